@@ -1,0 +1,226 @@
+"""The producer's library: send a chat to the fleet and read the answer, over NATS; it knows nothing of routing.
+
+async with Drover.connect("nats://127.0.0.1:4222") as drover:
+    async for chunk in drover.chat("Why is the sky blue?"):
+        print(chunk, end="")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from ulid import ULID
+
+from common import codec, frames
+from common.bus import Bus, Delivery
+from common.bus.mux import ReplyMux, reply_mux
+from common.bus.nats import NatsOptions, connect_nats
+from common.codec import Encoding
+from common.errors import BusTimeout, GarbledReply, NoDispatcher
+from common.messages import ChatRequest, Message, Role, ToolCall, Usage
+from common.subjects import Subjects, require_token
+
+SILENCE_S = 15.0
+"""A dispatcher sends a frame at least once a second; after this long it is taken for dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of the answer's text."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A whole answer. `route` is the dispatcher's account: device, model, reason, score terms, attempts, timings."""
+
+    job: str
+    text: str
+    device: str
+    model: str
+    reason: str
+    finish: str = "stop"
+    usage: Usage = Usage()
+    tool_calls: tuple[ToolCall, ...] = ()
+    route: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class ChatStream:
+    """An answer on its way: iterate over it for the chunks; `answer` is there after the last one.
+
+    Leaving the loop early cancels the job when the stream is closed (`aclose`, or the end of `async with`).
+    """
+
+    def __init__(self, source: AsyncGenerator[frames.Frame, None]) -> None:
+        self._source = source
+        self._text: list[str] = []
+        self.answer: Answer | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        await self._source.aclose()
+
+    async def __aiter__(self) -> AsyncIterator[Chunk]:
+        async with aclosing(self._source) as source:
+            async for frame in source:
+                if isinstance(frame, frames.Token):
+                    self._text.append(frame.text)
+                    yield Chunk(frame.text)
+                elif isinstance(frame, frames.End):
+                    self.answer = _answer("".join(self._text), frame)
+                elif isinstance(frame, frames.Err):
+                    raise frame.error
+
+
+class Drover:
+    """A connection to the fleet. Open it with `Drover.connect`; safe for any number of concurrent chats."""
+
+    def __init__(self, bus: Bus, mux: ReplyMux, *, tenant: str, subjects: Subjects) -> None:
+        self._bus = bus
+        self._mux = mux
+        self._tenant = tenant
+        self._subjects = subjects
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls, url: str = "nats://127.0.0.1:4222", *, tenant: str = "default", prefix: str = "llm.v1", **options: Any
+    ) -> AsyncIterator[Self]:
+        """Connect to NATS. Raises `BusDisconnected` when no server answers; `options` are those of `NatsOptions`."""
+        require_token("tenant", tenant)
+        nats = NatsOptions(urls=tuple(url.split(",")), name="drover-producer", **options)
+        async with connect_nats(nats) as bus, cls.over(bus, tenant=tenant, prefix=prefix) as drover:
+            yield drover
+
+    @classmethod
+    @asynccontextmanager
+    async def over(cls, bus: Bus, *, tenant: str = "default", prefix: str = "llm.v1") -> AsyncIterator[Self]:
+        """Use a bus that is open already; it stays open."""
+        async with reply_mux(bus, f"_INBOX_{tenant}.{secrets.token_hex(6)}") as mux:
+            yield cls(bus, mux, tenant=tenant, subjects=Subjects(prefix))
+
+    def chat(self, prompt: str | Sequence[Message | dict[str, Any]], **fields: Any) -> ChatStream:
+        """Stream an answer. `prompt` is a text or a conversation; `fields` are those of `ChatRequest`.
+
+        Iterating raises the typed errors of `common.errors`: `UnknownModel`, `NoDevice`, `QueueFull`, `Interrupted`, …
+        """
+        request = chat_request(prompt, stream=True, **fields)
+        return ChatStream(self.frames(request))
+
+    async def ask(self, prompt: str | Sequence[Message | dict[str, Any]], **fields: Any) -> Answer:
+        """Wait for a whole answer; raises as `chat` does. A device that fails half-way costs time, never the answer."""
+        async with self.chat(prompt, hold=True, **fields) as stream:
+            async for _ in stream:
+                pass
+        if stream.answer is None:
+            raise GarbledReply("the stream ended without an end frame: ask again")
+        return stream.answer
+
+    async def frames(self, request: ChatRequest, *, tenant: str | None = None) -> AsyncGenerator[frames.Frame, None]:
+        """Send a request and give each frame of its stream, the terminal one included.
+
+        Closing the generator before that cancels the job. Raises `NoDispatcher` when nobody takes the job, `BusTimeout`
+        when the dispatcher falls silent, `BusDisconnected`, `PayloadTooLarge`.
+        """
+        request = replace(request, stream=True, job=request.job or str(ULID()))
+        subject = self._subjects.work("chat", tenant or self._tenant)
+        inbox = _Inbox()
+        with self._mux.slot(inbox.put) as reply:
+            await self._bus.publish(subject, codec.encode(codec.plain(request), Encoding.MSGPACK), reply=reply(1))
+            finished = False
+            try:
+                async for frame in inbox.read(SILENCE_S):
+                    finished = isinstance(frame, frames.End | frames.Err)
+                    yield frame
+                    if finished:
+                        return
+            except NoDispatcher:
+                finished = True
+                raise
+            finally:
+                if not finished:
+                    await self._abandon(str(request.job))
+
+    async def cancel(self, job: str, *, timeout_s: float = 2.0) -> bool:
+        """Cancel a job anywhere; True when a dispatcher knew it. Raises `BusTimeout` when none answers."""
+        subject = self._subjects.control(require_token("job", job), "cancel")
+        reply = await self._bus.request(subject, b"{}", timeout_s=timeout_s)
+        return bool(codec.decode(reply.data).get("cancelled"))
+
+    async def _abandon(self, job: str) -> None:
+        """Tell the dispatcher, and don't wait: the reader has gone."""
+        if self._bus.connected:
+            await self._bus.publish(self._subjects.control(job, "cancel"), b"{}")
+
+
+class _Inbox:
+    """The frames of one stream in the order of arrival."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Delivery] = deque()
+        self._arrived = asyncio.Event()
+
+    def put(self, _attempt: int, delivery: Delivery) -> None:
+        self._waiting.append(delivery)
+        self._arrived.set()
+
+    async def read(self, silence_s: float) -> AsyncIterator[frames.Frame]:
+        while True:
+            while self._waiting:
+                delivery = self._waiting.popleft()
+                if delivery.no_responders:
+                    raise NoDispatcher(
+                        "no dispatcher listens on the bus: start one with `drover dispatcher` or `make up`"
+                    )
+                if not delivery.data:
+                    return
+                yield frames.from_wire(codec.decode(delivery.data))
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(silence_s):
+                    await self._arrived.wait()
+            except TimeoutError as error:
+                raise BusTimeout(
+                    f"the dispatcher has been silent for {silence_s:g} s: the job may be lost, send it again"
+                ) from error
+
+
+def chat_request(prompt: str | Sequence[Message | dict[str, Any]], **fields: Any) -> ChatRequest:
+    """Build a request from a text or a conversation. Raises `BadRequest` that names every wrong field."""
+    if isinstance(prompt, str):
+        return codec.build(ChatRequest, {"messages": [{"role": Role.USER, "content": prompt}], **fields})
+    turns = [codec.plain(turn) if isinstance(turn, Message) else turn for turn in prompt]
+    return codec.build(ChatRequest, {"messages": turns, **fields})
+
+
+def _answer(text: str, end: frames.End) -> Answer:
+    route = end.route or {}
+    return Answer(
+        job=str(route.get("job", "")),
+        text=text,
+        device=str(route.get("device", "")),
+        model=str(route.get("model", "")),
+        reason=str(route.get("reason", "")),
+        finish=str(end.finish),
+        usage=end.usage,
+        tool_calls=end.tool_calls,
+        route=route,
+    )

@@ -1,0 +1,247 @@
+"""Every error that Drover raises or puts on the wire, as one tree; HTTP statuses are not known here.
+
+FleetError
+├── RequestError            the caller must change something
+│   ├── BadRequest          bad_request
+│   ├── PayloadTooLarge     too_large
+│   ├── UnknownModel        unknown_model
+│   ├── UnsupportedByModel  unsupported
+│   ├── UnknownJob          unknown_job
+│   └── DuplicateJob        duplicate_job
+├── CapacityError           nothing is wrong with the request; the fleet can't take it now
+│   ├── NoDevice            no_device
+│   ├── QueueFull           queue_full
+│   ├── DeadlineExceeded    deadline
+│   └── NoDispatcher        no_dispatcher
+├── AttemptError            one device failed; another may do better
+│   ├── DeviceBusy          busy
+│   ├── DeviceLost          device_lost
+│   ├── DeviceSilent        silent
+│   ├── BackendError        backend
+│   ├── ModelNotLoadable    not_loadable
+│   └── GarbledReply        garbled
+├── Interrupted             interrupted    text was delivered, and can't be continued
+├── JobCancelled            cancelled
+├── BusError                the message bus itself
+│   ├── BusDisconnected     disconnected
+│   ├── NoResponders        no_responders
+│   └── BusTimeout          bus_timeout
+├── ConfigError             config
+└── InternalError           internal       a bug of ours
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+
+class FleetError(Exception):
+    """Drover could not do what was asked."""
+
+    code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float | None = None, **details: Any) -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
+        self.retry_after_s = retry_after_s
+        self.details = {key: value for key, value in details.items() if value is not None}
+        super().__init__(self.message)
+
+    def to_wire(self) -> dict[str, Any]:
+        """Give the error as it travels: code, message, whether a retry may help, and what is known of it."""
+        wire: dict[str, Any] = {"code": self.code, "message": self.message, "retry": self.retryable}
+        if self.retry_after_s is not None:
+            wire["retry_after_s"] = round(self.retry_after_s, 3)
+        if self.details:
+            wire["details"] = self.details
+        return wire
+
+
+class RequestError(FleetError):
+    """The request can't be served as it stands."""
+
+    code = "request"
+
+
+class BadRequest(RequestError):
+    """The request is malformed."""
+
+    code = "bad_request"
+
+
+class PayloadTooLarge(RequestError):
+    """The message is larger than the bus carries."""
+
+    code = "too_large"
+
+
+class UnknownModel(RequestError):
+    """No device of the fleet has this model."""
+
+    code = "unknown_model"
+
+
+class UnsupportedByModel(RequestError):
+    """The model exists, but can't do what the request needs."""
+
+    code = "unsupported"
+
+
+class UnknownJob(RequestError):
+    """No dispatcher knows this job."""
+
+    code = "unknown_job"
+
+
+class DuplicateJob(RequestError):
+    """A job with this id is running already."""
+
+    code = "duplicate_job"
+
+
+class CapacityError(FleetError):
+    """The fleet can't take the job now."""
+
+    code = "capacity"
+    retryable = True
+
+
+class NoDevice(CapacityError):
+    """No device can take the job."""
+
+    code = "no_device"
+
+
+class QueueFull(CapacityError):
+    """The waiting queue is full."""
+
+    code = "queue_full"
+
+
+class DeadlineExceeded(CapacityError):
+    """The job's deadline passed before it could be answered."""
+
+    code = "deadline"
+
+
+class NoDispatcher(CapacityError):
+    """No dispatcher is listening on the bus."""
+
+    code = "no_dispatcher"
+
+
+class AttemptError(FleetError):
+    """The device did not finish the job."""
+
+    code = "attempt"
+    retryable = True
+
+
+class DeviceBusy(AttemptError):
+    """The device has no free slot."""
+
+    code = "busy"
+
+
+class DeviceLost(AttemptError):
+    """The device went away."""
+
+    code = "device_lost"
+
+
+class DeviceSilent(AttemptError):
+    """The device stopped answering."""
+
+    code = "silent"
+
+
+class BackendError(AttemptError):
+    """The device's inference server failed."""
+
+    code = "backend"
+
+
+class ModelNotLoadable(AttemptError):
+    """The device can't load the model."""
+
+    code = "not_loadable"
+
+
+class GarbledReply(AttemptError):
+    """The device's answer could not be read."""
+
+    code = "garbled"
+
+
+class Interrupted(FleetError):
+    """The answer broke off after part of it was delivered."""
+
+    code = "interrupted"
+    retryable = True
+
+
+class JobCancelled(FleetError):
+    """The job was cancelled."""
+
+    code = "cancelled"
+
+
+class BusError(FleetError):
+    """The message bus failed."""
+
+    code = "bus"
+    retryable = True
+
+
+class BusDisconnected(BusError):
+    """There is no connection to the message bus."""
+
+    code = "disconnected"
+
+
+class NoResponders(BusError):
+    """Nobody listens on the subject."""
+
+    code = "no_responders"
+
+
+class BusTimeout(BusError):
+    """No reply came in time."""
+
+    code = "bus_timeout"
+
+
+class ConfigError(FleetError):
+    """The settings are wrong."""
+
+    code = "config"
+
+
+class InternalError(FleetError):
+    """Drover failed; this is a bug, please report it with the job id."""
+
+    code = "internal"
+
+
+def _tree(root: type[FleetError]) -> Iterator[type[FleetError]]:
+    yield root
+    for child in root.__subclasses__():
+        yield from _tree(child)
+
+
+BY_CODE: Mapping[str, type[FleetError]] = {cls.code: cls for cls in _tree(FleetError)}
+
+
+def from_wire(wire: Mapping[str, Any]) -> FleetError:
+    """Rebuild the typed error that `to_wire` gave; a code that this version does not know becomes a plain FleetError."""
+    cls = BY_CODE.get(str(wire.get("code", "")), FleetError)
+    details = wire.get("details")
+    retry_after = wire.get("retry_after_s")
+    error = cls(
+        str(wire.get("message") or cls.__doc__),
+        retry_after_s=float(retry_after) if isinstance(retry_after, int | float) else None,
+    )
+    if isinstance(details, Mapping):
+        error.details = dict(details)
+    return error

@@ -1,0 +1,202 @@
+"""The frames of a stream: what an agent sends for one attempt, and what a dispatcher sends to a producer.
+
+ack → (ka | route | tok)* → end | err, then an empty payload without headers (NATS ADR-47). Only `route` is the dispatcher's
+own. This module knows neither who reads them nor how they are encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, assert_never
+
+from common import codec, errors
+from common.messages import EngineTimings, ToolCall, Usage
+
+END_OF_STREAM = b""
+"""An empty payload without headers; `nats req --wait-for-empty` stops at it."""
+
+
+class Phase(StrEnum):
+    """What a job does while it is silent."""
+
+    QUEUE = "queue"
+    LOAD = "load"
+    PREFILL = "prefill"
+    DECODE = "decode"
+
+
+class Finish(StrEnum):
+    """Why the text ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The job is accepted, before any model work. An agent says in which `boot` of its own, a dispatcher names the job."""
+
+    job: str | None = None
+    boot: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteNote:
+    """Where the job runs now, and why; a later one replaces it."""
+
+    job: str
+    device: str
+    model: str
+    reason: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of visible text. `seq` counts from 0 without gaps inside one stream."""
+
+    seq: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """Nothing to show yet, and still at work; sent each second while silent."""
+
+    phase: Phase
+    eta_s: float | None = None
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """The answer is complete. `tokens` is the number of `tok` frames that came before; `route` is the dispatcher's account."""
+
+    finish: Finish = Finish.STOP
+    tokens: int = 0
+    usage: Usage = Usage()
+    engine: EngineTimings = EngineTimings()
+    tool_calls: tuple[ToolCall, ...] = ()
+    route: dict[str, Any] | None = field(default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Err:
+    """The stream failed; the text so far is all there is."""
+
+    error: errors.FleetError
+    route: dict[str, Any] | None = None
+
+
+Frame = Ack | RouteNote | Token | KeepAlive | End | Err
+Terminal = End | Err
+
+
+def to_wire(frame: Frame) -> dict[str, Any]:
+    """Give a frame as the object that travels."""
+    match frame:
+        case Token():
+            return {"t": "tok", "s": frame.seq, "d": frame.text}
+        case Ack():
+            named = {"job": frame.job, "boot": frame.boot}
+            return {"t": "ack", **{key: value for key, value in named.items() if value is not None}}
+        case RouteNote():
+            return {"t": "route", **codec.plain(frame)}
+        case KeepAlive():
+            return _keep_alive_to_wire(frame)
+        case End():
+            return _end_to_wire(frame)
+        case Err():
+            failed = {"t": "err", **frame.error.to_wire()}
+            return failed if frame.route is None else {**failed, "route": frame.route}
+    assert_never(frame)
+
+
+def from_wire(wire: Mapping[str, Any]) -> Frame:
+    """Read a frame; a bare `{"error": …}`, as a refused request gets it, is an `Err`. Raises `GarbledReply` for anything else."""
+    try:
+        if "t" not in wire and "error" in wire:
+            return Err(errors.from_wire(wire["error"]))
+        return _READERS[wire["t"]](wire)
+    except (KeyError, TypeError, ValueError, AttributeError, errors.BadRequest) as error:
+        raise errors.GarbledReply(f"a frame could not be read ({type(error).__name__}: {error})") from error
+
+
+def _keep_alive_to_wire(frame: KeepAlive) -> dict[str, Any]:
+    wire: dict[str, Any] = {"t": "ka", "phase": str(frame.phase)}
+    if frame.eta_s is not None:
+        wire["eta_ms"] = round(frame.eta_s * 1000)
+    if frame.position is not None:
+        wire["position"] = frame.position
+    return wire
+
+
+def _end_to_wire(frame: End) -> dict[str, Any]:
+    wire: dict[str, Any] = {
+        "t": "end",
+        "s": frame.tokens,
+        "finish": str(frame.finish),
+        "usage": usage_to_wire(frame.usage),
+    }
+    engine = {
+        key: round(value, 6)
+        for key in ("load_s", "prefill_s", "decode_s")
+        if (value := getattr(frame.engine, key)) is not None
+    }
+    if engine:
+        wire["engine"] = engine
+    if frame.tool_calls:
+        wire["tool_calls"] = [codec.plain(call) for call in frame.tool_calls]
+    if frame.route is not None:
+        wire["route"] = frame.route
+    return wire
+
+
+def usage_to_wire(usage: Usage) -> dict[str, int]:
+    """Give token counts as they travel, with their sum."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+
+
+def _read_token(wire: Mapping[str, Any]) -> Frame:
+    seq, text = wire["s"], wire["d"]
+    if not isinstance(seq, int) or not isinstance(text, str):
+        raise TypeError(f"tok has s={seq!r}, d={type(text).__name__}")
+    return Token(seq, text)
+
+
+def _read_keep_alive(wire: Mapping[str, Any]) -> Frame:
+    eta = wire.get("eta_ms")
+    return KeepAlive(Phase(wire["phase"]), None if eta is None else eta / 1000, wire.get("position"))
+
+
+def _read_end(wire: Mapping[str, Any]) -> Frame:
+    usage, engine = wire.get("usage") or {}, wire.get("engine") or {}
+    return End(
+        finish=Finish(wire.get("finish", "stop")),
+        tokens=int(wire.get("s", 0)),
+        usage=Usage(
+            prompt_tokens=int(usage.get("prompt_tokens", 0)), completion_tokens=int(usage.get("completion_tokens", 0))
+        ),
+        engine=EngineTimings(**{key: engine.get(key) for key in ("load_s", "prefill_s", "decode_s")}),
+        tool_calls=tuple(codec.build(ToolCall, call) for call in wire.get("tool_calls", ())),
+        route=wire.get("route"),
+    )
+
+
+_READERS = {
+    "tok": _read_token,
+    "ack": lambda wire: Ack(wire.get("job"), wire.get("boot")),
+    "route": lambda wire: RouteNote(
+        str(wire["job"]), str(wire["device"]), str(wire["model"]), str(wire["reason"]), int(wire["attempt"])
+    ),
+    "ka": _read_keep_alive,
+    "end": _read_end,
+    "err": lambda wire: Err(errors.from_wire(wire), wire.get("route")),
+}

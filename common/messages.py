@@ -1,0 +1,197 @@
+"""What travels on the bus: requests, dispatches, heartbeats, replies; it knows neither encodings nor subjects.
+
+Bounds stand beside the fields (annotated-types), and `codec.build` enforces them for whatever comes from outside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
+
+AUTO = "auto"
+"""The model name that leaves the choice to the dispatcher."""
+
+Name = Annotated[str, MinLen(1), MaxLen(200)]
+Token = Annotated[str, MinLen(1), MaxLen(64)]
+
+
+class Role(StrEnum):
+    """Who speaks."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A function that the model wants called; `arguments` is an object, as Ollama has it."""
+
+    name: Name
+    arguments: dict[str, Any] = field(default_factory=dict)
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation. `images` are base64 without a data-URI head."""
+
+    role: Role
+    content: str = ""
+    images: Annotated[tuple[str, ...], MaxLen(16)] = ()
+    tool_calls: Annotated[tuple[ToolCall, ...], MaxLen(64)] = ()
+    tool_name: str | None = None
+    tool_call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How the text is sampled; what is absent is left to the backend's default."""
+
+    max_tokens: Annotated[int, Ge(1), Le(1_000_000)] | None = None
+    temperature: Annotated[float, Ge(0), Le(5)] | None = None
+    top_p: Annotated[float, Gt(0), Le(1)] | None = None
+    seed: int | None = None
+    stop: Annotated[tuple[str, ...], MaxLen(16)] = ()
+    frequency_penalty: Annotated[float, Ge(-2), Le(2)] | None = None
+    presence_penalty: Annotated[float, Ge(-2), Le(2)] | None = None
+    context_tokens: Annotated[int, Ge(128), Le(10_000_000)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """A chat job as a producer sends it. `prompt` is short for one user message; one of the two is required.
+
+    `stream` asks for frames instead of one reply. `hold` asks for frames whose text comes only when it is complete: nothing
+    is visible before, so the job can move to another device at any moment.
+    `deadline_ms` is absolute, milliseconds since 1970 UTC; `timeout_s` is the same said relatively.
+    """
+
+    prompt: str | None = None
+    messages: Annotated[tuple[Message, ...], MaxLen(1000)] = ()
+    model: Name = AUTO
+    stream: bool = False
+    hold: bool = False
+    job: Token | None = None
+    options: Options = Options()
+    tools: Annotated[tuple[dict[str, Any], ...], MaxLen(128)] = ()
+    format: Literal["json"] | dict[str, Any] | None = None
+    timeout_s: Annotated[float, Gt(0), Le(86_400)] | None = None
+    deadline_ms: Annotated[int, Ge(0)] | None = None
+    device: Token | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatch:
+    """One attempt at a job, as the dispatcher hands it to one device."""
+
+    job: Token
+    attempt: Annotated[int, Ge(1)]
+    dispatcher: Token
+    model: Name
+    messages: tuple[Message, ...]
+    stream: bool = False
+    options: Options = Options()
+    tools: tuple[dict[str, Any], ...] = ()
+    format: Literal["json"] | dict[str, Any] | None = None
+    deadline_ms: int | None = None
+
+
+class DeviceState(StrEnum):
+    """What an agent says of itself."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    FAULTY = "faulty"  # the backend does not answer
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """A model that a device has on disk, and whether it is in memory now."""
+
+    name: Name
+    size_bytes: Annotated[int, Ge(0)] = 0
+    loaded: bool = False
+    memory_bytes: Annotated[int, Ge(0)] = 0
+    gpu_bytes: Annotated[int, Ge(0)] = 0
+    expires_unix_s: float | None = None
+    parameters_b: float | None = None
+    context_tokens: int | None = None
+    quantization: str | None = None
+    family: str | None = None
+    digest: str | None = None
+    capabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """What a device measured of itself with one model: moving averages over its finished jobs."""
+
+    jobs: int = 0
+    prefill_tps: float | None = None
+    decode_tps: float | None = None
+    load_s: float | None = None
+    first_token_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """What an agent says every `interval_s`, on the connection that carries its work.
+
+    `jobs_by_dispatcher` counts the running jobs by the dispatcher that sent them: a dispatcher knows its own share exactly
+    and needs to hear only of the others'. `continues` says that the backend goes on with a conversation that ends in the
+    assistant's own unfinished words.
+    """
+
+    device: Token
+    boot: Token
+    seq: Annotated[int, Ge(0)]
+    interval_s: Annotated[float, Gt(0), Le(300)] = 1.0
+    state: DeviceState = DeviceState.READY
+    reason: str | None = None
+    slots: Annotated[int, Ge(0), Le(10_000)] = 1
+    in_flight: Annotated[int, Ge(0)] = 0
+    jobs_by_dispatcher: dict[str, int] = field(default_factory=dict)
+    models: Annotated[tuple[ModelInfo, ...], MaxLen(1000)] = ()
+    speeds: dict[str, Speed] = field(default_factory=dict)
+    topics: Annotated[tuple[str, ...], MaxLen(32)] = ()
+    memory_total_bytes: int | None = None
+    memory_available_bytes: int | None = None
+    temperature_c: float | None = None
+    throttled: bool | None = None
+    backend: str = "ollama"
+    backend_version: str | None = None
+    simulated: bool = False
+    continues: bool = False
+    agent_version: str = ""
+    uptime_s: float = 0.0
+    done: int = 0
+    failed: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens, as the backend counted them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineTimings:
+    """What the backend itself spent, in seconds; absent where it does not say."""
+
+    load_s: float | None = None
+    prefill_s: float | None = None
+    decode_s: float | None = None

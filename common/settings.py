@@ -1,0 +1,94 @@
+"""Settings from the environment and `.env`, read once, all faults reported together; it knows no particular knob
+but those that every process shares.
+
+A tree of settings is a frozen dataclass whose fields are `Section` classes; only `load` reads the environment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+
+from annotated_types import Gt
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from common.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class Section(BaseSettings):
+    """One page of knobs. Each field names its environment variable by `validation_alias` and says what it does."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        env_ignore_empty=True,
+    )
+
+
+class BusSection(Section):
+    """How a process reaches NATS."""
+
+    url: str = Field(
+        "nats://127.0.0.1:4222",
+        validation_alias="NATS_URL",
+        description="NATS server(s), separated by commas; `drover up` starts its own server when this is not set",
+    )
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")] = Field(
+        "llm.v1", validation_alias="DROVER_SUBJECT_PREFIX", description="prefix of all subjects"
+    )
+    creds_file: str | None = Field(
+        None, validation_alias="NATS_CREDS", description="path of a NATS credentials file (JWT and seed)"
+    )
+    user: str | None = Field(None, validation_alias="NATS_USER", description="NATS user name")
+    password: SecretStr | None = Field(None, validation_alias="NATS_PASSWORD", description="NATS password")
+    token: SecretStr | None = Field(None, validation_alias="NATS_TOKEN", description="NATS token")
+    connect_wait_s: Annotated[float, Gt(0)] = Field(
+        10.0,
+        validation_alias="DROVER_NATS_CONNECT_WAIT_S",
+        description="seconds a process waits at its start for the NATS server",
+    )
+
+
+class LogSection(Section):
+    """What a process writes about itself."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", validation_alias="LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR"
+    )
+    format: Literal["auto", "console", "json"] = Field(
+        "auto",
+        validation_alias="LOG_FORMAT",
+        description="console for people, json for collectors; auto takes console on a terminal",
+    )
+
+
+def load(tree: type[T], **overrides: Any) -> T:
+    """Build the settings tree of one process. Raises `ConfigError` that lists every wrong key, its value and what was expected."""
+    hints = get_type_hints(tree)
+    sections: dict[str, Any] = {}
+    faults: list[str] = []
+    for field in fields(tree):  # type: ignore[arg-type]  # T is a dataclass; the bound can't be written
+        try:
+            sections[field.name] = overrides.get(field.name) or hints[field.name]()
+        except ValidationError as error:
+            faults += _faults(error)
+    if faults:
+        raise ConfigError(
+            "the settings are wrong:\n  " + "\n  ".join(faults) + "\nSee deploy/config/drover.env.example"
+        )
+    return tree(**sections)
+
+
+def _faults(error: ValidationError) -> list[str]:
+    rows = []
+    for fault in error.errors(include_url=False, include_context=False):
+        key = ".".join(str(part) for part in fault["loc"])
+        value = "(hidden)" if key.upper().endswith(("PASSWORD", "_TOKEN", "SECRET", "_KEY")) else fault["input"]
+        rows.append(f"{key}={value!r}: {fault['msg']}")
+    return rows

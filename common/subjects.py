@@ -1,0 +1,74 @@
+"""The subject map, in one place; it knows names and nothing of what travels under them.
+
+A token is `[A-Za-z0-9_-]+`: NATS gives `.`, `*`, `>` and white space a meaning of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from common.errors import BadRequest
+
+QUEUE_DISPATCH = "dispatch"
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_FOREIGN = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def is_token(text: str) -> bool:
+    """Tell whether `text` may stand as one subject token."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def as_token(text: str) -> str:
+    """Map any name to a subject token: foreign characters become `_`, 64 characters are kept."""
+    return _FOREIGN.sub("_", text)[:64] or "_"
+
+
+def require_token(what: str, text: str) -> str:
+    """Return `text`, or raise `BadRequest` that says which name is wrong and what is allowed."""
+    if not is_token(text):
+        raise BadRequest(f"{what} {text!r} is not a name: use 1 to 64 of A-Z a-z 0-9 _ -", param=what)
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """All subjects below one prefix. Arguments are tokens already."""
+
+    prefix: str = "llm.v1"
+
+    def work(self, kind: str, tenant: str) -> str:
+        """Where producers of `tenant` send live jobs of `kind` (`chat`, later `embed`, …)."""
+        return f"{self.prefix}.{kind}.{tenant}"
+
+    def control(self, job: str, verb: str) -> str:
+        """Where anyone allowed asks the dispatcher that owns `job` to `cancel` it or give its `status`."""
+        return f"{self.prefix}.ctl.{job}.{verb}"
+
+    def device(self, device: str, verb: str) -> str:
+        """One device's own subjects: `job`, `cancel`, `drain`, `probe`."""
+        return f"{self.prefix}.dev.{device}.{verb}"
+
+    def heartbeat(self, device: str) -> str:
+        return f"{self.prefix}.hb.{device}"
+
+    def power(self, device: str) -> str:
+        return f"{self.prefix}.power.{device}"
+
+    def job_event(self, state: str, job: str) -> str:
+        return f"{self.prefix}.evt.job.{state}.{job}"
+
+    def device_event(self, state: str, device: str) -> str:
+        return f"{self.prefix}.evt.dev.{state}.{device}"
+
+    def inbox(self, dispatcher: str) -> str:
+        """The root under which one dispatcher hears its agents: `<root>.<slot>.<attempt>`.
+
+        It has the prefix `_INBOX_disp`, so that a device needs the right to publish there and nowhere else.
+        """
+        return f"_INBOX_disp.{dispatcher}"
+
+    def tokens(self, subject: str) -> list[str]:
+        """Split what follows the prefix; `llm.v1.hb.nano` gives `["hb", "nano"]`."""
+        return subject[len(self.prefix) + 1 :].split(".")
