@@ -1,0 +1,227 @@
+"""The composition root of the dispatcher: what is built, in which order it starts, and how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from common.discovery import EndpointStats, ServiceInfo, discoverable
+
+from common import codec
+from common.bus import Bus, Delivery
+from common.bus.mux import reply_mux
+from common.bus.nats import connect_nats
+from common.bus.options import options_from
+from common.clock import LoopClock
+from common.errors import BadRequest, BusError, ConfigError, FleetError, UnknownJob
+from common.lifecycle import Stop, run
+from common.logs import configure, get_logger
+from common.messages import Heartbeat
+from common.settings import load
+from common.subjects import QUEUE_DISPATCH, Subjects, as_token
+from dispatcher.delivery.clocks import Limits
+from dispatcher.delivery.courier import Courier
+from dispatcher.intake import Intake
+from dispatcher.pipeline import Pipeline
+from dispatcher.record import Recorder
+from dispatcher.record.events import DeviceEvents, EventSink
+from dispatcher.record.log import LogSink
+from dispatcher.roster import Change, DeviceEvent, Roster
+from dispatcher.routing import RoutingPolicy
+from dispatcher.settings import DispatcherSettings
+
+log = get_logger("dispatcher")
+
+SWEEP_S = 0.25
+"""A quarter of a heartbeat interval: a device is found suspect or dead at most this much late."""
+
+
+def main() -> int:
+    """Run one dispatcher until a signal; gives the exit status."""
+    try:
+        settings = load(DispatcherSettings)
+    except ConfigError as error:
+        raise SystemExit(f"drover: {error.message}") from error
+    configure("dispatcher", level=settings.log.level, fmt=settings.log.format)
+    return run(lambda stop: serve(settings, stop))
+
+
+async def serve(settings: DispatcherSettings, stop: Stop) -> None:
+    """Run until `stop`; then take no new jobs, and give those that run their grace."""
+    async with connect_nats(options_from(settings.bus, name="drover-dispatcher")) as bus, dispatcher(settings, bus) as pipeline:
+        log.info("dispatcher.ready", dispatcher=pipeline.courier.dispatcher, nats=bus.connected)
+        await stop.wait()
+        log.info("dispatcher.stopping", running=pipeline.running)
+
+
+@asynccontextmanager
+async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pipeline]:
+    """Build a dispatcher on any bus; leaving the context closes the doors, lets jobs finish, and cancels the rest."""
+    subjects = Subjects(settings.bus.prefix)
+    name = as_token(settings.dispatcher.id) if settings.dispatcher.id else f"disp-{secrets.token_hex(4)}"
+    roster = Roster(
+        dispatcher=name,
+        suspect_after=settings.roster.suspect_after,
+        dead_after=settings.roster.dead_after,
+        forget_after_s=settings.roster.forget_after_s,
+    )
+    async with reply_mux(bus, subjects.inbox(name)) as mux:
+        pipeline = _pipeline(
+            settings,
+            bus,
+            subjects,
+            roster,
+            Courier(bus, mux, roster, limits=_limits(settings), subjects=subjects, dispatcher=name),
+        )
+        async with asyncio.TaskGroup() as jobs:
+            doors = _Doors(pipeline, jobs)
+            keeper = jobs.create_task(_keep(roster, pipeline.clock.monotonic, DeviceEvents(bus, subjects)))
+            async with doors.open(bus), discoverable(bus, _info(name), lambda: _stats(pipeline)):
+                yield pipeline
+            await _finish(pipeline, settings.dispatcher.grace_s)
+            keeper.cancel()
+
+
+def _pipeline(settings: DispatcherSettings, bus: Bus, subjects: Subjects, roster: Roster, courier: Courier) -> Pipeline:
+    clock = LoopClock()
+    weights = settings.routing
+    return Pipeline(
+        bus=bus,
+        clock=clock,
+        subjects=subjects,
+        intake=Intake(clock, subjects, settings.admission.default_timeout_s),
+        roster=roster,
+        policy=RoutingPolicy(tokens=weights.weight_tokens, topic=weights.weight_topic, health=weights.weight_health),
+        courier=courier,
+        recorder=Recorder(LogSink(), EventSink(bus, subjects)),
+        queue_limit=settings.admission.queue_limit,
+    )
+
+
+def _limits(settings: DispatcherSettings) -> Limits:
+    clocks = settings.clocks
+    return Limits(
+        accept_s=clocks.accept_s, load_s=clocks.load_s, first_token_s=clocks.first_token_s, stall_s=clocks.stall_s
+    )
+
+
+class _Doors:
+    """What the dispatcher hears: jobs, control, heartbeats. Handlers only read and hand over."""
+
+    def __init__(self, pipeline: Pipeline, jobs: asyncio.TaskGroup) -> None:
+        self._pipeline = pipeline
+        self._jobs = jobs
+        self.garbled_beats = 0
+
+    @asynccontextmanager
+    async def open(self, bus: Bus) -> AsyncIterator[None]:
+        subjects = self._pipeline.subjects
+        await bus.subscribe(subjects.heartbeat("*"), self._heartbeat, pending=4096)
+        await bus.subscribe(subjects.control("*", "*"), self._control)
+        work = await bus.subscribe(subjects.work("chat", "*"), self._job, queue=QUEUE_DISPATCH)
+        try:
+            yield
+        finally:
+            if bus.connected:
+                await work.drain()
+
+    def _job(self, delivery: Delivery) -> None:
+        self._jobs.create_task(self._pipeline.handle(delivery))
+
+    def _heartbeat(self, delivery: Delivery) -> None:
+        try:
+            beat = codec.build(Heartbeat, codec.decode(delivery.data))
+        except BadRequest as error:
+            self.garbled_beats += 1
+            if self.garbled_beats == 1:
+                log.warning("heartbeat.garbled", subject=delivery.subject, error=error.message)
+            return
+        self._pipeline.roster.observe(beat, self._pipeline.clock.monotonic())
+
+    def _control(self, delivery: Delivery) -> None:
+        """Only the dispatcher that owns the job answers; the others keep silent, or the first "unknown" would win."""
+        _, job, verb = self._pipeline.subjects.tokens(delivery.subject)
+        if verb == "cancel" and self._pipeline.cancel(job, "on request"):
+            self._reply(delivery, {"job": job, "cancelled": True})
+        elif verb == "status":
+            try:
+                self._reply(delivery, self._pipeline.status(job))
+            except UnknownJob:
+                return
+
+    def _reply(self, delivery: Delivery, body: dict[str, object]) -> None:
+        if delivery.reply:
+            self._jobs.create_task(_send(self._pipeline.bus, delivery.reply, codec.encode(body)))
+
+
+async def _send(bus: Bus, subject: str, payload: bytes) -> None:
+    try:
+        await bus.publish(subject, payload)
+    except FleetError as error:
+        log.warning("reply.unsent", error=error.code)
+
+
+async def _keep(roster: Roster, now: Callable[[], float], events: DeviceEvents) -> None:
+    """Age the roster and tell its changes."""
+    roster.on_change(events.note)
+    roster.on_change(_log_change)
+    while True:
+        roster.sweep(now())
+        await events.publish()
+        await asyncio.sleep(SWEEP_S)
+
+
+def _log_change(event: DeviceEvent) -> None:
+    if event.change is not Change.CHANGED:
+        write = log.info if event.change in {Change.JOINED, Change.RECOVERED, Change.LEFT} else log.warning
+        write(f"device.{event.change}", device=event.device.name, state=str(event.device.beat.state))
+
+
+async def _finish(pipeline: Pipeline, grace_s: float) -> None:
+    """Let running jobs end; after the grace they are cancelled, each with its terminal frame."""
+    try:
+        async with asyncio.timeout(grace_s):
+            await pipeline.idle()
+    except TimeoutError:
+        log.warning("dispatcher.cut", running=pipeline.cancel_all("the dispatcher is stopping; send it again"))
+    try:
+        await pipeline.bus.flush(timeout_s=2.0)
+    except BusError as error:
+        log.warning("dispatcher.unflushed", error=error.code)
+
+
+def _info(name: str) -> ServiceInfo:
+    return ServiceInfo(
+        name="llm-dispatcher",
+        id=name,
+        version=version("drover"),
+        description="Drover dispatcher: picks a device for every chat job",
+        metadata={"dispatcher": name},
+    )
+
+
+def _stats(pipeline: Pipeline) -> list[EndpointStats]:
+    tally = pipeline.tally
+    devices = pipeline.roster.fleet.devices.values()
+    return [
+        EndpointStats(
+            name="chat",
+            subject=pipeline.subjects.work("chat", "*"),
+            queue_group=QUEUE_DISPATCH,
+            requests=tally.jobs,
+            errors=tally.errors,
+            last_error=tally.last_error,
+            processing_ns=tally.busy_ns,
+            data={
+                "running": pipeline.running,
+                "waiting": pipeline.courier.line.waiting,
+                "queue_limit": pipeline.queue_limit,
+                "devices": {device.name: str(device.liveness) for device in devices},
+                "slots": sum(device.beat.slots for device in devices if device.usable),
+                "free_slots": sum(device.free_slots for device in devices if device.usable),
+            },
+        )
+    ]

@@ -1,0 +1,92 @@
+"""The fleet as the steps see it: immutable values, always a little old; who keeps them fresh is the roster's affair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from common.messages import DeviceState, Heartbeat, ModelInfo
+
+
+class Liveness(StrEnum):
+    """What the heartbeats say: a suspect device gets no new work, a dead one has lost its jobs."""
+
+    ALIVE = "alive"
+    SUSPECT = "suspect"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """What this dispatcher saw of a device: moving averages, the newest outcome weighs `TRACK_WEIGHT`."""
+
+    error_rate: float = 0.0
+    first_token_s: float | None = None
+    attempts: int = 0
+
+
+TRACK_WEIGHT = 0.2
+"""About the last ten outcomes count; a device is forgiven after some successes, and one error is no verdict."""
+
+
+def tracked(track: Track, *, ok: bool, first_token_s: float | None) -> Track:
+    """Give the averages after one more attempt."""
+    error_rate = track.error_rate + TRACK_WEIGHT * ((0.0 if ok else 1.0) - track.error_rate)
+    return Track(error_rate, _blend(track.first_token_s, first_token_s), track.attempts + 1)
+
+
+def _blend(old: float | None, new: float | None) -> float | None:
+    if new is None or old is None:
+        return old if new is None else new
+    return old + TRACK_WEIGHT * (new - old)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device: its last heartbeat, and what this dispatcher adds.
+
+    `own` is the number of attempts that this dispatcher has there, exact; `others` is what the last heartbeat said of everyone
+    else's, and so up to an interval old.
+    """
+
+    beat: Heartbeat
+    models: Mapping[str, ModelInfo]
+    liveness: Liveness = Liveness.ALIVE
+    own: int = 0
+    others: int = 0
+    track: Track = Track()
+
+    @property
+    def name(self) -> str:
+        return self.beat.device
+
+    @property
+    def in_flight(self) -> int:
+        return self.own + self.others
+
+    @property
+    def free_slots(self) -> int:
+        """Slots that look free: good for ranking, no proof of room."""
+        return max(0, self.beat.slots - self.in_flight)
+
+    @property
+    def usable(self) -> bool:
+        """True when new work may go there."""
+        return self.liveness is Liveness.ALIVE and self.beat.state is DeviceState.READY
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """All devices that the roster knows, dead ones included."""
+
+    devices: Mapping[str, Device] = field(default_factory=dict)
+
+    def with_model(self, model: str) -> list[Device]:
+        """The devices that have `model`, whatever their state."""
+        return [device for device in self.devices.values() if model in device.models]
+
+
+def canonical(model: str) -> str:
+    """Give a model's full name: Ollama takes a missing tag for `latest`."""
+    return model if ":" in model.rsplit("/", 1)[-1] else f"{model}:latest"

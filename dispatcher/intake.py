@@ -1,0 +1,82 @@
+"""Intake: bytes from a stranger become a `Job`, or a typed error; it knows neither the fleet nor the bus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ulid import ULID
+
+from common import codec
+from common.bus import Delivery
+from common.clock import Clock
+from common.errors import BadRequest, DeadlineExceeded
+from common.messages import ChatRequest, Message, Role
+from common.subjects import Subjects, require_token
+from dispatcher.fleet import canonical
+from dispatcher.outcomes import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Reads requests. `default_timeout_s` holds for those that name neither deadline nor time-out."""
+
+    clock: Clock
+    subjects: Subjects
+    default_timeout_s: float
+
+    def read(self, delivery: Delivery) -> Job:
+        """Decode and validate. Raises `BadRequest` that names what is wrong, `DeadlineExceeded` for a deadline in the past."""
+        kind, tenant = self.subjects.tokens(delivery.subject)
+        request = codec.build(ChatRequest, codec.decode_request(delivery.data))
+        now_s, now_unix_s = self.clock.monotonic(), self.clock.unix_s()
+        left_s = time_left_s(request, now_unix_s=now_unix_s, default_s=self.default_timeout_s)
+        return Job(
+            id=require_token("job", request.job) if request.job else str(ULID()),
+            tenant=tenant,
+            kind=kind,
+            request=request,
+            messages=conversation(request),
+            reply=delivery.reply,
+            encoding=codec.sniff(delivery.data),
+            received_s=now_s,
+            received_unix_s=now_unix_s,
+            deadline_s=now_s + left_s,
+            deadline_unix_s=now_unix_s + left_s,
+        )
+
+
+def conversation(request: ChatRequest) -> tuple[Message, ...]:
+    """Give the messages of a request. Raises `BadRequest` when there is nothing to answer, or a choice to make."""
+    if request.prompt is not None and request.messages:
+        raise BadRequest("both prompt and messages are given: send one of them", param="prompt")
+    messages = request.messages
+    if request.prompt is not None:
+        messages = (Message(role=Role.USER, content=request.prompt),)
+    if not messages:
+        raise BadRequest(
+            'prompt is missing: send {"prompt":"hi"} or {"messages":[{"role":"user","content":"hi"}]}', param="prompt"
+        )
+    if not any(message.content.strip() or message.images or message.tool_calls for message in messages):
+        raise BadRequest("the prompt is empty: say something", param="prompt")
+    return messages
+
+
+def time_left_s(request: ChatRequest, *, now_unix_s: float, default_s: float) -> float:
+    """Give the seconds until the request's deadline. Raises `DeadlineExceeded` when it has passed."""
+    left_s = request.timeout_s or default_s
+    if request.deadline_ms is not None:
+        left_s = min(left_s, request.deadline_ms / 1000 - now_unix_s)
+    if left_s <= 0:
+        raise DeadlineExceeded(
+            f"the deadline passed {-left_s:.1f} s ago: send a later one, or check the sender's clock"
+        )
+    return left_s
+
+
+def wanted_model(request: ChatRequest) -> tuple[str, str | None]:
+    """Split `model@device` and give the model's full name; the field `device` pins as well."""
+    name, _, pinned = request.model.partition("@")
+    device = pinned or request.device
+    if device is not None:
+        require_token("device", device)
+    return (name if name == "auto" or not name else canonical(name)), device

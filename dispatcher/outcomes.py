@@ -1,0 +1,165 @@
+"""What the steps hand on to one another, and what is left at the end; it knows no step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from common import frames
+from common.codec import Encoding
+from common.errors import FleetError
+from common.messages import ChatRequest, Message, Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A request that passed intake. Times: `received_s` on the monotonic clock, the deadline on both."""
+
+    id: str
+    tenant: str
+    kind: str
+    request: ChatRequest
+    messages: tuple[Message, ...]
+    reply: str
+    encoding: Encoding
+    received_s: float
+    received_unix_s: float
+    deadline_s: float
+    deadline_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The job may go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The job may not go on, and why."""
+
+    error: FleetError
+
+
+Admission = Admitted | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The three terms of the hybrid score, each in [0, 1]."""
+
+    tokens: float
+    topic: float
+    health: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A device and a model that could answer, with the score and what it is made of."""
+
+    device: str
+    model: str
+    score: float
+    terms: Terms
+    reason: str
+    warm: bool
+    simulated: bool = False
+    predicted_first_token_s: float
+    predicted_total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A device (or one model on it) that a filter took out. `for_now` tells that waiting may help."""
+
+    device: str
+    filter: str
+    reason: str
+    for_now: bool
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Who could answer, best first, and who could not; every term is kept for explain."""
+
+    strategy: str
+    candidates: tuple[Candidate, ...]
+    removed: tuple[Removed, ...]
+    weights: Mapping[str, float]
+    features: Mapping[str, Any] = field(default_factory=dict)
+
+
+class AttemptOutcome(StrEnum):
+    """How an attempt ended; otherwise it is the code of the error."""
+
+    OK = "ok"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt as it went: seconds on the monotonic clock, relative to its publish."""
+
+    number: int
+    device: str
+    model: str
+    outcome: str
+    detail: str | None = None
+    queued_s: float = 0.0
+    accept_s: float | None = None
+    first_token_s: float | None = None
+    total_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """How delivery ended: `end` or `error`, and all attempts. `chosen` is the candidate of the last one.
+
+    `queue_s` is what the job waited for slots, all attempts together; `first_token_s` is from the job's receipt.
+    """
+
+    attempts: tuple[Attempt, ...] = ()
+    decision: Decision | None = None
+    chosen: Candidate | None = None
+    end: frames.End | None = None
+    error: FleetError | None = None
+    queue_s: float = 0.0
+    first_token_s: float | None = None
+    text_chars: int = 0
+
+
+class JobState(StrEnum):
+    """How a job ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """The one record of one job, however it ended."""
+
+    job: str
+    tenant: str
+    kind: str
+    state: JobState
+    received_unix_s: float
+    total_s: float
+    asked_model: str = ""
+    device: str | None = None
+    model: str | None = None
+    reason: str | None = None
+    strategy: str | None = None
+    score: float | None = None
+    terms: Terms | None = None
+    attempts: tuple[Attempt, ...] = ()
+    usage: Usage = Usage()
+    finish: str | None = None
+    queue_s: float | None = None
+    first_token_s: float | None = None
+    error: str | None = None
+    error_message: str | None = None
+    simulated: bool = False

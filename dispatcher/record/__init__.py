@@ -1,0 +1,31 @@
+"""The record: one frozen value per job, and the sinks that it goes to. A failing sink is logged and skipped."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from common.logs import get_logger
+from dispatcher.outcomes import JobRecord
+
+log = get_logger("record")
+
+
+class Sink(Protocol):
+    """Takes each record once."""
+
+    async def write(self, record: JobRecord) -> None: ...
+
+
+class Recorder:
+    """Hands each record to every sink."""
+
+    def __init__(self, *sinks: Sink) -> None:
+        self._sinks = sinks
+
+    async def write(self, record: JobRecord) -> None:
+        for sink in self._sinks:
+            try:
+                await sink.write(record)
+            except Exception as error:  # noqa: BLE001  # a sink of any make must not fail a job
+                # Answering jobs matters more than writing them down; each sink says itself what it lost.
+                log.warning("record.sink_failed", sink=type(sink).__name__, job=record.job, error=repr(error))

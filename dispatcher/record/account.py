@@ -1,0 +1,121 @@
+"""From how delivery ended to the record, and to the account that travels with the answer. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.errors import FleetError, JobCancelled
+from common.messages import Usage
+from dispatcher.outcomes import Attempt, Candidate, Delivered, Job, JobRecord, JobState
+
+
+def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
+    """Build the one record of a job that was admitted."""
+    chosen, end = delivered.chosen, delivered.end
+    return JobRecord(
+        job=job.id,
+        tenant=job.tenant,
+        kind=job.kind,
+        state=_state(delivered),
+        received_unix_s=job.received_unix_s,
+        total_s=total_s,
+        asked_model=job.request.model,
+        device=chosen and chosen.device,
+        model=chosen and chosen.model,
+        reason=chosen and reason(delivered),
+        strategy=delivered.decision and delivered.decision.strategy,
+        score=chosen and chosen.score,
+        terms=chosen and chosen.terms,
+        attempts=delivered.attempts,
+        usage=end.usage if end else Usage(),
+        finish=str(end.finish) if end else None,
+        queue_s=delivered.queue_s,
+        first_token_s=delivered.first_token_s,
+        error=delivered.error.code if delivered.error else None,
+        error_message=delivered.error.message if delivered.error else None,
+        simulated=bool(chosen and chosen.simulated),
+    )
+
+
+def refusal(error: FleetError, *, job: str, tenant: str, kind: str, received_unix_s: float) -> JobRecord:
+    """Build the record of a request that was refused at the door."""
+    return JobRecord(
+        job=job,
+        tenant=tenant,
+        kind=kind,
+        state=JobState.REFUSED,
+        received_unix_s=received_unix_s,
+        total_s=0.0,
+        error=error.code,
+        error_message=error.message,
+    )
+
+
+def reason(delivered: Delivered) -> str:
+    """Say why this device answered, and whom it stood in for."""
+    if delivered.chosen is None:
+        return ""
+    failed = [f"{one.device} {one.outcome}" for one in delivered.attempts if one.outcome != "ok"]
+    return delivered.chosen.reason + (f"; after {', '.join(failed[-4:])}" if failed else "")
+
+
+def route(job: Job, delivered: Delivered, *, total_s: float) -> dict[str, Any]:
+    """Give the account of a job as it travels in the final frame; it is `Answer.route` of the client."""
+    wire: dict[str, Any] = {
+        "job": job.id,
+        "attempts": [_attempt(attempt) for attempt in delivered.attempts],
+        "timings": _timings(delivered, total_s),
+    }
+    if delivered.decision is not None:
+        wire |= {"strategy": delivered.decision.strategy, "weights": dict(delivered.decision.weights)}
+        wire["features"] = dict(delivered.decision.features)
+    if delivered.chosen is not None:
+        wire |= _chosen(delivered.chosen) | {"reason": reason(delivered)}
+    return wire
+
+
+def _state(delivered: Delivered) -> JobState:
+    if delivered.error is None:
+        return JobState.DONE
+    return JobState.CANCELLED if isinstance(delivered.error, JobCancelled) else JobState.FAILED
+
+
+def _chosen(chosen: Candidate) -> dict[str, Any]:
+    return {
+        "device": chosen.device,
+        "model": chosen.model,
+        "score": round(chosen.score, 4),
+        "terms": {
+            "tokens": round(chosen.terms.tokens, 4),
+            "topic": round(chosen.terms.topic, 4),
+            "health": round(chosen.terms.health, 4),
+        },
+        "simulated": chosen.simulated,
+    }
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    wire: dict[str, Any] = {
+        "device": attempt.device,
+        "model": attempt.model,
+        "outcome": attempt.outcome,
+        "s": round(attempt.total_s, 3),
+    }
+    if attempt.detail:
+        wire["detail"] = attempt.detail
+    return wire
+
+
+def _timings(delivered: Delivered, total_s: float) -> dict[str, float]:
+    end = delivered.end
+    last = delivered.attempts[-1] if delivered.attempts else None
+    known = {
+        "queue_s": delivered.queue_s,
+        "accept_s": last and last.accept_s,
+        "load_s": end and end.engine.load_s,
+        "prefill_s": end and end.engine.prefill_s,
+        "first_token_s": delivered.first_token_s,
+        "total_s": total_s,
+        "decode_tps": end and end.engine.decode_s and end.usage.completion_tokens / end.engine.decode_s,
+    }
+    return {key: round(float(value), 4) for key, value in known.items() if value is not None}

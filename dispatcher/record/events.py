@@ -1,0 +1,73 @@
+"""The events that operators and the bridge watch: `evt.job.<state>.<job>`, `evt.dev.<state>.<device>`. Lossy by design."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from common import codec
+from common.bus import Bus
+from common.errors import BusError
+from common.subjects import Subjects
+from dispatcher.outcomes import JobRecord
+from dispatcher.roster import Change, DeviceEvent
+
+
+class EventSink:
+    """Publishes a summary of each record."""
+
+    def __init__(self, bus: Bus, subjects: Subjects) -> None:
+        self._bus = bus
+        self._subjects = subjects
+
+    async def write(self, record: JobRecord) -> None:
+        await self._bus.publish(self._subjects.job_event(record.state, record.job), codec.encode(summary(record)))
+
+
+def summary(record: JobRecord) -> dict[str, Any]:
+    """Give a record as operators read it."""
+    wire = {
+        "job": record.job,
+        "tenant": record.tenant,
+        "state": str(record.state),
+        "device": record.device,
+        "model": record.model,
+        "reason": record.reason,
+        "attempts": len(record.attempts),
+        "queue_s": record.queue_s,
+        "first_token_s": record.first_token_s,
+        "total_s": record.total_s,
+        "prompt_tokens": record.usage.prompt_tokens,
+        "completion_tokens": record.usage.completion_tokens,
+        "error": record.error,
+        "error_message": record.error_message,
+    }
+    return {
+        key: round(value, 4) if isinstance(value, float) else value for key, value in wire.items() if value is not None
+    }
+
+
+class DeviceEvents:
+    """Collects the roster's changes, which come in the middle of other work, and publishes them when asked."""
+
+    def __init__(self, bus: Bus, subjects: Subjects) -> None:
+        self._bus = bus
+        self._subjects = subjects
+        self._waiting: deque[DeviceEvent] = deque(maxlen=1000)
+
+    def note(self, event: DeviceEvent) -> None:
+        if event.change is not Change.CHANGED:
+            self._waiting.append(event)
+
+    async def publish(self) -> None:
+        """Send what has collected; while there is no bus it waits, the oldest giving way to the newest."""
+        while self._waiting:
+            event = self._waiting[0]
+            body = {"device": event.device.name, "state": str(event.change), "boot": event.device.beat.boot}
+            try:
+                await self._bus.publish(
+                    self._subjects.device_event(event.change, event.device.name), codec.encode(body)
+                )
+            except BusError:
+                return
+            self._waiting.popleft()

@@ -1,0 +1,168 @@
+"""The roster: who is in the fleet, kept from heartbeats and from this dispatcher's own attempts.
+
+It owns this state and is the only one to change it; it knows neither the bus nor the steps. Time is passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from common.messages import DeviceState, Heartbeat, ModelInfo
+from dispatcher.fleet import Device, Fleet, Liveness, canonical, tracked
+
+
+class Change(StrEnum):
+    """What happened to a device; the names of its events."""
+
+    JOINED = "joined"
+    CHANGED = "changed"  # other state, slots or models
+    SUSPECT = "suspect"
+    LOST = "lost"
+    RECOVERED = "recovered"
+    RESTARTED = "restarted"  # a new boot id: every attempt it had is gone
+    LEFT = "left"  # it said good-bye
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceEvent:
+    """A change, and the device as it is now."""
+
+    change: Change
+    device: Device
+
+
+@dataclass(slots=True)
+class _Seen:
+    at_s: float
+    boot: str
+    seq: int
+
+
+class Roster:
+    """Folds heartbeats into a `Fleet`. A heartbeat counts from its arrival: clocks of devices are not trusted."""
+
+    def __init__(
+        self,
+        *,
+        dispatcher: str = "",
+        suspect_after: float = 2.5,
+        dead_after: float = 5.0,
+        forget_after_s: float = 3600.0,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._suspect_after = suspect_after
+        self._dead_after = dead_after
+        self._forget_after_s = forget_after_s
+        self._devices: dict[str, Device] = {}
+        self._seen: dict[str, _Seen] = {}
+        self._listeners: list[Callable[[DeviceEvent], None]] = []
+        self.stale_beats = 0
+
+    @property
+    def fleet(self) -> Fleet:
+        """The fleet now. Cheap: a view on values that never change."""
+        return Fleet(self._devices)
+
+    def on_change(self, listener: Callable[[DeviceEvent], None]) -> None:
+        """Call `listener` at every change, after the roster has it."""
+        self._listeners.append(listener)
+
+    def observe(self, beat: Heartbeat, now_s: float) -> None:
+        """Take in one heartbeat.
+
+        1. An old sequence number of the same boot is a late or replayed beat: dropped.
+        2. A new device joins. 3. A new boot id: restarted. 4. Known and not alive: recovered. 5. Good-bye: left.
+        6. Other state, slots or models, or fewer jobs of other dispatchers: changed.
+        """
+        seen, old = self._seen.get(beat.device), self._devices.get(beat.device)
+        if seen is not None and seen.boot == beat.boot and beat.seq <= seen.seq:  # 1
+            self.stale_beats += 1
+            return
+        self._seen[beat.device] = _Seen(now_s, beat.boot, beat.seq)
+        new = self._device(beat, old)
+        self._devices[beat.device] = new
+        change = _change(old, new)
+        if change is not None:
+            self._tell(change, new)
+
+    def sweep(self, now_s: float) -> None:
+        """Mark devices whose heartbeats are missing; call it a few times a second."""
+        for name, seen in list(self._seen.items()):
+            device = self._devices[name]
+            silent_s = now_s - seen.at_s
+            if silent_s > max(self._forget_after_s, self._dead_after * device.beat.interval_s):
+                del self._seen[name], self._devices[name]
+            elif device.beat.state is not DeviceState.STOPPED:
+                self._age(device, silent_s / device.beat.interval_s)
+
+    def take(self, name: str) -> None:
+        """Count one attempt of ours on the device."""
+        device = self._devices[name]
+        self._devices[name] = replace(device, own=device.own + 1)
+
+    def release(self, name: str) -> None:
+        """Count one attempt of ours less; the device may have been forgotten meanwhile."""
+        device = self._devices.get(name)
+        if device is not None:
+            self._devices[name] = replace(device, own=max(0, device.own - 1))
+
+    def refused(self, name: str) -> None:
+        """The device said that it is full: believe it until its next heartbeat."""
+        device = self._devices.get(name)
+        if device is not None:
+            self._devices[name] = replace(device, others=max(device.others, device.beat.slots - device.own + 1))
+
+    def attempt_ended(self, name: str, *, ok: bool, first_token_s: float | None) -> None:
+        """Note how an attempt went, for the health term."""
+        device = self._devices.get(name)
+        if device is not None:
+            track = tracked(device.track, ok=ok, first_token_s=first_token_s)
+            self._devices[name] = replace(device, track=track)
+
+    def _device(self, beat: Heartbeat, old: Device | None) -> Device:
+        others = sum(count for name, count in beat.jobs_by_dispatcher.items() if name != self._dispatcher)
+        liveness = Liveness.DEAD if beat.state is DeviceState.STOPPED else Liveness.ALIVE
+        if old is None:
+            return Device(beat, _models(beat), liveness, 0, others)
+        # A heartbeat that repeats the models as they were keeps the old index: with 1,000 devices this is the hot path.
+        models = old.models if old.beat.models == beat.models else _models(beat)
+        return Device(beat, models, liveness, old.own, others, old.track)
+
+    def _age(self, device: Device, intervals: float) -> None:
+        if intervals > self._dead_after and device.liveness is not Liveness.DEAD:
+            self._mark(device, Liveness.DEAD, Change.LOST)
+        elif self._dead_after >= intervals > self._suspect_after and device.liveness is Liveness.ALIVE:
+            self._mark(device, Liveness.SUSPECT, Change.SUSPECT)
+
+    def _mark(self, device: Device, liveness: Liveness, change: Change) -> None:
+        marked = replace(device, liveness=liveness)
+        self._devices[device.name] = marked
+        self._tell(change, marked)
+
+    def _tell(self, change: Change, device: Device) -> None:
+        for listener in self._listeners:
+            listener(DeviceEvent(change, device))
+
+
+def _models(beat: Heartbeat) -> dict[str, ModelInfo]:
+    return {canonical(model.name): model for model in beat.models}
+
+
+def _change(old: Device | None, new: Device) -> Change | None:
+    if new.beat.state is DeviceState.STOPPED:  # 5
+        return Change.LEFT if old is not None and old.beat.state is not DeviceState.STOPPED else None
+    if old is None:  # 2
+        return Change.JOINED
+    if old.beat.boot != new.beat.boot:  # 3
+        return Change.RESTARTED
+    if old.liveness is not Liveness.ALIVE:  # 4
+        return Change.RECOVERED
+    same = (
+        old.beat.state is new.beat.state
+        and old.beat.slots == new.beat.slots
+        and old.models is new.models
+        and old.others <= new.others
+    )
+    return None if same else Change.CHANGED  # 6

@@ -1,0 +1,140 @@
+"""The decision: filters, then the hybrid score, then the order; every term and every reason is kept.
+
+S = w1*C_tokens + w2*Sim_centroid + w3*H_latency, weights normalised to a sum of 1 (requirement A3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from common.errors import FleetError, NoDevice, UnknownModel, UnsupportedByModel
+from common.messages import AUTO, ModelInfo
+from dispatcher.fleet import Device, Fleet
+from dispatcher.outcomes import Candidate, Decision, Removed, Terms
+from dispatcher.routing.features import Features
+from dispatcher.routing.filters import device_filter, model_filter
+from dispatcher.routing.predict import predict
+from dispatcher.routing.terms import terms
+
+RETRY_AFTER_S = 2.0
+"""A device that is only suspect is back, or dead, within a few heartbeats."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingPolicy:
+    """The weights of the three terms; any non-negative numbers, at least one above 0."""
+
+    tokens: float = 0.4
+    topic: float = 0.2
+    health: float = 0.4
+
+    def normalised(self) -> Mapping[str, float]:
+        total = self.tokens + self.topic + self.health or 1.0
+        return {"tokens": self.tokens / total, "topic": self.topic / total, "health": self.health / total}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What is asked for: a full model name or `auto`, perhaps a device, and the features of the request."""
+
+    model: str
+    device: str | None
+    wanted: Features
+
+
+def decide(ask: Ask, fleet: Fleet, policy: RoutingPolicy, excluded: Mapping[str, str]) -> Decision:
+    """Order all devices and models that can answer, best first. `excluded` are devices tried already, with the reason."""
+    weights = policy.normalised()
+    candidates: list[Candidate] = []
+    removed: list[Removed] = []
+    for device in fleet.devices.values():
+        out = device_filter(device, pinned=ask.device, excluded=excluded)
+        if out is not None:
+            removed.append(out)
+            continue
+        for model in _models(device, ask.model):
+            out = model_filter(device, model, ask.wanted, auto=ask.model == AUTO)
+            if out is not None:
+                removed.append(out)
+            else:
+                candidates.append(_score(device, model, ask.wanted, weights))
+        if ask.model != AUTO and ask.model not in device.models:
+            removed.append(Removed(device.name, "model", f"{ask.model} is not installed", for_now=False))
+    candidates.sort(key=lambda candidate: (-candidate.score, candidate.device, candidate.model))
+    return Decision(
+        strategy="hybrid",
+        candidates=tuple(candidates),
+        removed=tuple(removed),
+        weights=weights,
+        features={
+            "prompt_tokens": ask.wanted.prompt_tokens,
+            "output_tokens": ask.wanted.output_tokens,
+            "complexity": round(ask.wanted.complexity, 3),
+        },
+    )
+
+
+def nobody(ask: Ask, decision: Decision, fleet: Fleet) -> FleetError:
+    """Say why a decision has no candidates, and the way out.
+
+    1. No devices at all. 2. The pinned device is unknown. 3. No device has the model. 4. Those that have it can't do this.
+    5. Those that could are away, or were tried.
+    """
+    if not fleet.devices:  # 1
+        return NoDevice(
+            "no device has reported yet: start an agent (`drover-agent`), or `make up`", retry_after_s=RETRY_AFTER_S
+        )
+    if ask.device is not None and ask.device not in fleet.devices:  # 2
+        return NoDevice(f"there is no device {ask.device!r}: known are {_listed(fleet.devices)}", device=ask.device)
+    if ask.model != AUTO and not fleet.with_model(ask.model):  # 3
+        known = {name for device in fleet.devices.values() for name in device.models}
+        return UnknownModel(
+            f"no device has the model {ask.model!r}: use `auto`, or one of {_listed(known)}", param="model"
+        )
+    unable = [out for out in decision.removed if out.filter in {"capability", "context", "memory"}]
+    if unable and not any(out.filter in {"health", "tried"} for out in decision.removed):  # 4
+        return UnsupportedByModel("no model can do this: " + _reasons(unable), param="model")
+    out = [one for one in decision.removed if one.filter != "pin"]
+    return NoDevice("no device can take the job now: " + _reasons(out), retry_after_s=RETRY_AFTER_S)  # 5
+
+
+def _models(device: Device, wanted: str) -> Iterator[ModelInfo]:
+    if wanted == AUTO:
+        yield from device.models.values()
+    elif wanted in device.models:
+        yield device.models[wanted]
+
+
+def _score(device: Device, model: ModelInfo, wanted: Features, weights: Mapping[str, float]) -> Candidate:
+    predicted = predict(device, model, wanted)
+    parts = terms(device, model, wanted, predicted)
+    score = weights["tokens"] * parts.tokens + weights["topic"] * parts.topic + weights["health"] * parts.health
+    return Candidate(
+        device=device.name,
+        model=model.name,
+        score=score,
+        terms=parts,
+        reason=_reason(score, parts, warm=model.loaded),
+        warm=model.loaded,
+        simulated=device.beat.simulated,
+        predicted_first_token_s=predicted.first_token_s,
+        predicted_total_s=predicted.total_s,
+    )
+
+
+def _reason(score: float, parts: Terms, *, warm: bool) -> str:
+    return (
+        f"hybrid {score:.2f}: fit {parts.tokens:.2f}, topic {parts.topic:.2f}, health {parts.health:.2f}, "
+        f"{'model loaded' if warm else 'model to load'}"
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    return ", ".join(ordered[:12]) + (", …" if len(ordered) > 12 else "") or "none"
+
+
+def _reasons(removed: list[Removed]) -> str:
+    rows = [f"{out.device}{f' ({out.model})' if out.model else ''}: {out.reason}" for out in removed]
+    return "; ".join(rows[:6]) + (f"; and {len(rows) - 6} more" if len(rows) > 6 else "")

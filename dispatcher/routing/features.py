@@ -1,0 +1,70 @@
+"""What can be read off a request without a model: size, complexity, topics; it knows no device.
+
+All of it together must stay below 0.2 ms for an ordinary prompt, so only the head of a long text is looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from common.messages import ChatRequest, Message, Role
+from dispatcher.routing.topics import topic_similarities
+
+CHARS_PER_TOKEN = 4.0
+"""OpenAI's rule of thumb for English text; the backend's own count replaces it in the record."""
+
+TOKENS_PER_IMAGE = 600
+"""An assumption: vision models spend some 250 to 1,600 tokens on an image."""
+
+EXPECTED_OUTPUT_TOKENS = 200
+"""An assumption for a chat answer that names no limit."""
+
+_HEAD_CHARS = 4000
+
+_HARD = re.compile(
+    r"(?i)\b(prove|derive|theorem|integral|algorithm|complexity|optimi[sz]e|refactor|debug|implement|design|architecture|"
+    r"analy[sz]e|compare|evaluate|explain why|step by step|trade-?offs?|constraints?|equation|probability|recursion|concurren\w+)\b"
+)
+_CODE = re.compile(r"```|\bdef |\bclass |\bimport |#include|\bfunction\b|=>|\{\s*\n|;\s*\n|\bSELECT\b")
+_MATH = re.compile(r"[=<>^∑∫√]|\d\s*[-+*/]\s*\d|\\frac|\$[^$]+\$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """`prompt_tokens` and `output_tokens` are estimates; `complexity` is in [0, 1]; `topics` holds similarities in [0, 1]."""
+
+    prompt_tokens: int
+    output_tokens: int
+    complexity: float
+    topics: dict[str, float]
+    images: bool
+    tools: bool
+
+
+def features(request: ChatRequest, messages: Sequence[Message]) -> Features:
+    """Read a request's features. The topic and the complexity are those of the last user turn; the size counts all turns."""
+    chars = sum(len(message.content) for message in messages)
+    images = sum(len(message.images) for message in messages)
+    last = next((message.content for message in reversed(messages) if message.role is Role.USER), "")[:_HEAD_CHARS]
+    return Features(
+        prompt_tokens=max(1, round(chars / CHARS_PER_TOKEN)) + images * TOKENS_PER_IMAGE,
+        output_tokens=min(request.options.max_tokens or EXPECTED_OUTPUT_TOKENS, 4 * EXPECTED_OUTPUT_TOKENS),
+        complexity=complexity(last),
+        topics=topic_similarities(last),
+        images=images > 0,
+        tools=bool(request.tools),
+    )
+
+
+def complexity(text: str) -> float:
+    """Say how demanding a question looks, in [0, 1]: a rule, not a measurement.
+
+    0.45 for the words of hard tasks (three are enough), 0.2 for code, 0.15 for formulae, 0.2 for length (1,200 characters
+    are enough). The trained router replaces it.
+    """
+    hard = min(1.0, len(_HARD.findall(text)) / 3)
+    code = 1.0 if _CODE.search(text) else 0.0
+    math = 1.0 if _MATH.search(text) else 0.0
+    return 0.45 * hard + 0.2 * code + 0.15 * math + 0.2 * min(1.0, len(text) / 1200)
