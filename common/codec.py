@@ -62,7 +62,7 @@ def encode(value: Mapping[str, Any], encoding: Encoding = Encoding.JSON) -> byte
     if encoding is Encoding.MSGPACK:
         packed: bytes = msgpack.packb(value, use_bin_type=True)
         return packed
-    return orjson.dumps(value)
+    return orjson.dumps(value, default=str)
 
 
 def encode_pretty(value: Any) -> str:
@@ -79,8 +79,8 @@ def _parse(payload: bytes) -> Any:
 
 def _unpack(payload: bytes) -> Any:
     try:
-        return msgpack.unpackb(payload, raw=False, strict_map_key=True, max_buffer_size=len(payload))
-    except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
+        return msgpack.unpackb(payload, raw=False, strict_map_key=True)
+    except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise BadRequest(f"the payload is not MessagePack ({type(error).__name__}: {error})") from error
 
 

@@ -1,6 +1,7 @@
 """Structured logs on standard error: stable dotted events with fields; it knows no event.
 
-Prompts, answers and keys are never passed to a logger; `_mask` is the second line, for what slips through.
+Prompts, answers and keys are never passed to a logger; `_mask` is the second line, for what slips through. A log line is part of
+every job's cost, so masking looks at the rendered line once, and only when it holds something like a secret.
 """
 
 from __future__ import annotations
@@ -8,16 +9,20 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-if TYPE_CHECKING:
-    from structlog.stdlib import BoundLogger as Logger  # noqa: F401  # re-exported name for annotations
+from common import codec
 
-_SECRET_NAME = re.compile(r"(?i)authorization|api_?key|password|secret|creds")
-_SECRET_VALUE = re.compile(r"\b(?:sk|fd)[-_][A-Za-z0-9_-]{16,}|(?<=://)[^/@\s]+:[^/@\s]+(?=@)|(?i:bearer )\S+")
+_SUSPECT = ("://", "sk-", "fd_", "earer ", "assword", "ecret", "api_key", "apikey", "uthorization", "creds")
+_SECRET = re.compile(
+    r"\b(?:sk|fd)[-_][A-Za-z0-9_-]{16,}"
+    r"|(?<=://)[^/@\s\"]+:[^/@\s\"]+(?=@)"
+    r"|(?i:(?<=bearer )\S+)"
+    r"|(?i:(?:authorization|api_?key|password|secret|creds)\"?[=:] ?)\"?[^\s\",}]+"
+)
 
 
 def configure(process: str, *, level: str = "INFO", fmt: Literal["auto", "console", "json"] = "auto") -> None:
@@ -25,37 +30,45 @@ def configure(process: str, *, level: str = "INFO", fmt: Literal["auto", "consol
     console = fmt == "console" or (fmt == "auto" and sys.stderr.isatty())
     numeric = logging.getLevelNamesMapping()[level]
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(serializer=_json)
     )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _mask,
             *([] if console else [structlog.processors.format_exc_info]),
             renderer,
+            _mask,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
-    logging.basicConfig(
-        level=max(numeric, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
-    )
+    logging.basicConfig(level=max(numeric, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
 
 
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
-    """Give a logger; `name` stands in each of its lines as `logger`."""
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(logger=name)
+    """Give a logger; `name` stands in each of its lines as `area`."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(area=name)
     return logger
 
 
-def _mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    for key, value in event.items():
-        if _SECRET_NAME.search(key):
-            event[key] = "(hidden)"
-        elif isinstance(value, str):
-            event[key] = _SECRET_VALUE.sub("(hidden)", value)
-    return event
+def _json(event: EventDict, **_: Any) -> str:
+    return codec.encode(event).decode()
+
+
+def _mask(_logger: WrappedLogger, _method: str, line: Any) -> Any:
+    """Hide what looks like a secret in the rendered line."""
+    if isinstance(line, str) and any(word in line for word in _SUSPECT):
+        return _SECRET.sub("(hidden)", line)
+    return line
+
+
+if not structlog.is_configured():
+    # In a producer's own process, which never calls `configure`, a library speaks up only when something is wrong.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )
