@@ -1,0 +1,193 @@
+"""One chat job as an HTTP response, streamed or whole: frames in, OpenAI's events or object out; it knows no routing.
+
+The headers of a stream wait for its first visible token, so that they name the device that really answered, but no longer
+than the hold; until they are sent, a failure still has its own HTTP status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from common import codec, frames
+from common.client import Drover
+from common.clock import Clock
+from common.errors import FleetError, GarbledReply, Interrupted
+from common.logs import get_logger
+from common.messages import ChatRequest
+from dispatcher.bridge.headers import route_headers
+from dispatcher.bridge.openai import reply
+from dispatcher.bridge.sse import Curfew, EventStream, ReaderStalled, while_connected
+
+log = get_logger("bridge")
+
+KEEP_ALIVE_S = 10.0
+"""Clients and proxies give up on streams that are silent for 15 s to 60 s; the dispatcher itself speaks each second."""
+
+Refuse = Callable[[FleetError, str, bool], Response]
+"""Makes the response for an error, given the job's id and whether the fleet had accepted it."""
+
+ErrorBody = Callable[[FleetError, str], reply.Json]
+"""Makes the error object for a stream that has begun, given the job's id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How an answer is to be given. `progress` sends headers and every step as soon as they are known."""
+
+    stream: bool
+    include_usage: bool = False
+    progress: bool = False
+    hold_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What every answer of a bridge uses."""
+
+    drover: Drover
+    clock: Clock
+    curfew: Curfew
+    refuse: Refuse
+    error_body: ErrorBody
+
+
+class ChatAnswer(Response):
+    """Runs the job while the client waits for it, and cancels it when the client hangs up."""
+
+    def __init__(self, request: ChatRequest, manner: Manner, means: Means) -> None:
+        super().__init__()
+        self._request = request
+        self._manner = manner
+        self._means = means
+        self._job = str(request.job)
+        self._chunks = reply.Chunks(
+            job=self._job, created=int(means.clock.unix_s()), include_usage=manner.include_usage
+        )
+        self._began_s = self._spoke_s = means.clock.monotonic()
+        self._text: list[str] = []
+        self._note: frames.RouteNote | None = None
+        self._silent: frames.KeepAlive | None = None
+        self._accepted = False
+        self._outcome = "hangup"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await while_connected(receive, self._respond(scope, receive, send))
+        finally:
+            log.info(
+                "http.chat",
+                job=self._job,
+                outcome=self._outcome,
+                stream=self._manner.stream,
+                device=None if self._note is None else self._note.device,
+                model=self._model,
+                s=round(self._means.clock.monotonic() - self._began_s, 4),
+            )
+
+    @property
+    def _model(self) -> str:
+        return self._request.model if self._note is None else self._note.model
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        events = EventStream(send)
+        try:
+            rest = await self._relay(events)
+        except ReaderStalled:
+            self._outcome = "reader_stalled"
+            return
+        if rest is not None:
+            await rest(scope, receive, send)
+
+    async def _relay(self, events: EventStream) -> Response | None:
+        """Give the client what comes. Returns the response that is still to be sent when no stream was opened."""
+        try:
+            async with asyncio.timeout(None) as limit, aclosing(self._frames()) as source:
+                with self._means.curfew.bind(limit):
+                    async for frame in source:
+                        self._remember(frame)
+                        if isinstance(frame, frames.Err):
+                            return await self._fail(events, frame.error)
+                        if isinstance(frame, frames.End):
+                            return await self._finish(events, frame)
+                        if self._manner.stream:
+                            await self._show(events, frame)
+        except TimeoutError:
+            stopping = "the bridge is stopping and could not wait for the end of this answer: send it again"
+            return await self._fail(events, Interrupted(stopping))
+        raise AssertionError("frames end with a terminal one")
+
+    async def _frames(self) -> AsyncGenerator[frames.Frame, None]:
+        """The job's frames, the last of them terminal: what the client library raises becomes one too."""
+        try:
+            async with aclosing(self._means.drover.frames(self._request)) as source:
+                async for frame in source:
+                    yield frame
+                    if isinstance(frame, frames.Terminal):
+                        return
+            yield frames.Err(GarbledReply("the answer ended without saying why: send the request again"))
+        except FleetError as error:
+            yield frames.Err(error)
+
+    def _remember(self, frame: frames.Frame) -> None:
+        self._accepted = self._accepted or not isinstance(frame, frames.Err)
+        match frame:
+            case frames.RouteNote():
+                self._note = frame
+            case frames.KeepAlive():
+                self._silent = frame
+            case frames.Token() if not self._manner.stream:
+                self._text.append(frame.text)
+            case _:
+                pass
+
+    async def _show(self, events: EventStream, frame: frames.Frame) -> None:
+        now_s = self._means.clock.monotonic()
+        if isinstance(frame, frames.Token):
+            await self._open(events)
+            await self._event(events, self._chunks.text(self._model, frame.text))
+        elif not events.open:
+            # 1. Whoever wants every step gets the headers at once. 2. Others wait for a token, up to the hold.
+            if self._manner.progress or now_s - self._began_s >= self._manner.hold_s:
+                await self._open(events)
+        elif self._manner.progress or now_s - self._spoke_s >= KEEP_ALIVE_S:
+            standing = reply.standing(self._job, self._note, self._silent)
+            await self._event(events, self._chunks.keep_alive(self._model, standing))
+
+    async def _open(self, events: EventStream) -> None:
+        if not events.open:
+            await events.start(route_headers(self._job, self._note))
+            await self._event(events, self._chunks.role(self._model))
+
+    async def _event(self, events: EventStream, chunk: reply.Json) -> None:
+        await events.event(codec.encode(chunk))
+        self._spoke_s = self._means.clock.monotonic()
+
+    async def _finish(self, events: EventStream, end: frames.End) -> Response | None:
+        self._outcome = "ok"
+        if not self._manner.stream:
+            body = reply.completion(self._job, self._chunks.created, self._model, "".join(self._text), end)
+            whole = Response(codec.encode(body), media_type="application/json")
+            whole.raw_headers.extend(route_headers(self._job, self._note))
+            return whole
+        await self._open(events)
+        if end.tool_calls:
+            await self._event(events, self._chunks.tool_calls(self._model, end.tool_calls))
+        await self._event(events, self._chunks.finish(self._model, end))
+        if self._manner.include_usage:
+            await self._event(events, self._chunks.usage(self._model, end))
+        await events.end()
+        return None
+
+    async def _fail(self, events: EventStream, error: FleetError) -> Response | None:
+        self._outcome = error.code
+        if not events.open:
+            return self._means.refuse(error, self._job, self._accepted)
+        await self._event(events, self._means.error_body(error, self._job))
+        await events.end()
+        return None

@@ -1,0 +1,195 @@
+"""The bridge process: binds the port, joins the bus, serves until it is told to stop; the only place that knows all parts."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import math
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from common import lifecycle, logs, settings
+from common.bus.nats import connect_nats
+from common.bus.options import options_from
+from common.client import Drover
+from common.clock import LoopClock
+from common.errors import ConfigError
+from common.subjects import Subjects, require_token
+from dispatcher.bridge import routes
+from dispatcher.bridge.answer import Means
+from dispatcher.bridge.limits import BodyLimit, HostCheck, SecurityHeaders
+from dispatcher.bridge.pages import describe, mount_files, pages
+from dispatcher.bridge.presence import Presence, hear_fleet
+from dispatcher.bridge.sse import Curfew
+from dispatcher.settings import BridgeSection, BridgeSettings
+
+log = logs.get_logger("bridge")
+
+FAREWELL_S = 2.0
+"""After the grace, open answers get this long to send their last words before their connections are cut."""
+
+
+def main() -> int:
+    """Run the bridge by the environment's settings, and give the exit status."""
+    try:
+        tree = settings.load(BridgeSettings)
+    except ConfigError as error:
+        sys.stderr.write(f"drover: {error.message}\n")
+        return 1
+    logs.configure("bridge", level=tree.log.level, fmt=tree.log.format)
+    return lifecycle.run(lambda stop: serve(stop, tree))
+
+
+async def serve(stop: lifecycle.Stop, tree: BridgeSettings) -> None:
+    """Serve until `stop`. Raises `ConfigError` for a port that is taken or an address that must not be bound."""
+    curfew = Curfew()
+    with closing(bind(tree.bridge)) as listening:
+        async with joined(tree, curfew) as app:
+            server = _Server(_config(app, tree.bridge))
+            async with asyncio.TaskGroup() as group:
+                ending = group.create_task(_end(stop, server, curfew, tree.bridge.grace_s))
+                await server.serve(sockets=[listening])
+                if not stop.requested:
+                    raise lifecycle.ServiceDied("the HTTP server ended by itself")
+                ending.cancel()
+                await server.last_words()
+
+
+@asynccontextmanager
+async def joined(tree: BridgeSettings, curfew: Curfew) -> AsyncIterator[FastAPI]:
+    """The application over an open bus."""
+    tenant = require_token("DROVER_HTTP_TENANT", tree.bridge.tenant)
+    options = options_from(tree.bus, name="drover-bridge", inbox_prefix=f"_INBOX_{tenant}")
+    clock = LoopClock()
+    async with (
+        connect_nats(options) as bus,
+        Drover.over(bus, tenant=tenant, prefix=tree.bus.prefix) as drover,
+        hear_fleet(bus, Subjects(tree.bus.prefix), tree.roster, clock) as presence,
+    ):
+        means = Means(drover=drover, clock=clock, curfew=curfew, refuse=routes.refusal, error_body=routes.error_body)
+        yield compose(means, presence, tree.bridge)
+
+
+def compose(means: Means, presence: Presence, section: BridgeSection) -> FastAPI:
+    """Put routes, pages and limits together."""
+    app = FastAPI(
+        title="Drover",
+        version="1",
+        description="OpenAI's chat API in front of a fleet of small devices. Answers carry `x_drover`: where they ran, and why.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    bridge = routes.Bridge(
+        means=means, presence=presence, hold_s=section.header_hold_s, started_unix_s=int(means.clock.unix_s())
+    )
+    app.include_router(routes.api(bridge))
+    app.include_router(pages())
+    mount_files(app)
+    describe(app)
+    routes.answer_errors(app)
+    # The last one added is the first that a request meets.
+    app.add_middleware(BodyLimit, max_bytes=section.max_body_bytes, refuse=routes.refusal)
+    app.add_middleware(HostCheck, names=_names(section), any_address=section.allow_remote, refuse=routes.refusal)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+def bind(section: BridgeSection) -> socket.socket:
+    """Take the port. Raises `ConfigError` with the way out."""
+    family, address = _address(section)
+    if not ipaddress.ip_address(address[0]).is_loopback and not section.allow_remote:
+        raise ConfigError(
+            f"DROVER_HTTP_HOST={section.host} can be reached from other machines, and the bridge has no keys yet: whoever reaches "
+            "it may use the fleet. Use 127.0.0.1 (and a proxy or an SSH tunnel in front), or accept that with "
+            "DROVER_HTTP_ALLOW_REMOTE=true"
+        )
+    # The protocol is named because asyncio switches Nagle's delay off only on sockets that say they are TCP.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        # Not only bound: of two processes that bind and don't listen yet, both would think that the port is theirs.
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        raise _unbound(section, error) from error
+    return listening
+
+
+def _address(section: BridgeSection) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    try:
+        found = socket.getaddrinfo(section.host, section.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise ConfigError(
+            f"DROVER_HTTP_HOST={section.host!r} is no address of this machine: {error.strerror}"
+        ) from error
+    family, _, _, _, (host, port, *_) = found[0]
+    return family, (str(host), int(port))
+
+
+def _unbound(section: BridgeSection, error: OSError) -> ConfigError:
+    where = f"{section.host}:{section.port}"
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError(
+            f"{where} is taken by another program: stop that one, or choose another port with DROVER_HTTP_PORT (0 takes a free one)"
+        )
+    return ConfigError(
+        f"the bridge can't listen on {where} ({error.strerror}): change DROVER_HTTP_HOST or DROVER_HTTP_PORT"
+    )
+
+
+def _names(section: BridgeSection) -> set[str]:
+    configured = {name.strip() for name in section.allowed_hosts.split(",") if name.strip()}
+    return configured | {section.host}
+
+
+def _config(app: FastAPI, section: BridgeSection) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=math.ceil(section.grace_s + FAREWELL_S),
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, without its signal handlers (the lifecycle has them), and with a line for whoever waits for the start."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listening in sockets or []:
+            host, port, *_ = listening.getsockname()
+            shown = f"[{host}]" if ":" in host else host
+            sys.stdout.write(f"bridge listening on http://{shown}:{port}\n")
+            sys.stdout.flush()
+            log.info("bridge.listening", host=host, port=port)
+
+    async def last_words(self) -> None:
+        """Wait for requests that were cancelled at the end of the grace: they still have to cancel their jobs."""
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=FAREWELL_S)
+
+
+async def _end(stop: lifecycle.Stop, server: uvicorn.Server, curfew: Curfew, grace_s: float) -> None:
+    """At the stop, take no new requests; after the grace, let every open answer say that it ends here."""
+    await stop.wait()
+    log.info("bridge.stopping", open_requests=len(server.server_state.tasks), grace_s=grace_s)
+    server.should_exit = True
+    await asyncio.sleep(grace_s)
+    log.warning("bridge.curfew", answers=curfew.fall())

@@ -1,0 +1,56 @@
+"""The HTTP headers of our answers: where a job ran and why, and what a browser may do with a page; plain values only."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from common.frames import RouteNote
+
+JOB_HEADER = "x-drover-job"
+MAX_VALUE = 200
+"""Characters of a header value; the full reason stands in the body's `x_drover`."""
+
+_LOOKALIKES = str.maketrans(
+    {"·": "-", "\u2013": "-", "—": "-", "…": "...", "→": "->", "≥": ">=", "≤": "<=", "\u00d7": "x"}
+)
+
+API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'; "
+    "require-trusted-types-for 'script'; trusted-types dompurify"
+)
+"""No remote host, images included: an answer's markdown can't carry text away. Trusted types leave DOMPurify as the only
+maker of HTML."""
+
+DOCS_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
+    "font-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+"""Swagger UI writes style attributes and HTML of its own."""
+
+SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+)
+
+
+def header_text(value: str) -> str:
+    """Make any text fit for a header: printable ASCII, no line breaks, bounded."""
+    plain = unicodedata.normalize("NFKD", value.translate(_LOOKALIKES))
+    ascii_only = plain.encode("ascii", "ignore").decode()
+    printable = "".join(char if char.isprintable() else " " for char in ascii_only)
+    return " ".join(printable.split())[:MAX_VALUE].rstrip()
+
+
+def route_headers(job: str, note: RouteNote | None) -> list[tuple[bytes, bytes]]:
+    """Say which job it is, and, as far as it is known, where it runs and why."""
+    facts = {JOB_HEADER: job}
+    if note is not None:
+        facts |= {"x-drover-device": note.device, "x-drover-model": note.model, "x-drover-reason": note.reason}
+    return [(name.encode(), header_text(value).encode()) for name, value in facts.items()]

@@ -1,0 +1,208 @@
+"""An OpenAI chat request as a value, and its mapping to ours; it knows neither HTTP nor the bus.
+
+The models below are also the published schema (`/openapi.json`). Fields that they don't name are ignored, as clients send many.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from common import codec
+from common.errors import BadRequest, UnsupportedByModel
+from common.messages import AUTO, ChatRequest
+from common.subjects import is_token
+from dispatcher.bridge.openai import turns
+
+
+class _Body(BaseModel):
+    """Types are taken as they come: the text "5" is no number."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class StreamOptions(_Body):
+    include_usage: bool | None = Field(
+        None, description="one more chunk before [DONE], with the token counts and no choices"
+    )
+
+
+class FunctionSpec(_Body):
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class ToolSpec(_Body):
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    type: Literal["function"]
+    function: FunctionSpec
+
+
+class NamedFunction(_Body):
+    name: str
+
+
+class NamedTool(_Body):
+    type: Literal["function"]
+    function: NamedFunction
+
+
+class JsonSchema(_Body):
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, populate_by_name=True)
+
+    name: str | None = None
+    # pydantic's BaseModel has a method `schema`, hence the other name inside.
+    schema_: dict[str, Any] = Field(alias="schema")
+
+
+class ResponseFormat(_Body):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
+class ChatCompletionRequest(_Body):
+    """What `POST /v1/chat/completions` takes."""
+
+    messages: Annotated[list[turns.Turn], Field(min_length=1, max_length=1000)]
+    model: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+        AUTO,
+        description="`auto` lets the fleet choose; a model's name (`:latest` may be left out); `model@device` asks for one device",
+        examples=["auto", "llama3.2:3b", "auto@nano"],
+    )
+    stream: bool | None = Field(None, description="answer in server-sent events as the text grows")
+    stream_options: StreamOptions | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        None, description="the newer name of max_tokens; it wins"
+    )
+    temperature: Annotated[float, Field(ge=0, le=5)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    n: int | None = Field(None, description="only 1: send the request again for another answer")
+    logprobs: bool | None = Field(None, description="only false: the devices don't give them")
+    tools: Annotated[list[ToolSpec], Field(max_length=128)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = Field(
+        None, description="a named function leaves only that one to choose; the devices can't be forced to call it"
+    )
+    response_format: ResponseFormat | None = None
+
+
+LEAST_TOP_P = 1e-6
+"""OpenAI allows top_p 0, "the likeliest token only"; backends want more than nothing, and this much means the same."""
+
+
+def read(body: bytes) -> ChatCompletionRequest:
+    """Read a request's body. Raises `BadRequest` that names every wrong field, or says that the body is no JSON object."""
+    if not body.lstrip(b" \t\r\n").startswith(b"{"):
+        # The codec would take a MessagePack body too; over HTTP that is a mistake, not an encoding.
+        raise BadRequest(f"the body is not a JSON object: send {EXAMPLE}")
+    try:
+        return ChatCompletionRequest.model_validate(_object(body))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
+        param = field_path(".".join(str(part) for part in first))
+        raise BadRequest(codec.explain(error, name=field_path), param=param) from error
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        return codec.decode_request(body)
+    except BadRequest as error:
+        if error.__cause__ is None:
+            raise
+        raise BadRequest(f"the body is not JSON ({error.__cause__}): send {EXAMPLE}") from error
+
+
+EXAMPLE = '{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
+
+
+def to_chat(request: ChatCompletionRequest, *, job: str) -> ChatRequest:
+    """Map a request to ours. Raises `BadRequest` and `UnsupportedByModel`, with the field in `param`."""
+    _refuse_unsupported(request)
+    model, device = split_model(request.model)
+    return codec.build(
+        ChatRequest,
+        {
+            "messages": turns.to_messages(request.messages),
+            "model": model,
+            "device": device,
+            "stream": True,
+            "job": job,
+            "options": _options(request),
+            "tools": _tools(request),
+            "format": _format(request.response_format),
+        },
+    )
+
+
+def split_model(name: str) -> tuple[str, str | None]:
+    """Split `model@device`. Raises `BadRequest` when what stands behind the `@` can't name a device."""
+    model, at, device = name.rpartition("@")
+    if not at:
+        return name, None
+    if not is_token(device):
+        raise BadRequest(
+            f"model {name!r} asks for the device {device!r}, which is no name: write model@device", param="model"
+        )
+    return model or AUTO, device
+
+
+def _refuse_unsupported(request: ChatCompletionRequest) -> None:
+    if request.n not in (None, 1):
+        raise BadRequest(f"n={request.n}: one answer per request; send the request {request.n} times", param="n")
+    if request.logprobs:
+        raise UnsupportedByModel("logprobs: the devices give no probabilities; leave it out", param="logprobs")
+
+
+def _options(request: ChatCompletionRequest) -> dict[str, Any]:
+    stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
+    options = {
+        "max_tokens": request.max_completion_tokens or request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": None if request.top_p is None else max(request.top_p, LEAST_TOP_P),
+        "seed": request.seed,
+        "stop": tuple(text for text in stop if text),
+        "frequency_penalty": request.frequency_penalty,
+        "presence_penalty": request.presence_penalty,
+    }
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _tools(request: ChatCompletionRequest) -> tuple[dict[str, Any], ...]:
+    """The tools to offer. A backend has no `tool_choice`: `none` offers nothing, a named function only itself."""
+    if request.tool_choice == "none":
+        return ()
+    tools = request.tools or []
+    if isinstance(request.tool_choice, NamedTool):
+        wanted = request.tool_choice.function.name
+        tools = [tool for tool in tools if tool.function.name == wanted]
+        if not tools:
+            raise BadRequest(f"tool_choice names {wanted!r}, which is not among the tools", param="tool_choice")
+    return tuple(tool.model_dump(exclude_none=True) for tool in tools)
+
+
+def _format(wanted: ResponseFormat | None) -> Literal["json"] | dict[str, Any] | None:
+    if wanted is None or wanted.type == "text":
+        return None
+    if wanted.type == "json_object":
+        return "json"
+    if wanted.json_schema is None:
+        raise BadRequest('response_format of type "json_schema" needs json_schema.schema', param="response_format")
+    return wanted.json_schema.schema_
+
+
+_UNION_MEMBER = re.compile(r"\.(?:str|ImageUrl|NamedTool|(?:list|literal|constrained-list)\[[^\]]*\])(?=\.|$)")
+
+
+def field_path(where: str) -> str:
+    """Name a field as its sender knows it: pydantic puts the member of a union that it tried into the path."""
+    return _UNION_MEMBER.sub("", where)

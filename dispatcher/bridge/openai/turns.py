@@ -1,0 +1,148 @@
+"""The turns of an OpenAI conversation, and their mapping to ours; it knows nothing else of the request."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from common import codec
+from common.errors import BadRequest, UnsupportedByModel
+
+IMAGE_TYPES = ("jpeg", "jpg", "png", "webp")
+_DATA_URI = re.compile(rf"data:(?:image/(?:{'|'.join(IMAGE_TYPES)}))?;base64,")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class ImageUrl(_Part):
+    url: str
+
+
+class ContentPart(_Part):
+    """A piece of a turn. `image_url` may also be the bare URL, as some clients have it."""
+
+    type: str
+    text: str | None = None
+    image_url: ImageUrl | str | None = None
+
+
+class FunctionCall(_Part):
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    arguments: str = ""
+
+
+class CalledTool(_Part):
+    id: str | None = None
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class Turn(_Part):
+    """One message of the conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[ContentPart] | None = Field(
+        None,
+        description="text, or parts of type text and image_url (base64 data URIs only: the bridge fetches nothing)",
+    )
+    tool_calls: Annotated[list[CalledTool], Field(max_length=64)] | None = None
+    tool_call_id: str | None = None
+    name: str | None = None
+
+
+def to_messages(turns: Sequence[Turn]) -> tuple[dict[str, Any], ...]:
+    """Map the turns. Raises `BadRequest` for an empty last word, images that can't be read and calls that aren't JSON."""
+    names: dict[str, str] = {}
+    messages = []
+    for index, turn in enumerate(turns):
+        where = f"messages.{index}"
+        names |= {call.id: call.function.name for call in turn.tool_calls or [] if call.id}
+        messages.append(_message(turn, where, names))
+    _refuse_empty(messages)
+    return tuple(messages)
+
+
+def _message(turn: Turn, where: str, names: dict[str, str]) -> dict[str, Any]:
+    text, images = _content(turn.content, f"{where}.content")
+    message: dict[str, Any] = {"role": "system" if turn.role == "developer" else turn.role, "content": text}
+    if images:
+        message["images"] = tuple(images)
+    if turn.role == "assistant" and turn.tool_calls:
+        message["tool_calls"] = tuple(_call(call, f"{where}.tool_calls.{i}") for i, call in enumerate(turn.tool_calls))
+    if turn.role == "tool":
+        # OpenAI answers a call by its id, Ollama by the function's name: the name stands where the call was made.
+        name = names.get(turn.tool_call_id or "", turn.name)
+        message |= {"tool_call_id": turn.tool_call_id, "tool_name": name}
+    return {key: value for key, value in message.items() if value is not None}
+
+
+def _refuse_empty(messages: Sequence[dict[str, Any]]) -> None:
+    last = messages[-1]
+    if last["role"] == "user" and not last["content"].strip() and not last.get("images"):
+        where = f"messages.{len(messages) - 1}.content"
+        raise BadRequest(f"{where} is empty: write what you want to ask", param=where)
+    if not any(message["content"].strip() or message.get("images") for message in messages):
+        raise BadRequest("messages have no text: write what you want to ask", param="messages")
+
+
+def _content(content: str | list[ContentPart] | None, where: str) -> tuple[str, list[str]]:
+    if content is None or isinstance(content, str):
+        return content or "", []
+    texts, images = [], []
+    for index, part in enumerate(content):
+        here = f"{where}.{index}"
+        match part.type:
+            case "text" if part.text is not None:
+                texts.append(part.text)
+            case "image_url" if part.image_url is not None:
+                url = part.image_url if isinstance(part.image_url, str) else part.image_url.url
+                images.append(image(url, f"{here}.image_url"))
+            case "text" | "image_url":
+                raise BadRequest(f"{here} has type {part.type!r} and no field of that name", param=here)
+            case _:
+                raise UnsupportedByModel(
+                    f"{here} has type {part.type[:40]!r}: the fleet takes text and image_url", param=here
+                )
+    return "\n".join(texts), images
+
+
+def image(url: str, where: str) -> str:
+    """Give the base64 of a data URI. Raises `BadRequest` for web addresses, other types and broken base64."""
+    if url.startswith(("http://", "https://")):
+        raise BadRequest(
+            f"{where} is a web address, and the bridge fetches nothing: send the image as data:image/png;base64,…",
+            param=where,
+        )
+    head = _DATA_URI.match(url)
+    if head is None:
+        raise BadRequest(f"{where} is no image: send data:image/{{{','.join(IMAGE_TYPES)}}};base64,…", param=where)
+    data = url[head.end() :]
+    try:
+        decoded = base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadRequest(f"{where} is not base64 ({error})", param=where) from error
+    if not decoded:
+        raise BadRequest(f"{where} is an empty image", param=where)
+    return data
+
+
+def _call(call: CalledTool, where: str) -> dict[str, Any]:
+    """Map a call that the model made before. Its arguments are a JSON text at OpenAI and an object here."""
+    text = call.function.arguments.strip() or "{}"
+    if not text.startswith("{"):
+        raise BadRequest(f"{where}.function.arguments is not a JSON object in a string", param=where)
+    try:
+        arguments = codec.decode_request(text.encode())
+    except (BadRequest, UnicodeEncodeError) as error:
+        raise BadRequest(
+            f"{where}.function.arguments is not a JSON object in a string: {error}", param=where
+        ) from error
+    called = {"name": call.function.name, "arguments": arguments}
+    return called if call.id is None else {**called, "id": call.id}

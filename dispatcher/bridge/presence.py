@@ -1,0 +1,139 @@
+"""What the bridge knows of the fleet from its heartbeats: which models to list, and whether it is up. It routes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from common import codec
+from common.bus import Bus, Delivery
+from common.clock import Clock
+from common.errors import FleetError
+from common.logs import get_logger
+from common.messages import DeviceState, Heartbeat, ModelInfo
+from common.subjects import Subjects
+from dispatcher.fleet import Device, Fleet, Liveness, canonical
+from dispatcher.roster import Roster
+from dispatcher.settings import RosterSection
+
+log = get_logger("bridge")
+
+DISPATCHER_PING = "$SRV.PING.llm-dispatcher"
+PING_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a chat can be answered now, and the facts behind it. `reason` is empty while it is up."""
+
+    reason: str
+    facts: dict[str, Any]
+
+
+class Presence:
+    """Hears heartbeats and keeps the roster that follows from them. Open it with `hear_fleet`."""
+
+    def __init__(self, bus: Bus, roster: Roster, clock: Clock) -> None:
+        self._bus = bus
+        self._roster = roster
+        self._clock = clock
+
+    def hear(self, delivery: Delivery) -> None:
+        """Take in a heartbeat; anything else on the subject is dropped."""
+        try:
+            beat = codec.build(Heartbeat, codec.decode_request(delivery.data))
+        except FleetError as error:
+            log.debug("heartbeat.garbled", subject=delivery.subject, error=error.message)
+            return
+        self._roster.observe(beat, self._clock.monotonic())
+
+    def fleet(self) -> Fleet:
+        """The fleet as it is now."""
+        self._roster.sweep(self._clock.monotonic())
+        return self._roster.fleet
+
+    async def health(self) -> Health:
+        """Look at the fleet, and ask the dispatchers whether one is there; takes `PING_S` at most."""
+        return judge(self.fleet(), dispatcher=await self._dispatcher_answers(), bus=self._bus.connected)
+
+    async def _dispatcher_answers(self) -> bool:
+        try:
+            await self._bus.request(DISPATCHER_PING, b"", timeout_s=PING_S)
+        except FleetError:
+            return False
+        return True
+
+
+@asynccontextmanager
+async def hear_fleet(bus: Bus, subjects: Subjects, settings: RosterSection, clock: Clock) -> AsyncIterator[Presence]:
+    """Listen to heartbeats for the life of the context."""
+    roster = Roster(
+        suspect_after=settings.suspect_after,
+        dead_after=settings.dead_after,
+        forget_after_s=settings.forget_after_s,
+    )
+    presence = Presence(bus, roster, clock)
+    subscription = await bus.subscribe(subjects.heartbeat("*"), presence.hear)
+    try:
+        yield presence
+    finally:
+        await subscription.unsubscribe()
+
+
+def judge(fleet: Fleet, *, dispatcher: bool, bus: bool) -> Health:
+    """Say whether a chat can be answered.
+
+    1. No bus. 2. No dispatcher. 3. No device takes work: the reason counts what there is instead. 4. It is up.
+    """
+    states = {device.name: standing(device) for device in sorted(fleet.devices.values(), key=lambda one: one.name)}
+    up = [name for name, state in states.items() if state == "ready"]
+    models = sorted({model for name in up for model in fleet.devices[name].models})
+    facts = {"devices": states, "models": models, "dispatcher": dispatcher, "bus": bus}
+    if not bus:  # 1
+        return Health("the bridge has no connection to NATS: check that it runs, and NATS_URL", facts)
+    if not dispatcher:  # 2
+        return Health("no dispatcher answers: start one with `drover dispatcher` or `make up`", facts)
+    if not up:  # 3
+        return Health(_nobody(states), facts)
+    return Health("", facts)  # 4
+
+
+def standing(device: Device) -> str:
+    """One word for a device: what it says of itself while it is alive, else that it is not."""
+    return str(device.beat.state if device.liveness is Liveness.ALIVE else device.liveness)
+
+
+def _nobody(states: dict[str, str]) -> str:
+    if not states:
+        return "no device has been heard: start one with `drover-agent` or `make up`"
+    return "no device is ready: " + ", ".join(f"{name} is {state}" for name, state in states.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A model that the fleet has now."""
+
+    name: str
+    info: ModelInfo
+    devices: tuple[str, ...]
+    loaded_on: tuple[str, ...]
+
+
+def offers(fleet: Fleet) -> dict[str, Offer]:
+    """The models on devices that are alive or only suspect, by name: a missed heartbeat must not empty a client's list."""
+    found: dict[str, Offer] = {}
+    for device in sorted(fleet.devices.values(), key=lambda one: one.name):
+        if device.liveness is Liveness.DEAD or device.beat.state is DeviceState.STOPPED:
+            continue
+        for name, info in device.models.items():
+            old = found.get(name, Offer(name, info, (), ()))
+            loaded = (*old.loaded_on, device.name) if info.loaded else old.loaded_on
+            found[name] = Offer(name, old.info, (*old.devices, device.name), loaded)
+    return dict(sorted(found.items()))
+
+
+def find(fleet: Fleet, name: str) -> Offer | None:
+    """The offer of that name; `:latest` may be left out."""
+    return offers(fleet).get(canonical(name))

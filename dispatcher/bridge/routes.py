@@ -1,0 +1,242 @@
+"""The HTTP API: paths, statuses, and what is read from headers; the only place where a typed error becomes a status."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import NamedTuple
+
+from fastapi import APIRouter, FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from ulid import ULID
+
+from common import codec
+from common.errors import FleetError, InternalError, UnknownModel
+from common.logs import get_logger
+from common.messages import AUTO
+from common.subjects import as_token
+from dispatcher.bridge.answer import ChatAnswer, Manner, Means
+from dispatcher.bridge.headers import JOB_HEADER, header_text
+from dispatcher.bridge.openai import reply, request
+from dispatcher.bridge.presence import Offer, Presence, find, offers
+
+log = get_logger("bridge")
+
+BODY_READ_S = 30.0
+"""A megabyte takes 8 s on a 1 Mbit/s line; who needs longer holds a connection for nothing."""
+
+
+class Verdict(NamedTuple):
+    """How HTTP says it: the status, and OpenAI's `type`."""
+
+    status: int
+    kind: str
+
+
+_OURS = "server_error"
+_THEIRS = "invalid_request_error"
+
+STATUSES: Mapping[str, Verdict] = {
+    "error": Verdict(500, _OURS),
+    "request": Verdict(400, _THEIRS),
+    "bad_request": Verdict(400, _THEIRS),
+    "too_large": Verdict(413, _THEIRS),
+    "unknown_model": Verdict(404, _THEIRS),
+    "unsupported": Verdict(400, _THEIRS),
+    "unknown_job": Verdict(404, _THEIRS),
+    "duplicate_job": Verdict(409, _THEIRS),
+    "capacity": Verdict(503, _OURS),
+    "no_device": Verdict(503, _OURS),
+    "queue_full": Verdict(429, "rate_limit_error"),
+    "deadline": Verdict(504, _OURS),
+    "no_dispatcher": Verdict(503, _OURS),
+    "attempt": Verdict(502, _OURS),
+    "busy": Verdict(503, _OURS),
+    "device_lost": Verdict(502, _OURS),
+    "silent": Verdict(504, _OURS),
+    "backend": Verdict(502, _OURS),
+    "not_loadable": Verdict(502, _OURS),
+    "garbled": Verdict(502, _OURS),
+    "interrupted": Verdict(502, _OURS),
+    # Somebody else cancelled the job: no registered status says that; proxies know 499, "client closed request".
+    "cancelled": Verdict(499, _THEIRS),
+    "bus": Verdict(503, _OURS),
+    "disconnected": Verdict(503, _OURS),
+    "no_responders": Verdict(503, _OURS),
+    "bus_timeout": Verdict(504, _OURS),
+    "config": Verdict(500, _OURS),
+    "internal": Verdict(500, _OURS),
+}
+
+
+def verdict(error: FleetError) -> Verdict:
+    """The status of an error; of its nearest known ancestor, if the code is newer than this table."""
+    codes = (getattr(cls, "code", "") for cls in type(error).__mro__)
+    return next((STATUSES[code] for code in codes if code in STATUSES), STATUSES["error"])
+
+
+def refusal(error: FleetError, job: str | None = None, accepted: bool = False) -> Response:
+    """Make the response for an error.
+
+    Once the fleet had accepted the job, clients are told not to send it again by themselves: it may have run.
+    """
+    status, kind = verdict(error)
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+    if accepted or status == HTTPStatus.CONFLICT:
+        headers["x-should-retry"] = "false"
+    if job is not None:
+        headers[JOB_HEADER] = header_text(job)
+    log.info("http.refused", status=status, code=error.code, job=job)
+    return _json(reply.error_body(error, kind, job=job), status, headers)
+
+
+def error_body(error: FleetError, job: str) -> reply.Json:
+    """Make the error object of a stream that has begun."""
+    return reply.error_body(error, verdict(error).kind, job=job)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge:
+    """What the routes need."""
+
+    means: Means
+    presence: Presence
+    hold_s: float
+    started_unix_s: int
+
+
+def api(bridge: Bridge) -> APIRouter:
+    """The routes of OpenAI's API, and `/health`."""
+    router = APIRouter()
+
+    @router.post("/v1/chat/completions", summary="Chat with the fleet", tags=["chat"])
+    async def chat_completions(http: Request) -> Response:
+        asked = request.read(await _json_body(http))
+        job = job_id(http.headers)
+        manner = Manner(
+            stream=bool(asked.stream),
+            include_usage=bool(asked.stream_options and asked.stream_options.include_usage),
+            progress=http.headers.get("x-drover-progress") == "1",
+            hold_s=bridge.hold_s,
+        )
+        return ChatAnswer(request.to_chat(asked, job=job), manner, bridge.means)
+
+    @router.get("/v1/models", summary="The models that the fleet has now", tags=["models"])
+    async def models() -> Response:
+        cards = [_card(offer, bridge) for offer in offers(bridge.presence.fleet()).values()]
+        return _json({"object": "list", "data": [_auto_card(bridge), *cards]})
+
+    @router.get("/v1/models/{model:path}", summary="One model", tags=["models"])
+    async def model(model: str) -> Response:
+        if model == AUTO:
+            return _json(_auto_card(bridge))
+        offer = find(bridge.presence.fleet(), model)
+        if offer is None:
+            what = f"no device has the model {model[:200]!r}: GET /v1/models lists those there are"
+            return refusal(UnknownModel(what, param="model"))
+        return _json({**_card(offer, bridge), "id": model})
+
+    @router.get("/health", summary="Whether a chat can be answered now", tags=["fleet"])
+    async def health() -> Response:
+        now = await bridge.presence.health()
+        if now.reason:
+            return _json({"status": "unavailable", "reason": now.reason, **now.facts}, 503)
+        return _json({"status": "ok", **now.facts})
+
+    router.add_api_route("/health", health, methods=["HEAD"], include_in_schema=False)
+    return router
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Give every error OpenAI's shape, those of the framework included, and never a stack trace."""
+
+    async def typed(_: Request, error: Exception) -> Response:
+        return refusal(error if isinstance(error, FleetError) else InternalError())
+
+    async def http_error(http: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101  # registered for this class only
+        code = _CODES.get(error.status_code, "request")
+        body = {"message": _http_message(http, error), "type": _THEIRS, "param": None, "code": code}
+        return _json({"error": body}, error.status_code, dict(error.headers or {}))
+
+    async def gone(_: Request, __: Exception) -> Response:
+        return Response(status_code=499)
+
+    app.add_exception_handler(FleetError, typed)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(ClientDisconnect, gone)
+    app.add_exception_handler(Exception, typed)
+
+
+_CODES = {404: "not_found", 405: "method_not_allowed", 408: "body_timeout", 415: "unsupported_media_type"}
+
+
+def _http_message(http: Request, error: HTTPException) -> str:
+    path = http.scope["path"][:200]
+    match error.status_code:
+        case HTTPStatus.NOT_FOUND:
+            return f"there is nothing at {path}: /docs lists the paths"
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            return f"{path} does not take {http.method}: /docs lists the methods"
+        case _:
+            return str(error.detail)
+
+
+async def _json_body(http: Request) -> bytes:
+    """Read the body. A content type is required: without it, any web page could post here from its visitor's browser."""
+    kind = http.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise HTTPException(
+            415, f"the content type is {kind[:80] or 'missing'!r}: send -H 'Content-Type: application/json'"
+        )
+    if http.headers.get("content-encoding", "identity") != "identity":
+        raise HTTPException(415, "compressed bodies are not taken: send the JSON as it is")
+    try:
+        async with asyncio.timeout(BODY_READ_S):
+            return await http.body()
+    except TimeoutError as error:
+        raise HTTPException(408, f"the body did not come within {BODY_READ_S:g} s") from error
+
+
+def job_id(headers: Mapping[str, str]) -> str:
+    """The job's id: the caller's, so that sending twice runs once, or a new one.
+
+    A name that can't stand in a subject keeps its readable part, and a digest keeps two such names apart.
+    """
+    given = headers.get(JOB_HEADER) or headers.get("idempotency-key")
+    if not given:
+        return str(ULID())
+    token = as_token(given)
+    if token == given:
+        return token
+    return f"{token[:40]}-{hashlib.sha256(given.encode()).hexdigest()[:16]}"
+
+
+def _auto_card(bridge: Bridge) -> reply.Json:
+    return reply.model_card(AUTO, bridge.started_unix_s, {"description": "the fleet chooses model and device"})
+
+
+def _card(offer: Offer, bridge: Bridge) -> reply.Json:
+    info = offer.info
+    facts = {
+        "devices": offer.devices,
+        "loaded_on": offer.loaded_on,
+        "parameters_b": info.parameters_b,
+        "context_tokens": info.context_tokens,
+        "capabilities": info.capabilities,
+    }
+    return reply.model_card(
+        offer.name, bridge.started_unix_s, {key: value for key, value in facts.items() if value is not None}
+    )
+
+
+def _json(body: reply.Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(codec.encode(body), status, headers, "application/json")
