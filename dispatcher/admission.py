@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from common.errors import DuplicateJob, QueueFull
@@ -17,7 +18,7 @@ class House:
 
     waiting: int
     queue_limit: int
-    running: frozenset[tuple[str, str]] | set[tuple[str, str]]
+    running: Collection[tuple[str, str]]
 
 
 def admit(job: Job, house: House) -> Admission:
@@ -29,6 +30,7 @@ def admit(job: Job, house: House) -> Admission:
             QueueFull(
                 f"{house.waiting} jobs wait already (limit {house.queue_limit}): try again later",
                 retry_after_s=RETRY_AFTER_S,
+                job=job.id,
             )
         )
     return Admitted()  # 3

@@ -8,20 +8,19 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from common.discovery import EndpointStats, ServiceInfo, discoverable
-
 from common import codec
 from common.bus import Bus, Delivery
 from common.bus.mux import reply_mux
 from common.bus.nats import connect_nats
 from common.bus.options import options_from
 from common.clock import LoopClock
+from common.discovery import EndpointStats, ServiceInfo, discoverable
 from common.errors import BadRequest, BusError, ConfigError, FleetError, UnknownJob
 from common.lifecycle import Stop, run
 from common.logs import configure, get_logger
 from common.messages import Heartbeat
 from common.settings import load
-from common.subjects import QUEUE_DISPATCH, Subjects, as_token
+from common.subjects import QUEUE_DISPATCH, Subjects, as_token, require_token
 from dispatcher.delivery.clocks import Limits
 from dispatcher.delivery.courier import Courier
 from dispatcher.intake import Intake
@@ -38,6 +37,9 @@ log = get_logger("dispatcher")
 SWEEP_S = 0.25
 """A quarter of a heartbeat interval: a device is found suspect or dead at most this much late."""
 
+LAST_WORDS_S = 2.0
+"""What cancelled jobs get for their terminal frame; it is a matter of milliseconds on a bus that works."""
+
 
 def main() -> int:
     """Run one dispatcher until a signal; gives the exit status."""
@@ -51,7 +53,10 @@ def main() -> int:
 
 async def serve(settings: DispatcherSettings, stop: Stop) -> None:
     """Run until `stop`; then take no new jobs, and give those that run their grace."""
-    async with connect_nats(options_from(settings.bus, name="drover-dispatcher")) as bus, dispatcher(settings, bus) as pipeline:
+    async with (
+        connect_nats(options_from(settings.bus, name="drover-dispatcher")) as bus,
+        dispatcher(settings, bus) as pipeline,
+    ):
         log.info("dispatcher.ready", dispatcher=pipeline.courier.dispatcher, nats=bus.connected)
         await stop.wait()
         log.info("dispatcher.stopping", running=pipeline.running)
@@ -79,9 +84,10 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
         async with asyncio.TaskGroup() as jobs:
             doors = _Doors(pipeline, jobs)
             keeper = jobs.create_task(_keep(roster, pipeline.clock.monotonic, DeviceEvents(bus, subjects)))
-            async with doors.open(bus), discoverable(bus, _info(name), lambda: _stats(pipeline)):
-                yield pipeline
-            await _finish(pipeline, settings.dispatcher.grace_s)
+            async with doors.ears(bus):
+                async with doors.open(bus), discoverable(bus, _info(name), lambda: _stats(pipeline)):
+                    yield pipeline
+                await _finish(pipeline, settings.dispatcher.grace_s)
             keeper.cancel()
 
 
@@ -117,11 +123,21 @@ class _Doors:
         self.garbled_beats = 0
 
     @asynccontextmanager
-    async def open(self, bus: Bus) -> AsyncIterator[None]:
+    async def ears(self, bus: Bus) -> AsyncIterator[None]:
+        """Hear devices and cancellations, as long as a job runs."""
         subjects = self._pipeline.subjects
-        await bus.subscribe(subjects.heartbeat("*"), self._heartbeat, pending=4096)
-        await bus.subscribe(subjects.control("*", "*"), self._control)
-        work = await bus.subscribe(subjects.work("chat", "*"), self._job, queue=QUEUE_DISPATCH)
+        beats = await bus.subscribe(subjects.heartbeat("*"), self._heartbeat, pending=4096)
+        control = await bus.subscribe(subjects.control("*", "*"), self._control)
+        try:
+            yield
+        finally:
+            await beats.unsubscribe()
+            await control.unsubscribe()
+
+    @asynccontextmanager
+    async def open(self, bus: Bus) -> AsyncIterator[None]:
+        """Take jobs."""
+        work = await bus.subscribe(self._pipeline.subjects.work("chat", "*"), self._job, queue=QUEUE_DISPATCH)
         try:
             yield
         finally:
@@ -133,7 +149,7 @@ class _Doors:
 
     def _heartbeat(self, delivery: Delivery) -> None:
         try:
-            beat = codec.build(Heartbeat, codec.decode(delivery.data))
+            beat = _read_beat(delivery, self._pipeline.subjects)
         except BadRequest as error:
             self.garbled_beats += 1
             if self.garbled_beats == 1:
@@ -155,6 +171,14 @@ class _Doors:
     def _reply(self, delivery: Delivery, body: dict[str, object]) -> None:
         if delivery.reply:
             self._jobs.create_task(_send(self._pipeline.bus, delivery.reply, codec.encode(body)))
+
+
+def _read_beat(delivery: Delivery, subjects: Subjects) -> Heartbeat:
+    """Read a heartbeat; its device must be the one that the subject names, to which the server can hold a device."""
+    beat = codec.build(Heartbeat, codec.decode(delivery.data))
+    if delivery.subject != subjects.heartbeat(require_token("device", beat.device)):
+        raise BadRequest(f"the heartbeat of {beat.device!r} came on another device's subject")
+    return beat
 
 
 async def _send(bus: Bus, subject: str, payload: bytes) -> None:
@@ -187,10 +211,19 @@ async def _finish(pipeline: Pipeline, grace_s: float) -> None:
             await pipeline.idle()
     except TimeoutError:
         log.warning("dispatcher.cut", running=pipeline.cancel_all("the dispatcher is stopping; send it again"))
+        await _last_words(pipeline)
     try:
         await pipeline.bus.flush(timeout_s=2.0)
     except BusError as error:
         log.warning("dispatcher.unflushed", error=error.code)
+
+
+async def _last_words(pipeline: Pipeline) -> None:
+    try:
+        async with asyncio.timeout(LAST_WORDS_S):
+            await pipeline.idle()
+    except TimeoutError:
+        log.warning("dispatcher.unfinished", running=pipeline.running)
 
 
 def _info(name: str) -> ServiceInfo:

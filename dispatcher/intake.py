@@ -10,10 +10,12 @@ from common import codec
 from common.bus import Delivery
 from common.clock import Clock
 from common.errors import BadRequest, DeadlineExceeded
-from common.messages import ChatRequest, Message, Role
+from common.messages import AUTO, ChatRequest, Message, Role
 from common.subjects import Subjects, require_token
 from dispatcher.fleet import canonical
 from dispatcher.outcomes import Job
+
+_FAR_MS = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class Intake:
         """Decode and validate. Raises `BadRequest` that names what is wrong, `DeadlineExceeded` for a deadline in the past."""
         kind, tenant = self.subjects.tokens(delivery.subject)
         request = codec.build(ChatRequest, codec.decode_request(delivery.data))
+        if not delivery.reply:
+            raise BadRequest("nobody waits for the answer: send it as a request (`nats req`), with a reply subject")
         now_s, now_unix_s = self.clock.monotonic(), self.clock.unix_s()
         left_s = time_left_s(request, now_unix_s=now_unix_s, default_s=self.default_timeout_s)
         return Job(
@@ -65,7 +69,8 @@ def time_left_s(request: ChatRequest, *, now_unix_s: float, default_s: float) ->
     """Give the seconds until the request's deadline. Raises `DeadlineExceeded` when it has passed."""
     left_s = request.timeout_s or default_s
     if request.deadline_ms is not None:
-        left_s = min(left_s, request.deadline_ms / 1000 - now_unix_s)
+        # In whole milliseconds, since a number may come that no float can hold.
+        left_s = min(left_s, max(-_FAR_MS, min(_FAR_MS, request.deadline_ms - int(now_unix_s * 1000))) / 1000)
     if left_s <= 0:
         raise DeadlineExceeded(
             f"the deadline passed {-left_s:.1f} s ago: send a later one, or check the sender's clock"
@@ -74,9 +79,9 @@ def time_left_s(request: ChatRequest, *, now_unix_s: float, default_s: float) ->
 
 
 def wanted_model(request: ChatRequest) -> tuple[str, str | None]:
-    """Split `model@device` and give the model's full name; the field `device` pins as well."""
+    """Split `model@device` and give the model's full name; `@device` leaves the model open, and the field `device` pins as well."""
     name, _, pinned = request.model.partition("@")
     device = pinned or request.device
     if device is not None:
         require_token("device", device)
-    return (name if name == "auto" or not name else canonical(name)), device
+    return (AUTO if name in {AUTO, ""} else canonical(name)), device

@@ -14,7 +14,7 @@ from ulid import ULID
 from common import codec
 from common.bus import Bus, Delivery
 from common.clock import Clock
-from common.errors import BusError, FleetError, InternalError, JobCancelled, UnknownJob
+from common.errors import FleetError, InternalError, JobCancelled, UnknownJob
 from common.logs import get_logger
 from common.subjects import Subjects
 from dispatcher.admission import House, admit
@@ -44,6 +44,7 @@ class _Running:
     task: asyncio.Task[None]
     job: Job
     cancelled: JobCancelled | None = None
+    answering: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,6 +77,12 @@ class Pipeline:
         except FleetError as error:
             await self._refuse(delivery, error)
             return
+        except Exception as error:
+            log.exception("intake.crashed", size_bytes=len(delivery.data))
+            await self._refuse(
+                delivery, InternalError(f"the request met a bug of ours ({type(error).__name__}): report it")
+            )
+            return
         task = asyncio.current_task()
         if task is None:
             raise InternalError("a job was handled outside a task")
@@ -96,7 +103,7 @@ class Pipeline:
 
     def cancel(self, job_id: str, why: str) -> bool:
         """Cancel a job; True when it runs here."""
-        found = [running for (_, name), running in self._running.items() if name == job_id]
+        found = [running for (_, name), running in self._running.items() if name == job_id and not running.answering]
         for running in found:
             self._cancel(running, why)
         return bool(found)
@@ -126,24 +133,31 @@ class Pipeline:
         return job
 
     async def _run(self, running: _Running) -> None:
+        """The border: a bug in a job must neither end the process nor leave its producer waiting."""
         job, out = running.job, Producer(self.bus, running.job)
         try:
-            delivered = await self._deliver(job, out)
+            delivered = await self._delivered(running, out)
+            running.answering = True
+            await self._answer(job, out, delivered)
+        except Exception as error:
+            log.exception("job.crashed", job=job.id)
+            bug = InternalError(f"job {job.id} met a bug of ours ({type(error).__name__}: {error}): report it")
+            await self._last_word(out, bug)
+            await self._write(job, Delivered(error=bug))
+
+    async def _delivered(self, running: _Running, out: Producer) -> Delivered:
+        """Deliver; a cancel on request, a pin on no name, and a bus that fails, are ways to end like others."""
+        try:
+            return await self._deliver(running, out)
         except asyncio.CancelledError:
             if running.cancelled is None:
                 raise
-            delivered = Delivered(error=running.cancelled)
-        except BusError as error:
-            delivered = Delivered(error=error)
-        except Exception as error:
-            # The border: a bug in a job must neither end the process nor leave its producer waiting.
-            log.exception("job.crashed", job=job.id)
-            delivered = Delivered(
-                error=InternalError(f"job {job.id} met a bug of ours ({type(error).__name__}): report it")
-            )
-        await self._answer(job, out, delivered)
+            return Delivered(error=running.cancelled)
+        except FleetError as error:
+            return Delivered(error=error)
 
-    async def _deliver(self, job: Job, out: Producer) -> Delivered:
+    async def _deliver(self, running: _Running, out: Producer) -> Delivered:
+        job = running.job
         model, device = wanted_model(job.request)
         ask = Ask(model=model, device=device, wanted=features(job.request, job.messages))
 
@@ -151,7 +165,13 @@ class Pipeline:
             return decide(ask, self.roster.fleet, self.policy, excluded)
 
         await out.ack()
-        return await self.courier.deliver(job, choose, lambda decision: nobody(ask, decision, self.roster.fleet), out)
+        return await self.courier.deliver(
+            job,
+            choose,
+            lambda decision: nobody(ask, decision, self.roster.fleet),
+            out,
+            lambda: running.cancelled,
+        )
 
     async def _answer(self, job: Job, out: Producer, delivered: Delivered) -> None:
         """Send the terminal frame, then write the record."""
@@ -166,6 +186,10 @@ class Pipeline:
             # The answer could not be sent: too large for the bus, or no bus. It is then not an answer.
             delivered = replace(delivered, end=None, error=error)
             await self._last_word(out, error)
+        await self._write(job, delivered)
+
+    async def _write(self, job: Job, delivered: Delivered) -> None:
+        total_s = self.clock.monotonic() - job.received_s
         self._count(delivered.error, total_s)
         await self.recorder.write(account.record(job, delivered, total_s=total_s))
 
@@ -183,7 +207,7 @@ class Pipeline:
         self._count(error, 0.0)
         try:
             await refuse(self.bus, delivery.reply, error, encoding)
-        except BusError as failed:
+        except FleetError as failed:
             log.warning("refusal.unsent", job=job, error=failed.code)
         record = account.refusal(error, job=job, tenant=tenant, kind=kind, received_unix_s=self.clock.unix_s())
         await self.recorder.write(record)
@@ -195,5 +219,7 @@ class Pipeline:
             self.tally.last_error = f"{error.code}: {error.message}"[:200]
 
     def _cancel(self, running: _Running, why: str) -> None:
-        running.cancelled = JobCancelled(f"job {running.job.id} was cancelled: {why}")
-        running.task.cancel()
+        # Once, and not while the last words are sent: a second cancel would cost the job its terminal frame and its record.
+        if running.cancelled is None and not running.answering:
+            running.cancelled = JobCancelled(f"job {running.job.id} was cancelled: {why}")
+            running.task.cancel()

@@ -92,7 +92,8 @@ class Roster:
         for name, seen in list(self._seen.items()):
             device = self._devices[name]
             silent_s = now_s - seen.at_s
-            if silent_s > max(self._forget_after_s, self._dead_after * device.beat.interval_s):
+            # Only a dead one: whoever waits for its answer must have heard that it is lost.
+            if device.liveness is Liveness.DEAD and silent_s > self._forget_after_s:
                 del self._seen[name], self._devices[name]
             elif device.beat.state is not DeviceState.STOPPED:
                 self._age(device, silent_s / device.beat.interval_s)
@@ -122,7 +123,7 @@ class Roster:
             self._devices[name] = replace(device, track=track)
 
     def _device(self, beat: Heartbeat, old: Device | None) -> Device:
-        others = sum(count for name, count in beat.jobs_by_dispatcher.items() if name != self._dispatcher)
+        others = sum(max(0, count) for name, count in beat.jobs_by_dispatcher.items() if name != self._dispatcher)
         liveness = Liveness.DEAD if beat.state is DeviceState.STOPPED else Liveness.ALIVE
         if old is None:
             return Device(beat, _models(beat), liveness, 0, others)

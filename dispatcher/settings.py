@@ -152,6 +152,21 @@ class UpSection(Section):
         validation_alias="DROVER_SIM_TIME_FACTOR",
         description="how much faster than life the simulated devices run",
     )
+    slots: Annotated[int, Ge(1), Le(1024)] | None = Field(
+        None,
+        validation_alias="DROVER_SLOTS",
+        description="jobs that a simulated device runs at once; not set takes what suits its board",
+    )
+    agent_grace_s: Seconds = Field(
+        20.0,
+        validation_alias="DROVER_AGENT_GRACE_S",
+        description="seconds that `drover up` gives its agents for this, plus five",
+    )
+    nats_server: str = Field(
+        "nats-server",
+        validation_alias="DROVER_NATS_SERVER",
+        description="the nats-server program that `drover up` starts: a name or a path",
+    )
 
 
 class OllamaSection(Section):
@@ -193,6 +208,7 @@ class UpSettings:
 
     bus: BusSection
     log: LogSection
+    dispatcher: DispatcherSection
     bridge: BridgeSection
     ollama: OllamaSection
     up: UpSection

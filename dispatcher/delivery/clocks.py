@@ -1,7 +1,8 @@
 """The clocks of one attempt, as pure functions: which one runs now, and when it strikes.
 
 accept: the agent must acknowledge. load: the model may take this long. first token: from the acknowledgement, or from
-the end of the load. stall: no frame of any kind. total: the job's own deadline.
+the end of the load, until the first token comes or the device says that it decodes, since it may gather text that nobody
+watches. stall: no frame of any kind. total: the job's own deadline.
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ def strikes(progress: Progress, limits: Limits, deadline_s: float) -> tuple[floa
         running.append((progress.sent_s + limits.accept_s, Clock.ACCEPT))
     else:
         running.append((progress.heard_s + limits.stall_s, Clock.STALL))
-        if progress.first_token_s is None and progress.phase is Phase.LOAD:
+        if progress.phase is Phase.LOAD:
             running.append((progress.silent_since_s + limits.load_s, Clock.LOAD))
-        elif progress.first_token_s is None:
+        elif progress.phase is not Phase.DECODE:
             running.append((progress.silent_since_s + limits.first_token_s, Clock.FIRST_TOKEN))
     return min(running)

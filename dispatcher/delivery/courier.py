@@ -16,6 +16,7 @@ from common.bus import Bus
 from common.bus.mux import ReplyMux
 from common.codec import Encoding
 from common.errors import (
+    AttemptError,
     BusError,
     DeadlineExceeded,
     DeviceBusy,
@@ -30,7 +31,7 @@ from dispatcher.delivery.clocks import Clock, Limits, Progress, strikes
 from dispatcher.delivery.inbox import Inbox
 from dispatcher.delivery.line import Line
 from dispatcher.delivery.producer import Producer
-from dispatcher.delivery.retry import GiveUp, TryNext, after
+from dispatcher.delivery.retry import GiveUp, TryNext, after, interrupted
 from dispatcher.delivery.watch import Watch
 from dispatcher.outcomes import Attempt, Candidate, Decision, Delivered, Job
 from dispatcher.roster import Change, DeviceEvent, Roster
@@ -40,6 +41,9 @@ Choose = Callable[[Mapping[str, str]], Decision]
 
 Nobody = Callable[[Decision], FleetError]
 """Says why a decision has no candidate."""
+
+Cancelled = Callable[[], FleetError | None]
+"""Says who cancelled the job, when its task is cancelled; None when the whole process ends."""
 
 TICK_S = 1.0
 """A waiting producer hears this often that it waits, and where in the line."""
@@ -68,11 +72,17 @@ class Courier:
         self._runs: dict[str, dict[_Run, None]] = defaultdict(dict)
         roster.on_change(self._changed)
 
-    async def deliver(self, job: Job, choose: Choose, nobody: Nobody, out: Producer) -> Delivered:
+    async def deliver(self, job: Job, choose: Choose, nobody: Nobody, out: Producer, cancelled: Cancelled) -> Delivered:
         """Answer the job; never raises a `FleetError`: the error is in what it returns. `out` gets the text, not the end."""
         run = _Run(self, job, choose, nobody, out)
         with self.mux.slot(run.inbox.put) as reply:
-            return await run.go(reply)
+            try:
+                return await run.go(reply)
+            except asyncio.CancelledError:
+                error = cancelled()
+                if error is None:
+                    raise
+                return run.delivered(error=error)
 
     def runs_on(self, device: str, run: _Run) -> None:
         """Note that `run` has an attempt on `device`."""
@@ -124,15 +134,16 @@ class _Run:
             try:
                 candidate = await self._seat()
             except FleetError as error:
-                return self._delivered(error=error)
+                lost = self._out.visible_chars and not isinstance(error, DeadlineExceeded)
+                return self.delivered(error=interrupted(error, self._out.visible_chars) if lost else error)
             try:
                 end = await self._attempt(candidate, reply)
             except FleetError as error:
                 step = self._failed(candidate, error)
                 if isinstance(step, GiveUp):
-                    return self._delivered(error=step.error)
+                    return self.delivered(error=step.error)
             else:
-                return self._delivered(end=end)
+                return self.delivered(end=end)
             finally:
                 self._courier.line.give_back(candidate.device)
 
@@ -191,6 +202,8 @@ class _Run:
         self._chosen, self.boot = candidate, None
         self.inbox.open(number)
         self._out.restart()
+        if not self._out.visible_chars:
+            self._first_token_s = None
         watch = Watch(self, number, candidate, sent_s=_now())
         self._courier.runs_on(candidate.device, self)
         try:
@@ -262,10 +275,11 @@ class _Run:
         return step
 
     def _note(self, watch: Watch, error: BaseException | None) -> None:
-        """Keep the attempt for the record, and tell the roster how it went. A refusal or a cancel says nothing of health."""
+        """Keep the attempt for the record, and tell the roster how it went. Only what the device itself did is held against it:
+        not a refusal, a cancel, a deadline, or a bus that failed."""
         attempt = watch.attempt(error, queued_s=self._queue_s, now_s=_now())
         self._attempts.append(attempt)
-        if error is None or (isinstance(error, FleetError) and error.retryable and not isinstance(error, DeviceBusy)):
+        if error is None or (isinstance(error, AttemptError) and not isinstance(error, DeviceBusy)):
             self._courier.roster.attempt_ended(
                 attempt.device, ok=error is None, first_token_s=attempt.first_token_s if error is None else None
             )
@@ -289,7 +303,8 @@ class _Run:
             if clock is Clock.TOTAL:
                 raise self._too_late("the answer was not complete") from None
             raise DeviceSilent(
-                f"the {clock} clock struck after {_now() - progress.sent_s:.1f} s", clock=str(clock)
+                f"the {clock} clock of {self._chosen and self._chosen.device} struck after {_now() - progress.sent_s:.1f} s",
+                clock=str(clock),
             ) from None
 
     def _too_late(self, what: str) -> DeadlineExceeded:
@@ -298,7 +313,7 @@ class _Run:
             retry_after_s=TICK_S,
         )
 
-    def _delivered(self, *, end: frames.End | None = None, error: FleetError | None = None) -> Delivered:
+    def delivered(self, *, end: frames.End | None = None, error: FleetError | None = None) -> Delivered:
         return Delivered(
             attempts=tuple(self._attempts),
             decision=self._decision,

@@ -37,11 +37,12 @@ class Ticket:
             self._line.serve(device)
         try:
             async with asyncio.timeout_at(until_s):
-                return await granted
+                slot: str | None = await granted
+                return slot
         except BaseException:
             # The slot may have been granted in the very moment of the time-out or of a cancel.
-            if granted.done() and not granted.cancelled() and (device := granted.result()):
-                self._line.give_back(device)
+            if granted.done() and not granted.cancelled() and (missed := granted.result()):
+                self._line.give_back(missed)
             raise
         finally:
             self._granted = None

@@ -5,6 +5,7 @@ Three ways: frames as they come, frames whose text is held back until it is comp
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from common import codec, frames
@@ -15,7 +16,7 @@ from common.frames import END_OF_STREAM
 from dispatcher.outcomes import Candidate, Job
 
 PIECE_CHARS = 128 * 1024
-"""Held text is sent in pieces that stay far below the 1 MiB that NATS carries, also at 4 bytes a character."""
+"""Text is sent in pieces that stay below the 1 MiB that NATS carries, also when JSON makes 6 bytes of each character."""
 
 
 class Producer:
@@ -28,6 +29,7 @@ class Producer:
         self._held = job.request.hold or not job.request.stream
         self._text: list[str] = []
         self._seq = 0
+        self._finished = False
         self.visible_chars = 0
         """Characters that the producer has; from then on the job can only be continued, not begun again."""
 
@@ -55,7 +57,7 @@ class Producer:
         self._text.append(text)
         if not self._held:
             self.visible_chars += len(text)
-            await self._token(text)
+            await self._show(text)
 
     def restart(self) -> None:
         """Forget the text of a failed attempt, unless the producer has it already."""
@@ -66,26 +68,31 @@ class Producer:
         """Finish with the answer."""
         if not self._framed:
             await self._reply(codec.encode(reply_to_wire(self._job.id, self.text, end, route), self._job.encoding))
+            self._finished = True
             return
         if self._held:
-            text = self.text
-            for start in range(0, len(text), PIECE_CHARS):
-                await self._token(text[start : start + PIECE_CHARS])
-        last = frames.End(end.finish, self._seq, end.usage, end.engine, end.tool_calls, route)
-        await self._frame(last)
-        await self._reply(END_OF_STREAM)
+            await self._show(self.text)
+        last = replace(end, tokens=self._seq, route=route)
+        await self._last(last)
 
     async def error(self, error: FleetError, route: dict[str, Any] | None = None) -> None:
-        """Finish with an error."""
+        """Finish with an error; nothing happens when the stream has its terminal frame already."""
         if self._framed:
-            await self._frame(frames.Err(error, route))
-            await self._reply(END_OF_STREAM)
-        else:
+            await self._last(frames.Err(error, route))
+        elif not self._finished:
             await refuse(self._bus, self._job.reply, error, self._job.encoding, job=self._job.id)
 
-    async def _token(self, text: str) -> None:
-        await self._frame(frames.Token(self._seq, text))
-        self._seq += 1
+    async def _show(self, text: str) -> None:
+        for start in range(0, len(text), PIECE_CHARS):
+            await self._frame(frames.Token(self._seq, text[start : start + PIECE_CHARS]))
+            self._seq += 1
+
+    async def _last(self, frame: frames.Terminal) -> None:
+        if self._finished:
+            return
+        await self._frame(frame)
+        self._finished = True
+        await self._reply(END_OF_STREAM)
 
     async def _frame(self, frame: frames.Frame) -> None:
         if self._framed:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Protocol
 
 from common import frames
-from common.errors import FleetError, GarbledReply
+from common.errors import AttemptError, BackendError, FleetError, GarbledReply, JobCancelled, RequestError
 from dispatcher.delivery.clocks import Progress, heard
 from dispatcher.delivery.inbox import Arrival
 from dispatcher.outcomes import Attempt, AttemptOutcome, Candidate
@@ -48,23 +48,23 @@ class Watch:
                 return end
 
     async def _batch(self, batch: list[Arrival]) -> frames.End | None:
-        """Take in what arrived together; text that did so goes on as one piece."""
+        """Take in what arrived together; text that did so goes on as one piece, and not at all when the attempt failed with it:
+        what nobody has seen can be begun again."""
         pieces: list[str] = []
+        end: frames.End | None = None
         now_s = asyncio.get_running_loop().time()
-        try:
-            for arrival in batch:
-                if isinstance(arrival, FleetError):
-                    raise arrival
-                self._progress = heard(self._progress, arrival, now_s)
-                if isinstance(arrival, frames.Token):
-                    self._in_order(arrival.seq)
-                    pieces.append(arrival.text)
-                elif (end := await self._other(arrival)) is not None:
-                    return end
-        finally:
-            if pieces:
-                await self._reader.text(pieces)
-        return None
+        for arrival in batch:
+            if isinstance(arrival, FleetError):
+                raise arrival
+            self._progress = heard(self._progress, arrival, now_s)
+            if isinstance(arrival, frames.Token):
+                self._in_order(arrival.seq)
+                pieces.append(arrival.text)
+            elif (end := await self._other(arrival)) is not None:
+                break
+        if pieces:
+            await self._reader.text(pieces)
+        return end
 
     async def _other(self, frame: frames.Frame) -> frames.End | None:
         match frame:
@@ -72,7 +72,7 @@ class Watch:
                 self._in_order(frame.tokens)
                 return frame
             case frames.Err():
-                raise frame.error
+                raise _said(frame.error)
             case frames.KeepAlive():
                 await self._reader.silent(frame)
             case frames.Ack():
@@ -101,6 +101,14 @@ class Watch:
             first_token_s=_since(sent_s, self._progress.first_token_s),
             total_s=now_s - sent_s,
         )
+
+
+def _said(error: FleetError) -> FleetError:
+    """Take a device's word for itself and for the request. Of the time, the bus and the fleet it knows less than we do: its
+    clock may be wrong, and its own bugs are no reason to ask nobody else."""
+    if isinstance(error, AttemptError | RequestError | JobCancelled):
+        return error
+    return BackendError(f"the device gave up with {error.code}: {error.message}")
 
 
 def _outcome(error: BaseException | None) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from common.errors import FleetError, JobCancelled
-from common.messages import Usage
+from common.messages import EngineTimings, Usage
 from dispatcher.outcomes import Attempt, Candidate, Delivered, Job, JobRecord, JobState
 
 
 def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
     """Build the one record of a job that was admitted."""
-    chosen, end = delivered.chosen, delivered.end
-    return JobRecord(
+    chosen, end, error = delivered.chosen, delivered.end, delivered.error
+    account = JobRecord(
         job=job.id,
         tenant=job.tenant,
         kind=job.kind,
@@ -20,20 +21,25 @@ def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
         received_unix_s=job.received_unix_s,
         total_s=total_s,
         asked_model=job.request.model,
-        device=chosen and chosen.device,
-        model=chosen and chosen.model,
-        reason=chosen and reason(delivered),
-        strategy=delivered.decision and delivered.decision.strategy,
-        score=chosen and chosen.score,
-        terms=chosen and chosen.terms,
+        strategy=delivered.decision.strategy if delivered.decision else None,
         attempts=delivered.attempts,
         usage=end.usage if end else Usage(),
         finish=str(end.finish) if end else None,
         queue_s=delivered.queue_s,
         first_token_s=delivered.first_token_s,
-        error=delivered.error.code if delivered.error else None,
-        error_message=delivered.error.message if delivered.error else None,
-        simulated=bool(chosen and chosen.simulated),
+        error=error.code if error else None,
+        error_message=error.message if error else None,
+    )
+    if chosen is None:
+        return account
+    return replace(
+        account,
+        device=chosen.device,
+        model=chosen.model,
+        reason=reason(delivered),
+        score=chosen.score,
+        terms=chosen.terms,
+        simulated=chosen.simulated,
     )
 
 
@@ -55,7 +61,7 @@ def reason(delivered: Delivered) -> str:
     """Say why this device answered, and whom it stood in for."""
     if delivered.chosen is None:
         return ""
-    failed = [f"{one.device} {one.outcome}" for one in delivered.attempts if one.outcome != "ok"]
+    failed = [f"{one.device} {one.outcome}" for one in delivered.attempts[:-1]]
     return delivered.chosen.reason + (f"; after {', '.join(failed[-4:])}" if failed else "")
 
 
@@ -107,15 +113,14 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
 
 
 def _timings(delivered: Delivered, total_s: float) -> dict[str, float]:
-    end = delivered.end
-    last = delivered.attempts[-1] if delivered.attempts else None
+    usage, engine = (delivered.end.usage, delivered.end.engine) if delivered.end else (Usage(), EngineTimings())
     known = {
         "queue_s": delivered.queue_s,
-        "accept_s": last and last.accept_s,
-        "load_s": end and end.engine.load_s,
-        "prefill_s": end and end.engine.prefill_s,
+        "accept_s": delivered.attempts[-1].accept_s if delivered.attempts else None,
+        "load_s": engine.load_s,
+        "prefill_s": engine.prefill_s,
         "first_token_s": delivered.first_token_s,
         "total_s": total_s,
-        "decode_tps": end and end.engine.decode_s and end.usage.completion_tokens / end.engine.decode_s,
+        "decode_tps": usage.completion_tokens / engine.decode_s if engine.decode_s else None,
     }
-    return {key: round(float(value), 4) for key, value in known.items() if value is not None}
+    return {key: round(value, 4) for key, value in known.items() if value is not None}

@@ -50,6 +50,9 @@ def decide(ask: Ask, fleet: Fleet, policy: RoutingPolicy, excluded: Mapping[str,
     removed: list[Removed] = []
     for device in fleet.devices.values():
         out = device_filter(device, pinned=ask.device, excluded=excluded)
+        if out is None or out.for_now:
+            # Waiting for a device is vain when it has nothing to answer with. One that lists no models may not know them yet.
+            out = _without_model(device, ask.model, sure=out is None) or out
         if out is not None:
             removed.append(out)
             continue
@@ -59,8 +62,6 @@ def decide(ask: Ask, fleet: Fleet, policy: RoutingPolicy, excluded: Mapping[str,
                 removed.append(out)
             else:
                 candidates.append(_score(device, model, ask.wanted, weights))
-        if ask.model != AUTO and ask.model not in device.models:
-            removed.append(Removed(device.name, "model", f"{ask.model} is not installed", for_now=False))
     candidates.sort(key=lambda candidate: (-candidate.score, candidate.device, candidate.model))
     return Decision(
         strategy="hybrid",
@@ -78,8 +79,8 @@ def decide(ask: Ask, fleet: Fleet, policy: RoutingPolicy, excluded: Mapping[str,
 def nobody(ask: Ask, decision: Decision, fleet: Fleet) -> FleetError:
     """Say why a decision has no candidates, and the way out.
 
-    1. No devices at all. 2. The pinned device is unknown. 3. No device has the model. 4. Those that have it can't do this.
-    5. Those that could are away, or were tried.
+    1. No devices at all. 2. The pinned device is unknown. 3. No device has the model, or not the pinned one. 4. Those that have
+    it can't do this. 5. Those that could are away, or were tried.
     """
     if not fleet.devices:  # 1
         return NoDevice(
@@ -87,16 +88,25 @@ def nobody(ask: Ask, decision: Decision, fleet: Fleet) -> FleetError:
         )
     if ask.device is not None and ask.device not in fleet.devices:  # 2
         return NoDevice(f"there is no device {ask.device!r}: known are {_listed(fleet.devices)}", device=ask.device)
-    if ask.model != AUTO and not fleet.with_model(ask.model):  # 3
-        known = {name for device in fleet.devices.values() for name in device.models}
-        return UnknownModel(
-            f"no device has the model {ask.model!r}: use `auto`, or one of {_listed(known)}", param="model"
-        )
+    asked = fleet.devices.values() if ask.device is None else [fleet.devices[ask.device]]
+    if ask.model != AUTO and not any(ask.model in device.models for device in asked):  # 3
+        known = {name for device in asked for name in device.models}
+        who = "no device has" if ask.device is None else f"device {ask.device} does not have"
+        return UnknownModel(f"{who} the model {ask.model!r}: use `auto`, or one of {_listed(known)}", param="model")
     unable = [out for out in decision.removed if out.filter in {"capability", "context", "memory"}]
     if unable and not any(out.filter in {"health", "tried"} for out in decision.removed):  # 4
         return UnsupportedByModel("no model can do this: " + _reasons(unable), param="model")
     out = [one for one in decision.removed if one.filter != "pin"]
     return NoDevice("no device can take the job now: " + _reasons(out), retry_after_s=RETRY_AFTER_S)  # 5
+
+
+def _without_model(device: Device, wanted: str, *, sure: bool) -> Removed | None:
+    """Say that a device has not what is wanted; when not `sure`, only one that lists other models."""
+    if wanted in device.models or (wanted == AUTO and device.models) or not (sure or device.models):
+        return None
+    return Removed(
+        device.name, "model", "it has no models" if wanted == AUTO else f"{wanted} is not installed", for_now=False
+    )
 
 
 def _models(device: Device, wanted: str) -> Iterator[ModelInfo]:

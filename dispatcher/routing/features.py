@@ -6,11 +6,11 @@ All of it together must stay below 0.2 ms for an ordinary prompt, so only the he
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from common.messages import ChatRequest, Message, Role
-from dispatcher.routing.topics import topic_similarities
+from dispatcher.routing.topics import topic_similarities, word_counts
 
 CHARS_PER_TOKEN = 4.0
 """OpenAI's rule of thumb for English text; the backend's own count replaces it in the record."""
@@ -23,10 +23,13 @@ EXPECTED_OUTPUT_TOKENS = 200
 
 _HEAD_CHARS = 4000
 
-_HARD = re.compile(
-    r"(?i)\b(prove|derive|theorem|integral|algorithm|complexity|optimi[sz]e|refactor|debug|implement|design|architecture|"
-    r"analy[sz]e|compare|evaluate|explain why|step by step|trade-?offs?|constraints?|equation|probability|recursion|concurren\w+)\b"
+_HARD = frozenset(
+    "prove proof derive theorem integral algorithm complexity optimize optimise refactor debug implement design architecture "
+    "analyze analyse compare evaluate explain tradeoff tradeoffs constraint constraints equation probability recursion "
+    "recursive concurrent concurrency step therefore".split()
 )
+"""Words of demanding tasks."""
+
 _CODE = re.compile(r"```|\bdef |\bclass |\bimport |#include|\bfunction\b|=>|\{\s*\n|;\s*\n|\bSELECT\b")
 _MATH = re.compile(r"[=<>^∑∫√]|\d\s*[-+*/]\s*\d|\\frac|\$[^$]+\$")
 
@@ -48,23 +51,24 @@ def features(request: ChatRequest, messages: Sequence[Message]) -> Features:
     chars = sum(len(message.content) for message in messages)
     images = sum(len(message.images) for message in messages)
     last = next((message.content for message in reversed(messages) if message.role is Role.USER), "")[:_HEAD_CHARS]
+    counts = word_counts(last)
     return Features(
         prompt_tokens=max(1, round(chars / CHARS_PER_TOKEN)) + images * TOKENS_PER_IMAGE,
         output_tokens=min(request.options.max_tokens or EXPECTED_OUTPUT_TOKENS, 4 * EXPECTED_OUTPUT_TOKENS),
-        complexity=complexity(last),
-        topics=topic_similarities(last),
+        complexity=complexity(last, counts),
+        topics=topic_similarities(counts),
         images=images > 0,
         tools=bool(request.tools),
     )
 
 
-def complexity(text: str) -> float:
+def complexity(text: str, counts: Mapping[str, int]) -> float:
     """Say how demanding a question looks, in [0, 1]: a rule, not a measurement.
 
-    0.45 for the words of hard tasks (three are enough), 0.2 for code, 0.15 for formulae, 0.2 for length (1,200 characters
+    `counts` are the text's words. 0.45 for the words of hard tasks (three are enough), 0.2 for code, 0.15 for formulae, 0.2 for length (1,200 characters
     are enough). The trained router replaces it.
     """
-    hard = min(1.0, len(_HARD.findall(text)) / 3)
+    hard = min(1.0, len(_HARD & counts.keys()) / 3)
     code = 1.0 if _CODE.search(text) else 0.0
     math = 1.0 if _MATH.search(text) else 0.0
     return 0.45 * hard + 0.2 * code + 0.15 * math + 0.2 * min(1.0, len(text) / 1200)

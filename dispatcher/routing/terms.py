@@ -45,9 +45,10 @@ def capability_fit(model: ModelInfo, wanted: Features, predicted: Prediction) ->
 
 def strength(model: ModelInfo) -> float:
     """Map a model's size to [0, 1], by the logarithm: 0.25 B gives 0, 1 B 0.25, 8 B 0.61, 70 B 1."""
-    billions = model.parameters_b or (
-        model.size_bytes / 0.65e9 if model.size_bytes else 1.0
-    )  # ~0.65 bytes/parameter at Q4_K_M
+    if model.parameters_b is not None and model.parameters_b > 0:
+        billions = model.parameters_b
+    else:
+        billions = model.size_bytes / 0.65e9 if model.size_bytes else 1.0  # ~0.65 bytes/parameter at Q4_K_M
     return min(1.0, max(0.0, math.log2(billions / 0.25) / math.log2(70 / 0.25)))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Mapping
 
 _WORD = re.compile(r"[a-z][a-z+#]+")
 _MOST_WORDS = 400
@@ -32,17 +33,20 @@ SCALE = 2.0
 """A short question that hits two of its six words has a cosine near 0.1 to 0.5; doubled and cut at 1 it uses the range."""
 
 
-def topic_similarities(text: str) -> dict[str, float]:
-    """Give the similarity of a text to each topic, in [0, 1]; all 0 for a text without words."""
-    counts = Counter(_WORD.findall(text.lower())[:_MOST_WORDS])
+def word_counts(text: str) -> Counter[str]:
+    """Count the words of a text, in lower case; those of a long text's head."""
+    return Counter(_WORD.findall(text.lower())[:_MOST_WORDS])
+
+
+def topic_similarities(counts: Mapping[str, int]) -> dict[str, float]:
+    """Give the similarity of a text, by its word counts, to each topic, in [0, 1]; all 0 for a text without words."""
     if not counts:
         return dict.fromkeys(_CENTROIDS, 0.0)
-    weights = {word: math.sqrt(count) for word, count in counts.items()}
     norm = math.sqrt(sum(counts.values()))  # of the damped counts: sqrt(sum(sqrt(n)^2))
-    return {name: _similarity(weights, norm, words) for name, words in _CENTROIDS.items()}
+    return {name: _similarity(counts, norm, words) for name, words in _CENTROIDS.items()}
 
 
-def _similarity(weights: dict[str, float], norm: float, words: frozenset[str]) -> float:
-    shared = sum(weight for word, weight in weights.items() if word in words)
-    cosine = shared / (norm * math.sqrt(min(len(words), len(weights))))
+def _similarity(counts: Mapping[str, int], norm: float, words: frozenset[str]) -> float:
+    shared = sum(math.sqrt(counts[word]) for word in words & counts.keys())
+    cosine = shared / (norm * math.sqrt(min(len(words), len(counts))))
     return min(1.0, SCALE * cosine)

@@ -1,0 +1,59 @@
+# Everything starts with one of these. `make help` lists them.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+BIN := .venv/bin
+
+# The shell gets the prompt as it was typed: make's own reading of `$` would change it.
+unexport PROMPT
+ask: export DROVER_ASK_PROMPT := $(value PROMPT)
+
+.PHONY: help up ask test check format bench build settings lock setup setup-dev clean clean-all
+
+help: ## list what make can do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: setup ## run the whole fleet in the foreground: NATS, dispatcher, bridge, agents
+	@exec $(BIN)/drover up
+
+ask: setup ## ask the running fleet: make ask PROMPT="Why is the sky blue?"
+	@if [ -z "$$DROVER_ASK_PROMPT" ]; then echo 'say what to ask: make ask PROMPT="Why is the sky blue?"' >&2; exit 2; fi; \
+	printf '%s' "$$DROVER_ASK_PROMPT" | $(BIN)/drover ask -
+
+test: setup-dev ## run all tests; ARGS="-k name" chooses
+	@exec $(BIN)/pytest $(ARGS)
+
+check: setup-dev ## lint, format, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup-dev ## format the code and sort the imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## measure the bus, the dispatcher and the bridge; ARGS="--json" and others go to it
+	@exec $(BIN)/drover bench $(ARGS)
+
+build: setup ## make the wheel and the source archive in dist/
+	$(BIN)/python -m hatchling build
+
+settings: setup ## write deploy/config/drover.env.example anew from the settings
+	$(BIN)/python deploy/config/generate.py
+
+lock: ## resolve deploy/locks/ anew; ARGS="--upgrade" takes newer versions
+	@deploy/lock.sh $(ARGS)
+
+setup: ## make .venv and install what the fleet needs
+	@deploy/setup.sh runtime
+
+setup-dev: ## the same, and what the tests need
+	@deploy/setup.sh dev
+
+clean: ## remove build results and caches
+	rm -rf dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+clean-all: clean ## also remove .venv and .drover (the NATS store and the logs)
+	rm -rf .venv .drover

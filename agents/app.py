@@ -1,0 +1,159 @@
+"""Puts the agent together, and takes it apart in the right order; the only module here that knows all the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib import metadata
+
+from ulid import ULID
+
+from agents.backends import Backend, open_backend
+from agents.doors import Doors, open_doors
+from agents.heartbeat import Beacon, Identity, heartbeat, state_of
+from agents.inventory import Inventory
+from agents.settings import AgentSettings
+from agents.slots import Slots
+from agents.telemetry import Gauge, sensors_for
+from agents.worker import Worker
+from common import logs
+from common.bus import Bus, Subscription
+from common.bus.nats import NatsOptions, connect_nats
+from common.clock import LoopClock
+from common.errors import FleetError
+from common.lifecycle import Stop, run, serve
+from common.messages import DeviceState, Heartbeat
+from common.settings import load
+from common.subjects import Subjects
+
+log = logs.get_logger("agent")
+
+
+def version() -> str:
+    """Give the version of the installed distribution."""
+    return metadata.version("drover")
+
+
+def main() -> int:
+    """Run the agent until it is asked to stop; gives the exit status."""
+    return run(_main)
+
+
+async def _main(stop: Stop) -> None:
+    settings = load(AgentSettings)
+    logs.configure("agent", level=settings.log.level, fmt=settings.log.format)
+    async with connect_nats(nats_options(settings)) as bus, open_backend(settings) as backend:
+        agent = Agent(settings, bus, backend)
+        await agent.serve(stop)
+
+
+def nats_options(settings: AgentSettings) -> NatsOptions:
+    """Say how this agent connects; its name shows in the server's list of connections."""
+    section = settings.bus
+    return NatsOptions(
+        urls=tuple(section.url.split(",")),
+        name=f"drover-agent-{settings.agent.device}",
+        creds_file=section.creds_file,
+        user=section.user,
+        password=section.password.get_secret_value() if section.password else None,
+        token=section.token.get_secret_value() if section.token else None,
+        initial_connect_timeout_s=section.connect_wait_s,
+        inbox_prefix=f"_INBOX_{settings.agent.device}",
+    )
+
+
+class Agent:
+    """One run of the agent on an open bus and an open backend."""
+
+    def __init__(self, settings: AgentSettings, bus: Bus, backend: Backend) -> None:
+        section, clock = settings.agent, LoopClock()
+        self._grace_s = section.grace_s
+        self._bus = bus
+        self._subjects = Subjects(settings.bus.prefix)
+        self._jobs = asyncio.TaskGroup()
+        self._identity = Identity(
+            device=section.device,
+            boot=str(ULID()),
+            interval_s=section.heartbeat_s,
+            topics=settings.topics,
+            backend=backend.name,
+            agent_version=version(),
+        )
+        self._beacon = Beacon(
+            bus,
+            self._subjects.heartbeat(section.device),
+            self._heartbeat,
+            clock=clock,
+            interval_s=section.heartbeat_s,
+        )
+        self._inventory = Inventory(backend, poll_s=section.poll_s, changed=self._beacon.nudge)
+        self._gauge = Gauge(sensors_for(section.sensors_url), poll_s=section.poll_s)
+        self._worker = Worker(
+            bus,
+            backend,
+            self._jobs,
+            slots=Slots(settings.slots),
+            clock=clock,
+            flush_s=section.flush_ms / 1000,
+            is_loaded=self._inventory.is_loaded,
+            changed=self._beacon.nudge,
+            finished=self._inventory.nudge,
+        )
+
+    async def serve(self, stop: Stop) -> None:
+        """Work until asked to stop. Then, in this order: say that it drains, take no new jobs, let those that run finish
+        within the grace, hand back the rest, say that it is gone."""
+        services = (self._beacon.shine, self._inventory.watch, self._gauge.watch, self._worker.tick)
+        device = self._identity.device
+        doors = Doors(self._bus, self._worker, self._jobs, boot=self._identity.boot, state=self._state)
+        async with _services(services), self._jobs:
+            async with open_doors(self._bus, self._subjects, device, doors, self._worker) as jobs:
+                log.info("agent.started", device=device, boot=self._identity.boot, backend=self._identity.backend)
+                await stop.wait()
+                await self._drain(jobs)
+        await self._say_goodbye()
+
+    async def _drain(self, jobs: Subscription) -> None:
+        log.info("agent.draining", in_flight=len(self._worker.attempts), grace_s=self._grace_s)
+        self._worker.drain(on=True)
+        await self._beacon.beat()
+        await jobs.drain()
+        try:
+            async with asyncio.timeout(self._grace_s):
+                await self._worker.attempts.until_idle()
+        except TimeoutError:
+            log.warning("agent.handed_back", jobs=len(self._worker.attempts))
+            self._worker.hand_back()
+
+    async def _say_goodbye(self) -> None:
+        await self._beacon.beat(stopped=True)
+        try:
+            await self._bus.flush(timeout_s=1.0)
+        except FleetError as error:
+            log.warning("agent.unflushed", code=error.code, error=error.message)
+        log.info("agent.stopped", device=self._identity.device)
+
+    def _state(self) -> DeviceState:
+        return state_of(self._worker.workload(), self._inventory.stock)[0]
+
+    def _heartbeat(self, seq: int, uptime_s: float, stopped: bool) -> Heartbeat:  # noqa: FBT001  # called by the beacon alone
+        return heartbeat(
+            self._identity,
+            self._worker.workload(),
+            self._inventory.stock,
+            self._gauge.readings,
+            seq=seq,
+            uptime_s=uptime_s,
+            stopped=stopped,
+        )
+
+
+@asynccontextmanager
+async def _services(loops: tuple[Callable[[], Awaitable[None]], ...]) -> AsyncIterator[None]:
+    """Run services beside the body; one that dies ends the body, and the body's end ends them."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(serve(loop.__qualname__, loop)) for loop in loops]
+        yield
+        for task in tasks:
+            task.cancel()

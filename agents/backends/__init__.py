@@ -1,0 +1,73 @@
+"""What runs the models, as the worker and the heartbeat see it; vendors live in the modules beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, assert_never
+
+from common.frames import Finish
+from common.messages import Dispatch, EngineTimings, ModelInfo, ToolCall, Usage
+
+if TYPE_CHECKING:
+    from agents.settings import AgentSettings
+
+
+@dataclass(frozen=True, slots=True)
+class BackendText:
+    """A piece of the answer. Empty text means that the model thinks: it is at work, and there is nothing to show."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendDone:
+    """The answer is complete; the last piece of each."""
+
+    finish: Finish = Finish.STOP
+    usage: Usage = Usage()
+    engine: EngineTimings = EngineTimings()
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+Piece = BackendText | BackendDone
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What the backend says of itself."""
+
+    text: str
+    simulated: bool = False
+
+
+class Backend(Protocol):
+    """Runs chats. All methods raise the typed errors of `common.errors` and nothing of a vendor's."""
+
+    @property
+    def name(self) -> str: ...
+
+    def chat(self, dispatch: Dispatch) -> AsyncGenerator[Piece, None]:
+        """Give the answer piece by piece, `BackendDone` last. Closing the generator before that stops the work."""
+        ...
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """List what is on disk, and what of it is in memory now."""
+        ...
+
+    async def version(self) -> Version: ...
+
+
+def open_backend(settings: AgentSettings) -> AbstractAsyncContextManager[Backend]:
+    """Open the backend that the settings name; its library is imported only then."""
+    match settings.agent.backend:
+        case "ollama":
+            from agents.backends.ollama import open_ollama  # noqa: PLC0415
+
+            return open_ollama(settings.ollama)
+        case "echo":
+            from agents.backends.echo import open_echo  # noqa: PLC0415
+
+            return open_echo()
+    assert_never(settings.agent.backend)

@@ -1,0 +1,44 @@
+"""A backend that repeats the prompt, in process: it measures the bus and the dispatcher, and knows no model.
+
+Its text says what it is, so that nobody takes it for an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+
+from agents.backends import Backend, BackendDone, BackendText, Piece, Version
+from common.errors import UnknownModel
+from common.messages import Dispatch, ModelInfo, Role, Usage
+
+MODEL = "echo"
+
+
+class EchoBackend:
+    """Answers `echo: <prompt>` at once; tokens are counted as words."""
+
+    name = "echo"
+
+    async def chat(self, dispatch: Dispatch) -> AsyncGenerator[Piece, None]:
+        """Repeat the last user message. Raises `UnknownModel` for any model but `echo`."""
+        if dispatch.model != MODEL:
+            raise UnknownModel(f"the echo backend has no model {dispatch.model!r}: ask for {MODEL!r}, or set DROVER_BACKEND=ollama")
+        prompt = next((turn.content for turn in reversed(dispatch.messages) if turn.role is Role.USER), "")
+        words = len(prompt.split())
+        yield BackendText(f"echo: {prompt}")
+        yield BackendDone(usage=Usage(prompt_tokens=words, completion_tokens=words + 1))
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """Name the one model."""
+        return (ModelInfo(name=MODEL, loaded=True, capabilities=("completion",)),)
+
+    async def version(self) -> Version:
+        """Say that nothing here is real."""
+        return Version("echo", simulated=True)
+
+
+@asynccontextmanager
+async def open_echo() -> AsyncIterator[Backend]:
+    """Give the backend; there is nothing to open."""
+    yield EchoBackend()

@@ -1,0 +1,147 @@
+"""Chats on Ollama (or on the device simulator) through the `ollama` package; it knows neither bus nor frames.
+
+What the package gets wrong for us is put right here and in `ollama_wire`: it opens an image string as a local file when
+one has that name, it drops nested fields of tool schemas, and it waits for ever by default.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from typing import Any, cast
+
+import httpx
+import ollama
+
+from agents.backends import Backend, BackendDone, BackendText, Piece, Version
+from agents.backends import ollama_wire as wire
+from agents.backends.ollama_faults import fault_of
+from agents.settings import OllamaSection
+from common.errors import BackendError, BadRequest, GarbledReply
+from common.messages import Dispatch, ModelInfo, ToolCall
+
+CONNECT_S = 3.0
+ASK_S = 5.0
+"""How long a question that needs no model work may take; a board that swaps needs seconds to answer."""
+
+
+class OllamaBackend:
+    """One Ollama. Made by `open_ollama`."""
+
+    name = "ollama"
+
+    def __init__(self, client: ollama.AsyncClient, http: httpx.AsyncClient, section: OllamaSection) -> None:
+        self._client = client
+        self._http = http
+        self._host = section.host
+        self._keep_alive = section.keep_alive
+        self._shown: dict[str, Mapping[str, Any]] = {}
+        """What `/api/show` said, by digest: under the same digest it stays the same."""
+
+    async def chat(self, dispatch: Dispatch) -> AsyncGenerator[Piece, None]:
+        """Stream one answer. Closing the generator closes the HTTP stream, at which Ollama stops computing."""
+        calls: list[ToolCall] = []
+        done: BackendDone | None = None
+        with translated(self._host, dispatch.model):
+            async with aclosing(await self._begin(dispatch)) as chunks:
+                # read to its end, also behind the last line: only then does the next job find the connection open
+                async for chunk in chunks:
+                    calls += _tool_calls(chunk.message)
+                    if chunk.message.content or not chunk.done:
+                        yield BackendText(chunk.message.content or "")
+                    if chunk.done:
+                        done = _done(chunk, tuple(calls))
+        if done is None:
+            raise BackendError(f"Ollama broke off its answer with {dispatch.model!r}: its runner may have crashed, see its log")
+        yield done
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """List what is on disk, and what of it is in memory now."""
+        with translated(self._host):
+            async with asyncio.timeout(ASK_S):
+                listed = [model.model_dump() for model in (await self._client.list()).models if model.model]
+                loaded = {str(model.model): model.model_dump() for model in (await self._client.ps()).models}
+                shown = [await self._show(model) for model in listed]
+        return tuple(wire.model_of(one, loaded.get(one["model"]), about) for one, about in zip(listed, shown, strict=True))
+
+    async def version(self) -> Version:
+        """Ask for the version; the device simulator names itself in it."""
+        with translated(self._host):
+            async with asyncio.timeout(ASK_S):
+                answer = (await self._http.get(f"{self._host}/api/version")).json()
+                text = str(answer["version"])
+        return Version(text, simulated="simulated" in text)
+
+    async def _begin(self, dispatch: Dispatch) -> AsyncGenerator[ollama.ChatResponse, None]:
+        """Build the request; nothing is sent before the first chunk is asked for."""
+        arguments = wire.chat_to_wire(dispatch, self._keep_alive)
+        try:
+            with warnings.catch_warnings():
+                # the raw schema inside a Tool is written whole, and pydantic warns that it is no `Function`
+                warnings.filterwarnings("ignore", message="Pydantic serializer warnings", category=UserWarning)
+                stream = await self._client.chat(**arguments, tools=_tools(dispatch.tools), stream=True)
+        except ValueError as error:
+            raise BadRequest(f"the request can't be put to Ollama: {error}") from error
+        return cast("AsyncGenerator[ollama.ChatResponse, None]", stream)  # declared as AsyncIterator; it is a generator
+
+    async def _show(self, listed: Mapping[str, Any]) -> Mapping[str, Any]:
+        digest = str(listed.get("digest") or listed["model"])
+        if digest not in self._shown:
+            self._shown[digest] = (await self._client.show(listed["model"])).model_dump()
+        return self._shown[digest]
+
+
+@asynccontextmanager
+async def open_ollama(section: OllamaSection) -> AsyncIterator[Backend]:
+    """Open the HTTP connections; whether anything answers shows with the first question."""
+    timeout = httpx.Timeout(section.silence_s, connect=CONNECT_S)
+    # No limit on connections: the agent's slots are the limit, and a poll must not wait behind chats.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+    async with (
+        ollama.AsyncClient(section.host, timeout=timeout, limits=limits, trust_env=False) as client,
+        httpx.AsyncClient(timeout=ASK_S, trust_env=False) as http,
+    ):
+        yield OllamaBackend(client, http, section)
+
+
+@contextmanager
+def translated(host: str, model: str = "") -> Iterator[None]:
+    """Turn everything that the package and its HTTP client raise into our errors; the one place that knows theirs."""
+    try:
+        yield
+    except ollama.ResponseError as error:
+        raise fault_of(error.status_code, str(error.error), model) from error
+    except ollama.RequestError as error:
+        raise BadRequest(f"Ollama's client refuses the request: {error.error}") from error
+    except (httpx.ConnectError, httpx.ConnectTimeout, ConnectionError) as error:
+        raise BackendError(f"no Ollama answers at {host}: start it (`ollama serve`) or set OLLAMA_HOST") from error
+    except (httpx.TimeoutException, TimeoutError) as error:
+        raise BackendError(f"Ollama at {host} fell silent ({type(error).__name__}): restart it if this goes on") from error
+    except (httpx.DecodingError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise GarbledReply(f"what {host} sent is not Ollama's format ({type(error).__name__}): is OLLAMA_HOST right?") from error
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as error:
+        said = str(error) or "no reason given"
+        raise BackendError(f"the connection to Ollama at {host} broke ({type(error).__name__}: {said})") from error
+
+
+def _tools(schemas: Sequence[Mapping[str, Any]]) -> list[ollama.Tool] | None:
+    """Wrap tool schemas as they are: `Tool`'s own fields would drop nested properties, defaults and bounds."""
+    wrapped = [
+        ollama.Tool.model_construct(type=schema.get("type", "function"), function=schema.get("function")) for schema in schemas
+    ]
+    return wrapped or None
+
+
+def _tool_calls(message: ollama.Message) -> list[ToolCall]:
+    return [ToolCall(name=call.function.name, arguments=dict(call.function.arguments)) for call in message.tool_calls or ()]
+
+
+def _done(chunk: ollama.ChatResponse, calls: tuple[ToolCall, ...]) -> BackendDone:
+    return BackendDone(
+        finish=wire.finish_of(chunk.done_reason, calls),
+        usage=wire.usage_of(chunk.prompt_eval_count, chunk.eval_count),
+        engine=wire.timings_of(chunk.load_duration, chunk.prompt_eval_duration, chunk.eval_duration),
+        tool_calls=calls,
+    )

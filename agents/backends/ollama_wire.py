@@ -1,0 +1,125 @@
+"""Our values to Ollama's API and back, as plain objects; pure, and without the `ollama` package."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from common.errors import BadRequest
+from common.frames import Finish
+from common.messages import Dispatch, EngineTimings, Message, ModelInfo, Options, ToolCall, Usage
+
+_PARAMETERS = re.compile(r"([0-9.]+)\s*([KMBT])")
+_IN_BILLIONS = {"K": 1e-6, "M": 1e-3, "B": 1.0, "T": 1e3}
+
+
+def turn_to_wire(turn: Message) -> dict[str, Any]:
+    """Give one message as Ollama takes it. Images become bytes: the package reads an image *string* as a file's name,
+    and a stranger's request must never open a file here. Raises `BadRequest` when an image is not base64."""
+    wire: dict[str, Any] = {"role": str(turn.role), "content": turn.content}
+    if turn.images:
+        wire["images"] = [_image(image) for image in turn.images]
+    if turn.tool_calls:
+        wire["tool_calls"] = [{"function": {"name": call.name, "arguments": call.arguments}} for call in turn.tool_calls]
+    if turn.tool_name:
+        wire["tool_name"] = turn.tool_name
+    return wire
+
+
+def options_to_wire(options: Options) -> dict[str, Any]:
+    """Give the options under Ollama's names; what is absent stays absent, so that the model's own defaults hold."""
+    wire = {
+        "num_predict": options.max_tokens,
+        "num_ctx": options.context_tokens,
+        "temperature": options.temperature,
+        "top_p": options.top_p,
+        "seed": options.seed,
+        "stop": list(options.stop) or None,
+        "frequency_penalty": options.frequency_penalty,
+        "presence_penalty": options.presence_penalty,
+    }
+    return {key: value for key, value in wire.items() if value is not None}
+
+
+def keep_alive_to_wire(text: str) -> str | float:
+    """Give a bare number as a number of seconds: as a string Ollama would miss its unit."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def chat_to_wire(dispatch: Dispatch, keep_alive: str) -> dict[str, Any]:
+    """Give the arguments of a chat, tools excepted. Raises `BadRequest` when an image is not base64."""
+    return {
+        "model": dispatch.model,
+        "messages": [turn_to_wire(turn) for turn in dispatch.messages],
+        "options": options_to_wire(dispatch.options),
+        "format": dispatch.format,
+        "keep_alive": keep_alive_to_wire(keep_alive),
+    }
+
+
+def finish_of(reason: str | None, calls: Sequence[ToolCall]) -> Finish:
+    """Say why the text ended: called tools win over Ollama's `stop`."""
+    if calls:
+        return Finish.TOOL_CALLS
+    return Finish.LENGTH if reason == "length" else Finish.STOP
+
+
+def usage_of(prompt: int | None, completion: int | None) -> Usage:
+    """Read the counters; Ollama leaves out what is zero, and prompts that were cached in older versions."""
+    return Usage(prompt_tokens=prompt or 0, completion_tokens=completion or 0)
+
+
+def timings_of(load_ns: int | None, prefill_ns: int | None, decode_ns: int | None) -> EngineTimings:
+    """Read the durations, which are nanoseconds."""
+    return EngineTimings(load_s=_seconds(load_ns), prefill_s=_seconds(prefill_ns), decode_s=_seconds(decode_ns))
+
+
+def model_of(listed: Mapping[str, Any], loaded: Mapping[str, Any] | None, shown: Mapping[str, Any]) -> ModelInfo:
+    """Join what `/api/tags`, `/api/ps` and `/api/show` say of one model."""
+    details = listed.get("details") or {}
+    expires = loaded.get("expires_at") if loaded else None
+    info = shown.get("modelinfo") or {}
+    return ModelInfo(
+        name=listed["model"],
+        size_bytes=int(listed.get("size") or 0),
+        loaded=loaded is not None,
+        memory_bytes=int(loaded.get("size") or 0) if loaded else 0,
+        gpu_bytes=int(loaded.get("size_vram") or 0) if loaded else 0,
+        expires_unix_s=expires.timestamp() if isinstance(expires, datetime) else None,
+        parameters_b=_billions(info.get("general.parameter_count"), details.get("parameter_size")),
+        context_tokens=_context(info),
+        quantization=details.get("quantization_level") or None,
+        family=details.get("family") or None,
+        digest=listed.get("digest") or None,
+        capabilities=tuple(shown.get("capabilities") or ()),
+    )
+
+
+def _image(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadRequest(f"an image is not base64 ({error}): send it without a data: head", param="images") from error
+
+
+def _seconds(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e9
+
+
+def _billions(count: Any, label: Any) -> float | None:
+    if isinstance(count, int | float) and count > 0:
+        return round(count / 1e9, 3)
+    found = _PARAMETERS.match(str(label or "").upper())
+    return round(float(found[1]) * _IN_BILLIONS[found[2]], 3) if found else None
+
+
+def _context(info: Mapping[str, Any]) -> int | None:
+    value = info.get(f"{info.get('general.architecture')}.context_length")
+    return value if isinstance(value, int) else None

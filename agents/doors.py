@@ -1,0 +1,101 @@
+"""The subjects on which a device is asked for something, and what it answers there; it runs nothing itself.
+
+`job` takes dispatches; `cancel`, `drain` and `probe` are for dispatchers and operators, and speak JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge
+
+from agents.attempts import ANY_ATTEMPT
+from agents.worker import Worker
+from common import codec
+from common.bus import Bus, Delivery, Subscription
+from common.errors import FleetError
+from common.logs import get_logger
+from common.messages import DeviceState, Token
+from common.subjects import Subjects
+
+log = get_logger("doors")
+
+Verb = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequest:
+    """Cancel one attempt of a job, or all of them."""
+
+    job: Token
+    attempt: Annotated[int, Ge(1)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainRequest:
+    """Refuse new jobs, or take them again."""
+
+    on: bool = True
+
+
+class Doors:
+    """The verbs of one device."""
+
+    def __init__(self, bus: Bus, worker: Worker, group: asyncio.TaskGroup, *, boot: str, state: Callable[[], DeviceState]) -> None:
+        self._bus = bus
+        self._worker = worker
+        self._group = group
+        self._boot = boot
+        self._state = state
+
+    def verb(self, act: Verb) -> Callable[[Delivery], None]:
+        """Make a bus handler of a verb: it acts at once, and answers with its result or with a typed error."""
+
+        def handle(delivery: Delivery) -> None:
+            try:
+                answer = act(codec.decode_request(delivery.data or b"{}"))
+            except FleetError as error:
+                log.info("door.refused", subject=delivery.subject, code=error.code, error=error.message)
+                answer = {"error": error.to_wire()}
+            if delivery.reply:
+                self._group.create_task(self._answer(delivery.reply, codec.encode(answer, codec.sniff(delivery.data))))
+
+        return handle
+
+    def cancel(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Cancel what runs, and remember it for what may still come."""
+        request = codec.build(CancelRequest, asked)
+        return {"cancelled": self._worker.attempts.cancel(request.job, request.attempt or ANY_ATTEMPT)}
+
+    def drain(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Close or open the job door."""
+        request = codec.build(DrainRequest, asked)
+        self._worker.drain(on=request.on)
+        log.info("device.drain", on=request.on)
+        return {"state": str(self._state())}
+
+    def probe(self, _asked: dict[str, Any]) -> dict[str, Any]:
+        """Say that the agent is there."""
+        return {"state": str(self._state()), "boot": self._boot, "in_flight": self._worker.workload().in_flight}
+
+    async def _answer(self, reply: str, payload: bytes) -> None:
+        try:
+            await self._bus.publish(reply, payload)
+        except FleetError as error:
+            log.warning("door.unanswered", code=error.code, error=error.message)
+
+
+@asynccontextmanager
+async def open_doors(bus: Bus, subjects: Subjects, device: str, doors: Doors, worker: Worker) -> AsyncIterator[Subscription]:
+    """Listen on the device's subjects; gives the subscription of the jobs, which is drained before the others close."""
+    async with AsyncExitStack() as stack:
+        for name, act in (("cancel", doors.cancel), ("drain", doors.drain), ("probe", doors.probe)):
+            verb = await bus.subscribe(subjects.device(device, name), doors.verb(act))
+            stack.push_async_callback(verb.unsubscribe)
+        jobs = await bus.subscribe(subjects.device(device, "job"), worker.take)
+        stack.push_async_callback(jobs.unsubscribe)
+        yield jobs

@@ -1,0 +1,120 @@
+"""What the agent says of itself, built from values, and the service that says it; it measures nothing itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agents.inventory import Stock
+from agents.telemetry import Readings
+from agents.worker import Workload
+from common import codec
+from common.bus import Bus
+from common.clock import Clock
+from common.errors import FleetError
+from common.logs import get_logger
+from common.messages import DeviceState, Heartbeat
+
+log = get_logger("heartbeat")
+
+LEAST_S = 0.1
+"""Time between two heartbeats at least, however much changes: ten a second tell a dispatcher all it can use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What stays the same from start to end."""
+
+    device: str
+    boot: str
+    interval_s: float
+    topics: tuple[str, ...]
+    backend: str
+    agent_version: str
+
+
+def state_of(workload: Workload, stock: Stock) -> tuple[DeviceState, str | None]:
+    """Give the state and its reason: 1. draining wins, since jobs are refused 2. not yet looked 3. no backend 4. ready."""
+    if workload.draining:  # 1
+        return DeviceState.DRAINING, "takes no new jobs"
+    if not stock.seen:  # 2
+        return DeviceState.STARTING, "has not heard from its backend yet"
+    if stock.fault:  # 3
+        return DeviceState.FAULTY, stock.fault
+    return DeviceState.READY, None  # 4
+
+
+def heartbeat(
+    identity: Identity, workload: Workload, stock: Stock, readings: Readings, *, seq: int, uptime_s: float, stopped: bool = False
+) -> Heartbeat:
+    """Build one heartbeat."""
+    state, reason = (DeviceState.STOPPED, "was stopped") if stopped else state_of(workload, stock)
+    return Heartbeat(
+        device=identity.device,
+        boot=identity.boot,
+        seq=seq,
+        interval_s=identity.interval_s,
+        state=state,
+        reason=reason,
+        slots=workload.slots,
+        in_flight=workload.in_flight,
+        jobs_by_dispatcher=dict(workload.jobs_by_dispatcher),
+        models=stock.models,
+        speeds=dict(workload.speeds),
+        topics=identity.topics,
+        memory_total_bytes=readings.memory_total_bytes,
+        memory_available_bytes=readings.memory_available_bytes,
+        temperature_c=readings.temperature_c,
+        backend=identity.backend,
+        backend_version=stock.version.text if stock.version else None,
+        simulated=stock.version.simulated if stock.version else False,
+        agent_version=identity.agent_version,
+        uptime_s=round(uptime_s, 3),
+        done=workload.done,
+        failed=workload.failed,
+        refused=workload.refused,
+    )
+
+
+class Beacon:
+    """Publishes heartbeats: each interval, and at once when nudged. `build` gives the one with a number and an uptime."""
+
+    def __init__(
+        self, bus: Bus, subject: str, build: Callable[[int, float, bool], Heartbeat], *, clock: Clock, interval_s: float
+    ) -> None:
+        self._bus = bus
+        self._subject = subject
+        self._build = build
+        self._clock = clock
+        self._interval_s = interval_s
+        self._started_s = clock.monotonic()
+        self._seq = 0
+        self._nudged = asyncio.Event()
+
+    def nudge(self) -> None:
+        """Beat soon: something changed."""
+        self._nudged.set()
+
+    async def shine(self) -> None:
+        """Beat again and again; runs as long as the agent."""
+        while True:
+            self._nudged.clear()
+            await self.beat()
+            await asyncio.sleep(min(LEAST_S, self._interval_s))
+            try:
+                async with asyncio.timeout(max(0.0, self._interval_s - LEAST_S)):
+                    await self._nudged.wait()
+            except TimeoutError:
+                pass
+
+    async def beat(self, *, stopped: bool = False) -> None:
+        """Publish one heartbeat now; without a connection there is none, since a late one would tell of the past."""
+        if not self._bus.connected:
+            return
+        built = self._build(self._seq, self._clock.monotonic() - self._started_s, stopped)
+        self._seq += 1
+        try:
+            await self._bus.publish(self._subject, codec.encode(codec.plain(built)))
+        except FleetError as error:
+            log.warning("heartbeat.unsent", code=error.code, error=error.message)

@@ -1,0 +1,134 @@
+"""Every knob of an agent, on one page; it knows no code that turns them.
+
+The environment variable stands beside each field; `deploy/config/drover.env.example` lists them all, and a test keeps it equal.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from annotated_types import Ge, Gt, Le
+from pydantic import AfterValidator, Field
+
+from common.settings import BusSection, LogSection, Section
+from common.subjects import as_token
+
+OLLAMA_PORT = 11434
+"""Where Ollama listens when nothing else is said."""
+
+Seconds = Annotated[float, Gt(0), Le(86_400)]
+
+
+def ollama_url(host: str) -> str:
+    """Read OLLAMA_HOST as Ollama's own programs do: `host`, `host:port`, `:port`, a URL, or the address a server listens on.
+
+    `0.0.0.0` and `[::]` mean "all addresses" to a server; a client reaches it on the loopback. Raises `ValueError`.
+    """
+    text = host.strip().strip("\"'")
+    scheme, mark, rest = text.partition("://")
+    if not mark:
+        scheme, rest = "http", text
+    if scheme not in ("http", "https"):
+        raise ValueError(f"OLLAMA_HOST takes http:// or https://, not {scheme}://")
+    parts = urlsplit(f"//{rest}")
+    name = parts.hostname or "127.0.0.1"
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name)  # noqa: S104  # an address to reach, not to bind
+    port = parts.port or ({"http": 80, "https": 443}[scheme] if mark else OLLAMA_PORT)
+    return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}{parts.path.rstrip('/')}"
+
+
+def _device_name(name: str) -> str:
+    return as_token(name or socket.gethostname())
+
+
+class AgentSection(Section):
+    """The agent itself."""
+
+    device: Annotated[str, AfterValidator(_device_name)] = Field(
+        "",
+        validation_alias="DROVER_DEVICE",
+        validate_default=True,
+        description="name of this device on the bus, A-Z a-z 0-9 _ - (others become _); empty takes the host's name",
+    )
+    backend: Literal["ollama", "echo"] = Field(
+        "ollama",
+        validation_alias="DROVER_BACKEND",
+        description="what runs the models: ollama, or echo, which repeats the prompt (for benchmarks of the bus and the dispatcher)",
+    )
+    slots: Annotated[int, Ge(1), Le(10_000)] | None = Field(
+        None,
+        validation_alias="DROVER_SLOTS",
+        description="jobs that run at once; above it the agent refuses; not set takes OLLAMA_NUM_PARALLEL",
+    )
+    heartbeat_s: Annotated[float, Gt(0), Le(300)] = Field(
+        1.0, validation_alias="DROVER_HEARTBEAT_S", description="seconds between heartbeats"
+    )
+    topics: str = Field(
+        "", validation_alias="DROVER_TOPICS", description="topics that this device is meant for, separated by commas"
+    )
+    grace_s: Seconds = Field(
+        20.0,
+        validation_alias="DROVER_AGENT_GRACE_S",
+        description="seconds that running jobs get to finish after the first SIGTERM, before they are handed back",
+    )
+    flush_ms: Annotated[float, Ge(0), Le(1000)] = Field(
+        25.0, validation_alias="DROVER_FLUSH_MS", description="milliseconds over which tokens are gathered into one message"
+    )
+    poll_s: Annotated[float, Gt(0), Le(300)] = Field(
+        2.0,
+        validation_alias="DROVER_POLL_S",
+        description="seconds between looks at the backend's models and at memory and temperature",
+    )
+    sensors_url: str = Field(
+        "",
+        validation_alias="DROVER_SENSORS_URL",
+        description="URL of a simulated device's sensors, read instead of this machine's own",
+    )
+
+
+class OllamaSection(Section):
+    """How the agent reaches Ollama."""
+
+    host: Annotated[str, AfterValidator(ollama_url)] = Field(
+        "http://127.0.0.1:11434",
+        validation_alias="OLLAMA_HOST",
+        description="address of Ollama: host, host:port or URL, as Ollama itself reads it",
+    )
+    num_parallel: Annotated[int, Ge(0), Le(10_000)] = Field(
+        1,
+        validation_alias="OLLAMA_NUM_PARALLEL",
+        description="requests that Ollama runs at once for one model; say here what you told Ollama (0, its own choice, counts as 1)",
+    )
+    keep_alive: str = Field(
+        "5m",
+        validation_alias="DROVER_KEEP_ALIVE",
+        description="how long Ollama keeps a model in memory after a job: 10m, 1h, 0 unloads at once, -1 keeps it for ever",
+    )
+    silence_s: Seconds = Field(
+        600.0,
+        validation_alias="DROVER_OLLAMA_SILENCE_S",
+        description="seconds without a byte from Ollama until a job is given up, loading the model included",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """What `drover-agent` runs on."""
+
+    bus: BusSection
+    log: LogSection
+    agent: AgentSection
+    ollama: OllamaSection
+
+    @property
+    def slots(self) -> int:
+        """How many jobs run at once."""
+        return self.agent.slots or max(1, self.ollama.num_parallel)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics, one by one."""
+        return tuple(topic for part in self.agent.topics.split(",") if (topic := part.strip()))

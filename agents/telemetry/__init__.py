@@ -1,0 +1,50 @@
+"""What the device feels: memory and temperature, read beside the heartbeat; which sensors there are is not known here."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """One look at the sensors; what can't be read is absent."""
+
+    memory_total_bytes: int | None = None
+    memory_available_bytes: int | None = None
+    temperature_c: float | None = None
+
+
+class Sensors(Protocol):
+    """Something to read."""
+
+    def read(self) -> Readings:
+        """Read all of it; may block for a second, and never raises."""
+        ...
+
+
+class Gauge:
+    """Keeps the last readings."""
+
+    def __init__(self, sensors: Sensors, *, poll_s: float) -> None:
+        self.readings = Readings()
+        self._sensors = sensors
+        self._poll_s = poll_s
+
+    async def watch(self) -> None:
+        """Read again and again, off the event loop; runs as long as the agent."""
+        while True:
+            self.readings = await asyncio.to_thread(self._sensors.read)
+            await asyncio.sleep(self._poll_s)
+
+
+def sensors_for(url: str) -> Sensors:
+    """Give the sensors of the simulated device at `url`, or this machine's own when it is empty."""
+    if url:
+        from agents.telemetry.simulated import SimulatedSensors  # noqa: PLC0415
+
+        return SimulatedSensors(url)
+    from agents.telemetry.host import HostSensors  # noqa: PLC0415
+
+    return HostSensors()

@@ -1,0 +1,239 @@
+"""Runs dispatched jobs on the backend and streams their frames; it knows neither subjects nor vendors.
+
+One task per job. A single ticker serves all of them with keep-alives and late flushes, so that a short job costs nothing but
+its own four messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from agents.attempts import Attempts, Repeated, Running
+from agents.backends import Backend, BackendDone
+from agents.outbox import Outbox
+from agents.slots import Slots
+from agents.speeds import Finished, learn
+from common import codec
+from common.bus import Bus, Delivery
+from common.clock import Clock
+from common.errors import (
+    AttemptError,
+    DeadlineExceeded,
+    DeviceBusy,
+    DeviceLost,
+    FleetError,
+    GarbledReply,
+    InternalError,
+    RequestError,
+)
+from common.frames import End, Err, Phase, Terminal
+from common.logs import get_logger
+from common.messages import Dispatch, Speed
+
+log = get_logger("worker")
+
+TICK_S = 0.025
+"""How often the ticker looks while jobs run; no finer than a person can see."""
+
+UNSTREAMED_FLUSH_S = 0.5
+"""How long text is gathered for a job that did not ask for a stream; the dispatcher still sees that it grows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What the worker says of itself at one moment."""
+
+    slots: int
+    in_flight: int
+    jobs_by_dispatcher: Mapping[str, int]
+    draining: bool
+    done: int
+    failed: int
+    refused: int
+    speeds: Mapping[str, Speed]
+
+
+class Worker:
+    """Takes dispatches from the bus. `group` is the parent of the jobs' tasks; `changed` is called when the workload differs,
+    `finished` when a job has left the backend; both must return at once."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        backend: Backend,
+        group: asyncio.TaskGroup,
+        *,
+        slots: Slots,
+        clock: Clock,
+        flush_s: float,
+        is_loaded: Callable[[str], bool],
+        changed: Callable[[], None],
+        finished: Callable[[], None],
+    ) -> None:
+        self.attempts = Attempts(clock)
+        self._bus = bus
+        self._backend = backend
+        self._group = group
+        self._slots = slots
+        self._clock = clock
+        self._flush_s = flush_s
+        self._is_loaded = is_loaded
+        self._changed = changed
+        self._finished = finished
+        self._draining = False
+        self._speeds: dict[str, Speed] = {}
+        self._done = self._failed = self._refused = 0
+
+    def workload(self) -> Workload:
+        """Say what runs now, and what has run."""
+        return Workload(
+            slots=self._slots.total,
+            in_flight=self._slots.in_flight,
+            jobs_by_dispatcher=self._slots.by_dispatcher,
+            draining=self._draining,
+            done=self._done,
+            failed=self._failed,
+            refused=self._refused,
+            speeds=dict(self._speeds),
+        )
+
+    def drain(self, *, on: bool) -> None:
+        """Refuse new jobs from now on, or take them again; what runs, runs on."""
+        self._draining = on
+        self._changed()
+
+    def hand_back(self) -> None:
+        """End all that still runs, with an error on which the dispatcher turns to another device."""
+        for running in self.attempts:
+            running.end(DeviceLost("the device shuts down and hands the job back: try another device"))
+
+    def take(self, delivery: Delivery) -> None:
+        """Handle one dispatch; the bus calls it."""
+        if delivery.reply:
+            self._group.create_task(self._serve(delivery))
+        else:
+            self._refused += 1
+            log.warning("job.no_reply", subject=delivery.subject, size_bytes=len(delivery.data))
+
+    async def tick(self) -> None:
+        """Send what the jobs themselves can't while they wait for the backend; runs as long as the agent."""
+        while True:
+            await self.attempts.until_busy()
+            await asyncio.sleep(TICK_S)
+            for running in self.attempts:
+                try:
+                    await running.outbox.tick(running.phase, self._eta_s(running))
+                except FleetError as error:
+                    running.end(error)
+
+    async def _serve(self, delivery: Delivery) -> None:
+        """Answer one dispatch with exactly one terminal frame; nothing may leave here but cancellation."""
+        outbox = Outbox(self._bus, delivery, clock=self._clock)
+        try:
+            terminal = await self._answer(delivery, outbox)
+            await outbox.end(terminal)
+        except Repeated:
+            log.debug("job.repeated", reply=delivery.reply)
+        except FleetError as error:
+            log.warning("job.unanswered", code=error.code, error=error.message)
+        except Exception:
+            log.exception("job.crashed")
+
+    async def _answer(self, delivery: Delivery, outbox: Outbox) -> Terminal:
+        """Run the job and give its terminal frame. The slot is free again before that frame leaves: whoever reads it may
+        send the next job at once."""
+        try:
+            dispatch = codec.build(Dispatch, codec.decode_request(delivery.data))
+            self.attempts.check(dispatch.job, dispatch.attempt)
+            if self._draining:
+                raise DeviceBusy("the device is draining and takes no new jobs: try another one")
+            with self._slots.take(dispatch.dispatcher):
+                end = await self._run(dispatch, outbox)
+        except FleetError as error:
+            self._count(error, delivery)
+            return Err(error)
+        except Repeated:
+            raise
+        except Exception as error:
+            log.exception("job.crashed")
+            self._failed += 1
+            return Err(InternalError(f"the agent failed ({type(error).__name__}); its log says more"))
+        finally:
+            self._changed()
+        self._done += 1
+        return end
+
+    async def _run(self, dispatch: Dispatch, outbox: Outbox) -> End:
+        outbox.flush_s = self._flush_s if dispatch.stream else max(self._flush_s, UNSTREAMED_FLUSH_S)
+        running = Running(
+            dispatch,
+            outbox,
+            phase=Phase.PREFILL if self._is_loaded(dispatch.model) else Phase.LOAD,
+            now_s=self._clock.monotonic(),
+            left_s=self._left_s(dispatch),
+        )
+        try:
+            async with running.scope:
+                with self.attempts.run(running):
+                    self._changed()
+                    await outbox.accept()
+                    done = await self._stream(running)
+        except TimeoutError as error:
+            raise running.verdict or DeadlineExceeded(f"the deadline of job {dispatch.job} passed while it ran") from error
+        finally:
+            self._finished()
+        self._learn(running, done)
+        return End(finish=done.finish, usage=done.usage, engine=done.engine, tool_calls=done.tool_calls)
+
+    async def _stream(self, running: Running) -> BackendDone:
+        done: BackendDone | None = None
+        async with aclosing(self._backend.chat(running.dispatch)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, BackendDone):
+                    done = piece
+                    continue
+                running.see_token(self._clock.monotonic())
+                if piece.text:
+                    await running.outbox.text(piece.text)
+        if done is None:
+            raise GarbledReply(f"the backend {self._backend.name} ended its answer without saying how")
+        return done
+
+    def _left_s(self, dispatch: Dispatch) -> float | None:
+        """Give the time that is left, or nothing where there is no deadline. Raises `DeadlineExceeded`."""
+        if dispatch.deadline_ms is None:
+            return None
+        left_s = dispatch.deadline_ms / 1000 - self._clock.unix_s()
+        if left_s <= 0:
+            raise DeadlineExceeded(
+                f"the deadline of job {dispatch.job} passed {-left_s:.1f} s ago by the device's clock: "
+                "send it again with more time, and check that the device's clock is synchronised"
+            )
+        return left_s
+
+    def _eta_s(self, running: Running) -> float | None:
+        """Guess how long the load still takes, from the loads before."""
+        speed = self._speeds.get(running.dispatch.model)
+        if running.phase is not Phase.LOAD or speed is None or speed.load_s is None:
+            return None
+        return max(0.0, speed.load_s - (self._clock.monotonic() - running.started_s))
+
+    def _learn(self, running: Running, done: BackendDone) -> None:
+        model = running.dispatch.model
+        job = Finished(usage=done.usage, engine=done.engine, first_token_s=running.first_token_s, cold=running.cold)
+        self._speeds[model] = learn(self._speeds.get(model, Speed()), job)
+        log.debug("job.done", job=running.dispatch.job, attempt=running.dispatch.attempt, model=model)
+
+    def _count(self, error: FleetError, delivery: Delivery) -> None:
+        """Count what was refused and what failed; a cancellation, a deadline or a lost bus is not the device's failure."""
+        if isinstance(error, RequestError | DeviceBusy):
+            self._refused += 1
+            log.debug("job.refused", code=error.code, error=error.message, reply=delivery.reply)
+        elif isinstance(error, AttemptError):
+            self._failed += 1
+            log.warning("job.failed", code=error.code, error=error.message, reply=delivery.reply)
+        else:
+            log.debug("job.ended", code=error.code, reply=delivery.reply)

@@ -1,0 +1,137 @@
+"""The verbs of `drover`, and how each ends; what a verb does stands in its own module, imported only when it runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="drover",
+    help="Dispatch LLM chat over a fleet of Jetsons, Raspberry Pis and whatever else runs Ollama.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line; exits with 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."""
+    app()
+
+
+@app.command()
+def up() -> None:
+    """Run a whole fleet on this machine, in the foreground, until Ctrl-C."""
+    from dispatcher.cli.up import up as run_up  # noqa: PLC0415  # each verb imports only what it needs
+
+    raise typer.Exit(run_up())
+
+
+@app.command()
+def dispatcher() -> None:
+    """Run a dispatcher."""
+    from dispatcher.app import main as run_dispatcher  # noqa: PLC0415  # as above
+
+    raise typer.Exit(run_dispatcher())
+
+
+@app.command()
+def bridge() -> None:
+    """Run the HTTP bridge."""
+    from dispatcher.bridge.app import main as run_bridge  # noqa: PLC0415  # as above
+
+    raise typer.Exit(run_bridge())
+
+
+@app.command()
+def ask(
+    prompt: Annotated[str | None, typer.Argument(help="what to ask; - reads it from standard input")] = None,
+    *,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="ask all questions of a .json, .jsonl or .csv file instead")
+    ] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="a model of the fleet, or auto")] = "auto",
+    device: Annotated[str | None, typer.Option("--device", help="only this device")] = None,
+    system: Annotated[str | None, typer.Option("--system", help="system prompt")] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", min=1, help="length of the answer, at most")] = None,
+    temperature: Annotated[float | None, typer.Option("--temperature", min=0, max=5)] = None,
+    timeout_s: Annotated[
+        float | None, typer.Option("--timeout", min=0.001, help="seconds until the job is given up")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print the whole answer as JSON, with the route it took")
+    ] = False,
+    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="print the text as it comes")] = True,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", "-c", min=1, max=1000, help="with --file: conversations at once")
+    ] = 8,
+    retries: Annotated[
+        int, typer.Option("--retries", min=0, help="with --file: tries after the first, if a retry may help")
+    ] = 3,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="with --file: CSV file, - for standard output [default: in results/]"),
+    ] = None,
+    summary: Annotated[
+        bool, typer.Option("--summary/--no-summary", help="with --file: print the table at the end")
+    ] = True,
+) -> None:
+    """Ask the fleet one question, or all questions of a file."""
+    if (prompt is None) == (file is None):
+        raise typer.BadParameter("give a prompt, or - to read it from standard input, or --file")
+    from common.errors import FleetError  # noqa: PLC0415  # as above
+    from dispatcher.cli import running  # noqa: PLC0415  # as above
+    from dispatcher.cli.ask import Wish, read_prompt  # noqa: PLC0415  # as above
+    from dispatcher.cli.ask import ask as ask_once  # noqa: PLC0415  # as above
+
+    wish = Wish(
+        model=model, device=device, system=system, max_tokens=max_tokens, temperature=temperature, timeout_s=timeout_s
+    )
+    try:
+        wish.check()
+        if file is None:
+            raise typer.Exit(running.run(ask_once(read_prompt(prompt), wish, as_json=as_json, stream=stream)))
+    except FleetError as error:
+        raise typer.Exit(running.fail(error)) from error
+    from dispatcher.cli.batch import ask_file  # noqa: PLC0415  # as above
+
+    work = ask_file(file, wish, concurrency=concurrency, retries=retries, output=output, summary=summary)
+    raise typer.Exit(running.run(work))
+
+
+@app.command()
+def devices(
+    as_json: Annotated[bool, typer.Option("--json", help="print the last heartbeat of each device")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="keep the table fresh until Ctrl-C")] = False,
+    listen_s: Annotated[float, typer.Option("--for", min=0.1, max=600, help="seconds to listen for heartbeats")] = 1.5,
+) -> None:
+    """Show the devices that send heartbeats."""
+    from dispatcher.cli import running  # noqa: PLC0415  # as above
+    from dispatcher.cli.devices import devices as show_devices  # noqa: PLC0415  # as above
+
+    raise typer.Exit(running.run(show_devices(as_json=as_json, watch=watch, listen_s=listen_s)))
+
+
+@app.command()
+def cancel(job: Annotated[str, typer.Argument(help="id of the job, as X-Drover-Job or the route names it")]) -> None:
+    """Cancel a job, wherever it is."""
+    from dispatcher.cli import running  # noqa: PLC0415  # as above
+    from dispatcher.cli.cancel import cancel as cancel_job  # noqa: PLC0415  # as above
+
+    raise typer.Exit(running.run(cancel_job(job)))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as version_of  # noqa: PLC0415  # as above
+
+    sys.stdout.write(f"drover {version_of('drover')}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""`drover ask`: one prompt to the fleet, the answer to standard output as it comes; routing is not known here."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from common import codec
+from common.client import Answer, Drover
+from common.errors import BadRequest, GarbledReply
+from common.messages import AUTO, ChatRequest, Message, Role
+from dispatcher.cli.connect import open_producer, shell_settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the command line asks for, whatever the prompts are."""
+
+    model: str = AUTO
+    device: str | None = None
+    system: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    timeout_s: float | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Give the fields of a chat request beside its messages."""
+        options = {"max_tokens": self.max_tokens, "temperature": self.temperature}
+        wanted = {
+            "model": self.model,
+            "device": self.device,
+            "timeout_s": self.timeout_s,
+            "options": {key: value for key, value in options.items() if value is not None},
+        }
+        return {key: value for key, value in wanted.items() if value is not None}
+
+    def check(self) -> None:
+        """Raise `BadRequest` that names the option whose value can't be."""
+        codec.build(ChatRequest, self.fields())
+
+    def before(self) -> tuple[Message, ...]:
+        """Give the messages that come before the first question."""
+        return () if self.system is None else (Message(role=Role.SYSTEM, content=self.system),)
+
+
+def read_prompt(given: str | None) -> str:
+    """Give the prompt: as given, or all of standard input for `-`. Raises `BadRequest` when it is empty."""
+    text = sys.stdin.read() if given == "-" else given or ""
+    if not text.strip():
+        raise BadRequest('the prompt is empty: write drover ask "Why is the sky blue?", or pipe text into drover ask -')
+    return text
+
+
+async def ask(prompt: str, wish: Wish, *, as_json: bool, stream: bool) -> int:
+    """Ask, and write the answer. Raises the typed errors of `Drover.chat`."""
+    settings = shell_settings()
+    messages = (*wish.before(), Message(role=Role.USER, content=prompt))
+    async with open_producer(settings) as drover:
+        answer, first_token_s = await _answer(drover, messages, wish, echo=stream and not as_json)
+    if as_json:
+        sys.stdout.write(f"{codec.encode_pretty(report(answer, first_token_s))}\n")
+    elif not stream:
+        sys.stdout.write(f"{answer.text}\n")
+    if sys.stderr.isatty() and not as_json:
+        sys.stderr.write(f"\x1b[2m{footer(answer, first_token_s)}\x1b[0m\n")
+    return 0
+
+
+async def _answer(
+    drover: Drover, messages: tuple[Message, ...], wish: Wish, *, echo: bool
+) -> tuple[Answer, float | None]:
+    began, first_token_s = monotonic(), None
+    async with drover.chat(messages, **wish.fields()) as stream:
+        async for chunk in stream:
+            if first_token_s is None:
+                first_token_s = monotonic() - began
+            if echo:
+                sys.stdout.write(chunk.text)
+                sys.stdout.flush()
+    if stream.answer is None:
+        raise GarbledReply("the stream ended without an end frame: ask again")
+    if echo:
+        sys.stdout.write("\n")
+    return stream.answer, first_token_s
+
+
+def footer(answer: Answer, first_token_s: float | None) -> str:
+    """Say in one line where the answer came from, why, and how fast."""
+    parts = [answer.device, answer.model, answer.reason]
+    if first_token_s is not None:
+        parts.append(f"first token {first_token_s:.2f} s")
+    speed = tokens_per_s(answer)
+    if speed is not None:
+        parts.append(f"{speed:.1f} tokens/s")
+    if answer.route.get("simulated"):
+        parts.append("simulated")
+    return " · ".join(part for part in parts if part)
+
+
+def tokens_per_s(answer: Answer) -> float | None:
+    """Give the decoding speed: as the device measured it, or else from the time between first and last token."""
+    timings = answer.route.get("timings") or {}
+    measured = timings.get("decode_tps")
+    if measured:
+        return float(measured)
+    decoded_s = (timings.get("total_s") or 0.0) - (timings.get("first_token_s") or 0.0)
+    return answer.usage.completion_tokens / decoded_s if decoded_s > 0 and answer.usage.completion_tokens else None
+
+
+def report(answer: Answer, first_token_s: float | None) -> dict[str, Any]:
+    """Give the answer as `--json` prints it."""
+    return {
+        "job": answer.job,
+        "text": answer.text,
+        "device": answer.device,
+        "model": answer.model,
+        "reason": answer.reason,
+        "finish": answer.finish,
+        "first_token_s": first_token_s,
+        "tokens_per_s": tokens_per_s(answer),
+        "usage": {**codec.plain(answer.usage), "total_tokens": answer.usage.total_tokens},
+        "tool_calls": [codec.plain(call) for call in answer.tool_calls],
+        "route": answer.route,
+    }

@@ -1,0 +1,116 @@
+"""What `drover up` and `drover devices` know of the fleet: devices from heartbeats, jobs from events; it draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from time import monotonic
+
+from common import codec
+from common.bus import Bus, Delivery
+from common.errors import BadRequest
+from common.messages import DeviceState, Heartbeat
+from common.subjects import Subjects
+from dispatcher.fleet import Device, Liveness
+from dispatcher.roster import DeviceEvent, Roster
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceLine:
+    """One device as people read it."""
+
+    name: str
+    state: str
+    slots: int
+    in_flight: int
+    loaded: tuple[str, ...]
+    decode_tps: float | None
+    temperature_c: float | None
+    memory_used_bytes: int | None
+    memory_total_bytes: int | None
+    done: int
+    failed: int
+    simulated: bool
+
+
+class Board:
+    """The fleet as it was last heard of. `follow` keeps it fresh."""
+
+    def __init__(self, *, suspect_after: float = 2.5, dead_after: float = 5.0) -> None:
+        self._roster = Roster(suspect_after=suspect_after, dead_after=dead_after)
+        self.jobs: dict[str, int] = {}
+        """How many jobs ended in which state."""
+
+    def on_change(self, listener: Callable[[DeviceEvent], None]) -> None:
+        """Call `listener` whenever a device joins, falls silent, comes back or leaves."""
+        self._roster.on_change(listener)
+
+    def hear(self, delivery: Delivery) -> None:
+        """Take in a heartbeat; one that can't be read is passed over: the dispatcher reports it."""
+        try:
+            beat = codec.build(Heartbeat, codec.decode(delivery.data))
+        except BadRequest:
+            return
+        self._roster.observe(beat, monotonic())
+
+    def count(self, subjects: Subjects, delivery: Delivery) -> None:
+        """Take in the end of a job."""
+        _evt, _job, state, *_ = subjects.tokens(delivery.subject)
+        self.jobs[state] = self.jobs.get(state, 0) + 1
+
+    def beats(self) -> list[Heartbeat]:
+        """Give the last heartbeat of each device, by name."""
+        return [device.beat for device in self._devices()]
+
+    def lines(self) -> list[DeviceLine]:
+        """Give the devices as they are now, by name."""
+        self._roster.sweep(monotonic())
+        return [_line(device) for device in self._devices()]
+
+    def _devices(self) -> Sequence[Device]:
+        return sorted(self._roster.fleet.devices.values(), key=lambda device: device.name)
+
+
+@asynccontextmanager
+async def follow(bus: Bus, board: Board, subjects: Subjects) -> AsyncIterator[None]:
+    """Feed the board from the bus for the life of the context."""
+    beats = await bus.subscribe(subjects.heartbeat("*"), board.hear, pending=4096)
+    jobs = await bus.subscribe(subjects.job_event("*", "*"), lambda delivery: board.count(subjects, delivery))
+    try:
+        yield
+    finally:
+        if bus.connected:
+            await beats.unsubscribe()
+            await jobs.unsubscribe()
+
+
+def _line(device: Device) -> DeviceLine:
+    beat = device.beat
+    measured = [(speed.jobs, speed.decode_tps) for speed in beat.speeds.values() if speed.decode_tps is not None]
+    known = beat.memory_total_bytes is not None and beat.memory_available_bytes is not None
+    return DeviceLine(
+        name=device.name,
+        state=_state(device),
+        slots=beat.slots,
+        in_flight=beat.in_flight,
+        loaded=tuple(model.name for model in beat.models if model.loaded),
+        decode_tps=max(measured)[1] if measured else None,  # of the model with the most jobs
+        temperature_c=beat.temperature_c,
+        memory_used_bytes=(beat.memory_total_bytes or 0) - (beat.memory_available_bytes or 0) if known else None,
+        memory_total_bytes=beat.memory_total_bytes,
+        done=beat.done,
+        failed=beat.failed,
+        simulated=beat.simulated,
+    )
+
+
+def _state(device: Device) -> str:
+    """What we hear counts for more than what the device said last."""
+    if device.beat.state is DeviceState.STOPPED:
+        return str(DeviceState.STOPPED)
+    if device.liveness is not Liveness.ALIVE:
+        return str(device.liveness)
+    if device.beat.state is DeviceState.READY and device.beat.throttled:
+        return "throttled"
+    return str(device.beat.state)

@@ -1,0 +1,90 @@
+"""Which processes make up a fleet on one machine, with their arguments and environments; it runs none of them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dispatcher.cli.plan import SimulatedDevice
+from dispatcher.cli.processes import Spec
+from dispatcher.cli.state import StateDir, tail
+from dispatcher.settings import UpSettings
+
+_LISTENING = re.compile(r"listening on (http://\S+:(\d+))")
+MARGIN_S = 5.0
+"""What a process gets beyond its own grace before it is killed."""
+
+
+def python(*arguments: str) -> tuple[str, ...]:
+    """Give the command that runs one of our modules; -P keeps the working directory's own packages out of its way."""
+    return (sys.executable, "-P", "-m", *arguments)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cast:
+    """Gives the specification of each process."""
+
+    settings: UpSettings
+    state: StateDir
+    nats_url: str
+    http_port: int
+
+    def nats(self, program: str) -> Spec:
+        return self._spec("nats", (program, "--config", str(self.state.nats_config)))
+
+    def dispatcher(self) -> Spec:
+        return self._spec("dispatcher", python("dispatcher", "dispatcher"), grace_s=self.settings.dispatcher.grace_s)
+
+    def bridge(self) -> Spec:
+        env = {"DROVER_HTTP_HOST": self.settings.bridge.host, "DROVER_HTTP_PORT": str(self.http_port)}
+        return self._spec("bridge", python("dispatcher", "bridge"), env=env, grace_s=self.settings.bridge.grace_s)
+
+    def real_agent(self) -> Spec:
+        return self._spec("agent", python("agents"), grace_s=self.settings.up.agent_grace_s)
+
+    def simulator(self, device: SimulatedDevice) -> Spec:
+        """The simulator takes a free port at its first start, and that one again at each later start: its agent knows it."""
+        name = f"simulator-{device.name}"
+        log = self.state.log_file(name)
+
+        def argv() -> tuple[str, ...]:
+            port = (_LISTENING.search("\n".join(tail(log, 200))) or ("", "", "0"))[2]
+            options = {"--profile": device.profile, "--port": port, "--num-parallel": str(self.slots(device))}
+            options["--time-factor"] = f"{self.settings.up.time_factor:g}"
+            return python("agents.simulator", *(word for option in options.items() for word in option))
+
+        return Spec(name=name, argv=argv, log_file=log)
+
+    def simulated_agent(self, device: SimulatedDevice, url: str) -> Spec:
+        slots = str(self.slots(device))
+        env = {
+            "DROVER_DEVICE": device.name,
+            "DROVER_TOPICS": ",".join(device.role.topics),
+            "DROVER_SLOTS": slots,
+            "DROVER_SENSORS_URL": f"{url}/sim/sensors",
+            "OLLAMA_HOST": url,
+            "OLLAMA_NUM_PARALLEL": slots,
+        }
+        return self._spec(f"agent-{device.name}", python("agents"), env=env, grace_s=self.settings.up.agent_grace_s)
+
+    def slots(self, device: SimulatedDevice) -> int:
+        return self.settings.up.slots or device.role.slots
+
+    def _spec(
+        self, name: str, argv: tuple[str, ...], *, env: Mapping[str, str] | None = None, grace_s: float = 0.0
+    ) -> Spec:
+        return Spec(
+            name=name,
+            argv=lambda: argv,
+            log_file=self.state.log_file(name),
+            env={"NATS_URL": self.nats_url, "PYTHONUNBUFFERED": "1", **(env or {})},
+            grace_s=grace_s + MARGIN_S,
+        )
+
+
+def simulator_url(spec: Spec) -> str | None:
+    """Give the address that a simulator has printed; None until it has."""
+    found = _LISTENING.search("\n".join(tail(spec.log_file, 200)))
+    return found[1] if found else None

@@ -1,0 +1,50 @@
+"""`drover devices`: who sends heartbeats, as a table or as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from rich.console import Console
+from rich.live import Live
+
+from common import codec
+from common.errors import NoDevice
+from common.subjects import Subjects
+from dispatcher.cli.batch_view import LOG_WIDTH
+from dispatcher.cli.board import Board, follow
+from dispatcher.cli.board_view import device_table
+from dispatcher.cli.connect import open_bus, shell_settings
+
+REFRESH_S = 0.5
+
+
+async def devices(*, as_json: bool, watch: bool, listen_s: float) -> int:
+    """Listen for heartbeats and print who sent one. Raises `NoDevice` when nobody did."""
+    settings = shell_settings()
+    board = Board()
+    async with open_bus(settings) as bus, follow(bus, board, Subjects(settings.bus.prefix)):
+        if watch:
+            await _watch(board)
+        await asyncio.sleep(listen_s)
+    if not board.beats():
+        raise NoDevice(
+            f"no device has sent a heartbeat in {listen_s:g} s: start one with drover-agent, or all with make up"
+        )
+    if as_json:
+        sys.stdout.write(codec.encode_pretty([codec.plain(beat) for beat in board.beats()]) + "\n")
+    else:
+        _console().print(device_table(board.lines()))
+    return 0
+
+
+async def _watch(board: Board) -> None:
+    """Draw the table anew until Ctrl-C."""
+    with Live(console=_console(), auto_refresh=False) as live:
+        while True:
+            live.update(device_table(board.lines()), refresh=True)
+            await asyncio.sleep(REFRESH_S)
+
+
+def _console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)

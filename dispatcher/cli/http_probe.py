@@ -1,0 +1,58 @@
+"""Is there an HTTP server, and what does it say: one small GET with a short time-out; it knows no service."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+OLLAMA_PORT = 11434
+_MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status and body; the body is empty when it was no JSON object."""
+
+    status: int
+    body: dict[str, Any]
+
+
+async def get(url: str, *, timeout_s: float) -> Answer | None:
+    """Fetch `url`; None when nobody answers in time, or not in HTTP."""
+    return await asyncio.to_thread(_get, url, timeout_s)
+
+
+def ollama_base(host: str) -> str:
+    """Give the URL that OLLAMA_HOST means to a client: Ollama itself takes `host`, `host:port`, `:port` and URLs there."""
+    parts = urlsplit(host if "://" in host else f"http://{host}")
+    name = parts.hostname or "127.0.0.1"
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name)  # noqa: S104  # an address to reach, not to bind
+    implied = {"http": 80, "https": 443}.get(parts.scheme, OLLAMA_PORT) if "://" in host else OLLAMA_PORT
+    return f"{parts.scheme}://{f'[{name}]' if ':' in name else name}:{parts.port or implied}{parts.path.rstrip('/')}"
+
+
+def _get(url: str, timeout_s: float) -> Answer | None:
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    try:
+        connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
+        try:
+            connection.request("GET", parts.path or "/")
+            response = connection.getresponse()
+            return Answer(response.status, _object(response.read(_MAX_BYTES)))
+        finally:
+            connection.close()
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}

@@ -1,0 +1,57 @@
+"""Which TCP ports are free, and who has those that are not; it knows no service by name."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from pathlib import Path
+
+from common.errors import ConfigError
+
+_LISTEN = "0A"
+"""State of a listening socket in /proc/net/tcp."""
+
+
+def require_free(host: str, port: int, *, purpose: str, way_out: str) -> int:
+    """Return `port`, or a free one for 0. Raises `ConfigError` that names the port, who may have it and the way out."""
+    try:
+        with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            taken: int = probe.getsockname()[1]
+            return taken
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(f"port {port} ({purpose}) is taken by {owner(port)}: {way_out}") from error
+        raise ConfigError(f"{purpose} can't listen on {host} port {port} ({error.strerror}): {way_out}") from error
+
+
+def owner(port: int) -> str:
+    """Name the process that listens on `port`, as far as this user may know."""
+    inodes = _listening_inodes(port)
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            held = {str(handle.readlink()) for handle in (process / "fd").iterdir()}
+        except OSError:
+            continue  # another user's, or gone meanwhile
+        if held & inodes:
+            return f"{(process / 'comm').read_text(encoding='utf-8').strip()} (process {process.name})"
+    return "another process"
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _listening_inodes(port: int) -> set[str]:
+    inodes: set[str] = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            rows = Path(table).read_text(encoding="ascii").splitlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            cells = row.split()
+            if cells[3] == _LISTEN and int(cells[1].rpartition(":")[2], 16) == port:
+                inodes.add(f"socket:[{cells[9]}]")
+    return inodes

@@ -1,0 +1,166 @@
+"""What became of a file of questions: one row per question, and the table over all; pure, it asks and prints nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+
+from common.client import Answer
+from common.errors import FleetError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One question and its answer, or its error. The names are the columns of the CSV file.
+
+    `attempts` counts the devices that the dispatcher tried; `asked` counts how often the question was put to it.
+    """
+
+    id: str
+    category: str
+    turn: int
+    job: str = ""
+    device: str = ""
+    model: str = ""
+    reason: str = ""
+    attempts: int = 0
+    asked: int = 1
+    queue_s: float | None = None
+    first_token_s: float | None = None
+    total_s: float | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    tokens_per_s: float | None = None
+    finish: str = ""
+    error: str = ""
+    text: str = ""
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """All answers of one model on one device. Percentiles are nearest-rank; absent without an answer."""
+
+    device: str
+    model: str
+    answers: int
+    errors: int
+    first_token_p50_s: float | None
+    first_token_p95_s: float | None
+    total_p50_s: float | None
+    total_p95_s: float | None
+    tokens_per_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The whole run."""
+
+    groups: tuple[Group, ...]
+    reasons: tuple[tuple[str, int], ...]
+    answered: int
+    asked: int
+
+
+def answered(where: Row, answer: Answer, *, asked: int) -> Row:
+    """Give the row of an answer; `where` says which question it was."""
+    timings = answer.route.get("timings") or {}
+    first_s, total_s = timings.get("first_token_s"), timings.get("total_s")
+    return Row(
+        id=where.id,
+        category=where.category,
+        turn=where.turn,
+        job=answer.job,
+        device=answer.device,
+        model=answer.model,
+        reason=answer.reason,
+        attempts=len(answer.route.get("attempts") or ()),
+        asked=asked,
+        queue_s=timings.get("queue_s"),
+        first_token_s=first_s,
+        total_s=total_s,
+        prompt_tokens=answer.usage.prompt_tokens,
+        completion_tokens=answer.usage.completion_tokens,
+        tokens_per_s=_speed(answer.usage.completion_tokens, first_s, total_s),
+        finish=answer.finish,
+        text=answer.text,
+    )
+
+
+def failed(where: Row, error: FleetError, *, asked: int, device: str = "", model: str = "") -> Row:
+    """Give the row of a question that got no answer, and where it was tried last."""
+    return Row(
+        id=where.id,
+        category=where.category,
+        turn=where.turn,
+        device=device,
+        model=model,
+        asked=asked,
+        error=f"{error.code}: {error.message}",
+    )
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """Write the rows with a head of column names; seconds with milliseconds, absent values empty."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([f"{cell:.3f}" if isinstance(cell, float) else cell for cell in astuple(row)])
+    return out.getvalue()
+
+
+def summarise(rows: Sequence[Row]) -> Summary:
+    """Group the rows by device and model, the busiest first."""
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.device, row.model].append(row)
+    good = [row for row in rows if not row.error]
+    return Summary(
+        groups=tuple(
+            sorted(
+                (_group(*key, group) for key, group in groups.items()), key=lambda g: (-g.answers, g.device, g.model)
+            )
+        ),
+        reasons=tuple(Counter(row.reason for row in good).most_common()),
+        answered=len(good),
+        asked=len(rows),
+    )
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """Give the nearest-rank percentile: the smallest value that `share` of all values don't exceed."""
+    if not values:
+        return None
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def _group(device: str, model: str, rows: Sequence[Row]) -> Group:
+    good = [row for row in rows if not row.error]
+    firsts = [row.first_token_s for row in good if row.first_token_s is not None]
+    totals = [row.total_s for row in good if row.total_s is not None]
+    timed = [row for row in good if row.first_token_s is not None and row.total_s is not None]
+    decoded_s = sum((row.total_s or 0.0) - (row.first_token_s or 0.0) for row in timed)
+    return Group(
+        device=device,
+        model=model,
+        answers=len(good),
+        errors=len(rows) - len(good),
+        first_token_p50_s=percentile(firsts, 0.5),
+        first_token_p95_s=percentile(firsts, 0.95),
+        total_p50_s=percentile(totals, 0.5),
+        total_p95_s=percentile(totals, 0.95),
+        tokens_per_s=sum(row.completion_tokens for row in timed) / decoded_s if decoded_s > 0 else None,
+    )
+
+
+def _speed(tokens: int, first_s: float | None, total_s: float | None) -> float | None:
+    if first_s is None or total_s is None or total_s <= first_s:
+        return None
+    return tokens / (total_s - first_s)

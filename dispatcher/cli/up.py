@@ -1,0 +1,265 @@
+"""`drover up`: NATS, dispatcher, bridge and agents on one machine, in the foreground, until Ctrl-C.
+
+It starts processes and watches them; what they do with one another is theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from functools import partial
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from common import lifecycle
+from common.bus.nats import connect_nats
+from common.bus.options import options_from
+from common.errors import ConfigError, FleetError
+from common.lifecycle import Stop
+from common.logs import configure
+from common.settings import load
+from common.subjects import Subjects
+from dispatcher.cli import http_probe, nats_server, plan, ports
+from dispatcher.cli.board import Board, follow
+from dispatcher.cli.cast import Cast, simulator_url
+from dispatcher.cli.plan import SimulatedDevice
+from dispatcher.cli.processes import Child, Life, LifeEvent, Spec, Tiers
+from dispatcher.cli.running import fail
+from dispatcher.cli.state import Addresses, StateDir
+from dispatcher.cli.up_view import Lines, Screen, View
+from dispatcher.roster import Change, DeviceEvent
+from dispatcher.settings import UpSettings
+
+T = TypeVar("T")
+
+LOOPBACK = "127.0.0.1"
+POLL_S = 0.05
+DRAW_S = 0.5
+READY_S = 60.0
+"""A slow board imports numpy for half a minute; who takes longer has a trouble that the logs tell."""
+OLLAMA_WAIT_S = 1.0
+
+
+def up() -> int:
+    """Run the fleet; gives the exit status: 0 after a stop by signal, 1 when it could not start."""
+    try:
+        settings = load(UpSettings)
+    except ConfigError as error:
+        return fail(error)
+    with Screen() if sys.stdout.isatty() else nullcontext(Lines()) as view:
+        # Only now, because the screen puts itself before standard error.
+        configure(
+            "up", level="WARNING" if settings.log.level == "INFO" else settings.log.level, fmt=settings.log.format
+        )
+        return lifecycle.run(lambda stop: serve(settings, stop, view))
+
+
+async def serve(settings: UpSettings, stop: Stop, view: View) -> None:
+    """Bring everything up, run until `stop`, take everything down. Raises `FleetError` when it does not come up."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stop.request)  # the terminal was closed
+    state = StateDir(settings.up.state_dir)
+    with state.held():
+        async with asyncio.TaskGroup() as children:
+            supervisor = _Supervisor(settings, state, view, children)
+            try:
+                async with asyncio.TaskGroup() as work:
+                    running = work.create_task(supervisor.run(), name="up")
+                    await stop.wait()
+                    running.cancel()
+            finally:
+                view.close()
+                if stop.requested:
+                    view.say("drover is stopping (Ctrl-C again to kill)")
+                await supervisor.stop()
+    view.say("drover is down")
+    stop.signal = None  # to be stopped is how this ends: status 0, not death by the signal
+
+
+class _Supervisor:
+    """The processes of one fleet, from the port check to the last one's end."""
+
+    def __init__(self, settings: UpSettings, state: StateDir, view: View, children: asyncio.TaskGroup) -> None:
+        self._settings = settings
+        self._state = state
+        self._view = view
+        self._tiers = Tiers(children)
+        self._lives: dict[str, LifeEvent] = {}
+        self._stillborn: LifeEvent | None = None
+        self._ready = False
+        self._stopping = False
+        self._board = Board()
+        self._board.on_change(self._on_device)
+
+    async def run(self) -> None:
+        """Start everything, say when it is ready, then keep the screen fresh until cancelled."""
+        cast, program = self._prepare()
+        devices = await self._devices()
+        if program is not None:
+            self._start(cast.nats(program))
+            await self._until(lambda: _speaks_nats(urlsplit(cast.nats_url).port or 4222), "the NATS server")
+        simulators = {device: cast.simulator(device) for device in devices}
+        self._start(*simulators.values())
+        bus_section = self._settings.bus.model_copy(update={"url": cast.nats_url})
+        subjects = Subjects(self._settings.bus.prefix)
+        async with (
+            connect_nats(options_from(bus_section, name="drover-up")) as bus,
+            follow(bus, self._board, subjects),
+        ):
+            self._start(cast.dispatcher())
+            self._start(cast.bridge())
+            await self._start_agents(cast, simulators)
+            await self._await_ready(cast, max(1, len(devices)))
+            while True:
+                self._view.draw(self._board, self._troubles(), self._hints(cast))
+                await asyncio.sleep(DRAW_S)
+
+    async def stop(self) -> None:
+        """Stop all processes, the agents first."""
+        self._stopping = True
+        await self._tiers.stop()
+
+    def _prepare(self) -> tuple[Cast, str | None]:
+        """Find out, before anything is started, whether it can be: programs and ports."""
+        settings = self._settings
+        http_port = ports.require_free(
+            settings.bridge.host,
+            settings.bridge.port,
+            purpose="the bridge",
+            way_out="stop that, or choose another port, for example DROVER_HTTP_PORT=8081 make up",
+        )
+        if "url" in settings.bus.model_fields_set:
+            url = settings.bus.url
+            self._view.say(f"using the NATS server at {_shown(url)} (NATS_URL)")
+            return Cast(settings=settings, state=self._state, nats_url=url, http_port=http_port), None
+        program = nats_server.program(settings.up.nats_server)
+        nats_port = ports.require_free(
+            LOOPBACK,
+            settings.up.nats_port,
+            purpose="the NATS server",
+            way_out="stop that, choose another port, for example DROVER_NATS_PORT=4223 make up, "
+            f"or use a NATS server that runs there: NATS_URL=nats://{LOOPBACK}:{settings.up.nats_port} make up",
+        )
+        config = nats_server.config(host=LOOPBACK, port=nats_port, store=self._state.nats_store)
+        self._state.nats_config.write_text(config, encoding="utf-8")
+        url = f"nats://{LOOPBACK}:{nats_port}"
+        return Cast(settings=settings, state=self._state, nats_url=url, http_port=http_port), program
+
+    async def _devices(self) -> list[SimulatedDevice]:
+        """Give the devices to simulate; none when a real Ollama answers."""
+        simulated = plan.devices(self._settings.up.devices)
+        base = http_probe.ollama_base(self._settings.ollama.host)
+        found = await http_probe.get(f"{base}/api/version", timeout_s=OLLAMA_WAIT_S)
+        if found is not None and "version" in found.body:
+            self._view.say(f"using Ollama {found.body['version']} at {base}")
+            return []
+        names = ", ".join(device.name for device in simulated)
+        self._view.say(f"no Ollama answers at {base}: simulating {names}")
+        return simulated
+
+    async def _start_agents(self, cast: Cast, simulators: dict[SimulatedDevice, Spec]) -> None:
+        if not simulators:
+            self._start(cast.real_agent())
+            return
+        agents = []
+        for device, simulator in simulators.items():
+            url = await self._until(partial(_listening, simulator), simulator.name)
+            agents.append(cast.simulated_agent(device, url))
+        self._start(*agents)
+
+    async def _await_ready(self, cast: Cast, devices: int) -> None:
+        """Wait until the bridge is healthy and every device is there."""
+        http_url = _http_url(self._settings.bridge.host, cast.http_port)
+
+        async def healthy() -> bool | None:
+            self._view.draw(self._board, self._troubles(), ())
+            if sum(line.state == "ready" for line in self._board.lines()) < devices:
+                return None
+            answer = await http_probe.get(f"{http_url}/health", timeout_s=OLLAMA_WAIT_S)
+            return True if answer is not None and answer.status == 200 else None
+
+        await self._until(healthy, "the fleet")
+        self._ready = True
+        self._state.publish(Addresses(pid=os.getpid(), nats_url=cast.nats_url, http_url=http_url))
+        self._view.say(f"drover is up: {http_url}  ({_shown(cast.nats_url)})")
+        for hint in self._hints(cast):
+            self._view.say(hint)
+
+    def _start(self, *specs: Spec) -> None:
+        self._tiers.start(*(Child(spec, tell=self._on_life, restart=self._settings.up.restart) for spec in specs))
+
+    async def _until(self, check: Callable[[], Awaitable[T | None]], what: str) -> T:
+        """Ask again and again. Raises `FleetError` when a process dies meanwhile, or after `READY_S`."""
+        try:
+            async with asyncio.timeout(READY_S):
+                while True:
+                    if self._stillborn is not None:
+                        raise FleetError(_obituary(self._stillborn))
+                    found = await check()
+                    if found is not None:
+                        return found
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError as error:
+            raise FleetError(
+                f"{what} is not ready after {READY_S:.0f} s: see the logs in {self._state.path / 'log'}"
+            ) from error
+
+    def _on_life(self, event: LifeEvent) -> None:
+        self._lives[event.name] = event
+        if event.life not in {Life.DIED, Life.KEEPS_DYING} or self._stopping:
+            return
+        if not self._ready and self._stillborn is None:
+            self._stillborn = event
+            return
+        self._view.say(_obituary(event))
+
+    def _on_device(self, event: DeviceEvent) -> None:
+        if self._ready and event.change is not Change.CHANGED and not self._stopping:
+            self._view.say(f"device {event.device.name}: {event.change}")
+
+    def _troubles(self) -> list[str]:
+        bad = {Life.DIED, Life.KEEPS_DYING}
+        return [f"{event.name}: {event.life}, {event.detail}" for event in self._lives.values() if event.life in bad]
+
+    def _hints(self, cast: Cast) -> list[str]:
+        url = _http_url(self._settings.bridge.host, cast.http_port)
+        return [
+            f'  ask it:  make ask PROMPT="Why is the sky blue?"   or open {url} in a browser',
+            f"""  or:      curl {url}/v1/chat/completions -d '{{"model":"auto","messages":[{{"role":"user","content":"hi"}}]}}'""",
+            f"  logs:    {self._state.path / 'log'}   Ctrl-C stops everything",
+        ]
+
+
+def _obituary(event: LifeEvent) -> str:
+    return "\n".join([f"{event.name} died: {event.detail}", *(f"  | {line}" for line in event.log)])
+
+
+async def _listening(simulator: Spec) -> str | None:
+    return simulator_url(simulator)
+
+
+async def _speaks_nats(port: int) -> bool | None:
+    """Tell whether a NATS server says its INFO."""
+    try:
+        async with asyncio.timeout(1.0):
+            reader, writer = await asyncio.open_connection(LOOPBACK, port)
+            try:
+                return True if (await reader.readline()).startswith(b"INFO") else None
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return None
+
+
+def _http_url(host: str, port: int) -> str:
+    reachable = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104  # an address to reach, not to bind
+    return f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{port}"
+
+
+def _shown(urls: str) -> str:
+    """Name servers without their credentials."""
+    parts = [urlsplit(url if "://" in url else f"nats://{url}") for url in urls.split(",")]
+    return ",".join(f"{part.scheme}://{part.hostname}:{part.port or 4222}" for part in parts)

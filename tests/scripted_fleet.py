@@ -1,0 +1,175 @@
+"""A dispatcher's side of the bus whose answers a test writes: a peer on a real NATS connection; it knows no device and no routing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from common import codec, frames
+from common.bus import Bus, Delivery
+from common.bus.nats import NatsOptions, connect_nats
+from common.codec import Encoding
+from common.errors import FleetError
+from common.messages import Heartbeat, ModelInfo, ToolCall, Usage
+from common.subjects import QUEUE_DISPATCH, Subjects
+
+PREFIX = "llm.v1"
+
+
+class ScriptedJob:
+    """One job that a producer sent, and the verbs to answer it frame by frame."""
+
+    def __init__(self, bus: Bus, delivery: Delivery) -> None:
+        self.request: dict[str, Any] = codec.decode(delivery.data)
+        self.id = str(self.request["job"])
+        self.tenant = delivery.subject.rsplit(".", 1)[1]
+        self.cancelled = asyncio.Event()
+        self._bus = bus
+        self._reply = delivery.reply
+        self._tokens = 0
+        self._note: frames.RouteNote | None = None
+
+    async def ack(self) -> None:
+        """Accept the job."""
+        await self.send(frames.Ack(self.id))
+
+    async def route(
+        self, device: str = "nano", model: str = "llama3.2:1b", reason: str = "hybrid", attempt: int = 1
+    ) -> None:
+        """Say where it runs."""
+        self._note = frames.RouteNote(self.id, device, model, reason, attempt)
+        await self.send(self._note)
+
+    async def keep_alive(self, phase: str = "load", eta_s: float | None = None, position: int | None = None) -> None:
+        """Say that it goes on in silence."""
+        await self.send(frames.KeepAlive(frames.Phase(phase), eta_s, position))
+
+    async def token(self, text: str) -> None:
+        """Send a piece of text."""
+        await self.send(frames.Token(self._tokens, text))
+        self._tokens += 1
+
+    async def tokens(self, *texts: str) -> None:
+        """Send pieces of text."""
+        for text in texts:
+            await self.token(text)
+
+    async def end(self, finish: str = "stop", tool_calls: tuple[ToolCall, ...] = ()) -> None:
+        """Complete the answer."""
+        usage = Usage(prompt_tokens=7, completion_tokens=self._tokens)
+        await self.send(
+            frames.End(
+                finish=frames.Finish(finish),
+                tokens=self._tokens,
+                usage=usage,
+                tool_calls=tool_calls,
+                route=self.account(),
+            )
+        )
+        await self._bus.publish(self._reply, frames.END_OF_STREAM)
+
+    async def fail(self, error: FleetError) -> None:
+        """End the answer with an error."""
+        await self.send(frames.Err(error))
+        await self._bus.publish(self._reply, frames.END_OF_STREAM)
+
+    async def send(self, frame: frames.Frame) -> None:
+        """Send any frame."""
+        await self._bus.publish(self._reply, codec.encode(frames.to_wire(frame), Encoding.MSGPACK))
+
+    def account(self) -> dict[str, Any]:
+        """What a dispatcher says of a job in the end."""
+        note = self._note or frames.RouteNote(self.id, "nano", "llama3.2:1b", "hybrid", 1)
+        return {
+            "job": self.id,
+            "device": note.device,
+            "model": note.model,
+            "reason": note.reason,
+            "strategy": "hybrid",
+            "score": 0.81,
+            "simulated": True,
+            "terms": {"tokens": 0.9, "topic": 0.5, "health": 0.88},
+            "weights": {"tokens": 0.4, "topic": 0.2, "health": 0.4},
+            "attempts": [{"device": note.device, "model": note.model, "outcome": "ok", "s": 0.5}],
+            "timings": {
+                "queue_s": 0.001,
+                "accept_s": 0.002,
+                "first_token_s": 0.31,
+                "total_s": 1.25,
+                "decode_tps": 17.4,
+            },
+        }
+
+
+Script = Callable[[ScriptedJob], Awaitable[None]]
+
+
+async def greet(job: ScriptedJob) -> None:
+    """The ordinary answer: "Hello there!" in three pieces."""
+    await job.ack()
+    await job.route()
+    await job.tokens("Hello", " there", "!")
+    await job.end()
+
+
+class ScriptedFleet:
+    """Answers every job by `script`. `jobs` has those that came, `cancels` the ids whose cancel was heard."""
+
+    def __init__(self, bus: Bus, tasks: asyncio.TaskGroup) -> None:
+        self.bus = bus
+        self.script: Script = greet
+        self.jobs: asyncio.Queue[ScriptedJob] = asyncio.Queue()
+        self.cancels: asyncio.Queue[str] = asyncio.Queue()
+        self._running: dict[str, ScriptedJob] = {}
+        self._tasks = tasks
+        self._beats = 0
+
+    async def beat(self, device: str = "nano", models: tuple[str, ...] = ("llama3.2:1b",), **fields: Any) -> None:
+        """Send one heartbeat. Its interval is long, so that a device lives as long as a test."""
+        self._beats += 1
+        beat = Heartbeat(
+            device=device,
+            boot="b1",
+            seq=self._beats,
+            interval_s=fields.pop("interval_s", 60.0),
+            models=tuple(ModelInfo(name=name, loaded=True, parameters_b=1.2) for name in models),
+            simulated=True,
+            **fields,
+        )
+        await self.bus.publish(Subjects(PREFIX).heartbeat(device), codec.encode(codec.plain(beat)))
+        await self.bus.flush()
+
+    def hear_job(self, delivery: Delivery) -> None:
+        job = ScriptedJob(self.bus, delivery)
+        self._running[job.id] = job
+        self.jobs.put_nowait(job)
+        self._tasks.create_task(self._play(job))
+
+    def hear_cancel(self, delivery: Delivery) -> None:
+        job_id = delivery.subject.split(".")[-2]
+        self.cancels.put_nowait(job_id)
+        if job_id in self._running:
+            self._running[job_id].cancelled.set()
+
+    def hear_ping(self, delivery: Delivery) -> None:
+        self._tasks.create_task(self.bus.publish(delivery.reply, b'{"name":"llm-dispatcher"}'))
+
+    async def _play(self, job: ScriptedJob) -> None:
+        try:
+            await self.script(job)
+        finally:
+            del self._running[job.id]
+
+
+@asynccontextmanager
+async def scripted_fleet(url: str) -> AsyncIterator[ScriptedFleet]:
+    """Join the bus as a dispatcher with one device, until the context ends."""
+    async with connect_nats(NatsOptions(urls=(url,), name="scripted-fleet")) as bus, asyncio.TaskGroup() as tasks:
+        fleet = ScriptedFleet(bus, tasks)
+        await bus.subscribe(f"{PREFIX}.chat.*", fleet.hear_job, queue=QUEUE_DISPATCH)
+        await bus.subscribe(f"{PREFIX}.ctl.*.cancel", fleet.hear_cancel)
+        await bus.subscribe("$SRV.PING.llm-dispatcher", fleet.hear_ping)
+        await bus.flush()
+        yield fleet

@@ -1,0 +1,128 @@
+"""Rows and the table over them, with the arithmetic in the margin."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from common.client import Answer
+from common.errors import NoDevice
+from common.messages import Usage
+from dispatcher.cli.results import COLUMNS, Group, Row, answered, failed, percentile, summarise, to_csv
+
+WHERE = Row(id="81", category="writing", turn=2)
+
+
+def good(device: str, first_s: float, total_s: float, tokens: int) -> Row:
+    return Row(
+        id="1",
+        category="",
+        turn=1,
+        device=device,
+        model="m",
+        reason="fastest",
+        first_token_s=first_s,
+        total_s=total_s,
+        completion_tokens=tokens,
+    )
+
+
+def test_an_answer_becomes_a_row_with_the_dispatchers_times() -> None:
+    """The route's account fills the columns; the speed is tokens over decoding time: 30 / (2.0 - 0.5) = 20."""
+    answer = Answer(
+        job="j",
+        text="hello",
+        device="nano",
+        model="m",
+        reason="fastest",
+        usage=Usage(prompt_tokens=7, completion_tokens=30),
+        route={
+            "attempts": [{"device": "orin"}, {"device": "nano"}],
+            "timings": {"queue_s": 0.1, "first_token_s": 0.5, "total_s": 2.0},
+        },
+    )
+    expected = Row(
+        id="81",
+        category="writing",
+        turn=2,
+        job="j",
+        device="nano",
+        model="m",
+        reason="fastest",
+        attempts=2,
+        asked=3,
+        queue_s=0.1,
+        first_token_s=0.5,
+        total_s=2.0,
+        prompt_tokens=7,
+        completion_tokens=30,
+        tokens_per_s=20.0,
+        finish="stop",
+        text="hello",
+    )
+
+    assert expected == answered(WHERE, answer, asked=3)
+
+
+def test_a_failure_becomes_a_row_with_its_code() -> None:
+    """The code comes first, so that a spreadsheet can group by it."""
+    assert "no_device: all are gone" == failed(WHERE, NoDevice("all are gone"), asked=1).error
+
+
+def test_csv_holds_one_line_per_row_and_survives_any_text() -> None:
+    """Commas, quotes and line breaks in an answer come back as they were."""
+    row = Row(id="1", category="", turn=1, total_s=1.23456, text='a, "b"\nc')
+    [record] = list(csv.DictReader(io.StringIO(to_csv([row]), newline="")))
+
+    assert (list(COLUMNS), "1.235", "", 'a, "b"\nc') == (
+        list(record),
+        record["total_s"],
+        record["queue_s"],
+        record["text"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "expected"),
+    [
+        ([], 0.5, None),
+        ([3.0], 0.95, 3.0),
+        ([1.0, 2.0, 3.0, 4.0], 0.5, 2.0),  # rank ceil(0.5 * 4) = 2
+        ([4.0, 3.0, 2.0, 1.0], 0.95, 4.0),  # rank ceil(3.8) = 4
+        ([float(n) for n in range(1, 101)], 0.95, 95.0),
+    ],
+)
+def test_percentiles_are_nearest_rank(values: list[float], share: float, expected: float | None) -> None:
+    """The smallest value that the share of all values don't exceed."""
+    assert expected == percentile(values, share)
+
+
+def test_the_table_groups_by_device_and_model() -> None:
+    """Answers, errors and times per device; speed is all tokens over all decoding time: (10 + 50) / (1 + 2) = 20."""
+    rows = [
+        good("orin", 0.5, 1.5, 10),
+        good("orin", 1.0, 3.0, 50),
+        Row(id="3", category="", turn=1, device="orin", model="m", error="busy: full"),
+    ]
+    expected = Group(
+        device="orin",
+        model="m",
+        answers=2,
+        errors=1,
+        first_token_p50_s=0.5,
+        first_token_p95_s=1.0,
+        total_p50_s=1.5,
+        total_p95_s=3.0,
+        tokens_per_s=20.0,
+    )
+
+    assert (expected,) == summarise(rows).groups
+
+
+def test_the_summary_counts_answers_and_reasons() -> None:
+    """Failures count as asked, and give no reason."""
+    summary = summarise([good("a", 0.1, 0.2, 1), good("b", 0.1, 0.2, 1), failed(WHERE, NoDevice(), asked=1)])
+
+    assert (2, 3, (("fastest", 2),)) == (summary.answered, summary.asked, summary.reasons)
