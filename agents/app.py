@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib import metadata
 
@@ -13,14 +13,17 @@ from agents.backends import Backend, open_backend
 from agents.doors import Doors, open_doors
 from agents.heartbeat import Beacon, Identity, heartbeat, state_of
 from agents.inventory import Inventory
+from agents.presence import endpoints, service_info
 from agents.settings import AgentSettings
 from agents.slots import Slots
 from agents.telemetry import Gauge, sensors_for
 from agents.worker import Worker
 from common import logs
 from common.bus import Bus, Subscription
-from common.bus.nats import NatsOptions, connect_nats
+from common.bus.nats import connect_nats
+from common.bus.options import options_from
 from common.clock import LoopClock
+from common.discovery import EndpointStats, discoverable
 from common.errors import FleetError
 from common.lifecycle import Stop, run, serve
 from common.messages import DeviceState, Heartbeat
@@ -43,24 +46,11 @@ def main() -> int:
 async def _main(stop: Stop) -> None:
     settings = load(AgentSettings)
     logs.configure("agent", level=settings.log.level, fmt=settings.log.format)
-    async with connect_nats(nats_options(settings)) as bus, open_backend(settings) as backend:
-        agent = Agent(settings, bus, backend)
-        await agent.serve(stop)
-
-
-def nats_options(settings: AgentSettings) -> NatsOptions:
-    """Say how this agent connects; its name shows in the server's list of connections."""
-    section = settings.bus
-    return NatsOptions(
-        urls=tuple(section.url.split(",")),
-        name=f"drover-agent-{settings.agent.device}",
-        creds_file=section.creds_file,
-        user=section.user,
-        password=section.password.get_secret_value() if section.password else None,
-        token=section.token.get_secret_value() if section.token else None,
-        initial_connect_timeout_s=section.connect_wait_s,
-        inbox_prefix=f"_INBOX_{settings.agent.device}",
-    )
+    device = settings.agent.device
+    # The inbox carries the device's name, so that its rights on the bus can be limited to its own.
+    options = options_from(settings.bus, name=f"drover-agent-{device}", inbox_prefix=f"_INBOX_{device}")
+    async with connect_nats(options) as bus, open_backend(settings) as backend:
+        await Agent(settings, bus, backend).serve(stop)
 
 
 class Agent:
@@ -105,13 +95,17 @@ class Agent:
         """Work until asked to stop. Then, in this order: say that it drains, take no new jobs, let those that run finish
         within the grace, hand back the rest, say that it is gone."""
         services = (self._beacon.shine, self._inventory.watch, self._gauge.watch, self._worker.tick)
-        device = self._identity.device
         doors = Doors(self._bus, self._worker, self._jobs, boot=self._identity.boot, state=self._state)
-        async with _services(services), self._jobs:
-            async with open_doors(self._bus, self._subjects, device, doors, self._worker) as jobs:
-                log.info("agent.started", device=device, boot=self._identity.boot, backend=self._identity.backend)
-                await stop.wait()
-                await self._drain(jobs)
+        async with (
+            self._jobs,
+            open_doors(self._bus, self._subject, doors, self._worker) as jobs,
+            discoverable(self._bus, service_info(self._identity), self._endpoints),
+            # Last, so that the first heartbeat finds the doors open.
+            _services(services),
+        ):
+            log.info("agent.started", device=self._identity.device, boot=self._identity.boot)
+            await stop.wait()
+            await self._drain(jobs)
         await self._say_goodbye()
 
     async def _drain(self, jobs: Subscription) -> None:
@@ -134,10 +128,16 @@ class Agent:
             log.warning("agent.unflushed", code=error.code, error=error.message)
         log.info("agent.stopped", device=self._identity.device)
 
+    def _subject(self, verb: str) -> str:
+        return self._subjects.device(self._identity.device, verb)
+
+    def _endpoints(self) -> Sequence[EndpointStats]:
+        return endpoints(self._subject, self._state(), self._worker.workload(), self._inventory.stock)
+
     def _state(self) -> DeviceState:
         return state_of(self._worker.workload(), self._inventory.stock)[0]
 
-    def _heartbeat(self, seq: int, uptime_s: float, stopped: bool) -> Heartbeat:  # noqa: FBT001  # called by the beacon alone
+    def _heartbeat(self, seq: int, uptime_s: float, stopped: bool) -> Heartbeat:
         return heartbeat(
             self._identity,
             self._worker.workload(),

@@ -122,7 +122,9 @@ class Attempts:
 
     def cancel(self, job: str, attempt: int = ANY_ATTEMPT) -> bool:
         """End what runs of a job, or remember the cancellation for what may still come; True if something ran."""
-        found = [one for (name, number), one in self._running.items() if name == job and attempt in (ANY_ATTEMPT, number)]
+        found = [
+            one for (name, number), one in self._running.items() if name == job and attempt in (ANY_ATTEMPT, number)
+        ]
         for one in found:
             one.end(JobCancelled(f"job {job} was cancelled"))
         if not found:

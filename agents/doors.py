@@ -20,7 +20,6 @@ from common.bus import Bus, Delivery, Subscription
 from common.errors import FleetError
 from common.logs import get_logger
 from common.messages import DeviceState, Token
-from common.subjects import Subjects
 
 log = get_logger("doors")
 
@@ -45,7 +44,9 @@ class DrainRequest:
 class Doors:
     """The verbs of one device."""
 
-    def __init__(self, bus: Bus, worker: Worker, group: asyncio.TaskGroup, *, boot: str, state: Callable[[], DeviceState]) -> None:
+    def __init__(
+        self, bus: Bus, worker: Worker, group: asyncio.TaskGroup, *, boot: str, state: Callable[[], DeviceState]
+    ) -> None:
         self._bus = bus
         self._worker = worker
         self._group = group
@@ -90,12 +91,14 @@ class Doors:
 
 
 @asynccontextmanager
-async def open_doors(bus: Bus, subjects: Subjects, device: str, doors: Doors, worker: Worker) -> AsyncIterator[Subscription]:
-    """Listen on the device's subjects; gives the subscription of the jobs, which is drained before the others close."""
+async def open_doors(
+    bus: Bus, subject: Callable[[str], str], doors: Doors, worker: Worker
+) -> AsyncIterator[Subscription]:
+    """Listen; `subject` gives the subject of a verb. Gives the subscription of the jobs, to be drained before the rest closes."""
     async with AsyncExitStack() as stack:
         for name, act in (("cancel", doors.cancel), ("drain", doors.drain), ("probe", doors.probe)):
-            verb = await bus.subscribe(subjects.device(device, name), doors.verb(act))
+            verb = await bus.subscribe(subject(name), doors.verb(act))
             stack.push_async_callback(verb.unsubscribe)
-        jobs = await bus.subscribe(subjects.device(device, "job"), worker.take)
+        jobs = await bus.subscribe(subject("job"), worker.take)
         stack.push_async_callback(jobs.unsubscribe)
         yield jobs

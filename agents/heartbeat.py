@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agents.inventory import Stock
+from agents.tally import Workload
 from agents.telemetry import Readings
-from agents.worker import Workload
 from common import codec
 from common.bus import Bus
 from common.clock import Clock
@@ -46,7 +46,14 @@ def state_of(workload: Workload, stock: Stock) -> tuple[DeviceState, str | None]
 
 
 def heartbeat(
-    identity: Identity, workload: Workload, stock: Stock, readings: Readings, *, seq: int, uptime_s: float, stopped: bool = False
+    identity: Identity,
+    workload: Workload,
+    stock: Stock,
+    readings: Readings,
+    *,
+    seq: int,
+    uptime_s: float,
+    stopped: bool = False,
 ) -> Heartbeat:
     """Build one heartbeat."""
     state, reason = (DeviceState.STOPPED, "was stopped") if stopped else state_of(workload, stock)

@@ -80,6 +80,8 @@ class Inventory:
         elif before.fault and not now.fault:
             log.info("backend.recovered", models=len(now.models))
         elif not before.seen:
-            log.info("backend.ready", models=[model.name for model in now.models], version=now.version and now.version.text)
+            log.info(
+                "backend.ready", models=[model.name for model in now.models], version=now.version and now.version.text
+            )
         if before != now:
             self._changed()

@@ -19,6 +19,9 @@ from common.subjects import as_token
 OLLAMA_PORT = 11434
 """Where Ollama listens when nothing else is said."""
 
+KEEP_ALIVE = r"^-?(\d+(\.\d+)?|(\d+(\.\d+)?(ns|us|ms|s|m|h))+)$"
+"""What Ollama takes: a duration as Go writes it, or a bare number of seconds."""
+
 Seconds = Annotated[float, Gt(0), Le(86_400)]
 
 
@@ -56,7 +59,7 @@ class AgentSection(Section):
     backend: Literal["ollama", "echo"] = Field(
         "ollama",
         validation_alias="DROVER_BACKEND",
-        description="what runs the models: ollama, or echo, which repeats the prompt (for benchmarks of the bus and the dispatcher)",
+        description="what runs the models: ollama, or echo, which repeats the prompt and is for benchmarks of the bus",
     )
     slots: Annotated[int, Ge(1), Le(10_000)] | None = Field(
         None,
@@ -75,7 +78,9 @@ class AgentSection(Section):
         description="seconds that running jobs get to finish after the first SIGTERM, before they are handed back",
     )
     flush_ms: Annotated[float, Ge(0), Le(1000)] = Field(
-        25.0, validation_alias="DROVER_FLUSH_MS", description="milliseconds over which tokens are gathered into one message"
+        25.0,
+        validation_alias="DROVER_FLUSH_MS",
+        description="milliseconds over which tokens are gathered into one message",
     )
     poll_s: Annotated[float, Gt(0), Le(300)] = Field(
         2.0,
@@ -100,9 +105,9 @@ class OllamaSection(Section):
     num_parallel: Annotated[int, Ge(0), Le(10_000)] = Field(
         1,
         validation_alias="OLLAMA_NUM_PARALLEL",
-        description="requests that Ollama runs at once for one model; say here what you told Ollama (0, its own choice, counts as 1)",
+        description="requests that Ollama runs at once for one model, as you told Ollama itself; 0, its own choice, counts as 1",
     )
-    keep_alive: str = Field(
+    keep_alive: Annotated[str, Field(pattern=KEEP_ALIVE)] = Field(
         "5m",
         validation_alias="DROVER_KEEP_ALIVE",
         description="how long Ollama keeps a model in memory after a job: 10m, 1h, 0 unloads at once, -1 keeps it for ever",

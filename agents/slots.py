@@ -31,7 +31,9 @@ class Slots:
     def take(self, dispatcher: str) -> Iterator[None]:
         """Hold one place. Raises `DeviceBusy` when all are taken."""
         if self._in_flight >= self.total:
-            raise DeviceBusy(f"all {self.total} slots are taken: try another device, or this one later", slots=self.total)
+            raise DeviceBusy(
+                f"all {self.total} slots are taken: try another device, or this one later", slots=self.total
+            )
         self._in_flight += 1
         self._held[dispatcher] += 1
         try:

@@ -38,7 +38,9 @@ def learn(known: Speed, job: Finished) -> Speed:
         prefill_tps=_mix(known.prefill_tps, _rate(usage.prompt_tokens, engine.prefill_s, MIN_PREFILL_TOKENS)),
         decode_tps=_mix(known.decode_tps, _rate(usage.completion_tokens, engine.decode_s, MIN_DECODE_TOKENS)),
         load_s=_mix(known.load_s, engine.load_s if job.cold else None),
-        first_token_s=_mix(known.first_token_s, None if job.first_token_s is None else max(0.0, job.first_token_s - load_s)),
+        first_token_s=_mix(
+            known.first_token_s, None if job.first_token_s is None else max(0.0, job.first_token_s - load_s)
+        ),
     )
 
 

@@ -7,31 +7,29 @@ its own four messages.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 
 from agents.attempts import Attempts, Repeated, Running
 from agents.backends import Backend, BackendDone
 from agents.outbox import Outbox
 from agents.slots import Slots
-from agents.speeds import Finished, learn
+from agents.speeds import Finished
+from agents.tally import Tally, Workload
 from common import codec
 from common.bus import Bus, Delivery
 from common.clock import Clock
 from common.errors import (
-    AttemptError,
     DeadlineExceeded,
     DeviceBusy,
     DeviceLost,
     FleetError,
     GarbledReply,
     InternalError,
-    RequestError,
 )
 from common.frames import End, Err, Phase, Terminal
 from common.logs import get_logger
-from common.messages import Dispatch, Speed
+from common.messages import Dispatch
 
 log = get_logger("worker")
 
@@ -40,20 +38,6 @@ TICK_S = 0.025
 
 UNSTREAMED_FLUSH_S = 0.5
 """How long text is gathered for a job that did not ask for a stream; the dispatcher still sees that it grows."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
-    """What the worker says of itself at one moment."""
-
-    slots: int
-    in_flight: int
-    jobs_by_dispatcher: Mapping[str, int]
-    draining: bool
-    done: int
-    failed: int
-    refused: int
-    speeds: Mapping[str, Speed]
 
 
 class Worker:
@@ -84,21 +68,11 @@ class Worker:
         self._changed = changed
         self._finished = finished
         self._draining = False
-        self._speeds: dict[str, Speed] = {}
-        self._done = self._failed = self._refused = 0
+        self._tally = Tally()
 
     def workload(self) -> Workload:
         """Say what runs now, and what has run."""
-        return Workload(
-            slots=self._slots.total,
-            in_flight=self._slots.in_flight,
-            jobs_by_dispatcher=self._slots.by_dispatcher,
-            draining=self._draining,
-            done=self._done,
-            failed=self._failed,
-            refused=self._refused,
-            speeds=dict(self._speeds),
-        )
+        return self._tally.workload(self._slots, draining=self._draining)
 
     def drain(self, *, on: bool) -> None:
         """Refuse new jobs from now on, or take them again; what runs, runs on."""
@@ -112,10 +86,11 @@ class Worker:
 
     def take(self, delivery: Delivery) -> None:
         """Handle one dispatch; the bus calls it."""
+        self._tally.asked += 1
         if delivery.reply:
             self._group.create_task(self._serve(delivery))
         else:
-            self._refused += 1
+            self._tally.refused += 1
             log.warning("job.no_reply", subject=delivery.subject, size_bytes=len(delivery.data))
 
     async def tick(self) -> None:
@@ -131,40 +106,48 @@ class Worker:
 
     async def _serve(self, delivery: Delivery) -> None:
         """Answer one dispatch with exactly one terminal frame; nothing may leave here but cancellation."""
+        started_s = self._clock.monotonic()
         outbox = Outbox(self._bus, delivery, clock=self._clock)
         try:
-            terminal = await self._answer(delivery, outbox)
-            await outbox.end(terminal)
+            await outbox.end(await self._answer(delivery, outbox))
         except Repeated:
             log.debug("job.repeated", reply=delivery.reply)
         except FleetError as error:
-            log.warning("job.unanswered", code=error.code, error=error.message)
+            log.warning("job.unanswered", reply=delivery.reply, code=error.code, error=error.message)
         except Exception:
-            log.exception("job.crashed")
+            log.exception("job.crashed", reply=delivery.reply)
+        self._tally.spent_s += self._clock.monotonic() - started_s
 
     async def _answer(self, delivery: Delivery, outbox: Outbox) -> Terminal:
         """Run the job and give its terminal frame. The slot is free again before that frame leaves: whoever reads it may
         send the next job at once."""
+        job = ""
         try:
             dispatch = codec.build(Dispatch, codec.decode_request(delivery.data))
-            self.attempts.check(dispatch.job, dispatch.attempt)
-            if self._draining:
-                raise DeviceBusy("the device is draining and takes no new jobs: try another one")
+            job = dispatch.job
+            self._admit(dispatch)
             with self._slots.take(dispatch.dispatcher):
                 end = await self._run(dispatch, outbox)
         except FleetError as error:
-            self._count(error, delivery)
+            self._tally.ended(error, job)
             return Err(error)
         except Repeated:
             raise
         except Exception as error:
-            log.exception("job.crashed")
-            self._failed += 1
-            return Err(InternalError(f"the agent failed ({type(error).__name__}); its log says more"))
+            log.exception("job.crashed", job=job)
+            self._tally.ended(
+                crash := InternalError(f"the agent failed ({type(error).__name__}); its log says more"), job
+            )
+            return Err(crash)
         finally:
             self._changed()
-        self._done += 1
         return end
+
+    def _admit(self, dispatch: Dispatch) -> None:
+        """Raise what speaks against running this dispatch, slots aside."""
+        self.attempts.check(dispatch.job, dispatch.attempt)
+        if self._draining:
+            raise DeviceBusy("the device is draining and takes no new jobs: try another one")
 
     async def _run(self, dispatch: Dispatch, outbox: Outbox) -> End:
         outbox.flush_s = self._flush_s if dispatch.stream else max(self._flush_s, UNSTREAMED_FLUSH_S)
@@ -182,10 +165,13 @@ class Worker:
                     await outbox.accept()
                     done = await self._stream(running)
         except TimeoutError as error:
-            raise running.verdict or DeadlineExceeded(f"the deadline of job {dispatch.job} passed while it ran") from error
+            too_late = DeadlineExceeded(f"the deadline of job {dispatch.job} passed while it ran: give it more time")
+            raise running.verdict or too_late from error
         finally:
             self._finished()
-        self._learn(running, done)
+        learnt = Finished(usage=done.usage, engine=done.engine, first_token_s=running.first_token_s, cold=running.cold)
+        self._tally.done(dispatch.model, learnt)
+        log.debug("job.done", job=dispatch.job, attempt=dispatch.attempt, model=dispatch.model)
         return End(finish=done.finish, usage=done.usage, engine=done.engine, tool_calls=done.tool_calls)
 
     async def _stream(self, running: Running) -> BackendDone:
@@ -216,24 +202,7 @@ class Worker:
 
     def _eta_s(self, running: Running) -> float | None:
         """Guess how long the load still takes, from the loads before."""
-        speed = self._speeds.get(running.dispatch.model)
-        if running.phase is not Phase.LOAD or speed is None or speed.load_s is None:
+        load_s = self._tally.speed(running.dispatch.model).load_s
+        if running.phase is not Phase.LOAD or load_s is None:
             return None
-        return max(0.0, speed.load_s - (self._clock.monotonic() - running.started_s))
-
-    def _learn(self, running: Running, done: BackendDone) -> None:
-        model = running.dispatch.model
-        job = Finished(usage=done.usage, engine=done.engine, first_token_s=running.first_token_s, cold=running.cold)
-        self._speeds[model] = learn(self._speeds.get(model, Speed()), job)
-        log.debug("job.done", job=running.dispatch.job, attempt=running.dispatch.attempt, model=model)
-
-    def _count(self, error: FleetError, delivery: Delivery) -> None:
-        """Count what was refused and what failed; a cancellation, a deadline or a lost bus is not the device's failure."""
-        if isinstance(error, RequestError | DeviceBusy):
-            self._refused += 1
-            log.debug("job.refused", code=error.code, error=error.message, reply=delivery.reply)
-        elif isinstance(error, AttemptError):
-            self._failed += 1
-            log.warning("job.failed", code=error.code, error=error.message, reply=delivery.reply)
-        else:
-            log.debug("job.ended", code=error.code, reply=delivery.reply)
+        return max(0.0, load_s - (self._clock.monotonic() - running.started_s))

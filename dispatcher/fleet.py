@@ -19,7 +19,8 @@ class Liveness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """What this dispatcher saw of a device: moving averages, the newest outcome weighs `TRACK_WEIGHT`."""
+    """What this dispatcher saw of a device: moving averages, the newest outcome weighs `TRACK_WEIGHT`. `first_token_s` is of jobs
+    whose model was in memory."""
 
     error_rate: float = 0.0
     first_token_s: float | None = None

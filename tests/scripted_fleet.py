@@ -1,4 +1,4 @@
-"""A dispatcher's side of the bus whose answers a test writes: a peer on a real NATS connection; it knows no device and no routing."""
+"""A dispatcher's side of the bus whose answers a test writes: a peer on a real NATS connection; it knows no routing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ScriptedJob:
         self.tenant = delivery.subject.rsplit(".", 1)[1]
         self.cancelled = asyncio.Event()
         self._bus = bus
-        self._reply = delivery.reply
+        self.reply = delivery.reply
         self._tokens = 0
         self._note: frames.RouteNote | None = None
 
@@ -68,16 +68,16 @@ class ScriptedJob:
                 route=self.account(),
             )
         )
-        await self._bus.publish(self._reply, frames.END_OF_STREAM)
+        await self._bus.publish(self.reply, frames.END_OF_STREAM)
 
     async def fail(self, error: FleetError) -> None:
         """End the answer with an error."""
         await self.send(frames.Err(error))
-        await self._bus.publish(self._reply, frames.END_OF_STREAM)
+        await self._bus.publish(self.reply, frames.END_OF_STREAM)
 
     async def send(self, frame: frames.Frame) -> None:
         """Send any frame."""
-        await self._bus.publish(self._reply, codec.encode(frames.to_wire(frame), Encoding.MSGPACK))
+        await self._bus.publish(self.reply, codec.encode(frames.to_wire(frame), Encoding.MSGPACK))
 
     def account(self) -> dict[str, Any]:
         """What a dispatcher says of a job in the end."""
@@ -140,6 +140,16 @@ class ScriptedFleet:
         )
         await self.bus.publish(Subjects(PREFIX).heartbeat(device), codec.encode(codec.plain(beat)))
         await self.bus.flush()
+
+    async def connected_again(self) -> None:
+        """Return when the bus is back after an outage."""
+        while True:
+            try:
+                await self.bus.flush()
+            except FleetError:
+                await asyncio.sleep(0.05)
+            else:
+                return
 
     def hear_job(self, delivery: Delivery) -> None:
         job = ScriptedJob(self.bus, delivery)

@@ -23,7 +23,9 @@ class EchoBackend:
     async def chat(self, dispatch: Dispatch) -> AsyncGenerator[Piece, None]:
         """Repeat the last user message. Raises `UnknownModel` for any model but `echo`."""
         if dispatch.model != MODEL:
-            raise UnknownModel(f"the echo backend has no model {dispatch.model!r}: ask for {MODEL!r}, or set DROVER_BACKEND=ollama")
+            raise UnknownModel(
+                f"the echo backend has no model {dispatch.model!r}: ask for {MODEL!r}, or set DROVER_BACKEND=ollama"
+            )
         prompt = next((turn.content for turn in reversed(dispatch.messages) if turn.role is Role.USER), "")
         words = len(prompt.split())
         yield BackendText(f"echo: {prompt}")

@@ -54,7 +54,9 @@ class OllamaBackend:
                     if chunk.done:
                         done = _done(chunk, tuple(calls))
         if done is None:
-            raise BackendError(f"Ollama broke off its answer with {dispatch.model!r}: its runner may have crashed, see its log")
+            raise BackendError(
+                f"Ollama broke off its answer with {dispatch.model!r}: its runner may have crashed, see its log"
+            )
         yield done
 
     async def models(self) -> tuple[ModelInfo, ...]:
@@ -64,14 +66,16 @@ class OllamaBackend:
                 listed = [model.model_dump() for model in (await self._client.list()).models if model.model]
                 loaded = {str(model.model): model.model_dump() for model in (await self._client.ps()).models}
                 shown = [await self._show(model) for model in listed]
-        return tuple(wire.model_of(one, loaded.get(one["model"]), about) for one, about in zip(listed, shown, strict=True))
+        return tuple(
+            wire.model_of(one, loaded.get(one["model"]), about) for one, about in zip(listed, shown, strict=True)
+        )
 
     async def version(self) -> Version:
         """Ask for the version; the device simulator names itself in it."""
         with translated(self._host):
             async with asyncio.timeout(ASK_S):
-                answer = (await self._http.get(f"{self._host}/api/version")).json()
-                text = str(answer["version"])
+                answer = await self._http.get(f"{self._host}/api/version")
+                text = str(answer.json()["version"]) if answer.is_success else "unknown"
         return Version(text, simulated="simulated" in text)
 
     async def _begin(self, dispatch: Dispatch) -> AsyncGenerator[ollama.ChatResponse, None]:
@@ -89,7 +93,10 @@ class OllamaBackend:
     async def _show(self, listed: Mapping[str, Any]) -> Mapping[str, Any]:
         digest = str(listed.get("digest") or listed["model"])
         if digest not in self._shown:
-            self._shown[digest] = (await self._client.show(listed["model"])).model_dump()
+            try:
+                self._shown[digest] = (await self._client.show(listed["model"])).model_dump()
+            except (ollama.ResponseError, ValueError):
+                return {}  # deleted meanwhile, or broken: the other models are none the worse for it
         return self._shown[digest]
 
 
@@ -118,9 +125,13 @@ def translated(host: str, model: str = "") -> Iterator[None]:
     except (httpx.ConnectError, httpx.ConnectTimeout, ConnectionError) as error:
         raise BackendError(f"no Ollama answers at {host}: start it (`ollama serve`) or set OLLAMA_HOST") from error
     except (httpx.TimeoutException, TimeoutError) as error:
-        raise BackendError(f"Ollama at {host} fell silent ({type(error).__name__}): restart it if this goes on") from error
+        raise BackendError(
+            f"Ollama at {host} fell silent ({type(error).__name__}): restart it if this goes on"
+        ) from error
     except (httpx.DecodingError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise GarbledReply(f"what {host} sent is not Ollama's format ({type(error).__name__}): is OLLAMA_HOST right?") from error
+        raise GarbledReply(
+            f"what {host} sent is not Ollama's format ({type(error).__name__}): is OLLAMA_HOST right?"
+        ) from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as error:
         said = str(error) or "no reason given"
         raise BackendError(f"the connection to Ollama at {host} broke ({type(error).__name__}: {said})") from error
@@ -129,13 +140,16 @@ def translated(host: str, model: str = "") -> Iterator[None]:
 def _tools(schemas: Sequence[Mapping[str, Any]]) -> list[ollama.Tool] | None:
     """Wrap tool schemas as they are: `Tool`'s own fields would drop nested properties, defaults and bounds."""
     wrapped = [
-        ollama.Tool.model_construct(type=schema.get("type", "function"), function=schema.get("function")) for schema in schemas
+        ollama.Tool.model_construct(type=schema.get("type", "function"), function=schema.get("function"))
+        for schema in schemas
     ]
     return wrapped or None
 
 
 def _tool_calls(message: ollama.Message) -> list[ToolCall]:
-    return [ToolCall(name=call.function.name, arguments=dict(call.function.arguments)) for call in message.tool_calls or ()]
+    return [
+        ToolCall(name=call.function.name, arguments=dict(call.function.arguments)) for call in message.tool_calls or ()
+    ]
 
 
 def _done(chunk: ollama.ChatResponse, calls: tuple[ToolCall, ...]) -> BackendDone:

@@ -24,29 +24,42 @@ _NOT_LOADABLE = (
 )
 """Parts of the texts that Ollama (up to 0.33) answers when a runner can't be started; they come with status 500."""
 
+_UNSUPPORTED = ("does not support", "is not supported")
+"""Tools, thinking, chat itself: status 400. Images: the runner finds out, and it is a 500."""
+
+_UNAUTHORIZED = "what answers at OLLAMA_HOST wants authorization ({status}: {said}): set OLLAMA_API_KEY for the agent"
+_EXPLAINED = {
+    -1: "Ollama failed in the middle of the answer: {said}; its log says more",
+    401: _UNAUTHORIZED,
+    403: _UNAUTHORIZED,
+    404: "what answers at OLLAMA_HOST is not Ollama (404: {said}): check the address",
+}
+
 
 def fault_of(status: int, text: str, model: str) -> FleetError:
-    """Give the error for an answer: 1. unknown model 2. unsupported, bad request 3. busy 4. not loadable 5. the rest.
+    """Give the error for an answer: 1. unknown model 2. the request 3. busy 4. not loadable 5. anything else.
 
     `status` is -1 for an error line inside a stream that had begun with 200.
     """
-    said = text.strip()[:300] or "nothing"
-    low = said.lower()
-    if status == 404 and "model" in low:  # 1
+    said = text.strip()[:300] or "no reason given"
+    if status == 404 and "model" in said.lower():  # 1
         return UnknownModel(
-            f"this device's Ollama has no model {model!r}: pull it there with `ollama pull {model}`, or ask for another", model=model
+            f"this device's Ollama has no model {model!r}: `ollama pull {model}` fetches it, or ask for another",
+            model=model,
         )
-    if status == 400:  # 2
-        if "does not support" in low:
-            return UnsupportedByModel(f"{said}: ask for a model that does, or leave it out", model=model)
+    if any(part in said.lower() for part in _UNSUPPORTED):  # 2
+        return UnsupportedByModel(f"{said}: ask for a model that does, or leave it out", model=model)
+    if status == 400:
         return BadRequest(f"Ollama refuses the request: {said}", model=model)
     if status == 503:  # 3
         return DeviceBusy(f"Ollama's own queue is full ({said}): try another device, or raise OLLAMA_MAX_QUEUE")
-    if any(part in low for part in _NOT_LOADABLE):  # 4
-        return ModelNotLoadable(f"Ollama can't load {model!r} ({said}): choose a smaller model or another device", model=model)
-    if status in (401, 403):  # 5
-        return BackendError(f"Ollama at OLLAMA_HOST wants authorization (status {status}): set OLLAMA_API_KEY for the agent")
-    if status == 404:
-        return BackendError(f"what answers at OLLAMA_HOST is not Ollama (404: {said}): check the address")
-    where = "in the middle of the answer" if status == -1 else f"with status {status}"
-    return BackendError(f"Ollama failed {where}: {said}; its log on the device says more", status=status)
+    if any(part in said.lower() for part in _NOT_LOADABLE):  # 4
+        return ModelNotLoadable(
+            f"Ollama can't load {model!r} ({said}): take a smaller model or another device", model=model
+        )
+    return BackendError(
+        _EXPLAINED.get(status, "Ollama failed with status {status}: {said}; its log says more").format(
+            status=status, said=said
+        ),
+        status=status,
+    )  # 5

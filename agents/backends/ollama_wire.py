@@ -24,7 +24,9 @@ def turn_to_wire(turn: Message) -> dict[str, Any]:
     if turn.images:
         wire["images"] = [_image(image) for image in turn.images]
     if turn.tool_calls:
-        wire["tool_calls"] = [{"function": {"name": call.name, "arguments": call.arguments}} for call in turn.tool_calls]
+        wire["tool_calls"] = [
+            {"function": {"name": call.name, "arguments": call.arguments}} for call in turn.tool_calls
+        ]
     if turn.tool_name:
         wire["tool_name"] = turn.tool_name
     return wire

@@ -16,8 +16,9 @@ from agents.simulator.errors import Refused, ServerBusy
 from agents.simulator.faults import NO_FAULT, Fault, FaultBox, FaultKind
 from agents.simulator.inference import Finished, Garbage, Piece, Stage, perform
 from agents.simulator.library import Library, is_valid, qualified
+from agents.simulator.options import parse_options
 from agents.simulator.profiles import ModelSpec
-from agents.simulator.requests import EmbedRequest, InferenceRequest, parse_options
+from agents.simulator.requests import EmbedRequest, InferenceRequest
 from agents.simulator.script import Script, context_ids, write
 from agents.simulator.wire import BROKEN_LINE, Line, Whole
 

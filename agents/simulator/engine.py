@@ -240,6 +240,7 @@ class Engine:
                 await runner.idle.wait()
         except asyncio.CancelledError:
             runner.leaving = False
+            self._rest(runner)
             raise
         self._unload(runner)
 

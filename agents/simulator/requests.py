@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents.simulator.clock import FOREVER_S
 from agents.simulator.errors import Refused
 from agents.simulator.gojson import BadBody, check, decode_object
+from agents.simulator.options import parse_keep_alive
 
 _SHARED = {
     "model": "string",
@@ -46,27 +46,6 @@ _MESSAGE = {
     "tool_name": "string",
     "tool_call_id": "string",
 }
-_INTEGER_OPTIONS = (
-    "num_predict",
-    "num_ctx",
-    "num_keep",
-    "seed",
-    "top_k",
-    "repeat_last_n",
-    "num_batch",
-    "num_gpu",
-    "num_thread",
-)
-_FLOAT_OPTIONS = (
-    "temperature", "top_p", "min_p", "typical_p", "repeat_penalty", "presence_penalty", "frequency_penalty",
-)  # fmt: skip
-
-
-class OptionError(Refused):
-    """An option of the wrong type. Ollama finds these while scheduling, hence 500 and not 400."""
-
-    def __init__(self, name: str, wanted: str) -> None:
-        super().__init__(500, f'option "{name}" must be {wanted}')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,17 +57,6 @@ class Message:
     thinking: str = ""
     images: tuple[bytes, ...] = ()
     tool_calls: tuple[Mapping[str, Any], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """The options that change what the simulator does; the others are checked and dropped, as temperature is."""
-
-    num_predict: int = -1
-    num_ctx: int | None = None
-    num_keep: int = 4
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +140,7 @@ def parse_embed(body: bytes) -> EmbedRequest:
     return EmbedRequest(
         model=fields.get("model", ""),
         inputs=tuple(inputs),
-        keep_alive_s=_keep_alive(fields.get("keep_alive")),
+        keep_alive_s=parse_keep_alive(fields.get("keep_alive")),
         raw_options=fields.get("options", {}),
         truncate=fields.get("truncate", True),
         dimensions=fields.get("dimensions", 0),
@@ -186,7 +154,7 @@ def parse_embeddings(body: bytes) -> EmbedRequest:
     return EmbedRequest(
         model=fields.get("model", ""),
         inputs=(prompt,) if prompt else (),
-        keep_alive_s=_keep_alive(fields.get("keep_alive")),
+        keep_alive_s=parse_keep_alive(fields.get("keep_alive")),
         raw_options=fields.get("options", {}),
     )
 
@@ -195,41 +163,6 @@ def parse_named(body: bytes, struct: str) -> NamedRequest:
     """Parse a body that names a model as `model` or, as older clients do, as `name`; raise Refused."""
     fields = _decoded(body, struct, _NAMED)
     return NamedRequest(model=fields.get("model") or fields.get("name", ""), stream=fields.get("stream", True))
-
-
-def parse_options(raw: Mapping[str, Any]) -> Options:
-    """Check the options map as Options.FromMap does; raise OptionError. Unknown options are ignored, null is unset."""
-    given = {name: value for name, value in raw.items() if value is not None}
-    for name in _INTEGER_OPTIONS:
-        if name in given and not _is_number(given[name]):
-            raise OptionError(name, "of type integer")
-    for name in _FLOAT_OPTIONS:
-        if name in given and not _is_number(given[name]):
-            raise OptionError(name, "of type float32")
-    stop = given.get("stop", [])
-    if not isinstance(stop, list):
-        raise OptionError("stop", "of type array")
-    if not all(isinstance(item, str) for item in stop):
-        raise OptionError("stop", "of an array of strings")
-    return Options(
-        num_predict=int(given.get("num_predict", -1)),
-        num_ctx=int(given["num_ctx"]) if "num_ctx" in given else None,
-        num_keep=int(given.get("num_keep", 4)),
-        seed=int(given["seed"]) if "seed" in given else None,
-        stop=tuple(stop),
-    )
-
-
-def parse_go_duration(text: str) -> float:
-    """Parse a Go duration such as "1h30m" or "-1s" into seconds; raise BadBody."""
-    quoted = json.dumps(text)
-    match = re.fullmatch(r"([+-]?)((?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+|0)", text)
-    if match is None:
-        unitless = re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)", text) is not None
-        raise BadBody(f"time: missing unit in duration {quoted}" if unitless else f"time: invalid duration {quoted}")
-    units = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-    parts = re.findall(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", match[2])
-    return (-1 if match[1] == "-" else 1) * sum(float(number) * units[unit] for number, unit in parts)
 
 
 def _decoded(body: bytes, struct: str, fields: Mapping[str, str]) -> dict[str, Any]:
@@ -253,29 +186,12 @@ def _shared(fields: Mapping[str, Any]) -> dict[str, Any]:
         "model": fields.get("model", ""),
         "stream": fields.get("stream", True),
         "raw_options": fields.get("options", {}),
-        "keep_alive_s": _keep_alive(fields.get("keep_alive")),
+        "keep_alive_s": parse_keep_alive(fields.get("keep_alive")),
         "format": fields.get("format"),
         "think": _think(fields.get("think")),
         "truncate": fields.get("truncate", True),
         "shift": fields.get("shift", True),
     }
-
-
-def _keep_alive(value: object) -> float | None:
-    """Turn a keep-alive into seconds: a number of seconds, or a Go duration; negative is for ever."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            seconds = parse_go_duration(value)
-        except BadBody as error:
-            raise Refused(400, str(error)) from error
-    elif _is_number(value):
-        seconds = float(str(value))
-    else:
-        kind = {bool: "bool", list: "[]interface {}"}.get(type(value), "map[string]interface {}")
-        raise Refused(400, f"Unsupported type: '{kind}'")
-    return FOREVER_S if seconds < 0 else seconds
 
 
 def _think(value: object) -> bool | str | None:
@@ -320,7 +236,3 @@ def _image(value: object, where: str) -> bytes:
 def _first_bad_byte(text: str) -> int:
     bad = re.search(r"[^A-Za-z0-9+/]", text)
     return bad.start() if bad is not None else len(text)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -12,8 +12,9 @@ from typing import Any
 
 from agents.simulator import structured, text, tokens, toolcalls
 from agents.simulator.errors import Refused
+from agents.simulator.options import Options
 from agents.simulator.profiles import ModelSpec
-from agents.simulator.requests import InferenceRequest, Message, Options
+from agents.simulator.requests import InferenceRequest, Message
 
 # server/prompt.go counts every image as 768 tokens; a chat template adds a few tokens around each message.
 IMAGE_TOKENS = 768

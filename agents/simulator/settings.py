@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from agents.simulator.clock import FOREVER_S
 from agents.simulator.engine import Limits
 from agents.simulator.gojson import BadBody
+from agents.simulator.options import parse_go_duration
 from agents.simulator.profiles import catalogue
-from agents.simulator.requests import parse_go_duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Write drover.env.example anew from the settings pages; it knows no knob by name.
 
-    python deploy/config/generate.py
+python deploy/config/generate.py
 """
 
 from __future__ import annotations

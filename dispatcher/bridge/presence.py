@@ -76,6 +76,7 @@ async def hear_fleet(bus: Bus, subjects: Subjects, settings: RosterSection, cloc
     )
     presence = Presence(bus, roster, clock)
     subscription = await bus.subscribe(subjects.heartbeat("*"), presence.hear)
+    await bus.flush()  # from here on no heartbeat is missed, also one that is sent at this very moment
     try:
         yield presence
     finally:

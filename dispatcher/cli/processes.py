@@ -73,12 +73,21 @@ def describe_exit(status: int) -> str:
 class Child:
     """One process under watch. `run` keeps it alive until `stop` ends it for good."""
 
-    def __init__(self, spec: Spec, *, tell: Callable[[LifeEvent], None], restart: bool = True) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        tell: Callable[[LifeEvent], None],
+        restart: bool = True,
+        wait_s: Callable[[int], float] = backoff_s,
+    ) -> None:
+        """Watch a process that is not started yet. `wait_s` gives the wait after so many deaths in a row."""
         self.spec = spec
         self.life = Life.STARTING
         self.starts = 0
         self._tell = tell
         self._restart = restart
+        self._wait_s = wait_s
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
@@ -102,7 +111,7 @@ class Child:
                 self._mourn(reason, deaths)
                 if not self._restart:
                     return
-                await self._pause(backoff_s(deaths))
+                await self._pause(self._wait_s(deaths))
         finally:
             self._ended.set()
             if self._stopping.is_set():
@@ -148,7 +157,9 @@ class Child:
         life = Life.KEEPS_DYING if deaths >= KEEPS_DYING else Life.DIED
         times = f", {deaths} times in a row" if deaths >= KEEPS_DYING else ""
         again = (
-            f", starts again in {backoff_s(deaths):g} s" if self._restart else ", is not started again (DROVER_RESTART)"
+            f", starts again in {self._wait_s(deaths):g} s"
+            if self._restart
+            else ", is not started again (DROVER_RESTART)"
         )
         self._turn(life, f"{reason}{times}{again}", tuple(tail(self.spec.log_file, 5)))
 

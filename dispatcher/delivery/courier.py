@@ -280,8 +280,10 @@ class _Run:
         attempt = watch.attempt(error, queued_s=self._queue_s, now_s=_now())
         self._attempts.append(attempt)
         if error is None or (isinstance(error, AttemptError) and not isinstance(error, DeviceBusy)):
+            # A load is predicted by itself: the average is of what comes after it.
+            warm = error is None and self._chosen is not None and self._chosen.warm
             self._courier.roster.attempt_ended(
-                attempt.device, ok=error is None, first_token_s=attempt.first_token_s if error is None else None
+                attempt.device, ok=error is None, first_token_s=attempt.first_token_s if warm else None
             )
 
     # -- what came -----------------------------------------------------------------------------------------------

@@ -61,10 +61,10 @@ def topic_fit(device: Device, wanted: Features) -> float:
 def health(device: Device, predicted: Prediction) -> float:
     """H_latency: `(1 - error rate) x coolness x mean(latency, room)`.
 
-    Latency is `T / (T + first token)`, with the larger of the predicted first token and the seen average; room is
+    Latency is `T / (T + first token)`, the first token as predicted or as seen, whichever is later, behind the load; room is
     `1 / (1 + jobs per slot)`; coolness falls from 1 at 70 degrees C to 0 at 90, and is halved by throttling.
     """
-    first_token_s = max(predicted.first_token_s, (device.track.first_token_s or 0.0) if predicted.load_s == 0 else 0.0)
+    first_token_s = predicted.load_s + max(predicted.wait_s + predicted.prefill_s, device.track.first_token_s or 0.0)
     latency = HALF_FIRST_TOKEN_S / (HALF_FIRST_TOKEN_S + first_token_s)
     room = 1.0 / (1.0 + device.in_flight / max(1, device.beat.slots))
     return (1.0 - device.track.error_rate) * coolness(device) * (latency + room) / 2

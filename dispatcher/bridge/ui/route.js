@@ -35,7 +35,7 @@ export function routeLine(account, shown = {}) {
     known(timings.decode_tps) && fact("tps", "Speed", `${timings.decode_tps.toFixed(1)} tok/s`),
     account.simulated && fact("simulated", "Origin", "simulated"),
   ].filter(Boolean);
-  const line = element("details", { class: "route" }, element("summary", {}, element("span", { class: "facts" }, ...facts)));
+  const line = element("details", { class: "route" }, element("summary", {}, element("span", { class: "facts" }, ...facts), element("span", { class: "more" }, "Details")));
   line.append(element("div", { class: "explain" }, ...explanation(account)));
   return line;
 }

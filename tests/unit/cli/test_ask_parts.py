@@ -20,24 +20,24 @@ def answer(**route: Any) -> Answer:
 
 def test_only_what_was_said_is_sent() -> None:
     """What the command line leaves out is left to the dispatcher and the backend."""
-    assert {"model": "auto", "options": {}} == Wish().fields()
+    assert Wish().fields() == {"model": "auto", "options": {}}
 
 
 def test_all_that_was_said_is_sent() -> None:
     """Sampling goes to the options, the rest beside the messages."""
     wish = Wish(model="m", device="nano", max_tokens=5, temperature=0.0, timeout_s=2.0)
 
-    assert {
+    assert wish.fields() == {
         "model": "m",
         "device": "nano",
         "timeout_s": 2.0,
         "options": {"max_tokens": 5, "temperature": 0.0},
-    } == wish.fields()
+    }
 
 
 def test_the_system_prompt_comes_first() -> None:
     """It stands before the question, with its own role."""
-    assert [(Role.SYSTEM, "Be brief.")] == [(m.role, m.content) for m in Wish(system="Be brief.").before()]
+    assert [(m.role, m.content) for m in Wish(system="Be brief.").before()] == [(Role.SYSTEM, "Be brief.")]
 
 
 def test_a_wrong_option_is_named() -> None:
@@ -77,9 +77,9 @@ def test_json_holds_the_whole_account() -> None:
     """A script gets the text, the token counts with their sum, and the route as the dispatcher told it."""
     told = report(answer(strategy="hybrid"), 0.25)
 
-    assert ("hi", 30, {"strategy": "hybrid"}, 0.25) == (
+    assert (
         told["text"],
         told["usage"]["total_tokens"],
         told["route"],
         told["first_token_s"],
-    )
+    ) == ("hi", 30, {"strategy": "hybrid"}, 0.25)

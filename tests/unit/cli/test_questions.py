@@ -36,9 +36,11 @@ MT_BENCH = '{"question_id": 81, "category": "writing", "turns": ["Write.", "Rewr
         (".csv", "id,prompt,category\n7,hi,\n", [[["u:hi"]]]),
         (
             ".jsonl",
-            '{"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "a"},'
-            ' {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"},'
-            ' {"role": "user", "content": "d"}]}',
+            (
+                '{"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "a"},'
+                ' {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"},'
+                ' {"role": "user", "content": "d"}]}'
+            ),
             [[["s:S", "u:a", "a:b", "u:c"], ["u:d"]]],
         ),
     ],
@@ -54,24 +56,24 @@ def test_mt_bench_columns_are_kept() -> None:
     """`question_id` becomes the id, and the category stays."""
     [conversation] = parsed(".jsonl", MT_BENCH)
 
-    assert ("81", "writing", 2) == (conversation.id, conversation.category, len(conversation.questions))
+    assert (conversation.id, conversation.category, len(conversation.questions)) == ("81", "writing", 2)
 
 
 def test_rows_without_an_id_are_numbered() -> None:
     """The number counts conversations from 1."""
-    assert ["1", "2"] == [c.id for c in parsed(".csv", "prompt\na\nb\n")]
+    assert [c.id for c in parsed(".csv", "prompt\na\nb\n")] == ["1", "2"]
 
 
 def test_a_row_may_name_its_model() -> None:
     """The row's model is kept for the asker."""
-    assert ["llama3.2:3b"] == [c.model for c in parsed(".jsonl", '{"prompt": "a", "model": "llama3.2:3b"}')]
+    assert [c.model for c in parsed(".jsonl", '{"prompt": "a", "model": "llama3.2:3b"}')] == ["llama3.2:3b"]
 
 
 def test_the_last_message_is_the_question() -> None:
     """Whatever comes before it, a question ends with the user's words."""
     [conversation] = parsed(".jsonl", '{"system": "S", "turns": ["a", "b"]}')
 
-    assert [Role.USER, Role.USER] == [question.messages[-1].role for question in conversation.questions]
+    assert [question.messages[-1].role for question in conversation.questions] == [Role.USER, Role.USER]
 
 
 @pytest.mark.parametrize(
@@ -141,4 +143,4 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
     path = tmp_path / "sheet.csv"
     path.write_bytes(b"\xef\xbb\xbfprompt\nhi\n")
 
-    assert [[["u:hi"]]] == [shape(conversation) for conversation in read(path)]
+    assert [shape(conversation) for conversation in read(path)] == [[["u:hi"]]]

@@ -68,7 +68,7 @@ def test_an_answer_becomes_a_row_with_the_dispatchers_times() -> None:
 
 def test_a_failure_becomes_a_row_with_its_code() -> None:
     """The code comes first, so that a spreadsheet can group by it."""
-    assert "no_device: all are gone" == failed(WHERE, NoDevice("all are gone"), asked=1).error
+    assert failed(WHERE, NoDevice("all are gone"), asked=1).error == "no_device: all are gone"
 
 
 def test_csv_holds_one_line_per_row_and_survives_any_text() -> None:
@@ -125,4 +125,4 @@ def test_the_summary_counts_answers_and_reasons() -> None:
     """Failures count as asked, and give no reason."""
     summary = summarise([good("a", 0.1, 0.2, 1), good("b", 0.1, 0.2, 1), failed(WHERE, NoDevice(), asked=1)])
 
-    assert (2, 3, (("fastest", 2),)) == (summary.answered, summary.asked, summary.reasons)
+    assert (summary.answered, summary.asked, summary.reasons) == (2, 3, (("fastest", 2),))

@@ -74,14 +74,16 @@ def test_nats_keeps_to_this_machine_and_to_its_own_store() -> None:
     """Nobody else on the network may reach it, and JetStream writes where it was told."""
     text = nats_server.config(host="127.0.0.1", port=4222, store=Path('/tmp/a "b"/nats'))
 
-    assert ['host: "127.0.0.1"', "port: 4222", 'store_dir: "/tmp/a \\"b\\"/nats"'] == [
-        line.strip() for line in text.splitlines() if line.strip().startswith(("host", "port", "store_dir"))
+    assert [line.strip() for line in text.splitlines() if line.strip().startswith(("host", "port", "store_dir"))] == [
+        'host: "127.0.0.1"',
+        "port: 4222",
+        'store_dir: "/tmp/a \\"b\\"/nats"',
     ]
 
 
 def test_the_wait_before_a_restart_doubles_up_to_half_a_minute() -> None:
     """0.5 s after the first death, 30 s from the seventh on."""
-    assert [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] == [backoff_s(deaths) for deaths in range(1, 9)]
+    assert [backoff_s(deaths) for deaths in range(1, 9)] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
 
 
 @pytest.mark.parametrize(("status", "text"), [(0, "exit status 0"), (3, "exit status 3"), (-9, "killed by SIGKILL")])

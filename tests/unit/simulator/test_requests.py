@@ -8,13 +8,12 @@ import pytest
 
 from agents.simulator.clock import FOREVER_S
 from agents.simulator.errors import Refused
+from agents.simulator.options import Options, parse_options
 from agents.simulator.requests import (
-    Options,
     parse_chat,
     parse_embed,
     parse_generate,
     parse_named,
-    parse_options,
 )
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from agents.simulator.errors import Refused
+from agents.simulator.options import Options
 from agents.simulator.profiles import catalogue
-from agents.simulator.requests import InferenceRequest, Message, Options
+from agents.simulator.requests import InferenceRequest, Message
 from agents.simulator.script import Script, context_ids, kept_messages, shifted_prompt, write
 
 MODELS = catalogue().models

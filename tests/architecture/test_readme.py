@@ -1,0 +1,94 @@
+"""README against the program: what it tells people to type exists, and where it points there is something."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer.main
+from typer.core import TyperCommand, TyperGroup
+
+from dispatcher.__main__ import app
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(?:sh|bash|shell|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+ASSIGNMENT = re.compile(r"[A-Z_][A-Z0-9_]*=.*", re.DOTALL)
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Give the commands of all shell blocks as words, without environment assignments before them and prompts."""
+    for block in BLOCK.findall(text):
+        for line in block.replace("\\\n", " ").splitlines():
+            for piece in re.split(r"\s(?:\||&&|;|>)\s", line.removeprefix("$ ")):
+                words = shlex.split(piece, comments=True)
+                while words and ASSIGNMENT.fullmatch(words[0]):
+                    words.pop(0)
+                if words:
+                    yield [Path(words[0]).name, *words[1:]]
+
+
+def misfits(text: str) -> list[str]:
+    """Give the commands of ours that would not run, each with what is wrong with it."""
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    wrong: list[str] = []
+    for name, *words in commands(text):
+        if name == "make":
+            wrong += [f"make {word}" for word in words if not ASSIGNMENT.fullmatch(word) and word not in targets]
+        elif name == "drover":
+            wrong += [f"drover {' '.join(words)}: {fault}" for fault in _faults(words)]
+    return wrong
+
+
+def _faults(words: list[str]) -> Iterator[str]:
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    verb = words[0] if words else ""
+    if verb not in group.commands:
+        yield f"no verb {verb!r}"
+        return
+    command = group.commands[verb]
+    assert isinstance(command, TyperCommand)
+    known = _options(command)
+    yield from (f"no option {word}" for word in words[1:] if word.startswith("--") and word.split("=")[0] not in known)
+
+
+def _options(command: TyperCommand) -> set[str]:
+    return {"--help"} | {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
+
+
+def test_the_two_commands_are_there() -> None:
+    """Whoever reads nothing else finds how to start it and how to test it."""
+    assert [line for line in (["make", "up"], ["make", "test"]) if line not in list(commands(README))] == []
+
+
+def test_every_command_in_readme_exists() -> None:
+    """Make targets, verbs and options."""
+    assert misfits(README) == []
+
+
+def test_a_command_that_does_not_exist_would_be_found() -> None:
+    """The check above can fail: a target, a verb and an option that nobody has."""
+    text = "```sh\nmake up nonsense\nLOG_LEVEL=DEBUG drover fly\ncat x | .venv/bin/drover ask --loud - # no\n```\n"
+
+    assert misfits(text) == ["make nonsense", "drover fly: no verb 'fly'", "drover ask --loud -: no option --loud"]
+
+
+def test_every_link_in_readme_leads_somewhere() -> None:
+    """Relative links and images are files of the repository."""
+    links = re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", README) + re.findall(
+        r'src="(?!https?://)([^"]+)"', README
+    )
+
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_knob_in_readme_exists() -> None:
+    """Environment variables that README names stand in the example."""
+    example = (ROOT / "deploy" / "config" / "drover.env.example").read_text(encoding="utf-8")
+    known = set(re.findall(r"^#([A-Z0-9_]+)=", example, re.MULTILINE))
+    named = set(re.findall(r"\b((?:DROVER|NATS|OLLAMA|LOG)_[A-Z0-9_]+)\b", README))
+
+    assert sorted(named - known) == []

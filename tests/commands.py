@@ -1,0 +1,158 @@
+"""Our commands as real processes with an environment of their own; it knows no verb.
+
+The settings of whoever runs the tests, and any `.env` beside the tests, stay out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+GUARD_S = 45.0
+"""A hang guard: a fleet of three devices comes up in three seconds on an idle machine."""
+
+DROVER = (sys.executable, "-P", "-m", "dispatcher")
+_OURS = ("DROVER_", "NATS_", "OLLAMA_", "LOG_")
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """Give this process's environment without any of our knobs, and `extra`."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(_OURS)} | extra
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+async def drover(*arguments: str, cwd: Path, stdin: str | None = None, **environment: str) -> Finished:
+    """Run `drover` to its end."""
+    process = await asyncio.create_subprocess_exec(
+        *DROVER, *arguments, cwd=cwd, env=clean_environment(**environment), stdin=PIPE, stdout=PIPE, stderr=PIPE
+    )
+    try:
+        async with asyncio.timeout(GUARD_S):
+            out, err = await process.communicate((stdin or "").encode())
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    return Finished(process.returncode or 0, out.decode(), err.decode())
+
+
+class Running:
+    """A command that runs until a test ends it; its standard output is read as it comes."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self._changed = asyncio.Event()
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    async def read(self) -> None:
+        """Take in the output until its end."""
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.lines.append(line.decode(errors="replace").rstrip("\n"))
+            self._changed.set()
+        self._changed.set()
+
+    async def until(self, pattern: str, *, after: int = 0) -> re.Match[str]:
+        """Wait for a line that matches, among those from number `after` on."""
+        async with asyncio.timeout(GUARD_S):
+            while True:
+                for line in self.lines[after:]:
+                    if found := re.search(pattern, line):
+                        return found
+                if self.process.returncode is not None:
+                    raise AssertionError(f"the command ended before it said {pattern!r}:\n{self.text}")
+                self._changed.clear()
+                await self._changed.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.process.pid, number)
+
+    async def ended(self) -> int:
+        """Wait for the end and give the status."""
+        async with asyncio.timeout(GUARD_S):
+            return await self.process.wait()
+
+    def children(self) -> list[psutil.Process]:
+        """Give all processes below this one."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def named(self, pattern: str) -> list[psutil.Process]:
+        """Give those whose command line matches."""
+        return [child for child in self.children() if re.search(pattern, _command_line(child))]
+
+
+@asynccontextmanager
+async def running(*arguments: str, cwd: Path, **environment: str) -> AsyncIterator[Running]:
+    """Run `drover` for the life of the context; standard error goes where standard output goes."""
+    process = await asyncio.create_subprocess_exec(
+        *DROVER,
+        *arguments,
+        cwd=cwd,
+        env=clean_environment(**environment),
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.TaskGroup() as tasks:
+        command = Running(process)
+        tasks.create_task(command.read())
+        try:
+            yield command
+        finally:
+            await _end(process)
+
+
+async def gone(*processes: psutil.Process) -> None:
+    """Wait until none of the processes runs any more."""
+    async with asyncio.timeout(GUARD_S):
+        while alive := [one for one in processes if _runs(one)]:  # noqa: ASYNC110  # strangers' ends raise no event
+            await asyncio.sleep(0.02)
+    assert not alive
+
+
+def _command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def _end(process: Process) -> None:
+    if process.returncode is not None:
+        return
+    try:
+        os.kill(process.pid, signal.SIGTERM)
+        async with asyncio.timeout(GUARD_S):
+            await process.wait()
+    except (TimeoutError, ProcessLookupError):
+        process.kill()
+        await process.wait()

@@ -1,0 +1,162 @@
+"""Bad input at the HTTP door: a typed error with a way out, and the process lives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.bridge_process import BridgeProcess
+from tests.scripted_fleet import ScriptedFleet
+
+CHAT = "/v1/chat/completions"
+JSON = {"content-type": "application/json"}
+GOOD = b'{"messages":[{"role":"user","content":"hi"}]}'
+HANG_S = 20.0
+
+
+@pytest.fixture
+async def http(bridge: BridgeProcess) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http:
+        yield http
+
+
+async def chunked(piece: bytes, times: int) -> AsyncIterator[bytes]:
+    for _ in range(times):
+        yield piece
+
+
+BAD: dict[str, tuple[dict[str, Any], int, str]] = {
+    "not JSON": ({"content": b"hello"}, 400, "bad_request"),
+    "no body": ({"content": b""}, 400, "bad_request"),
+    "an array": ({"content": b"[]"}, 400, "bad_request"),
+    "cut off": ({"content": GOOD[:-3]}, 400, "bad_request"),
+    "MessagePack": ({"content": b"\x81\xa8messages\x90"}, 400, "bad_request"),
+    "bad UTF-8": ({"content": b'{"messages":[{"role":"user","content":"\xff\xfe"}]}'}, 400, "bad_request"),
+    "lone surrogate": ({"content": b'{"messages":[{"role":"user","content":"\\ud800"}]}'}, 400, "bad_request"),
+    "wrong types": ({"content": b'{"messages":[{"role":"user","content":5}],"stream":"x"}'}, 400, "bad_request"),
+    "no messages": ({"content": b"{}"}, 400, "bad_request"),
+    "empty messages": ({"content": b'{"messages":[]}'}, 400, "bad_request"),
+    "empty prompt": ({"content": b'{"messages":[{"role":"user","content":"  "}]}'}, 400, "bad_request"),
+    "web image": (
+        {
+            "content": b'{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"http://10.0.0.1/x"}}]}]}'
+        },
+        400,
+        "bad_request",
+    ),
+    "deep": ({"content": b'{"messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}"}, 400, "bad_request"),
+    "deep tools": (
+        {"content": b'{"tools":[' + b'{"a":' * 90 + b"1" + b"}" * 90 + b"]," + GOOD[1:]},
+        400,
+        "bad_request",
+    ),
+    "two answers": ({"content": b'{"n":2,' + GOOD[1:]}, 400, "bad_request"),
+    "logprobs": ({"content": b'{"logprobs":true,' + GOOD[1:]}, 400, "unsupported"),
+    "10 MB": ({"content": b"x" * 10_000_000}, 413, "too_large"),
+    "10 MB in chunks": ({"content": "chunks"}, 413, "too_large"),
+    "form": (
+        {"content": GOOD, "headers": {"content-type": "application/x-www-form-urlencoded"}},
+        415,
+        "unsupported_media_type",
+    ),
+    "text": ({"content": GOOD, "headers": {"content-type": "text/plain"}}, 415, "unsupported_media_type"),
+    "no type": ({"content": GOOD, "headers": {}}, 415, "unsupported_media_type"),
+    "compressed": ({"content": GOOD, "headers": {**JSON, "content-encoding": "gzip"}}, 415, "unsupported_media_type"),
+    "foreign host": ({"content": GOOD, "headers": {**JSON, "host": "evil.example"}}, 400, "bad_request"),
+    "no host": ({"content": GOOD, "headers": {**JSON, "host": ""}}, 400, "bad_request"),
+    "tricky host": ({"content": GOOD, "headers": {**JSON, "host": "evil.example/?x=localhost"}}, 400, "bad_request"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_bad_input_is_refused_and_the_bridge_lives(
+    http: httpx.AsyncClient, fleet: ScriptedFleet, name: str
+) -> None:
+    """The refusal has OpenAI's shape, reaches no device, shows no stack trace, and the next request is served."""
+    fields, status, code = BAD[name]
+    content = chunked(b"x" * 100_000, 100) if fields["content"] == "chunks" else fields["content"]
+    response = await http.post(CHAT, content=content, headers=fields.get("headers", JSON))
+    error = response.json()["error"]
+    reached = fleet.jobs.qsize()
+    after = await http.post(CHAT, content=GOOD, headers=JSON)
+
+    assert (
+        response.status_code,
+        error["code"],
+        sorted(error),
+        "Traceback" in response.text,
+        reached,
+        after.status_code,
+    ) == (
+        status,
+        code,
+        ["code", "message", "param", "type"],
+        False,
+        0,
+        200,
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nothing", 404, "not_found"),
+        ("GET", "/ui/../app.py", 404, "not_found"),
+        ("GET", "/ui/%2e%2e/app.py", 404, "not_found"),
+        ("GET", CHAT, 405, "method_not_allowed"),
+        ("DELETE", "/v1/models", 405, "method_not_allowed"),
+        ("OPTIONS", CHAT, 405, "method_not_allowed"),
+        ("POST", "/health", 405, "method_not_allowed"),
+        ("GET", "/v1/models/no/such:model", 404, "unknown_model"),
+        ("POST", "/api/pull", 404, "not_found"),
+    ],
+)
+async def test_a_wrong_path_or_method_has_the_same_shape(
+    http: httpx.AsyncClient, method: str, path: str, status: int, code: str
+) -> None:
+    """The framework's own errors look like all others."""
+    response = await http.request(method, path)
+
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+
+
+async def test_a_large_body_is_refused_before_it_is_sent(bridge: BridgeProcess) -> None:
+    """By its announced length alone: the answer comes while not a byte of the body has been sent."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", bridge.port)
+    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n")
+    async with asyncio.timeout(HANG_S):
+        status = await reader.readline()
+    writer.close()
+
+    assert status == b"HTTP/1.1 413 Request Entity Too Large\r\n"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1234", "[::1]:80", "app.localhost"])
+async def test_loopback_names_are_answered(http: httpx.AsyncClient, host: str) -> None:
+    """Whatever port a tunnel or a proxy shows outside."""
+    response = await http.get("/v1/models", headers={"host": host})
+
+    assert response.status_code == 200
+
+
+async def test_every_answer_has_the_security_headers(http: httpx.AsyncClient) -> None:
+    """Pages, data and refusals alike; the pages' policies name no other host."""
+    responses = [await http.get(path) for path in ("/", "/docs", "/ui/chat.js", "/v1/models", "/nothing")]
+    policies = [response.headers["content-security-policy"] for response in responses]
+
+    assert (
+        {response.headers["x-content-type-options"] for response in responses},
+        ["http" in policy for policy in policies],
+        ["default-src 'none'" in policy for policy in policies],
+    ) == ({"nosniff"}, [False] * 5, [True] * 5)
+
+
+async def test_no_web_page_of_others_may_read_answers(http: httpx.AsyncClient) -> None:
+    """No cross-origin header is ever sent."""
+    response = await http.get("/v1/models", headers={"origin": "https://evil.example"})
+
+    assert [name for name in response.headers if name.startswith("access-control-")] == []

@@ -1,0 +1,293 @@
+"""`drover up` as people run it: real processes on free ports, from the first line to the last process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.commands import DROVER, GUARD_S, Running, clean_environment, drover, gone, running
+from tests.nats_server import free_port, nats_server
+from tests.simulated import simulator
+
+READY = r"drover is up: (http://127\.0\.0\.1:\d+)  \((nats://127\.0\.0\.1:\d+)\)"
+NOWHERE = "http://127.0.0.1:9"
+"""The discard port: no Ollama is there."""
+
+
+def knobs(**more: str) -> dict[str, str]:
+    return {
+        "DROVER_HTTP_PORT": "0",
+        "DROVER_NATS_PORT": "0",
+        "DROVER_SIM_TIME_FACTOR": "50",
+        "DROVER_DEVICES": "nano",
+        "OLLAMA_HOST": NOWHERE,
+        **more,
+    }
+
+
+@asynccontextmanager
+async def fleet(cwd: Path, **more: str) -> AsyncIterator[Running]:
+    """A fleet that is up."""
+    async with running("up", cwd=cwd, **knobs(**more)) as up:
+        await up.until(READY)
+        yield up
+
+
+@contextmanager
+def listener() -> Iterator[int]:
+    """A port that is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield taken.getsockname()[1]
+
+
+async def test_a_fleet_comes_up_and_answers_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Three processes a device and three more; `drover ask` finds them without being told; Ctrl-C ends all, with status 0."""
+    (tmp_path / ".drover").mkdir()
+    (tmp_path / ".drover" / "up.lock").write_text("999999")  # left behind by a fleet that was killed
+    async with fleet(tmp_path, DROVER_DEVICES="nano,kitchen=pi5") as up:
+        children = up.children()
+        answer = await drover("ask", "--json", "Say hello.", cwd=tmp_path)
+        up.signal(signal.SIGINT)
+        status = await up.ended()
+        await gone(*children)
+
+    told = json.loads(answer.out)
+    assert (status, len(children), told["text"] != "", told["device"] in {"nano", "kitchen"}) == (0, 7, True, True)
+    assert sorted(path.name for path in (tmp_path / ".drover").iterdir()) == [
+        "log",
+        "nats",
+        "nats-server.conf",
+        "up.lock",
+    ]
+
+
+async def test_sigterm_ends_it_as_ctrl_c_does(tmp_path: Path) -> None:
+    """For whoever runs it as a service."""
+    async with fleet(tmp_path) as up:
+        children = up.children()
+        up.signal(signal.SIGTERM)
+        status = await up.ended()
+        await gone(*children)
+
+    assert status == 0
+
+
+async def test_the_bridge_answers_where_the_ready_line_says(tmp_path: Path) -> None:
+    """Ready means ready: the health check passes at once."""
+    async with fleet(tmp_path) as up:
+        url = (await up.until(READY))[1]
+        health = await asyncio.to_thread(_get, f"{url}/health")
+
+    assert health["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    "who",
+    [r"-m agents$", r"-m agents\.simulator ", r"-m dispatcher bridge$", r"-m dispatcher dispatcher$", r"--config "],
+)
+async def test_a_process_that_is_killed_comes_back(tmp_path: Path, who: str) -> None:
+    """SIGKILL on any one of them is told, it is started again, and the fleet answers as before."""
+    async with fleet(tmp_path) as up:
+        [victim] = up.named(who)
+        said = len(up.lines)
+        victim.kill()
+        await up.until(r"died: killed by SIGKILL, starts again in 0.5 s", after=said)
+        await _until(lambda: [victim.pid] != [child.pid for child in up.named(who)] != [])
+        answer = await _persistently("ask", "Say hello.", cwd=tmp_path)
+
+    assert "simulated nano" in answer
+
+
+async def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+    """Even kill -9 on the supervisor leaves no process, and the next `drover up` comes up in the same directory."""
+    async with fleet(tmp_path) as up:
+        children = up.children()
+        up.signal(signal.SIGKILL)
+        await up.ended()
+        await gone(*children)
+    async with fleet(tmp_path) as again:
+        assert len(again.children()) == 5
+
+
+async def test_a_second_ctrl_c_kills(tmp_path: Path) -> None:
+    """An agent that hangs holds up the first Ctrl-C, not the second."""
+    async with fleet(tmp_path) as up:
+        children = up.children()
+        [agent] = up.named(r"-m agents$")
+        agent.suspend()
+        up.signal(signal.SIGINT)
+        await up.until("drover is stopping")
+        up.signal(signal.SIGINT)
+        status = await up.ended()
+        await gone(*children)
+
+    assert status == 128 + signal.SIGINT
+
+
+@pytest.mark.parametrize(
+    ("knob", "purpose"), [("DROVER_HTTP_PORT", "the bridge"), ("DROVER_NATS_PORT", "the NATS server")]
+)
+async def test_a_taken_port_is_named_with_its_owner_and_the_way_out(tmp_path: Path, knob: str, purpose: str) -> None:
+    """One line, status 1, and nothing was started."""
+    with listener() as port:
+        end = await drover("up", cwd=tmp_path, **knobs(**{knob: str(port)}))
+
+    assert (
+        end.status,
+        end.err.startswith(f"drover: port {port} ({purpose}) is taken by ") and f"(process {os.getpid()})" in end.err,
+        f"{knob}=" in end.err,
+        len(end.err.splitlines()),
+    ) == (1, True, True, 1)
+
+
+async def test_a_taken_nats_port_offers_to_use_what_is_there(tmp_path: Path) -> None:
+    """Most often it is a NATS server."""
+    with listener() as port:
+        end = await drover("up", cwd=tmp_path, **knobs(DROVER_NATS_PORT=str(port)))
+
+    assert f"NATS_URL=nats://127.0.0.1:{port} make up" in end.err
+
+
+async def test_a_server_that_runs_already_is_used(tmp_path: Path) -> None:
+    """With NATS_URL no NATS server is started, and that is said, without the password."""
+    async with nats_server(config_extra='authorization { user: "u", password: "hidden-word" }') as server:
+        url = server.url.replace("//", "//u:hidden-word@")
+        async with fleet(tmp_path, NATS_URL=url) as up:
+            told = await up.until(r"using the NATS server at (\S+) \(NATS_URL\)")
+            answer = await drover("ask", "Say hello.", cwd=tmp_path, NATS_URL=url)
+
+            assert (server.url, 4, True, False) == (
+                told[1],
+                len(up.children()),
+                "simulated nano" in answer.out,
+                "hidden-word" in up.text,
+            )
+
+
+async def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    """NATS_URL that leads nowhere ends it, after the wait that was asked for."""
+    port = free_port()
+    end = await drover(
+        "up", cwd=tmp_path, **knobs(NATS_URL=f"nats://127.0.0.1:{port}", DROVER_NATS_CONNECT_WAIT_S="0.3")
+    )
+
+    assert (end.status, f"127.0.0.1:{port}" in end.err) == (1, True)
+
+
+async def test_a_missing_nats_server_names_the_command_that_installs_it(tmp_path: Path) -> None:
+    """Before anything is started."""
+    end = await drover("up", cwd=tmp_path, **knobs(DROVER_NATS_SERVER=str(tmp_path / "nats-server")))
+
+    assert (end.status, "sudo apt-get install nats-server" in end.err) == (1, True)
+
+
+async def test_two_fleets_do_not_share_a_directory(tmp_path: Path) -> None:
+    """The second one says who has it, and the first one is not disturbed."""
+    async with fleet(tmp_path) as up:
+        end = await drover("up", cwd=tmp_path, **knobs())
+        answer = await drover("ask", "Say hello.", cwd=tmp_path)
+
+        assert (
+            end.status,
+            f"(process {up.process.pid})" in end.err,
+            "DROVER_STATE_DIR" in end.err,
+            answer.status,
+        ) == (1, True, True, 0)
+
+
+async def test_an_unknown_device_lists_the_known_ones(tmp_path: Path) -> None:
+    """The simulator's own words reach the reader, and everything is taken down again."""
+    async with running("up", cwd=tmp_path, **knobs(DROVER_DEVICES="nano,toaster")) as up:
+        status = await up.ended()
+
+    assert (status, re.search(r"'toaster' is no profile; choose one of .*nano.*pi5", up.text) is not None) == (1, True)
+
+
+async def test_wrong_settings_are_listed_together(tmp_path: Path) -> None:
+    """Each with its name and value."""
+    end = await drover("up", cwd=tmp_path, **knobs(DROVER_NATS_PORT="many", DROVER_SIM_TIME_FACTOR="-1"))
+
+    assert (
+        end.status,
+        "DROVER_NATS_PORT='many'" in end.err,
+        "DROVER_SIM_TIME_FACTOR='-1'" in end.err,
+    ) == (1, True, True)
+
+
+async def test_an_ollama_that_answers_is_used_with_one_agent(tmp_path: Path) -> None:
+    """No simulated device then: NATS, dispatcher, bridge and one agent, named as the environment says."""
+    async with (
+        simulator("pi5", time_factor=50) as ollama,
+        fleet(tmp_path, OLLAMA_HOST=ollama.url, DROVER_DEVICE="desk") as up,
+    ):
+        await up.until(r"using Ollama \S+ at " + re.escape(ollama.url))
+        answer = await drover("ask", "--json", "Say hello.", cwd=tmp_path)
+
+        assert (len(up.children()), json.loads(answer.out)["device"]) == (4, "desk")
+
+
+async def test_a_terminal_shows_a_table_and_gets_its_cursor_back(tmp_path: Path) -> None:
+    """Live on a terminal: devices with their state; after Ctrl-C the cursor is visible again."""
+    screen = await asyncio.to_thread(_on_terminal, tmp_path)
+
+    assert (
+        "ready" in screen and "nano" in screen and "simulated" in screen,
+        screen.rfind("\x1b[?25h") > screen.rfind("\x1b[?25l"),
+        "drover is down" in screen,
+    ) == (True, True, True)
+
+
+def _on_terminal(cwd: Path) -> str:
+    """Run it in a pseudo-terminal until a device is ready, then type Ctrl-C; give all that was drawn."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(cwd)
+        os.execve(sys.executable, (*DROVER, "up"), clean_environment(**knobs(TERM="xterm", COLUMNS="140")))
+    drawn, asked = b"", False
+    try:
+        while True:
+            try:
+                drawn += os.read(terminal, 65_536)
+            except OSError:  # the other side is closed
+                break
+            if not asked and b"drover is up" in drawn and b"ready" in drawn.rpartition(b"drover is up")[2]:
+                os.write(terminal, b"\x03")
+                asked = True
+    finally:
+        os.close(terminal)
+        os.waitpid(pid, 0)
+    return drawn.decode(errors="replace")
+
+
+def _get(url: str) -> dict[str, str]:
+    with urllib.request.urlopen(url, timeout=GUARD_S) as response:
+        body: dict[str, str] = json.loads(response.read())
+        return body
+
+
+async def _until(check: Callable[[], bool]) -> None:
+    async with asyncio.timeout(GUARD_S):
+        while not check():  # noqa: ASYNC110  # the process table raises no event
+            await asyncio.sleep(0.05)
+
+
+async def _persistently(*arguments: str, cwd: Path) -> str:
+    """Ask until there is an answer: who was killed needs a moment to be back."""
+    async with asyncio.timeout(GUARD_S):
+        while (end := await drover(*arguments, cwd=cwd)).status != 0:
+            pass
+    return end.out

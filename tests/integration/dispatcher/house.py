@@ -1,0 +1,266 @@
+"""A whole dispatcher on a bus, with scripted devices and raw producers around it; what must hold of every job is checked at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from common import codec, frames
+from common.bus import Bus, Delivery
+from common.bus.memory import MemoryBroker, connect_memory
+from common.bus.nats import NatsOptions, connect_nats
+from common.codec import Encoding
+from common.frames import End, Err, Token
+from common.settings import BusSection, LogSection
+from common.subjects import Subjects
+from dispatcher.app import dispatcher
+from dispatcher.pipeline import Pipeline
+from dispatcher.settings import (
+    AdmissionSection,
+    ClockSection,
+    DispatcherSection,
+    DispatcherSettings,
+    RosterSection,
+    RoutingSection,
+)
+from tests.integration.dispatcher.scripted import Script, ScriptedDevice, until
+from tests.nats_server import nats_server
+
+Connect = Callable[[], AbstractAsyncContextManager[Bus]]
+
+
+@asynccontextmanager
+async def memory_wires() -> AsyncIterator[Connect]:
+    """Buses inside this process."""
+    broker = MemoryBroker()
+    yield lambda: connect_memory(broker)
+
+
+@asynccontextmanager
+async def nats_wires() -> AsyncIterator[Connect]:
+    """Buses over a server of their own."""
+    async with nats_server() as server:
+        yield lambda: connect_nats(NatsOptions(urls=(server.url,), name="drover-test"))
+
+
+def settings(*, queue_limit: int = 100, grace_s: float = 10.0, **clocks: float) -> DispatcherSettings:
+    """Clocks that never strike in a test, unless the test says so."""
+    usual = {"accept_s": 20.0, "load_s": 20.0, "first_token_s": 20.0, "stall_s": 20.0}
+    return DispatcherSettings(
+        bus=BusSection(),
+        log=LogSection(),
+        dispatcher=DispatcherSection(grace_s=grace_s),
+        admission=AdmissionSection(queue_limit=queue_limit, default_timeout_s=60.0),
+        roster=RosterSection(),
+        clocks=ClockSection(**usual | clocks),
+        routing=RoutingSection(),
+    )
+
+
+class Stream:
+    """What one producer sends and sees."""
+
+    def __init__(self, bus: Bus, inbox: str) -> None:
+        self.bus = bus
+        self.inbox = inbox
+        self.arrived: list[Delivery] = []
+
+    @property
+    def frames(self) -> list[frames.Frame]:
+        """What has arrived, without the empty payload."""
+        return [frames.from_wire(codec.decode(one.data)) for one in self.arrived if one.data]
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The one reply of a request that does not stream, or the refusal."""
+        return codec.decode(self.arrived[0].data)
+
+    @property
+    def text(self) -> str:
+        return "".join(frame.text for frame in self.frames if isinstance(frame, Token))
+
+    @property
+    def kinds(self) -> list[str]:
+        """The frames by their names, repetitions once."""
+        return [kind for kind, _ in itertools.groupby(type(frame).__name__ for frame in self.frames)]
+
+    @property
+    def ended(self) -> bool:
+        return any(not one.data for one in self.arrived)
+
+    async def seen(self, kind: type[frames.Frame], number: int = 1) -> frames.Frame:
+        """Wait for the n-th frame of a kind."""
+        await until(lambda: sum(isinstance(one, kind) for one in self.frames) >= number, f"{number} {kind.__name__}")
+        return [one for one in self.frames if isinstance(one, kind)][number - 1]
+
+    async def end(self) -> End:
+        """Wait for the whole stream, which must have succeeded."""
+        await until(lambda: self.ended, "the end of the stream")
+        last = self.frames[-1]
+        assert isinstance(last, End), last
+        return last
+
+    async def error(self) -> Err:
+        """Wait for the whole stream, which must have failed."""
+        await until(lambda: self.ended, "the end of the stream")
+        last = self.frames[-1]
+        assert isinstance(last, Err), last
+        return last
+
+    async def reply(self) -> dict[str, Any]:
+        """Wait for the one reply."""
+        await until(lambda: bool(self.arrived), "the reply")
+        return self.body
+
+    def check(self) -> None:
+        """What must hold of every stream: one terminal frame, then the empty payload, nothing behind it, and no gap before."""
+        payloads = [bool(one.data) for one in self.arrived]
+        terminals = [isinstance(frame, End | Err) for frame in self.frames]
+        numbers = [frame.seq for frame in self.frames if isinstance(frame, Token)]
+
+        assert payloads == [True] * (len(payloads) - 1) + [False]
+        assert terminals == [False] * (len(terminals) - 1) + [True]
+        assert numbers == list(range(len(numbers)))
+
+
+class House:
+    """A dispatcher, and everyone who talks to it."""
+
+    def __init__(self, pipeline: Pipeline, bus: Bus, world: Bus, tasks: asyncio.TaskGroup) -> None:
+        self.pipeline = pipeline
+        self.bus = bus
+        """The dispatcher's own connection."""
+        self.world = world
+        """The connection of everyone else."""
+        self.subjects = Subjects()
+        self.streams: list[Stream] = []
+        self.replies: list[Stream] = []
+        self.job_events: list[dict[str, Any]] = []
+        self.device_events: list[tuple[str, str]] = []
+        self.job_subjects: list[str] = []
+        self.sent = 0
+        self._tasks = tasks
+
+    async def listen(self) -> None:
+        """Hear all events."""
+        await self.world.subscribe(f"{self.subjects.prefix}.evt.job.>", self._job_event)
+        await self.world.subscribe(f"{self.subjects.prefix}.evt.dev.>", self._device_event)
+        await self.world.flush()
+
+    def _job_event(self, delivery: Delivery) -> None:
+        self.job_events.append(codec.decode(delivery.data))
+        self.job_subjects.append(delivery.subject)
+
+    def _device_event(self, delivery: Delivery) -> None:
+        body = codec.decode(delivery.data)
+        self.device_events.append((str(body["state"]), str(body["device"])))
+
+    async def device(self, name: str, *scripts: Script, **beat: Any) -> ScriptedDevice:
+        """Bring up a device; it is in the roster on return."""
+        one = ScriptedDevice(self.world, self.subjects, self._tasks, name, scripts, **beat)
+        await one.start()
+        await self.beat(one)
+        return one
+
+    async def beat(self, device: ScriptedDevice, **fields: Any) -> None:
+        """Send a heartbeat; the roster has it on return."""
+        await device.beat(**fields)
+        known = self.pipeline.roster.fleet.devices
+
+        def taken_in() -> bool:
+            return device.name in known and (known[device.name].beat.boot, known[device.name].beat.seq) == (
+                device.boot,
+                device.beats,
+            )
+
+        await until(taken_in, f"the roster hears {device.name}")
+
+    async def send(
+        self, payload: bytes, *, framed: bool = True, tenant: str = "default", reply: str | None = None
+    ) -> Stream:
+        """Send bytes as a request."""
+        stream = Stream(self.world, self.world.new_inbox() if reply is None else reply)
+        if stream.inbox:
+            await self.world.subscribe(stream.inbox, stream.arrived.append)
+            (self.streams if framed else self.replies).append(stream)
+        self.sent += 1
+        await self.world.publish(self.subjects.work("chat", tenant), payload, reply=stream.inbox)
+        return stream
+
+    async def stream(self, prompt: str = "hi", *, encoding: Encoding = Encoding.JSON, **fields: Any) -> Stream:
+        """Ask for frames."""
+        return await self.send(codec.encode({"prompt": prompt, "stream": True, **fields}, encoding))
+
+    async def ask(self, prompt: str = "hi", *, encoding: Encoding = Encoding.JSON, **fields: Any) -> Stream:
+        """Ask for one reply."""
+        return await self.send(codec.encode({"prompt": prompt, **fields}, encoding), framed=False)
+
+    async def order(self, job: str, verb: str) -> dict[str, Any]:
+        """Send a control message and give the answer."""
+        answer = await self.world.request(self.subjects.control(job, verb), b"{}", timeout_s=10.0)
+        return codec.decode(answer.data)
+
+    async def waiting(self, number: int) -> None:
+        """Wait until so many jobs stand in the line."""
+        await until(lambda: self.pipeline.courier.line.waiting == number, f"{number} jobs wait")
+
+    def own(self) -> dict[str, int]:
+        """The attempts that the dispatcher counts on each device."""
+        return {name: one.own for name, one in self.pipeline.roster.fleet.devices.items()}
+
+    async def event(self, job: str) -> dict[str, Any]:
+        """Wait for a job's event."""
+        await until(lambda: any(one["job"] == job for one in self.job_events), f"the event of {job}")
+        return next(one for one in self.job_events if one["job"] == job)
+
+    async def settle(self) -> None:
+        """Wait until every job is over and told, and all that was published has arrived."""
+        await until(lambda: self.pipeline.running == 0, "all jobs are over")
+        await until(lambda: len(self.job_events) >= self.sent, f"{self.sent} job events")
+        await self.bus.flush()
+        await self.world.flush()
+
+    def check(self) -> None:
+        """What must hold at the end of every test."""
+        for stream in self.streams:
+            stream.check()
+        for reply in self.replies:
+            assert [True] == [bool(one.data) for one in reply.arrived if one.data]
+        self.check_slots()
+
+        assert self.sent == len(self.job_events)
+        assert {1} >= set(Counter(subject for subject in self.job_subjects if ".refused." not in subject).values())
+
+    def check_slots(self) -> None:
+        """Nothing is left behind: no slot, no place in the line, no reply subject."""
+        assert set() == {name for name, own in self.own().items() if own}
+        assert (0, 0, {}) == (
+            self.pipeline.courier.line.waiting,
+            self.pipeline.running,
+            self.pipeline.courier.mux._slots,
+        )
+
+
+@asynccontextmanager
+async def open_house(wires: Callable[[], AbstractAsyncContextManager[Connect]], **options: Any) -> AsyncIterator[House]:
+    """Run a dispatcher; on leaving, every job must be over, told once, and without a trace. `options` are those of `settings`."""
+    async with wires() as connect, connect() as bus, connect() as world:
+        async with asyncio.TaskGroup() as tasks:
+            house = None
+            async with dispatcher(settings(**options), bus) as pipeline:
+                house = House(pipeline, bus, world, tasks)
+                await house.listen()
+                yield house
+            await house.settle()
+            house.check()
+            stop_all(tasks)
+
+
+def stop_all(tasks: asyncio.TaskGroup) -> None:
+    """End the scripts that still play."""
+    for task in list(tasks._tasks):
+        task.cancel()

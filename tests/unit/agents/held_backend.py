@@ -1,0 +1,55 @@
+"""A backend that a test plays by hand: it holds each answer until it is told to go on, and witnesses who hung up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from agents.backends import BackendDone, BackendText, Piece, Version
+from common.errors import FleetError
+from common.messages import Dispatch, ModelInfo
+
+
+class HeldBackend:
+    """Answers what `say` and `finish` put in; `fault` makes its questions fail, `crash` its chats."""
+
+    name = "held"
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.closed = asyncio.Event()
+        self.fault: FleetError | None = None
+        self.crash: Exception | None = None
+        self.listed: tuple[ModelInfo, ...] = ()
+        self.looks = 0
+        self._pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
+
+    def say(self, text: str) -> None:
+        self._pieces.put_nowait(BackendText(text))
+
+    def finish(self, done: BackendDone | None = None) -> None:
+        self._pieces.put_nowait(done or BackendDone())
+
+    def break_off(self) -> None:
+        self._pieces.put_nowait(None)
+
+    async def chat(self, dispatch: Dispatch) -> AsyncGenerator[Piece, None]:
+        self.started.set()
+        if self.crash:
+            raise self.crash
+        try:
+            while (piece := await self._pieces.get()) is not None:
+                yield piece
+                if isinstance(piece, BackendDone):
+                    return
+        finally:
+            self.closed.set()
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        self.looks += 1
+        if self.fault:
+            raise self.fault
+        return self.listed
+
+    async def version(self) -> Version:
+        return Version("held")

@@ -1,0 +1,85 @@
+"""What an agent says of itself, built from values."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents.backends import Version
+from agents.heartbeat import Identity, heartbeat, state_of
+from agents.inventory import Stock
+from agents.tally import Workload
+from agents.telemetry import Readings
+from common import codec
+from common.messages import DeviceState, Heartbeat, ModelInfo, Speed
+
+IDENTITY = Identity(device="nano", boot="b1", interval_s=1.0, topics=("code",), backend="ollama", agent_version="0.1.0")
+STOCK = Stock(
+    seen=True, models=(ModelInfo(name="m", loaded=True),), version=Version("0.33.0-simulated", simulated=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("draining", "stock", "expected"),
+    [
+        (False, STOCK, DeviceState.READY),
+        (False, Stock(), DeviceState.STARTING),
+        (False, Stock(seen=True, fault="no Ollama answers"), DeviceState.FAULTY),
+        (True, STOCK, DeviceState.DRAINING),
+        (True, Stock(seen=True, fault="no Ollama answers"), DeviceState.DRAINING),
+    ],
+)
+def test_the_state(*, draining: bool, stock: Stock, expected: DeviceState) -> None:
+    """Draining wins over a fault: either way no job comes, and the operator asked for the one."""
+    state, _ = state_of(Workload(slots=1, draining=draining), stock)
+
+    assert state is expected
+
+
+def test_a_fault_is_the_reason() -> None:
+    """The heartbeat says why the device is out."""
+    _, reason = state_of(Workload(slots=1), Stock(seen=True, fault="no Ollama answers"))
+
+    assert reason == "no Ollama answers"
+
+
+def test_a_heartbeat_carries_all_that_is_known() -> None:
+    """Identity, load, models, speeds, sensors and counts stand in it, and it survives the wire."""
+    workload = Workload(
+        slots=2, in_flight=1, jobs_by_dispatcher={"d1": 1}, done=5, failed=2, refused=3, speeds={"m": Speed(jobs=5)}
+    )
+    readings = Readings(memory_total_bytes=8, memory_available_bytes=4, temperature_c=51.5)
+
+    built = heartbeat(IDENTITY, workload, STOCK, readings, seq=7, uptime_s=12.3456)
+
+    expected = Heartbeat(
+        device="nano",
+        boot="b1",
+        seq=7,
+        interval_s=1.0,
+        state=DeviceState.READY,
+        slots=2,
+        in_flight=1,
+        jobs_by_dispatcher={"d1": 1},
+        models=(ModelInfo(name="m", loaded=True),),
+        speeds={"m": Speed(jobs=5)},
+        topics=("code",),
+        memory_total_bytes=8,
+        memory_available_bytes=4,
+        temperature_c=51.5,
+        backend="ollama",
+        backend_version="0.33.0-simulated",
+        simulated=True,
+        agent_version="0.1.0",
+        uptime_s=12.346,
+        done=5,
+        failed=2,
+        refused=3,
+    )
+    assert expected == codec.build(Heartbeat, codec.decode(codec.encode(codec.plain(built))))
+
+
+def test_the_last_heartbeat_says_stopped() -> None:
+    """Whatever the backend's state was."""
+    built = heartbeat(IDENTITY, Workload(slots=1), Stock(), Readings(), seq=1, uptime_s=1.0, stopped=True)
+
+    assert built.state is DeviceState.STOPPED

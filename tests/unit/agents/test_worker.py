@@ -1,0 +1,387 @@
+"""The worker with a backend that is held by hand, over the memory bus: what is sent when, and what is never sent."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from agents.backends import BackendDone
+from agents.slots import Slots
+from agents.worker import Worker
+from common import codec
+from common.bus import Delivery
+from common.bus.memory import MemoryBroker, MemoryBus, connect_memory
+from common.clock import LoopClock
+from common.errors import BackendError
+from common.frames import Finish
+from common.messages import EngineTimings, Usage
+from tests.listening import GUARD_S, Listener, settled
+from tests.unit.agents.held_backend import HeldBackend
+
+JOB = "llm.v1.dev.nano.job"
+
+
+class Rig:
+    """A worker on a bus, its backend, and whoever sends it jobs over another connection."""
+
+    def __init__(self, broker: MemoryBroker, own: MemoryBus, sender: MemoryBus, group: asyncio.TaskGroup) -> None:
+        self.own = own
+        self.sender = sender
+        self.backend = HeldBackend()
+        self.changes = 0
+        self.loaded = True
+        self.worker = Worker(
+            own,
+            self.backend,
+            group,
+            slots=Slots(1),
+            clock=LoopClock(),
+            flush_s=0.0,
+            is_loaded=lambda _: self.loaded,
+            changed=self._count,
+            finished=lambda: None,
+        )
+        self._streams: dict[str, Listener] = {}
+
+    def _count(self) -> None:
+        self.changes += 1
+
+    async def send(self, number: int = 1, *, payload: bytes | None = None, **fields: Any) -> Listener:
+        """Dispatch a job whose answer the listener hears."""
+        reply = f"_INBOX_disp.d.{len(self._streams)}.1"
+        heard = self._streams[reply] = Listener()
+        await self.sender.subscribe(reply, heard)
+        body = {"job": f"j{number}", "attempt": 1, "dispatcher": "d", "model": "m", "messages": [], "stream": True}
+        await self.sender.publish(JOB, payload or codec.encode({**body, **fields}), reply=reply)
+        return heard
+
+
+def frames(heard: Listener) -> list[dict[str, Any]]:
+    return [codec.decode(data) if data else {} for data in heard.data]
+
+
+def kinds(heard: Listener) -> list[str | None]:
+    return [frame.get("t") for frame in frames(heard)]
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[Rig]:
+    broker = MemoryBroker()
+    async with connect_memory(broker) as own, connect_memory(broker) as sender, asyncio.TaskGroup() as group:
+        rig = Rig(broker, own, sender, group)
+        await own.subscribe(JOB, rig.worker.take)
+        ticker = group.create_task(rig.worker.tick())
+        try:
+            yield rig
+        finally:
+            ticker.cancel()
+            rig.worker.hand_back()
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    async with opened() as rig:
+        yield rig
+
+
+async def test_the_acceptance_comes_before_any_model_work(rig: Rig) -> None:
+    """The backend has said nothing, and never will."""
+    heard = await rig.send()
+
+    await heard.until(1)
+    assert frames(heard) == [{"t": "ack"}]
+
+
+async def test_an_answer_ends_with_its_account(rig: Rig) -> None:
+    """Text, then usage, timings and finish, then the empty payload."""
+    heard = await rig.send()
+    rig.backend.say("Hi")
+    rig.backend.finish(
+        BackendDone(
+            finish=Finish.LENGTH,
+            usage=Usage(prompt_tokens=3, completion_tokens=1),
+            engine=EngineTimings(load_s=0.5),
+        )
+    )
+
+    await heard.until(4)
+    assert frames(heard) == [
+        {"t": "ack"},
+        {"t": "tok", "s": 0, "d": "Hi"},
+        {
+            "t": "end",
+            "s": 1,
+            "finish": "length",
+            "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4},
+            "engine": {"load_s": 0.5},
+        },
+        {},
+    ]
+
+
+async def test_a_slot_is_free_before_the_end_is_heard(rig: Rig) -> None:
+    """Whoever reads the end may send the next job at once, and is not refused."""
+    taken: dict[str | None, int] = {}
+
+    def watch(delivery: Delivery) -> None:
+        kind = codec.decode(delivery.data)["t"] if delivery.data else None
+        taken[kind] = rig.worker.workload().in_flight
+
+    await rig.sender.subscribe("_INBOX_disp.d.0.1", watch)
+    heard = await rig.send(1)
+    await heard.until(1)
+    rig.backend.finish()
+    await heard.until(3)
+
+    assert taken == {"ack": 1, "end": 0, None: 0}
+
+
+async def test_a_job_beyond_the_slots_is_refused(rig: Rig) -> None:
+    """At once, with an error and the end of the stream, and without an acceptance."""
+    await rig.send(1)
+    second = await rig.send(2)
+
+    await second.until(2)
+    assert [frame.get("code") for frame in frames(second)] == ["busy", None]
+
+
+async def test_a_draining_device_refuses(rig: Rig) -> None:
+    """What runs, runs on."""
+    first = await rig.send(1)
+    await first.until(1)
+    rig.worker.drain(on=True)
+
+    second = await rig.send(2)
+    await second.until(2)
+    rig.backend.finish()
+    await first.until(3)
+
+    assert frames(second)[0]["code"] == "busy"
+    assert kinds(first) == ["ack", "end", None]
+
+
+async def test_a_drained_device_takes_jobs_again(rig: Rig) -> None:
+    """Drain off is all it needs."""
+    rig.worker.drain(on=True)
+    rig.worker.drain(on=False)
+
+    heard = await rig.send()
+    await heard.until(1)
+
+    assert kinds(heard) == ["ack"]
+
+
+async def test_the_same_attempt_runs_once(rig: Rig) -> None:
+    """A second delivery of it is not answered at all: the first one answers."""
+    first = await rig.send(1)
+    again = await rig.send(1)
+    rig.backend.finish()
+    await first.until(3)
+    late = await rig.send(1)
+    other = await rig.send(1, attempt=2)
+    await other.until(1)
+
+    assert (again.heard, late.heard) == ([], [])
+
+
+async def test_a_cancelled_job_hangs_up_on_the_backend(rig: Rig) -> None:
+    """Its stream ends with the reason, and the slot is free."""
+    heard = await rig.send(1)
+    await rig.backend.started.wait()
+
+    found = rig.worker.attempts.cancel("j1")
+
+    await heard.until(3)
+    async with asyncio.timeout(GUARD_S):
+        await rig.backend.closed.wait()
+    assert found is True
+    assert (frames(heard)[1]["code"], rig.worker.workload().in_flight) == ("cancelled", 0)
+
+
+async def test_cancelling_another_attempt_changes_nothing(rig: Rig) -> None:
+    """The attempt that runs has another number."""
+    heard = await rig.send(1, attempt=2)
+    await rig.backend.started.wait()
+
+    found = rig.worker.attempts.cancel("j1", 1)
+
+    rig.backend.finish()
+    await heard.until(3)
+    assert (found, kinds(heard)) == (False, ["ack", "end", None])
+
+
+async def test_a_deadline_that_passes_ends_the_job(rig: Rig) -> None:
+    """The backend is silent; the stream ends all the same."""
+    heard = await rig.send(1, deadline_ms=int((time.time() + 0.1) * 1000))
+
+    await heard.until(3)
+    assert [frame.get("code") for frame in frames(heard)] == [None, "deadline", None]
+
+
+async def test_a_deadline_that_has_passed_is_refused_before_the_acceptance(rig: Rig) -> None:
+    """The message speaks of the clock, since a device's may be wrong."""
+    heard = await rig.send(1, deadline_ms=1)
+
+    await heard.until(2)
+    assert frames(heard)[0]["code"] == "deadline"
+    assert "clock" in frames(heard)[0]["message"]
+
+
+async def test_jobs_that_run_are_handed_back_on_request(rig: Rig) -> None:
+    """With an error on which the dispatcher tries another device."""
+    heard = await rig.send(1)
+    await heard.until(1)
+
+    rig.worker.hand_back()
+
+    await heard.until(3)
+    assert (frames(heard)[1]["code"], frames(heard)[1]["retry"]) == ("device_lost", True)
+
+
+@pytest.mark.parametrize(("loaded", "phase"), [(True, "prefill"), (False, "load")])
+async def test_a_silent_backend_is_covered_by_keep_alives(rig: Rig, *, loaded: bool, phase: str) -> None:
+    """They say load until the first token when the model was not in memory at the start, since Ollama lists a model
+    that it is still loading as loaded."""
+    rig.loaded = loaded
+    heard = await rig.send(1)
+    await rig.backend.started.wait()
+    rig.loaded = True
+
+    await heard.until(2)
+    assert frames(heard)[1] == {"t": "ka", "phase": phase}
+
+
+async def test_thinking_counts_as_decoding(rig: Rig) -> None:
+    """Empty text means that the model is at work with nothing to show."""
+    rig.loaded = False
+    heard = await rig.send(1)
+    rig.backend.say("")
+
+    await heard.until(2)
+    assert frames(heard)[1] == {"t": "ka", "phase": "decode"}
+
+
+async def test_a_backend_error_is_the_jobs_error(rig: Rig) -> None:
+    """Typed as it was born, and counted as a failure."""
+    rig.backend.crash = BackendError("Ollama failed")
+    heard = await rig.send(1)
+
+    await heard.until(3)
+    assert (frames(heard)[1]["code"], rig.worker.workload().failed) == ("backend", 1)
+
+
+async def test_a_bug_is_one_jobs_error_and_no_more(rig: Rig) -> None:
+    """The next job runs."""
+    rig.backend.crash = ZeroDivisionError("a bug")
+    first = await rig.send(1)
+    await first.until(3)
+    rig.backend.crash = None
+    second = await rig.send(2)
+    rig.backend.finish()
+    await second.until(3)
+
+    assert frames(first)[1]["code"] == "internal"
+    assert kinds(second) == ["ack", "end", None]
+
+
+async def test_an_answer_that_breaks_off_is_garbled(rig: Rig) -> None:
+    """A backend that stops without saying how has not answered."""
+    heard = await rig.send(1)
+    rig.backend.say("Half an ans")
+    rig.backend.break_off()
+
+    await heard.until(4)
+    assert [frame.get("code") for frame in frames(heard)] == [None, None, "garbled", None]
+
+
+async def test_a_lost_bus_ends_the_work(rig: Rig) -> None:
+    """Frames that nobody can receive are no reason to keep the device busy."""
+    heard = await rig.send(1)
+    await heard.until(1)
+
+    rig.own.disconnect()
+    rig.backend.say("text")
+
+    async with asyncio.timeout(GUARD_S):
+        await rig.backend.closed.wait()
+        await rig.worker.attempts.until_idle()
+    assert kinds(heard) == ["ack"]
+
+
+async def test_a_silent_job_notices_a_lost_bus_by_its_keep_alive(rig: Rig) -> None:
+    """Also when the backend says nothing."""
+    heard = await rig.send(1)
+    await heard.until(1)
+
+    rig.own.disconnect()
+
+    async with asyncio.timeout(GUARD_S):
+        await rig.backend.closed.wait()
+        await rig.worker.attempts.until_idle()
+    assert rig.worker.workload().in_flight == 0
+
+
+GARBAGE = [
+    b"",
+    b"\x00\xff",
+    b"not json",
+    b"[1]",
+    b'"text"',
+    b"{}",
+    b'{"job":"j9"}',
+    b'{"job":"j9","attempt":0,"dispatcher":"d","model":"m","messages":[]}',
+    b'{"job":"j9","attempt":1,"dispatcher":"d","model":"m","messages":[{"role":"pirate"}]}',
+    b'{"job":"j9","attempt":1,"dispatcher":"d","model":"m","messages":"hi"}',
+    b'{"job":"j9","attempt":1,"dispatcher":"d","model":"","messages":[]}',
+    b'{"job":"\xff"}',
+    b'{"a":' * 500 + b"1" + b"}" * 500,
+    b"\x81\xa3job",
+    b"\xdf\xff\xff\xff\xff",
+    b"\x81\xa3job\xc1",
+]
+
+
+@pytest.mark.parametrize("payload", GARBAGE[1:], ids=lambda payload: repr(payload[:24]))
+async def test_garbage_is_answered_with_a_typed_error(rig: Rig, payload: bytes) -> None:
+    """It never reaches the backend, and the next job runs."""
+    heard = await rig.send(payload=payload)
+    await heard.until(2)
+    good = await rig.send(2)
+    rig.backend.finish()
+    await good.until(3)
+
+    assert [frame.get("code") for frame in frames(heard)] == ["bad_request", None]
+    assert kinds(good) == ["ack", "end", None]
+
+
+async def test_an_empty_dispatch_is_answered_with_a_typed_error(rig: Rig) -> None:
+    """An operator who types a bare request gets told what is missing."""
+    reply = Listener()
+    await rig.sender.subscribe("_INBOX_disp.empty", reply)
+
+    await rig.sender.publish(JOB, b"", reply="_INBOX_disp.empty")
+
+    await reply.until(2)
+    assert frames(reply)[0]["code"] == "bad_request"
+
+
+async def test_a_job_without_a_reply_subject_is_not_run(rig: Rig) -> None:
+    """Nobody could hear its answer."""
+    await rig.sender.publish(JOB, codec.encode({"job": "j1", "attempt": 1, "dispatcher": "d", "model": "m"}))
+
+    await settled(rig.sender, rig.own)
+    assert (rig.backend.started.is_set(), rig.worker.workload().refused) == (False, 1)
+
+
+async def test_every_change_of_the_load_is_announced(rig: Rig) -> None:
+    """A job taken, and a job ended: two reasons for a heartbeat."""
+    heard = await rig.send(1)
+    rig.backend.finish()
+    await heard.until(3)
+
+    assert rig.changes == 2

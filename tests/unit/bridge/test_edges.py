@@ -1,0 +1,176 @@
+"""Headers, hosts, statuses, job ids and the view of the fleet: the bridge's small decisions, as tables."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common import errors
+from common.frames import RouteNote
+from common.messages import DeviceState, Heartbeat, ModelInfo
+from common.subjects import is_token
+from dispatcher.bridge import presence, routes
+from dispatcher.bridge.headers import MAX_VALUE, header_text, route_headers
+from dispatcher.bridge.limits import host_name
+from dispatcher.roster import Roster
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("hybrid 0.81 · fast → nano", "hybrid 0.81 - fast -> nano"),
+        ("a\r\nX-Evil: 1", "a X-Evil: 1"),
+        ("Grüße aus 東京", "Grue aus"),
+        ("x" * 500, "x" * MAX_VALUE),
+        ("", ""),
+    ],
+)
+def test_any_text_becomes_a_header_value(text: str, expected: str) -> None:
+    """Look-alikes are spelled out, line breaks end no header, and length is bounded."""
+    assert header_text(text) == expected
+
+
+@given(st.text())
+def test_a_header_value_is_printable_ascii(text: str) -> None:
+    """No text makes a value that a server or client refuses."""
+    value = header_text(text)
+
+    assert value.isascii()
+    assert value == value.strip()
+    assert all(char.isprintable() for char in value)
+
+
+def test_the_headers_name_what_is_known() -> None:
+    """The job always; place and reason when there is a route."""
+    known = dict(route_headers("j1", RouteNote("j1", "nano", "m:1b", "hybrid", 1)))
+
+    assert (list(dict(route_headers("j1", None))), known[b"x-drover-device"], known[b"x-drover-model"]) == (
+        [b"x-drover-job"],
+        b"nano",
+        b"m:1b",
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("localhost", "localhost"),
+        ("LocalHost:8080", "localhost"),
+        ("127.0.0.1:80", "127.0.0.1"),
+        ("[::1]:8080", "::1"),
+        ("[::1]", "::1"),
+        ("::1", "::1"),
+        ("", ""),
+    ],
+)
+def test_the_host_is_taken_out_of_its_header(header: str, expected: str) -> None:
+    """Port, brackets and capitals don't matter."""
+    assert host_name(header) == expected
+
+
+def test_every_error_has_a_status() -> None:
+    """The table names each code of the error tree, and none that is not there."""
+    assert set(routes.STATUSES) == set(errors.BY_CODE)
+
+
+def test_an_error_of_a_newer_kind_gets_its_parent_s_status() -> None:
+    """A code that the table does not know is still refused as what it is a kind of."""
+
+    class Newer(errors.QueueFull):
+        code = "queue_full_of_something_new"
+
+    assert routes.verdict(Newer()) == routes.STATUSES["queue_full"]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "expected"), [(True, "false"), (False, None)], ids=["accepted job", "refused before"]
+)
+def test_clients_are_told_not_to_repeat_a_job_that_was_accepted(accepted: bool, expected: str | None) -> None:
+    """The openai package sends a failed POST again by itself, unless this header forbids it."""
+    response = routes.refusal(errors.DeviceLost(), "j1", accepted)
+
+    assert response.headers.get("x-should-retry") == expected
+
+
+def test_a_known_wait_becomes_retry_after() -> None:
+    """Seconds are rounded up: a client that comes too early is refused again."""
+    response = routes.refusal(errors.QueueFull(retry_after_s=1.2))
+
+    assert (response.status_code, response.headers["retry-after"]) == (429, "2")
+
+
+def test_a_name_that_can_stand_in_a_subject_is_the_job_s_id() -> None:
+    """The caller finds its job under the very id that it gave; our own header wins."""
+    ids = [routes.job_id({"idempotency-key": "abc-1"}), routes.job_id({"x-drover-job": "j", "idempotency-key": "k"})]
+
+    assert ids == ["abc-1", "j"]
+
+
+def test_two_foreign_names_stay_two() -> None:
+    """Names that look alike once mapped to a token are kept apart by their digest."""
+    one, two = (routes.job_id({"idempotency-key": name}) for name in ("a.b", "a*b"))
+
+    assert (one.startswith("a_b-"), is_token(one), one != two) == (True, True, True)
+
+
+@given(st.text(min_size=1))
+def test_any_name_becomes_a_token(name: str) -> None:
+    """No header makes an id that can't stand in a subject."""
+    assert is_token(routes.job_id({"idempotency-key": name}))
+
+
+def test_without_a_name_each_request_is_a_job_of_its_own() -> None:
+    """Two requests, two ids."""
+    assert routes.job_id({}) != routes.job_id({})
+
+
+def roster(*beats: Heartbeat) -> Roster:
+    found = Roster()
+    for beat in beats:
+        found.observe(beat, 0.0)
+    return found
+
+
+def beat(device: str, state: DeviceState = DeviceState.READY, *models: str) -> Heartbeat:
+    infos = tuple(ModelInfo(name=name, loaded=name.startswith("l")) for name in models)
+    return Heartbeat(device=device, boot="b", seq=1, state=state, models=infos)
+
+
+@pytest.mark.parametrize(
+    ("beats", "dispatcher", "bus", "says"),
+    [
+        ([beat("nano")], True, True, ""),
+        ([beat("nano"), beat("pi", DeviceState.FAULTY)], True, True, ""),
+        ([beat("nano")], False, True, "no dispatcher answers"),
+        ([beat("nano")], False, False, "no connection to NATS"),
+        ([], True, True, "no device has been heard"),
+        ([beat("a", DeviceState.DRAINING), beat("b", DeviceState.STOPPED)], True, True, "a is draining, b is dead"),
+    ],
+)
+def test_health_names_the_first_thing_that_is_missing(
+    beats: list[Heartbeat], dispatcher: bool, bus: bool, says: str
+) -> None:
+    """Up needs bus, dispatcher and one ready device; the reason says which of them is missing."""
+    health = presence.judge(roster(*beats).fleet, dispatcher=dispatcher, bus=bus)
+
+    assert (says in health.reason, bool(health.reason)) == (True, bool(says))
+
+
+def test_models_are_listed_with_the_devices_that_have_them() -> None:
+    """One offer per model, however many devices have it, under its full name."""
+    fleet = roster(beat("b", DeviceState.READY, "llama:1b"), beat("a", DeviceState.READY, "llama:1b", "qwen")).fleet
+
+    assert {name: (offer.devices, offer.loaded_on) for name, offer in presence.offers(fleet).items()} == {
+        "llama:1b": (("a", "b"), ("a", "b")),
+        "qwen:latest": (("a",), ()),
+    }
+
+
+@pytest.mark.parametrize(("age_s", "listed"), [(0.0, True), (3.0, True), (6.0, False)])
+def test_a_missed_heartbeat_does_not_empty_the_list(age_s: float, listed: bool) -> None:
+    """A suspect device (2.5 intervals of 1 s) still offers its models, a dead one (5 intervals) does not."""
+    found = roster(beat("a", DeviceState.READY, "m"))
+    found.sweep(age_s)
+
+    assert (presence.find(found.fleet, "m") is not None) == listed

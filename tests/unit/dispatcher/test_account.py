@@ -1,0 +1,191 @@
+"""The record of a job, and the account that travels with its answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from common.errors import BackendError, JobCancelled, NoDevice, QueueFull
+from common.frames import End, Finish
+from common.messages import EngineTimings, Usage
+from dispatcher.outcomes import Decision, Delivered, JobState
+from dispatcher.record.account import record, refusal, route
+from dispatcher.record.events import summary
+from tests.unit.dispatcher.builders import attempt, candidate, job
+
+JOB = job(name="j-1", tenant="acme", model="llama3.2")
+DECISION = Decision(
+    strategy="hybrid",
+    candidates=(candidate(),),
+    removed=(),
+    weights={"tokens": 0.4, "topic": 0.2, "health": 0.4},
+    features={"complexity": 0.1},
+)
+END = End(
+    finish=Finish.LENGTH,
+    usage=Usage(prompt_tokens=7, completion_tokens=30),
+    engine=EngineTimings(load_s=1.0, prefill_s=0.5, decode_s=2.0),
+)
+ANSWERED = Delivered(
+    attempts=(
+        attempt(1, "pi5", "device_lost", total_s=0.4, detail="gone"),
+        attempt(2, "nano", accept_s=0.02, total_s=3.0),
+    ),
+    decision=DECISION,
+    chosen=candidate("nano", score=0.71239, simulated=True),
+    end=END,
+    queue_s=0.25,
+    first_token_s=1.8,
+)
+FAILED = Delivered(
+    attempts=(attempt(1, "pi5", "backend"),), decision=DECISION, chosen=candidate("pi5"), error=BackendError("broke")
+)
+UNPLACED = Delivered(decision=DECISION, error=NoDevice("nobody"))
+
+
+@pytest.mark.parametrize(
+    ("delivered", "state", "error"),
+    [
+        (ANSWERED, JobState.DONE, None),
+        (FAILED, JobState.FAILED, "backend"),
+        (UNPLACED, JobState.FAILED, "no_device"),
+        (Delivered(error=JobCancelled("on request")), JobState.CANCELLED, "cancelled"),
+    ],
+)
+def test_a_record_says_how_it_ended(delivered: Delivered, state: JobState, error: str | None) -> None:
+    """Done, failed or cancelled, with the error's code."""
+    kept = record(JOB, delivered, total_s=3.5)
+
+    assert (state, error, "j-1", "acme", 3.5, "llama3.2") == (
+        kept.state,
+        kept.error,
+        kept.job,
+        kept.tenant,
+        kept.total_s,
+        kept.asked_model,
+    )
+
+
+def test_a_record_says_who_answered_and_at_what_price() -> None:
+    """Device, model, terms, tokens and times stand in the record of an answered job."""
+    kept = record(JOB, ANSWERED, total_s=3.5)
+
+    assert ("nano", "llama3.2:1b", "hybrid", 0.71239, 2, 30, "length", 0.25, 1.8, True) == (
+        kept.device,
+        kept.model,
+        kept.strategy,
+        kept.score,
+        len(kept.attempts),
+        kept.usage.completion_tokens,
+        kept.finish,
+        kept.queue_s,
+        kept.first_token_s,
+        kept.simulated,
+    )
+
+
+def test_a_record_of_a_job_without_a_device_names_none() -> None:
+    """Nobody is named who was not asked."""
+    kept = record(JOB, UNPLACED, total_s=0.1)
+
+    assert (None, None, None, None, ()) == (kept.device, kept.model, kept.reason, kept.score, kept.attempts)
+
+
+def test_a_refused_request_has_a_record_too() -> None:
+    """What was refused at the door is written down with the reason."""
+    kept = refusal(QueueFull("full"), job="j-2", tenant="acme", kind="chat", received_unix_s=5.0)
+
+    assert (JobState.REFUSED, "j-2", "acme", "queue_full", "full", 5.0) == (
+        kept.state,
+        kept.job,
+        kept.tenant,
+        kept.error,
+        kept.error_message,
+        kept.received_unix_s,
+    )
+
+
+@pytest.mark.parametrize(
+    ("attempts", "expected"),
+    [
+        ((attempt(1),), "hybrid 0.70"),
+        ((attempt(1, outcome="backend"),), "hybrid 0.70"),  # it stood in for nobody
+        ((attempt(1, "pi5", "silent"), attempt(2)), "hybrid 0.70; after pi5 silent"),
+        (
+            (*[attempt(n, f"d{n}", "busy") for n in range(1, 7)], attempt(7)),
+            "hybrid 0.70; after d3 busy, d4 busy, d5 busy, d6 busy",  # the last four
+        ),
+    ],
+)
+def test_the_reason_names_whom_the_device_stood_in_for(attempts: tuple[Any, ...], expected: str) -> None:
+    """The reason is routing's own, and then the failures before."""
+    assert expected == record(JOB, Delivered(attempts=attempts, chosen=candidate()), total_s=1.0).reason
+
+
+def test_the_route_of_an_answer() -> None:
+    """The final frame carries device, model, score, terms, weights, attempts and timings."""
+    assert {
+        "job": "j-1",
+        "device": "nano",
+        "model": "llama3.2:1b",
+        "reason": "hybrid 0.70; after pi5 device_lost",
+        "strategy": "hybrid",
+        "score": 0.7124,
+        "simulated": True,
+        "terms": {"tokens": 0.8, "topic": 0.5, "health": 0.7},
+        "weights": {"tokens": 0.4, "topic": 0.2, "health": 0.4},
+        "features": {"complexity": 0.1},
+        "attempts": [
+            {"device": "pi5", "model": "llama3.2:1b", "outcome": "device_lost", "s": 0.4, "detail": "gone"},
+            {"device": "nano", "model": "llama3.2:1b", "outcome": "ok", "s": 3.0},
+        ],
+        "timings": {
+            "queue_s": 0.25,
+            "accept_s": 0.02,
+            "load_s": 1.0,
+            "prefill_s": 0.5,
+            "first_token_s": 1.8,
+            "total_s": 3.5,
+            "decode_tps": 15.0,  # 30 / 2
+        },
+    } == route(JOB, ANSWERED, total_s=3.5)
+
+
+def test_the_route_of_a_job_without_a_device() -> None:
+    """What is not known is left out."""
+    assert {
+        "job": "j-1",
+        "strategy": "hybrid",
+        "weights": {"tokens": 0.4, "topic": 0.2, "health": 0.4},
+        "features": {"complexity": 0.1},
+        "attempts": [],
+        "timings": {"queue_s": 0.0, "total_s": 0.1},
+    } == route(JOB, UNPLACED, total_s=0.1)
+
+
+@pytest.mark.parametrize("decode_s", [None, 0.0])
+def test_no_speed_without_a_time(decode_s: float | None) -> None:
+    """Where the engine does not say how long it decoded, no speed is claimed."""
+    delivered = Delivered(end=End(usage=Usage(completion_tokens=5), engine=EngineTimings(decode_s=decode_s)))
+
+    assert "decode_tps" not in route(JOB, delivered, total_s=1.0)["timings"]
+
+
+def test_the_event_of_a_job() -> None:
+    """Operators see the record's summary: no prompt, no terms, and nothing that is not known."""
+    assert {
+        "job": "j-1",
+        "tenant": "acme",
+        "state": "failed",
+        "device": "pi5",
+        "model": "llama3.2:1b",
+        "reason": "hybrid 0.70",
+        "attempts": 1,
+        "queue_s": 0.0,
+        "total_s": 1.2346,
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "error": "backend",
+        "error_message": "broke",
+    } == summary(record(JOB, FAILED, total_s=1.23456))

@@ -1,0 +1,308 @@
+"""The line of waiting jobs: first come, first served, and no slot is ever lost or given twice."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.messages import DeviceState
+from dispatcher.delivery.line import Line
+from dispatcher.roster import Roster
+from tests.unit.dispatcher.builders import beat
+
+FAR_S = 3600.0
+
+
+class House:
+    """A roster, its line, and the jobs that wait there; `served` are those that got a slot, in that order."""
+
+    def __init__(self, **slots: int) -> None:
+        self.roster = Roster(dispatcher="here")
+        self.line = Line(self.roster)
+        self.slots = slots
+        self.seq = 1
+        self.served: list[tuple[str, str]] = []
+        self.called = 0
+        self.rounds = 0
+        self.beat_all()
+
+    def beat_all(self, **fields: Any) -> None:
+        """Let every device send a heartbeat."""
+        self.seq += 1
+        for name, slots in self.slots.items():
+            self.roster.observe(beat(name, seq=self.seq, slots=slots, **fields), 0.0)
+
+    def own(self) -> dict[str, int]:
+        return {name: device.own for name, device in self.roster.fleet.devices.items()}
+
+    async def wait(
+        self,
+        job: str,
+        devices: Collection[str] = ("nano",),
+        *,
+        first: bool = False,
+        rounds_s: Sequence[float] = (FAR_S,),
+    ) -> None:
+        """Stand in the line until a slot comes, in rounds of so many seconds; the last length is that of all further ones."""
+        now = asyncio.get_running_loop().time
+        with self.line.join(first=first) as ticket:
+            for number in itertools.count():
+                try:
+                    device = await ticket.wait(devices, until_s=now() + rounds_s[min(number, len(rounds_s) - 1)])
+                except TimeoutError:
+                    self.rounds += 1
+                    continue
+                if device is not None:
+                    self.served.append((job, device))
+                    return
+                self.called += 1
+
+    def fill(self) -> None:
+        """Take every slot that is free."""
+        for name, device in self.roster.fleet.devices.items():
+            for _ in range(device.free_slots):
+                self.line.take(name)
+
+
+async def turn(times: int = 3) -> None:
+    """Let the loop run what is ready."""
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+async def test_first_come_first_served() -> None:
+    """Slots go to those who wait in the order in which they came."""
+    house = House(nano=1)
+    house.fill()
+    async with asyncio.TaskGroup() as jobs:
+        for job in "abc":
+            jobs.create_task(house.wait(job))
+        await turn()
+        for _ in "abc":
+            house.line.give_back("nano")
+            await turn()
+
+    assert [("a", "nano"), ("b", "nano"), ("c", "nano")] == house.served
+
+
+async def test_a_free_slot_is_taken_at_once() -> None:
+    """Whoever joins while a slot is free does not wait for anything to happen."""
+    house = House(nano=1)
+    await house.wait("a")
+
+    assert ([("a", "nano")], {"nano": 1}) == (house.served, house.own())
+
+
+async def test_the_best_free_device_is_given() -> None:
+    """Of several free devices the first of the list is given."""
+    house = House(nano=1, orin=1)
+    await house.wait("a", ("orin", "nano"))
+
+    assert [("a", "orin")] == house.served
+
+
+async def test_a_slot_goes_to_the_first_who_can_use_it() -> None:
+    """Who waits for another device is passed over, and keeps the place."""
+    house = House(nano=1, orin=1)
+    house.fill()
+    async with asyncio.TaskGroup() as jobs:
+        jobs.create_task(house.wait("a", ("orin",)))
+        jobs.create_task(house.wait("b", ("nano", "orin")))
+        await turn()
+        house.line.give_back("nano")
+        await turn()
+        house.line.give_back("orin")
+
+    assert [("b", "nano"), ("a", "orin")] == house.served
+
+
+async def test_a_job_that_lost_its_device_is_next() -> None:
+    """A job that had a device already stands at the head of the line."""
+    house = House(nano=1)
+    house.fill()
+    async with asyncio.TaskGroup() as jobs:
+        jobs.create_task(house.wait("a"))
+        await turn()
+        jobs.create_task(house.wait("again", first=True))
+        await turn()
+        house.line.give_back("nano")
+        await turn()
+        house.line.give_back("nano")
+
+    assert ["again", "a"] == [job for job, _ in house.served]
+
+
+async def test_a_ticket_keeps_its_place_over_time_outs() -> None:
+    """Waiting in rounds, to tell the producer that it waits, costs no place."""
+    house = House(nano=1)
+    house.fill()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as jobs:
+        jobs.create_task(house.wait("a", rounds_s=(0.0, 0.0, FAR_S)))
+        await turn(1)
+        jobs.create_task(house.wait("b"))
+        while house.rounds < 2:
+            await turn(1)
+        house.line.give_back("nano")
+        await turn()
+        house.line.give_back("nano")
+
+    assert ["a", "b"] == [job for job, _ in house.served]
+
+
+async def test_positions_count_from_one() -> None:
+    """A ticket knows how many stand before it, and moves up."""
+    house = House(nano=1)
+    line = house.line
+    with line.join(first=False) as one, line.join(first=False) as two, line.join(first=True) as head:
+        positions = [head.position, one.position, two.position]
+        waiting = line.waiting
+
+    assert ([1, 2, 3], 3, 0) == (positions, waiting, line.waiting)
+
+
+async def test_the_end_of_waiting_is_a_time_out() -> None:
+    """A ticket that is not served by its time raises, and has taken nothing."""
+    house = House(nano=1)
+    house.fill()
+    raised = False
+    with house.line.join(first=False) as ticket:
+        try:
+            await ticket.wait(["nano"], until_s=asyncio.get_running_loop().time())
+        except TimeoutError:
+            raised = True
+
+    assert (True, {"nano": 1}) == (raised, house.own())
+
+
+async def test_a_slot_granted_in_the_moment_of_a_cancel_comes_back() -> None:
+    """When a job is cancelled after its slot was granted and before it knows, the slot goes to the next in line."""
+    house = House(nano=1)
+    house.fill()
+    async with asyncio.TaskGroup() as jobs:
+        first = jobs.create_task(house.wait("a"))
+        jobs.create_task(house.wait("b"))
+        await turn()
+        house.line.give_back("nano")
+        first.cancel()
+
+    assert ([("b", "nano")], {"nano": 1}) == (house.served, house.own())
+
+
+async def test_a_slot_granted_in_the_moment_of_a_time_out_comes_back() -> None:
+    """When the time is over after the slot was granted and before the job knows, the slot is free again."""
+    house = House(nano=1)
+    house.fill()
+    raised: list[type] = []
+
+    async def impatient() -> None:
+        with house.line.join(first=False) as ticket:
+            try:
+                await ticket.wait(["nano"], until_s=asyncio.get_running_loop().time())
+            except TimeoutError as error:
+                raised.append(type(error))
+
+    async with asyncio.TaskGroup() as jobs:
+        jobs.create_task(impatient())
+        await asyncio.sleep(0)  # it waits, and its time-out is due in the next turn
+        house.line.give_back("nano")
+
+    assert ([TimeoutError], {"nano": 0}) == (raised, house.own())
+
+
+async def test_a_change_of_the_fleet_lets_all_choose_again() -> None:
+    """When a device joins, is lost or comes back, each job that waits asks routing again."""
+    house = House(nano=1)
+    house.fill()
+    async with asyncio.TaskGroup() as jobs:
+        jobs.create_task(house.wait("a", ("orin", "nano")))
+        jobs.create_task(house.wait("b", ("orin", "nano")))
+        await turn()
+        house.slots["orin"] = 2
+        house.beat_all()
+        await turn()
+
+    assert (2, [("a", "orin"), ("b", "orin")]) == (house.called, house.served)
+
+
+async def test_room_that_others_made_is_used() -> None:
+    """A slot that another dispatcher's job leaves goes to whoever waits here."""
+    house = House(nano=1)
+    house.beat_all(jobs_by_dispatcher={"there": 1})
+    async with asyncio.TaskGroup() as jobs:
+        jobs.create_task(house.wait("a"))
+        await turn()
+        before = list(house.served)
+        house.beat_all()
+
+    assert ([], [("a", "nano")]) == (before, house.served)
+
+
+async def test_a_device_that_takes_no_work_gets_none() -> None:
+    """Free slots of a draining device are given to nobody, until it is ready again."""
+    house = House(nano=1)
+    house.beat_all(state=DeviceState.DRAINING)
+    async with asyncio.TaskGroup() as jobs:
+        jobs.create_task(house.wait("a"))
+        await turn()
+        before = list(house.served)
+        house.beat_all()
+
+    assert ([], [("a", "nano")]) == (before, house.served)
+
+
+# -- conservation -----------------------------------------------------------------------------------------------------------
+
+DEVICES = ("nano", "orin", "pi5")
+
+MOVES = st.one_of(
+    st.tuples(st.just("join"), st.sets(st.sampled_from(DEVICES), min_size=1), st.booleans()),
+    st.tuples(st.just("impatient"), st.sets(st.sampled_from(DEVICES), min_size=1), st.booleans()),
+    st.tuples(st.just("cancel"), st.integers(0, 9), st.none()),
+    st.tuples(st.just("finish"), st.integers(0, 9), st.none()),
+    st.tuples(st.just("beat"), st.sampled_from(list(DeviceState)), st.none()),
+    st.tuples(st.just("silence"), st.sampled_from([3.0, 9.0]), st.none()),
+    st.tuples(st.just("turn"), st.none(), st.none()),
+)
+
+
+async def play(moves: list[tuple[str, object, object]]) -> tuple[dict[str, int], bool, int]:
+    """Play moves, end everything, and give the own counts, whether a device was ever overfilled, and who still waits."""
+    house = House(nano=1, orin=2, pi5=3)
+    waiting: list[asyncio.Task[None]] = []
+    finished, overfilled = 0, False
+    async with asyncio.TaskGroup() as jobs:
+        for kind, what, first in moves:
+            match kind:
+                case "join" | "impatient":
+                    rounds_s = (FAR_S if kind == "join" else 0.0,)
+                    wait = house.wait("job", sorted(what), first=bool(first), rounds_s=rounds_s)  # type: ignore[call-overload]
+                    waiting.append(jobs.create_task(wait))
+                case "cancel" if waiting:
+                    waiting.pop(int(str(what)) % len(waiting)).cancel()
+                case "finish" if finished < len(house.served):
+                    house.line.give_back(house.served[finished][1])
+                    finished += 1
+                case "beat":
+                    house.beat_all(state=what)
+                case "silence":
+                    house.roster.sweep(float(str(what)))
+                case "turn":
+                    await turn(1)
+            overfilled |= any(house.own()[name] > slots for name, slots in house.slots.items())
+        for task in waiting:
+            task.cancel()
+    for _, device in house.served[finished:]:
+        house.line.give_back(device)
+    return house.own(), overfilled, house.line.waiting
+
+
+@settings(deadline=None)
+@given(st.lists(MOVES, max_size=40))
+def test_slots_are_conserved(moves: list[tuple[str, object, object]]) -> None:
+    """After any sequence of joins, cancels, time-outs, ends and changes of the fleet no slot is lost, and none was given twice."""
+    assert (dict.fromkeys(DEVICES, 0), False, 0) == asyncio.run(play(moves))

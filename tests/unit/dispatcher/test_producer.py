@@ -1,0 +1,229 @@
+"""What a producer sees: frames as they come, frames at the end, or one reply; always one end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from common import codec, frames
+from common.bus import Delivery
+from common.bus.memory import MemoryBroker, MemoryBus, connect_memory
+from common.codec import Encoding
+from common.errors import BadRequest, Interrupted, PayloadTooLarge
+from common.frames import End, KeepAlive, Phase
+from common.messages import ToolCall, Usage
+from dispatcher.delivery.producer import PIECE_CHARS, Producer, refuse
+from tests.unit.dispatcher.builders import candidate, job
+
+ROUTE: dict[str, Any] = {"device": "nano", "model": "llama3.2:1b", "reason": "why not"}
+
+
+class Wire:
+    """A bus, and all that arrived at the producer's inbox."""
+
+    def __init__(self, bus: MemoryBus) -> None:
+        self.bus = bus
+        self.arrived: list[Delivery] = []
+
+    def producer(self, **fields: Any) -> Producer:
+        return Producer(self.bus, job(**fields))
+
+    async def seen(self) -> list[dict[str, Any] | None]:
+        """What has arrived, decoded; None stands for the empty payload."""
+        await asyncio.sleep(0)
+        return [codec.decode(one.data) if one.data else None for one in self.arrived]
+
+    async def kinds(self) -> list[str]:
+        """The frames by their type."""
+        return ["" if one is None else str(one.get("t", "reply")) for one in await self.seen()]
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[Wire]:
+    async with connect_memory(MemoryBroker()) as bus:
+        one = Wire(bus)
+        await bus.subscribe("_INBOX.test", one.arrived.append)
+        yield one
+
+
+async def everything(out: Producer) -> None:
+    """A whole answer of three pieces, with all that may come before."""
+    await out.ack()
+    await out.route(candidate(), 1)
+    await out.keep_alive(KeepAlive(Phase.LOAD))
+    for piece in ("a", "b", "c"):
+        await out.token(piece)
+    await out.end(End(usage=Usage(prompt_tokens=1, completion_tokens=3)), ROUTE)
+
+
+async def test_a_stream_shows_text_as_it_comes(wire: Wire) -> None:
+    """A streaming producer sees each piece at once, numbered from 0, then one end, then the empty payload."""
+    await everything(wire.producer(stream=True))
+    seen = await wire.seen()
+
+    assert ["ack", "route", "ka", "tok", "tok", "tok", "end", ""] == await wire.kinds()
+    assert ([(0, "a"), (1, "b"), (2, "c")], 3, ROUTE) == (
+        [(one["s"], one["d"]) for one in seen if one and one["t"] == "tok"],
+        seen[-2] and seen[-2]["s"],
+        seen[-2] and seen[-2]["route"],
+    )
+
+
+async def test_held_text_comes_when_it_is_complete(wire: Wire) -> None:
+    """A producer that holds sees the steps, and the whole text at the end, in one piece."""
+    await everything(wire.producer(stream=True, hold=True))
+    seen = await wire.seen()
+
+    assert (["ack", "route", "ka", "tok", "end", ""], "abc", 1) == (
+        await wire.kinds(),
+        seen[3] and seen[3]["d"],
+        seen[4] and seen[4]["s"],
+    )
+
+
+async def test_one_reply_is_one_reply(wire: Wire) -> None:
+    """A producer that does not stream gets a single message with everything in it."""
+    out = wire.producer()
+    await everything(out)
+
+    assert [
+        {
+            "job": "job-1",
+            "text": "abc",
+            **ROUTE,
+            "finish": "stop",
+            "usage": {"prompt_tokens": 1, "completion_tokens": 3, "total_tokens": 4},
+            "route": ROUTE,
+        }
+    ] == await wire.seen()
+
+
+async def test_tool_calls_stand_in_the_reply(wire: Wire) -> None:
+    """The one reply carries the functions that the model wants called."""
+    await wire.producer().end(End(tool_calls=(ToolCall(name="f", arguments={"x": 1}),)), ROUTE)
+    (seen,) = await wire.seen()
+
+    assert [{"name": "f", "arguments": {"x": 1}}] == (seen and seen["tool_calls"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "visible", "streams"),
+    [({"stream": True}, 3, True), ({"stream": True, "hold": True}, 0, False), ({}, 0, False)],
+)
+async def test_only_streamed_text_is_visible(wire: Wire, fields: dict[str, Any], visible: int, streams: bool) -> None:
+    """Text counts as visible when the producer has it."""
+    out = wire.producer(**fields)
+    await out.token("abc")
+
+    assert (visible, streams, "abc") == (out.visible_chars, out.streams, out.text)
+
+
+async def test_a_restart_forgets_what_nobody_saw(wire: Wire) -> None:
+    """The text of a failed attempt is gone, unless it is visible: then the next attempt goes on behind it."""
+    held, streamed = wire.producer(stream=True, hold=True), wire.producer(stream=True)
+    for out in (held, streamed):
+        await out.token("first ")
+        out.restart()
+        await out.token("second")
+
+    assert ("second", "first second") == (held.text, streamed.text)
+
+
+async def test_a_failed_stream_ends_once(wire: Wire) -> None:
+    """An error is the terminal frame of a stream, and the empty payload follows."""
+    out = wire.producer(stream=True)
+    await out.error(Interrupted("broke off", delivered_chars=5), ROUTE)
+    seen = await wire.seen()
+
+    assert (["err", ""], "interrupted", ROUTE) == (
+        await wire.kinds(),
+        seen[0] and seen[0]["code"],
+        seen[0] and seen[0]["route"],
+    )
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_after_the_end_nothing_more_is_written(wire: Wire, stream: bool) -> None:
+    """Whatever fails after the terminal frame, the producer sees no second one."""
+    out = wire.producer(stream=stream)
+    await out.end(End(), ROUTE)
+    before = await wire.seen()
+    await out.error(Interrupted("too late"))
+
+    assert before == await wire.seen()
+
+
+async def test_a_refusal_is_a_service_error(wire: Wire) -> None:
+    """A failed request without a stream gets a readable body, and the code in the headers of a NATS service."""
+    await wire.producer().error(BadRequest("say\nsomething é", param="prompt"))
+    body = (await wire.seen())[0]
+
+    assert (
+        {
+            "error": {
+                "code": "bad_request",
+                "message": "say\nsomething é",
+                "retry": False,
+                "details": {"param": "prompt"},
+            },
+            "job": "job-1",
+        }
+    ) == body
+    assert {"Nats-Service-Error": "say?something ?", "Nats-Service-Error-Code": "bad_request"} == dict(
+        wire.arrived[0].headers
+    )
+
+
+async def test_a_refusal_is_written_as_the_request_was(wire: Wire) -> None:
+    """A MessagePack request is refused in MessagePack."""
+    await refuse(wire.bus, "_INBOX.test", BadRequest("no"), Encoding.MSGPACK)
+    await wire.seen()
+
+    assert Encoding.MSGPACK is codec.sniff(wire.arrived[0].data)
+
+
+async def test_nobody_to_refuse(wire: Wire) -> None:
+    """A message without a reply subject is refused in silence."""
+    await refuse(wire.bus, "", BadRequest("no"), Encoding.JSON)
+
+    assert [] == await wire.seen()
+
+
+@pytest.mark.parametrize("hold", [True, False])
+async def test_long_text_is_cut_into_what_the_bus_carries(wire: Wire, hold: bool) -> None:
+    """Text of a megabyte that JSON writes with six bytes a character arrives whole, in numbered pieces."""
+    text = "\x01" * (3 * PIECE_CHARS + 7)
+    out = wire.producer(stream=True, hold=hold)
+    await out.token(text)
+    await out.end(End(), ROUTE)
+    tokens = [one for one in await wire.seen() if one and one["t"] == "tok"]
+
+    assert (text, [0, 1, 2, 3]) == ("".join(one["d"] for one in tokens), [one["s"] for one in tokens])
+
+
+async def test_a_reply_that_is_too_long_is_an_error(wire: Wire) -> None:
+    """One reply can't be cut: whoever writes it hears that it is too large, and can still say so to the producer."""
+    out = wire.producer()
+    await out.token("x" * (wire.bus.max_payload + 1))
+    with pytest.raises(PayloadTooLarge) as caught:
+        await out.end(End(), ROUTE)
+    await out.error(caught.value)
+
+    assert "too_large" == ((await wire.seen())[0] or {})["error"]["code"]
+
+
+async def test_an_empty_piece_is_no_frame(wire: Wire) -> None:
+    """Nothing to show is not shown."""
+    await wire.producer(stream=True).token("")
+
+    assert [] == await wire.seen()
+
+
+def test_a_frame_and_its_end_read_back() -> None:
+    """What this writes, the client's reader understands."""
+    end = End(tokens=2, route=ROUTE)
+
+    assert end == frames.from_wire(codec.decode(codec.encode(frames.to_wire(end))))
