@@ -146,7 +146,8 @@ class UpSection(Section):
         Path(".drover"), validation_alias="DROVER_STATE_DIR", description="directory of the NATS store and the logs"
     )
     restart: bool = Field(
-        default=True, validation_alias="DROVER_RESTART", description="start a process again when it dies")
+        default=True, validation_alias="DROVER_RESTART", description="start a process again when it dies"
+    )
     time_factor: Annotated[float, Gt(0), Le(10_000)] = Field(
         1.0,
         validation_alias="DROVER_SIM_TIME_FACTOR",

@@ -127,14 +127,19 @@ class ScriptedFleet:
         self._beats = 0
 
     async def beat(self, device: str = "nano", models: tuple[str, ...] = ("llama3.2:1b",), **fields: Any) -> None:
-        """Send one heartbeat. Its interval is long, so that a device lives as long as a test."""
+        """Send one heartbeat. Its interval is long, so that a device lives as long as a test.
+
+        A model whose name begins with `embed` can only embed.
+        """
         self._beats += 1
         beat = Heartbeat(
             device=device,
             boot="b1",
             seq=self._beats,
             interval_s=fields.pop("interval_s", 60.0),
-            models=tuple(ModelInfo(name=name, loaded=True, parameters_b=1.2) for name in models),
+            models=tuple(
+                ModelInfo(name=name, loaded=True, parameters_b=1.2, capabilities=_capabilities(name)) for name in models
+            ),
             simulated=True,
             **fields,
         )
@@ -171,6 +176,10 @@ class ScriptedFleet:
             await self.script(job)
         finally:
             del self._running[job.id]
+
+
+def _capabilities(model: str) -> tuple[str, ...]:
+    return ("embedding",) if model.startswith("embed") else ("completion", "tools")
 
 
 @asynccontextmanager

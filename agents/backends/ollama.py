@@ -65,6 +65,9 @@ class OllamaBackend:
             async with asyncio.timeout(ASK_S):
                 listed = [model.model_dump() for model in (await self._client.list()).models if model.model]
                 loaded = {str(model.model): model.model_dump() for model in (await self._client.ps()).models}
+                listed.sort(
+                    key=lambda model: str(model["model"])
+                )  # Ollama's order changes with each use and each restart
                 shown = [await self._show(model) for model in listed]
         return tuple(
             wire.model_of(one, loaded.get(one["model"]), about) for one, about in zip(listed, shown, strict=True)

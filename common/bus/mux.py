@@ -41,7 +41,7 @@ class ReplyMux:
         """Hand a message to the slot that its subject names, or count it as a stray."""
         slot, _, attempt = delivery.subject[len(self._root) + 1 :].partition(".")
         handler = self._slots.get(slot)
-        if handler is None or not attempt.isdigit():
+        if handler is None or not (attempt.isascii() and attempt.isdecimal()):
             self.strays += 1
             return
         handler(int(attempt), delivery)

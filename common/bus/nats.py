@@ -534,6 +534,7 @@ class NatsBus:
         for interest in self._interests:
             interest.detach()
         self._questions.abandon()
+        await asyncio.sleep(0)  # the turn in which the tasks just cancelled end
 
     def _on_lost(self, link: _Link, reason: str) -> None:
         self._link = self.client = None

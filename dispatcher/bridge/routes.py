@@ -191,12 +191,10 @@ def _http_message(http: Request, error: HTTPException) -> str:
 
 
 async def _json_body(http: Request) -> bytes:
-    """Read the body. A content type is required: without it, any web page could post here from its visitor's browser."""
-    kind = http.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise HTTPException(
-            415, f"the content type is {kind[:80] or 'missing'!r}: send -H 'Content-Type: application/json'"
-        )
+    """Read the body, which must say that it is JSON."""
+    if not _takes_type(http.headers):
+        kind = http.headers.get("content-type", "")[:80]
+        raise HTTPException(415, f"the content type is {kind or 'missing'!r}: send -H 'Content-Type: application/json'")
     if http.headers.get("content-encoding", "identity") != "identity":
         raise HTTPException(415, "compressed bodies are not taken: send the JSON as it is")
     try:
@@ -204,6 +202,19 @@ async def _json_body(http: Request) -> bytes:
             return await http.body()
     except TimeoutError as error:
         raise HTTPException(408, f"the body did not come within {BODY_READ_S:g} s") from error
+
+
+def _takes_type(headers: Mapping[str, str]) -> bool:
+    """Tell whether a body of this type is read.
+
+    1. JSON by any of its names: a web page can't send that to another site without asking first, and it is never allowed.
+    2. What `curl -d` says when it is told nothing, but not from a browser: pages can send forms anywhere.
+    """
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
+        return True
+    from_browser = "origin" in headers or "sec-fetch-site" in headers
+    return kind == "application/x-www-form-urlencoded" and not from_browser
 
 
 def job_id(headers: Mapping[str, str]) -> str:

@@ -33,8 +33,9 @@ class ReaderStalled(Exception):
 class EventStream:
     """One response of events. There are no `id:` lines and no comments: clients in use break on both."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, *, stalled_s: float = STALLED_READER_S) -> None:
         self._send = send
+        self._stalled_s = stalled_s
         self.open = False
 
     async def start(self, headers: RawHeaders) -> None:
@@ -52,7 +53,7 @@ class EventStream:
 
     async def _put(self, message: dict[str, Any]) -> None:
         try:
-            async with asyncio.timeout(STALLED_READER_S):
+            async with asyncio.timeout(self._stalled_s):
                 await self._send(message)
         except TimeoutError as error:
             raise ReaderStalled from error

@@ -128,10 +128,15 @@ def summarise(rows: Sequence[Row]) -> Summary:
                 (_group(*key, group) for key, group in groups.items()), key=lambda g: (-g.answers, g.device, g.model)
             )
         ),
-        reasons=tuple(Counter(row.reason for row in good).most_common()),
+        reasons=tuple(Counter(cause(row.reason) for row in good).most_common()),
         answered=len(good),
         asked=len(rows),
     )
+
+
+def cause(reason: str) -> str:
+    """Give the part of a reason that is one of few: the dispatcher says it first, and after a semicolon what was measured."""
+    return reason.partition(";")[0]
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:

@@ -114,7 +114,7 @@ class _Supervisor:
             await self._start_agents(cast, simulators)
             await self._await_ready(cast, max(1, len(devices)))
             while True:
-                self._view.draw(self._board, self._troubles(), self._hints(cast))
+                self._view.draw(self._board, self._troubles())
                 await asyncio.sleep(DRAW_S)
 
     async def stop(self) -> None:
@@ -175,7 +175,7 @@ class _Supervisor:
         http_url = _http_url(self._settings.bridge.host, cast.http_port)
 
         async def healthy() -> bool | None:
-            self._view.draw(self._board, self._troubles(), ())
+            self._view.draw(self._board, self._troubles())
             if sum(line.state == "ready" for line in self._board.lines()) < devices:
                 return None
             answer = await http_probe.get(f"{http_url}/health", timeout_s=OLLAMA_WAIT_S)
@@ -185,8 +185,7 @@ class _Supervisor:
         self._ready = True
         self._state.publish(Addresses(pid=os.getpid(), nats_url=cast.nats_url, http_url=http_url))
         self._view.say(f"drover is up: {http_url}  ({_shown(cast.nats_url)})")
-        for hint in self._hints(cast):
-            self._view.say(hint)
+        self._view.hint(self._hints(http_url))
 
     def _start(self, *specs: Spec) -> None:
         self._tiers.start(*(Child(spec, tell=self._on_life, restart=self._settings.up.restart) for spec in specs))
@@ -224,8 +223,7 @@ class _Supervisor:
         bad = {Life.DIED, Life.KEEPS_DYING}
         return [f"{event.name}: {event.life}, {event.detail}" for event in self._lives.values() if event.life in bad]
 
-    def _hints(self, cast: Cast) -> list[str]:
-        url = _http_url(self._settings.bridge.host, cast.http_port)
+    def _hints(self, url: str) -> list[str]:
         return [
             f'  ask it:  make ask PROMPT="Why is the sky blue?"   or open {url} in a browser',
             f"""  or:      curl {url}/v1/chat/completions -d '{{"model":"auto","messages":[{{"role":"user","content":"hi"}}]}}'""",

@@ -21,7 +21,11 @@ class View(Protocol):
         """Show a line that stays."""
         ...
 
-    def draw(self, board: Board, troubles: Sequence[str], hints: Sequence[str]) -> None:
+    def hint(self, lines: Sequence[str]) -> None:
+        """Show what can be tried now; called once."""
+        ...
+
+    def draw(self, board: Board, troubles: Sequence[str]) -> None:
         """Show how things stand; called twice a second."""
         ...
 
@@ -37,7 +41,10 @@ class Lines:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
-    def draw(self, board: Board, troubles: Sequence[str], hints: Sequence[str]) -> None:
+    def hint(self, lines: Sequence[str]) -> None:
+        self.say("\n".join(lines))
+
+    def draw(self, board: Board, troubles: Sequence[str]) -> None:
         """The events said it already."""
 
     def close(self) -> None:
@@ -49,6 +56,7 @@ class Screen:
 
     def __init__(self) -> None:
         self._console = Console(highlight=False)
+        self._hints: Sequence[str] = ()
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Self:
@@ -63,8 +71,11 @@ class Screen:
     def say(self, line: str) -> None:
         self._console.print(line, markup=False, soft_wrap=True)
 
-    def draw(self, board: Board, troubles: Sequence[str], hints: Sequence[str]) -> None:
-        self._live.update(screen(board.lines(), board.jobs, troubles, hints), refresh=True)
+    def hint(self, lines: Sequence[str]) -> None:
+        self._hints = lines
+
+    def draw(self, board: Board, troubles: Sequence[str]) -> None:
+        self._live.update(screen(board.lines(), board.jobs, troubles, self._hints), refresh=True)
 
     def close(self) -> None:
         self._live.stop()

@@ -23,6 +23,7 @@ from common.errors import (
     DeviceLost,
     DeviceSilent,
     FleetError,
+    InternalError,
 )
 from common.frames import KeepAlive, Phase
 from common.messages import Dispatch, Message, Options, Role
@@ -33,6 +34,7 @@ from dispatcher.delivery.line import Line
 from dispatcher.delivery.producer import Producer
 from dispatcher.delivery.retry import GiveUp, TryNext, after, interrupted
 from dispatcher.delivery.watch import Watch
+from dispatcher.delivery.why import why
 from dispatcher.outcomes import Attempt, Candidate, Decision, Delivered, Job
 from dispatcher.roster import Change, DeviceEvent, Roster
 
@@ -137,7 +139,7 @@ class _Run:
                 lost = self._out.visible_chars and not isinstance(error, DeadlineExceeded)
                 return self.delivered(error=interrupted(error, self._out.visible_chars) if lost else error)
             try:
-                end = await self._attempt(candidate, reply)
+                end = await self._attempt(self._explained(candidate), reply)
             except FleetError as error:
                 step = self._failed(candidate, error)
                 if isinstance(step, GiveUp):
@@ -193,6 +195,12 @@ class _Run:
         devices = self._courier.roster.fleet.devices
         able = [one for one in decision.candidates if devices[one.device].beat.continues]
         return sorted(able, key=lambda one: self._chosen is not None and one.model != self._chosen.model)
+
+    def _explained(self, candidate: Candidate) -> Candidate:
+        if self._decision is None:
+            raise InternalError("a candidate was chosen without a decision")
+        pinned = "@" in self._job.request.model or self._job.request.device is not None
+        return replace(candidate, reason=why(self._decision, candidate, self._attempts, pinned=pinned))
 
     # -- one attempt ---------------------------------------------------------------------------------------------
 

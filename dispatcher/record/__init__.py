@@ -7,7 +7,7 @@ from typing import Protocol
 from common.logs import get_logger
 from dispatcher.outcomes import JobRecord
 
-log = get_logger("record")
+_log = get_logger("record")  # not `log`: importing the submodule of that name would replace it
 
 
 class Sink(Protocol):
@@ -28,4 +28,4 @@ class Recorder:
                 await sink.write(record)
             except Exception as error:  # noqa: BLE001  # a sink of any make must not fail a job
                 # Answering jobs matters more than writing them down; each sink says itself what it lost.
-                log.warning("record.sink_failed", sink=type(sink).__name__, job=record.job, error=repr(error))
+                _log.warning("record.sink_failed", sink=type(sink).__name__, job=record.job, error=repr(error))

@@ -135,8 +135,8 @@ def _score(device: Device, model: ModelInfo, wanted: Features, weights: Mapping[
 
 def _reason(score: float, parts: Terms, *, warm: bool) -> str:
     return (
-        f"hybrid {score:.2f}: fit {parts.tokens:.2f}, topic {parts.topic:.2f}, health {parts.health:.2f}, "
-        f"{'model loaded' if warm else 'model to load'}"
+        f"{'model loaded' if warm else 'model to load'}; hybrid score {score:.2f} "
+        f"(fit {parts.tokens:.2f}, topic {parts.topic:.2f}, health {parts.health:.2f})"
     )
 
 

@@ -16,6 +16,9 @@ HALF_TOTAL_S = 20.0
 HALF_FIRST_TOKEN_S = 4.0
 """Likewise for the first token."""
 
+BASE_DEMAND = 0.3
+"""What even small talk deserves: the strength of a 1.4 B model; below it answers are often wrong."""
+
 NEUTRAL_TOPIC = 0.5
 """For a device that names no topics: neither drawn nor pushed away."""
 
@@ -35,10 +38,12 @@ def terms(device: Device, model: ModelInfo, wanted: Features, predicted: Predict
 def capability_fit(model: ModelInfo, wanted: Features, predicted: Prediction) -> float:
     """C_tokens: how well the request's size and complexity fit what this device can do with this model.
 
-    The mean of two halves: `1 - max(0, complexity - strength)`, so that a model weaker than the question loses; and
-    `T / (T + predicted total)`, so that a device on which these tokens take long loses.
+    The mean of two halves: `1 - max(0, demand - strength)`, so that a model weaker than the question loses, the demand rising
+    with the complexity from `BASE_DEMAND` to 1; and `T / (T + predicted total)`, so that a device on which these tokens take
+    long loses.
     """
-    strong_enough = 1.0 - max(0.0, wanted.complexity - strength(model))
+    demand = BASE_DEMAND + (1.0 - BASE_DEMAND) * wanted.complexity
+    strong_enough = 1.0 - max(0.0, demand - strength(model))
     fast_enough = HALF_TOTAL_S / (HALF_TOTAL_S + predicted.total_s)
     return (strong_enough + fast_enough) / 2
 

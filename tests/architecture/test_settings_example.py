@@ -68,7 +68,7 @@ def test_every_knob_says_what_it_does(generator: ModuleType) -> None:
 @pytest.mark.parametrize("tree", TREES)
 def test_the_example_holds_the_defaults(bare: Path, tree: type) -> None:
     """With every line of it switched on, a process runs as with none."""
-    without = load(tree)
+    without: object = load(tree)
     text = EXAMPLE.read_text(encoding="utf-8")
     (bare / ".env").write_text("\n".join(f"{name}={value}" for name, value in KNOB.findall(text)), encoding="utf-8")
 

@@ -214,13 +214,20 @@ async def test_gone() -> None:
 
 
 async def test_without_reply_subject() -> None:
-    """A question without a reply subject is no question, and harms nothing."""
-    async with connect_memory(MemoryBroker()) as bus, discoverable(bus, NANO, tuple):
-        await bus.publish("$SRV.PING", b"")
-        await bus.flush()
-        found = await bus.request("$SRV.PING", b"", timeout_s=GUARD_S)
+    """A question without a reply subject is not worked on."""
+    asked = list[str]()
 
-        assert (json.loads(found.data)["id"], bus.counters.handler_failures) == ("nano-01AB", 0)
+    def endpoints() -> list[EndpointStats]:
+        asked.append("STATS")
+        return []
+
+    async with connect_memory(MemoryBroker()) as bus, discoverable(bus, NANO, endpoints):
+        await bus.publish("$SRV.STATS", b"")
+        await bus.flush()
+        before = list(asked)
+        await bus.request("$SRV.STATS", b"", timeout_s=GUARD_S)
+
+    assert (before, asked) == ([], ["STATS"])
 
 
 async def test_raising_endpoints() -> None:

@@ -75,7 +75,7 @@ async def chat(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterato
     """The open page. A test may ask for a size or a colour scheme by indirect parameters."""
     look = getattr(request, "param", {"viewport": {"width": 1100, "height": 850}})
     async with nats_server() as nats, scripted_fleet(nats.url) as fleet, bridge_process(nats.url) as bridge:
-        for device, models in {"nano": ("llama3.2:1b",), "orin": ("llama3.2:1b", "llama3.2:3b")}.items():
+        for device, models in {"nano": ("llama3.2:1b", "embedder:1b"), "orin": ("llama3.2:1b", "llama3.2:3b")}.items():
             await fleet.beat(device, models)
         context = await browser.new_context(**look)
         chat = Chat(await context.new_page(), fleet, bridge)
@@ -157,7 +157,7 @@ async def test_the_score_can_be_unfolded(chat: Chat) -> None:
     await chat.snap("explain")
     explained = chat.page.locator(".explain")
 
-    await expect(explained).to_contain_text("0.88 × 0.40")
+    await expect(explained).to_contain_text("0.88 \u00d7 0.40")
     await expect(explained).to_contain_text((await chat.fleet.jobs.get()).id)
 
 
@@ -290,7 +290,7 @@ async def test_the_conversation_is_kept(chat: Chat) -> None:
 
 
 async def test_a_model_or_a_device_can_be_chosen(chat: Chat) -> None:
-    """The picker lists what the heartbeats say, and the job asks for what was picked."""
+    """The picker lists what the heartbeats say can chat, and the job asks for what was picked."""
     picker = chat.page.get_by_label("Model")
     await picker.focus()
     await expect(picker.locator("option")).to_have_count(5)

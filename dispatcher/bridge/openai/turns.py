@@ -48,7 +48,7 @@ class Turn(_Part):
     """One message of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[ContentPart] | None = Field(
+    content: str | Annotated[list[ContentPart], Field(fail_fast=True)] | None = Field(
         None,
         description="text, or parts of type text and image_url (base64 data URIs only: the bridge fetches nothing)",
     )

@@ -52,7 +52,7 @@ export async function fillModels(picker) {
   } catch {
     return; // the head line says that the bridge is away; the old list is still the best there is
   }
-  const real = cards.filter((card) => card.id !== "auto");
+  const real = cards.filter((card) => card.id !== "auto" && chats(card));
   const devices = [...new Set(real.flatMap((card) => card.x_drover?.devices ?? []))].sort();
   const chosen = picker.value;
   picker.replaceChildren(
@@ -62,6 +62,12 @@ export async function fillModels(picker) {
   );
   picker.value = chosen;
   if (picker.selectedIndex < 0) picker.value = "auto";
+}
+
+/** A model that only embeds can't chat; one that says nothing of itself may. */
+function chats(card) {
+  const can = card.x_drover?.capabilities ?? [];
+  return can.length === 0 || can.includes("completion");
 }
 
 function modelText(card) {

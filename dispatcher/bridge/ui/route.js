@@ -88,6 +88,7 @@ const TIME_NAMES = {
   queue_s: "Queue",
   accept_s: "Accepted after",
   load_s: "Model load",
+  prefill_s: "Prompt read",
   first_token_s: "First token",
   total_s: "Total",
 };

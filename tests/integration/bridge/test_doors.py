@@ -14,6 +14,7 @@ from tests.scripted_fleet import ScriptedFleet
 
 CHAT = "/v1/chat/completions"
 JSON = {"content-type": "application/json"}
+FORM = {"content-type": "application/x-www-form-urlencoded"}
 GOOD = b'{"messages":[{"role":"user","content":"hi"}]}'
 HANG_S = 20.0
 
@@ -58,8 +59,13 @@ BAD: dict[str, tuple[dict[str, Any], int, str]] = {
     "logprobs": ({"content": b'{"logprobs":true,' + GOOD[1:]}, 400, "unsupported"),
     "10 MB": ({"content": b"x" * 10_000_000}, 413, "too_large"),
     "10 MB in chunks": ({"content": "chunks"}, 413, "too_large"),
-    "form": (
-        {"content": GOOD, "headers": {"content-type": "application/x-www-form-urlencoded"}},
+    "form of a page": (
+        {"content": GOOD, "headers": {**FORM, "origin": "https://evil.example"}},
+        415,
+        "unsupported_media_type",
+    ),
+    "form of a sandboxed page": (
+        {"content": GOOD, "headers": {**FORM, "origin": "null", "sec-fetch-site": "cross-site"}},
         415,
         "unsupported_media_type",
     ),
@@ -122,6 +128,14 @@ async def test_a_wrong_path_or_method_has_the_same_shape(
     response = await http.request(method, path)
 
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/vnd.api+json", FORM["content-type"]])
+async def test_json_is_read_by_any_of_its_names(http: httpx.AsyncClient, kind: str) -> None:
+    """Also as `curl -d` sends it when no type is named."""
+    response = await http.post(CHAT, content=GOOD, headers={"content-type": kind})
+
+    assert response.status_code == 200
 
 
 async def test_a_large_body_is_refused_before_it_is_sent(bridge: BridgeProcess) -> None:

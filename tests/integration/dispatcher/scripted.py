@@ -92,6 +92,16 @@ def answer(*texts: str, tool_calls: tuple[ToolCall, ...] = ()) -> Script:
     return play
 
 
+def go_on(*texts: str) -> Script:
+    """Say the rest, and end."""
+
+    async def play(attempt: Attempt) -> None:
+        await attempt.tokens(*texts)
+        await attempt.end()
+
+    return play
+
+
 async def refuse(attempt: Attempt) -> None:
     """Say that there is no slot."""
     await attempt.fail(DeviceBusy("no slot is free"))

@@ -9,7 +9,7 @@ from common.codec import Encoding
 from common.frames import Ack, End, KeepAlive, Phase, RouteNote
 from common.messages import ToolCall
 from tests.integration.dispatcher.conftest import OpenHouse
-from tests.integration.dispatcher.scripted import MODEL, Attempt, Hold, answer, until
+from tests.integration.dispatcher.scripted import MODEL, Attempt, Hold, answer, go_on, until
 
 BOTH = pytest.mark.parametrize("encoding", list(Encoding))
 
@@ -38,7 +38,7 @@ async def test_a_stream_runs_through(a_house: OpenHouse) -> None:
 async def test_text_comes_as_it_is_made(a_house: OpenHouse) -> None:
     """The producer has the first words while the device still thinks."""
     async with a_house() as house:
-        hold = Hold("first", then=answer_rest("second"))
+        hold = Hold("first", then=go_on("second"))
         await house.device("nano", hold)
         stream = await house.stream()
         await until(lambda: stream.text == "first", "the first words")
@@ -47,16 +47,6 @@ async def test_text_comes_as_it_is_made(a_house: OpenHouse) -> None:
         await stream.end()
 
         assert (False, "firstsecond") == (before, stream.text)
-
-
-def answer_rest(*texts: str):  # type: ignore[no-untyped-def]  # a script
-    """Go on after a hold, and end."""
-
-    async def play(attempt: Attempt) -> None:
-        await attempt.tokens(*texts)
-        await attempt.end()
-
-    return play
 
 
 async def test_one_reply_has_it_all(a_house: OpenHouse) -> None:
@@ -78,7 +68,7 @@ async def test_one_reply_has_it_all(a_house: OpenHouse) -> None:
 async def test_held_text_comes_at_the_end(a_house: OpenHouse) -> None:
     """A producer that holds sees steps while the device speaks, and the text when it is complete."""
     async with a_house() as house:
-        hold = Hold("some", then=answer_rest(" text"))
+        hold = Hold("some", then=go_on(" text"))
         nano = await house.device("nano", hold)
         stream = await house.stream(hold=True)
         await hold.reached.wait()
@@ -165,7 +155,7 @@ async def test_tool_calls_come_through(a_house: OpenHouse) -> None:
 async def test_keep_alives_come_through(a_house: OpenHouse) -> None:
     """While a device loads, the producer hears so, with the time that it may take."""
     async with a_house() as house:
-        hold = Hold(then=answer_rest("x"))
+        hold = Hold(then=go_on("x"))
         nano = await house.device("nano", hold)
         stream = await house.stream()
         await hold.reached.wait()

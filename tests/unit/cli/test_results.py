@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -122,7 +123,9 @@ def test_the_table_groups_by_device_and_model() -> None:
 
 
 def test_the_summary_counts_answers_and_reasons() -> None:
-    """Failures count as asked, and give no reason."""
-    summary = summarise([good("a", 0.1, 0.2, 1), good("b", 0.1, 0.2, 1), failed(WHERE, NoDevice(), asked=1)])
+    """Failures count as asked, and give no reason; of a reason its cause counts, not the scores after it."""
+    one = replace(good("a", 0.1, 0.2, 1), reason="best score; hybrid score 0.81")
+    other = replace(good("b", 0.1, 0.2, 1), reason="best score; hybrid score 0.80")
+    summary = summarise([one, other, failed(WHERE, NoDevice(), asked=1)])
 
-    assert (summary.answered, summary.asked, summary.reasons) == (2, 3, (("fastest", 2),))
+    assert (summary.answered, summary.asked, summary.reasons) == (2, 3, (("best score", 2),))

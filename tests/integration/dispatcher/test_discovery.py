@@ -1,0 +1,52 @@
+"""`nats micro ls|info|stats` finds the dispatcher, and sees how it fares."""
+
+from __future__ import annotations
+
+import pytest
+
+from common import codec
+from tests.integration.dispatcher.conftest import OpenHouse
+from tests.integration.dispatcher.scripted import answer
+
+
+@pytest.mark.parametrize("verb", ["PING", "INFO", "STATS"])
+@pytest.mark.parametrize("scope", ["", ".llm-dispatcher", ".llm-dispatcher.<id>"])
+async def test_discovery_is_answered(a_house: OpenHouse, verb: str, scope: str) -> None:
+    """Each verb is answered for all services, for this kind, and for this very one."""
+    async with a_house() as house:
+        me = house.pipeline.courier.dispatcher
+        answer_ = await house.world.request(f"$SRV.{verb}{scope.replace('<id>', me)}", b"", timeout_s=10.0)
+        body = codec.decode(answer_.data)
+
+        assert ("llm-dispatcher", me, f"io.nats.micro.v1.{verb.lower()}_response") == (
+            body["name"],
+            body["id"],
+            body["type"],
+        )
+
+
+async def test_the_statistics_count_jobs_and_devices(a_house: OpenHouse) -> None:
+    """STATS tells jobs, errors, the last error, and the slots of the fleet."""
+    async with a_house() as house:
+        await house.device("nano", answer("ok"), slots=3)
+        await (await house.stream()).end()
+        await (await house.ask("")).reply()
+        await house.settle()
+        body = codec.decode((await house.world.request("$SRV.STATS", b"", timeout_s=10.0)).data)
+        (endpoint,) = body["endpoints"]
+
+        assert ("llm.v1.chat.*", "dispatch", 2, 1, True) == (
+            endpoint["subject"],
+            endpoint["queue_group"],
+            endpoint["num_requests"],
+            endpoint["num_errors"],
+            endpoint["last_error"].startswith("bad_request: "),
+        )
+        assert {
+            "running": 0,
+            "waiting": 0,
+            "queue_limit": 100,
+            "devices": {"nano": "alive"},
+            "slots": 3,
+            "free_slots": 3,
+        } == endpoint["data"]

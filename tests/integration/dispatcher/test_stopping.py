@@ -1,0 +1,153 @@
+"""A dispatcher that stops: it takes no new jobs, lets the running ones finish, and gives the others a last word."""
+
+from __future__ import annotations
+
+import asyncio
+
+from common import codec, frames
+from common.bus import Bus
+from common.bus.memory import MemoryBroker, connect_memory
+from common.frames import Err
+from dispatcher.app import dispatcher
+from tests.integration.dispatcher.conftest import OpenHouse
+from tests.integration.dispatcher.house import House, Stream, settings
+from tests.integration.dispatcher.scripted import Hold, answer, go_on, stall, until
+
+
+async def test_running_jobs_finish(a_house: OpenHouse) -> None:
+    """Within the grace a running job, and one that waits, are answered; the doors are shut meanwhile."""
+    hold = Hold("Once ", then=go_on("upon"))
+    streams: list[Stream] = []
+    late: list[Stream] = []
+
+    async def release(house: House) -> None:
+        await until(lambda: not _hears(house), "the doors are shut")
+        late.append(await house.stream())
+        await until(lambda: bool(late[0].arrived), "nobody listens")
+        house.sent -= 1  # it reached nobody: there is nothing to tell
+        house.streams.remove(late[0])
+        hold.released.set()
+
+    async with asyncio.TaskGroup() as tasks, a_house() as house:
+        await house.device("nano", hold, answer("ok"))
+        streams.append(await house.stream())
+        await hold.reached.wait()
+        streams.append(await house.stream())
+        await house.waiting(1)
+        tasks.create_task(release(house))
+
+    assert (["Once upon", "ok"], True) == ([stream.text for stream in streams], late[0].arrived[0].no_responders)
+
+
+def _hears(house: House) -> bool:
+    """Tell whether the dispatcher still takes jobs."""
+    interests = house.bus._interests  # type: ignore[attr-defined]  # both buses keep them
+    subjects = [getattr(one, "subject", None) or getattr(one, "_subject", "") for one in interests]
+    return any(".chat." in subject for subject in subjects)
+
+
+async def test_the_rest_gets_a_last_word(a_house: OpenHouse) -> None:
+    """After the grace what still runs or waits is cancelled: each with a terminal frame, a record, and a cancel for the device."""
+    streams: list[Stream] = []
+    async with a_house(grace_s=0.1) as house:
+        nano = await house.device("nano", stall("Once "))
+        streams.append(await house.stream())
+        await until(lambda: streams[0].text == "Once ", "the text is visible")
+        streams.append(await house.stream())
+        await house.waiting(1)
+    ends = [stream.frames[-1] for stream in streams]
+
+    assert ["cancelled", "cancelled"] == [one.error.code for one in ends if isinstance(one, Err)]
+    assert (1, {"cancelled"}) == (len(nano.cancels), {str(event["state"]) for event in house.job_events})
+
+
+async def test_an_idle_dispatcher_stops_at_once(a_house: OpenHouse) -> None:
+    """Nothing runs, nothing is waited for."""
+    async with a_house(grace_s=60.0) as house:
+        await house.device("nano", answer("ok"))
+        await (await house.stream()).end()
+
+    assert 1 == len(house.job_events)
+
+
+async def test_nothing_is_heard_after_the_end() -> None:
+    """A dispatcher that is gone leaves no subscription on a bus that lives on."""
+    broker = MemoryBroker()
+    async with connect_memory(broker) as bus:
+        before = len(bus._interests)
+        async with dispatcher(settings(), bus):
+            during = len(bus._interests)
+        after = len(bus._interests)
+
+    assert (True, before) == (during > before, after)
+
+
+async def test_a_lost_connection_ends_a_job_with_a_record() -> None:
+    """When the bus goes in the middle of a job, no device is blamed, the process lives, and serves again when the bus is back."""
+    broker = MemoryBroker()
+    async with connect_memory(broker) as bus, connect_memory(broker) as world, asyncio.TaskGroup() as tasks:
+        async with dispatcher(settings(), bus) as pipeline:
+            house = House(pipeline, bus, world, tasks)
+            hold = Hold("some", then=go_on("more"))
+            nano = await house.device("nano", hold, answer("again"))
+            stream = await house.stream()
+            await until(lambda: stream.text == "some", "the text is visible")
+            bus.disconnect()
+            pipeline.cancel_all("the test says so")
+            await until(lambda: pipeline.running == 0, "the job is over")
+            blamed = pipeline.roster.fleet.devices["nano"].track.error_rate
+            bus.reconnect()
+            second = await house.stream()
+            await second.end()
+            house.check_slots()
+            await nano.die()
+
+    assert (0.0, "again") == (blamed, second.text)
+
+
+async def test_a_bus_that_fails_blames_no_device() -> None:
+    """A job that can't be published ends with the bus's error: devices are not tried one after the other, and not held to it."""
+    broker = MemoryBroker()
+    async with connect_memory(broker) as bus, connect_memory(broker) as world, asyncio.TaskGroup() as tasks:
+        async with dispatcher(settings(), bus) as pipeline:
+            house = House(pipeline, bus, world, tasks)
+            for name in ("a", "b", "c"):
+                await house.device(name, answer("never"))
+            pipeline.bus = _Mute(bus)  # type: ignore[assignment]  # it only publishes
+            pipeline.courier.bus = _Mute(bus)  # type: ignore[assignment]
+            reply = Stream(world, world.new_inbox())
+            await world.subscribe(reply.inbox, reply.arrived.append)
+            await world.publish(house.subjects.work("chat", "default"), b'{"prompt":"hi"}', reply=reply.inbox)
+            body = await reply.reply()
+            await until(lambda: pipeline.running == 0, "the job is over")
+            rates = {one.track.error_rate for one in pipeline.roster.fleet.devices.values()}
+            house.check_slots()
+            for device in house.devices:
+                await device.die()
+
+    assert ("disconnected", {0.0}) == (body["error"]["code"], rates)
+
+
+class _Mute:
+    """A bus that carries everything but dispatches."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self.connected = True
+
+    async def publish(self, subject: str, data: bytes, **more: str) -> None:
+        if ".dev." in subject:
+            raise frames.errors.BusDisconnected("the line is cut")
+        await self._bus.publish(subject, data, **more)  # type: ignore[arg-type]
+
+    async def flush(self, *, timeout_s: float = 5.0) -> None:
+        await self._bus.flush(timeout_s=timeout_s)
+
+
+def test_the_words_of_a_stop_can_be_read() -> None:
+    """The terminal frame of a cut job reads back as what it is."""
+    frame = Err(frames.errors.JobCancelled("the dispatcher is stopping; send it again"))
+    read = frames.from_wire(codec.decode(codec.encode(frames.to_wire(frame))))
+
+    assert isinstance(read, Err)
+    assert ("cancelled", frame.error.message) == (read.error.code, read.error.message)

@@ -1,0 +1,175 @@
+"""Every slot is taken: jobs wait in the order in which they came, and hear that they wait."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.frames import KeepAlive, Phase
+from common.messages import DeviceState
+from tests.integration.dispatcher.conftest import OpenHouse
+from tests.integration.dispatcher.scripted import Attempt, Hold, answer, refuse, until
+
+
+async def test_jobs_wait_their_turn(a_house: OpenHouse) -> None:
+    """Jobs run in the order in which they came, one per slot, and never two."""
+    async with a_house() as house:
+        hold = Hold()
+        order: list[str] = []
+
+        async def note(attempt: Attempt) -> None:
+            order.append(attempt.dispatch.messages[0].content)
+            await answer("ok")(attempt)
+
+        nano = await house.device("nano", hold, note)
+        first = await house.stream("0")
+        await hold.reached.wait()
+        streams = []
+        for number in range(1, 9):
+            streams.append(await house.stream(str(number)))
+            await house.waiting(number)
+        hold.released.set()
+        for stream in (first, *streams):
+            await stream.end()
+
+        assert ([str(number) for number in range(1, 9)], 1) == (order, nano.most_at_once)
+
+
+async def test_who_waits_hears_of_it_each_second(a_house: OpenHouse) -> None:
+    """A waiting producer gets keep-alives with its place in the line, and the place moves up."""
+    async with a_house() as house:
+        hold = Hold()
+        await house.device("nano", hold, answer("ok"))
+        await house.stream()
+        await hold.reached.wait()
+        second, third = await house.stream(), await house.stream()
+        waits = [await stream.seen(KeepAlive) for stream in (second, third)]
+        again = await third.seen(KeepAlive, 2)
+        hold.released.set()
+        await second.end()
+        end = await third.end()
+        assert end.route is not None
+
+        assert [
+            KeepAlive(Phase.QUEUE, position=1),
+            KeepAlive(Phase.QUEUE, position=2),
+            KeepAlive(Phase.QUEUE, position=2),
+        ] == [
+            *waits,
+            again,
+        ]
+        assert end.route["timings"]["queue_s"] > 1.0
+
+
+async def test_a_refusal_is_believed_until_the_next_heartbeat(a_house: OpenHouse) -> None:
+    """A device that refuses, though it looked free, is left alone until it speaks again; then the job runs there."""
+    async with a_house() as house:
+        nano = await house.device("nano", refuse, answer("ok"))
+        stream = await house.stream()
+        await house.waiting(1)
+        asked = len(nano.attempts)
+        await house.beat(nano)
+        end = await stream.end()
+        assert end.route is not None
+
+        assert (1, ["busy", "ok"]) == (asked, [one["outcome"] for one in end.route["attempts"]])
+
+
+async def test_a_device_that_joins_takes_the_waiting(a_house: OpenHouse) -> None:
+    """A job that waits for a full fleet goes to the device that comes up."""
+    async with a_house() as house:
+        hold = Hold()
+        await house.device("nano", hold)
+        first = await house.stream()
+        await hold.reached.wait()
+        second = await house.stream()
+        await house.waiting(1)
+        await house.device("orin", answer("ok"))
+        await second.end()
+        hold.released.set()
+        await first.end()
+
+        assert "ok" == second.text
+
+
+async def test_a_slot_of_another_dispatcher_is_not_ours(a_house: OpenHouse) -> None:
+    """What other dispatchers run on a device counts, and its end lets the waiting run."""
+    async with a_house() as house:
+        nano = await house.device("nano", answer("ok"), jobs_by_dispatcher={"elsewhere": 1})
+        stream = await house.stream()
+        await house.waiting(1)
+        before = len(nano.attempts)
+        await house.beat(nano, jobs_by_dispatcher={})
+        await stream.end()
+
+        assert (0, 1) == (before, len(nano.attempts))
+
+
+async def test_a_full_queue_refuses_at_once(a_house: OpenHouse) -> None:
+    """Above its limit the queue takes nobody, and says when to come again."""
+    async with a_house(queue_limit=2) as house:
+        hold = Hold()
+        await house.device("nano", hold, answer("ok"))
+        streams = [await house.stream()]
+        await hold.reached.wait()
+        for number in (1, 2):
+            streams.append(await house.stream())
+            await house.waiting(number)
+        refused = await (await house.ask(job="j9")).reply()
+        event = await house.event("j9")
+        hold.released.set()
+        for stream in streams:
+            await stream.end()
+
+        assert ("queue_full", True, True, "refused") == (
+            refused["error"]["code"],
+            refused["error"]["retry"],
+            refused["error"]["retry_after_s"] > 0,
+            event["state"],
+        )
+
+
+@pytest.mark.parametrize("held", [True, False])
+async def test_a_deadline_ends_waiting(a_house: OpenHouse, held: bool) -> None:
+    """A job that gets no slot in its time ends with `deadline`."""
+    async with a_house() as house:
+        hold = Hold()
+        nano = await house.device("nano", hold)
+        first = await house.stream()
+        await hold.reached.wait()
+        late = await house.stream(hold=held, timeout_s=0.2)
+        last = await late.error()
+        hold.released.set()
+        await first.end()
+
+        assert ("deadline", True, 1) == (
+            last.error.code,
+            "no device had a free slot" in last.error.message,
+            len(nano.attempts),
+        )
+
+
+async def test_a_deadline_ends_a_running_job(a_house: OpenHouse) -> None:
+    """A job that runs out of time while a device speaks ends with `deadline`, the device is cancelled, and not blamed."""
+    async with a_house() as house:
+        nano = await house.device("nano", Hold("some"))
+        stream = await house.stream(timeout_s=0.4)
+        last = await stream.error()
+        await until(nano.attempts[0].cancelled.is_set, "the device is cancelled")
+
+        assert ("deadline", "some", 0.0) == (
+            last.error.code,
+            stream.text,
+            house.pipeline.roster.fleet.devices["nano"].track.error_rate,
+        )
+
+
+async def test_a_faulty_device_is_worth_waiting_for(a_house: OpenHouse) -> None:
+    """A job whose only device is out for now waits, and runs when the device is well again."""
+    async with a_house() as house:
+        nano = await house.device("nano", answer("ok"), state=DeviceState.FAULTY, reason="the backend does not answer")
+        stream = await house.stream()
+        await house.waiting(1)
+        await house.beat(nano, state=DeviceState.READY)
+        await stream.end()
+
+        assert "ok" == stream.text

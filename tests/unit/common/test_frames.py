@@ -1,0 +1,106 @@
+"""The frames of a stream on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from common import codec, frames
+from common.codec import Encoding
+from common.errors import BY_CODE, FleetError, GarbledReply
+from common.frames import Ack, End, Err, Finish, KeepAlive, Phase, RouteNote, Token
+from common.messages import EngineTimings, ToolCall, Usage
+from tests.unit.common.values import GARBAGE, PLAIN, TEXT
+
+COUNT = st.integers(0, 2**31)
+ROUTE = st.none() | st.dictionaries(TEXT, PLAIN, max_size=3)
+MICROSECONDS = st.none() | st.integers(0, 10**10).map(lambda count: round(count / 10**6, 6))
+MILLISECONDS = st.none() | st.integers(0, 10**7).map(lambda count: count / 1000)
+CALL = st.builds(
+    ToolCall,
+    name=TEXT.filter(bool),
+    arguments=st.dictionaries(TEXT, PLAIN, max_size=3),
+    id=st.none() | TEXT,
+)
+END = st.builds(
+    End,
+    finish=st.sampled_from(Finish),
+    tokens=COUNT,
+    usage=st.builds(Usage, prompt_tokens=COUNT, completion_tokens=COUNT),
+    engine=st.builds(EngineTimings, load_s=MICROSECONDS, prefill_s=MICROSECONDS, decode_s=MICROSECONDS),
+    tool_calls=st.lists(CALL, max_size=3).map(tuple),
+    route=ROUTE,
+)
+FRAME = (
+    st.builds(Ack, job=st.none() | TEXT, boot=st.none() | TEXT)
+    | st.builds(RouteNote, job=TEXT, device=TEXT, model=TEXT, reason=TEXT, attempt=COUNT)
+    | st.builds(Token, seq=COUNT, text=TEXT)
+    | st.builds(KeepAlive, phase=st.sampled_from(Phase), eta_s=MILLISECONDS, position=st.none() | COUNT)
+    | END
+)
+ERROR = st.builds(lambda cls, message: cls(message), st.sampled_from(list(BY_CODE.values())), TEXT.filter(bool))
+
+
+@pytest.mark.parametrize("encoding", list(Encoding))
+@given(frame=FRAME)
+def test_round_trip(encoding: Encoding, frame: frames.Frame) -> None:
+    """Every frame comes back as it went, in either encoding."""
+    assert frames.from_wire(codec.decode(codec.encode(frames.to_wire(frame), encoding))) == frame
+
+
+@pytest.mark.parametrize("encoding", list(Encoding))
+@given(error=ERROR, route=ROUTE)
+def test_error_round_trip(encoding: Encoding, error: FleetError, route: dict[str, Any] | None) -> None:
+    """An error frame comes back with its class, message and route."""
+    back = frames.from_wire(codec.decode(codec.encode(frames.to_wire(Err(error, route)), encoding)))
+
+    assert isinstance(back, Err)
+    assert (type(back.error), back.error.message, back.route) == (type(error), error.message, route)
+
+
+def test_wire_names() -> None:
+    """The names on the wire are those of the protocol, which other people's clients read."""
+    assert frames.to_wire(Token(3, "hi")) == {"t": "tok", "s": 3, "d": "hi"}
+    assert frames.to_wire(Ack()) == {"t": "ack"}
+    assert frames.to_wire(KeepAlive(Phase.LOAD, 1.5)) == {"t": "ka", "phase": "load", "eta_ms": 1500}
+    assert frames.to_wire(Err(GarbledReply("x"))) == {"t": "err", "code": "garbled", "message": "x", "retry": True}
+    assert frames.to_wire(End(tokens=2, usage=Usage(prompt_tokens=1, completion_tokens=2))) == {
+        "t": "end",
+        "s": 2,
+        "finish": "stop",
+        "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
+    }
+
+
+def test_refusal_without_a_frame() -> None:
+    """A bare `{"error": …}`, as a refused request gets it, is read as an error frame."""
+    back = frames.from_wire({"error": {"code": "busy", "message": "no slot"}})
+
+    assert isinstance(back, Err)
+    assert (back.error.code, back.error.message) == ("busy", "no slot")
+
+
+FIELDS = [
+    "t", "s", "d", "job", "boot", "phase", "eta_ms", "position", "device", "model", "reason", "attempt", "finish",
+    "usage", "engine", "tool_calls", "route", "code", "message", "retry_after_s", "details", "error",
+]  # fmt: skip
+TAGS = st.sampled_from(["tok", "ack", "route", "ka", "end", "err"])
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), GARBAGE), st.none() | TAGS)
+@example({"phase": "load", "eta_ms": 10**400}, "ka")
+@example({"s": float("inf")}, "end")
+@example({"usage": {"prompt_tokens": float("-inf")}}, "end")
+@example({"retry_after_s": 10**400}, "err")
+@example({"error": {"retry_after_s": 10**400}}, None)
+def test_garbage(wire: dict[str, Any], tag: str | None) -> None:
+    """Whatever an agent sends, the outcome is a frame or a `GarbledReply`."""
+    try:
+        frame = frames.from_wire(wire if tag is None else {**wire, "t": tag})
+    except GarbledReply:
+        return
+
+    assert isinstance(frame, frames.Frame)
