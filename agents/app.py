@@ -68,6 +68,7 @@ class Agent:
             interval_s=section.heartbeat_s,
             topics=settings.topics,
             backend=backend.name,
+            continues=backend.continues,
             agent_version=version(),
         )
         self._beacon = Beacon(
@@ -83,6 +84,7 @@ class Agent:
             bus,
             backend,
             self._jobs,
+            boot=self._identity.boot,
             slots=Slots(settings.slots),
             clock=clock,
             flush_s=section.flush_ms / 1000,

@@ -31,6 +31,7 @@ class Identity:
     interval_s: float
     topics: tuple[str, ...]
     backend: str
+    continues: bool = False
     agent_version: str
 
 
@@ -76,6 +77,7 @@ def heartbeat(
         backend=identity.backend,
         backend_version=stock.version.text if stock.version else None,
         simulated=stock.version.simulated if stock.version else False,
+        continues=identity.continues,
         agent_version=identity.agent_version,
         uptime_s=round(uptime_s, 3),
         done=workload.done,

@@ -43,9 +43,9 @@ class Outbox:
         # The ticker and the job write to the same stream; the lock keeps the numbers in order and the end last.
         self._lock = asyncio.Lock()
 
-    async def accept(self) -> None:
-        """Say that the job is taken."""
-        await self._send(Ack())
+    async def accept(self, boot: str) -> None:
+        """Say that the job is taken, and in which life of the agent."""
+        await self._send(Ack(boot=boot))
 
     async def text(self, piece: str) -> None:
         """Add text, and send it if it is time."""

@@ -50,6 +50,7 @@ class Worker:
         backend: Backend,
         group: asyncio.TaskGroup,
         *,
+        boot: str,
         slots: Slots,
         clock: Clock,
         flush_s: float,
@@ -61,6 +62,7 @@ class Worker:
         self._bus = bus
         self._backend = backend
         self._group = group
+        self._boot = boot
         self._slots = slots
         self._clock = clock
         self._flush_s = flush_s
@@ -162,7 +164,7 @@ class Worker:
             async with running.scope:
                 with self.attempts.run(running):
                     self._changed()
-                    await outbox.accept()
+                    await outbox.accept(self._boot)
                     done = await self._stream(running)
         except TimeoutError as error:
             too_late = DeadlineExceeded(f"the deadline of job {dispatch.job} passed while it ran: give it more time")

@@ -6,12 +6,11 @@ integer, never as a map. This module knows no message; it is the only one that i
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, TypeVar
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]  # it ships no annotations
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
@@ -92,9 +91,15 @@ def _too_deep(value: Any, depth: int) -> bool:
     return False
 
 
-@functools.cache
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
+
+
 def _adapter(cls: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(cls)
+    """Give the adapter of a dataclass; building one takes a thousand times as long as using it."""
+    adapter = _ADAPTERS.get(cls)
+    if adapter is None:
+        adapter = _ADAPTERS[cls] = TypeAdapter(cls)
+    return adapter
 
 
 def build(cls: type[T], wire: Mapping[str, Any]) -> T:

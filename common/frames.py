@@ -1,12 +1,12 @@
 """The frames of a stream: what an agent sends for one attempt, and what a dispatcher sends to a producer.
 
-ack → (ka | route | tok)* → end | err, then an empty payload without headers (NATS ADR-47). Only `route` is the dispatcher's
-own. This module knows neither who reads them nor how they are encoded.
+ack → (ka | route | tok)* → end | err, then an empty payload without headers (NATS ADR-47). Only `route` is the
+dispatcher's own. This module knows neither who reads them nor how they are encoded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, assert_never
@@ -121,7 +121,7 @@ def from_wire(wire: Mapping[str, Any]) -> Frame:
         if "t" not in wire and "error" in wire:
             return Err(errors.from_wire(wire["error"]))
         return _READERS[wire["t"]](wire)
-    except (KeyError, TypeError, ValueError, AttributeError, errors.BadRequest) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, errors.BadRequest) as error:
         raise errors.GarbledReply(f"a frame could not be read ({type(error).__name__}: {error})") from error
 
 
@@ -190,7 +190,7 @@ def _read_end(wire: Mapping[str, Any]) -> Frame:
     )
 
 
-_READERS = {
+_READERS: Mapping[str, Callable[[Mapping[str, Any]], Frame]] = {
     "tok": _read_token,
     "ack": lambda wire: Ack(wire.get("job"), wire.get("boot")),
     "route": lambda wire: RouteNote(

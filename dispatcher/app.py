@@ -199,7 +199,7 @@ async def _keep(roster: Roster, now: Callable[[], float], events: DeviceEvents) 
 
 
 def _log_change(event: DeviceEvent) -> None:
-    if event.change is not Change.CHANGED:
+    if event.change not in {Change.CHANGED, Change.ROOM}:
         write = log.info if event.change in {Change.JOINED, Change.RECOVERED, Change.LEFT} else log.warning
         write(f"device.{event.change}", device=event.device.name, state=str(event.device.beat.state))
 

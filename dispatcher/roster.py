@@ -17,7 +17,8 @@ class Change(StrEnum):
     """What happened to a device; the names of its events."""
 
     JOINED = "joined"
-    CHANGED = "changed"  # other state, slots or models
+    CHANGED = "changed"  # other state, or other models on disk: who can answer is another question now
+    ROOM = "room"  # other slots, other models in memory, or fewer jobs of other dispatchers
     SUSPECT = "suspect"
     LOST = "lost"
     RECOVERED = "recovered"
@@ -74,7 +75,7 @@ class Roster:
 
         1. An old sequence number of the same boot is a late or replayed beat: dropped.
         2. A new device joins. 3. A new boot id: restarted. 4. Known and not alive: recovered. 5. Good-bye: left.
-        6. Other state, slots or models, or fewer jobs of other dispatchers: changed.
+        6. Other state or models: changed. 7. Other slots, other models in memory, fewer jobs of other dispatchers: room.
         """
         seen, old = self._seen.get(beat.device), self._devices.get(beat.device)
         if seen is not None and seen.boot == beat.boot and beat.seq <= seen.seq:  # 1
@@ -160,10 +161,7 @@ def _change(old: Device | None, new: Device) -> Change | None:
         return Change.RESTARTED
     if old.liveness is not Liveness.ALIVE:  # 4
         return Change.RECOVERED
-    same = (
-        old.beat.state is new.beat.state
-        and old.beat.slots == new.beat.slots
-        and old.models is new.models
-        and old.others <= new.others
-    )
-    return None if same else Change.CHANGED  # 6
+    if old.beat.state is not new.beat.state or old.models.keys() != new.models.keys():  # 6
+        return Change.CHANGED
+    same = old.beat.slots == new.beat.slots and old.models is new.models and old.others <= new.others
+    return None if same else Change.ROOM  # 7

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from common.addresses import ollama_url
 from common.settings import BusSection, LogSection, Section
 
 Weight = Annotated[float, Ge(0), Le(1000)]
@@ -110,7 +111,7 @@ class BridgeSection(Section):
     header_hold_s: Seconds = Field(
         5.0,
         validation_alias="DROVER_HTTP_HEADER_HOLD_S",
-        description="seconds a stream's HTTP headers wait for the first token, so that X-Drover-Device names the device that answered",
+        description="seconds a stream's HTTP headers wait for the first token, so as to name the device that answered",
     )
     grace_s: Seconds = Field(
         10.0,
@@ -118,14 +119,14 @@ class BridgeSection(Section):
         description="seconds that open HTTP answers get to finish after the first SIGTERM",
     )
     allow_remote: bool = Field(
-        False,
+        default=False,
         validation_alias="DROVER_HTTP_ALLOW_REMOTE",
         description="let DROVER_HTTP_HOST be an address that other machines reach, though anyone there may then use the fleet",
     )
     allowed_hosts: str = Field(
         "",
         validation_alias="DROVER_HTTP_ALLOWED_HOSTS",
-        description="names, separated by commas, under which the bridge is reached besides localhost; others are refused (DNS rebinding)",
+        description="further names, separated by commas, under which the bridge is reached; others are refused (DNS rebinding)",
     )
 
 
@@ -173,7 +174,7 @@ class UpSection(Section):
 class OllamaSection(Section):
     """Where `drover up` looks for a real Ollama."""
 
-    host: str = Field(
+    host: Annotated[str, AfterValidator(ollama_url)] = Field(
         "http://127.0.0.1:11434",
         validation_alias="OLLAMA_HOST",
         description="address of a real Ollama; used instead of simulated devices when it answers",

@@ -84,9 +84,9 @@ class Device:
         self.heartbeats.append(codec.build(Heartbeat, codec.decode(delivery.data)))
         self._beat.set()
 
-    async def until(self, fits: Callable[[Heartbeat], bool]) -> Heartbeat:
-        """Wait for the first heartbeat from now on that fits."""
-        seen = len(self.heartbeats)
+    async def until(self, fits: Callable[[Heartbeat], bool], *, ever: bool = False) -> Heartbeat:
+        """Wait for the first heartbeat that fits: from now on, or, with `ever`, of all that were heard."""
+        seen = 0 if ever else len(self.heartbeats)
         async with asyncio.timeout(GUARD_S):
             while True:
                 for heartbeat in self.heartbeats[seen:]:

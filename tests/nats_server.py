@@ -86,6 +86,8 @@ class NatsServer:
 async def nats_server(*, port: int = 0, jetstream: bool = False, config_extra: str = "") -> AsyncIterator[NatsServer]:
     """Run a server for the life of the context; it accepts connections when the context is entered."""
     program = shutil.which("nats-server") or "/usr/sbin/nats-server"
+    # Where it can be had, the server dies with us: a test run that hangs is ended without its `finally`.
+    guard = [setpriv, "--pdeathsig", "KILL"] if (setpriv := shutil.which("setpriv")) else []
     with tempfile.TemporaryDirectory(prefix="drover-nats-") as name:
         directory = Path(name)
         config = directory / "nats.conf"
@@ -94,7 +96,7 @@ async def nats_server(*, port: int = 0, jetstream: bool = False, config_extra: s
         if jetstream:
             lines.append(f'jetstream {{ store_dir: "{directory}/store" }}')
         config.write_text("\n".join([*lines, config_extra]), encoding="utf-8")
-        command = [program, "-c", str(config)]
+        command = [*guard, program, "-c", str(config)]
         server = NatsServer(port, command, directory, await _start(command))
         try:
             await _accepting(server)

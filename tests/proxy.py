@@ -89,8 +89,8 @@ class Proxy:
                 sink.write(data)
                 await sink.drain()
                 await self._flowing.wait()
-        except OSError:
-            pass  # one side broke; `_serve` ends the other
+        except (OSError, RuntimeError):
+            pass  # one side broke (uvloop says so by a RuntimeError); `_serve` ends the other
 
 
 @asynccontextmanager

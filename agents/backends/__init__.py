@@ -48,6 +48,11 @@ class Backend(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def continues(self) -> bool:
+        """True when a conversation that ends in the assistant's own words is gone on with, rather than answered."""
+        ...
+
     def chat(self, dispatch: Dispatch) -> AsyncGenerator[Piece, None]:
         """Give the answer piece by piece, `BackendDone` last. Closing the generator before that stops the work."""
         ...

@@ -19,6 +19,7 @@ class EchoBackend:
     """Answers `echo: <prompt>` at once; tokens are counted as words."""
 
     name = "echo"
+    continues = False
 
     async def chat(self, dispatch: Dispatch) -> AsyncGenerator[Piece, None]:
         """Repeat the last user message. Raises `UnknownModel` for any model but `echo`."""

@@ -31,6 +31,7 @@ class OllamaBackend:
     """One Ollama. Made by `open_ollama`."""
 
     name = "ollama"
+    continues = True
 
     def __init__(self, client: ollama.AsyncClient, http: httpx.AsyncClient, section: OllamaSection) -> None:
         self._client = client

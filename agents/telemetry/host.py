@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # its annotations come in a package of their own
+import psutil
 
 from agents.telemetry import Readings
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-OLLAMA_PORT = 11434
 _MAX_BYTES = 1 << 20
 
 
@@ -24,15 +23,6 @@ class Answer:
 async def get(url: str, *, timeout_s: float) -> Answer | None:
     """Fetch `url`; None when nobody answers in time, or not in HTTP."""
     return await asyncio.to_thread(_get, url, timeout_s)
-
-
-def ollama_base(host: str) -> str:
-    """Give the URL that OLLAMA_HOST means to a client: Ollama itself takes `host`, `host:port`, `:port` and URLs there."""
-    parts = urlsplit(host if "://" in host else f"http://{host}")
-    name = parts.hostname or "127.0.0.1"
-    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name)  # noqa: S104  # an address to reach, not to bind
-    implied = {"http": 80, "https": 443}.get(parts.scheme, OLLAMA_PORT) if "://" in host else OLLAMA_PORT
-    return f"{parts.scheme}://{f'[{name}]' if ':' in name else name}:{parts.port or implied}{parts.path.rstrip('/')}"
 
 
 def _get(url: str, timeout_s: float) -> Answer | None:

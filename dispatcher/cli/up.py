@@ -151,7 +151,7 @@ class _Supervisor:
     async def _devices(self) -> list[SimulatedDevice]:
         """Give the devices to simulate; none when a real Ollama answers."""
         simulated = plan.devices(self._settings.up.devices)
-        base = http_probe.ollama_base(self._settings.ollama.host)
+        base = self._settings.ollama.host
         found = await http_probe.get(f"{base}/api/version", timeout_s=OLLAMA_WAIT_S)
         if found is not None and "version" in found.body:
             self._view.say(f"using Ollama {found.body['version']} at {base}")

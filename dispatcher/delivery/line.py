@@ -103,7 +103,7 @@ class Line:
 
     def _changed(self, event: DeviceEvent) -> None:
         """Serve who waits for this device; when the choice itself may be another now, let all choose again."""
-        if event.change is Change.CHANGED:
+        if event.change is Change.ROOM:
             self.serve(event.device.name)
         else:
             for ticket in list(self._tickets):

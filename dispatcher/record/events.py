@@ -56,7 +56,7 @@ class DeviceEvents:
         self._waiting: deque[DeviceEvent] = deque(maxlen=1000)
 
     def note(self, event: DeviceEvent) -> None:
-        if event.change is not Change.CHANGED:
+        if event.change not in {Change.CHANGED, Change.ROOM}:
             self._waiting.append(event)
 
     async def publish(self) -> None:

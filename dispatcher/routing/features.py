@@ -24,14 +24,18 @@ EXPECTED_OUTPUT_TOKENS = 200
 _HEAD_CHARS = 4000
 
 _HARD = frozenset(
-    "prove proof derive theorem integral algorithm complexity optimize optimise refactor debug implement design architecture "
-    "analyze analyse compare evaluate explain tradeoff tradeoffs constraint constraints equation probability recursion "
-    "recursive concurrent concurrency step therefore".split()
+    """
+    prove proof derive theorem integral algorithm complexity optimize optimise refactor debug implement
+    design architecture analyze analyse compare evaluate explain tradeoff tradeoffs constraint constraints
+    equation probability recursion recursive concurrent concurrency step therefore
+    """.split()  # noqa: SIM905  # words read better than quotes
 )
 """Words of demanding tasks."""
 
-_CODE = re.compile(r"```|\bdef |\bclass |\bimport |#include|\bfunction\b|=>|\{\s*\n|;\s*\n|\bSELECT\b")
-_MATH = re.compile(r"[=<>^∑∫√]|\d\s*[-+*/]\s*\d|\\frac|\$[^$]+\$")
+_CODE = ("```", "def ", "class ", "import ", "#include", "function ", "=>", "{\n", ";\n", "SELECT ", "();")
+"""Marks of code; plain searches, since one regular expression over them took a tenth of a job's time."""
+
+_MATH = re.compile(r"[=<>^∑∫√$\\]|\d\s?[-+*/]\s?\d")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +69,10 @@ def features(request: ChatRequest, messages: Sequence[Message]) -> Features:
 def complexity(text: str, counts: Mapping[str, int]) -> float:
     """Say how demanding a question looks, in [0, 1]: a rule, not a measurement.
 
-    `counts` are the text's words. 0.45 for the words of hard tasks (three are enough), 0.2 for code, 0.15 for formulae, 0.2 for length (1,200 characters
-    are enough). The trained router replaces it.
+    `counts` are the text's words. 0.45 for the words of hard tasks (three are enough), 0.2 for code, 0.15 for formulae, 0.2 for
+    length (1,200 characters are enough). The trained router replaces it.
     """
     hard = min(1.0, len(_HARD & counts.keys()) / 3)
-    code = 1.0 if _CODE.search(text) else 0.0
+    code = 1.0 if any(mark in text for mark in _CODE) else 0.0
     math = 1.0 if _MATH.search(text) else 0.0
     return 0.45 * hard + 0.2 * code + 0.15 * math + 0.2 * min(1.0, len(text) / 1200)

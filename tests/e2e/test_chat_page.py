@@ -289,6 +289,47 @@ async def test_the_conversation_is_kept(chat: Chat) -> None:
     ]
 
 
+async def test_a_new_chat_forgets_also_what_was_being_written(chat: Chat) -> None:
+    """Its job is cancelled, and none of it is in the next question's conversation."""
+
+    async def endless(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.token("Once upon a time")
+        await job.cancelled.wait()
+
+    chat.fleet.script = endless
+    await chat.ask("Tell me a story")
+    await expect(chat.page.locator(".words")).to_have_text("Once upon a time")
+    await chat.page.get_by_role("button", name="New chat").click()
+    async with asyncio.timeout(HANG_S):
+        await chat.fleet.cancels.get()
+    await expect(chat.page.get_by_role("button", name="Send")).to_be_visible()
+    chat.fleet.script = answer_from_orin
+    await chat.ask("Hi")
+    await chat.answered()
+    asked = [(await chat.fleet.jobs.get()).request["messages"] for _ in range(2)]
+
+    assert [turn["content"] for turn in asked[1]] == ["Hi"]
+
+
+async def test_a_question_that_failed_does_not_haunt_the_next_one(chat: Chat) -> None:
+    """Asking something else gives it up: neither its text nor its "Try again" stays in play."""
+
+    async def failing(job: ScriptedJob) -> None:
+        await job.fail(errors.NoDevice("no device is ready"))
+
+    chat.fleet.script = failing
+    await chat.ask("First")
+    await expect(chat.page.get_by_role("button", name="Try again")).to_be_visible()
+    chat.fleet.script = answer_from_orin
+    await chat.ask("Second")
+    await chat.answered()
+    asked = [(await chat.fleet.jobs.get()).request["messages"] for _ in range(2)]
+
+    await expect(chat.page.get_by_role("button", name="Try again")).to_have_count(0)
+    assert [turn["content"] for turn in asked[1]] == ["Second"]
+
+
 async def test_a_model_or_a_device_can_be_chosen(chat: Chat) -> None:
     """The picker lists what the heartbeats say can chat, and the job asks for what was picked."""
     picker = chat.page.get_by_label("Model")

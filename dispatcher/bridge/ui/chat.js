@@ -14,6 +14,9 @@ let turns = [];
 let running = null;
 
 async function ask(text) {
+  // A question that found no answer is given up with the next one, and so is its "Try again".
+  if (turns.at(-1)?.role === "user") turns.pop();
+  for (const button of talk.querySelectorAll(".again")) button.remove();
   turns.push({ role: "user", content: text });
   talk.append(element("li", { class: "turn mine" }, element("div", { class: "bubble" }, text)));
   hello.hidden = true;
@@ -21,6 +24,8 @@ async function ask(text) {
 }
 
 async function answer() {
+  // A new chat takes new turns; what comes in late still belongs to these.
+  const mine = turns;
   const view = new AnswerView();
   talk.append(view.node);
   toEnd();
@@ -28,12 +33,12 @@ async function answer() {
   running = abort;
   busy(true);
   try {
-    const question = { model: picker.value, messages: turns, signal: abort.signal };
+    const question = { model: picker.value, messages: mine, signal: abort.signal };
     for await (const event of chat(question)) view.take(event);
     view.complete();
-    turns.push({ role: "assistant", content: view.text });
+    mine.push({ role: "assistant", content: view.text });
   } catch (error) {
-    fail(view, error, abort.signal.aborted);
+    fail(view, error, abort.signal.aborted, mine);
   } finally {
     if (running === abort) {
       running = null;
@@ -43,12 +48,12 @@ async function answer() {
   }
 }
 
-function fail(view, error, stopped) {
+function fail(view, error, stopped, mine) {
   if (stopped) {
     view.stopped();
     // What was read stays in the conversation; an answer of nothing would only confuse the next one.
-    if (view.text) turns.push({ role: "assistant", content: view.text });
-    else turns.pop();
+    if (view.text) mine.push({ role: "assistant", content: view.text });
+    else mine.pop();
     return;
   }
   if (!(error instanceof ChatError)) console.error(error);

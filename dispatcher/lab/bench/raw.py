@@ -1,6 +1,7 @@
-"""The baseline: bare nats-py, without anything of ours; the one other module that may import it.
+"""The baselines: bare nats-py, without anything of ours; the one other module that may import it.
 
-Run as `python -m dispatcher.lab.bench.raw <nats-url>` it answers requests with their own payload.
+Run as `python -m dispatcher.lab.bench.raw echo|relay <nats-url>`: `echo` answers requests with their own payload, `relay` hands
+each to `echo` and its answer back, which is the least that any dispatcher in between must do.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ import uvloop
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+__all__ = ["Client"]
+
 ECHO_SUBJECT = "bench.echo"
+RELAY_SUBJECT = "bench.relay"
 REPLY_WAIT_S = 30.0
 
 
@@ -112,5 +116,19 @@ async def _echo(url: str) -> None:
         await asyncio.Event().wait()
 
 
+async def _relay(url: str) -> None:
+    async with client(url) as connection, asyncio.TaskGroup() as tasks:
+
+        async def pass_on(message: Msg) -> None:
+            reply = await connection.request(ECHO_SUBJECT, message.data, timeout=REPLY_WAIT_S)
+            await message.respond(reply.data)
+
+        async def hear(message: Msg) -> None:
+            tasks.create_task(pass_on(message))
+
+        await connection.subscribe(RELAY_SUBJECT, queue="relay", cb=hear)
+        await asyncio.Event().wait()
+
+
 if __name__ == "__main__":
-    uvloop.run(_echo(sys.argv[1]))
+    uvloop.run({"echo": _echo, "relay": _relay}[sys.argv[1]](sys.argv[2]))

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from nats.aio.client import Client
 
 from common import codec
 from common.codec import Encoding
 from common.subjects import Subjects
 from dispatcher.lab.bench import http, raw
+from dispatcher.lab.bench.raw import Client
 from dispatcher.lab.bench.source import CHUNK, CHUNKS, SOURCE_MODEL, SOURCE_SUBJECT
 from dispatcher.lab.bench.stage import Stage, stage
 
@@ -73,21 +73,26 @@ async def _round(plan: Plan, where: Stage, client: Client) -> dict[str, float]:
     """Measure everything once, the baseline beside what it is the baseline of."""
     chat, body = Subjects().work("chat", "bench"), codec.encode({"prompt": PROMPT, "model": "echo"}, Encoding.MSGPACK)
     bare = await raw.throughput(client, raw.ECHO_SUBJECT, body, in_flight=IN_FLIGHT, seconds=plan.seconds)
+    relay = await raw.throughput(client, raw.RELAY_SUBJECT, body, in_flight=IN_FLIGHT, seconds=plan.seconds)
     before = _cpu_s(where.dispatcher_pid), _cpu_s(where.agent_pid)
     jobs = await raw.throughput(client, chat, body, in_flight=IN_FLIGHT, seconds=plan.seconds)
     after = _cpu_s(where.dispatcher_pid), _cpu_s(where.agent_pid)
     all_jobs = jobs * plan.seconds
     bare_s = await raw.latencies(client, raw.ECHO_SUBJECT, body, count=plan.sequential)
+    relay_s = await raw.latencies(client, raw.RELAY_SUBJECT, body, count=plan.sequential)
     job_s = await raw.latencies(client, chat, body, count=plan.sequential)
     bare_chunks = await _chunks(client, SOURCE_SUBJECT, b"{}", plan)
     ask = codec.encode({"prompt": "x", "model": SOURCE_MODEL, "stream": True}, Encoding.MSGPACK)
     relayed = await _chunks(client, chat, ask, plan)
     return {
         "raw_requests_per_s": bare,
+        "bare_relay_per_s": relay,
         "jobs_per_s": jobs,
         "throughput_ratio": jobs / bare,
+        "throughput_ratio_to_relay": jobs / relay,
         "raw_p50_ms": _quantile(bare_s, 50),
         "raw_p99_ms": _quantile(bare_s, 99),
+        "bare_relay_p50_ms": _quantile(relay_s, 50),
         "job_p50_ms": _quantile(job_s, 50),
         "job_p99_ms": _quantile(job_s, 99),
         "p50_ratio": _quantile(job_s, 50) / _quantile(bare_s, 50),

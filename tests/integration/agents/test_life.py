@@ -100,7 +100,7 @@ async def test_sigterm_lets_the_running_job_finish() -> None:
         orin.agent.signal(signal.SIGTERM)
         await orin.device.until(lambda beat: beat.state is DeviceState.DRAINING)
         end = await stream.until("end")
-        last = await orin.device.until(lambda beat: beat.state is DeviceState.STOPPED)
+        last = await orin.device.until(lambda beat: beat.state is DeviceState.STOPPED, ever=True)
 
         assert await orin.agent.ended() == -signal.SIGTERM
         assert (end["usage"]["completion_tokens"], stream.kinds[-1]) == (60, "")
@@ -142,7 +142,7 @@ async def test_the_drain_door_closes_and_opens_the_device() -> None:
     """A job is refused while it is closed; the heartbeat and the probe say so."""
     async with rig() as orin:
         closed = await orin.device.ask("drain", b'{"on":true}')
-        beat = await orin.device.until(lambda beat: beat.state is DeviceState.DRAINING)
+        beat = await orin.device.until(lambda beat: beat.state is DeviceState.DRAINING, ever=True)
         refused = await orin.device.send()
         await refused.whole()
         probe = await orin.device.ask("probe")

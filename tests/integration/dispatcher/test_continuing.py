@@ -195,7 +195,7 @@ async def test_a_slow_device_is_not_a_dead_one(a_house: OpenHouse) -> None:
         other = await house.device("other", ignore, **HOT)
         stream = await house.stream()
         await until(lambda: stream.text == "Once ", "the text is visible")
-        await keep_alive_for(slow.attempts[0], 2 * QUICK)
+        await keep_alive_for(slow.attempts[0], 1.3 * QUICK)
         hold.released.set()
         await stream.end()
 

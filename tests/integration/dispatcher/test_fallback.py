@@ -186,7 +186,7 @@ async def test_silent_decoding_is_no_silence(a_house: OpenHouse) -> None:
         await hold.reached.wait()
         await nano.attempts[0].send(KeepAlive(Phase.DECODE))
         await until(
-            lambda: nano.attempts[0].device.bus.connected and _age_s(house) > 2 * QUICK, "the clock would have struck"
+            lambda: nano.attempts[0].device.bus.connected and _age_s(house) > 1.3 * QUICK, "the clock would have struck"
         )
         hold.released.set()
 

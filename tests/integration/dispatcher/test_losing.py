@@ -33,7 +33,8 @@ async def test_a_silent_device_loses_its_jobs(a_house: OpenHouse) -> None:
 async def test_a_lost_device_is_told_step_by_step(a_house: OpenHouse) -> None:
     """Joined, suspect, lost, recovered: each once, in this order."""
     async with a_house() as house:
-        nano = await house.device("nano", answer("ok"), **SHORT)
+        # The roster looks every quarter of a second, and must look between 2.5 and 5 intervals.
+        nano = await house.device("nano", answer("ok"), interval_s=0.3)
         await until(lambda: ("lost", "nano") in house.device_events, "the loss is told")
         await house.beat(nano, interval_s=60.0)
         await until(lambda: len(house.device_events) == 4, "the recovery is told")

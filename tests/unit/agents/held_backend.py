@@ -14,6 +14,7 @@ class HeldBackend:
     """Answers what `say` and `finish` put in; `fault` makes its questions fail, `crash` its chats."""
 
     name = "held"
+    continues = True
 
     def __init__(self) -> None:
         self.started = asyncio.Event()

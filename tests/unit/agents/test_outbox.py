@@ -158,6 +158,6 @@ async def test_frames_are_written_as_the_dispatch_was(desk: Desk, encoding: Enco
     """Whoever asked in MessagePack is answered in it."""
     outbox = desk.open(encoding)
 
-    await outbox.accept()
+    await outbox.accept("b1")
 
-    assert await desk.payloads() == [codec.encode({"t": "ack"}, encoding)]
+    assert await desk.payloads() == [codec.encode({"t": "ack", "boot": "b1"}, encoding)]

@@ -9,7 +9,8 @@ from typing import get_type_hints
 
 import pytest
 
-from agents.settings import AgentSettings, ollama_url
+from agents.settings import AgentSettings
+from common.addresses import ollama_url
 from common.errors import ConfigError
 from common.settings import load
 from common.subjects import is_token

@@ -39,6 +39,7 @@ class Rig:
             own,
             self.backend,
             group,
+            boot="b1",
             slots=Slots(1),
             clock=LoopClock(),
             flush_s=0.0,
@@ -94,7 +95,7 @@ async def test_the_acceptance_comes_before_any_model_work(rig: Rig) -> None:
     heard = await rig.send()
 
     await heard.until(1)
-    assert frames(heard) == [{"t": "ack"}]
+    assert frames(heard) == [{"t": "ack", "boot": "b1"}]
 
 
 async def test_an_answer_ends_with_its_account(rig: Rig) -> None:
@@ -111,7 +112,7 @@ async def test_an_answer_ends_with_its_account(rig: Rig) -> None:
 
     await heard.until(4)
     assert frames(heard) == [
-        {"t": "ack"},
+        {"t": "ack", "boot": "b1"},
         {"t": "tok", "s": 0, "d": "Hi"},
         {
             "t": "end",

@@ -8,7 +8,6 @@ import pytest
 
 from common.errors import ConfigError
 from dispatcher.cli import nats_server
-from dispatcher.cli.http_probe import ollama_base
 from dispatcher.cli.plan import devices
 from dispatcher.cli.processes import backoff_s, describe_exit
 
@@ -44,24 +43,6 @@ def test_a_wrong_device_is_quoted(text: str, says: str) -> None:
         devices(text)
 
     assert ("DROVER_DEVICES" in caught.value.message, says in caught.value.message) == (True, True)
-
-
-@pytest.mark.parametrize(
-    ("host", "url"),
-    [
-        ("http://127.0.0.1:11434", "http://127.0.0.1:11434"),
-        ("127.0.0.1", "http://127.0.0.1:11434"),
-        ("jetson:1234", "http://jetson:1234"),
-        (":1234", "http://127.0.0.1:1234"),
-        ("0.0.0.0", "http://127.0.0.1:11434"),
-        ("[::]:1234", "http://[::1]:1234"),
-        ("https://ollama.example", "https://ollama.example:443"),
-        ("http://gate:80/ollama/", "http://gate:80/ollama"),
-    ],
-)
-def test_ollama_host_is_read_as_ollama_reads_it(host: str, url: str) -> None:
-    """Servers' addresses become addresses that a client can reach."""
-    assert url == ollama_base(host)
 
 
 def test_a_missing_nats_server_names_the_command_that_installs_it(tmp_path: Path) -> None:

@@ -21,10 +21,17 @@ def test_the_list_is_not_empty() -> None:
     assert {nats.errors.ConnectionClosedError, nats.errors.MaxPayloadError} <= set(VENDOR)
 
 
+def made(cls: type[Exception]) -> Exception:
+    """Give an instance; one class of the vendor wants to know the message that it dropped."""
+    if cls is nats.errors.SlowConsumerError:
+        return nats.errors.SlowConsumerError("a.b", "", 1, None)  # type: ignore[arg-type]  # the subscription is not read
+    return cls()
+
+
 @pytest.mark.parametrize("cls", VENDOR)
 def test_translate(cls: type[Exception]) -> None:
     """Each becomes the class that the map names, and the message says what was tried."""
-    error = translate(cls.__new__(cls), "publishing to 'a.b'")
+    error = translate(made(cls), "publishing to 'a.b'")
 
     assert (type(error), "publishing to 'a.b'" in error.message) == (ERRORS[cls], True)
 

@@ -229,6 +229,23 @@ async def test_a_change_of_the_fleet_lets_all_choose_again() -> None:
     assert (2, [("a", "orin"), ("b", "orin")]) == (house.called, house.served)
 
 
+async def test_a_device_that_is_well_again_lets_all_choose_again() -> None:
+    """A job that did not count on a faulty device hears at once that it is ready."""
+    house = House(nano=1)
+    house.fill()
+    house.slots["orin"] = 1
+    house.beat_all(state=DeviceState.FAULTY)
+    async with asyncio.TaskGroup() as jobs:
+        waiting = jobs.create_task(house.wait("a"))
+        await turn()
+        house.called = 0
+        house.beat_all()
+        await turn()
+        waiting.cancel()
+
+    assert 1 == house.called
+
+
 async def test_room_that_others_made_is_used() -> None:
     """A slot that another dispatcher's job leaves goes to whoever waits here."""
     house = House(nano=1)

@@ -139,13 +139,15 @@ def test_a_good_bye_of_a_stranger_is_no_news() -> None:
         (beat(seq=2), []),
         (beat(seq=2, temperature_c=70.0), []),
         (beat(seq=2, state=DeviceState.DRAINING), [("changed", "nano")]),
-        (beat(seq=2, slots=4), [("changed", "nano")]),
         (beat(seq=2, models=(model("other:1b"),)), [("changed", "nano")]),
+        (beat(seq=2, models=()), [("changed", "nano")]),
+        (beat(seq=2, models=(model(loaded=False),)), [("room", "nano")]),
+        (beat(seq=2, slots=4), [("room", "nano")]),
         (beat(seq=2, jobs_by_dispatcher={"b": 2}), []),  # fuller: nobody who waits can use that
     ],
 )
 def test_only_what_matters_is_a_change(second: object, expected: list[tuple[str, str]]) -> None:
-    """A heartbeat is told as a change when state, slots or models differ."""
+    """A heartbeat is told when it changes who can answer (changed), or how soon (room)."""
     roster = Roster(dispatcher="a")
     roster.observe(beat(seq=1), 0.0)
     changes = told(roster)
@@ -154,14 +156,14 @@ def test_only_what_matters_is_a_change(second: object, expected: list[tuple[str,
     assert expected == changes
 
 
-def test_fewer_jobs_of_others_are_a_change() -> None:
+def test_fewer_jobs_of_others_are_room() -> None:
     """When another dispatcher's jobs end, whoever waits here must hear of it."""
     roster = Roster(dispatcher="a")
     roster.observe(beat(seq=1, jobs_by_dispatcher={"b": 1}), 0.0)
     changes = told(roster)
     roster.observe(beat(seq=2), 1.0)
 
-    assert [("changed", "nano")] == changes
+    assert [("room", "nano")] == changes
 
 
 def test_own_jobs_are_counted_here_and_others_by_the_device() -> None:
@@ -300,6 +302,6 @@ def test_changes_are_told_when_the_roster_has_them() -> None:
 
 def test_every_change_has_its_event_name() -> None:
     """The names of changes are the names of events on the wire."""
-    names = {"joined", "changed", "suspect", "lost", "recovered", "restarted", "left"}
+    names = {"joined", "changed", "room", "suspect", "lost", "recovered", "restarted", "left"}
 
     assert names == {str(change) for change in Change}

@@ -246,11 +246,11 @@ def test_health_by_hand() -> None:
 
 
 def test_capability_by_hand() -> None:
-    """C = mean of `1 - max(0, complexity - strength)` and `20 / (20 + total)`."""
+    """C = mean of `1 - max(0, demand - strength)` and `20 / (20 + total)`."""
     one = device("a", model(parameters_b=1.0), speeds=speed(decode_tps=10.0, prefill_tps=1.0))
 
-    # strength 0.246; prefill 10 / 1 = 10 s, decode 100 / 10 = 10 s
-    assert pytest.approx(((1 - (0.9 - 0.246)) + 20 / (20 + 20)) / 2, abs=0.001) == fit_of(one, wanted(complexity=0.9))
+    # demand 0.3 + 0.7 x 0.9 = 0.93, strength 0.246; prefill 10 / 1 = 10 s, decode 100 / 10 = 10 s
+    assert pytest.approx(((1 - (0.93 - 0.246)) + 20 / (20 + 20)) / 2, abs=0.001) == fit_of(one, wanted(complexity=0.9))
 
 
 @pytest.mark.parametrize(
