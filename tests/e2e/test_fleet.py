@@ -147,14 +147,16 @@ async def test_killing_a_device_under_load_fails_no_request(tmp_path: Path) -> N
 
 async def test_a_stream_goes_on_where_another_device_can_continue_it(tmp_path: Path) -> None:
     """A device dies in the middle of its text: the producer reads on, and the account names both."""
-    async with fleet(tmp_path, DROVER_DEVICES="orin,pi5", DROVER_SIM_TIME_FACTOR="6") as house:
-        async with Drover.connect(house.nats) as drover:
-            stream = drover.chat(PROMPT, model="llama3.2:3b")
-            text = ""
-            async for chunk in stream:
-                before, text = len(text), text + str(chunk)
-                if before <= 120 < len(text):  # once, in the middle
-                    house.kill(re.findall(r"\[simulated (\w+)", text)[0])
+    async with (
+        fleet(tmp_path, DROVER_DEVICES="orin,pi5", DROVER_SIM_TIME_FACTOR="6") as house,
+        Drover.connect(house.nats) as drover,
+    ):
+        stream = drover.chat(PROMPT, model="llama3.2:3b")
+        text = ""
+        async for chunk in stream:
+            before, text = len(text), text + str(chunk)
+            if before <= 120 < len(text):  # once, in the middle
+                house.kill(re.findall(r"\[simulated (\w+)", text)[0])
 
     assert stream.answer is not None
     attempts = [(attempt["device"], attempt["outcome"]) for attempt in stream.answer.route["attempts"]]

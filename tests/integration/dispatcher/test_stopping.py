@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from common import codec, frames
 from common.bus import Bus
-from common.bus.memory import MemoryBroker, connect_memory
+from common.bus.memory import MemoryBroker, MemoryBus, connect_memory
 from common.frames import Err
 from dispatcher.app import dispatcher
 from tests.integration.dispatcher.conftest import OpenHouse
@@ -59,6 +60,70 @@ async def test_the_rest_gets_a_last_word(a_house: OpenHouse) -> None:
 
     assert ["cancelled", "cancelled"] == [one.error.code for one in ends if isinstance(one, Err)]
     assert (1, {"cancelled"}) == (len(nano.cancels), {str(event["state"]) for event in house.job_events})
+
+
+class Tap(MemoryBus):
+    """A bus that notes errors and flushes in their order, and can hold an error back."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        super().__init__(broker)
+        self.noted: list[str] = []
+        self.reached = asyncio.Event()
+        self.released = asyncio.Event()
+        self.released.set()
+
+    async def publish(
+        self, subject: str, data: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        if b'"t":"err"' in data:
+            self.reached.set()
+            await self.released.wait()
+            self.noted.append("err")
+        await super().publish(subject, data, reply=reply, headers=headers)
+
+    async def flush(self, *, timeout_s: float = 5.0) -> None:
+        self.noted.append("flush")
+        await super().flush(timeout_s=timeout_s)
+
+
+async def test_the_last_words_are_flushed() -> None:
+    """The connection is not closed over the terminal frames of cut jobs: they are flushed behind the last one."""
+    broker = MemoryBroker()
+    bus = Tap(broker)
+    async with connect_memory(broker) as world, asyncio.TaskGroup() as tasks:
+        async with dispatcher(settings(grace_s=0.05), bus) as pipeline:
+            house = House(pipeline, bus, world, tasks)
+            nano = await house.device("nano", stall("Once "))
+            stream = await house.stream()
+            await until(lambda: stream.text == "Once ", "the text is visible")
+        await nano.die()
+    bus.close()
+
+    assert ["err", "flush"] == bus.noted
+
+
+async def test_a_cancel_does_not_reach_the_last_words() -> None:
+    """A second cancel, while the terminal frame of the first is on its way, costs the job neither that frame nor its record."""
+    broker = MemoryBroker()
+    bus = Tap(broker)
+    async with connect_memory(broker) as world, asyncio.TaskGroup() as tasks:
+        async with dispatcher(settings(), bus) as pipeline:
+            house = House(pipeline, bus, world, tasks)
+            await house.listen()
+            nano = await house.device("nano", stall("Once "))
+            bus.released.clear()
+            stream = await house.stream(job="j1")
+            await until(lambda: stream.text == "Once ", "the text is visible")
+            first = pipeline.cancel("j1", "once")
+            await bus.reached.wait()
+            second = pipeline.cancel("j1", "twice")
+            bus.released.set()
+            last = await stream.error()
+            event = await house.event("j1")
+        await nano.die()
+    bus.close()
+
+    assert (True, False, "cancelled", "cancelled") == (first, second, last.error.code, event["state"])
 
 
 async def test_an_idle_dispatcher_stops_at_once(a_house: OpenHouse) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from common.errors import BackendError
 from common.frames import KeepAlive, Phase
 from common.messages import DeviceState
 from tests.integration.dispatcher.conftest import OpenHouse
-from tests.integration.dispatcher.scripted import Attempt, Hold, answer, refuse, until
+from tests.integration.dispatcher.scripted import Attempt, Hold, answer, fail, refuse, until
 
 
 async def test_jobs_wait_their_turn(a_house: OpenHouse) -> None:
@@ -72,6 +73,33 @@ async def test_a_refusal_is_believed_until_the_next_heartbeat(a_house: OpenHouse
         assert end.route is not None
 
         assert (1, ["busy", "ok"]) == (asked, [one["outcome"] for one in end.route["attempts"]])
+
+
+async def test_a_job_that_lost_its_device_is_next(a_house: OpenHouse) -> None:
+    """A job whose device failed stands before those that came later and had none yet."""
+    async with a_house() as house:
+        busy, failing = Hold(), Hold(then=fail(BackendError("broke")))
+        order: list[str] = []
+
+        async def note(attempt: Attempt) -> None:
+            order.append(attempt.dispatch.messages[0].content)
+            await answer("ok")(attempt)
+
+        await house.device("nano", busy, note)
+        await house.device("orin", failing)
+        streams = [await house.stream("first", device="nano")]
+        await busy.reached.wait()
+        streams.append(await house.stream("moves"))
+        await failing.reached.wait()
+        streams.append(await house.stream("later", device="nano"))
+        await house.waiting(1)
+        failing.released.set()
+        await house.waiting(2)
+        busy.released.set()
+        for stream in streams:
+            await stream.end()
+
+        assert ["moves", "later"] == order
 
 
 async def test_a_device_that_joins_takes_the_waiting(a_house: OpenHouse) -> None:
