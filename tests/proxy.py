@@ -44,11 +44,10 @@ class Proxy:
     def reset(self) -> None:
         """Break all connections with an RST, as a router that lost its state does."""
         for writer in tuple(self._writers):
+            if writer.transport.is_closing():
+                continue
             peer = writer.get_extra_info("socket")
-            try:
-                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            except OSError:
-                continue  # closed already
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

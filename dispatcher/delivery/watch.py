@@ -56,7 +56,8 @@ class Watch:
         for arrival in batch:
             if isinstance(arrival, FleetError):
                 raise arrival
-            self._progress = heard(self._progress, arrival, now_s)
+            if not pieces:  # text that arrives together is heard once
+                self._progress = heard(self._progress, arrival, now_s)
             if isinstance(arrival, frames.Token):
                 self._in_order(arrival.seq)
                 pieces.append(arrival.text)

@@ -8,6 +8,7 @@ import pytest
 
 from common import errors
 from common.frames import Ack, End, Err, KeepAlive, Phase, RouteNote, Token
+from common.messages import ModelInfo
 from tests.integration.dispatcher.conftest import OpenHouse
 from tests.integration.dispatcher.house import House
 from tests.integration.dispatcher.scripted import (
@@ -238,6 +239,34 @@ async def test_a_failing_device_loses_its_rank(a_house: OpenHouse) -> None:
         await (await house.stream(device="good")).end()
 
         assert (pytest.approx(0.2), 0.0) == (after_a_failure, fleet["good"].track.error_rate)
+
+
+async def test_the_first_token_is_that_of_the_answer(a_house: OpenHouse) -> None:
+    """The time to the first token is that of the text which the producer got, not of one that was thrown away."""
+    async with a_house() as house:
+        hold = Hold("thrown away", then=fail(errors.BackendError("broke")))
+        await house.device("bad", hold)
+        await house.device("good", answer("fine"), **HOT)
+        stream = await house.stream(hold=True)
+        await hold.reached.wait()
+        await until(lambda: _age_s(house) > 0.05, "some time has passed")
+        age_s = _age_s(house)
+        hold.released.set()
+        end = await stream.end()
+        assert end.route is not None
+
+        assert end.route["timings"]["first_token_s"] >= round(age_s, 4)
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+async def test_a_load_is_no_latency(a_house: OpenHouse, loaded: bool) -> None:
+    """What a device is known for is the first token of models in memory: a load is predicted by itself."""
+    async with a_house() as house:
+        await house.device("nano", answer("fine"), models=(ModelInfo(name=MODEL, loaded=loaded),))
+        await (await house.stream()).end()
+        track = house.pipeline.roster.fleet.devices["nano"].track
+
+        assert (1, loaded) == (track.attempts, track.first_token_s is not None)
 
 
 async def test_the_model_asked_for_is_the_model_used(a_house: OpenHouse) -> None:

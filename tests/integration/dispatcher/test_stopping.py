@@ -117,6 +117,7 @@ async def test_a_cancel_does_not_reach_the_last_words() -> None:
             first = pipeline.cancel("j1", "once")
             await bus.reached.wait()
             second = pipeline.cancel("j1", "twice")
+            pipeline.cancel_all("and once more")
             bus.released.set()
             last = await stream.error()
             event = await house.event("j1")
