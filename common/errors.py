@@ -12,6 +12,7 @@ FleetError
 │   ├── NoDevice            no_device
 │   ├── QueueFull           queue_full
 │   ├── DeadlineExceeded    deadline
+│   ├── Stopping            stopping
 │   └── NoDispatcher        no_dispatcher
 ├── AttemptError            one device failed; another may do better
 │   ├── DeviceBusy          busy
@@ -48,6 +49,11 @@ class FleetError(Exception):
         self.details = {key: value for key, value in details.items() if value is not None}
         super().__init__(self.message)
 
+    @property
+    def summary(self) -> str:
+        """What may be written down. The message of a `RequestError` quotes the request, which is its sender's own business."""
+        return self.message
+
     def to_wire(self) -> dict[str, Any]:
         """Give the error as it travels: code, message, whether a retry may help, and what is known of it."""
         wire: dict[str, Any] = {"code": self.code, "message": self.message, "retry": self.retryable}
@@ -62,6 +68,10 @@ class RequestError(FleetError):
     """The request can't be served as it stands."""
 
     code = "request"
+
+    @property
+    def summary(self) -> str:
+        return f"the request's {self.details['param']} is at fault" if "param" in self.details else "the request is at fault"
 
 
 class BadRequest(RequestError):
@@ -123,6 +133,12 @@ class DeadlineExceeded(CapacityError):
     """The job's deadline passed before it could be answered."""
 
     code = "deadline"
+
+
+class Stopping(CapacityError):
+    """The dispatcher is stopping."""
+
+    code = "stopping"
 
 
 class NoDispatcher(CapacityError):

@@ -64,11 +64,15 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class KeepAlive:
-    """Nothing to show yet, and still at work; sent each second while silent."""
+    """Nothing to show yet, and still at work; sent each second while silent.
+
+    `silent_s` is how long the backend itself has said nothing: an agent that lives proves nothing of its backend.
+    """
 
     phase: Phase
     eta_s: float | None = None
     position: int | None = None
+    silent_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +135,8 @@ def _keep_alive_to_wire(frame: KeepAlive) -> dict[str, Any]:
         wire["eta_ms"] = round(frame.eta_s * 1000)
     if frame.position is not None:
         wire["position"] = frame.position
+    if frame.silent_s is not None:
+        wire["silent_ms"] = round(frame.silent_s * 1000)
     return wire
 
 
@@ -173,7 +179,13 @@ def _read_token(wire: Mapping[str, Any]) -> Frame:
 
 def _read_keep_alive(wire: Mapping[str, Any]) -> Frame:
     eta = wire.get("eta_ms")
-    return KeepAlive(Phase(wire["phase"]), None if eta is None else eta / 1000, wire.get("position"))
+    silent = wire.get("silent_ms")
+    return KeepAlive(
+        Phase(wire["phase"]),
+        None if eta is None else eta / 1000,
+        wire.get("position"),
+        None if silent is None else silent / 1000,
+    )
 
 
 def _read_end(wire: Mapping[str, Any]) -> Frame:

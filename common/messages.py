@@ -85,6 +85,12 @@ class ChatRequest:
     device: Token | None = None
 
 
+def split_target(model: str) -> tuple[str, str | None]:
+    """Split `model@device` into the model and the device that it is pinned to; the last `@` counts."""
+    name, at, device = model.rpartition("@")
+    return (name or AUTO, device) if at else (model, None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatch:
     """One attempt at a job, as the dispatcher hands it to one device."""

@@ -48,7 +48,7 @@ class Proxy:
                 continue
             peer = writer.get_extra_info("socket")
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
+            _abort(writer)
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take one connection."""
@@ -61,7 +61,7 @@ class Proxy:
             await self._flowing.wait()
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         except OSError:
-            writer.transport.abort()
+            _abort(writer)
             return
         finally:
             self._writers.discard(writer)
@@ -77,7 +77,7 @@ class Proxy:
         finally:
             self._writers -= pair
             for one in pair:
-                one.transport.abort()
+                _abort(one)
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         try:
@@ -90,6 +90,13 @@ class Proxy:
                 await self._flowing.wait()
         except (OSError, RuntimeError):
             pass  # one side broke (uvloop says so by a RuntimeError); `_serve` ends the other
+
+
+def _abort(writer: asyncio.StreamWriter) -> None:
+    try:
+        writer.transport.abort()
+    except AttributeError:
+        pass  # asyncio's own: the transport was closing with unsent bytes, and has just finished
 
 
 @asynccontextmanager

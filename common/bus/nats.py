@@ -303,7 +303,7 @@ class _Link:
         writer = getattr(getattr(self.client, "_transport", None), "_io_writer", None)
         transport = getattr(writer, "transport", None)
         if transport is not None:
-            transport.abort()
+            abort(transport)
 
     async def _end_vendor_tasks(self) -> None:
         """Leave no task of the vendor behind: an exception inside its `close` skips the rest of it.
@@ -612,6 +612,16 @@ async def connect_nats(settings: NatsOptions) -> AsyncIterator[NatsBus]:
             await bus.close()
     if failure is not None:
         raise failure
+
+
+def abort(transport: asyncio.WriteTransport) -> None:
+    """Close a socket now, and drop what is unsent."""
+    try:
+        transport.abort()
+    except AttributeError:
+        # asyncio's own: a transport that was closing with unsent bytes, and has sent them meanwhile, has lost its loop.
+        # Removable when `_SelectorTransport._force_close` asks for that.
+        pass
 
 
 def _require_sense(options: NatsOptions) -> None:

@@ -17,7 +17,7 @@ import pytest
 import structlog
 
 from common.bus import Delivery
-from common.bus.nats import NatsBus, NatsOptions, connect_nats
+from common.bus.nats import NatsBus, NatsOptions, abort, connect_nats
 from common.errors import BusDisconnected, BusError, BusTimeout, ConfigError, NoResponders
 from tests.listening import GUARD_S, Listener, answering, settled
 from tests.nats_server import NatsServer, free_port, nats_server
@@ -429,7 +429,7 @@ async def test_publishing_without_pause() -> None:
     assert max(waiting) < 2_000_000
 
 
-@pytest.mark.parametrize("fault", ["alive", "frozen", "dead", "blackholed"])
+@pytest.mark.parametrize("fault", ["alive", "slow", "frozen", "dead", "blackholed"])
 async def test_closing_is_bounded(fault: str) -> None:
     """Leaving the context ends soon, whatever the server does, with megabytes unsent, and leaves no task and no socket."""
     async with nats_server() as server, tcp_proxy(server.port) as proxy:
@@ -439,6 +439,8 @@ async def test_closing_is_bounded(fault: str) -> None:
             async with connect_nats(options(proxy.url, ping_interval_s=GUARD_S)) as bus:
                 await bus.subscribe("a", Listener())
                 await bus.flush()
+                if fault == "slow":
+                    proxy.latency_s = 0.001
                 if fault == "frozen":
                     server.pause()
                 if fault == "blackholed":
@@ -453,6 +455,28 @@ async def test_closing_is_bounded(fault: str) -> None:
             left_open = open_sockets(proxy.port) - sockets
 
     assert (left, left_open) == (set(), set())
+
+
+async def test_abort_after_a_slow_close() -> None:
+    """Aborting a transport that has just sent the last of its bytes and closed is no error, as it is in asyncio itself."""
+    slow = asyncio.Event()
+
+    async def read_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await slow.wait()
+        while await reader.read(1 << 20):
+            pass
+        writer.close()
+
+    async with await asyncio.start_server(read_late, "127.0.0.1", 0) as server:
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"x" * 20_000_000)
+        writer.close()
+        unsent = writer.transport.get_write_buffer_size()
+        slow.set()
+        await writer.wait_closed()
+        abort(writer.transport)
+
+    assert unsent > 0
 
 
 def open_sockets(peer_port: int) -> set[int]:
