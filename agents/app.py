@@ -13,6 +13,7 @@ from agents.backends import Backend, open_backend
 from agents.doors import Doors, open_doors
 from agents.heartbeat import Beacon, Identity, heartbeat, state_of
 from agents.inventory import Inventory
+from agents.namesakes import Namesakes, sole_bearer
 from agents.presence import endpoints, service_info
 from agents.settings import AgentSettings
 from agents.slots import Slots
@@ -71,6 +72,7 @@ class Agent:
             continues=backend.continues,
             agent_version=version(),
         )
+        self._namesakes = Namesakes(section.device, self._identity.boot, clock=clock, changed=self._nudge)
         self._beacon = Beacon(
             bus,
             self._subjects.heartbeat(section.device),
@@ -95,11 +97,14 @@ class Agent:
 
     async def serve(self, stop: Stop) -> None:
         """Work until asked to stop. Then, in this order: say that it drains, take no new jobs, let those that run finish
-        within the grace, hand back the rest, say that it is gone."""
+        within the grace, hand back the rest, say that it is gone. Raises `ConfigError` when another agent has its name."""
+        if not await sole_bearer(self._bus, self._subject("probe"), self._identity.device, stop):
+            return
         services = (self._beacon.shine, self._inventory.watch, self._gauge.watch, self._worker.tick)
         doors = Doors(self._bus, self._worker, self._jobs, boot=self._identity.boot, state=self._state)
         async with (
             self._jobs,
+            self._namesakes.listening(self._bus, self._subjects.heartbeat(self._identity.device)),
             open_doors(self._bus, self._subject, doors, self._worker) as jobs,
             discoverable(self._bus, service_info(self._identity), self._endpoints),
             # Last, so that the first heartbeat finds the doors open.
@@ -139,6 +144,9 @@ class Agent:
     def _state(self) -> DeviceState:
         return state_of(self._worker.workload(), self._inventory.stock)[0]
 
+    def _nudge(self) -> None:
+        self._beacon.nudge()
+
     def _heartbeat(self, seq: int, uptime_s: float, stopped: bool) -> Heartbeat:
         return heartbeat(
             self._identity,
@@ -148,6 +156,7 @@ class Agent:
             seq=seq,
             uptime_s=uptime_s,
             stopped=stopped,
+            trouble=self._namesakes.trouble,
         )
 
 

@@ -1,6 +1,8 @@
 """Which attempts run here, which have run, and which were cancelled before they came; it runs none itself.
 
-The job and its cancellation travel on two subjects, so either may arrive first.
+An attempt is known by its reply subject, of which a dispatcher makes a new one for each. The job's own id says less: whoever
+sent the job chose it, so it may come again, from another tenant, or through another dispatcher. The job and its cancellation
+travel on two subjects, so either may arrive first.
 """
 
 from __future__ import annotations
@@ -15,12 +17,6 @@ from common.errors import FleetError, JobCancelled
 from common.frames import Phase
 from common.messages import Dispatch
 
-Key = tuple[str, int]
-"""Job and attempt."""
-
-ANY_ATTEMPT = 0
-"""Stands for all attempts of a job in a cancellation; real ones count from 1."""
-
 CANCEL_MEMORY_S = 60.0
 """A job that comes later than this after its cancellation has been under way longer than any dispatcher waits for its accept."""
 
@@ -32,7 +28,10 @@ class Repeated(Exception):  # no error: the first delivery of this attempt answe
 
 
 class Running:
-    """An attempt at work, inside its `scope`. `end` stops it from outside, with the error that its stream then closes with."""
+    """An attempt at work, inside its `scope`. `end` stops it from outside, with the error that its stream then closes with.
+
+    `heard_s` is when the backend produced something last, or got the request.
+    """
 
     def __init__(self, dispatch: Dispatch, outbox: Outbox, *, phase: Phase, now_s: float, left_s: float | None) -> None:
         self.dispatch = dispatch
@@ -40,15 +39,17 @@ class Running:
         self.phase = phase
         self.cold = phase is Phase.LOAD
         self.started_s = now_s
+        self.heard_s = now_s
         self.first_token_s: float | None = None
         self.verdict: FleetError | None = None
         self.scope = asyncio.timeout(left_s)
 
-    def see_token(self, now_s: float) -> None:
-        """Note that the model has begun to answer."""
-        if self.first_token_s is None:
+    def hear(self, now_s: float, *, visible: bool) -> None:
+        """Note that the backend produced something; thoughts and tool calls are work, and only visible text is a first token."""
+        self.heard_s = now_s
+        self.phase = Phase.DECODE
+        if visible and self.first_token_s is None:
             self.first_token_s = now_s - self.started_s
-            self.phase = Phase.DECODE
 
     def end(self, verdict: FleetError) -> None:
         """Stop the work as soon as the loop turns; the first verdict stays."""
@@ -58,31 +59,31 @@ class Running:
 
 
 class Memory:
-    """Keys remembered for a while, oldest forgotten first, and never more than `most`."""
+    """Reply subjects remembered for a while, oldest forgotten first, and never more than `most`."""
 
     def __init__(self, clock: Clock, keep_s: float, *, most: int = 10_000) -> None:
         self._clock = clock
         self._keep_s = keep_s
         self._most = most
-        self._until: dict[Key, float] = {}
+        self._until: dict[str, float] = {}
 
-    def add(self, key: Key) -> None:
-        """Remember a key from now on."""
+    def add(self, reply: str) -> None:
+        """Remember one from now on."""
         now = self._clock.monotonic()
-        self._until.pop(key, None)
-        self._until[key] = now + self._keep_s
+        self._until.pop(reply, None)
+        self._until[reply] = now + self._keep_s
         while len(self._until) > self._most or next(iter(self._until.values())) <= now:
             del self._until[next(iter(self._until))]
 
-    def __contains__(self, key: Key) -> bool:
-        return self._until.get(key, 0.0) > self._clock.monotonic()
+    def __contains__(self, reply: str) -> bool:
+        return self._until.get(reply, 0.0) > self._clock.monotonic()
 
 
 class Attempts:
     """The table of one worker."""
 
     def __init__(self, clock: Clock) -> None:
-        self._running: dict[Key, Running] = {}
+        self._running: dict[str, Running] = {}
         self._finished = Memory(clock, FINISHED_MEMORY_S)
         self._cancelled = Memory(clock, CANCEL_MEMORY_S)
         self._idle = asyncio.Event()
@@ -95,40 +96,46 @@ class Attempts:
     def __len__(self) -> int:
         return len(self._running)
 
-    def check(self, job: str, attempt: int) -> None:
+    def check(self, job: str, reply: str) -> None:
         """Raise `Repeated` for what runs or has run, `JobCancelled` for what was cancelled before it came."""
-        key = (job, attempt)
-        if key in self._running or key in self._finished:
+        if reply in self._running or reply in self._finished:
             raise Repeated
-        if key in self._cancelled or (job, ANY_ATTEMPT) in self._cancelled:
-            self._finished.add(key)
+        if reply in self._cancelled:
+            self._finished.add(reply)
             raise JobCancelled(f"job {job} was cancelled before it reached the device")
 
     @contextmanager
     def run(self, running: Running) -> Iterator[None]:
         """Keep an attempt in the table while it is at work."""
-        key = (running.dispatch.job, running.dispatch.attempt)
-        self._running[key] = running
+        reply = running.outbox.reply
+        self._running[reply] = running
         self._idle.clear()
         self._busy.set()
         try:
             yield
         finally:
-            del self._running[key]
-            self._finished.add(key)
+            del self._running[reply]
+            self._finished.add(reply)
             if not self._running:
                 self._busy.clear()
                 self._idle.set()
 
-    def cancel(self, job: str, attempt: int = ANY_ATTEMPT) -> bool:
-        """End what runs of a job, or remember the cancellation for what may still come; True if something ran."""
+    def cancel(self, reply: str) -> bool:
+        """End the attempt that answers to `reply`, or remember the cancellation for when it comes; True if it ran."""
+        one = self._running.get(reply)
+        if one is None:
+            self._cancelled.add(reply)
+            return False
+        one.end(JobCancelled(f"job {one.dispatch.job} was cancelled"))
+        return True
+
+    def cancel_job(self, job: str, attempt: int | None = None) -> bool:
+        """End what runs of a job, whoever sent it; True if something ran. What may still come is spared: its id says too little."""
         found = [
-            one for (name, number), one in self._running.items() if name == job and attempt in (ANY_ATTEMPT, number)
+            one for one in self if one.dispatch.job == job and (attempt is None or one.dispatch.attempt == attempt)
         ]
         for one in found:
             one.end(JobCancelled(f"job {job} was cancelled"))
-        if not found:
-            self._cancelled.add((job, attempt))
         return bool(found)
 
     async def until_idle(self) -> None:

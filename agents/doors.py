@@ -11,9 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from annotated_types import Ge
+from annotated_types import Ge, MaxLen, MinLen
 
-from agents.attempts import ANY_ATTEMPT
 from agents.worker import Worker
 from common import codec
 from common.bus import Bus, Delivery, Subscription
@@ -28,10 +27,12 @@ Verb = Callable[[dict[str, Any]], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelRequest:
-    """Cancel one attempt of a job, or all of them."""
+    """Cancel one attempt. A dispatcher names it by its `reply` subject; a person, who can't know that, by the job, and gets
+    all that runs of it, or the one with the number."""
 
     job: Token
     attempt: Annotated[int, Ge(1)] | None = None
+    reply: Annotated[str, MinLen(1), MaxLen(512)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +69,12 @@ class Doors:
         return handle
 
     def cancel(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Cancel what runs, and remember it for what may still come."""
+        """Cancel what runs; one that is named by its reply subject also when it is still to come."""
         request = codec.build(CancelRequest, asked)
-        return {"cancelled": self._worker.attempts.cancel(request.job, request.attempt or ANY_ATTEMPT)}
+        attempts = self._worker.attempts
+        if request.reply is not None:
+            return {"cancelled": attempts.cancel(request.reply)}
+        return {"cancelled": attempts.cancel_job(request.job, request.attempt)}
 
     def drain(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Close or open the job door."""

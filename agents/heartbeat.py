@@ -55,8 +55,9 @@ def heartbeat(
     seq: int,
     uptime_s: float,
     stopped: bool = False,
+    trouble: str | None = None,
 ) -> Heartbeat:
-    """Build one heartbeat."""
+    """Build one heartbeat; `trouble` is said beside the state's own reason."""
     state, reason = (DeviceState.STOPPED, "was stopped") if stopped else state_of(workload, stock)
     return Heartbeat(
         device=identity.device,
@@ -64,7 +65,7 @@ def heartbeat(
         seq=seq,
         interval_s=identity.interval_s,
         state=state,
-        reason=reason,
+        reason="; ".join(part for part in (reason, trouble) if part) or None,
         slots=workload.slots,
         in_flight=workload.in_flight,
         jobs_by_dispatcher=dict(workload.jobs_by_dispatcher),

@@ -67,12 +67,21 @@ class Inventory:
         try:
             models, version = await self._backend.models(), await self._backend.version()
         except FleetError as error:
-            self.stock = Stock(seen=True, models=before.models, version=before.version, fault=error.message)
-            self._loaded = frozenset()
+            self._out_of_sight(error.message)
+        except Exception as error:
+            # A backend must not raise it; a device that is faulty until somebody reads the log beats one that is gone.
+            fault = f"the agent could not read its backend ({type(error).__name__}): its log says more"
+            if fault != before.fault:
+                log.exception("inventory.crashed")
+            self._out_of_sight(fault)
         else:
             self.stock = Stock(seen=True, models=models, version=version)
             self._loaded = frozenset(model.name for model in models if model.loaded)
         self._note(before, self.stock)
+
+    def _out_of_sight(self, fault: str) -> None:
+        self.stock = Stock(seen=True, models=self.stock.models, version=self.stock.version, fault=fault)
+        self._loaded = frozenset()
 
     def _note(self, before: Stock, now: Stock) -> None:
         if now.fault and now.fault != before.fault:

@@ -13,7 +13,7 @@ from common import codec, frames
 from common.bus import Bus, Delivery
 from common.clock import Clock
 from common.errors import PayloadTooLarge
-from common.frames import Ack, End, Err, Frame, KeepAlive, Phase, Terminal, Token
+from common.frames import Ack, End, Err, Frame, KeepAlive, Terminal, Token
 
 SILENCE_S = 1.0
 """After this long without a frame a keep-alive goes out."""
@@ -31,8 +31,8 @@ class Outbox:
     def __init__(self, bus: Bus, delivery: Delivery, *, clock: Clock) -> None:
         self.flush_s = 0.0
         """How long text is gathered."""
+        self.reply = delivery.reply
         self._bus = bus
-        self._reply = delivery.reply
         self._encoding = codec.sniff(delivery.data)
         self._clock = clock
         self._pieces: list[str] = []
@@ -54,8 +54,8 @@ class Outbox:
             async with self._lock:
                 await self._flush()
 
-    async def tick(self, phase: Phase, eta_s: float | None) -> None:
-        """Send gathered text that has waited long enough, or a sign of life after a second of silence."""
+    async def tick(self, sign: KeepAlive) -> None:
+        """Send gathered text that has waited long enough, or the sign of life after a second of silence."""
         now = self._clock.monotonic()
         if now < (self._flush_at if self._pieces else self._sent_at + SILENCE_S):
             return
@@ -65,7 +65,7 @@ class Outbox:
             if self._pieces:
                 await self._flush()
             else:
-                await self._send(KeepAlive(phase, eta_s))
+                await self._send(sign)
 
     async def end(self, terminal: Terminal) -> None:
         """Send the rest of the text, the last frame and the end of the stream."""
@@ -76,7 +76,7 @@ class Outbox:
                 await self._send(replace(terminal, tokens=self._tokens) if isinstance(terminal, End) else terminal)
             except PayloadTooLarge as error:
                 await self._send(Err(error))
-            await self._bus.publish(self._reply, frames.END_OF_STREAM)
+            await self._bus.publish(self.reply, frames.END_OF_STREAM)
 
     async def _flush(self) -> None:
         text = "".join(self._pieces)
@@ -87,5 +87,5 @@ class Outbox:
             self._flush_at = self._sent_at + self.flush_s
 
     async def _send(self, frame: Frame) -> None:
-        await self._bus.publish(self._reply, codec.encode(frames.to_wire(frame), self._encoding))
+        await self._bus.publish(self.reply, codec.encode(frames.to_wire(frame), self._encoding))
         self._sent_at = self._clock.monotonic()

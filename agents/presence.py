@@ -15,10 +15,11 @@ NAME = "llm-agent"
 
 
 def service_info(identity: Identity) -> ServiceInfo:
-    """Name the service. The boot is part of the id: a restarted agent is another instance."""
+    """Name the service. Its id is the boot: a restarted agent is another instance, and a device's name may fill the 64
+    characters of an id alone."""
     return ServiceInfo(
         name=NAME,
-        id=f"{identity.device}-{identity.boot}",
+        id=identity.boot,
         version=identity.agent_version,
         description="runs chat jobs on one device",
         metadata={"device": identity.device, "boot": identity.boot, "backend": identity.backend},

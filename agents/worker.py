@@ -2,6 +2,10 @@
 
 One task per job. A single ticker serves all of them with keep-alives and late flushes, so that a short job costs nothing but
 its own four messages.
+
+A cancelled job gives its slot back as soon as its HTTP stream is closed. Ollama looks at that only between tokens
+(ollama/ollama#11889): in the middle of a long prefill it computes on until the first token, and the next job, accepted at once,
+waits behind it inside Ollama. No API tells when it has let go; the wait shows in that job's first-token time.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from common.errors import (
     GarbledReply,
     InternalError,
 )
-from common.frames import End, Err, Phase, Terminal
+from common.frames import End, Err, KeepAlive, Phase, Terminal
 from common.logs import get_logger
 from common.messages import Dispatch
 
@@ -102,7 +106,7 @@ class Worker:
             await asyncio.sleep(TICK_S)
             for running in self.attempts:
                 try:
-                    await running.outbox.tick(running.phase, self._eta_s(running))
+                    await running.outbox.tick(self._sign(running))
                 except FleetError as error:
                     running.end(error)
 
@@ -127,7 +131,7 @@ class Worker:
         try:
             dispatch = codec.build(Dispatch, codec.decode_request(delivery.data))
             job = dispatch.job
-            self._admit(dispatch)
+            self._admit(dispatch, outbox.reply)
             with self._slots.take(dispatch.dispatcher):
                 end = await self._run(dispatch, outbox)
         except FleetError as error:
@@ -145,9 +149,9 @@ class Worker:
             self._changed()
         return end
 
-    def _admit(self, dispatch: Dispatch) -> None:
+    def _admit(self, dispatch: Dispatch, reply: str) -> None:
         """Raise what speaks against running this dispatch, slots aside."""
-        self.attempts.check(dispatch.job, dispatch.attempt)
+        self.attempts.check(dispatch.job, reply)
         if self._draining:
             raise DeviceBusy("the device is draining and takes no new jobs: try another one")
 
@@ -178,12 +182,13 @@ class Worker:
 
     async def _stream(self, running: Running) -> BackendDone:
         done: BackendDone | None = None
+        running.heard_s = self._clock.monotonic()
         async with aclosing(self._backend.chat(running.dispatch)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, BackendDone):
                     done = piece
                     continue
-                running.see_token(self._clock.monotonic())
+                running.hear(self._clock.monotonic(), visible=bool(piece.text))
                 if piece.text:
                     await running.outbox.text(piece.text)
         if done is None:
@@ -201,6 +206,12 @@ class Worker:
                 "send it again with more time, and check that the device's clock is synchronised"
             )
         return left_s
+
+    def _sign(self, running: Running) -> KeepAlive:
+        """Say what the job does, and for how long its backend has produced nothing."""
+        return KeepAlive(
+            running.phase, self._eta_s(running), silent_s=max(0.0, self._clock.monotonic() - running.heard_s)
+        )
 
     def _eta_s(self, running: Running) -> float | None:
         """Guess how long the load still takes, from the loads before."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -22,7 +22,7 @@ from common.bus import Bus, Delivery
 from common.bus.mux import ReplyMux, reply_mux
 from common.bus.nats import NatsOptions, connect_nats
 from common.codec import Encoding
-from common.errors import BusTimeout, GarbledReply, NoDispatcher
+from common.errors import BusDisconnected, BusError, BusTimeout, GarbledReply, Interrupted, NoDispatcher
 from common.messages import ChatRequest, Message, Role, ToolCall, Usage
 from common.subjects import Subjects, require_token
 
@@ -69,6 +69,11 @@ class ChatStream:
         self._text: list[str] = []
         self.answer: Answer | None = None
 
+    @property
+    def text(self) -> str:
+        """The text so far; after an error, all there is."""
+        return "".join(self._text)
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -85,7 +90,7 @@ class ChatStream:
                     self._text.append(frame.text)
                     yield Chunk(frame.text)
                 elif isinstance(frame, frames.End):
-                    self.answer = _answer("".join(self._text), frame)
+                    self.answer = _answer(self.text, frame)
                 elif isinstance(frame, frames.Err):
                     raise frame.error
 
@@ -98,6 +103,8 @@ class Drover:
         self._mux = mux
         self._tenant = tenant
         self._subjects = subjects
+        self._open: set[_Inbox] = set()
+        bus.on_disconnect(self._lose)
 
     @classmethod
     @asynccontextmanager
@@ -138,69 +145,121 @@ class Drover:
         """Send a request and give each frame of its stream, the terminal one included.
 
         Closing the generator before that cancels the job. Raises `NoDispatcher` when nobody takes the job, `BusTimeout`
-        when the dispatcher falls silent, `BusDisconnected`, `PayloadTooLarge`.
+        when the dispatcher falls silent, `BusDisconnected` as soon as the connection is lost, `Interrupted` when a frame is
+        missing: the text so far is right, and not all there was. Also `GarbledReply`, `PayloadTooLarge`.
         """
         request = replace(request, stream=True, job=request.job or str(ULID()))
         subject = self._subjects.work("chat", tenant or self._tenant)
-        inbox = _Inbox()
-        with self._mux.slot(inbox.put) as reply:
-            await self._bus.publish(subject, codec.encode(codec.plain(request), Encoding.MSGPACK), reply=reply(1))
-            finished = False
+        with self._inbox() as (inbox, reply):
+            await self._bus.publish(subject, codec.encode(codec.plain(request), Encoding.MSGPACK), reply=reply)
             try:
                 async for frame in inbox.read(SILENCE_S):
-                    finished = isinstance(frame, frames.End | frames.Err)
                     yield frame
-                    if finished:
-                        return
-            except NoDispatcher:
-                finished = True
-                raise
             finally:
-                if not finished:
-                    await self._abandon(str(request.job))
+                if not inbox.over:
+                    await self._abandon(str(request.job), tenant or self._tenant)
 
-    async def cancel(self, job: str, *, timeout_s: float = 2.0) -> bool:
-        """Cancel a job anywhere; True when a dispatcher knew it. Raises `BusTimeout` when none answers."""
+    async def cancel(self, job: str, *, tenant: str | None = None, timeout_s: float = 2.0) -> bool:
+        """Cancel a job of this tenant anywhere; True when a dispatcher knew it. Raises `BusTimeout` when none answers."""
         subject = self._subjects.control(require_token("job", job), "cancel")
-        reply = await self._bus.request(subject, b"{}", timeout_s=timeout_s)
+        reply = await self._bus.request(subject, _order(tenant or self._tenant), timeout_s=timeout_s)
         return bool(codec.decode(reply.data).get("cancelled"))
 
-    async def _abandon(self, job: str) -> None:
+    async def _abandon(self, job: str, tenant: str) -> None:
         """Tell the dispatcher, and don't wait: the reader has gone."""
-        if self._bus.connected:
-            await self._bus.publish(self._subjects.control(job, "cancel"), b"{}")
+        try:
+            await self._bus.publish(self._subjects.control(job, "cancel"), _order(tenant))
+        except BusError:
+            pass  # there is nobody to tell, and the reader must hear of what ended the stream
+
+    @contextmanager
+    def _inbox(self) -> Iterator[tuple[_Inbox, str]]:
+        """Open an inbox; gives it, and its reply subject."""
+        inbox = _Inbox()
+        with self._mux.slot(inbox.put) as reply:
+            self._open.add(inbox)
+            try:
+                yield inbox, reply(1)
+            finally:
+                self._open.discard(inbox)
+
+    def _lose(self) -> None:
+        for inbox in self._open:
+            inbox.lose()
 
 
 class _Inbox:
-    """The frames of one stream in the order of arrival."""
+    """The frames of one stream in the order of arrival, and whether all have arrived."""
 
     def __init__(self) -> None:
+        self.over = False
+        """True when the dispatcher has nothing more to say: a terminal frame, the end of the stream, or nobody there."""
         self._waiting: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
+        self._lost = False
+        self._tokens = 0
 
     def put(self, _attempt: int, delivery: Delivery) -> None:
         self._waiting.append(delivery)
         self._arrived.set()
 
+    def lose(self) -> None:
+        """Note that the connection is lost, and with it what was under way."""
+        self._lost = True
+        self._arrived.set()
+
     async def read(self, silence_s: float) -> AsyncIterator[frames.Frame]:
-        while True:
-            while self._waiting:
-                delivery = self._waiting.popleft()
-                if delivery.no_responders:
-                    raise NoDispatcher(
-                        "no dispatcher listens on the bus: start one with `drover dispatcher` or `make up`"
-                    )
-                if not delivery.data:
-                    return
-                yield frames.from_wire(codec.decode(delivery.data))
-            self._arrived.clear()
-            try:
-                async with asyncio.timeout(silence_s):
-                    await self._arrived.wait()
-            except TimeoutError as error:
-                raise BusTimeout(
-                    f"the dispatcher has been silent for {silence_s:g} s: the job may be lost, send it again"
-                ) from error
+        """Give the frames, the terminal one last. Raises what `Drover.frames` says."""
+        while not self.over:
+            while self._waiting and not self.over:
+                yield self._take(self._waiting.popleft())
+            if not self.over:
+                await self._more(silence_s)
+
+    def _take(self, delivery: Delivery) -> frames.Frame:
+        if delivery.no_responders:
+            self.over = True
+            raise NoDispatcher("no dispatcher listens on the bus: start one with `drover dispatcher` or `make up`")
+        if not delivery.data:
+            self.over = True
+            raise Interrupted("the end of the answer did not arrive: send the request again")
+        frame = frames.from_wire(codec.decode(delivery.data))
+        self.over = isinstance(frame, frames.Terminal)
+        self._require_all(frame)
+        return frame
+
+    def _require_all(self, frame: frames.Frame) -> None:
+        """Raise `Interrupted` when a token is missing: NATS drops what is sent while a connection is away."""
+        match frame:
+            case frames.Token() if frame.seq == self._tokens:
+                self._tokens += 1
+            case frames.Token():
+                raise Interrupted(
+                    f"piece {self._tokens} of the answer did not arrive (piece {frame.seq} did): send the request again"
+                )
+            case frames.End() if frame.tokens != self._tokens:
+                raise Interrupted(
+                    f"{self._tokens} of {frame.tokens} pieces of the answer arrived: send the request again"
+                )
+            case _:
+                pass
+
+    async def _more(self, silence_s: float) -> None:
+        if self._lost:
+            raise BusDisconnected("the connection was lost while the answer was under way: send the request again")
+        self._arrived.clear()
+        try:
+            async with asyncio.timeout(silence_s):
+                await self._arrived.wait()
+        except TimeoutError as error:
+            raise BusTimeout(
+                f"the dispatcher has been silent for {silence_s:g} s: the job may be lost, send it again"
+            ) from error
+
+
+def _order(tenant: str) -> bytes:
+    """Write whose job is meant: ids are the producers' own, and two tenants may use the same."""
+    return codec.encode({"tenant": tenant})
 
 
 def chat_request(prompt: str | Sequence[Message | dict[str, Any]], **fields: Any) -> ChatRequest:

@@ -6,8 +6,11 @@ integer, never as a map. This module knows no message; it is the only one that i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
+from itertools import chain
 from typing import Any, TypeVar
 
 import msgpack  # type: ignore[import-untyped]  # it ships no annotations
@@ -18,10 +21,18 @@ from common.errors import BadRequest
 
 T = TypeVar("T")
 
+MAX_FAULTS = 8
+"""So many wrong fields are told at once: more help nobody, and may be made by the thousand."""
+
 MAX_DEPTH = 64
 """No honest request nests deeper: an OpenAI tool schema stays below 20 levels."""
 
-_JSON_STARTS = frozenset(b'{[ \t\r\n"')
+_MAX_NESTED = 100_000
+"""A thousand messages with all their images and calls have a tenth of it."""
+
+_LARGE_BYTES = 64 * 1024
+"""What is smaller is read within a millisecond, whatever it holds."""
+
 _MAP_STARTS = frozenset([*range(0x80, 0x90), 0xDE, 0xDF])
 
 
@@ -49,11 +60,27 @@ def decode(payload: bytes) -> dict[str, Any]:
 
 
 def decode_request(payload: bytes) -> dict[str, Any]:
-    """Read one object from a stranger: as `decode`, and nothing nested deeper than `MAX_DEPTH`."""
-    value = decode(payload)
-    if _too_deep(value, MAX_DEPTH):
-        raise BadRequest(f"the payload nests deeper than {MAX_DEPTH} levels: flatten it")
+    """Read one object from a stranger: as `decode`, nothing nested deeper than `MAX_DEPTH`, and every key is text."""
+    with _collector_paused(len(payload)):
+        value = decode(payload)
+        _require_tame(value)
     return value
+
+
+@contextmanager
+def _collector_paused(size_bytes: int) -> Iterator[None]:
+    """Keep the garbage collector from walking again and again through what is just being read.
+
+    A megabyte of empty lists makes it run hundreds of times, which takes four times as long as reading them.
+    """
+    if size_bytes < _LARGE_BYTES or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def encode(value: Mapping[str, Any], encoding: Encoding = Encoding.JSON) -> bytes:
@@ -78,17 +105,45 @@ def _parse(payload: bytes) -> Any:
 
 def _unpack(payload: bytes) -> Any:
     try:
-        return msgpack.unpackb(payload, raw=False, strict_map_key=True)
+        return msgpack.unpackb(
+            payload, raw=False, strict_map_key=True, max_array_len=_MAX_NESTED, max_map_len=_MAX_NESTED
+        )
     except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise BadRequest(f"the payload is not MessagePack ({type(error).__name__}: {error})") from error
 
 
-def _too_deep(value: Any, depth: int) -> bool:
-    if isinstance(value, dict):
-        return depth == 0 or any(_too_deep(child, depth - 1) for child in value.values())
-    if isinstance(value, list):
-        return depth == 0 or any(_too_deep(child, depth - 1) for child in value)
-    return False
+def _require_tame(value: dict[str, Any]) -> None:
+    """Look at a level at a time: a call for each of a megabyte's half million values would take a tenth of a second."""
+    lists: list[list[Any]] = []
+    maps: list[dict[Any, Any]] = [value]
+    for _ in range(MAX_DEPTH):
+        # MessagePack carries bytes as keys; pydantic would describe each of them.
+        if not set(map(type, chain.from_iterable(maps))) <= {str}:
+            raise BadRequest("the payload has a key that is no text: MessagePack needs keys of type str")
+        below: Iterable[Any] = chain(chain.from_iterable(lists), chain.from_iterable(map(dict.values, maps)))
+        nested = [item for item in below if item.__class__ is list or item.__class__ is dict]
+        if not nested:
+            return
+        if len(nested) > _MAX_NESTED:
+            raise BadRequest(f"the payload has {len(nested)} lists and objects on one level: {_MAX_NESTED} are allowed")
+        lists = [item for item in nested if item.__class__ is list]
+        maps = [item for item in nested if item.__class__ is dict]
+    raise BadRequest(f"the payload nests deeper than {MAX_DEPTH} levels: flatten it")
+
+
+def require_writable(value: Any) -> Any:
+    """Return `value`, or raise `ValueError` when an encoding can't write it: for validators of what has no fields of ours."""
+    try:
+        orjson.dumps(
+            [[[[[[[[value]]]]]]]], option=_NOTHING_SPECIAL
+        )  # what it will stand in nests too, and orjson counts
+    except orjson.JSONEncodeError as error:
+        raise ValueError(f"it can't be sent on ({error})") from error
+    return value
+
+
+_NOTHING_SPECIAL = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+"""orjson writes more types than MessagePack does; whatever JSON itself has, both write, in the same 64 bits."""
 
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {}
@@ -107,7 +162,7 @@ def build(cls: type[T], wire: Mapping[str, Any]) -> T:
     try:
         return _adapter(cls).validate_python(wire)
     except ValidationError as error:
-        raise BadRequest(explain(error), param=_where(error)) from error
+        raise refusal(error) from error
 
 
 def plain(value: Any) -> dict[str, Any]:
@@ -116,20 +171,25 @@ def plain(value: Any) -> dict[str, Any]:
     return wire
 
 
-def explain(error: ValidationError, *, name: Callable[[str], str] = str) -> str:
-    """Say in one line what is wrong with every field: its name, what was expected, the value that came."""
-    faults = []
-    for fault in error.errors(include_url=False, include_context=False):
-        where = name(".".join(str(part) for part in fault["loc"]) or "payload")
-        faults.append(f"{where}: {fault['msg']} (got {_short(fault['input'])})")
-    return "; ".join(faults[:8])
+def refusal(error: ValidationError, *, name: Callable[[str], str] = str) -> BadRequest:
+    """Give the error for its sender: one line that tells of each wrong field its name, what was expected and what came.
 
-
-def _where(error: ValidationError) -> str:
-    path = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
-    return str(path[0]) if path else "payload"
+    `name` gives a field's path as the sender knows it. `param` is the first wrong field.
+    """
+    # Asked once: of a stranger's payload this may have thousands of rows.
+    faults = error.errors(include_url=False, include_context=False)
+    places = [name(".".join(str(part) for part in fault["loc"])) or "payload" for fault in faults[:MAX_FAULTS]]
+    rows = [
+        f"{place}: {fault['msg']} (got {_short(fault['input'])})" for place, fault in zip(places, faults, strict=False)
+    ]
+    return BadRequest("; ".join(rows), param=places[0])
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    """Show a value. What has parts is only counted: to write out a megabyte of them takes longer than to refuse it."""
+    if isinstance(value, dict):
+        return f"an object of {len(value)}" if value else "{}"
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}" if value else "[]"
+    text = repr(value[:60]) if isinstance(value, str | bytes) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

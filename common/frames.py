@@ -14,6 +14,9 @@ from typing import Any, assert_never
 from common import codec, errors
 from common.messages import EngineTimings, ToolCall, Usage
 
+MAX_CALLS = 64
+"""Calls of functions in one answer; as many as a request may hold in one message."""
+
 END_OF_STREAM = b""
 """An empty payload without headers; `nats req --wait-for-empty` stops at it."""
 
@@ -123,7 +126,7 @@ def from_wire(wire: Mapping[str, Any]) -> Frame:
     """Read a frame; a bare `{"error": …}`, as a refused request gets it, is an `Err`. Raises `GarbledReply` for anything else."""
     try:
         if "t" not in wire and "error" in wire:
-            return Err(errors.from_wire(wire["error"]))
+            return Err(_read_error(wire["error"]))
         return _READERS[wire["t"]](wire)
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError, errors.BadRequest) as error:
         raise errors.GarbledReply(f"a frame could not be read ({type(error).__name__}: {error})") from error
@@ -170,45 +173,82 @@ def usage_to_wire(usage: Usage) -> dict[str, int]:
     }
 
 
+def _count(value: Any, name: str) -> int:
+    """Give a count as other languages can hold it: what a stranger sends may be any number, or none."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ValueError(f"{name} is no count")
+    return value
+
+
+def _seconds(wire: Mapping[str, Any], name: str) -> float | None:
+    """Give a field of milliseconds in seconds."""
+    value = wire.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -1e15 <= value <= 1e15:
+        raise ValueError(f"{name} is no time")
+    return float(value) / 1000
+
+
+def _account(wire: Mapping[str, Any]) -> dict[str, Any] | None:
+    route = codec.require_writable(wire.get("route"))
+    if route is not None and not isinstance(route, dict):
+        raise TypeError(f"route is a {type(route).__name__}")
+    return route
+
+
 def _read_token(wire: Mapping[str, Any]) -> Frame:
-    seq, text = wire["s"], wire["d"]
-    if not isinstance(seq, int) or not isinstance(text, str):
-        raise TypeError(f"tok has s={seq!r}, d={type(text).__name__}")
-    return Token(seq, text)
+    text = wire["d"]
+    if not isinstance(text, str):
+        raise TypeError(f"d is a {type(text).__name__}")
+    return Token(_count(wire["s"], "s"), text)
 
 
 def _read_keep_alive(wire: Mapping[str, Any]) -> Frame:
-    eta = wire.get("eta_ms")
-    silent = wire.get("silent_ms")
+    position = wire.get("position")
     return KeepAlive(
         Phase(wire["phase"]),
-        None if eta is None else eta / 1000,
-        wire.get("position"),
-        None if silent is None else silent / 1000,
+        _seconds(wire, "eta_ms"),
+        None if position is None else _count(position, "position"),
+        _seconds(wire, "silent_ms"),
     )
 
 
 def _read_end(wire: Mapping[str, Any]) -> Frame:
-    usage, engine = wire.get("usage") or {}, wire.get("engine") or {}
+    usage, engine, calls = wire.get("usage") or {}, wire.get("engine") or {}, wire.get("tool_calls") or ()
+    if len(calls) > MAX_CALLS:
+        raise ValueError(f"tool_calls has {len(calls)} items: {MAX_CALLS} are allowed")
     return End(
         finish=Finish(wire.get("finish", "stop")),
-        tokens=int(wire.get("s", 0)),
+        tokens=_count(wire.get("s", 0), "s"),
         usage=Usage(
-            prompt_tokens=int(usage.get("prompt_tokens", 0)), completion_tokens=int(usage.get("completion_tokens", 0))
+            prompt_tokens=_count(usage.get("prompt_tokens", 0), "prompt_tokens"),
+            completion_tokens=_count(usage.get("completion_tokens", 0), "completion_tokens"),
         ),
-        engine=EngineTimings(**{key: engine.get(key) for key in ("load_s", "prefill_s", "decode_s")}),
-        tool_calls=tuple(codec.build(ToolCall, call) for call in wire.get("tool_calls", ())),
-        route=wire.get("route"),
+        engine=codec.build(EngineTimings, engine),
+        tool_calls=tuple(codec.build(ToolCall, call) for call in calls),
+        route=_account(wire),
     )
+
+
+def _read_route(wire: Mapping[str, Any]) -> Frame:
+    attempt = _count(wire["attempt"], "attempt")
+    return RouteNote(str(wire["job"]), str(wire["device"]), str(wire["model"]), str(wire["reason"]), attempt)
+
+
+def _read_error(wire: Mapping[str, Any]) -> errors.FleetError:
+    retry_after_s = wire.get("retry_after_s")
+    if isinstance(retry_after_s, int | float) and not 0 <= retry_after_s <= 1e9:
+        raise ValueError("retry_after_s is no time")
+    codec.require_writable(wire.get("details"))
+    return errors.from_wire(wire)
 
 
 _READERS: Mapping[str, Callable[[Mapping[str, Any]], Frame]] = {
     "tok": _read_token,
     "ack": lambda wire: Ack(wire.get("job"), wire.get("boot")),
-    "route": lambda wire: RouteNote(
-        str(wire["job"]), str(wire["device"]), str(wire["model"]), str(wire["reason"]), int(wire["attempt"])
-    ),
+    "route": _read_route,
     "ka": _read_keep_alive,
     "end": _read_end,
-    "err": lambda wire: Err(errors.from_wire(wire), wire.get("route")),
+    "err": lambda wire: Err(_read_error(wire), _account(wire)),
 }

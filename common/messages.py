@@ -1,6 +1,8 @@
 """What travels on the bus: requests, dispatches, heartbeats, replies; it knows neither encodings nor subjects.
 
-Bounds stand beside the fields (annotated-types), and `codec.build` enforces them for whatever comes from outside.
+Bounds stand beside the fields (annotated-types), and `codec.build` enforces them for whatever comes from outside. Every number
+has two, so that none overflows further down; every sequence fails at its first wrong item, since describing a megabyte of
+them takes seconds.
 """
 
 from __future__ import annotations
@@ -10,12 +12,34 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
+from pydantic import AllowInfNan, BeforeValidator, FailFast
+
+from common.codec import require_writable
 
 AUTO = "auto"
 """The model name that leaves the choice to the dispatcher."""
 
 Name = Annotated[str, MinLen(1), MaxLen(200)]
 Token = Annotated[str, MinLen(1), MaxLen(64)]
+
+Whole = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]
+"""What both encodings, and whoever reads them in another language, take for an integer."""
+Count = Annotated[int, Ge(0), Le(2**63 - 1)]
+Number = Annotated[float, AllowInfNan(allow_inf_nan=False), Ge(-1e15), Le(1e15)]
+"""A measurement. Seconds, degrees and rates stay far below the bound, and what is computed from them stays finite."""
+Texts = Annotated[tuple[str, ...], FailFast()]
+
+
+def _few(value: Any) -> Any:
+    """Refuse a large mapping before its entries are looked at: pydantic would describe each wrong one first."""
+    if isinstance(value, dict) and len(value) > 1000:
+        raise ValueError(f"at most 1000 entries are taken, not {len(value)}")
+    return value
+
+
+Few = BeforeValidator(_few)
+Document = Annotated[dict[str, Any], BeforeValidator(require_writable)]
+"""An object whose fields are not ours to know: a schema, arguments."""
 
 
 class Role(StrEnum):
@@ -32,7 +56,7 @@ class ToolCall:
     """A function that the model wants called; `arguments` is an object, as Ollama has it."""
 
     name: Name
-    arguments: dict[str, Any] = field(default_factory=dict)
+    arguments: Document = field(default_factory=dict)
     id: str | None = None
 
 
@@ -42,8 +66,8 @@ class Message:
 
     role: Role
     content: str = ""
-    images: Annotated[tuple[str, ...], MaxLen(16)] = ()
-    tool_calls: Annotated[tuple[ToolCall, ...], MaxLen(64)] = ()
+    images: Annotated[Texts, MaxLen(16)] = ()
+    tool_calls: Annotated[tuple[ToolCall, ...], FailFast(), MaxLen(64)] = ()
     tool_name: str | None = None
     tool_call_id: str | None = None
 
@@ -53,12 +77,12 @@ class Options:
     """How the text is sampled; what is absent is left to the backend's default."""
 
     max_tokens: Annotated[int, Ge(1), Le(1_000_000)] | None = None
-    temperature: Annotated[float, Ge(0), Le(5)] | None = None
-    top_p: Annotated[float, Gt(0), Le(1)] | None = None
-    seed: int | None = None
-    stop: Annotated[tuple[str, ...], MaxLen(16)] = ()
-    frequency_penalty: Annotated[float, Ge(-2), Le(2)] | None = None
-    presence_penalty: Annotated[float, Ge(-2), Le(2)] | None = None
+    temperature: Annotated[Number, Ge(0), Le(5)] | None = None
+    top_p: Annotated[Number, Gt(0), Le(1)] | None = None
+    seed: Whole | None = None
+    stop: Annotated[Texts, MaxLen(16)] = ()
+    frequency_penalty: Annotated[Number, Ge(-2), Le(2)] | None = None
+    presence_penalty: Annotated[Number, Ge(-2), Le(2)] | None = None
     context_tokens: Annotated[int, Ge(128), Le(10_000_000)] | None = None
 
 
@@ -72,16 +96,16 @@ class ChatRequest:
     """
 
     prompt: str | None = None
-    messages: Annotated[tuple[Message, ...], MaxLen(1000)] = ()
+    messages: Annotated[tuple[Message, ...], FailFast(), MaxLen(1000)] = ()
     model: Name = AUTO
     stream: bool = False
     hold: bool = False
     job: Token | None = None
     options: Options = Options()
-    tools: Annotated[tuple[dict[str, Any], ...], MaxLen(128)] = ()
-    format: Literal["json"] | dict[str, Any] | None = None
-    timeout_s: Annotated[float, Gt(0), Le(86_400)] | None = None
-    deadline_ms: Annotated[int, Ge(0)] | None = None
+    tools: Annotated[tuple[Document, ...], FailFast(), MaxLen(128)] = ()
+    format: Literal["json"] | Document | None = None
+    timeout_s: Annotated[Number, Gt(0), Le(86_400)] | None = None
+    deadline_ms: Count | None = None
     device: Token | None = None
 
 
@@ -96,15 +120,15 @@ class Dispatch:
     """One attempt at a job, as the dispatcher hands it to one device."""
 
     job: Token
-    attempt: Annotated[int, Ge(1)]
+    attempt: Annotated[Count, Ge(1)]
     dispatcher: Token
     model: Name
-    messages: tuple[Message, ...]
+    messages: Annotated[tuple[Message, ...], FailFast(), MaxLen(1001)]  # one more than asked: an answer to be continued
     stream: bool = False
     options: Options = Options()
-    tools: tuple[dict[str, Any], ...] = ()
-    format: Literal["json"] | dict[str, Any] | None = None
-    deadline_ms: int | None = None
+    tools: Annotated[tuple[Document, ...], FailFast(), MaxLen(128)] = ()
+    format: Literal["json"] | Document | None = None
+    deadline_ms: Count | None = None
 
 
 class DeviceState(StrEnum):
@@ -122,28 +146,28 @@ class ModelInfo:
     """A model that a device has on disk, and whether it is in memory now."""
 
     name: Name
-    size_bytes: Annotated[int, Ge(0)] = 0
+    size_bytes: Count = 0
     loaded: bool = False
-    memory_bytes: Annotated[int, Ge(0)] = 0
-    gpu_bytes: Annotated[int, Ge(0)] = 0
-    expires_unix_s: float | None = None
-    parameters_b: float | None = None
-    context_tokens: int | None = None
+    memory_bytes: Count = 0
+    gpu_bytes: Count = 0
+    expires_unix_s: Number | None = None
+    parameters_b: Number | None = None
+    context_tokens: Count | None = None
     quantization: str | None = None
     family: str | None = None
     digest: str | None = None
-    capabilities: tuple[str, ...] = ()
+    capabilities: Annotated[Texts, MaxLen(100)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
     """What a device measured of itself with one model: moving averages over its finished jobs."""
 
-    jobs: int = 0
-    prefill_tps: float | None = None
-    decode_tps: float | None = None
-    load_s: float | None = None
-    first_token_s: float | None = None
+    jobs: Count = 0
+    prefill_tps: Number | None = None
+    decode_tps: Number | None = None
+    load_s: Number | None = None
+    first_token_s: Number | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,37 +181,37 @@ class Heartbeat:
 
     device: Token
     boot: Token
-    seq: Annotated[int, Ge(0)]
-    interval_s: Annotated[float, Gt(0), Le(300)] = 1.0
+    seq: Count
+    interval_s: Annotated[Number, Gt(0), Le(300)] = 1.0
     state: DeviceState = DeviceState.READY
     reason: str | None = None
     slots: Annotated[int, Ge(0), Le(10_000)] = 1
-    in_flight: Annotated[int, Ge(0)] = 0
-    jobs_by_dispatcher: dict[str, int] = field(default_factory=dict)
-    models: Annotated[tuple[ModelInfo, ...], MaxLen(1000)] = ()
-    speeds: dict[str, Speed] = field(default_factory=dict)
-    topics: Annotated[tuple[str, ...], MaxLen(32)] = ()
-    memory_total_bytes: int | None = None
-    memory_available_bytes: int | None = None
-    temperature_c: float | None = None
+    in_flight: Count = 0
+    jobs_by_dispatcher: Annotated[dict[str, Count], Few] = field(default_factory=dict)
+    models: Annotated[tuple[ModelInfo, ...], FailFast(), MaxLen(1000)] = ()
+    speeds: Annotated[dict[str, Speed], Few] = field(default_factory=dict)
+    topics: Annotated[Texts, MaxLen(32)] = ()
+    memory_total_bytes: Count | None = None
+    memory_available_bytes: Count | None = None
+    temperature_c: Number | None = None
     throttled: bool | None = None
     backend: str = "ollama"
     backend_version: str | None = None
     simulated: bool = False
     continues: bool = False
     agent_version: str = ""
-    uptime_s: float = 0.0
-    done: int = 0
-    failed: int = 0
-    refused: int = 0
+    uptime_s: Number = 0.0
+    done: Count = 0
+    failed: Count = 0
+    refused: Count = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens, as the backend counted them."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
 
     @property
     def total_tokens(self) -> int:
@@ -198,6 +222,6 @@ class Usage:
 class EngineTimings:
     """What the backend itself spent, in seconds; absent where it does not say."""
 
-    load_s: float | None = None
-    prefill_s: float | None = None
-    decode_s: float | None = None
+    load_s: Number | None = None
+    prefill_s: Number | None = None
+    decode_s: Number | None = None

@@ -37,6 +37,7 @@ class BusSection(Section):
     url: str = Field(
         "nats://127.0.0.1:4222",
         validation_alias="NATS_URL",
+        repr=False,  # it may hold a user and a password
         description="NATS server(s), separated by commas; `drover up` starts its own server when this is not set",
     )
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")] = Field(
@@ -85,10 +86,14 @@ def load(tree: type[T], **overrides: Any) -> T:
     return tree(**sections)
 
 
+_SECRETS = ("PASSWORD", "_TOKEN", "SECRET", "_KEY", "NATS_URL")
+"""How the names of knobs end whose values must not be shown."""
+
+
 def _faults(error: ValidationError) -> list[str]:
     rows = []
     for fault in error.errors(include_url=False, include_context=False):
         key = ".".join(str(part) for part in fault["loc"])
-        value = "(hidden)" if key.upper().endswith(("PASSWORD", "_TOKEN", "SECRET", "_KEY")) else fault["input"]
-        rows.append(f"{key}={value!r}: {fault['msg']}")
+        value = "(hidden)" if key.upper().endswith(_SECRETS) else repr(fault["input"])
+        rows.append(f"{key}={value}: {fault['msg']}")
     return rows

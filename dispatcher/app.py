@@ -8,21 +8,20 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from common import codec
-from common.bus import Bus, Delivery
+from common.bus import Bus
 from common.bus.mux import reply_mux
 from common.bus.nats import connect_nats
 from common.bus.options import options_from
 from common.clock import LoopClock
 from common.discovery import EndpointStats, ServiceInfo, discoverable
-from common.errors import BadRequest, BusError, ConfigError, FleetError, UnknownJob
+from common.errors import BusError, ConfigError
 from common.lifecycle import Stop, run
 from common.logs import configure, get_logger
-from common.messages import Heartbeat
 from common.settings import load
-from common.subjects import QUEUE_DISPATCH, Subjects, as_token, require_token
+from common.subjects import QUEUE_DISPATCH, Subjects, as_token
 from dispatcher.delivery.clocks import Limits
 from dispatcher.delivery.courier import Courier
+from dispatcher.doors import Doors
 from dispatcher.intake import Intake
 from dispatcher.pipeline import Pipeline
 from dispatcher.record import Recorder
@@ -82,7 +81,7 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             Courier(bus, mux, roster, limits=_limits(settings), subjects=subjects, dispatcher=name),
         )
         async with asyncio.TaskGroup() as jobs:
-            doors = _Doors(pipeline, jobs)
+            doors = Doors(pipeline, jobs)
             keeper = jobs.create_task(_keep(roster, pipeline.clock.monotonic, DeviceEvents(bus, subjects)))
             async with doors.ears(bus):
                 async with doors.open(bus), discoverable(bus, _info(name), lambda: _stats(pipeline)):
@@ -110,82 +109,12 @@ def _pipeline(settings: DispatcherSettings, bus: Bus, subjects: Subjects, roster
 def _limits(settings: DispatcherSettings) -> Limits:
     clocks = settings.clocks
     return Limits(
-        accept_s=clocks.accept_s, load_s=clocks.load_s, first_token_s=clocks.first_token_s, stall_s=clocks.stall_s
+        accept_s=clocks.accept_s,
+        load_s=clocks.load_s,
+        first_token_s=clocks.first_token_s,
+        between_tokens_s=clocks.between_tokens_s,
+        stall_s=clocks.stall_s,
     )
-
-
-class _Doors:
-    """What the dispatcher hears: jobs, control, heartbeats. Handlers only read and hand over."""
-
-    def __init__(self, pipeline: Pipeline, jobs: asyncio.TaskGroup) -> None:
-        self._pipeline = pipeline
-        self._jobs = jobs
-        self.garbled_beats = 0
-
-    @asynccontextmanager
-    async def ears(self, bus: Bus) -> AsyncIterator[None]:
-        """Hear devices and cancellations, as long as a job runs."""
-        subjects = self._pipeline.subjects
-        beats = await bus.subscribe(subjects.heartbeat("*"), self._heartbeat, pending=4096)
-        control = await bus.subscribe(subjects.control("*", "*"), self._control)
-        try:
-            yield
-        finally:
-            await beats.unsubscribe()
-            await control.unsubscribe()
-
-    @asynccontextmanager
-    async def open(self, bus: Bus) -> AsyncIterator[None]:
-        """Take jobs."""
-        work = await bus.subscribe(self._pipeline.subjects.work("chat", "*"), self._job, queue=QUEUE_DISPATCH)
-        try:
-            yield
-        finally:
-            if bus.connected:
-                await work.drain()
-
-    def _job(self, delivery: Delivery) -> None:
-        self._jobs.create_task(self._pipeline.handle(delivery))
-
-    def _heartbeat(self, delivery: Delivery) -> None:
-        try:
-            beat = _read_beat(delivery, self._pipeline.subjects)
-        except BadRequest as error:
-            self.garbled_beats += 1
-            if self.garbled_beats == 1:
-                log.warning("heartbeat.garbled", subject=delivery.subject, error=error.message)
-            return
-        self._pipeline.roster.observe(beat, self._pipeline.clock.monotonic())
-
-    def _control(self, delivery: Delivery) -> None:
-        """Only the dispatcher that owns the job answers; the others keep silent, or the first "unknown" would win."""
-        _, job, verb = self._pipeline.subjects.tokens(delivery.subject)
-        if verb == "cancel" and self._pipeline.cancel(job, "on request"):
-            self._reply(delivery, {"job": job, "cancelled": True})
-        elif verb == "status":
-            try:
-                self._reply(delivery, self._pipeline.status(job))
-            except UnknownJob:
-                return
-
-    def _reply(self, delivery: Delivery, body: dict[str, object]) -> None:
-        if delivery.reply:
-            self._jobs.create_task(_send(self._pipeline.bus, delivery.reply, codec.encode(body)))
-
-
-def _read_beat(delivery: Delivery, subjects: Subjects) -> Heartbeat:
-    """Read a heartbeat; its device must be the one that the subject names, to which the server can hold a device."""
-    beat = codec.build(Heartbeat, codec.decode(delivery.data))
-    if delivery.subject != subjects.heartbeat(require_token("device", beat.device)):
-        raise BadRequest(f"the heartbeat of {beat.device!r} came on another device's subject")
-    return beat
-
-
-async def _send(bus: Bus, subject: str, payload: bytes) -> None:
-    try:
-        await bus.publish(subject, payload)
-    except FleetError as error:
-        log.warning("reply.unsent", error=error.code)
 
 
 async def _keep(roster: Roster, now: Callable[[], float], events: DeviceEvents) -> None:
@@ -210,7 +139,7 @@ async def _finish(pipeline: Pipeline, grace_s: float) -> None:
         async with asyncio.timeout(grace_s):
             await pipeline.idle()
     except TimeoutError:
-        log.warning("dispatcher.cut", running=pipeline.cancel_all("the dispatcher is stopping; send it again"))
+        log.warning("dispatcher.cut", running=pipeline.stop_all())
         await _last_words(pipeline)
     try:
         await pipeline.bus.flush(timeout_s=2.0)

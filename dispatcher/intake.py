@@ -10,12 +10,10 @@ from common import codec
 from common.bus import Delivery
 from common.clock import Clock
 from common.errors import BadRequest, DeadlineExceeded
-from common.messages import AUTO, ChatRequest, Message, Role
+from common.messages import AUTO, ChatRequest, Message, Role, split_target
 from common.subjects import Subjects, require_token
 from dispatcher.fleet import canonical
 from dispatcher.outcomes import Job
-
-_FAR_MS = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +32,15 @@ class Intake:
             raise BadRequest("nobody waits for the answer: send it as a request (`nats req`), with a reply subject")
         now_s, now_unix_s = self.clock.monotonic(), self.clock.unix_s()
         left_s = time_left_s(request, now_unix_s=now_unix_s, default_s=self.default_timeout_s)
+        model, device = wanted_model(request)
         return Job(
             id=require_token("job", request.job) if request.job else str(ULID()),
             tenant=tenant,
             kind=kind,
             request=request,
             messages=conversation(request),
+            model=model,
+            device=device,
             reply=delivery.reply,
             encoding=codec.sniff(delivery.data),
             received_s=now_s,
@@ -69,8 +70,7 @@ def time_left_s(request: ChatRequest, *, now_unix_s: float, default_s: float) ->
     """Give the seconds until the request's deadline. Raises `DeadlineExceeded` when it has passed."""
     left_s = request.timeout_s or default_s
     if request.deadline_ms is not None:
-        # In whole milliseconds, since a number may come that no float can hold.
-        left_s = min(left_s, max(-_FAR_MS, min(_FAR_MS, request.deadline_ms - int(now_unix_s * 1000))) / 1000)
+        left_s = min(left_s, request.deadline_ms / 1000 - now_unix_s)
     if left_s <= 0:
         raise DeadlineExceeded(
             f"the deadline passed {-left_s:.1f} s ago: send a later one, or check the sender's clock"
@@ -80,7 +80,7 @@ def time_left_s(request: ChatRequest, *, now_unix_s: float, default_s: float) ->
 
 def wanted_model(request: ChatRequest) -> tuple[str, str | None]:
     """Split `model@device` and give the model's full name; `@device` leaves the model open, and the field `device` pins as well."""
-    name, _, pinned = request.model.partition("@")
+    name, pinned = split_target(request.model)
     device = pinned or request.device
     if device is not None:
         require_token("device", device)

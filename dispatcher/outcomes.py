@@ -15,13 +15,18 @@ from common.messages import ChatRequest, Message, Usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A request that passed intake. Times: `received_s` on the monotonic clock, the deadline on both."""
+    """A request that passed intake. Times: `received_s` on the monotonic clock, the deadline on both.
+
+    `model` is a full name or `auto`; `device` is the one that the request is pinned to.
+    """
 
     id: str
     tenant: str
     kind: str
     request: ChatRequest
     messages: tuple[Message, ...]
+    model: str
+    device: str | None
     reply: str
     encoding: Encoding
     received_s: float
@@ -91,15 +96,12 @@ class Decision:
     features: Mapping[str, Any] = field(default_factory=dict)
 
 
-class AttemptOutcome(StrEnum):
-    """How an attempt ended; otherwise it is the code of the error."""
-
-    OK = "ok"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One attempt as it went: seconds on the monotonic clock, relative to its publish."""
+    """One attempt as it went: seconds on the monotonic clock, relative to its publish.
+
+    `outcome` is `ok`, `cancelled`, or the code of the error.
+    """
 
     number: int
     device: str

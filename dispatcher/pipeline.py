@@ -6,27 +6,32 @@ This module alone knows the order of the steps; none of them knows another.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ulid import ULID
 
 from common import codec
 from common.bus import Bus, Delivery
 from common.clock import Clock
-from common.errors import FleetError, InternalError, JobCancelled, UnknownJob
+from common.errors import FleetError, InternalError, JobCancelled, Stopping, UnknownJob
 from common.logs import get_logger
 from common.subjects import Subjects
 from dispatcher.admission import House, admit
 from dispatcher.delivery.courier import Courier
 from dispatcher.delivery.producer import Producer, refuse
-from dispatcher.intake import Intake, wanted_model
+from dispatcher.delivery.retry import interrupted
+from dispatcher.intake import Intake
 from dispatcher.outcomes import Decision, Delivered, Job, Rejected
 from dispatcher.record import Recorder, account
 from dispatcher.roster import Roster
 from dispatcher.routing import Ask, RoutingPolicy, decide, features, nobody
 
 log = get_logger("pipeline")
+
+STOPPING_RETRY_S = 1.0
+"""Another dispatcher takes it at once; a lone one is back in a moment."""
 
 
 @dataclass(slots=True)
@@ -39,17 +44,25 @@ class Tally:
     busy_ns: int = 0
 
 
-@dataclass(slots=True)
+Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+"""Starts a task in the group that owns the jobs."""
+
+
+@dataclass(slots=True, eq=False)
 class _Running:
-    task: asyncio.Task[None]
+    """A job in the house. `ended_by` is set when somebody ends it; `answering` from its last words on."""
+
     job: Job
-    cancelled: JobCancelled | None = None
+    out: Producer
+    task: asyncio.Task[None] | None = None
+    begun: bool = False
     answering: bool = False
+    ended_by: FleetError | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class Pipeline:
-    """Runs jobs. `handle` is the whole door; it never raises for anything that a job does."""
+    """Runs jobs. `take` is the whole door; it never raises for anything that a job does."""
 
     bus: Bus
     clock: Clock
@@ -69,31 +82,21 @@ class Pipeline:
         """Jobs in the house, waiting ones included."""
         return len(self._running)
 
-    async def handle(self, delivery: Delivery) -> None:
-        """Take one request through all steps. Run it as a task of its own."""
+    def take(self, delivery: Delivery, spawn: Spawn) -> None:
+        """Let one request in or refuse it, at once: a cancel right behind its job must find it. The rest is a task."""
         self.tally.jobs += 1
         try:
             job = self._admit(delivery)
         except FleetError as error:
-            await self._refuse(delivery, error)
+            spawn(self._refuse(delivery, error))
             return
         except Exception as error:
             log.exception("intake.crashed", size_bytes=len(delivery.data))
-            await self._refuse(
-                delivery, InternalError(f"the request met a bug of ours ({type(error).__name__}): report it")
-            )
+            spawn(self._refuse(delivery, _bug("the request", error)))
             return
-        task = asyncio.current_task()
-        if task is None:
-            raise InternalError("a job was handled outside a task")
-        running = _Running(task, job)
+        running = _Running(job, Producer(self.bus, job))
         self._running[job.tenant, job.id] = running
-        try:
-            await self._run(running)
-        finally:
-            del self._running[job.tenant, job.id]
-            if not self._running:
-                self._idle.set()
+        running.task = spawn(self._work(running))
 
     async def idle(self) -> None:
         """Return when no job runs."""
@@ -101,26 +104,35 @@ class Pipeline:
             self._idle.clear()
             await self._idle.wait()
 
-    def cancel(self, job_id: str, why: str) -> bool:
-        """Cancel a job; True when it runs here."""
-        found = [running for (_, name), running in self._running.items() if name == job_id and not running.answering]
-        for running in found:
-            self._cancel(running, why)
-        return bool(found)
+    def cancel(self, job_id: str, why: str, *, tenant: str | None = None) -> bool:
+        """Cancel a job; True when it runs here. An id that several tenants use needs the tenant: nobody's else is touched."""
+        found = self._find(job_id, tenant)
+        if found is None or found.answering:
+            return False
+        self._end(found, JobCancelled(f"job {job_id} was cancelled: {why}"))
+        return True
 
-    def cancel_all(self, why: str) -> int:
-        """Cancel every job; gives their number."""
+    def stop_all(self) -> int:
+        """End every job, because the process ends; gives their number."""
         for running in list(self._running.values()):
-            self._cancel(running, why)
+            stopping = Stopping("the dispatcher is stopping: send it again", retry_after_s=STOPPING_RETRY_S)
+            visible = running.out.visible_chars
+            self._end(running, interrupted(stopping, visible) if visible else stopping)
         return len(self._running)
 
-    def status(self, job_id: str) -> dict[str, object]:
+    def status(self, job_id: str, *, tenant: str | None = None) -> dict[str, object]:
         """Say what a job does. Raises `UnknownJob`."""
-        for (tenant, name), running in self._running.items():
-            if name == job_id:
-                age_s = round(self.clock.monotonic() - running.job.received_s, 3)
-                return {"job": job_id, "tenant": tenant, "state": "running", "age_s": age_s}
-        raise UnknownJob(f"job {job_id!r} does not run here")
+        found = self._find(job_id, tenant)
+        if found is None:
+            raise UnknownJob(f"job {job_id!r} does not run here, or several tenants have one of that name")
+        age_s = round(self.clock.monotonic() - found.job.received_s, 3)
+        return {"job": job_id, "tenant": found.job.tenant, "state": "running", "age_s": age_s}
+
+    def _find(self, job_id: str, tenant: str | None) -> _Running | None:
+        if tenant is not None:
+            return self._running.get((tenant, job_id))
+        found = [running for (_, name), running in self._running.items() if name == job_id]
+        return found[0] if len(found) == 1 else None
 
     # -- the steps -----------------------------------------------------------------------------------------------
 
@@ -132,34 +144,44 @@ class Pipeline:
             raise admission.error
         return job
 
+    async def _work(self, running: _Running) -> None:
+        try:
+            await self._run(running)
+        finally:
+            del self._running[running.job.tenant, running.job.id]
+            if not self._running:
+                self._idle.set()
+
     async def _run(self, running: _Running) -> None:
         """The border: a bug in a job must neither end the process nor leave its producer waiting."""
-        job, out = running.job, Producer(self.bus, running.job)
+        job, out = running.job, running.out
         try:
-            delivered = await self._delivered(running, out)
+            delivered = await self._delivered(running)
             running.answering = True
             await self._answer(job, out, delivered)
         except Exception as error:
             log.exception("job.crashed", job=job.id)
-            bug = InternalError(f"job {job.id} met a bug of ours ({type(error).__name__}: {error}): report it")
+            bug = _bug(f"job {job.id}", error)
             await self._last_word(out, bug)
             await self._write(job, Delivered(error=bug))
 
-    async def _delivered(self, running: _Running, out: Producer) -> Delivered:
-        """Deliver; a cancel on request, a pin on no name, and a bus that fails, are ways to end like others."""
+    async def _delivered(self, running: _Running) -> Delivered:
+        """Deliver; an end that somebody asked for, and a bus that fails, are ways to end like others."""
+        running.begun = True
+        if running.ended_by is not None:
+            return Delivered(error=running.ended_by)
         try:
-            return await self._deliver(running, out)
+            return await self._deliver(running)
         except asyncio.CancelledError:
-            if running.cancelled is None:
+            if running.ended_by is None:
                 raise
-            return Delivered(error=running.cancelled)
+            return Delivered(error=running.ended_by)
         except FleetError as error:
             return Delivered(error=error)
 
-    async def _deliver(self, running: _Running, out: Producer) -> Delivered:
-        job = running.job
-        model, device = wanted_model(job.request)
-        ask = Ask(model=model, device=device, wanted=features(job.request, job.messages))
+    async def _deliver(self, running: _Running) -> Delivered:
+        job, out = running.job, running.out
+        ask = Ask(model=job.model, device=job.device, wanted=features(job.request, job.messages))
 
         def choose(excluded: Mapping[str, str]) -> Decision:
             return decide(ask, self.roster.fleet, self.policy, excluded)
@@ -170,7 +192,7 @@ class Pipeline:
             choose,
             lambda decision: nobody(ask, decision, self.roster.fleet),
             out,
-            lambda: running.cancelled,
+            lambda: running.ended_by,
         )
 
     async def _answer(self, job: Job, out: Producer, delivered: Delivered) -> None:
@@ -216,10 +238,17 @@ class Pipeline:
         self.tally.busy_ns += int(total_s * 1e9)
         if error is not None:
             self.tally.errors += 1
-            self.tally.last_error = f"{error.code}: {error.message}"[:200]
+            self.tally.last_error = f"{error.code}: {error.summary}"[:200]
 
-    def _cancel(self, running: _Running, why: str) -> None:
+    def _end(self, running: _Running, error: FleetError) -> None:
         # Once, and not while the last words are sent: a second cancel would cost the job its terminal frame and its record.
-        if running.cancelled is None and not running.answering:
-            running.cancelled = JobCancelled(f"job {running.job.id} was cancelled: {why}")
-            running.task.cancel()
+        if running.ended_by is None and not running.answering:
+            running.ended_by = error
+            # A task that is cancelled before its first step never takes it; it then finds `ended_by` by itself.
+            if running.begun and running.task is not None:
+                running.task.cancel()
+
+
+def _bug(what: str, error: Exception) -> InternalError:
+    """Name the kind of bug; its text may quote a prompt, and stands in the log alone."""
+    return InternalError(f"{what} met a bug of ours ({type(error).__name__}): please report it")

@@ -39,6 +39,7 @@ class _Seen:
     at_s: float
     boot: str
     seq: int
+    before: str = ""
 
 
 class Roster:
@@ -73,15 +74,16 @@ class Roster:
     def observe(self, beat: Heartbeat, now_s: float) -> None:
         """Take in one heartbeat.
 
-        1. An old sequence number of the same boot is a late or replayed beat: dropped.
+        1. An old sequence number of the same boot, or the boot before: a late or replayed beat, dropped.
         2. A new device joins. 3. A new boot id: restarted. 4. Known and not alive: recovered. 5. Good-bye: left.
         6. Other state or models: changed. 7. Other slots, other models in memory, fewer jobs of other dispatchers: room.
         """
         seen, old = self._seen.get(beat.device), self._devices.get(beat.device)
-        if seen is not None and seen.boot == beat.boot and beat.seq <= seen.seq:  # 1
+        if seen is not None and _late(seen, beat):  # 1
             self.stale_beats += 1
             return
-        self._seen[beat.device] = _Seen(now_s, beat.boot, beat.seq)
+        before = "" if seen is None else (seen.before if seen.boot == beat.boot else seen.boot)
+        self._seen[beat.device] = _Seen(now_s, beat.boot, beat.seq, before)
         new = self._device(beat, old)
         self._devices[beat.device] = new
         change = _change(old, new)
@@ -146,6 +148,10 @@ class Roster:
     def _tell(self, change: Change, device: Device) -> None:
         for listener in self._listeners:
             listener(DeviceEvent(change, device))
+
+
+def _late(seen: _Seen, beat: Heartbeat) -> bool:
+    return beat.boot == seen.before or (beat.boot == seen.boot and beat.seq <= seen.seq)
 
 
 def _holding(device: Device, own: int) -> Device:

@@ -72,6 +72,11 @@ class ClockSection(Section):
         validation_alias="DROVER_FIRST_TOKEN_S",
         description="seconds from accept, or from the end of the load, to the first token",
     )
+    between_tokens_s: Seconds = Field(
+        60.0,
+        validation_alias="DROVER_BETWEEN_TOKENS_S",
+        description="seconds that a backend may produce nothing after it has begun, though its agent lives",
+    )
     stall_s: Seconds = Field(
         5.0,
         validation_alias="DROVER_STALL_S",

@@ -30,7 +30,10 @@ _STOP_S = 10.0
 class Stream:
     """The frames of one attempt, in the order of arrival; the empty payload that ends it shows as `{}`."""
 
-    def __init__(self) -> None:
+    def __init__(self, reply: str, payload: bytes) -> None:
+        self.reply = reply
+        self.payload = payload
+        """What was sent."""
         self.raw: list[bytes] = []
         self.frames: list[dict[str, Any]] = []
         self._changed = asyncio.Event()
@@ -104,9 +107,10 @@ class Device:
         job: str | None = None,
         attempt: int = 1,
         encoding: Encoding = Encoding.JSON,
+        reply: str | None = None,
         **fields: Any,
     ) -> Stream:
-        """Dispatch a job."""
+        """Dispatch a job; without `reply` under a new one."""
         number = next(self._numbers)
         body = {
             "job": job or f"job-{number}",
@@ -118,15 +122,22 @@ class Device:
             **fields,
         }
         # packed here and not by `codec`, as a program in another language would
-        return await self.send_raw(codec.encode(body) if encoding is Encoding.JSON else msgpack.packb(body))
+        return await self.send_raw(codec.encode(body) if encoding is Encoding.JSON else msgpack.packb(body), reply)
 
-    async def send_raw(self, payload: bytes) -> Stream:
+    async def send_raw(self, payload: bytes, reply: str | None = None) -> Stream:
         """Dispatch any bytes."""
-        stream = Stream()
-        reply = f"_INBOX_disp.tester.{next(self._numbers)}.1"
-        await self._bus.subscribe(reply, stream)
-        await self._bus.publish(f"llm.v1.dev.{self.name}.job", payload, reply=reply)
+        stream = Stream(reply or self.new_reply(), payload)
+        await self._bus.subscribe(stream.reply, stream)
+        await self.repeat(stream)
         return stream
+
+    async def repeat(self, stream: Stream) -> None:
+        """Deliver the very dispatch of a stream once more."""
+        await self._bus.publish(f"llm.v1.dev.{self.name}.job", stream.payload, reply=stream.reply)
+
+    def new_reply(self) -> str:
+        """Give a reply subject as a dispatcher makes one for each attempt."""
+        return f"_INBOX_disp.tester.{next(self._numbers)}.1"
 
     async def ask(self, verb: str, payload: bytes = b"") -> dict[str, Any]:
         """Ask at a door."""

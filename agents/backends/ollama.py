@@ -20,7 +20,10 @@ from agents.backends import ollama_wire as wire
 from agents.backends.ollama_faults import fault_of
 from agents.settings import OllamaSection
 from common.errors import BackendError, BadRequest, GarbledReply
+from common.logs import get_logger
 from common.messages import Dispatch, ModelInfo, ToolCall
+
+log = get_logger("ollama")
 
 CONNECT_S = 3.0
 ASK_S = 5.0
@@ -40,6 +43,8 @@ class OllamaBackend:
         self._keep_alive = section.keep_alive
         self._shown: dict[str, Mapping[str, Any]] = {}
         """What `/api/show` said, by digest: under the same digest it stays the same."""
+        self._odd: set[str] = set()
+        """The models that can't be read, each of them logged once."""
 
     async def chat(self, dispatch: Dispatch) -> AsyncGenerator[Piece, None]:
         """Stream one answer. Closing the generator closes the HTTP stream, at which Ollama stops computing."""
@@ -61,7 +66,7 @@ class OllamaBackend:
         yield done
 
     async def models(self) -> tuple[ModelInfo, ...]:
-        """List what is on disk, and what of it is in memory now."""
+        """List what is on disk, and what of it is in memory now; a model that can't be read is left out."""
         with translated(self._host):
             async with asyncio.timeout(ASK_S):
                 listed = [model.model_dump() for model in (await self._client.list()).models if model.model]
@@ -70,9 +75,10 @@ class OllamaBackend:
                     key=lambda model: str(model["model"])
                 )  # Ollama's order changes with each use and each restart
                 shown = [await self._show(model) for model in listed]
-        return tuple(
-            wire.model_of(one, loaded.get(one["model"]), about) for one, about in zip(listed, shown, strict=True)
-        )
+            joined = [
+                self._join(one, loaded.get(one["model"]), about) for one, about in zip(listed, shown, strict=True)
+            ]
+        return tuple(model for model in joined if model is not None)
 
     async def version(self) -> Version:
         """Ask for the version; the device simulator names itself in it."""
@@ -93,6 +99,18 @@ class OllamaBackend:
         except ValueError as error:
             raise BadRequest(f"the request can't be put to Ollama: {error}") from error
         return cast("AsyncGenerator[ollama.ChatResponse, None]", stream)  # declared as AsyncIterator; it is a generator
+
+    def _join(
+        self, listed: Mapping[str, Any], loaded: Mapping[str, Any] | None, shown: Mapping[str, Any]
+    ) -> ModelInfo | None:
+        try:
+            return wire.model_of(listed, loaded, shown)
+        except (BadRequest, ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+            name = str(listed["model"])
+            if name not in self._odd:
+                self._odd.add(name)
+                log.warning("model.unreadable", model=name[:200], error=f"{type(error).__name__}: {error}"[:300])
+            return None
 
     async def _show(self, listed: Mapping[str, Any]) -> Mapping[str, Any]:
         digest = str(listed.get("digest") or listed["model"])

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from common import codec
 from common.errors import BadRequest
 from common.frames import Finish
 from common.messages import Dispatch, EngineTimings, Message, ModelInfo, Options, ToolCall, Usage
 
-_PARAMETERS = re.compile(r"([0-9.]+)\s*([KMBT])")
+_PARAMETERS = re.compile(r"(\d+(?:\.\d+)?)\s*([KMBT])", re.ASCII)
 _IN_BILLIONS = {"K": 1e-6, "M": 1e-3, "B": 1.0, "T": 1e3}
 
 
@@ -84,24 +85,26 @@ def timings_of(load_ns: int | None, prefill_ns: int | None, decode_ns: int | Non
 
 
 def model_of(listed: Mapping[str, Any], loaded: Mapping[str, Any] | None, shown: Mapping[str, Any]) -> ModelInfo:
-    """Join what `/api/tags`, `/api/ps` and `/api/show` say of one model."""
+    """Join what `/api/tags`, `/api/ps` and `/api/show` say of one model. Raises `BadRequest`, or what Python raises of odd
+    values: a model that a heartbeat can't carry must not get into one."""
     details = listed.get("details") or {}
     expires = loaded.get("expires_at") if loaded else None
     info = shown.get("modelinfo") or {}
-    return ModelInfo(
-        name=listed["model"],
-        size_bytes=int(listed.get("size") or 0),
-        loaded=loaded is not None,
-        memory_bytes=int(loaded.get("size") or 0) if loaded else 0,
-        gpu_bytes=int(loaded.get("size_vram") or 0) if loaded else 0,
-        expires_unix_s=expires.timestamp() if isinstance(expires, datetime) else None,
-        parameters_b=_billions(info.get("general.parameter_count"), details.get("parameter_size")),
-        context_tokens=_context(info),
-        quantization=details.get("quantization_level") or None,
-        family=details.get("family") or None,
-        digest=listed.get("digest") or None,
-        capabilities=tuple(shown.get("capabilities") or ()),
-    )
+    fields = {
+        "name": listed["model"],
+        "size_bytes": int(listed.get("size") or 0),
+        "loaded": loaded is not None,
+        "memory_bytes": int(loaded.get("size") or 0) if loaded else 0,
+        "gpu_bytes": int(loaded.get("size_vram") or 0) if loaded else 0,
+        "expires_unix_s": expires.timestamp() if isinstance(expires, datetime) else None,
+        "parameters_b": _billions(info.get("general.parameter_count"), details.get("parameter_size")),
+        "context_tokens": _context(info),
+        "quantization": details.get("quantization_level") or None,
+        "family": details.get("family") or None,
+        "digest": listed.get("digest") or None,
+        "capabilities": tuple(shown.get("capabilities") or ()),
+    }
+    return codec.build(ModelInfo, fields)
 
 
 def _image(text: str) -> bytes:

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from common import codec, frames
 from common.client import Drover
 from common.clock import Clock
-from common.errors import FleetError, GarbledReply, Interrupted
+from common.errors import FleetError, Interrupted
 from common.logs import get_logger
 from common.messages import ChatRequest
 from dispatcher.bridge.headers import route_headers
@@ -128,9 +128,6 @@ class ChatAnswer(Response):
             async with aclosing(self._means.drover.frames(self._request)) as source:
                 async for frame in source:
                     yield frame
-                    if isinstance(frame, frames.Terminal):
-                        return
-            yield frames.Err(GarbledReply("the answer ended without saying why: send the request again"))
         except FleetError as error:
             yield frames.Err(error)
 

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from common import codec
 from common.bus import Bus, Delivery
 from common.clock import Clock
 from common.errors import FleetError
+from common.heartbeats import read_heartbeat
 from common.logs import get_logger
-from common.messages import DeviceState, Heartbeat, ModelInfo
+from common.messages import DeviceState, ModelInfo
 from common.subjects import Subjects
 from dispatcher.fleet import Device, Fleet, Liveness, canonical
 from dispatcher.roster import Roster
@@ -35,15 +35,16 @@ class Health:
 class Presence:
     """Hears heartbeats and keeps the roster that follows from them. Open it with `hear_fleet`."""
 
-    def __init__(self, bus: Bus, roster: Roster, clock: Clock) -> None:
+    def __init__(self, bus: Bus, subjects: Subjects, roster: Roster, clock: Clock) -> None:
         self._bus = bus
+        self._subjects = subjects
         self._roster = roster
         self._clock = clock
 
     def hear(self, delivery: Delivery) -> None:
         """Take in a heartbeat; anything else on the subject is dropped."""
         try:
-            beat = codec.build(Heartbeat, codec.decode_request(delivery.data))
+            beat = read_heartbeat(delivery, self._subjects)
         except FleetError as error:
             log.debug("heartbeat.garbled", subject=delivery.subject, error=error.message)
             return
@@ -74,7 +75,7 @@ async def hear_fleet(bus: Bus, subjects: Subjects, settings: RosterSection, cloc
         dead_after=settings.dead_after,
         forget_after_s=settings.forget_after_s,
     )
-    presence = Presence(bus, roster, clock)
+    presence = Presence(bus, subjects, roster, clock)
     subscription = await bus.subscribe(subjects.heartbeat("*"), presence.hear)
     await bus.flush()  # from here on no heartbeat is missed, also one that is sent at this very moment
     try:

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from ulid import ULID
 
 from common import codec
-from common.errors import FleetError, InternalError, UnknownModel
+from common.errors import FleetError, InternalError, Stopping, UnknownModel
 from common.logs import get_logger
 from common.messages import AUTO
 from common.subjects import as_token
@@ -55,6 +55,7 @@ STATUSES: Mapping[str, Verdict] = {
     "no_device": Verdict(503, _OURS),
     "queue_full": Verdict(429, "rate_limit_error"),
     "deadline": Verdict(504, _OURS),
+    "stopping": Verdict(503, _OURS),
     "no_dispatcher": Verdict(503, _OURS),
     "attempt": Verdict(502, _OURS),
     "busy": Verdict(503, _OURS),
@@ -84,13 +85,14 @@ def verdict(error: FleetError) -> Verdict:
 def refusal(error: FleetError, job: str | None = None, accepted: bool = False) -> Response:
     """Make the response for an error.
 
-    Once the fleet had accepted the job, clients are told not to send it again by themselves: it may have run.
+    Once the fleet had accepted the job, clients are told not to send it again by themselves: it may have run. A dispatcher
+    that stops gives its jobs up, and another one is glad to take them.
     """
     status, kind = verdict(error)
     headers = {}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
-    if accepted or status == HTTPStatus.CONFLICT:
+    if (accepted and error.code != Stopping.code) or status == HTTPStatus.CONFLICT:
         headers["x-should-retry"] = "false"
     if job is not None:
         headers[JOB_HEADER] = header_text(job)

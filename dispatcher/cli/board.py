@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
 
-from common import codec
 from common.bus import Bus, Delivery
 from common.errors import BadRequest
+from common.heartbeats import read_heartbeat
 from common.messages import DeviceState, Heartbeat
 from common.subjects import Subjects
 from dispatcher.fleet import Device, Liveness
@@ -46,10 +46,10 @@ class Board:
         """Call `listener` whenever a device joins, falls silent, comes back or leaves."""
         self._roster.on_change(listener)
 
-    def hear(self, delivery: Delivery) -> None:
+    def hear(self, subjects: Subjects, delivery: Delivery) -> None:
         """Take in a heartbeat; one that can't be read is passed over: the dispatcher reports it."""
         try:
-            beat = codec.build(Heartbeat, codec.decode(delivery.data))
+            beat = read_heartbeat(delivery, subjects)
         except BadRequest:
             return
         self._roster.observe(beat, monotonic())
@@ -75,7 +75,7 @@ class Board:
 @asynccontextmanager
 async def follow(bus: Bus, board: Board, subjects: Subjects) -> AsyncIterator[None]:
     """Feed the board from the bus for the life of the context."""
-    beats = await bus.subscribe(subjects.heartbeat("*"), board.hear, pending=4096)
+    beats = await bus.subscribe(subjects.heartbeat("*"), lambda delivery: board.hear(subjects, delivery), pending=4096)
     jobs = await bus.subscribe(subjects.job_event("*", "*"), lambda delivery: board.count(subjects, delivery))
     try:
         yield

@@ -66,9 +66,12 @@ class StateDir:
                 handle.truncate(0)
 
     def publish(self, addresses: Addresses) -> None:
-        """Write where the fleet listens, for `drover ask` and the like."""
+        """Write where the fleet listens, for `drover ask` and the like; nobody else may read it, since a NATS URL may
+        hold a password."""
         draft = self._addresses.with_suffix(".tmp")
-        draft.write_text(json.dumps(asdict(addresses)), encoding="utf-8")
+        draft.unlink(missing_ok=True)  # one that was left behind would keep its mode
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as handle:
+            json.dump(asdict(addresses), handle)
         draft.replace(self._addresses)
 
     def running(self) -> Addresses | None:

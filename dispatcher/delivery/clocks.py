@@ -2,7 +2,8 @@
 
 accept: the agent must acknowledge. load: the model may take this long. first token: from the acknowledgement, or from
 the end of the load, until the first token comes or the device says that it decodes, since it may gather text that nobody
-watches. stall: no frame of any kind. total: the job's own deadline.
+watches. between tokens: the backend has produced nothing for this long, while its agent lives. stall: no frame of any kind.
+total: the job's own deadline.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class Clock(StrEnum):
     ACCEPT = "accept"
     LOAD = "load"
     FIRST_TOKEN = "first_token"  # noqa: S105  # not a password
+    BETWEEN_TOKENS = "between_tokens"  # likewise
     STALL = "stall"
     TOTAL = "total"
 
@@ -31,12 +33,14 @@ class Limits:
     accept_s: float
     load_s: float
     first_token_s: float
+    between_tokens_s: float
     stall_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an attempt has come. All times are monotonic seconds; `silent_since_s` is when its silent phase began."""
+    """How far an attempt has come. All times are monotonic seconds; `silent_since_s` is when its silent phase began, `spoken_s`
+    when the backend last produced anything, as far as the agent tells."""
 
     sent_s: float
     accepted_s: float | None = None
@@ -44,19 +48,33 @@ class Progress:
     silent_since_s: float = 0.0
     heard_s: float = 0.0
     first_token_s: float | None = None
+    spoken_s: float = 0.0
 
 
 def heard(progress: Progress, frame: frames.Frame, now_s: float) -> Progress:
     """Give the progress after one more frame."""
     if isinstance(frame, frames.Token):
         if progress.first_token_s is None:
-            return replace(progress, heard_s=now_s, first_token_s=now_s, phase=Phase.DECODE)
-        return replace(progress, heard_s=now_s)
+            return replace(progress, heard_s=now_s, spoken_s=now_s, first_token_s=now_s, phase=Phase.DECODE)
+        return replace(progress, heard_s=now_s, spoken_s=now_s)
     if isinstance(frame, frames.Ack):
-        return replace(progress, accepted_s=now_s, silent_since_s=now_s, heard_s=now_s)
-    if isinstance(frame, frames.KeepAlive) and frame.phase is not progress.phase and progress.first_token_s is None:
-        return replace(progress, phase=frame.phase, silent_since_s=now_s, heard_s=now_s)
+        return replace(progress, accepted_s=now_s, silent_since_s=now_s, heard_s=now_s, spoken_s=now_s)
+    if isinstance(frame, frames.KeepAlive):
+        return _alive(progress, frame, now_s)
     return replace(progress, heard_s=now_s)
+
+
+def _alive(progress: Progress, frame: frames.KeepAlive, now_s: float) -> Progress:
+    """An agent that lives resets the stall; what its backend said last is the agent's word, or else a change of phase."""
+    moved = frame.phase is not progress.phase and progress.first_token_s is None
+    spoken_s = progress.spoken_s if frame.silent_s is None else max(progress.spoken_s, now_s - frame.silent_s)
+    return replace(
+        progress,
+        phase=frame.phase if moved else progress.phase,
+        silent_since_s=now_s if moved else progress.silent_since_s,
+        heard_s=now_s,
+        spoken_s=now_s if moved and frame.silent_s is None else spoken_s,
+    )
 
 
 def strikes(progress: Progress, limits: Limits, deadline_s: float) -> tuple[float, Clock]:
@@ -70,4 +88,6 @@ def strikes(progress: Progress, limits: Limits, deadline_s: float) -> tuple[floa
             running.append((progress.silent_since_s + limits.load_s, Clock.LOAD))
         elif progress.phase is not Phase.DECODE:
             running.append((progress.silent_since_s + limits.first_token_s, Clock.FIRST_TOKEN))
+        else:
+            running.append((progress.spoken_s + limits.between_tokens_s, Clock.BETWEEN_TOKENS))
     return min(running)

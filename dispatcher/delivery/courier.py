@@ -26,7 +26,7 @@ from common.errors import (
     InternalError,
 )
 from common.frames import KeepAlive, Phase
-from common.messages import Dispatch, Message, Options, Role
+from common.messages import Dispatch, Message, Options, Role, Usage
 from common.subjects import Subjects
 from dispatcher.delivery.clocks import Clock, Limits, Progress, strikes
 from dispatcher.delivery.inbox import Inbox
@@ -46,6 +46,12 @@ Nobody = Callable[[Decision], FleetError]
 
 Cancelled = Callable[[], FleetError | None]
 """Says who cancelled the job, when its task is cancelled; None when the whole process ends."""
+
+MOST_ATTEMPTS = 16
+"""So many attempts are kept for the account, the first and the last: refusals are unlimited, and a frame is not."""
+
+PATIENCE = 3.0
+"""A first token may take this many times what was predicted, if that is longer than the clock allows."""
 
 TICK_S = 1.0
 """A waiting producer hears this often that it waits, and where in the line."""
@@ -123,10 +129,13 @@ class _Run:
         self._out = out
         self.inbox = Inbox()
         self.boot: str | None = None
+        self._limits = courier.limits
         self._attempts: list[Attempt] = []
         self._excluded: dict[str, str] = {}
         self._chosen: Candidate | None = None
         self._decision: Decision | None = None
+        self._number = 0
+        self._begun_chars = 0
         self._queue_s = 0.0
         self._first_token_s: float | None = None
 
@@ -178,6 +187,10 @@ class _Run:
                     if _now() >= self._job.deadline_s:
                         raise self._too_late("no device had a free slot") from None
                     await self._out.keep_alive(KeepAlive(Phase.QUEUE, position=ticket.position))
+                    # The line says when there is another choice, but not when memory comes free; asking always would cost a
+                    # thousand waiting jobs a core.
+                    if not any(out.for_now and out.filter == "memory" for out in decision.removed):
+                        continue
                     device = None
                 if device is not None:
                     return next(one for one in candidates if one.device == device)
@@ -199,27 +212,29 @@ class _Run:
     def _explained(self, candidate: Candidate) -> Candidate:
         if self._decision is None:
             raise InternalError("a candidate was chosen without a decision")
-        pinned = "@" in self._job.request.model or self._job.request.device is not None
-        return replace(candidate, reason=why(self._decision, candidate, self._attempts, pinned=pinned))
+        reason = why(self._decision, candidate, self._attempts, pinned=self._job.device is not None)
+        return replace(candidate, reason=reason)
 
     # -- one attempt ---------------------------------------------------------------------------------------------
 
     async def _attempt(self, candidate: Candidate, reply: Callable[[int], str]) -> frames.End:
         """Run one attempt to its end frame. Raises the typed reason of its failure, the attempt fenced and cancelled."""
-        number = len(self._attempts) + 1
+        self._number = number = self._number + 1
         self._chosen, self.boot = candidate, None
+        self._begun_chars = self._out.visible_chars
         self.inbox.open(number)
         self._out.restart()
         if not self._out.visible_chars:
             self._first_token_s = None
+        self._limits = _patient(self._courier.limits, candidate)
         watch = Watch(self, number, candidate, sent_s=_now())
         self._courier.runs_on(candidate.device, self)
         try:
             await self._out.route(candidate, number)
             await self._publish(candidate, number, reply(number))
-            end = await watch.run()
+            end = self._whole(await watch.run())
         except BaseException as error:
-            await self._fence(candidate, number, error)
+            await self._fence(candidate, number, reply(number), error)
             self._note(watch, error)
             raise
         finally:
@@ -227,6 +242,17 @@ class _Run:
             self.inbox.fence()
         self._note(watch, None)
         return end
+
+    def _whole(self, end: frames.End) -> frames.End:
+        """Count the text of the attempts before into the usage. Their tokens are not known: four characters make about one."""
+        before = self._begun_chars // 4
+        if not before:
+            return end
+        usage = Usage(
+            prompt_tokens=max(0, end.usage.prompt_tokens - before),
+            completion_tokens=end.usage.completion_tokens + before,
+        )
+        return replace(end, usage=usage)
 
     async def _publish(self, candidate: Candidate, number: int, reply: str) -> None:
         job = self._job
@@ -258,12 +284,13 @@ class _Run:
         # The tokens that were delivered are not known exactly when a device is lost: four characters make about one.
         return replace(options, max_tokens=max(1, options.max_tokens - self._out.visible_chars // 4))
 
-    async def _fence(self, candidate: Candidate, number: int, error: BaseException) -> None:
+    async def _fence(self, candidate: Candidate, number: int, reply: str, error: BaseException) -> None:
         """Hear no more of the attempt, and let its device stop; one that refused, or is gone, has nothing to stop."""
         self.inbox.fence()
         if isinstance(error, DeviceBusy) or not self._courier.bus.connected:
             return
-        body = codec.encode({"job": self._job.id, "attempt": number})
+        # The reply subject is unique; the same job id may come again, and from another tenant.
+        body = codec.encode({"job": self._job.id, "attempt": number, "reply": reply})
         try:
             await self._courier.bus.publish(self._courier.subjects.device(candidate.device, "cancel"), body)
         except BusError:
@@ -287,6 +314,8 @@ class _Run:
         not a refusal, a cancel, a deadline, or a bus that failed."""
         attempt = watch.attempt(error, queued_s=self._queue_s, now_s=_now())
         self._attempts.append(attempt)
+        if len(self._attempts) > MOST_ATTEMPTS:
+            del self._attempts[MOST_ATTEMPTS // 2]
         if error is None or (isinstance(error, AttemptError) and not isinstance(error, DeviceBusy)):
             # A load is predicted by itself: the average is of what comes after it.
             warm = error is None and self._chosen is not None and self._chosen.warm
@@ -306,7 +335,7 @@ class _Run:
 
     async def next_frames(self, progress: Progress) -> list[frames.Frame | FleetError]:
         """Give what has arrived. Raises `DeviceSilent` or `DeadlineExceeded` when a clock strikes first."""
-        until_s, clock = strikes(progress, self._courier.limits, self._job.deadline_s)
+        until_s, clock = strikes(progress, self._limits, self._job.deadline_s)
         try:
             return await self.inbox.take(until_s)
         except TimeoutError:
@@ -334,6 +363,12 @@ class _Run:
             first_token_s=self._first_token_s,
             text_chars=self._out.visible_chars,
         )
+
+
+def _patient(limits: Limits, candidate: Candidate) -> Limits:
+    """A long prompt on a slow board takes long to read, and every other board of its kind would take as long."""
+    expected_s = PATIENCE * candidate.predicted_first_token_s
+    return limits if expected_s <= limits.first_token_s else replace(limits, first_token_s=expected_s)
 
 
 def _now() -> float:

@@ -18,8 +18,9 @@ class Ticket:
 
     def __init__(self, line: Line) -> None:
         self._line = line
-        self._devices: Collection[str] = ()
+        self.devices: Collection[str] = ()
         self._granted: asyncio.Future[str | None] | None = None
+        self._missed = False
 
     @property
     def position(self) -> int:
@@ -31,7 +32,10 @@ class Ticket:
 
         Raises `TimeoutError` at `until_s` (the loop's clock).
         """
-        self._devices = devices
+        self.devices = devices
+        if self._missed:
+            self._missed = False
+            return None
         granted = self._granted = asyncio.get_running_loop().create_future()
         for device in devices:
             self._line.serve(device)
@@ -48,11 +52,15 @@ class Ticket:
             self._granted = None
 
     def wants(self, device: str) -> bool:
-        return self._granted is not None and not self._granted.done() and device in self._devices
+        return self._granted is not None and not self._granted.done() and device in self.devices
 
     def grant(self, device: str | None) -> None:
         if self._granted is not None and not self._granted.done():
             self._granted.set_result(device)
+        elif device is None and (self._granted is None or self._granted.cancelled()):
+            self._missed = (
+                True  # its holder is telling the producer that it waits, and must hear of it when it waits again
+            )
 
 
 class Line:
@@ -102,9 +110,13 @@ class Line:
             ticket.grant(device)
 
     def _changed(self, event: DeviceEvent) -> None:
-        """Serve who waits for this device; when the choice itself may be another now, let all choose again."""
+        """Serve who waits for this device; let choose again whose choice may be another now: all when a device has come, and those
+        that waited for it when it has gone."""
+        name = event.device.name
         if event.change is Change.ROOM:
-            self.serve(event.device.name)
-        else:
-            for ticket in list(self._tickets):
+            self.serve(name)
+            return
+        gone = event.change in {Change.SUSPECT, Change.LOST, Change.LEFT}
+        for ticket in list(self._tickets):
+            if not gone or name in ticket.devices or not ticket.devices:
                 ticket.grant(None)

@@ -5,6 +5,7 @@ Three ways: frames as they come, frames whose text is held back until it is comp
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +13,14 @@ from common import codec, frames
 from common.bus import Bus
 from common.codec import Encoding
 from common.errors import FleetError
-from common.frames import END_OF_STREAM
+from common.frames import END_OF_STREAM, Phase
 from dispatcher.outcomes import Candidate, Job
 
 PIECE_CHARS = 128 * 1024
 """Text is sent in pieces that stay below the 1 MiB that NATS carries, also when JSON makes 6 bytes of each character."""
+
+HELD_SILENCE_S = 1.0
+"""While text is held back, the producer hears this often that it grows."""
 
 
 class Producer:
@@ -30,6 +34,7 @@ class Producer:
         self._text: list[str] = []
         self._seq = 0
         self._finished = False
+        self._sent_s = asyncio.get_running_loop().time()
         self.visible_chars = 0
         """Characters that the producer has; from then on the job can only be continued, not begun again."""
 
@@ -58,6 +63,10 @@ class Producer:
         if not self._held:
             self.visible_chars += len(text)
             await self._show(text)
+        elif (now_s := asyncio.get_running_loop().time()) - self._sent_s >= HELD_SILENCE_S:
+            # The device speaks, and so sends no keep-alives; a producer that hears nothing takes the dispatcher for dead.
+            self._sent_s = now_s
+            await self.keep_alive(frames.KeepAlive(Phase.DECODE))
 
     def restart(self) -> None:
         """Forget the text of a failed attempt, unless the producer has it already."""

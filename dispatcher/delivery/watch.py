@@ -6,10 +6,10 @@ import asyncio
 from typing import Protocol
 
 from common import frames
-from common.errors import AttemptError, BackendError, FleetError, GarbledReply, JobCancelled, RequestError
+from common.errors import AttemptError, BackendError, DeviceBusy, FleetError, GarbledReply, JobCancelled, RequestError
 from dispatcher.delivery.clocks import Progress, heard
 from dispatcher.delivery.inbox import Arrival
-from dispatcher.outcomes import Attempt, AttemptOutcome, Candidate
+from dispatcher.outcomes import Attempt, Candidate
 
 
 class Reader(Protocol):
@@ -73,7 +73,7 @@ class Watch:
                 self._in_order(frame.tokens)
                 return frame
             case frames.Err():
-                raise _said(frame.error)
+                raise _said(frame.error, accepted=self._progress.accepted_s is not None)
             case frames.KeepAlive():
                 await self._reader.silent(frame)
             case frames.Ack():
@@ -104,9 +104,12 @@ class Watch:
         )
 
 
-def _said(error: FleetError) -> FleetError:
+def _said(error: FleetError, *, accepted: bool) -> FleetError:
     """Take a device's word for itself and for the request. Of the time, the bus and the fleet it knows less than we do: its
-    clock may be wrong, and its own bugs are no reason to ask nobody else."""
+    clock may be wrong, and its own bugs are no reason to ask nobody else. One that accepted and is full then has a backend that
+    refuses, which is a failure: it would accept, and fail, again at once."""
+    if isinstance(error, DeviceBusy) and accepted:
+        return BackendError(f"the device accepted, and its backend is full: {error.message}")
     if isinstance(error, AttemptError | RequestError | JobCancelled):
         return error
     return BackendError(f"the device gave up with {error.code}: {error.message}")
@@ -114,7 +117,7 @@ def _said(error: FleetError) -> FleetError:
 
 def _outcome(error: BaseException | None) -> str:
     if error is None:
-        return AttemptOutcome.OK
+        return "ok"
     return error.code if isinstance(error, FleetError) else "cancelled"
 
 

@@ -28,7 +28,7 @@ def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
         queue_s=delivered.queue_s,
         first_token_s=delivered.first_token_s,
         error=error.code if error else None,
-        error_message=error.message if error else None,
+        error_message=error.summary if error else None,
     )
     if chosen is None:
         return account
@@ -36,7 +36,7 @@ def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
         account,
         device=chosen.device,
         model=chosen.model,
-        reason=reason(delivered),
+        reason=chosen.reason,
         score=chosen.score,
         terms=chosen.terms,
         simulated=chosen.simulated,
@@ -53,16 +53,8 @@ def refusal(error: FleetError, *, job: str, tenant: str, kind: str, received_uni
         received_unix_s=received_unix_s,
         total_s=0.0,
         error=error.code,
-        error_message=error.message,
+        error_message=error.summary,
     )
-
-
-def reason(delivered: Delivered) -> str:
-    """Say why this device answered, and whom it stood in for."""
-    if delivered.chosen is None:
-        return ""
-    failed = [f"{one.device} {one.outcome}" for one in delivered.attempts[:-1]]
-    return delivered.chosen.reason + (f"; after {', '.join(failed[-4:])}" if failed else "")
 
 
 def route(job: Job, delivered: Delivered, *, total_s: float) -> dict[str, Any]:
@@ -76,7 +68,7 @@ def route(job: Job, delivered: Delivered, *, total_s: float) -> dict[str, Any]:
         wire |= {"strategy": delivered.decision.strategy, "weights": dict(delivered.decision.weights)}
         wire["features"] = dict(delivered.decision.features)
     if delivered.chosen is not None:
-        wire |= _chosen(delivered.chosen) | {"reason": reason(delivered)}
+        wire |= _chosen(delivered.chosen) | {"reason": delivered.chosen.reason}
     return wire
 
 

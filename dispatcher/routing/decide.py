@@ -57,11 +57,11 @@ def decide(ask: Ask, fleet: Fleet, policy: RoutingPolicy, excluded: Mapping[str,
             removed.append(out)
             continue
         for model in _models(device, ask.model):
-            out = model_filter(device, model, ask.wanted, auto=ask.model == AUTO)
-            if out is not None:
-                removed.append(out)
+            judged = _judge(device, model, ask, weights)
+            if isinstance(judged, Removed):
+                removed.append(judged)
             else:
-                candidates.append(_score(device, model, ask.wanted, weights))
+                candidates.append(judged)
     candidates.sort(key=lambda candidate: (-candidate.score, candidate.device, candidate.model))
     return Decision(
         strategy="hybrid",
@@ -114,6 +114,16 @@ def _models(device: Device, wanted: str) -> Iterator[ModelInfo]:
         yield from device.models.values()
     elif wanted in device.models:
         yield device.models[wanted]
+
+
+def _judge(device: Device, model: ModelInfo, ask: Ask, weights: Mapping[str, float]) -> Candidate | Removed:
+    """Filter and score one model on one device. What a device says of itself may be nonsense, and must not harm the others."""
+    try:
+        out = model_filter(device, model, ask.wanted, auto=ask.model == AUTO)
+        return out or _score(device, model, ask.wanted, weights)
+    except (ArithmeticError, ValueError) as error:
+        reason = f"its figures make no sense ({type(error).__name__})"
+        return Removed(device.name, "garbled", reason, for_now=False, model=model.name)
 
 
 def _score(device: Device, model: ModelInfo, wanted: Features, weights: Mapping[str, float]) -> Candidate:

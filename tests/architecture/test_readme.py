@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
@@ -74,6 +76,32 @@ def test_a_command_that_does_not_exist_would_be_found() -> None:
     text = "```sh\nmake up nonsense\nLOG_LEVEL=DEBUG drover fly\ncat x | .venv/bin/drover ask --loud - # no\n```\n"
 
     assert misfits(text) == ["make nonsense", "drover fly: no verb 'fly'", "drover ask --loud -: no option --loud"]
+
+
+STRANGER = re.compile(r"pip3? install (?:-\S+ )*[\"']?drover(?![\w.-])")
+"""An installation by name, in a block or in prose. Another project's package has that name on PyPI."""
+
+
+def test_nobody_is_sent_to_a_strangers_package() -> None:
+    """README installs the wheel that `make build` makes, by its file name, and never what PyPI has under our name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wheel = f"dist/{project['name']}-{project['version']}-py3-none-any.whl"
+
+    assert ([], {wheel}) == (STRANGER.findall(README), set(re.findall(r"[\w./-]+\.whl", README)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'pip install "drover[agent]"',
+        "`pip install drover`",
+        "pip install -U drover==0.1.0",
+        "pip3 install 'drover>=0.1'",
+    ],
+)
+def test_a_strangers_package_would_be_found(text: str) -> None:
+    """The check above can fail, however the name is written."""
+    assert STRANGER.search(text)
 
 
 def test_every_link_in_readme_leads_somewhere() -> None:

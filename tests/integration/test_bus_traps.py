@@ -459,22 +459,27 @@ async def test_closing_is_bounded(fault: str) -> None:
 
 async def test_abort_after_a_slow_close() -> None:
     """Aborting a transport that has just sent the last of its bytes and closed is no error, as it is in asyncio itself."""
-    slow = asyncio.Event()
+    accepted, slow, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def read_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.set()
         await slow.wait()
         while await reader.read(1 << 20):
             pass
         writer.close()
+        await writer.wait_closed()
+        ended.set()
 
-    async with await asyncio.start_server(read_late, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(read_late, "127.0.0.1", 0) as server, asyncio.timeout(GUARD_S):
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        await accepted.wait()
         writer.write(b"x" * 20_000_000)
         writer.close()
         unsent = writer.transport.get_write_buffer_size()
         slow.set()
         await writer.wait_closed()
         abort(writer.transport)
+        await ended.wait()
 
     assert unsent > 0
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common import codec
 from common.errors import BadRequest, UnsupportedByModel
-from common.messages import AUTO, ChatRequest
+from common.messages import AUTO, ChatRequest, split_target
 from common.subjects import is_token
 from dispatcher.bridge.openai import turns
 
@@ -69,7 +69,7 @@ class ResponseFormat(_Body):
 class ChatCompletionRequest(_Body):
     """What `POST /v1/chat/completions` takes."""
 
-    # Of a list only the first wrong item is reported: a megabyte of them would take a tenth of a second to describe.
+    # Of a list only the first wrong item is reported: a megabyte of them would take seconds to describe.
     messages: Annotated[list[turns.Turn], Field(min_length=1, max_length=1000, fail_fast=True)]
     model: Annotated[str, Field(min_length=1, max_length=200)] = Field(
         AUTO,
@@ -85,12 +85,12 @@ class ChatCompletionRequest(_Body):
     temperature: Annotated[float, Field(ge=0, le=5)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    stop: str | Annotated[list[str], Field(max_length=16, fail_fast=True)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     n: int | None = Field(None, description="only 1: send the request again for another answer")
     logprobs: bool | None = Field(None, description="only false: the devices don't give them")
-    tools: Annotated[list[ToolSpec], Field(max_length=128)] | None = None
+    tools: Annotated[list[ToolSpec], Field(max_length=128, fail_fast=True)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = Field(
         None, description="a named function leaves only that one to choose; the devices can't be forced to call it"
     )
@@ -109,9 +109,7 @@ def read(body: bytes) -> ChatCompletionRequest:
     try:
         return ChatCompletionRequest.model_validate(_object(body))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
-        param = field_path(".".join(str(part) for part in first))
-        raise BadRequest(codec.explain(error, name=field_path), param=param) from error
+        raise codec.refusal(error, name=field_path) from error
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -137,6 +135,7 @@ def to_chat(request: ChatCompletionRequest, *, job: str) -> ChatRequest:
             "model": model,
             "device": device,
             "stream": True,
+            "hold": not request.stream,  # a whole answer shows nothing before its end, so a failed attempt costs only time
             "job": job,
             "options": _options(request),
             "tools": _tools(request),
@@ -147,14 +146,12 @@ def to_chat(request: ChatCompletionRequest, *, job: str) -> ChatRequest:
 
 def split_model(name: str) -> tuple[str, str | None]:
     """Split `model@device`. Raises `BadRequest` when what stands behind the `@` can't name a device."""
-    model, at, device = name.rpartition("@")
-    if not at:
-        return name, None
-    if not is_token(device):
+    model, device = split_target(name)
+    if device is not None and not is_token(device):
         raise BadRequest(
             f"model {name!r} asks for the device {device!r}, which is no name: write model@device", param="model"
         )
-    return model or AUTO, device
+    return model, device
 
 
 def _refuse_unsupported(request: ChatCompletionRequest) -> None:

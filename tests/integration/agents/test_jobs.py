@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -131,9 +132,10 @@ async def test_a_cancellation_stops_the_devices_work(orin: Rig) -> None:
 async def test_a_cancellation_that_overtakes_its_job_wins(orin: Rig) -> None:
     """The job that comes after it is not accepted, and never reaches the device."""
     before = await orin.sim.state()
+    reply = orin.device.new_reply()
 
-    answer = await orin.device.ask("cancel", b'{"job":"overtaken"}')
-    stream = await orin.device.send(job="overtaken")
+    answer = await orin.device.ask("cancel", json.dumps({"job": "overtaken", "attempt": 1, "reply": reply}).encode())
+    stream = await orin.device.send(job="overtaken", reply=reply)
 
     await stream.whole()
     after = await orin.sim.state()
@@ -144,17 +146,26 @@ async def test_a_cancellation_that_overtakes_its_job_wins(orin: Rig) -> None:
 async def test_the_same_attempt_runs_once(orin: Rig) -> None:
     """A repeated delivery is not answered, neither while the job runs nor after it."""
     before = await orin.sim.state()
-    first = await orin.device.send(job="twice", options={"max_tokens": 10})
-    again = await orin.device.send(job="twice", options={"max_tokens": 10})
-    await first.whole()
-    late = await orin.device.send(job="twice", options={"max_tokens": 10})
+    stream = await orin.device.send(options={"max_tokens": 10})
+    await orin.device.repeat(stream)
+    await stream.whole()
+    await orin.device.repeat(stream)
     # the probe is answered behind all of it
     await orin.device.ask("probe")
     await settled(orin.bus)
 
     after = await orin.sim.state()
-    assert (again.frames, late.frames) == ([], [])
+    assert stream.kinds == ["ack", "tok", "end", ""]
     assert after["accepted"] == before["accepted"] + 1
+
+
+async def test_the_same_job_id_runs_as_often_as_it_is_sent(orin: Rig) -> None:
+    """Whoever sent the job chose its id, and may choose it again."""
+    for _ in range(2):
+        stream = await orin.device.send(job="chosen", options={"max_tokens": 3})
+        await stream.whole()
+
+        assert stream.kinds == ["ack", "tok", "end", ""]
 
 
 async def test_a_crash_in_mid_stream_is_an_error_behind_the_text(orin: Rig) -> None:
@@ -297,6 +308,8 @@ async def test_garbage_at_the_job_door_is_answered_with_a_typed_error(orin: Rig,
         ("cancel", b"not json"),
         ("cancel", b'{"job":7}'),
         ("cancel", b'{"job":"x","attempt":0}'),
+        ("cancel", b'{"job":"x","reply":""}'),
+        ("cancel", b'{"reply":"_INBOX_disp.tester.1.1"}'),
         ("drain", b'{"on":"perhaps"}'),
         ("drain", b"[true]"),
         ("probe", b"\xff\xff"),

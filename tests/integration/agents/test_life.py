@@ -9,8 +9,8 @@ from typing import Any
 
 from common import codec
 from common.bus import Delivery
-from common.messages import DeviceState
-from tests.agent_process import agent_process
+from common.messages import DeviceState, Heartbeat
+from tests.agent_process import agent_process, device_seen
 from tests.integration.agents.rigs import Rig, bus_on, rig
 from tests.listening import GUARD_S, Listener
 from tests.nats_server import nats_server
@@ -47,6 +47,48 @@ async def test_a_restarted_agent_has_another_boot() -> None:
                 boots.append(codec.decode(heard.data[-1])["boot"])
 
         assert boots[0] != boots[1]
+
+
+async def test_a_second_agent_with_the_same_name_does_not_start() -> None:
+    """Cards that were cloned share a host name: the one that comes later ends, and the first one works on undisturbed."""
+    async with rig() as orin:
+        async with agent_process(orin.nats.url, "orin", DROVER_BACKEND="echo") as second:
+            status = await second.ended()
+        stream = await orin.device.send(options={"max_tokens": 3})
+        await stream.whole()
+
+        assert status == 1
+        assert stream.kinds == ["ack", "tok", "end", ""]
+        assert len({beat.boot for beat in orin.device.heartbeats}) == 1
+
+
+async def test_a_namesake_that_came_all_the_same_is_told_of() -> None:
+    """The heartbeat says who else there is and what to do, at once, and stays ready."""
+    async with rig(DROVER_HEARTBEAT_S="60") as orin:
+        other = Heartbeat(device="orin", boot="ELSEWHERE", seq=0)
+        await orin.bus.publish("llm.v1.hb.orin", codec.encode(codec.plain(other)))
+
+        beat = await orin.device.until(lambda beat: beat.boot != "ELSEWHERE" and beat.reason is not None)
+
+        assert beat.state is DeviceState.READY
+        assert "ELSEWHERE" in (beat.reason or "")
+        assert "DROVER_DEVICE" in (beat.reason or "")
+
+
+async def test_a_device_with_the_longest_name_works() -> None:
+    """64 characters, as any name may have."""
+    name = "d" * 64
+    async with (
+        nats_server() as nats,
+        bus_on(nats) as bus,
+        device_seen(bus, name) as device,
+        agent_process(nats.url, name, DROVER_BACKEND="echo"),
+    ):
+        await device.until(lambda beat: beat.state is DeviceState.READY, ever=True)
+        stream = await device.send(model="echo")
+        await stream.whole()
+
+        assert stream.text == "echo: Why is the sky blue?"
 
 
 async def test_a_device_that_dies_makes_its_agent_faulty_until_it_is_back() -> None:
@@ -161,7 +203,7 @@ async def test_the_agent_answers_discovery() -> None:
     async with rig() as orin:
         stream = await orin.device.send(options={"max_tokens": 5})
         await stream.whole()
-        instance = f"orin-{orin.device.heartbeats[-1].boot}"
+        instance = orin.device.heartbeats[-1].boot
         answers: dict[str, dict[str, Any]] = {}
         for subject in (f"PING.llm-agent.{instance}", "PING", "INFO.llm-agent", "STATS.llm-agent"):
             answer = await orin.bus.request(f"$SRV.{subject}", b"", timeout_s=GUARD_S)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from agents.backends import Backend, BackendDone, BackendText, Piece, Version
 from agents.backends.ollama import open_ollama
@@ -190,6 +191,20 @@ async def test_a_model_that_can_t_be_shown_is_listed_all_the_same() -> None:
             ("a:1", False, 6),
             ("b:1", True, 5),
         ]
+
+
+async def test_an_odd_model_is_left_out_and_logged_once() -> None:
+    """The device is none the worse for it: its other models are there."""
+    long, label = "x" * 300, '"details":{"parameter_size":"..B"}'
+    tags = f'{{"models":[{{"model":"{long}","size":5}},{{"model":"odd:1",{label}}},{{"model":"good:1"}}]}}'
+    show = '{"model_info":{"general.architecture":"llama"},"capabilities":["completion"]}'
+    async with scripted() as (script, backend):
+        script.answers |= {"/api/tags": (200, tags), "/api/ps": (200, '{"models":[]}'), "/api/show": (200, show)}
+        with capture_logs() as lines:
+            seen = [[model.name for model in await backend.models()] for _ in range(2)]
+
+        assert seen == [["good:1", "odd:1"]] * 2
+        assert [(line["event"], line["model"]) for line in lines] == [("model.unreadable", long[:200])]
 
 
 async def test_a_model_is_shown_once() -> None:

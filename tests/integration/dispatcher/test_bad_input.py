@@ -65,13 +65,17 @@ async def test_a_stream_is_refused_with_an_end(a_house: OpenHouse, fields: dict[
 
 
 @pytest.mark.parametrize("encoding", list(Encoding))
-async def test_numbers_beyond_all_bounds(a_house: OpenHouse, encoding: Encoding) -> None:
-    """A number that no float holds is a number like others, and ends no process."""
+@pytest.mark.parametrize(
+    "fields", [{"deadline_ms": "9" * 400}, {"options": {"seed": "9" * 30}}, {"timeout_s": "9" * 400}]
+)
+async def test_numbers_beyond_all_bounds(a_house: OpenHouse, fields: dict[str, Any], encoding: Encoding) -> None:
+    """A number that no float or no encoding holds is refused, and ends no process."""
     async with a_house() as house:
         await house.device("nano", answer("fine"))
-        reply = await (await house.ask(deadline_ms="9" * 400, encoding=encoding)).reply()
+        refused = await (await house.ask(encoding=encoding, **fields)).reply()
+        good = await (await house.ask(encoding=encoding)).reply()
 
-        assert "fine" == reply["text"]
+        assert ("bad_request", "fine") == (refused["error"]["code"], good["text"])
 
 
 async def test_the_unknown_model_names_those_there_are(a_house: OpenHouse) -> None:
@@ -141,6 +145,8 @@ async def test_a_job_runs_once(a_house: OpenHouse) -> None:
         b'{"device":"x.y","boot":"b","seq":1}',
         b'{"device":">","boot":"b","seq":1}',
         b'{"device":"other","boot":"b","seq":1}',  # on nano's subject
+        b'{"device":"nano","boot":"b","seq":1,"jobs_by_dispatcher":{"x":-1}}',
+        b'{"device":"nano","boot":"b","seq":1,"temperature_c":1e300}',
     ],
 )
 async def test_a_garbled_heartbeat_is_ignored(a_house: OpenHouse, payload: bytes) -> None:
@@ -157,7 +163,6 @@ async def test_a_garbled_heartbeat_is_ignored(a_house: OpenHouse, payload: bytes
 @pytest.mark.parametrize(
     "fields",
     [
-        {"jobs_by_dispatcher": {"x": -1}},
         {"speeds": {MODEL: {"decode_tps": -5.0, "prefill_tps": 0.0}}},
         {"slots": 0},
         {"models": [{"name": MODEL, "loaded": True, "parameters_b": -8.0}]},

@@ -48,7 +48,8 @@ async def shut(house: House) -> None:
 
 
 async def test_the_rest_gets_a_last_word(a_house: OpenHouse) -> None:
-    """After the grace what still runs or waits is cancelled: each with a terminal frame, a record, and a cancel for the device."""
+    """After the grace what still runs or waits is ended: each with a terminal frame that tells to send it again, a record, and a
+    cancel for the device."""
     streams: list[Stream] = []
     async with a_house(grace_s=0.1) as house:
         nano = await house.device("nano", stall("Once "))
@@ -58,8 +59,9 @@ async def test_the_rest_gets_a_last_word(a_house: OpenHouse) -> None:
         await house.waiting(1)
     ends = [stream.frames[-1] for stream in streams]
 
-    assert ["cancelled", "cancelled"] == [one.error.code for one in ends if isinstance(one, Err)]
-    assert (1, {"cancelled"}) == (len(nano.cancels), {str(event["state"]) for event in house.job_events})
+    told = [(one.error.code, one.error.retryable) for one in ends if isinstance(one, Err)]
+    assert [("interrupted", True), ("stopping", True)] == told  # the first has shown text already
+    assert (1, {"failed"}) == (len(nano.cancels), {str(event["state"]) for event in house.job_events})
 
 
 class Tap(MemoryBus):
@@ -117,7 +119,7 @@ async def test_a_cancel_does_not_reach_the_last_words() -> None:
             first = pipeline.cancel("j1", "once")
             await bus.reached.wait()
             second = pipeline.cancel("j1", "twice")
-            pipeline.cancel_all("and once more")
+            pipeline.stop_all()
             bus.released.set()
             last = await stream.error()
             event = await house.event("j1")
@@ -163,7 +165,7 @@ async def test_a_lost_connection_ends_a_job_with_a_record() -> None:
         stream = await house.stream()
         await until(lambda: stream.text == "some", "the text is visible")
         bus.disconnect()
-        pipeline.cancel_all("the test says so")
+        pipeline.stop_all()
         await until(lambda: pipeline.running == 0, "the job is over")
         blamed = pipeline.roster.fleet.devices["nano"].track.error_rate
         bus.reconnect()

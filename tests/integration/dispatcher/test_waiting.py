@@ -6,9 +6,9 @@ import pytest
 
 from common.errors import BackendError
 from common.frames import KeepAlive, Phase
-from common.messages import DeviceState
+from common.messages import DeviceState, ModelInfo
 from tests.integration.dispatcher.conftest import OpenHouse
-from tests.integration.dispatcher.scripted import Attempt, Hold, answer, fail, refuse, until
+from tests.integration.dispatcher.scripted import MODEL, Attempt, Hold, answer, fail, refuse, until
 
 
 async def test_jobs_wait_their_turn(a_house: OpenHouse) -> None:
@@ -189,6 +189,20 @@ async def test_a_deadline_ends_a_running_job(a_house: OpenHouse) -> None:
             stream.text,
             house.pipeline.roster.fleet.devices["nano"].track.error_rate,
         )
+
+
+async def test_memory_that_comes_free_is_used(a_house: OpenHouse) -> None:
+    """A job whose only device has no memory for its model just now waits, and runs when there is some."""
+    async with a_house() as house:
+        cold = ModelInfo(name=MODEL, size_bytes=4 * 10**9)  # needs 4.6 GB
+        little = {"memory_total_bytes": 8 * 10**9, "memory_available_bytes": 10**9}
+        nano = await house.device("nano", answer("ok"), models=(cold,), **little)
+        stream = await house.stream()
+        await house.waiting(1)
+        await house.beat(nano, memory_available_bytes=7 * 10**9)
+        await stream.end()
+
+        assert "ok" == stream.text
 
 
 async def test_a_faulty_device_is_worth_waiting_for(a_house: OpenHouse) -> None:

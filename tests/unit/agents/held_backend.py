@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from agents.backends import BackendDone, BackendText, Piece, Version
-from common.errors import FleetError
 from common.messages import Dispatch, ModelInfo
+from tests.listening import GUARD_S
 
 
 class HeldBackend:
@@ -19,7 +19,8 @@ class HeldBackend:
     def __init__(self) -> None:
         self.started = asyncio.Event()
         self.closed = asyncio.Event()
-        self.fault: FleetError | None = None
+        self.closings = asyncio.Semaphore(0)
+        self.fault: Exception | None = None
         self.crash: Exception | None = None
         self.listed: tuple[ModelInfo, ...] = ()
         self.looks = 0
@@ -34,6 +35,17 @@ class HeldBackend:
     def break_off(self) -> None:
         self._pieces.put_nowait(None)
 
+    async def hung_up(self, count: int) -> None:
+        """Return when `count` more chats were closed."""
+        async with asyncio.timeout(GUARD_S):
+            for _ in range(count):
+                await self.closings.acquire()
+
+    async def idle(self) -> None:
+        """Return when all that was said was dealt with."""
+        async with asyncio.timeout(GUARD_S):
+            await self._pieces.join()
+
     async def chat(self, dispatch: Dispatch) -> AsyncGenerator[Piece, None]:
         self.started.set()
         if self.crash:
@@ -41,10 +53,13 @@ class HeldBackend:
         try:
             while (piece := await self._pieces.get()) is not None:
                 yield piece
+                # the worker has dealt with a piece when it asks for the next
+                self._pieces.task_done()
                 if isinstance(piece, BackendDone):
                     return
         finally:
             self.closed.set()
+            self.closings.release()
 
     async def models(self) -> tuple[ModelInfo, ...]:
         self.looks += 1

@@ -42,6 +42,17 @@ def test_a_fault_is_the_reason() -> None:
     assert reason == "no Ollama answers"
 
 
+@pytest.mark.parametrize(
+    ("stock", "expected"),
+    [(STOCK, "two of one name"), (Stock(seen=True, fault="no Ollama answers"), "no Ollama answers; two of one name")],
+)
+def test_trouble_is_told_beside_the_state(stock: Stock, expected: str) -> None:
+    """It does not change what the device can do, and hides no other reason."""
+    built = heartbeat(IDENTITY, Workload(slots=1), stock, Readings(), seq=1, uptime_s=1.0, trouble="two of one name")
+
+    assert (built.state, built.reason) == (state_of(Workload(slots=1), stock)[0], expected)
+
+
 def test_a_heartbeat_carries_all_that_is_known() -> None:
     """Identity, load, models, speeds, sensors and counts stand in it, and it survives the wire."""
     workload = Workload(

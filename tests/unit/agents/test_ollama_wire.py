@@ -154,10 +154,27 @@ def test_a_model_that_nothing_is_shown_of() -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "expected"), [("494.03M", 0.494), ("7B", 7.0), ("22.7 M", 0.023), ("1T", 1000.0), ("", None), ("?", None)]
+    ("label", "expected"),
+    [
+        ("494.03M", 0.494),
+        ("7B", 7.0),
+        ("22.7 M", 0.023),
+        ("1T", 1000.0),
+        ("", None),
+        ("?", None),
+        ("..B", None),
+        ("1.2.3B", None),
+    ],
 )
 def test_parameter_labels(label: str, expected: float | None) -> None:
     """As Ollama writes them."""
     model = wire.model_of({"model": "m", "details": {"parameter_size": label}}, None, {})
 
     assert model.parameters_b == expected
+
+
+@pytest.mark.parametrize("odd", [{"model": "m" * 201}, {"size": -1}, {"model": ""}, {"details": {"family": ["llama"]}}])
+def test_a_model_that_no_heartbeat_can_carry_is_refused(odd: dict[str, Any]) -> None:
+    """Inside a heartbeat it would cost the device: dispatchers refuse the whole."""
+    with pytest.raises(BadRequest):
+        wire.model_of({**LISTED, **odd}, None, {})

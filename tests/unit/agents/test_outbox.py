@@ -13,12 +13,13 @@ from common.bus import Bus, Delivery
 from common.bus.memory import MemoryBroker, connect_memory
 from common.codec import Encoding
 from common.errors import DeviceLost
-from common.frames import End, Err, Phase
+from common.frames import End, Err, KeepAlive, Phase
 from common.messages import ToolCall
 from tests.listening import Listener, settled
 from tests.unit.agents.hand_clock import HandClock
 
 REPLY = "_INBOX_disp.d.1.1"
+DECODING = KeepAlive(Phase.DECODE)
 
 
 class Desk:
@@ -86,9 +87,9 @@ async def test_the_ticker_sends_text_whose_time_has_come(desk: Desk) -> None:
     """A model that pauses doesn't hold back the text before the pause."""
     await desk.outbox.text("a")
     await desk.outbox.text("b")
-    await desk.outbox.tick(Phase.DECODE, None)
+    await desk.outbox.tick(DECODING)
     desk.clock.now_s += 0.03
-    await desk.outbox.tick(Phase.DECODE, None)
+    await desk.outbox.tick(DECODING)
 
     assert await desk.texts() == ["a", "b"]
 
@@ -97,16 +98,16 @@ async def test_a_second_of_silence_brings_a_keep_alive(desk: Desk) -> None:
     """Not before, and once a second from then on."""
     for _ in range(25):
         desk.clock.now_s += 0.1
-        await desk.outbox.tick(Phase.LOAD, 3.0)
+        await desk.outbox.tick(KeepAlive(Phase.LOAD, 3.0, silent_s=2.0))
 
-    assert await desk.frames() == [{"t": "ka", "phase": "load", "eta_ms": 3000}] * 2
+    assert await desk.frames() == [{"t": "ka", "phase": "load", "eta_ms": 3000, "silent_ms": 2000}] * 2
 
 
 async def test_no_keep_alive_follows_the_end(desk: Desk) -> None:
     """A tick that was under way when the job ended sends nothing."""
     await desk.outbox.end(End())
     desk.clock.now_s += 5
-    await desk.outbox.tick(Phase.DECODE, None)
+    await desk.outbox.tick(DECODING)
 
     assert len(await desk.payloads()) == 2
 
@@ -127,7 +128,7 @@ async def test_numbers_have_no_gaps(desk: Desk) -> None:
     await desk.outbox.text("a")
     await desk.outbox.text("b")
     desk.clock.now_s += 0.03
-    await desk.outbox.tick(Phase.DECODE, None)
+    await desk.outbox.tick(DECODING)
     await desk.outbox.text("c")
     await desk.outbox.end(Err(DeviceLost("gone")))
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from ulid import ULID
+
 from agents.heartbeat import Identity
 from agents.inventory import Stock
 from agents.presence import endpoints, service_info
@@ -12,10 +16,17 @@ IDENTITY = Identity(device="nano", boot="B1", interval_s=1.0, topics=(), backend
 
 
 def test_a_restarted_agent_is_another_instance() -> None:
-    """The boot is part of the id."""
+    """The boot is the id; the device stands in the metadata."""
     info = service_info(IDENTITY)
 
-    assert (info.name, info.id) == ("llm-agent", "nano-B1")
+    assert (info.name, info.id, info.metadata["device"]) == ("llm-agent", "B1", "nano")
+
+
+def test_a_device_with_the_longest_name_shows_itself() -> None:
+    """64 characters are a name, and 64 are all that an id may have."""
+    info = service_info(replace(IDENTITY, device="d" * 64, boot=str(ULID())))
+
+    assert info.metadata["device"] == "d" * 64
 
 
 def test_the_job_endpoint_carries_slots_models_and_speeds() -> None:

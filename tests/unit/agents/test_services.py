@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from structlog.testing import capture_logs
+
 from agents.backends import Version
 from agents.heartbeat import Beacon, Identity, heartbeat
 from agents.inventory import Inventory, Stock
@@ -146,6 +148,23 @@ async def test_a_backend_that_answers_again_is_no_fault() -> None:
         await inventory.look()
 
     assert (inventory.stock.fault, looks.count) == (None, 3)
+
+
+async def test_a_bug_in_the_backend_is_a_fault_and_no_more() -> None:
+    """The device is out and says so; its log tells the bug once, and not with each look."""
+    backend, looks = HeldBackend(), Looks()
+    inventory = Inventory(backend, poll_s=1.0, changed=looks)
+    backend.fault = ZeroDivisionError("a bug")
+    with capture_logs() as lines:
+        await inventory.look()
+        await inventory.look()
+    faulty = inventory.stock
+    backend.fault = None
+    await inventory.look()
+
+    assert "ZeroDivisionError" in (faulty.fault or "")
+    assert [line["event"] for line in lines].count("inventory.crashed") == 1
+    assert inventory.stock.fault is None
 
 
 async def test_a_model_without_a_tag_is_the_latest() -> None:

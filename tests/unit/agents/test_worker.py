@@ -16,20 +16,25 @@ from agents.worker import Worker
 from common import codec
 from common.bus import Delivery
 from common.bus.memory import MemoryBroker, MemoryBus, connect_memory
-from common.clock import LoopClock
+from common.clock import Clock, LoopClock
 from common.errors import BackendError
 from common.frames import Finish
 from common.messages import EngineTimings, Usage
 from tests.listening import GUARD_S, Listener, settled
+from tests.unit.agents.hand_clock import HandClock
 from tests.unit.agents.held_backend import HeldBackend
 
 JOB = "llm.v1.dev.nano.job"
+FIRST = "_INBOX_disp.d.0.1"
+"""The reply subject of the first job that a rig sends."""
 
 
 class Rig:
     """A worker on a bus, its backend, and whoever sends it jobs over another connection."""
 
-    def __init__(self, broker: MemoryBroker, own: MemoryBus, sender: MemoryBus, group: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, own: MemoryBus, sender: MemoryBus, group: asyncio.TaskGroup, *, slots: int = 1, clock: Clock | None = None
+    ) -> None:
         self.own = own
         self.sender = sender
         self.backend = HeldBackend()
@@ -40,8 +45,8 @@ class Rig:
             self.backend,
             group,
             boot="b1",
-            slots=Slots(1),
-            clock=LoopClock(),
+            slots=Slots(slots),
+            clock=clock or LoopClock(),
             flush_s=0.0,
             is_loaded=lambda _: self.loaded,
             changed=self._count,
@@ -53,13 +58,17 @@ class Rig:
         self.changes += 1
 
     async def send(self, number: int = 1, *, payload: bytes | None = None, **fields: Any) -> Listener:
-        """Dispatch a job whose answer the listener hears."""
+        """Dispatch a job, under a reply subject of its own, whose answer the listener hears."""
         reply = f"_INBOX_disp.d.{len(self._streams)}.1"
         heard = self._streams[reply] = Listener()
         await self.sender.subscribe(reply, heard)
+        await self.deliver(reply, number, payload=payload, **fields)
+        return heard
+
+    async def deliver(self, reply: str, number: int = 1, *, payload: bytes | None = None, **fields: Any) -> None:
+        """Deliver a dispatch under any reply subject."""
         body = {"job": f"j{number}", "attempt": 1, "dispatcher": "d", "model": "m", "messages": [], "stream": True}
         await self.sender.publish(JOB, payload or codec.encode({**body, **fields}), reply=reply)
-        return heard
 
 
 def frames(heard: Listener) -> list[dict[str, Any]]:
@@ -71,10 +80,10 @@ def kinds(heard: Listener) -> list[str | None]:
 
 
 @asynccontextmanager
-async def opened() -> AsyncIterator[Rig]:
+async def opened(*, slots: int = 1, clock: Clock | None = None) -> AsyncIterator[Rig]:
     broker = MemoryBroker()
     async with connect_memory(broker) as own, connect_memory(broker) as sender, asyncio.TaskGroup() as group:
-        rig = Rig(broker, own, sender, group)
+        rig = Rig(own, sender, group, slots=slots, clock=clock)
         await own.subscribe(JOB, rig.worker.take)
         ticker = group.create_task(rig.worker.tick())
         try:
@@ -133,7 +142,7 @@ async def test_a_slot_is_free_before_the_end_is_heard(rig: Rig) -> None:
         kind = codec.decode(delivery.data)["t"] if delivery.data else None
         taken[kind] = rig.worker.workload().in_flight
 
-    await rig.sender.subscribe("_INBOX_disp.d.0.1", watch)
+    await rig.sender.subscribe(FIRST, watch)
     heard = await rig.send(1)
     await heard.until(1)
     rig.backend.finish()
@@ -178,16 +187,39 @@ async def test_a_drained_device_takes_jobs_again(rig: Rig) -> None:
 
 
 async def test_the_same_attempt_runs_once(rig: Rig) -> None:
-    """A second delivery of it is not answered at all: the first one answers."""
-    first = await rig.send(1)
-    again = await rig.send(1)
+    """A second delivery under the same reply subject is not answered at all: the first one answers."""
+    heard = await rig.send(1)
+    await rig.deliver(FIRST, 1)
     rig.backend.finish()
-    await first.until(3)
-    late = await rig.send(1)
-    other = await rig.send(1, attempt=2)
+    await heard.until(3)
+    await rig.deliver(FIRST, 1)
+    other = await rig.send(1)
     await other.until(1)
 
-    assert (again.heard, late.heard) == ([], [])
+    assert kinds(heard) == ["ack", "end", None]
+
+
+async def test_a_job_id_that_comes_again_runs_again(rig: Rig) -> None:
+    """A producer may use its id once more, with the same number of the attempt."""
+    for _ in range(2):
+        heard = await rig.send(1)
+        rig.backend.finish()
+        await heard.until(3)
+
+        assert kinds(heard) == ["ack", "end", None]
+
+
+async def test_two_senders_may_use_the_same_job_id_at_once() -> None:
+    """Two tenants, or two dispatchers, know nothing of each other's ids; both jobs run, and are cancelled one by one."""
+    async with opened(slots=2) as rig:
+        one, other = await rig.send(1), await rig.send(1, dispatcher="e")
+        await one.until(1)
+        await other.until(1)
+
+        found = rig.worker.attempts.cancel("_INBOX_disp.d.1.1")
+        await other.until(3)
+
+        assert (found, kinds(one), frames(other)[1]["code"]) == (True, ["ack"], "cancelled")
 
 
 async def test_a_cancelled_job_hangs_up_on_the_backend(rig: Rig) -> None:
@@ -195,7 +227,7 @@ async def test_a_cancelled_job_hangs_up_on_the_backend(rig: Rig) -> None:
     heard = await rig.send(1)
     await rig.backend.started.wait()
 
-    found = rig.worker.attempts.cancel("j1")
+    found = rig.worker.attempts.cancel(FIRST)
 
     await heard.until(3)
     async with asyncio.timeout(GUARD_S):
@@ -205,15 +237,48 @@ async def test_a_cancelled_job_hangs_up_on_the_backend(rig: Rig) -> None:
 
 
 async def test_cancelling_another_attempt_changes_nothing(rig: Rig) -> None:
-    """The attempt that runs has another number."""
-    heard = await rig.send(1, attempt=2)
+    """The attempt that runs answers to another subject, and has another number."""
+    await rig.deliver("_INBOX_disp.d.0.2", 1, attempt=2)
+    heard = Listener()
+    await rig.sender.subscribe("_INBOX_disp.d.0.2", heard)
     await rig.backend.started.wait()
 
-    found = rig.worker.attempts.cancel("j1", 1)
+    found = rig.worker.attempts.cancel("_INBOX_disp.d.0.1")
+    by_hand = rig.worker.attempts.cancel_job("j1", 1)
 
     rig.backend.finish()
     await heard.until(3)
+    assert (found, by_hand, kinds(heard)) == (False, False, ["ack", "end", None])
+
+
+async def test_a_person_cancels_by_the_jobs_id(rig: Rig) -> None:
+    """Nobody who types a command knows the reply subject."""
+    heard = await rig.send(1)
+    await rig.backend.started.wait()
+
+    found = rig.worker.attempts.cancel_job("j1")
+
+    await heard.until(3)
+    assert (found, frames(heard)[1]["code"]) == (True, "cancelled")
+
+
+async def test_a_job_cancelled_by_its_id_may_come_again(rig: Rig) -> None:
+    """A cancellation of what does not run is no spell on all that will ever have that id."""
+    found = rig.worker.attempts.cancel_job("j1")
+    heard = await rig.send(1)
+    rig.backend.finish()
+
+    await heard.until(3)
     assert (found, kinds(heard)) == (False, ["ack", "end", None])
+
+
+async def test_a_cancellation_that_overtakes_its_job_wins(rig: Rig) -> None:
+    """It names the reply subject, so that it can't hit another job."""
+    found = rig.worker.attempts.cancel(FIRST)
+    heard = await rig.send(1)
+
+    await heard.until(2)
+    assert (found, frames(heard)[0]["code"], rig.backend.started.is_set()) == (False, "cancelled", False)
 
 
 async def test_a_deadline_that_passes_ends_the_job(rig: Rig) -> None:
@@ -254,7 +319,8 @@ async def test_a_silent_backend_is_covered_by_keep_alives(rig: Rig, *, loaded: b
     rig.loaded = True
 
     await heard.until(2)
-    assert frames(heard)[1] == {"t": "ka", "phase": phase}
+    beat = frames(heard)[1]
+    assert (beat["t"], beat["phase"]) == ("ka", phase)
 
 
 async def test_thinking_counts_as_decoding(rig: Rig) -> None:
@@ -264,7 +330,54 @@ async def test_thinking_counts_as_decoding(rig: Rig) -> None:
     rig.backend.say("")
 
     await heard.until(2)
-    assert frames(heard)[1] == {"t": "ka", "phase": "decode"}
+    beat = frames(heard)[1]
+    assert (beat["t"], beat["phase"]) == ("ka", "decode")
+
+
+async def test_a_thought_is_no_first_token(rig: Rig) -> None:
+    """The time to the first token is the time to what a person sees: an answer of thoughts alone has none."""
+    heard = await rig.send(1)
+    rig.backend.say("")
+    rig.backend.finish()
+    await heard.until(3)
+    thought = rig.worker.workload().speeds["m"].first_token_s
+    heard = await rig.send(2)
+    rig.backend.say("")
+    rig.backend.say("Yes")
+    rig.backend.finish()
+    await heard.until(4)
+
+    assert thought is None
+    assert rig.worker.workload().speeds["m"].first_token_s is not None
+
+
+@pytest.mark.parametrize("began", [False, True])
+async def test_a_hanging_backend_is_told_by_its_silence(rig: Rig, *, began: bool) -> None:
+    """The agent lives and says so each second; each time its backend has been silent for longer, whether it had begun or not."""
+    heard = await rig.send(1)
+    if began:
+        rig.backend.say("Once upon")
+
+    await heard.until(4)
+    first, second = [frame["silent_ms"] for frame in frames(heard) if frame["t"] == "ka"][:2]
+    assert first >= 900  # a keep-alive comes after a second, and a test's clock may round
+    assert second >= first + 900
+
+
+async def test_a_thinking_backend_is_not_silent() -> None:
+    """It has said nothing for 3 s, then thinks, and the next keep-alive says that it is at work."""
+    clock = HandClock()
+    async with opened(clock=clock) as rig:
+        heard = await rig.send(1)
+        await rig.backend.started.wait()
+        clock.now_s += 3
+        await heard.until(2)
+        rig.backend.say("")
+        await rig.backend.idle()
+        clock.now_s += 1.5
+        await heard.until(3)
+
+        assert [frame.get("silent_ms") for frame in frames(heard)] == [None, 3000, 1500]
 
 
 async def test_a_backend_error_is_the_jobs_error(rig: Rig) -> None:

@@ -74,6 +74,26 @@ def test_every_error_has_a_status() -> None:
     assert set(routes.STATUSES) == set(errors.BY_CODE)
 
 
+@pytest.mark.parametrize(
+    ("error", "accepted", "status", "may_retry"),
+    [
+        (errors.Stopping(), False, 503, True),
+        (errors.Stopping(), True, 503, True),
+        (errors.DeviceLost(), True, 502, False),
+        (errors.NoDevice(), False, 503, True),
+        (errors.JobCancelled(), True, 499, False),
+        (errors.DuplicateJob(), False, 409, False),
+    ],
+)
+def test_what_a_client_may_send_again_by_itself(
+    error: errors.FleetError, accepted: bool, status: int, may_retry: bool
+) -> None:
+    """What was accepted may have run, except where its dispatcher stops and says that it gave the job up."""
+    response = routes.refusal(error, "j1", accepted)
+
+    assert (status, may_retry) == (response.status_code, response.headers.get("x-should-retry") != "false")
+
+
 def test_an_error_of_a_newer_kind_gets_its_parent_s_status() -> None:
     """A code that the table does not know is still refused as what it is a kind of."""
 

@@ -36,10 +36,25 @@ def test_a_short_request_asks_the_fleet_to_choose() -> None:
     assert (chat.model, chat.device, chat.stream, chat.job) == ("auto", None, True, "j1")
 
 
+@pytest.mark.parametrize(("stream", "hold"), [(True, False), (False, True), (None, True)])
+def test_a_whole_answer_is_held_until_it_is_complete(stream: bool | None, hold: bool) -> None:
+    """Nothing of it is shown before, so the dispatcher may begin it again on another device."""
+    chat = mapped(stream=stream)
+
+    assert (True, hold) == (chat.stream, chat.hold)
+
+
+@pytest.mark.parametrize("field", ["messages", "stop", "tools"])
+def test_a_megabyte_of_wrong_items_is_refused_by_its_first(field: str) -> None:
+    """To describe all of them would take seconds; what may also be a text says that beside it."""
+    assert refused(**{field: [1] * 300_000}).message.count("(got ") <= 2
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
         ("auto", ("auto", None)),
+        ("a@b@nano", ("a@b", "nano")),
         ("llama3.2:3b", ("llama3.2:3b", None)),
         ("hf.co/some/model:Q4", ("hf.co/some/model:Q4", None)),
         ("llama3.2:3b@orin", ("llama3.2:3b", "orin")),

@@ -7,6 +7,7 @@ from typing import Any
 from common.codec import Encoding
 from common.messages import ChatRequest, DeviceState, Heartbeat, Message, ModelInfo, Role, Speed
 from dispatcher.fleet import Device, Fleet, Liveness, Track, canonical
+from dispatcher.intake import wanted_model
 from dispatcher.outcomes import Attempt, Candidate, Job, Terms
 from dispatcher.routing import Ask, Features
 
@@ -76,11 +77,15 @@ def job(
     prompt: str = "hi", *, name: str = "job-1", tenant: str = "default", reply: str = "_INBOX.test", **fields: Any
 ) -> Job:
     """A job that was received at 100 s, and has 60 s."""
+    request = ChatRequest(prompt=prompt, **fields)
+    model, device = wanted_model(request)
     return Job(
         id=name,
         tenant=tenant,
         kind="chat",
-        request=ChatRequest(prompt=prompt, **fields),
+        request=request,
+        model=model,
+        device=device,
         messages=(Message(role=Role.USER, content=prompt),),
         reply=reply,
         encoding=Encoding.JSON,

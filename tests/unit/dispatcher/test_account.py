@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from common.errors import BackendError, JobCancelled, NoDevice, QueueFull
@@ -106,30 +104,13 @@ def test_a_refused_request_has_a_record_too() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("attempts", "expected"),
-    [
-        ((attempt(1),), "hybrid 0.70"),
-        ((attempt(1, outcome="backend"),), "hybrid 0.70"),  # it stood in for nobody
-        ((attempt(1, "pi5", "silent"), attempt(2)), "hybrid 0.70; after pi5 silent"),
-        (
-            (*[attempt(n, f"d{n}", "busy") for n in range(1, 7)], attempt(7)),
-            "hybrid 0.70; after d3 busy, d4 busy, d5 busy, d6 busy",  # the last four
-        ),
-    ],
-)
-def test_the_reason_names_whom_the_device_stood_in_for(attempts: tuple[Any, ...], expected: str) -> None:
-    """The reason is routing's own, and then the failures before."""
-    assert expected == record(JOB, Delivered(attempts=attempts, chosen=candidate()), total_s=1.0).reason
-
-
 def test_the_route_of_an_answer() -> None:
     """The final frame carries device, model, score, terms, weights, attempts and timings."""
     assert {
         "job": "j-1",
         "device": "nano",
         "model": "llama3.2:1b",
-        "reason": "hybrid 0.70; after pi5 device_lost",
+        "reason": "hybrid 0.70",
         "strategy": "hybrid",
         "score": 0.7124,
         "simulated": True,

@@ -7,7 +7,7 @@ import pytest
 from common.frames import Ack, End, Frame, KeepAlive, Phase, RouteNote, Token
 from dispatcher.delivery.clocks import Clock, Limits, Progress, heard, strikes
 
-LIMITS = Limits(accept_s=1.0, load_s=100.0, first_token_s=30.0, stall_s=5.0)
+LIMITS = Limits(accept_s=1.0, load_s=100.0, first_token_s=30.0, between_tokens_s=40.0, stall_s=5.0)
 SENT_S = 10.0
 FAR_S = 1000.0
 
@@ -15,6 +15,8 @@ ACK = Ack()
 LOAD = KeepAlive(Phase.LOAD)
 PREFILL = KeepAlive(Phase.PREFILL)
 DECODE = KeepAlive(Phase.DECODE)
+THINKS = KeepAlive(Phase.DECODE, silent_s=0.5)
+HANGS = KeepAlive(Phase.DECODE, silent_s=30.0)
 TOKEN = Token(0, "x")
 
 Heard = list[tuple[float, Frame]]
@@ -45,9 +47,12 @@ def alive(until_s: int, frame: Frame) -> Heard:
         ([(10.0, ACK), *alive(109, LOAD)], 111.0, Clock.LOAD),  # 11 + 100, before 109 + 5
         ([(10.0, ACK), *alive(60, LOAD), (61.0, PREFILL), (87.0, PREFILL)], 91.0, Clock.FIRST_TOKEN),  # 61 + 30
         ([(10.0, ACK), (12.0, TOKEN)], 17.0, Clock.STALL),  # 12 + 5: no other clock runs any more
-        ([(10.0, ACK), (12.0, TOKEN), *alive(90, DECODE)], 95.0, Clock.STALL),
-        ([(10.0, ACK), *alive(90, DECODE)], 95.0, Clock.STALL),  # text that nobody watches is gathered in silence
-        ([(10.0, ACK), (12.0, TOKEN), *alive(90, LOAD)], 95.0, Clock.STALL),  # a phase can't go back
+        ([(10.0, ACK), (12.0, TOKEN), *alive(50, DECODE)], 52.0, Clock.BETWEEN_TOKENS),  # 12 + 40: its backend hangs
+        ([(10.0, ACK), *alive(48, DECODE)], 51.0, Clock.BETWEEN_TOKENS),  # 11 + 40, counted from the change of phase
+        ([(10.0, ACK), (12.0, TOKEN), *alive(90, THINKS)], 95.0, Clock.STALL),  # it produces what nobody sees
+        ([(10.0, ACK), (12.0, TOKEN), (48.0, HANGS)], 53.0, Clock.STALL),  # 48 - 30 + 40 = 58 comes later
+        ([(10.0, ACK), (12.0, TOKEN), (55.0, HANGS)], 60.0, Clock.STALL),
+        ([(10.0, ACK), (12.0, TOKEN), *alive(50, LOAD)], 52.0, Clock.BETWEEN_TOKENS),  # a phase can't go back
     ],
 )
 def test_the_earliest_clock_strikes(events: Heard, strikes_at_s: float, clock: Clock) -> None:

@@ -115,7 +115,7 @@ def test_the_encoding_is_remembered(payload: bytes, encoding: Encoding) -> None:
         ({"timeout_s": 5, "deadline_ms": NOW_MS + 2500}, 2.5),  # the earlier one
         ({"timeout_s": 2, "deadline_ms": NOW_MS + 2500}, 2.0),
         ({"deadline_ms": NOW_MS + 900_000}, 600.0),  # a late deadline does not extend the default
-        ({"deadline_ms": "9" * 400}, 600.0),  # more than a float holds
+        ({"deadline_ms": 2**63 - 1}, 600.0),
     ],
 )
 def test_the_deadline_stands_on_both_clocks(fields: dict[str, Any], left_s: float) -> None:
@@ -187,6 +187,8 @@ USER = {"role": "user", "content": "hi"}
         (packed(timeout_s=1e9), ["timeout_s:"]),
         (packed(deadline_ms="tomorrow"), ["deadline_ms:"]),
         (packed(deadline_ms=-1), ["deadline_ms:"]),
+        (packed(deadline_ms="9" * 400), ["deadline_ms:"]),  # more than a float holds
+        (packed(options={"seed": "9" * 30}), ["options.seed"]),  # more than MessagePack holds
         (packed(device=""), ["device:"]),
         (packed(prompt=1, stream="x", timeout_s=-1), ["prompt:", "stream:", "timeout_s:"]),  # all at once
     ],

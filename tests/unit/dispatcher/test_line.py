@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -227,6 +228,34 @@ async def test_a_change_of_the_fleet_lets_all_choose_again() -> None:
         await turn()
 
     assert (2, [("a", "orin"), ("b", "orin")]) == (house.called, house.served)
+
+
+@pytest.mark.parametrize(
+    ("change", "called"),
+    [
+        (lambda house: house.roster.observe(beat("orin"), 0.0), True),  # one has come: all choose again
+        (lambda house: house.roster.sweep(1000.0), True),  # the one that it waits for is gone
+        (
+            lambda house: house.roster.observe(beat("nano", seq=9, jobs_by_dispatcher={"there": 1}), 0.0),
+            False,
+        ),  # fuller
+    ],
+    ids=["joined", "lost", "fuller"],
+)
+async def test_a_change_between_two_rounds_is_not_missed(change: Callable[[House], None], called: bool) -> None:
+    """What happens to the fleet while a job tells its producer that it waits is known to it when it waits again."""
+    house = House(nano=1)
+    house.fill()
+    now = asyncio.get_running_loop().time
+    heard = False
+    with house.line.join(first=False) as ticket:
+        for wait_s in (0.0, 0.05):
+            try:
+                heard = await ticket.wait(["nano"], until_s=now() + wait_s) is None
+            except TimeoutError:
+                change(house)
+
+    assert called == heard
 
 
 async def test_a_device_that_is_well_again_lets_all_choose_again() -> None:

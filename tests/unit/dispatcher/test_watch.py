@@ -83,7 +83,7 @@ async def test_a_gap_is_never_shown(batch: list[Frame | FleetError]) -> None:
     ("said", "taken_for"),
     [
         (errors.BackendError("x"), "backend"),  # of itself, and of the request, it knows
-        (errors.DeviceBusy("x"), "busy"),
+        (errors.DeviceBusy("x"), "backend"),  # it had accepted, and would accept again
         (errors.BadRequest("x"), "bad_request"),
         (errors.JobCancelled("x"), "cancelled"),
         (errors.DeadlineExceeded("x"), "backend"),  # its clock may be wrong
@@ -98,6 +98,13 @@ async def test_whose_word_counts_for_what(said: FleetError, taken_for: str) -> N
     _, outcome = await watch([Ack(), Err(said)])
 
     assert taken_for == outcome
+
+
+async def test_a_refusal_before_the_acceptance_is_one() -> None:
+    """A device without a free slot says so at once, and has not failed."""
+    _, outcome = await watch([Err(errors.DeviceBusy("x"))])
+
+    assert outcome == "busy"
 
 
 async def test_signs_of_life_are_passed_on() -> None:

@@ -1,0 +1,203 @@
+"""The producer's library against a dispatcher whose frames the test sends, on the memory bus."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from common import codec, frames
+from common.bus import Delivery
+from common.bus.memory import MemoryBroker, MemoryBus, connect_memory
+from common.client import ChatStream, Drover
+from common.errors import BusDisconnected, FleetError, GarbledReply, Interrupted
+from common.frames import END_OF_STREAM, Ack, End, Token
+from common.messages import ChatRequest
+
+GUARD_S = 5.0
+"""Against hanging: well below the 15 s after which a silent dispatcher is given up."""
+
+
+class Desk:
+    """A dispatcher's side: the requests and the cancellations that came, and a way to answer."""
+
+    def __init__(self, bus: MemoryBus) -> None:
+        self._bus = bus
+        self.requests: asyncio.Queue[Delivery] = asyncio.Queue()
+        self.cancels: asyncio.Queue[Delivery] = asyncio.Queue()
+
+    async def open(self) -> None:
+        await self._bus.subscribe("llm.v1.chat.*", self.requests.put_nowait)
+        await self._bus.subscribe("llm.v1.ctl.*.cancel", self._cancel)
+
+    def _cancel(self, delivery: Delivery) -> None:
+        self.cancels.put_nowait(delivery)
+
+    async def say(self, *said: frames.Frame | bytes) -> Delivery:
+        """Take the next request and answer it; bytes go as they are."""
+        request = await self.requests.get()
+        for one in said:
+            payload = one if isinstance(one, bytes) else codec.encode(frames.to_wire(one))
+            await self._bus.publish(request.reply, payload)
+        return request
+
+
+@asynccontextmanager
+async def desk(**options: str) -> AsyncIterator[tuple[Drover, Desk, MemoryBus]]:
+    """A producer, a dispatcher, and the producer's own bus."""
+    broker = MemoryBroker()
+    async with (
+        asyncio.timeout(GUARD_S),
+        connect_memory(broker) as mine,
+        connect_memory(broker) as theirs,
+        Drover.over(mine, **options) as drover,
+    ):
+        there = Desk(theirs)
+        await there.open()
+        yield drover, there, mine
+
+
+async def outcome(stream: ChatStream) -> FleetError | None:
+    """Read to the end; give the error it ended with."""
+    try:
+        async for _ in stream:
+            pass
+    except FleetError as error:
+        return error
+    return None
+
+
+async def talk(*said: frames.Frame | bytes) -> tuple[str, FleetError | None, bool]:
+    """Have one answer told; give its text, its error, and whether the job was cancelled."""
+    async with desk() as (drover, there, _), asyncio.TaskGroup() as tasks:
+        tasks.create_task(there.say(Ack("j"), *said))
+        async with drover.chat("hi") as stream:
+            error = await outcome(stream)
+        await asyncio.sleep(0)  # the memory bus delivers in the next turn
+        return stream.text, error, not there.cancels.empty()
+
+
+async def test_an_answer_without_gaps_is_whole() -> None:
+    """Pieces are counted from 0, and the end says how many there were."""
+    text, error, cancelled = await talk(Token(0, "a"), Token(1, "b"), End(tokens=2), END_OF_STREAM)
+
+    assert ("ab", None, False) == (text, error, cancelled)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param((Token(0, "a"), Token(2, "c")), id="in the middle"),
+        pytest.param((Token(0, "a"), Token(0, "a")), id="twice"),
+    ],
+)
+async def test_a_gap_in_the_text_is_no_answer(said: tuple[frames.Frame, ...]) -> None:
+    """The text so far stays readable, the error says that more is missing, and the job is cancelled."""
+    text, error, cancelled = await talk(*said, End(tokens=3), END_OF_STREAM)
+
+    assert ("a", Interrupted, True) == (text, type(error), cancelled)
+
+
+async def test_a_lost_beginning_is_noticed() -> None:
+    """A text that begins with its second piece is not shown."""
+    text, error, cancelled = await talk(Token(1, "b"), End(tokens=2), END_OF_STREAM)
+
+    assert ("", Interrupted, True) == (text, type(error), cancelled)
+
+
+async def test_a_lost_last_piece_is_noticed_at_the_end() -> None:
+    """The end counts one piece more than came; the job is over, so there is nothing to cancel."""
+    text, error, cancelled = await talk(Token(0, "a"), End(tokens=2), END_OF_STREAM)
+
+    assert ("a", Interrupted, False) == (text, type(error), cancelled)
+
+
+async def test_a_lost_end_is_noticed() -> None:
+    """A stream that stops without its end frame is no complete answer."""
+    text, error, cancelled = await talk(Token(0, "a"), END_OF_STREAM)
+
+    assert ("a", Interrupted, False) == (text, type(error), cancelled)
+
+
+async def test_a_garbled_frame_ends_the_answer_and_cancels_the_job() -> None:
+    """What can't be read is an error with a type."""
+    text, error, cancelled = await talk(Token(0, "a"), b'{"t":"tok","s":"x"}')
+
+    assert ("a", GarbledReply, True) == (text, type(error), cancelled)
+
+
+async def test_a_lost_connection_fails_a_waiting_stream_at_once() -> None:
+    """Frames that are sent meanwhile are lost, so there is nothing to wait for; what had arrived is still given."""
+    async with desk() as (drover, there, mine), asyncio.TaskGroup() as tasks:
+        tasks.create_task(there.say(Ack("j"), Token(0, "a")))
+        stream = drover.chat("hi")
+        with pytest.raises(BusDisconnected):
+            async for _ in stream:
+                asyncio.get_running_loop().call_soon(mine.disconnect)
+
+    assert stream.text == "a"
+
+
+async def test_an_answer_that_had_arrived_survives_the_connection() -> None:
+    """Only what is still under way is lost."""
+    async with desk() as (drover, there, mine), asyncio.TaskGroup() as tasks:
+        tasks.create_task(there.say(Token(0, "a"), Token(1, "b"), End(tokens=2), END_OF_STREAM))
+        stream = drover.chat("hi")
+        async for _ in stream:
+            mine.disconnect()
+
+    assert ("ab", True) == (stream.text, stream.answer is not None)
+
+
+async def test_a_stream_after_the_connection_came_back_is_untouched() -> None:
+    """The loss is a matter of the streams that were open."""
+    async with desk() as (drover, there, mine), asyncio.TaskGroup() as tasks:
+        mine.disconnect()
+        mine.reconnect()
+        tasks.create_task(there.say(Token(0, "a"), End(tokens=1), END_OF_STREAM))
+
+        assert (await drover.ask("hi")).text == "a"
+
+
+async def test_leaving_a_stream_cancels_the_job_of_its_own_tenant() -> None:
+    """Ids are the producers' own: the order says whose job is meant."""
+    async with desk(tenant="acme") as (drover, there, _), asyncio.TaskGroup() as tasks:
+        tasks.create_task(there.say(Ack("j"), Token(0, "a")))
+        async with drover.chat("hi", job="j1") as stream:
+            async for _ in stream:
+                break
+        order = await there.cancels.get()
+
+    assert ("llm.v1.ctl.j1.cancel", {"tenant": "acme"}) == (order.subject, codec.decode(order.data))
+
+
+async def test_a_request_of_another_tenant_is_cancelled_as_that_tenants() -> None:
+    """Who speaks for several tenants cancels for the one that asked."""
+    async with desk() as (drover, there, _), asyncio.TaskGroup() as tasks:
+        tasks.create_task(there.say(Ack("j")))
+        request = ChatRequest(prompt="hi", job="j2")
+        source = drover.frames(request, tenant="other")
+        await anext(source)
+        await source.aclose()
+        order = await there.cancels.get()
+
+    assert codec.decode(order.data) == {"tenant": "other"}
+
+
+async def test_cancel_sends_its_tenant() -> None:
+    """`Drover.cancel` names the tenant too, its own unless another is given."""
+    async with desk(tenant="acme") as (drover, there, mine), asyncio.TaskGroup() as tasks:
+
+        async def agree() -> None:
+            for _ in range(2):
+                order = await there.cancels.get()
+                heard.append(codec.decode(order.data))
+                await mine.publish(order.reply, b'{"cancelled":true}')
+
+        heard: list[object] = []
+        tasks.create_task(agree())
+        cancelled = (await drover.cancel("j1"), await drover.cancel("j1", tenant="other"))
+
+    assert ((True, True), [{"tenant": "acme"}, {"tenant": "other"}]) == (cancelled, heard)
