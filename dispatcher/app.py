@@ -72,7 +72,9 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
         dead_after=settings.roster.dead_after,
         forget_after_s=settings.roster.forget_after_s,
     )
-    async with reply_mux(bus, subjects.inbox(name)) as mux:
+    # New at each start, also under a fixed name: slots count from 1, and a device must not take a new job for an old one.
+    root = subjects.inbox(f"{name}-{secrets.token_hex(4)}"[-64:])
+    async with reply_mux(bus, root) as mux:
         pipeline = _pipeline(
             settings,
             bus,
@@ -85,6 +87,9 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             keeper = jobs.create_task(_keep(roster, pipeline.clock.monotonic, DeviceEvents(bus, subjects)))
             async with doors.ears(bus):
                 async with doors.open(bus), discoverable(bus, _info(name), lambda: _stats(pipeline)):
+                    await (
+                        bus.flush()
+                    )  # whoever is told that we are ready must find us: the server knows the subscriptions now
                     yield pipeline
                 await _finish(pipeline, settings.dispatcher.grace_s)
             keeper.cancel()
@@ -128,7 +133,7 @@ async def _keep(roster: Roster, now: Callable[[], float], events: DeviceEvents) 
 
 
 def _log_change(event: DeviceEvent) -> None:
-    if event.change not in {Change.CHANGED, Change.ROOM}:
+    if event.notable:
         write = log.info if event.change in {Change.JOINED, Change.RECOVERED, Change.LEFT} else log.warning
         write(f"device.{event.change}", device=event.device.name, state=str(event.device.beat.state))
 

@@ -33,6 +33,11 @@ class DeviceEvent:
     change: Change
     device: Device
 
+    @property
+    def notable(self) -> bool:
+        """True for what people want to hear of; the rest is for whoever waits for a slot."""
+        return self.change not in {Change.CHANGED, Change.ROOM}
+
 
 @dataclass(slots=True)
 class _Seen:

@@ -31,7 +31,7 @@ from dispatcher.cli.processes import Child, Life, LifeEvent, Spec, Tiers
 from dispatcher.cli.running import fail
 from dispatcher.cli.state import Addresses, StateDir
 from dispatcher.cli.up_view import Lines, Screen, View
-from dispatcher.roster import Change, DeviceEvent
+from dispatcher.roster import DeviceEvent
 from dispatcher.settings import UpSettings
 
 T = TypeVar("T")
@@ -216,7 +216,7 @@ class _Supervisor:
         self._view.say(_obituary(event))
 
     def _on_device(self, event: DeviceEvent) -> None:
-        if self._ready and event.change is not Change.CHANGED and not self._stopping:
+        if self._ready and event.notable and not self._stopping:
             self._view.say(f"device {event.device.name}: {event.change}")
 
     def _troubles(self) -> list[str]:

@@ -10,7 +10,7 @@ from common.bus import Bus
 from common.errors import BusError
 from common.subjects import Subjects
 from dispatcher.outcomes import JobRecord
-from dispatcher.roster import Change, DeviceEvent
+from dispatcher.roster import DeviceEvent
 
 
 class EventSink:
@@ -56,7 +56,7 @@ class DeviceEvents:
         self._waiting: deque[DeviceEvent] = deque(maxlen=1000)
 
     def note(self, event: DeviceEvent) -> None:
-        if event.change not in {Change.CHANGED, Change.ROOM}:
+        if event.notable:
             self._waiting.append(event)
 
     async def publish(self) -> None:

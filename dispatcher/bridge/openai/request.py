@@ -85,12 +85,12 @@ class ChatCompletionRequest(_Body):
     temperature: Annotated[float, Field(ge=0, le=5)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: str | Annotated[list[str], Field(max_length=16, fail_fast=True)] | None = None
+    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     n: int | None = Field(None, description="only 1: send the request again for another answer")
     logprobs: bool | None = Field(None, description="only false: the devices don't give them")
-    tools: Annotated[list[ToolSpec], Field(max_length=128, fail_fast=True)] | None = None
+    tools: Annotated[list[ToolSpec], Field(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = Field(
         None, description="a named function leaves only that one to choose; the devices can't be forced to call it"
     )

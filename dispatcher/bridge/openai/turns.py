@@ -52,7 +52,7 @@ class Turn(_Part):
         None,
         description="text, or parts of type text and image_url (base64 data URIs only: the bridge fetches nothing)",
     )
-    tool_calls: Annotated[list[CalledTool], Field(max_length=64, fail_fast=True)] | None = None
+    tool_calls: Annotated[list[CalledTool], Field(max_length=64)] | None = None
     tool_call_id: str | None = None
     name: str | None = None
 

@@ -11,9 +11,10 @@ import httpx
 import openai
 import pytest
 
-from common import errors
+from common import errors, frames
 from common.messages import ToolCall
 from tests.bridge_process import BridgeProcess
+from tests.nats_server import NatsServer
 from tests.scripted_fleet import ScriptedFleet, ScriptedJob
 
 HI: Any = [{"role": "user", "content": "hi"}]
@@ -367,6 +368,56 @@ async def test_a_garbled_frame_fails_the_answer_and_not_the_bridge(
     whole = await http.post("/v1/chat/completions", json={"messages": HI})
 
     assert (broken.status_code, broken.json()["error"]["code"], whole.status_code) == (502, "garbled", 200)
+
+
+async def test_a_lost_piece_fails_the_answer(http: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
+    """A text with a gap is no answer, and its job is cancelled for the bridge's tenant."""
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.send(frames.Token(0, "a"))
+        await job.send(frames.Token(2, "c"))
+
+    fleet.script = script
+    broken = await http.post("/v1/chat/completions", json={"messages": HI})
+
+    job = await fleet.jobs.get()
+
+    assert (broken.status_code, broken.json()["error"]["code"], await fleet.cancels.get()) == (
+        502,
+        "interrupted",
+        job.id,
+    )
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_whole_answer_asks_the_dispatcher_to_hold_its_text(
+    http: httpx.AsyncClient, fleet: ScriptedFleet, stream: bool
+) -> None:
+    """Then a device that fails half-way costs time, and never the answer."""
+    await http.post("/v1/chat/completions", json={"messages": HI, "stream": stream})
+
+    assert (await fleet.jobs.get()).request["hold"] is not stream
+
+
+async def test_a_lost_bus_fails_an_open_answer_at_once(
+    nats: NatsServer, http: httpx.AsyncClient, fleet: ScriptedFleet
+) -> None:
+    """The client hears it as soon as the bridge knows, long before silence would tell."""
+    begun = asyncio.Event()
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        begun.set()
+
+    fleet.script = script
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        asking = group.create_task(http.post("/v1/chat/completions", json={"messages": HI}))
+        await begun.wait()
+        await fleet.bus.flush()
+        await nats.stop()
+
+    assert (503, "disconnected") == (asking.result().status_code, asking.result().json()["error"]["code"])
 
 
 @pytest.mark.parametrize("header", ["Idempotency-Key", "X-Drover-Job"])

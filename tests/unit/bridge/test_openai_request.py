@@ -44,12 +44,6 @@ def test_a_whole_answer_is_held_until_it_is_complete(stream: bool | None, hold: 
     assert (True, hold) == (chat.stream, chat.hold)
 
 
-@pytest.mark.parametrize("field", ["messages", "stop", "tools"])
-def test_a_megabyte_of_wrong_items_is_refused_by_its_first(field: str) -> None:
-    """To describe all of them would take seconds; what may also be a text says that beside it."""
-    assert refused(**{field: [1] * 300_000}).message.count("(got ") <= 2
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -100,6 +100,34 @@ def test_garbage(wire: dict[str, Any], tag: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("tag", "wire"),
+    [
+        ("tok", {"s": -1, "d": "x"}),
+        ("tok", {"s": 2**63, "d": "x"}),
+        ("tok", {"s": True, "d": "x"}),
+        ("end", {"s": 2**63}),
+        ("end", {"s": "9" * 30}),
+        ("end", {"usage": {"prompt_tokens": 10**30}}),
+        ("end", {"usage": {"completion_tokens": -1}}),
+        ("end", {"engine": {"load_s": "soon"}}),
+        ("end", {"engine": {"decode_s": math.nan}}),
+        ("end", {"route": {"a": 2**64}}),
+        ("end", {"route": "x"}),
+        ("end", {"tool_calls": [{"name": "f"}] * 65}),
+        ("route", {"job": "j", "device": "d", "model": "m", "reason": "r", "attempt": 10**30}),
+        ("ka", {"phase": "load", "eta_ms": math.inf}),
+        ("ka", {"phase": "load", "eta_ms": 10**400}),
+        ("ka", {"phase": "queue", "position": "first"}),
+        ("err", {"code": "busy", "retry_after_s": math.inf}),
+        ("err", {"code": "busy", "details": {"a": 2**64}}),
+    ],
+)
+def test_what_could_not_be_sent_on_is_garbled(tag: str, wire: dict[str, Any]) -> None:
+    """Counts have 64 bits, times are finite, accounts can be written: nothing overflows where a frame is used."""
+    assert read(wire, tag) is None
+
+
+@pytest.mark.parametrize(
     ("wire", "tag"),
     [
         ({"s": math.inf}, "end"),
