@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from common import codec
 from common.bus import Bus, Delivery
 from common.errors import BadRequest, FleetError, UnknownJob
+from common.heartbeats import read_heartbeat
 from common.logs import get_logger
-from common.messages import Heartbeat
-from common.subjects import QUEUE_DISPATCH, Subjects, require_token
+from common.subjects import QUEUE_DISPATCH
 from dispatcher.pipeline import Pipeline
 
 log = get_logger("doors")
@@ -51,7 +51,7 @@ class Doors:
 
     def _heartbeat(self, delivery: Delivery) -> None:
         try:
-            beat = _read_beat(delivery, self._pipeline.subjects)
+            beat = read_heartbeat(delivery, self._pipeline.subjects)
         except BadRequest as error:
             self.garbled_beats += 1
             if self.garbled_beats == 1:
@@ -74,14 +74,6 @@ class Doors:
     def _reply(self, delivery: Delivery, body: dict[str, object]) -> None:
         if delivery.reply:
             self._jobs.create_task(_send(self._pipeline.bus, delivery.reply, codec.encode(body)))
-
-
-def _read_beat(delivery: Delivery, subjects: Subjects) -> Heartbeat:
-    """Read a heartbeat; its device must be the one that the subject names, to which the server can hold a device."""
-    beat = codec.build(Heartbeat, codec.decode(delivery.data))
-    if delivery.subject != subjects.heartbeat(require_token("device", beat.device)):
-        raise BadRequest(f"the heartbeat of {beat.device!r} came on another device's subject")
-    return beat
 
 
 async def _send(bus: Bus, subject: str, payload: bytes) -> None:
