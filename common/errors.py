@@ -71,7 +71,11 @@ class RequestError(FleetError):
 
     @property
     def summary(self) -> str:
-        return f"the request's {self.details['param']} is at fault" if "param" in self.details else "the request is at fault"
+        return (
+            f"the request's {self.details['param']} is at fault"
+            if "param" in self.details
+            else "the request is at fault"
+        )
 
 
 class BadRequest(RequestError):

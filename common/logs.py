@@ -29,8 +29,11 @@ def configure(process: str, *, level: str = "INFO", fmt: Literal["auto", "consol
     """Send all logs of this process to standard error; `process` stands in every line."""
     console = fmt == "console" or (fmt == "auto" and sys.stderr.isatty())
     numeric = logging.getLevelNamesMapping()[level]
+    # The default tracebacks show local variables, and with them prompts.
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(serializer=_json)
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if console
+        else structlog.processors.JSONRenderer(serializer=_json)
     )
     structlog.configure(
         processors=[

@@ -80,7 +80,15 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             bus,
             subjects,
             roster,
-            Courier(bus, mux, roster, limits=_limits(settings), subjects=subjects, dispatcher=name),
+            Courier(
+                bus,
+                mux,
+                roster,
+                limits=_limits(settings),
+                subjects=subjects,
+                dispatcher=name,
+                settle_s=settings.roster.settle_s,
+            ),
         )
         async with asyncio.TaskGroup() as jobs:
             doors = Doors(pipeline, jobs)

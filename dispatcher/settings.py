@@ -55,6 +55,11 @@ class RosterSection(Section):
     dead_after: Annotated[float, Gt(1)] = Field(
         5.0, validation_alias="DROVER_DEAD_AFTER", description="missed heartbeat intervals until a device is dead"
     )
+    settle_s: Annotated[float, Ge(0)] = Field(
+        1.5,
+        validation_alias="DROVER_SETTLE_S",
+        description="seconds after its start in which a dispatcher keeps jobs waiting for devices that it has not heard yet",
+    )
     forget_after_s: Seconds = Field(
         3600.0, validation_alias="DROVER_FORGET_AFTER_S", description="seconds until a dead device leaves the roster"
     )

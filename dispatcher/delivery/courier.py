@@ -69,6 +69,7 @@ class Courier:
         limits: Limits,
         subjects: Subjects,
         dispatcher: str,
+        settle_s: float = 0.0,
     ) -> None:
         self.bus = bus
         self.mux = mux
@@ -77,6 +78,8 @@ class Courier:
         self.limits = limits
         self.subjects = subjects
         self.dispatcher = dispatcher
+        self.settled_s = _now() + settle_s
+        """Until then a device that is not known may only not have been heard yet."""
         self._runs: dict[str, dict[_Run, None]] = defaultdict(dict)
         roster.on_change(self._changed)
 
@@ -177,7 +180,7 @@ class _Run:
         with self._courier.line.join(first=bool(self._attempts)) as ticket:
             while True:
                 candidates = self._ranked(decision)
-                if not candidates and not any(out.for_now for out in decision.removed):
+                if not candidates and not self._may_change(decision):
                     raise self._nobody(decision)
                 until_s = min(self._job.deadline_s, _now() + TICK_S)
                 try:
@@ -189,12 +192,16 @@ class _Run:
                     await self._out.keep_alive(KeepAlive(Phase.QUEUE, position=ticket.position))
                     # The line says when there is another choice, but not when memory comes free; asking always would cost a
                     # thousand waiting jobs a core.
-                    if not any(out.for_now and out.filter == "memory" for out in decision.removed):
+                    if _now() < self._courier.settled_s or not _wants_memory(decision):
                         continue
                     device = None
                 if device is not None:
                     return next(one for one in candidates if one.device == device)
                 self._decision = decision = self._choose(self._excluded)
+
+    def _may_change(self, decision: Decision) -> bool:
+        """True when waiting may help: for a device that is away for now, and for those that a new dispatcher has not heard yet."""
+        return _now() < self._courier.settled_s or any(out.for_now for out in decision.removed)
 
     def _free(self, decision: Decision) -> Candidate | None:
         devices = self._courier.roster.fleet.devices
@@ -363,6 +370,10 @@ class _Run:
             first_token_s=self._first_token_s,
             text_chars=self._out.visible_chars,
         )
+
+
+def _wants_memory(decision: Decision) -> bool:
+    return any(out.for_now and out.filter == "memory" for out in decision.removed)
 
 
 def _patient(limits: Limits, candidate: Candidate) -> Limits:

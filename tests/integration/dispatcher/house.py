@@ -47,7 +47,9 @@ async def nats_wires() -> AsyncIterator[Connect]:
         yield lambda: connect_nats(NatsOptions(urls=(server.url,), name="drover-test"))
 
 
-def settings(*, queue_limit: int = 100, grace_s: float = 10.0, **clocks: float) -> DispatcherSettings:
+def settings(
+    *, queue_limit: int = 100, grace_s: float = 10.0, settle_s: float = 0.0, **clocks: float
+) -> DispatcherSettings:
     """Clocks that never strike in a test, unless the test says so."""
     usual = {"accept_s": 20.0, "load_s": 20.0, "first_token_s": 20.0, "stall_s": 20.0}
     return DispatcherSettings(
@@ -55,7 +57,7 @@ def settings(*, queue_limit: int = 100, grace_s: float = 10.0, **clocks: float) 
         log=LogSection(),
         dispatcher=DispatcherSection(grace_s=grace_s),
         admission=AdmissionSection(queue_limit=queue_limit, default_timeout_s=60.0),
-        roster=RosterSection(),
+        roster=RosterSection(settle_s=settle_s),
         clocks=ClockSection(**usual | clocks),
         routing=RoutingSection(),
     )

@@ -215,3 +215,23 @@ async def test_a_faulty_device_is_worth_waiting_for(a_house: OpenHouse) -> None:
         await stream.end()
 
         assert "ok" == stream.text
+
+
+async def test_a_new_dispatcher_waits_for_devices_that_it_has_not_heard_yet(a_house: OpenHouse) -> None:
+    """A job that comes before the first heartbeat is answered by the device that beats next."""
+    async with a_house(settle_s=30.0) as house:
+        stream = await house.stream()
+        await house.waiting(1)
+        await house.device("nano", answer("here I am"))
+        await stream.end()
+
+        assert stream.text == "here I am"
+
+
+async def test_a_dispatcher_that_has_settled_knows_that_nobody_is_there(a_house: OpenHouse) -> None:
+    """After its first moments an empty fleet is an empty fleet, and said to be."""
+    async with a_house(settle_s=0.2) as house:
+        stream = await house.stream()
+        error = await stream.error()
+
+        assert error.error.code == "no_device"
