@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
-from pydantic import AllowInfNan, BeforeValidator, FailFast
+from pydantic import AllowInfNan, BeforeValidator, ConfigDict, FailFast
 
 from common.codec import require_writable
 
@@ -74,7 +74,9 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How the text is sampled; what is absent is left to the backend's default."""
+    """How the text is sampled; what is absent is left to the backend's default. A field of another name is refused."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     max_tokens: Annotated[int, Ge(1), Le(1_000_000)] | None = None
     temperature: Annotated[Number, Ge(0), Le(5)] | None = None
@@ -92,8 +94,11 @@ class ChatRequest:
 
     `stream` asks for frames instead of one reply. `hold` asks for frames whose text comes only when it is complete: nothing
     is visible before, so the job can move to another device at any moment.
-    `deadline_ms` is absolute, milliseconds since 1970 UTC; `timeout_s` is the same said relatively.
+    `deadline_ms` is absolute, milliseconds since 1970 UTC; `timeout_s` is the same said relatively. A field of another name is
+    refused: a limit that is misspelt, or not put into `options`, must not be ignored in silence.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     prompt: str | None = None
     messages: Annotated[tuple[Message, ...], FailFast(), MaxLen(1000)] = ()

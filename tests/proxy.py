@@ -47,6 +47,8 @@ class Proxy:
             if writer.transport.is_closing():
                 continue
             peer = writer.get_extra_info("socket")
+            if peer is None:  # it was lost in this very moment
+                continue
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             _abort(writer)
 

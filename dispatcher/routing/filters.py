@@ -33,8 +33,9 @@ def device_filter(device: Device, *, pinned: str | None, excluded: Mapping[str, 
         )
     if device.beat.state is not DeviceState.READY:  # 4
         why = f": {device.beat.reason}" if device.beat.reason else ""
+        # Only a device that starts is worth waiting for: nobody knows when a faulty one is well again, and /health says so too.
         return Removed(
-            name, "health", f"it is {device.beat.state}{why}", for_now=device.beat.state is not DeviceState.DRAINING
+            name, "health", f"it is {device.beat.state}{why}", for_now=device.beat.state is DeviceState.STARTING
         )
     return None
 

@@ -205,10 +205,19 @@ async def test_memory_that_comes_free_is_used(a_house: OpenHouse) -> None:
         assert "ok" == stream.text
 
 
-async def test_a_faulty_device_is_worth_waiting_for(a_house: OpenHouse) -> None:
-    """A job whose only device is out for now waits, and runs when the device is well again."""
+async def test_a_fleet_of_faulty_devices_refuses_at_once(a_house: OpenHouse) -> None:
+    """A job whose only device is out is told so, as /health says it: nobody knows when the device is well again."""
     async with a_house() as house:
-        nano = await house.device("nano", answer("ok"), state=DeviceState.FAULTY, reason="the backend does not answer")
+        await house.device("nano", answer("ok"), state=DeviceState.FAULTY, reason="the backend does not answer")
+        error = await (await house.stream()).error()
+
+        assert "nano: it is faulty: the backend does not answer" in str(error)
+
+
+async def test_a_device_that_starts_is_worth_waiting_for(a_house: OpenHouse) -> None:
+    """A job whose only device has not come up yet waits, and runs when the device is ready."""
+    async with a_house() as house:
+        nano = await house.device("nano", answer("ok"), state=DeviceState.STARTING)
         stream = await house.stream()
         await house.waiting(1)
         await house.beat(nano, state=DeviceState.READY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from typing import Any
 
@@ -113,3 +114,13 @@ def test_a_number_out_of_bounds_is_refused(cls: type, wire: dict[str, Any]) -> N
 def test_every_seed_of_64_bits_is_taken(seed: int) -> None:
     """Both ends of the range included."""
     assert codec.build(Options, {"seed": seed}).seed == seed
+
+
+@pytest.mark.parametrize(
+    ("wire", "named"),
+    [({"prompt": "hi", "max_tokens": 3}, "max_tokens"), ({"prompt": "hi", "options": {"num_predict": 3}}, "options.num_predict")],
+)
+def test_a_field_that_nobody_reads_is_refused_by_name(wire: dict[str, Any], named: str) -> None:
+    """A limit that is misspelt, or stands in the wrong place, is not ignored in silence."""
+    with pytest.raises(BadRequest, match=re.escape(named)):
+        codec.build(ChatRequest, wire)

@@ -39,12 +39,12 @@ def verdict(removed: Removed | None) -> Verdict:
         (device(liveness=Liveness.DEAD), None, {}, ("health", False)),
         (device(liveness=Liveness.DEAD, state=STOPPED), None, {}, ("health", False)),
         (device(state=DeviceState.STARTING), None, {}, ("health", True)),  # 4
-        (device(**NOT_READY), None, {}, ("health", True)),
+        (device(**NOT_READY), None, {}, ("health", False)),
         (device(state=DeviceState.DRAINING), None, {}, ("health", False)),
     ],
 )
 def test_devices(one: Device, pinned: str | None, excluded: dict[str, str], expected: Verdict) -> None:
-    """1. Pin. 2. Tried already. 3. Not alive. 4. Not ready; only suspect, starting and faulty devices are worth waiting for."""
+    """1. Pin. 2. Tried already. 3. Not alive. 4. Not ready; only suspect and starting devices are worth waiting for."""
     assert expected == verdict(device_filter(one, pinned=pinned, excluded=excluded))
 
 
