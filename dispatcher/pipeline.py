@@ -22,6 +22,7 @@ from dispatcher.admission import House, admit
 from dispatcher.delivery.courier import Courier
 from dispatcher.delivery.producer import Producer, refuse
 from dispatcher.delivery.retry import interrupted
+from dispatcher.delivery.sink import AnswerSink
 from dispatcher.intake import Intake
 from dispatcher.outcomes import Decision, Delivered, Job, Rejected
 from dispatcher.record import Recorder, account
@@ -53,7 +54,7 @@ class _Running:
     """A job in the house. `ended_by` is set when somebody ends it; `answering` from its last words on."""
 
     job: Job
-    out: Producer
+    out: AnswerSink
     task: asyncio.Task[None] | None = None
     begun: bool = False
     answering: bool = False
@@ -94,9 +95,14 @@ class Pipeline:
             log.exception("intake.crashed", size_bytes=len(delivery.data))
             spawn(self._refuse(delivery, _bug("the request", error)))
             return
-        running = _Running(job, Producer(self.bus, job))
+        self.enter(job, Producer(self.bus, job), spawn)
+
+    def enter(self, job: Job, out: AnswerSink, spawn: Spawn) -> asyncio.Task[None]:
+        """Run an admitted job, and write its answer to `out`; the task ends when the answer and the record are written."""
+        running = _Running(job, out)
         self._running[job.tenant, job.id] = running
         running.task = spawn(self._work(running))
+        return running.task
 
     async def idle(self) -> None:
         """Return when no job runs."""
@@ -195,7 +201,7 @@ class Pipeline:
             lambda: running.ended_by,
         )
 
-    async def _answer(self, job: Job, out: Producer, delivered: Delivered) -> None:
+    async def _answer(self, job: Job, out: AnswerSink, delivered: Delivered) -> None:
         """Send the terminal frame, then write the record."""
         total_s = self.clock.monotonic() - job.received_s
         route = account.route(job, delivered, total_s=total_s)
@@ -215,7 +221,7 @@ class Pipeline:
         self._count(delivered.error, total_s)
         await self.recorder.write(account.record(job, delivered, total_s=total_s))
 
-    async def _last_word(self, out: Producer, error: FleetError) -> None:
+    async def _last_word(self, out: AnswerSink, error: FleetError) -> None:
         try:
             await out.error(error)
         except FleetError as again:

@@ -31,8 +31,8 @@ from common.subjects import Subjects
 from dispatcher.delivery.clocks import Clock, Limits, Progress, strikes
 from dispatcher.delivery.inbox import Inbox
 from dispatcher.delivery.line import Line
-from dispatcher.delivery.producer import Producer
 from dispatcher.delivery.retry import GiveUp, TryNext, after, interrupted
+from dispatcher.delivery.sink import AnswerSink
 from dispatcher.delivery.watch import Watch
 from dispatcher.delivery.why import why
 from dispatcher.outcomes import Attempt, Candidate, Decision, Delivered, Job
@@ -83,7 +83,9 @@ class Courier:
         self._runs: dict[str, dict[_Run, None]] = defaultdict(dict)
         roster.on_change(self._changed)
 
-    async def deliver(self, job: Job, choose: Choose, nobody: Nobody, out: Producer, cancelled: Cancelled) -> Delivered:
+    async def deliver(
+        self, job: Job, choose: Choose, nobody: Nobody, out: AnswerSink, cancelled: Cancelled
+    ) -> Delivered:
         """Answer the job; never raises a `FleetError`: the error is in what it returns. `out` gets the text, not the end."""
         run = _Run(self, job, choose, nobody, out)
         with self.mux.slot(run.inbox.put) as reply:
@@ -124,7 +126,7 @@ def _gone(event: DeviceEvent) -> str:
 class _Run:
     """One job on its way."""
 
-    def __init__(self, courier: Courier, job: Job, choose: Choose, nobody: Nobody, out: Producer) -> None:
+    def __init__(self, courier: Courier, job: Job, choose: Choose, nobody: Nobody, out: AnswerSink) -> None:
         self._courier = courier
         self._job = job
         self._choose = choose

@@ -118,7 +118,10 @@ def test_every_seed_of_64_bits_is_taken(seed: int) -> None:
 
 @pytest.mark.parametrize(
     ("wire", "named"),
-    [({"prompt": "hi", "max_tokens": 3}, "max_tokens"), ({"prompt": "hi", "options": {"num_predict": 3}}, "options.num_predict")],
+    [
+        ({"prompt": "hi", "max_tokens": 3}, "max_tokens"),
+        ({"prompt": "hi", "options": {"num_predict": 3}}, "options.num_predict"),
+    ],
 )
 def test_a_field_that_nobody_reads_is_refused_by_name(wire: dict[str, Any], named: str) -> None:
     """A limit that is misspelt, or stands in the wrong place, is not ignored in silence."""
