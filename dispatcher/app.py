@@ -88,11 +88,13 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
                 subjects=subjects,
                 dispatcher=name,
                 settle_s=settings.roster.settle_s,
+                hedge_share=settings.delivery.hedge_share,
             ),
         )
         async with asyncio.TaskGroup() as jobs:
             doors = Doors(pipeline, jobs)
             keeper = jobs.create_task(_keep(roster, pipeline.clock.monotonic, DeviceEvents(bus, subjects)))
+            pulse = jobs.create_task(pipeline.courier.pulse.beat(mux))
             async with doors.ears(bus):
                 async with doors.open(bus), discoverable(bus, _info(name), lambda: _stats(pipeline)):
                     await (
@@ -101,6 +103,7 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
                     yield pipeline
                 await _finish(pipeline, settings.dispatcher.grace_s)
             keeper.cancel()
+            pulse.cancel()
 
 
 def _pipeline(settings: DispatcherSettings, bus: Bus, subjects: Subjects, roster: Roster, courier: Courier) -> Pipeline:
@@ -127,6 +130,7 @@ def _limits(settings: DispatcherSettings) -> Limits:
         first_token_s=clocks.first_token_s,
         between_tokens_s=clocks.between_tokens_s,
         stall_s=clocks.stall_s,
+        doubt_s=clocks.doubt_s,
     )
 
 
@@ -142,7 +146,9 @@ async def _keep(roster: Roster, now: Callable[[], float], events: DeviceEvents) 
 
 def _log_change(event: DeviceEvent) -> None:
     if event.notable:
-        write = log.info if event.change in {Change.JOINED, Change.RECOVERED, Change.LEFT} else log.warning
+        write = (
+            log.info if event.change in {Change.JOINED, Change.RECOVERED, Change.LEFT, Change.RESTORED} else log.warning
+        )
         write(f"device.{event.change}", device=event.device.name, state=str(event.device.beat.state))
 
 

@@ -70,6 +70,7 @@ class Candidate:
     reason: str
     warm: bool
     simulated: bool = False
+    predicted_load_s: float = 0.0
     predicted_first_token_s: float
     predicted_total_s: float
 
@@ -100,7 +101,8 @@ class Decision:
 class Attempt:
     """One attempt as it went: seconds on the monotonic clock, relative to its publish.
 
-    `outcome` is `ok`, `cancelled`, or the code of the error.
+    `outcome` is `ok`, `cancelled`, `outrun` (another one of the job spoke first), or the code of the error. `beside` tells that
+    it began while another one ran: a hedge, or a second try beside a silent device.
     """
 
     number: int
@@ -108,6 +110,7 @@ class Attempt:
     model: str
     outcome: str
     detail: str | None = None
+    beside: bool = False
     queued_s: float = 0.0
     accept_s: float | None = None
     first_token_s: float | None = None

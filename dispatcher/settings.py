@@ -69,23 +69,46 @@ class ClockSection(Section):
     """How long an attempt may stay silent, phase by phase."""
 
     accept_s: Seconds = Field(
-        0.75, validation_alias="DROVER_ACCEPT_S", description="seconds until the agent must have accepted a job"
+        0.5, validation_alias="DROVER_ACCEPT_S", description="seconds until the agent must have accepted a job"
     )
-    load_s: Seconds = Field(180.0, validation_alias="DROVER_LOAD_S", description="seconds a model may take to load")
+    load_s: Seconds = Field(
+        60.0,
+        validation_alias="DROVER_LOAD_S",
+        description="seconds a model may take to load, or three times what its size and the device's history predict if that is "
+        "longer; after them another device is asked as well, and after twice as long the load is given up",
+    )
     first_token_s: Seconds = Field(
         60.0,
         validation_alias="DROVER_FIRST_TOKEN_S",
-        description="seconds from accept, or from the end of the load, to the first token",
+        description="seconds from accept, or from the end of the load, to the first token, or three times what is predicted if "
+        "that is longer",
     )
     between_tokens_s: Seconds = Field(
-        60.0,
+        30.0,
         validation_alias="DROVER_BETWEEN_TOKENS_S",
         description="seconds that a backend may produce nothing after it has begun, though its agent lives",
     )
     stall_s: Seconds = Field(
-        5.0,
+        3.0,
         validation_alias="DROVER_STALL_S",
         description="seconds without any frame, keep-alives included, until a device is given up",
+    )
+    doubt_s: Seconds = Field(
+        5.0,
+        validation_alias="DROVER_DOUBT_S",
+        description="seconds of silence, or twice what is predicted if that is longer, after which a device must prove that its "
+        "backend works, and a second device is asked where that is safe",
+    )
+
+
+class DeliverySection(Section):
+    """How jobs are moved."""
+
+    hedge_share: Annotated[float, Ge(0), Le(1)] = Field(
+        0.05,
+        validation_alias="DROVER_HEDGE_SHARE",
+        description="share of jobs that may be given to a second device when their first token is later than the 95th percentile; "
+        "0 turns it off",
     )
 
 
@@ -201,6 +224,7 @@ class DispatcherSettings:
     admission: AdmissionSection
     roster: RosterSection
     clocks: ClockSection
+    delivery: DeliverySection
     routing: RoutingSection
 
 

@@ -116,7 +116,7 @@ class Line:
         if event.change is Change.ROOM:
             self.serve(name)
             return
-        gone = event.change in {Change.SUSPECT, Change.LOST, Change.LEFT}
+        gone = event.change in {Change.SUSPECT, Change.LOST, Change.LEFT, Change.TRIPPED}
         for ticket in list(self._tickets):
             if not gone or name in ticket.devices or not ticket.devices:
                 ticket.grant(None)

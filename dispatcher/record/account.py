@@ -99,6 +99,8 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "outcome": attempt.outcome,
         "s": round(attempt.total_s, 3),
     }
+    if attempt.beside:
+        wire["beside"] = True
     if attempt.detail:
         wire["detail"] = attempt.detail
     return wire
@@ -108,7 +110,7 @@ def _timings(delivered: Delivered, total_s: float) -> dict[str, float]:
     usage, engine = (delivered.end.usage, delivered.end.engine) if delivered.end else (Usage(), EngineTimings())
     known = {
         "queue_s": delivered.queue_s,
-        "accept_s": delivered.attempts[-1].accept_s if delivered.attempts else None,
+        "accept_s": next((one.accept_s for one in reversed(delivered.attempts) if one.outcome == "ok"), None),
         "load_s": engine.load_s,
         "prefill_s": engine.prefill_s,
         "first_token_s": delivered.first_token_s,

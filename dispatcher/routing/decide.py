@@ -138,6 +138,7 @@ def _score(device: Device, model: ModelInfo, wanted: Features, weights: Mapping[
         reason=_reason(score, parts, warm=model.loaded),
         warm=model.loaded,
         simulated=device.beat.simulated,
+        predicted_load_s=predicted.load_s,
         predicted_first_token_s=predicted.first_token_s,
         predicted_total_s=predicted.total_s,
     )

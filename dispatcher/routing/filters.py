@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from common.messages import DeviceState, ModelInfo
+from dispatcher.breaker import BreakerState
 from dispatcher.fleet import Device, Liveness
 from dispatcher.outcomes import Removed
 from dispatcher.routing.features import Features
@@ -17,7 +18,7 @@ _GIB = 1024**3
 
 
 def device_filter(device: Device, *, pinned: str | None, excluded: Mapping[str, str]) -> Removed | None:
-    """Say why a device is out. 1. Pin. 2. Tried already. 3. Not alive. 4. Not ready."""
+    """Say why a device is out. 1. Pin. 2. Tried already. 3. Not alive. 4. Not ready. 5. Its breaker."""
     name = device.name
     if pinned is not None and name != pinned:  # 1
         return Removed(name, "pin", f"the request asks for {pinned}", for_now=False)
@@ -37,6 +38,18 @@ def device_filter(device: Device, *, pinned: str | None, excluded: Mapping[str, 
         return Removed(
             name, "health", f"it is {device.beat.state}{why}", for_now=device.beat.state is DeviceState.STARTING
         )
+    return _breaker_filter(device)  # 5
+
+
+def _breaker_filter(device: Device) -> Removed | None:
+    """Only the outcome of a trial that runs is worth waiting for; an open breaker is like a faulty device."""
+    breaker = device.breaker
+    if breaker.state is BreakerState.OPEN:
+        return Removed(
+            device.name, "breaker", f"it failed {breaker.failures} times in a row, last: {breaker.why}", for_now=False
+        )
+    if breaker.state is BreakerState.HALF_OPEN and device.own:
+        return Removed(device.name, "breaker", "one job tries whether it is well again", for_now=True)
     return None
 
 

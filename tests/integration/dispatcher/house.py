@@ -22,6 +22,7 @@ from dispatcher.pipeline import Pipeline
 from dispatcher.settings import (
     AdmissionSection,
     ClockSection,
+    DeliverySection,
     DispatcherSection,
     DispatcherSettings,
     RosterSection,
@@ -48,10 +49,10 @@ async def nats_wires() -> AsyncIterator[Connect]:
 
 
 def settings(
-    *, queue_limit: int = 100, grace_s: float = 10.0, settle_s: float = 0.0, **clocks: float
+    *, queue_limit: int = 100, grace_s: float = 10.0, settle_s: float = 0.0, hedge_share: float = 0.0, **clocks: float
 ) -> DispatcherSettings:
     """Clocks that never strike in a test, unless the test says so."""
-    usual = {"accept_s": 20.0, "load_s": 20.0, "first_token_s": 20.0, "stall_s": 20.0}
+    usual = {"accept_s": 20.0, "load_s": 20.0, "first_token_s": 20.0, "stall_s": 20.0, "doubt_s": 20.0}
     return DispatcherSettings(
         bus=BusSection(),
         log=LogSection(),
@@ -59,6 +60,7 @@ def settings(
         admission=AdmissionSection(queue_limit=queue_limit, default_timeout_s=60.0),
         roster=RosterSection(settle_s=settle_s),
         clocks=ClockSection(**usual | clocks),
+        delivery=DeliverySection(hedge_share=hedge_share),
         routing=RoutingSection(),
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from common import errors
+from common.errors import NoDevice
 from common.frames import Ack, End, Err, KeepAlive, Phase, RouteNote, Token
 from common.messages import ModelInfo
 from tests.integration.dispatcher.conftest import OpenHouse
@@ -46,7 +47,6 @@ GONE_AT_ONCE: list[Any] = [
     pytest.param(fail(errors.BusDisconnected("mine")), {}, "backend", id="bus-of-the-agent"),
     pytest.param(ignore, {"accept_s": QUICK}, "silent", id="no-accept"),
     pytest.param(stall(), {"stall_s": QUICK}, "silent", id="accept-then-nothing"),
-    pytest.param(patient, {"load_s": QUICK}, "silent", id="loads-for-ever"),
     pytest.param(stall(), {"first_token_s": QUICK}, "silent", id="no-first-token"),
     pytest.param(blurt(b"hello"), {}, "garbled", id="not-json"),
     pytest.param(blurt(b'{"t":"tok"}'), {}, "garbled", id="half-a-frame"),
@@ -76,6 +76,30 @@ async def test_the_next_device_answers(
         assert [("bad", outcome), ("good", "ok")] == [(one["device"], one["outcome"]) for one in end.route["attempts"]]
         cause = "best free slot" if outcome == "busy" else f"fallback after bad {outcome}"
         assert cause == end.route["reason"].partition(";")[0]
+
+
+async def test_a_load_that_takes_long_goes_on_beside_another_try(a_house: OpenHouse) -> None:
+    """The device that loads is given up only when another one has answered: its model will be wanted."""
+    async with a_house(load_s=QUICK) as house:
+        bad = await house.device("bad", patient)
+        await house.device("good", answer("fine"), **HOT)
+        end = await (await house.stream()).end()
+        assert end.route is not None
+
+        attempts = [(one["device"], one["outcome"], one.get("beside")) for one in end.route["attempts"]]
+        assert [("bad", "outrun", None), ("good", "ok", True)] == attempts
+        assert end.route["reason"].startswith("second try after bad was silent for ")
+        assert [attempt.dispatch.job for attempt in bad.attempts] == [job for job, _ in bad.cancels]
+
+
+async def test_a_lone_device_may_load_twice_as_long(a_house: OpenHouse) -> None:
+    """Where nobody else can answer, the load clock waits once more before it gives up."""
+    async with a_house(load_s=QUICK) as house:
+        await house.device("bad", patient)
+        error = await (await house.stream()).error()
+        assert isinstance(error, NoDevice)
+
+        assert "the load clock of bad struck" in str(error)
 
 
 async def test_a_device_that_does_not_listen(a_house: OpenHouse) -> None:

@@ -7,7 +7,7 @@ import pytest
 from common.frames import Ack, End, Frame, KeepAlive, Phase, RouteNote, Token
 from dispatcher.delivery.clocks import Clock, Limits, Progress, heard, strikes
 
-LIMITS = Limits(accept_s=1.0, load_s=100.0, first_token_s=30.0, between_tokens_s=40.0, stall_s=5.0)
+LIMITS = Limits(accept_s=1.0, load_s=100.0, first_token_s=30.0, between_tokens_s=40.0, stall_s=5.0, doubt_s=500.0)
 SENT_S = 10.0
 FAR_S = 1000.0
 
