@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from common import frames
 from common.errors import (
     AttemptError,
@@ -14,7 +12,7 @@ from common.errors import (
     JobCancelled,
     RequestError,
 )
-from dispatcher.delivery.clocks import Clock, Limits, Progress, doubted, heard, loads_on, strikes
+from dispatcher.delivery.clocks import Clock, Expected, Limits, Progress, doubted, heard, loads_on, strikes
 from dispatcher.delivery.inbox import Arrival
 from dispatcher.outcomes import Attempt, Candidate
 
@@ -41,11 +39,8 @@ class LiveAttempt:
         self.beside = beside
         self.begun_chars = begun_chars
         self.boot: str | None = None
-        self._limits = replace(
-            limits,
-            expected_load_s=candidate.predicted_load_s,
-            expected_first_token_s=candidate.predicted_first_token_s,
-        )
+        self._limits = limits
+        self._expected = Expected(candidate.predicted_load_s, candidate.predicted_first_token_s)
         self._progress = Progress(sent_s)
         self._tokens = 0
 
@@ -60,7 +55,7 @@ class LiveAttempt:
 
     def strikes(self, deadline_s: float) -> tuple[float, Clock]:
         """Give the moment of the earliest of its clocks, and which it is."""
-        return strikes(self._progress, self._limits, deadline_s)
+        return strikes(self._progress, self._limits, self._expected, deadline_s)
 
     def running_s(self, now_s: float) -> float:
         return now_s - self._progress.sent_s

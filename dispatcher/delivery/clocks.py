@@ -38,7 +38,7 @@ class Clock(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Seconds that each clock allows, and what is expected of this device and model."""
+    """Seconds that each clock allows."""
 
     accept_s: float
     load_s: float
@@ -46,8 +46,14 @@ class Limits:
     between_tokens_s: float
     stall_s: float
     doubt_s: float
-    expected_load_s: float = 0.0
-    expected_first_token_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Seconds that a device is expected to take, from its own history."""
+
+    load_s: float = 0.0
+    first_token_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,7 @@ def _alive(progress: Progress, frame: frames.KeepAlive, now_s: float) -> Progres
     )
 
 
-def strikes(progress: Progress, limits: Limits, deadline_s: float) -> tuple[float, Clock]:
+def strikes(progress: Progress, limits: Limits, expected: Expected, deadline_s: float) -> tuple[float, Clock]:
     """Give the moment of the earliest clock that runs, and which it is."""
     running = [(deadline_s, Clock.TOTAL)]
     if progress.accepted_s is None:
@@ -112,10 +118,10 @@ def strikes(progress: Progress, limits: Limits, deadline_s: float) -> tuple[floa
         return min(running)
     running.append((progress.heard_s + limits.stall_s, Clock.STALL))
     if progress.phase is Phase.LOAD:
-        since_s, clock, expected_s = progress.silent_since_s, Clock.LOAD, limits.expected_load_s
+        since_s, clock, expected_s = progress.silent_since_s, Clock.LOAD, expected.load_s
         allowed_s = progress.loads * max(limits.load_s, PATIENCE * expected_s)
     elif progress.phase is not Phase.DECODE:
-        since_s, clock, expected_s = progress.silent_since_s, Clock.FIRST_TOKEN, limits.expected_first_token_s
+        since_s, clock, expected_s = progress.silent_since_s, Clock.FIRST_TOKEN, expected.first_token_s
         allowed_s = max(limits.first_token_s, PATIENCE * expected_s)
     else:
         since_s, clock, expected_s = progress.spoken_s, Clock.BETWEEN_TOKENS, 0.0

@@ -17,6 +17,9 @@ SAMPLES = 20
 
 KEPT = 100
 
+FRESH = 10
+"""The percentile is taken anew after so many."""
+
 FLOOR_S = 0.25
 """Nobody notices less, and a second attempt costs a prefill."""
 
@@ -31,17 +34,27 @@ BUSY_ABOVE = 0.7
 class FirstTokens:
     """The last first-token times of each device and model, of jobs whose model was in memory."""
 
-    _seen: dict[tuple[str, str], deque[float]] = field(default_factory=dict)
+    _seen: dict[tuple[str, str], _Seen] = field(default_factory=dict)
 
     def note(self, device: str, model: str, first_token_s: float) -> None:
-        self._seen.setdefault((device, model), deque(maxlen=KEPT)).append(first_token_s)
+        """Keep one; the percentile follows every few of them, since sorting at each job would cost more than routing it."""
+        seen = self._seen.setdefault((device, model), _Seen())
+        seen.times_s.append(first_token_s)
+        seen.count += 1
+        if seen.count % FRESH == 0 and len(seen.times_s) >= SAMPLES:
+            seen.p95_s = sorted(seen.times_s)[int(0.95 * len(seen.times_s))]
 
     def p95_s(self, device: str, model: str) -> float | None:
         """Give the 95th percentile in seconds; None while too few are known."""
         seen = self._seen.get((device, model))
-        if seen is None or len(seen) < SAMPLES:
-            return None
-        return sorted(seen)[int(0.95 * len(seen))]
+        return None if seen is None else seen.p95_s
+
+
+@dataclass(slots=True)
+class _Seen:
+    times_s: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+    count: int = 0
+    p95_s: float | None = None
 
 
 def hedge_after_s(p95_s: float | None) -> float | None:

@@ -52,6 +52,7 @@ class Pulse:
         self._hung = hung
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {}
+        self._heard: set[str] = set()
         self._doubted_s: dict[str, float] = {}
         self._reply: Callable[[int], str] = _nowhere
         self._quiet_until_s = 0.0
@@ -97,11 +98,12 @@ class Pulse:
         device = self._names.get(number // 2)
         if device is None:
             return
-        if delivery.no_responders:
-            if asyncio.get_running_loop().time() >= self._quiet_until_s:
-                self._gone(device)
-        elif number % 2:
-            self._judge(device, delivery.data)
+        if not delivery.no_responders:
+            self._heard.add(device)
+            if number % 2:
+                self._judge(device, delivery.data)
+        elif device in self._heard and asyncio.get_running_loop().time() >= self._quiet_until_s:
+            self._gone(device)  # one that has never answered may be of a kind that does not
 
     def _judge(self, device: str, answer: bytes) -> None:
         """A device is hung when it says so; one whose slots are all taken can't prove anything, and one that can't answer is

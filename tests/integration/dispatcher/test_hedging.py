@@ -166,6 +166,7 @@ async def test_an_agent_that_is_killed_is_found_by_the_bus(a_house: OpenHouse) -
         await house.device("second", answer("upon"), **HOT)
         stream = await house.stream()
         await until(lambda: stream.text == "Once ", "the answer has begun")
+        await until(lambda: "first" in house.pipeline.courier.pulse._heard, "its agent was heard")
         await first.die()
         end = await stream.end()
 
