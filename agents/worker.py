@@ -156,6 +156,7 @@ class Worker:
             raise DeviceBusy("the device is draining and takes no new jobs: try another one")
 
     async def _run(self, dispatch: Dispatch, outbox: Outbox) -> End:
+        outbox.streams = dispatch.stream
         outbox.flush_s = self._flush_s if dispatch.stream else max(self._flush_s, UNSTREAMED_FLUSH_S)
         running = Running(
             dispatch,

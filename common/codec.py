@@ -59,6 +59,26 @@ def decode(payload: bytes) -> dict[str, Any]:
     return value
 
 
+def decode_all(payload: bytes) -> list[dict[str, Any]]:
+    """Read one object, or several that stand one after the other, which MessagePack allows. Raises `BadRequest`."""
+    if sniff(payload) is not Encoding.MSGPACK:
+        return [decode(payload)]
+    unpacker = msgpack.Unpacker(
+        raw=False, strict_map_key=True, max_array_len=_MAX_NESTED, max_map_len=_MAX_NESTED, max_buffer_size=len(payload)
+    )
+    unpacker.feed(payload)
+    values, read_bytes = [], 0
+    try:
+        while read_bytes < len(payload):
+            values.append(unpacker.unpack())
+            read_bytes = unpacker.tell()
+    except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as error:
+        raise BadRequest(f"the payload is not MessagePack ({type(error).__name__}: {error})") from error
+    if not all(isinstance(value, dict) for value in values):
+        raise BadRequest("the payload is not MessagePack objects, one after the other")
+    return values
+
+
 def decode_request(payload: bytes) -> dict[str, Any]:
     """Read one object from a stranger: as `decode`, nothing nested deeper than `MAX_DEPTH`, and every key is text."""
     with _collector_paused(len(payload)):

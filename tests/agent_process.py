@@ -28,7 +28,7 @@ _STOP_S = 10.0
 
 
 class Stream:
-    """The frames of one attempt, in the order of arrival; the empty payload that ends it shows as `{}`."""
+    """The frames of one attempt, in the order of arrival; the empty payload that ends it shows as `{}`; MessagePack has none."""
 
     def __init__(self, reply: str, payload: bytes) -> None:
         self.reply = reply
@@ -40,7 +40,7 @@ class Stream:
 
     def __call__(self, delivery: Delivery) -> None:
         self.raw.append(delivery.data)
-        self.frames.append(codec.decode(delivery.data) if delivery.data else {})
+        self.frames.extend(codec.decode_all(delivery.data) if delivery.data else [{}])
         self._changed.set()
 
     @property

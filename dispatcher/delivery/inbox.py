@@ -32,10 +32,11 @@ class Inbox:
 
     def put(self, attempt: int, delivery: Delivery) -> None:
         """Take what the bus delivers."""
-        if attempt in self._heard:
-            self._append(attempt, _read(delivery))
-        else:
+        if attempt not in self._heard:
             self.late += 1
+            return
+        for arrival in _read(delivery):
+            self._append(attempt, arrival)
 
     def fail(self, attempt: int, error: FleetError) -> None:
         """Let an attempt fail, for a reason that its device can't tell any more."""
@@ -56,14 +57,15 @@ class Inbox:
         self._arrived.set()
 
 
-def _read(delivery: Delivery) -> Arrival:
+def _read(delivery: Delivery) -> list[Arrival]:
+    """Read one message: a frame, or several that left the device together."""
     if delivery.no_responders:
-        return DeviceLost("nobody listens on the device's subject: its agent is gone", unheard=True)
+        return [DeviceLost("nobody listens on the device's subject: its agent is gone", unheard=True)]
     if not delivery.data:
-        return GarbledReply("the stream ended without an end frame")
+        return [GarbledReply("the stream ended without an end frame")]
     try:
-        return frames.from_wire(codec.decode(delivery.data))
+        return [frames.from_wire(wire) for wire in codec.decode_all(delivery.data)]
     except GarbledReply as error:
-        return error
+        return [error]
     except FleetError as error:
-        return GarbledReply(f"a frame could not be read: {error.message}")
+        return [GarbledReply(f"a frame could not be read: {error.message}")]

@@ -31,7 +31,7 @@ class Wire:
 
     def __call__(self, delivery: Delivery) -> None:
         if delivery.data:
-            self.said.append(frames.from_wire(codec.decode(delivery.data)))
+            self.said.extend(map(frames.from_wire, codec.decode_all(delivery.data)))
 
     @property
     def accepted(self) -> int:

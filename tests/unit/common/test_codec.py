@@ -199,3 +199,29 @@ def test_plain_leaves_out_what_is_absent() -> None:
 def test_msgpack_on_the_wire() -> None:
     """Text travels as text and bytes as bytes, by the heads that the specification gives them."""
     assert codec.encode({"a": "ü", "b": b"\x00"}, Encoding.MSGPACK) == b"\x82\xa1a\xa2\xc3\xbc\xa1b\xc4\x01\x00"
+
+
+def test_objects_one_after_the_other() -> None:
+    """MessagePack may carry several in one payload; JSON carries one."""
+    two = codec.encode({"a": 1}, Encoding.MSGPACK) + codec.encode({"b": [2]}, Encoding.MSGPACK)
+
+    assert ([{"a": 1}, {"b": [2]}], [{"a": 1}]) == (codec.decode_all(two), codec.decode_all(b'{"a":1}'))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        codec.encode({"a": 1}, Encoding.MSGPACK)[:-1],  # cut
+        codec.encode({"a": 1}, Encoding.MSGPACK) + b"\x81",  # the second one cut
+        codec.encode({"a": 1}, Encoding.MSGPACK) + b"\x07",  # a number behind
+        codec.encode({"a": 1}, Encoding.MSGPACK) + b"\xc1",  # never used
+        b"\xdf\xff\xff\xff\xff",
+    ],
+)
+def test_what_is_no_row_of_objects_is_refused(payload: bytes) -> None:
+    """Cut, empty, or something else: a typed error."""
+    with pytest.raises(BadRequest):
+        codec.decode_all(payload)
