@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -54,12 +55,25 @@ async def drover(*arguments: str, cwd: Path, stdin: str | None = None, **environ
     return Finished(process.returncode or 0, out.decode(), err.decode())
 
 
+@asynccontextmanager
+async def started(*command: str, **options: Any) -> AsyncIterator[Process]:
+    """Start a command that a test ends, or sees to its end; whatever happens, it is gone when the block is left."""
+    process = await asyncio.create_subprocess_exec(*command, **options)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
 class Running:
     """A command that runs until a test ends it; its standard output is read as it comes."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
         self.lines: list[str] = []
+        self._said_all = False
         self._changed = asyncio.Event()
 
     @property
@@ -72,6 +86,7 @@ class Running:
         async for line in self.process.stdout:
             self.lines.append(line.decode(errors="replace").rstrip("\n"))
             self._changed.set()
+        self._said_all = True
         self._changed.set()
 
     async def until(self, pattern: str, *, after: int = 0) -> re.Match[str]:
@@ -81,7 +96,7 @@ class Running:
                 for line in self.lines[after:]:
                     if found := re.search(pattern, line):
                         return found
-                if self.process.returncode is not None:
+                if self._said_all:
                     raise AssertionError(f"the command ended before it said {pattern!r}:\n{self.text}")
                 self._changed.clear()
                 await self._changed.wait()

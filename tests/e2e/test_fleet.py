@@ -59,6 +59,7 @@ async def fleet(cwd: Path, **environment: str) -> AsyncIterator[Fleet]:
         "DROVER_HTTP_PORT": "0",
         "DROVER_NATS_PORT": "0",
         "DROVER_SIM_TIME_FACTOR": "30",
+        "DROVER_ACCEPT_S": "10",  # a busy machine must not make every device silent
         "OLLAMA_HOST": "http://127.0.0.1:9",  # the discard port: no Ollama is there
         "DROVER_RESTART": "false",
         **environment,

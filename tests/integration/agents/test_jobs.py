@@ -57,12 +57,19 @@ async def test_a_chat_streams_frames_in_the_encoding_of_the_dispatch(orin: Rig, 
     assert set(end["engine"]) == {"load_s", "prefill_s", "decode_s"}
 
 
-async def test_fast_tokens_share_messages(orin: Rig) -> None:
-    """40 tokens within a twentieth of a second need far fewer messages."""
-    stream = await orin.device.send(options={"max_tokens": 40})
-
+async def messages_of_a_text(orin: Rig, **fields: Any) -> tuple[int, float]:
+    """Send a job of 40 tokens, and give in how many messages they came, and the seconds that it took."""
+    begun_s = time.monotonic()
+    stream = await orin.device.send(options={"max_tokens": 40}, **fields)
     await stream.whole()
-    assert len(stream.frames) <= 20
+    return sum(frame.get("t") == "tok" for frame in stream.frames), time.monotonic() - begun_s
+
+
+async def test_fast_tokens_share_messages(orin: Rig) -> None:
+    """The first goes out at once, then one message a fortieth of a second, however fast the device, and the rest at the end."""
+    messages, took_s = await messages_of_a_text(orin)
+
+    assert messages <= 2 + took_s / 0.025
 
 
 async def test_the_text_says_that_it_is_simulated(orin: Rig) -> None:
@@ -257,12 +264,10 @@ async def test_images_reach_the_model(orin: Rig) -> None:
 
 
 async def test_an_unstreamed_job_needs_few_messages(orin: Rig) -> None:
-    """Its first text goes out at once and the rest is gathered: acceptance, text, text, end, empty."""
-    stream = await orin.device.send(stream=False, options={"max_tokens": 40})
+    """Its first text goes out at once and the rest is gathered, over half a second or to the end."""
+    messages, took_s = await messages_of_a_text(orin, stream=False)
 
-    await stream.whole()
-    assert stream.kinds == ["ack", "tok", "end", ""]
-    assert len(stream.frames) <= 5
+    assert messages <= 2 + took_s / 0.5
 
 
 async def test_a_deadline_ends_the_job_and_the_devices_work(orin: Rig) -> None:
@@ -340,8 +345,9 @@ async def test_finished_jobs_leave_their_connection_open(orin: Rig) -> None:
         stream = await orin.device.send(options={"max_tokens": 3})
         await stream.whole()
 
-    after = await orin.sim.state()
-    assert (after["completed"] - before["completed"], after["aborted_by_client"]) == (3, before["aborted_by_client"])
+    # The simulator counts an answer just after its last line has left.
+    after = await orin.sim.until({"completed": before["completed"] + 3})
+    assert after["aborted_by_client"] == before["aborted_by_client"]
 
 
 async def test_the_device_learns_its_speed(orin: Rig) -> None:

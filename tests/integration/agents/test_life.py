@@ -127,8 +127,8 @@ async def test_an_agent_that_starts_before_its_ollama_waits_for_it() -> None:
 
 
 async def running_job(orin: Rig, job: str) -> Any:
-    """Start an answer that takes a second or two, and wait for its first text."""
-    await orin.sim.fault("slow", factor=50, times=1)
+    """Start an answer that takes four seconds, and wait for its first text."""
+    await orin.sim.fault("slow", factor=150, times=1)
     stream = await orin.device.send(job=job, **SLOW_ANSWER)
     await stream.until("tok")
     return stream

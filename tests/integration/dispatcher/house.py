@@ -28,7 +28,7 @@ from dispatcher.settings import (
     RosterSection,
     RoutingSection,
 )
-from tests.integration.dispatcher.scripted import Script, ScriptedDevice, until
+from tests.integration.dispatcher.scripted import PATIENCE_S, Script, ScriptedDevice, until
 from tests.nats_server import nats_server
 
 Connect = Callable[[], AbstractAsyncContextManager[Bus]]
@@ -207,7 +207,7 @@ class House:
 
     async def order(self, job: str, verb: str) -> dict[str, Any]:
         """Send a control message and give the answer."""
-        answer = await self.world.request(self.subjects.control(job, verb), b"{}", timeout_s=10.0)
+        answer = await self.world.request(self.subjects.control(job, verb), b"{}", timeout_s=PATIENCE_S)
         return codec.decode(answer.data)
 
     async def waiting(self, number: int) -> None:

@@ -16,7 +16,7 @@ from common.frames import END_OF_STREAM, End, Err, KeepAlive, Phase, Token
 from common.messages import Dispatch, Heartbeat, ModelInfo, ToolCall, Usage
 from common.subjects import Subjects
 
-PATIENCE_S = 15.0
+PATIENCE_S = 30.0
 """A guard against hanging, not a measure: machines are slow at times."""
 
 MODEL = "llama3.2:1b"

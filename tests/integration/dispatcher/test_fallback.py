@@ -33,8 +33,8 @@ TOOLS = [{"type": "function", "function": {"name": "f"}}]
 HOT = {"temperature_c": 89.0}
 """What makes routing prefer the other device."""
 
-QUICK = 0.4
-"""A clock that strikes soon, and still not by chance on a busy machine."""
+QUICK = 2.0
+"""A clock that strikes for one device, and not by chance for the other: longer than a busy machine's pauses."""
 
 GONE_AT_ONCE: list[Any] = [
     pytest.param(refuse, {}, "busy", id="refused"),

@@ -164,7 +164,7 @@ async def test_a_deadline_ends_waiting(a_house: OpenHouse, held: bool) -> None:
         nano = await house.device("nano", hold)
         first = await house.stream()
         await hold.reached.wait()
-        late = await house.stream(hold=held, timeout_s=0.2)
+        late = await house.stream(hold=held, timeout_s=1.0)
         last = await late.error()
         hold.released.set()
         await first.end()
@@ -180,7 +180,7 @@ async def test_a_deadline_ends_a_running_job(a_house: OpenHouse) -> None:
     """A job that runs out of time while a device speaks ends with `deadline`, the device is cancelled, and not blamed."""
     async with a_house() as house:
         nano = await house.device("nano", Hold("some"))
-        stream = await house.stream(timeout_s=0.4)
+        stream = await house.stream(timeout_s=2.0)
         last = await stream.error()
         await until(nano.attempts[0].cancelled.is_set, "the device is cancelled")
 
