@@ -41,9 +41,10 @@ class Finished:
 
 
 async def drover(*arguments: str, cwd: Path, stdin: str | None = None, **environment: str) -> Finished:
-    """Run `drover` to its end."""
+    """Run `drover` to its end; on a busy machine a server may need more than the second that a person is made to wait."""
+    patient = {"DROVER_NATS_CONNECT_WAIT_S": "20"} | environment
     process = await asyncio.create_subprocess_exec(
-        *DROVER, *arguments, cwd=cwd, env=clean_environment(**environment), stdin=PIPE, stdout=PIPE, stderr=PIPE
+        *DROVER, *arguments, cwd=cwd, env=clean_environment(**patient), stdin=PIPE, stdout=PIPE, stderr=PIPE
     )
     try:
         async with asyncio.timeout(GUARD_S):

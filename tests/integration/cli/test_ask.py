@@ -128,7 +128,7 @@ async def test_without_a_dispatcher_it_says_so(server: NatsServer, tmp_path: Pat
 async def test_without_a_server_it_says_where_it_looked(tmp_path: Path) -> None:
     """The port comes from DROVER_NATS_PORT when NATS_URL is not set."""
     port = free_port()
-    end = await drover("ask", "Hi", cwd=tmp_path, DROVER_NATS_PORT=str(port))
+    end = await drover("ask", "Hi", cwd=tmp_path, DROVER_NATS_PORT=str(port), DROVER_NATS_CONNECT_WAIT_S="0.5")
 
     assert (end.status, len(end.err.splitlines()), f"nats://127.0.0.1:{port}" in end.err) == (1, 1, True)
 
