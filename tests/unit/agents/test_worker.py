@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -33,7 +32,7 @@ class Rig:
     """A worker on a bus, its backend, and whoever sends it jobs over another connection."""
 
     def __init__(
-        self, own: MemoryBus, sender: MemoryBus, group: asyncio.TaskGroup, *, slots: int = 1, clock: Clock | None = None
+        self, own: MemoryBus, sender: MemoryBus, group: asyncio.TaskGroup, *, clock: Clock, slots: int = 1
     ) -> None:
         self.own = own
         self.sender = sender
@@ -46,7 +45,7 @@ class Rig:
             group,
             boot="b1",
             slots=Slots(slots),
-            clock=clock or LoopClock(),
+            clock=clock,
             flush_s=0.0,
             is_loaded=lambda _: self.loaded,
             changed=self._count,
@@ -80,7 +79,7 @@ def kinds(heard: Listener) -> list[str | None]:
 
 
 @asynccontextmanager
-async def opened(*, slots: int = 1, clock: Clock | None = None) -> AsyncIterator[Rig]:
+async def opened(*, clock: Clock, slots: int = 1) -> AsyncIterator[Rig]:
     broker = MemoryBroker()
     async with connect_memory(broker) as own, connect_memory(broker) as sender, asyncio.TaskGroup() as group:
         rig = Rig(own, sender, group, slots=slots, clock=clock)
@@ -95,7 +94,15 @@ async def opened(*, slots: int = 1, clock: Clock | None = None) -> AsyncIterator
 
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
-    async with opened() as rig:
+    """Its clock stands still, so that no keep-alive comes between the frames when the machine pauses."""
+    async with opened(clock=HandClock()) as rig:
+        yield rig
+
+
+@pytest.fixture
+async def living() -> AsyncIterator[Rig]:
+    """Its clock goes."""
+    async with opened(clock=LoopClock()) as rig:
         yield rig
 
 
@@ -211,7 +218,7 @@ async def test_a_job_id_that_comes_again_runs_again(rig: Rig) -> None:
 
 async def test_two_senders_may_use_the_same_job_id_at_once() -> None:
     """Two tenants, or two dispatchers, know nothing of each other's ids; both jobs run, and are cancelled one by one."""
-    async with opened(slots=2) as rig:
+    async with opened(slots=2, clock=HandClock()) as rig:
         one, other = await rig.send(1), await rig.send(1, dispatcher="e")
         await one.until(1)
         await other.until(1)
@@ -281,11 +288,12 @@ async def test_a_cancellation_that_overtakes_its_job_wins(rig: Rig) -> None:
     assert (found, frames(heard)[0]["code"], rig.backend.started.is_set()) == (False, "cancelled", False)
 
 
-async def test_a_deadline_that_passes_ends_the_job(rig: Rig) -> None:
+async def test_a_deadline_that_passes_ends_the_job() -> None:
     """The backend is silent; the stream ends all the same."""
-    heard = await rig.send(1, deadline_ms=int((time.time() + 0.1) * 1000))
+    async with opened(clock=HandClock(now_s=1000.0)) as rig:
+        heard = await rig.send(1, deadline_ms=1_000_100)  # a tenth of a second is left, whenever the job is taken
+        await heard.until(3)
 
-    await heard.until(3)
     assert [frame.get("code") for frame in frames(heard)] == [None, "deadline", None]
 
 
@@ -310,24 +318,24 @@ async def test_jobs_that_run_are_handed_back_on_request(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(("loaded", "phase"), [(True, "prefill"), (False, "load")])
-async def test_a_silent_backend_is_covered_by_keep_alives(rig: Rig, *, loaded: bool, phase: str) -> None:
+async def test_a_silent_backend_is_covered_by_keep_alives(living: Rig, *, loaded: bool, phase: str) -> None:
     """They say load until the first token when the model was not in memory at the start, since Ollama lists a model
     that it is still loading as loaded."""
-    rig.loaded = loaded
-    heard = await rig.send(1)
-    await rig.backend.started.wait()
-    rig.loaded = True
+    living.loaded = loaded
+    heard = await living.send(1)
+    await living.backend.started.wait()
+    living.loaded = True
 
     await heard.until(2)
     beat = frames(heard)[1]
     assert (beat["t"], beat["phase"]) == ("ka", phase)
 
 
-async def test_thinking_counts_as_decoding(rig: Rig) -> None:
+async def test_thinking_counts_as_decoding(living: Rig) -> None:
     """Empty text means that the model is at work with nothing to show."""
-    rig.loaded = False
-    heard = await rig.send(1)
-    rig.backend.say("")
+    living.loaded = False
+    heard = await living.send(1)
+    living.backend.say("")
 
     await heard.until(2)
     beat = frames(heard)[1]
@@ -352,11 +360,11 @@ async def test_a_thought_is_no_first_token(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("began", [False, True])
-async def test_a_hanging_backend_is_told_by_its_silence(rig: Rig, *, began: bool) -> None:
+async def test_a_hanging_backend_is_told_by_its_silence(living: Rig, *, began: bool) -> None:
     """The agent lives and says so each second; each time its backend has been silent for longer, whether it had begun or not."""
-    heard = await rig.send(1)
+    heard = await living.send(1)
     if began:
-        rig.backend.say("Once upon")
+        living.backend.say("Once upon")
 
     await heard.until(4)
     first, second = [frame["silent_ms"] for frame in frames(heard) if frame["t"] == "ka"][:2]
@@ -427,17 +435,17 @@ async def test_a_lost_bus_ends_the_work(rig: Rig) -> None:
     assert kinds(heard) == ["ack"]
 
 
-async def test_a_silent_job_notices_a_lost_bus_by_its_keep_alive(rig: Rig) -> None:
+async def test_a_silent_job_notices_a_lost_bus_by_its_keep_alive(living: Rig) -> None:
     """Also when the backend says nothing."""
-    heard = await rig.send(1)
+    heard = await living.send(1)
     await heard.until(1)
 
-    rig.own.disconnect()
+    living.own.disconnect()
 
     async with asyncio.timeout(GUARD_S):
-        await rig.backend.closed.wait()
-        await rig.worker.attempts.until_idle()
-    assert rig.worker.workload().in_flight == 0
+        await living.backend.closed.wait()
+        await living.worker.attempts.until_idle()
+    assert living.worker.workload().in_flight == 0
 
 
 GARBAGE = [

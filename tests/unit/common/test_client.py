@@ -16,7 +16,7 @@ from common.errors import BusDisconnected, FleetError, GarbledReply, Interrupted
 from common.frames import END_OF_STREAM, Ack, End, Token
 from common.messages import ChatRequest
 
-GUARD_S = 5.0
+GUARD_S = 20.0
 """Against hanging: well below the 15 s after which a silent dispatcher is given up."""
 
 
