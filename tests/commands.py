@@ -137,7 +137,7 @@ async def running(*arguments: str, cwd: Path, **environment: str) -> AsyncIterat
         try:
             yield command
         finally:
-            await _end(process)
+            await end(process)
 
 
 async def gone(*processes: psutil.Process) -> None:
@@ -162,7 +162,8 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-async def _end(process: Process) -> None:
+async def end(process: Process) -> None:
+    """Stop a process of ours that may have ended: SIGTERM, and SIGKILL for one that hangs."""
     if process.returncode is not None:
         return
     try:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
@@ -60,7 +59,8 @@ def up() -> int:
 
 async def serve(settings: UpSettings, stop: Stop, view: View) -> None:
     """Bring everything up, run until `stop`, take everything down. Raises `FleetError` when it does not come up."""
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stop.request)  # the terminal was closed
+    if lifecycle.heeds_hangup():
+        view.on_loss(stop.request)  # make keeps the SIGHUP of a terminal that closes to itself, and waits for us
     state = StateDir(settings.up.state_dir)
     with state.held():
         async with asyncio.TaskGroup() as children:

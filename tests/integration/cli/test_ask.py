@@ -141,7 +141,7 @@ async def test_wrong_usage_is_status_2(tmp_path: Path, arguments: list[str]) -> 
     assert (await drover("ask", *arguments, cwd=tmp_path)).status == 2
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 async def test_ctrl_c_cancels_the_job(
     server: NatsServer, fleet: ScriptedFleet, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:

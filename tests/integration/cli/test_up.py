@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import pty
 import re
 import signal
 import socket
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import DROVER, GUARD_S, Running, clean_environment, drover, gone, running
+from tests.commands import DROVER, GUARD_S, Running, drover, gone, running
 from tests.nats_server import free_port, nats_server
 from tests.simulated import simulator
+from tests.terminal import on_terminal
 
 READY = r"drover is up: (http://127\.0\.0\.1:\d+)  \((nats://127\.0\.0\.1:\d+)\)"
 NOWHERE = "http://127.0.0.1:9"
@@ -244,35 +243,18 @@ async def test_an_ollama_that_answers_is_used_with_one_agent(tmp_path: Path) -> 
 
 async def test_a_terminal_shows_a_table_and_gets_its_cursor_back(tmp_path: Path) -> None:
     """Live on a terminal: devices with their state; after Ctrl-C the cursor is visible again."""
-    screen = await asyncio.to_thread(_on_terminal, tmp_path)
+    async with on_terminal(*DROVER, "up", cwd=tmp_path, **knobs()) as terminal:
+        await terminal.until("drover is up.*nano.*ready")
+        terminal.type(b"\x03")
+        await terminal.ended()
+        await terminal.until("drover is down")
+    screen = terminal.drawn
 
     assert (
         "ready" in screen and "nano" in screen and "simulated" in screen,
         screen.rfind("\x1b[?25h") > screen.rfind("\x1b[?25l"),
         "drover is down" in screen,
     ) == (True, True, True)
-
-
-def _on_terminal(cwd: Path) -> str:
-    """Run it in a pseudo-terminal until a device is ready, then type Ctrl-C; give all that was drawn."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(cwd)
-        os.execve(sys.executable, (*DROVER, "up"), clean_environment(**knobs(TERM="xterm", COLUMNS="140")))
-    drawn, asked = b"", False
-    try:
-        while True:
-            try:
-                drawn += os.read(terminal, 65_536)
-            except OSError:  # the other side is closed
-                break
-            if not asked and b"drover is up" in drawn and b"ready" in drawn.rpartition(b"drover is up")[2]:
-                os.write(terminal, b"\x03")
-                asked = True
-    finally:
-        os.close(terminal)
-        os.waitpid(pid, 0)
-    return drawn.decode(errors="replace")
 
 
 def _health(url: str) -> dict[str, str]:
