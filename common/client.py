@@ -21,8 +21,7 @@ from common import codec, frames
 from common.bus import Bus, Delivery
 from common.bus.mux import ReplyMux, reply_mux
 from common.bus.nats import NatsOptions, connect_nats
-from common.codec import Encoding
-from common.errors import BusDisconnected, BusError, BusTimeout, GarbledReply, Interrupted, NoDispatcher
+from common.errors import BadRequest, BusDisconnected, BusError, BusTimeout, GarbledReply, Interrupted, NoDispatcher
 from common.messages import ChatRequest, Message, Role, ToolCall, Usage
 from common.subjects import Subjects, require_token
 
@@ -150,8 +149,9 @@ class Drover:
         """
         request = replace(request, stream=True, job=request.job or str(ULID()))
         subject = self._subjects.work("chat", tenant or self._tenant)
+        payload = codec.encode_request(codec.plain(request))
         with self._inbox() as (inbox, reply):
-            await self._bus.publish(subject, codec.encode(codec.plain(request), Encoding.MSGPACK), reply=reply)
+            await self._bus.publish(subject, payload, reply=reply)
             try:
                 async for frame in inbox.read(SILENCE_S):
                     yield frame
@@ -264,10 +264,17 @@ def _order(tenant: str) -> bytes:
 
 def chat_request(prompt: str | Sequence[Message | dict[str, Any]], **fields: Any) -> ChatRequest:
     """Build a request from a text or a conversation. Raises `BadRequest` that names every wrong field."""
+    return codec.build(ChatRequest, {"messages": _turns(prompt), **fields})
+
+
+def _turns(prompt: object) -> list[object]:
+    """Give the messages. What is no conversation is refused here, since a producer's types are seldom checked."""
     if isinstance(prompt, str):
-        return codec.build(ChatRequest, {"messages": [{"role": Role.USER, "content": prompt}], **fields})
-    turns = [codec.plain(turn) if isinstance(turn, Message) else turn for turn in prompt]
-    return codec.build(ChatRequest, {"messages": turns, **fields})
+        return [{"role": Role.USER, "content": prompt}]
+    if isinstance(prompt, bytes | bytearray) or not isinstance(prompt, Sequence):
+        got = "a single message" if isinstance(prompt, Message) else codec.kind(prompt)
+        raise BadRequest(f"prompt: it is {got}: give a text, or a list of messages", param="prompt")
+    return [codec.plain(turn) if isinstance(turn, Message) else turn for turn in prompt]
 
 
 def _answer(text: str, end: frames.End) -> Answer:

@@ -50,7 +50,7 @@ def configure(process: str, *, level: str = "INFO", fmt: Literal["auto", "consol
     numeric = logging.getLevelNamesMapping()[level]
     # The default tracebacks show local variables, and with them prompts.
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
         if console
         else structlog.processors.JSONRenderer(serializer=_json)
     )

@@ -63,7 +63,11 @@ def ask(
         float | None, typer.Option("--timeout", min=0.001, help="seconds until the job is given up")
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="print the whole answer as JSON, with the route it took")
+        bool,
+        typer.Option(
+            "--json",
+            help="print the whole answer as JSON, with the route it took; tokens_per_s is the device's own decoding speed",
+        ),
     ] = False,
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="print the text as it comes")] = True,
     concurrency: Annotated[

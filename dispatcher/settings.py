@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 from annotated_types import Ge, Gt, Le
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from common.addresses import ollama_url
 from common.settings import BusSection, LogSection, Section
@@ -63,6 +63,15 @@ class RosterSection(Section):
     forget_after_s: Seconds = Field(
         3600.0, validation_alias="DROVER_FORGET_AFTER_S", description="seconds until a dead device leaves the roster"
     )
+
+    @model_validator(mode="after")
+    def _suspect_before_dead(self) -> Self:
+        if self.suspect_after > self.dead_after:
+            raise ValueError(
+                f"DROVER_SUSPECT_AFTER={self.suspect_after:g} is more than DROVER_DEAD_AFTER={self.dead_after:g}: "
+                "a device is suspect before it is dead"
+            )
+        return self
 
 
 class ClockSection(Section):
@@ -124,6 +133,14 @@ class RoutingSection(Section):
     weight_health: Weight = Field(
         0.4, validation_alias="DROVER_WEIGHT_HEALTH", description="w3: health, load, heat and latency history"
     )
+
+    @model_validator(mode="after")
+    def _something_counts(self) -> Self:
+        if not (self.weight_tokens or self.weight_topic or self.weight_health):
+            raise ValueError(
+                "DROVER_WEIGHT_TOKENS, DROVER_WEIGHT_TOPIC and DROVER_WEIGHT_HEALTH are all 0: one must be more"
+            )
+        return self
 
 
 class BridgeSection(Section):

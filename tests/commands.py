@@ -40,7 +40,7 @@ class Finished:
     err: str
 
 
-async def drover(*arguments: str, cwd: Path, stdin: str | None = None, **environment: str) -> Finished:
+async def drover(*arguments: str, cwd: Path, stdin: str | bytes = b"", **environment: str) -> Finished:
     """Run `drover` to its end; on a busy machine a server may need more than the second that a person is made to wait."""
     patient = {"DROVER_NATS_CONNECT_WAIT_S": "20"} | environment
     process = await asyncio.create_subprocess_exec(
@@ -48,7 +48,7 @@ async def drover(*arguments: str, cwd: Path, stdin: str | None = None, **environ
     )
     try:
         async with asyncio.timeout(GUARD_S):
-            out, err = await process.communicate((stdin or "").encode())
+            out, err = await process.communicate(stdin if isinstance(stdin, bytes) else stdin.encode())
     except BaseException:
         process.kill()
         await process.wait()

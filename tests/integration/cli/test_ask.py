@@ -103,6 +103,30 @@ async def test_the_prompt_may_come_from_standard_input(
     assert contents(await fleet.jobs.get()) == ["two\nlines"]
 
 
+async def test_a_prompt_that_is_not_utf8_is_one_clear_line(tmp_path: Path) -> None:
+    """Bytes of another encoding, by pipe or as an argument: where they stand and what to do, before anything is connected."""
+    piped = await drover("ask", "-", cwd=tmp_path, stdin=b"Gr\xfc\xdfe\n")
+    given = await drover("ask", os.fsdecode(b"Hi\xff"), cwd=tmp_path)
+    way_out = "convert it, for example with iconv -f latin1 -t utf-8\n"
+
+    assert (
+        (1, f"drover: standard input is not UTF-8 (line 1, byte 3: 0xfc): {way_out}"),
+        (1, f"drover: the prompt is not UTF-8 (line 1, byte 3: 0xff): {way_out}"),
+    ) == ((piped.status, piped.err), (given.status, given.err))
+
+
+async def test_the_speed_is_the_same_in_json_and_in_csv(
+    server: NatsServer, fleet: ScriptedFleet, tmp_path: Path
+) -> None:
+    """What the device's engine measured, though the dispatcher's clock says 3 / (1.25 - 0.31) = 3.2."""
+    source = questions(tmp_path / "q.jsonl", {"prompt": "Hi"})
+    told = json.loads((await drover("ask", "--json", "Hi", cwd=tmp_path, NATS_URL=server.url)).out)
+    end = await drover("ask", "--file", str(source), "-o", "out.csv", cwd=tmp_path, NATS_URL=server.url)
+    [row] = records(tmp_path / "out.csv")
+
+    assert (17.4, "17.400", True) == (told["tokens_per_s"], row["tokens_per_s"], "17.4 │" in end.err)
+
+
 async def test_a_typed_error_is_one_line_and_status_1(server: NatsServer, fleet: ScriptedFleet, tmp_path: Path) -> None:
     """The dispatcher's own words, no traceback."""
     fleet.script = refuse

@@ -218,6 +218,56 @@ async def test_an_unknown_device_lists_the_known_ones(tmp_path: Path) -> None:
     assert (status, re.search(r"'toaster' is no profile; choose one of .*nano.*pi5", up.text) is not None) == (1, True)
 
 
+async def test_a_death_at_the_start_promises_no_restart(tmp_path: Path) -> None:
+    """Nothing is started again when `drover up` ends for it: that is what it says."""
+    async with running("up", cwd=tmp_path, **knobs(DROVER_DEVICES="nano,toaster")) as up:
+        told = await up.until(r"simulator-toaster died: .*")
+        await up.ended()
+
+    assert (
+        told[0],
+        "starts again" in up.text,
+    ) == ("simulator-toaster died: exit status 2, so drover up ends: mend that and start it again", False)
+
+
+async def test_settings_of_what_it_starts_are_refused_before_anything_is_started(tmp_path: Path) -> None:
+    """Not by a dispatcher that keeps dying."""
+    end = await drover("up", cwd=tmp_path, **knobs(DROVER_SUSPECT_AFTER="9"))
+
+    assert (end.status, "DROVER_SUSPECT_AFTER=9 is more than DROVER_DEAD_AFTER=5" in end.err, end.out) == (1, True, "")
+
+
+@pytest.mark.parametrize(("form", "expected"), [("", False), ("json", True)])
+async def test_logs_are_json_only_when_asked_for(tmp_path: Path, form: str, expected: bool) -> None:
+    """Beside the plain lines of `drover up` stand plain logs, its own and quoted ones, though no terminal is there."""
+    async with fleet(tmp_path, LOG_FORMAT=form) as up:
+        [server], [dispatcher] = up.named(r"--config "), up.named(r"-m dispatcher dispatcher$")
+        server.kill()
+        await up.until(r"bus\.disconnected")
+        dispatcher.kill()
+        await up.until(r"dispatcher died: ")
+        await up.until(r"dispatcher\.ready")
+
+    logs = [line for line in up.lines if re.search(r"bus\.disconnected|dispatcher\.ready", line)]
+    assert ({expected}, False) == ({'{"' in line for line in logs}, "\x1b" in up.text)
+
+
+async def test_what_can_be_tried_fits_a_narrow_terminal(tmp_path: Path) -> None:
+    """At 80 columns no hint is broken by the terminal, and the two lines of the curl command can be pasted."""
+    async with on_terminal(*DROVER, "up", cwd=tmp_path, columns=80, **knobs()) as terminal:
+        hints = (await terminal.until(r"jobs: none yet\s*\n(  ask it: .*?Ctrl-C stops everything)"))[1]
+        url = (await terminal.until(READY))[1]
+
+    assert [
+        '  ask it:  make ask PROMPT="Why is the sky blue?"',
+        f"  or open  {url} in a browser",
+        f"  or:      curl {url}/v1/chat/completions \\",
+        """    -d '{"model":"auto","messages":[{"role":"user","content":"hi"}]}'""",
+        "  logs:    .drover/log",
+        "  Ctrl-C stops everything",
+    ] == [line.rstrip() for line in hints.splitlines()]
+
+
 async def test_wrong_settings_are_listed_together(tmp_path: Path) -> None:
     """Each with its name and value."""
     end = await drover("up", cwd=tmp_path, **knobs(DROVER_NATS_PORT="many", DROVER_SIM_TIME_FACTOR="-1"))
