@@ -92,7 +92,9 @@ class ChatCompletionRequest(_Body):
     logprobs: bool | None = Field(None, description="only false: the devices don't give them")
     tools: Annotated[list[ToolSpec], Field(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = Field(
-        None, description="a named function leaves only that one to choose; the devices can't be forced to call it"
+        None,
+        description="`auto`, or `none`, which offers no tools; `required` and a named function are refused, since the devices' "
+        "engines can't be forced to call one",
     )
     response_format: ResponseFormat | None = None
 
@@ -159,6 +161,17 @@ def _refuse_unsupported(request: ChatCompletionRequest) -> None:
         raise BadRequest(f"n={request.n}: one answer per request; send the request {request.n} times", param="n")
     if request.logprobs:
         raise UnsupportedByModel("logprobs: the devices give no probabilities; leave it out", param="logprobs")
+    if request.tool_choice not in (None, "auto", "none"):
+        raise UnsupportedByModel(_unforced(request.tool_choice), param="tool_choice")
+
+
+def _unforced(choice: str | NamedTool) -> str:
+    """Say why a call can't be forced: an engine without `tool_choice` would take the request, and answer in prose."""
+    asked = f"the function {choice.function.name!r}" if isinstance(choice, NamedTool) else repr(choice)
+    return (
+        f"tool_choice {asked}: the devices' engines can't be forced to call a function; "
+        'use "auto" (the model decides) or "none" (no tools), or ask for the form of the answer with response_format'
+    )
 
 
 def _options(request: ChatCompletionRequest) -> dict[str, Any]:
@@ -176,16 +189,10 @@ def _options(request: ChatCompletionRequest) -> dict[str, Any]:
 
 
 def _tools(request: ChatCompletionRequest) -> tuple[dict[str, Any], ...]:
-    """The tools to offer. A backend has no `tool_choice`: `none` offers nothing, a named function only itself."""
+    """The tools to offer. A backend has no `tool_choice`: `none` offers nothing."""
     if request.tool_choice == "none":
         return ()
-    tools = request.tools or []
-    if isinstance(request.tool_choice, NamedTool):
-        wanted = request.tool_choice.function.name
-        tools = [tool for tool in tools if tool.function.name == wanted]
-        if not tools:
-            raise BadRequest(f"tool_choice names {wanted!r}, which is not among the tools", param="tool_choice")
-    return tuple(tool.model_dump(exclude_none=True) for tool in tools)
+    return tuple(tool.model_dump(exclude_none=True) for tool in request.tools or [])
 
 
 def _format(wanted: ResponseFormat | None) -> Literal["json"] | dict[str, Any] | None:

@@ -176,6 +176,26 @@ async def test_a_tool_call(client: openai.AsyncOpenAI, fleet: ScriptedFleet, str
     )
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_forced_tool_call_is_refused(client: openai.AsyncOpenAI, fleet: ScriptedFleet, stream: bool) -> None:
+    """In OpenAI's shape, 400 with the field in `param`, and before the fleet hears of it."""
+    heard: list[ScriptedJob] = []
+
+    async def script(job: ScriptedJob) -> None:
+        heard.append(job)
+        await job.ack()
+        await job.end()
+
+    fleet.script = script
+    tools: Any = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.chat.completions.create(
+            model="auto", messages=HI, tools=tools, tool_choice="required", stream=stream
+        )
+
+    assert (caught.value.code, caught.value.param, heard) == ("unsupported", "tool_choice", [])
+
+
 async def test_the_headers_of_a_stream_name_the_device_that_answered(
     http: httpx.AsyncClient, fleet: ScriptedFleet
 ) -> None:

@@ -228,9 +228,7 @@ TOOLS = [
     [
         (None, ["one", "two"]),
         ("auto", ["one", "two"]),
-        ("required", ["one", "two"]),
         ("none", []),
-        ({"type": "function", "function": {"name": "two"}}, ["two"]),
     ],
 )
 def test_the_choice_decides_which_tools_are_offered(choice: Any, expected: list[str]) -> None:
@@ -238,6 +236,22 @@ def test_the_choice_decides_which_tools_are_offered(choice: Any, expected: list[
     offered = mapped(tools=TOOLS, tool_choice=choice).tools
 
     assert [tool["function"]["name"] for tool in offered] == expected
+
+
+@pytest.mark.parametrize(
+    ("choice", "named"),
+    [
+        ("required", "'required'"),
+        ({"type": "function", "function": {"name": "two"}}, "'two'"),
+        ({"type": "function", "function": {"name": "absent"}}, "'absent'"),
+    ],
+)
+def test_a_choice_that_can_not_be_obeyed_is_refused(choice: Any, named: str) -> None:
+    """The error names the field, the value and what works; an engine without the field would answer in prose."""
+    error = refused(tools=TOOLS, tool_choice=choice)
+
+    assert (error.code, error.details["param"]) == ("unsupported", "tool_choice")
+    assert all(part in error.message for part in (named, '"auto"', '"none"'))
 
 
 def test_tools_are_passed_on_whole() -> None:
