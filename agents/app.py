@@ -15,6 +15,7 @@ from agents.heartbeat import Beacon, Identity, heartbeat, state_of
 from agents.inventory import Inventory
 from agents.namesakes import Namesakes, sole_bearer
 from agents.presence import endpoints, service_info
+from agents.pulse import Pulse
 from agents.settings import AgentSettings
 from agents.slots import Slots
 from agents.telemetry import Gauge, sensors_for
@@ -82,6 +83,7 @@ class Agent:
         )
         self._inventory = Inventory(backend, poll_s=section.poll_s, changed=self._beacon.nudge)
         self._gauge = Gauge(sensors_for(section.sensors_url), poll_s=section.poll_s)
+        self._pulse = Pulse(clock, changed=self._beacon.nudge)
         self._worker = Worker(
             bus,
             backend,
@@ -89,6 +91,7 @@ class Agent:
             boot=self._identity.boot,
             slots=Slots(settings.slots),
             clock=clock,
+            pulse=self._pulse,
             flush_s=section.flush_ms / 1000,
             is_loaded=self._inventory.is_loaded,
             changed=self._beacon.nudge,
@@ -126,6 +129,7 @@ class Agent:
         except TimeoutError:
             log.warning("agent.handed_back", jobs=len(self._worker.attempts))
             self._worker.hand_back()
+        self._worker.close()
 
     async def _say_goodbye(self) -> None:
         await self._beacon.beat(stopped=True)

@@ -136,6 +136,11 @@ class Device:
         """Deliver the very dispatch of a stream once more."""
         await self._bus.publish(f"llm.v1.dev.{self.name}.job", stream.payload, reply=stream.reply)
 
+    async def until_idle(self) -> None:
+        """Wait until the device says that no slot is taken, at its door or by heartbeat."""
+        if (await self.ask("probe"))["in_flight"]:
+            await self.until(lambda beat: beat.in_flight == 0)
+
     def new_reply(self) -> str:
         """Give a reply subject as a dispatcher makes one for each attempt."""
         return f"_INBOX_disp.tester.{next(self._numbers)}.1"

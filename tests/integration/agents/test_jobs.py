@@ -41,6 +41,7 @@ async def orin(shared: Rig) -> AsyncIterator[Rig]:
     yield shared
     await shared.sim.call("DELETE", "/sim/faults")
     await shared.sim.until({"in_flight": 0})
+    await shared.device.until_idle()
 
 
 @pytest.mark.parametrize("encoding", Encoding)
@@ -271,14 +272,24 @@ async def test_an_unstreamed_job_needs_few_messages(orin: Rig) -> None:
 
 
 async def test_a_deadline_ends_the_job_and_the_devices_work(orin: Rig) -> None:
-    """It is absolute, and holds while the device is silent."""
+    """It is absolute, and holds while the device decodes without end."""
+    await orin.sim.fault("slow", factor=500, times=1)
+
+    stream = await orin.device.send(deadline_ms=int((time.time() + 1.5) * 1000), **LONG)
+
+    await stream.whole()
+    assert stream.error == "deadline"
+    await orin.sim.until({"in_flight": 0})
+
+
+async def test_a_deadline_holds_while_the_device_is_silent(orin: Rig) -> None:
+    """The job ends in time although its device says nothing."""
     await orin.sim.fault("hang", times=1)
 
     stream = await orin.device.send(deadline_ms=int((time.time() + 0.5) * 1000))
 
     await stream.whole()
     assert stream.error == "deadline"
-    await orin.sim.until({"in_flight": 0})
 
 
 GARBAGE = [

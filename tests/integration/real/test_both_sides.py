@@ -61,7 +61,10 @@ async def test_cancelling_one_tenants_job_spares_the_other_of_the_same_id() -> N
     """The device stops the one that its dispatcher means."""
     async with rig(slots=2) as standing:
         north, south = [await asked(standing, job="job-1", tenant=tenant) for tenant in ("north", "south")]
-        await until(lambda: standing.wire.accepted == 2, "both are accepted")
+        for _ in range(2):
+            standing.backend.say("Well, ")
+        await north.seen(Token)
+        await south.seen(Token)
 
         standing.house.pipeline.cancel("job-1", "in a test", tenant="north")
         error = await north.error()
@@ -70,7 +73,7 @@ async def test_cancelling_one_tenants_job_spares_the_other_of_the_same_id() -> N
         standing.backend.finish()
         await south.end()
 
-        assert (error.error.code, south.text) == ("cancelled", "south")
+        assert (error.error.code, south.text) == ("cancelled", "Well, south")
 
 
 async def test_a_backend_that_hangs_after_its_first_token_is_told_by_its_silence() -> None:

@@ -4,92 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
 from agents.backends import BackendDone
-from agents.slots import Slots
-from agents.worker import Worker
 from common import codec
 from common.bus import Delivery
-from common.bus.memory import MemoryBroker, MemoryBus, connect_memory
-from common.clock import Clock, LoopClock
 from common.errors import BackendError
 from common.frames import Finish
 from common.messages import EngineTimings, Usage
 from tests.listening import GUARD_S, Listener, settled
 from tests.unit.agents.hand_clock import HandClock
-from tests.unit.agents.held_backend import HeldBackend
-
-JOB = "llm.v1.dev.nano.job"
-FIRST = "_INBOX_disp.d.0.1"
-"""The reply subject of the first job that a rig sends."""
-
-
-class Rig:
-    """A worker on a bus, its backend, and whoever sends it jobs over another connection."""
-
-    def __init__(
-        self, own: MemoryBus, sender: MemoryBus, group: asyncio.TaskGroup, *, clock: Clock, slots: int = 1
-    ) -> None:
-        self.own = own
-        self.sender = sender
-        self.backend = HeldBackend()
-        self.changes = 0
-        self.loaded = True
-        self.worker = Worker(
-            own,
-            self.backend,
-            group,
-            boot="b1",
-            slots=Slots(slots),
-            clock=clock,
-            flush_s=0.0,
-            is_loaded=lambda _: self.loaded,
-            changed=self._count,
-            finished=lambda: None,
-        )
-        self._streams: dict[str, Listener] = {}
-
-    def _count(self) -> None:
-        self.changes += 1
-
-    async def send(self, number: int = 1, *, payload: bytes | None = None, **fields: Any) -> Listener:
-        """Dispatch a job, under a reply subject of its own, whose answer the listener hears."""
-        reply = f"_INBOX_disp.d.{len(self._streams)}.1"
-        heard = self._streams[reply] = Listener()
-        await self.sender.subscribe(reply, heard)
-        await self.deliver(reply, number, payload=payload, **fields)
-        return heard
-
-    async def deliver(self, reply: str, number: int = 1, *, payload: bytes | None = None, **fields: Any) -> None:
-        """Deliver a dispatch under any reply subject."""
-        body = {"job": f"j{number}", "attempt": 1, "dispatcher": "d", "model": "m", "messages": [], "stream": True}
-        await self.sender.publish(JOB, payload or codec.encode({**body, **fields}), reply=reply)
-
-
-def frames(heard: Listener) -> list[dict[str, Any]]:
-    return [codec.decode(data) if data else {} for data in heard.data]
-
-
-def kinds(heard: Listener) -> list[str | None]:
-    return [frame.get("t") for frame in frames(heard)]
-
-
-@asynccontextmanager
-async def opened(*, clock: Clock, slots: int = 1) -> AsyncIterator[Rig]:
-    broker = MemoryBroker()
-    async with connect_memory(broker) as own, connect_memory(broker) as sender, asyncio.TaskGroup() as group:
-        rig = Rig(own, sender, group, slots=slots, clock=clock)
-        await own.subscribe(JOB, rig.worker.take)
-        ticker = group.create_task(rig.worker.tick())
-        try:
-            yield rig
-        finally:
-            ticker.cancel()
-            rig.worker.hand_back()
+from tests.unit.agents.worker_rig import FIRST, JOB, Rig, frames, kinds, opened
 
 
 @pytest.fixture
@@ -230,17 +156,18 @@ async def test_two_senders_may_use_the_same_job_id_at_once() -> None:
 
 
 async def test_a_cancelled_job_hangs_up_on_the_backend(rig: Rig) -> None:
-    """Its stream ends with the reason, and the slot is free."""
+    """Its stream ends with the reason, and the slot is free: a backend that has begun to speak hears the hang-up."""
     heard = await rig.send(1)
-    await rig.backend.started.wait()
+    rig.backend.say("Once")
+    await heard.until(2)
 
     found = rig.worker.attempts.cancel(FIRST)
 
-    await heard.until(3)
+    await heard.until(4)
     async with asyncio.timeout(GUARD_S):
         await rig.backend.closed.wait()
     assert found is True
-    assert (frames(heard)[1]["code"], rig.worker.workload().in_flight) == ("cancelled", 0)
+    assert (frames(heard)[2]["code"], rig.worker.workload().in_flight) == ("cancelled", 0)
 
 
 async def test_cancelling_another_attempt_changes_nothing(rig: Rig) -> None:
@@ -436,15 +363,17 @@ async def test_a_lost_bus_ends_the_work(rig: Rig) -> None:
 
 
 async def test_a_silent_job_notices_a_lost_bus_by_its_keep_alive(living: Rig) -> None:
-    """Also when the backend says nothing."""
+    """Also when the backend says nothing; it is hung up on with its first word."""
     heard = await living.send(1)
     await heard.until(1)
 
     living.own.disconnect()
 
     async with asyncio.timeout(GUARD_S):
-        await living.backend.closed.wait()
         await living.worker.attempts.until_idle()
+        living.backend.say("At last")
+        await living.backend.closed.wait()
+        await living.idle()
     assert living.worker.workload().in_flight == 0
 
 
