@@ -51,14 +51,15 @@ async def _main(stop: Stop) -> None:
     device = settings.agent.device
     # The inbox carries the device's name, so that its rights on the bus can be limited to its own.
     options = options_from(settings.bus, name=f"drover-agent-{device}", inbox_prefix=f"_INBOX_{device}")
-    async with connect_nats(options) as bus, open_backend(settings) as backend:
-        await Agent(settings, bus, backend).serve(stop)
+    gauge = Gauge(sensors_for(settings.agent.sensors_url), poll_s=settings.agent.poll_s)
+    async with connect_nats(options) as bus, open_backend(settings, lambda: gauge.readings) as backend:
+        await Agent(settings, bus, backend, gauge).serve(stop)
 
 
 class Agent:
     """One run of the agent on an open bus and an open backend."""
 
-    def __init__(self, settings: AgentSettings, bus: Bus, backend: Backend) -> None:
+    def __init__(self, settings: AgentSettings, bus: Bus, backend: Backend, gauge: Gauge) -> None:
         section, clock = settings.agent, LoopClock()
         self._grace_s = section.grace_s
         self._bus = bus
@@ -82,7 +83,7 @@ class Agent:
             interval_s=section.heartbeat_s,
         )
         self._inventory = Inventory(backend, poll_s=section.poll_s, changed=self._beacon.nudge)
-        self._gauge = Gauge(sensors_for(section.sensors_url), poll_s=section.poll_s)
+        self._gauge = gauge
         self._pulse = Pulse(clock, changed=self._beacon.nudge)
         self._worker = Worker(
             bus,

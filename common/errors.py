@@ -6,6 +6,7 @@ FleetError
 │   ├── PayloadTooLarge     too_large
 │   ├── UnknownModel        unknown_model
 │   ├── UnsupportedByModel  unsupported
+│   │   └── ContextTooLong  context_length_exceeded    OpenAI's own word for it
 │   ├── UnknownJob          unknown_job
 │   └── DuplicateJob        duplicate_job
 ├── CapacityError           nothing is wrong with the request; the fleet can't take it now
@@ -100,6 +101,12 @@ class UnsupportedByModel(RequestError):
     """The model exists, but can't do what the request needs."""
 
     code = "unsupported"
+
+
+class ContextTooLong(UnsupportedByModel):
+    """The request needs a longer context than the model has."""
+
+    code = "context_length_exceeded"
 
 
 class UnknownJob(RequestError):

@@ -74,7 +74,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How the text is sampled; what is absent is left to the backend's default. A field of another name is refused."""
+    """How the text is sampled; what is absent is left to the backend's default. A field of another name is refused.
+
+    `context_tokens` is the least context that the model gets; it gets more when prompt and answer need more.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -148,7 +151,11 @@ class DeviceState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """A model that a device has on disk, and whether it is in memory now."""
+    """A model that a device has on disk, and whether it is in memory now.
+
+    `context_tokens` is what the model was trained for, `most_context_tokens` what the device's memory allows besides, and
+    `loaded_context_tokens` what it is in memory with.
+    """
 
     name: Name
     size_bytes: Count = 0
@@ -158,6 +165,8 @@ class ModelInfo:
     expires_unix_s: Number | None = None
     parameters_b: Number | None = None
     context_tokens: Count | None = None
+    loaded_context_tokens: Count | None = None
+    most_context_tokens: Count | None = None
     quantization: str | None = None
     family: str | None = None
     digest: str | None = None

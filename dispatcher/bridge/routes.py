@@ -49,6 +49,7 @@ STATUSES: Mapping[str, Verdict] = {
     "too_large": Verdict(413, _THEIRS),
     "unknown_model": Verdict(404, _THEIRS),
     "unsupported": Verdict(400, _THEIRS),
+    "context_length_exceeded": Verdict(400, _THEIRS),
     "unknown_job": Verdict(404, _THEIRS),
     "duplicate_job": Verdict(409, _THEIRS),
     "capacity": Verdict(503, _OURS),

@@ -53,7 +53,7 @@ def _breaker_filter(device: Device) -> Removed | None:
     return None
 
 
-def model_filter(device: Device, model: ModelInfo, wanted: Features, *, auto: bool) -> Removed | None:
+def model_filter(device: Device, model: ModelInfo, wanted: Features) -> Removed | None:
     """Say why a model on a device is out. 1. It makes no text. 2. Images. 3. Tools. 4. Context. 5. Memory.
 
     1 and 2 also keep `auto` away from models that are for something else.
@@ -65,11 +65,21 @@ def model_filter(device: Device, model: ModelInfo, wanted: Features, *, auto: bo
         return _out(device, model, "capability", "it can't see images")
     if can and wanted.tools and "tools" not in can:  # 3
         return _out(device, model, "capability", "it can't call tools")
-    if model.context_tokens and wanted.prompt_tokens > model.context_tokens and auto:  # 4
-        return _out(
-            device, model, "context", f"about {wanted.prompt_tokens} tokens, and its context is {model.context_tokens}"
-        )
+    short = _context_filter(device, model, wanted)  # 4
+    if short is not None:
+        return short
     return _memory_filter(device, model)  # 5
+
+
+def _context_filter(device: Device, model: ModelInfo, wanted: Features) -> Removed | None:
+    """An engine cuts what its context can't hold, without a word: neither the model nor the device's memory may be too small."""
+    trained, most = model.context_tokens, model.most_context_tokens
+    need = f"the request needs a context of about {wanted.context_tokens} tokens"
+    if trained and wanted.context_tokens > trained:
+        return _out(device, model, "context", f"{need}, and the model's is {trained}")
+    if most is not None and wanted.context_tokens > most:
+        return _out(device, model, "context_memory", f"{need}, and the device's memory holds {most}", for_now=False)
+    return None
 
 
 def _memory_filter(device: Device, model: ModelInfo) -> Removed | None:
