@@ -15,6 +15,7 @@ from agents.heartbeat import Beacon, Identity, heartbeat, state_of
 from agents.inventory import Inventory
 from agents.namesakes import Namesakes, sole_bearer
 from agents.presence import endpoints, service_info
+from agents.probe import Prober
 from agents.pulse import Pulse
 from agents.settings import AgentSettings
 from agents.slots import Slots
@@ -98,14 +99,15 @@ class Agent:
             changed=self._beacon.nudge,
             finished=self._inventory.nudge,
         )
+        self._prober = Prober(backend, self._worker, self._pulse, self._jobs, clock=clock)
 
     async def serve(self, stop: Stop) -> None:
         """Work until asked to stop. Then, in this order: say that it drains, take no new jobs, let those that run finish
         within the grace, hand back the rest, say that it is gone. Raises `ConfigError` when another agent has its name."""
         if not await sole_bearer(self._bus, self._subject("probe"), self._identity.device, stop):
             return
-        services = (self._beacon.shine, self._inventory.watch, self._gauge.watch, self._worker.tick)
-        doors = Doors(self._bus, self._worker, self._jobs, boot=self._identity.boot, state=self._state)
+        services = (self._beacon.shine, self._inventory.watch, self._gauge.watch, self._worker.tick, self._prober.watch)
+        doors = Doors(self._bus, self._worker, self._prober, self._jobs, boot=self._identity.boot, state=self._state)
         async with (
             self._jobs,
             self._namesakes.listening(self._bus, self._subjects.heartbeat(self._identity.device)),
@@ -131,6 +133,7 @@ class Agent:
             log.warning("agent.handed_back", jobs=len(self._worker.attempts))
             self._worker.hand_back()
         self._worker.close()
+        self._prober.close()
 
     async def _say_goodbye(self) -> None:
         await self._beacon.beat(stopped=True)

@@ -62,6 +62,14 @@ class Backend(Protocol):
         """List what is on disk, and what of it is in memory now."""
         ...
 
+    async def in_memory(self) -> tuple[ModelInfo, ...]:
+        """List what is in memory at this moment."""
+        ...
+
+    async def one_token(self, model: ModelInfo) -> None:
+        """Have a model that is in memory produce one token, without any change of how it is loaded."""
+        ...
+
     async def version(self) -> Version: ...
 
 

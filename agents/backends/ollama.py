@@ -24,7 +24,7 @@ from agents.settings import OllamaSection
 from agents.telemetry import Readings
 from common.errors import BackendError, BadRequest, GarbledReply
 from common.logs import get_logger
-from common.messages import Dispatch, ModelInfo, ToolCall
+from common.messages import Dispatch, Message, ModelInfo, Options, Role, ToolCall
 from common.prompts import context_need
 
 log = get_logger("ollama")
@@ -106,6 +106,28 @@ class OllamaBackend:
         self._held.listed({name: model.loaded_context_tokens or 0 for name, model in known.items()}, mark)
         self._known = self._bounded(known, {one["model"]: about for one, about in zip(listed, shown, strict=True)})
         return tuple(self._known.values())
+
+    async def in_memory(self) -> tuple[ModelInfo, ...]:
+        """List what is in memory at this moment, with what was listed of it before."""
+        with translated(self._host):
+            async with asyncio.timeout(ASK_S):
+                loaded = [model.model_dump() for model in (await self._client.ps()).models if model.model]
+            joined = [self._join(one, one, {}) for one in loaded]
+        return tuple(
+            replace(model, capabilities=self._known[model.name].capabilities) if model.name in self._known else model
+            for model in joined
+            if model is not None
+        )
+
+    async def one_token(self, model: ModelInfo) -> None:
+        """Ask a model that is in memory for one token, with the context that it is loaded with: another would load it anew."""
+        options = wire.options_to_wire(Options(max_tokens=1), model.loaded_context_tokens or self._held.of(model.name))
+        turn = wire.turn_to_wire(Message(role=Role.USER, content="hi"))
+        keep_alive = wire.keep_alive_to_wire(self._keep_alive)
+        with translated(self._host, model.name):
+            await self._client.chat(
+                model=model.name, messages=[turn], options=options, keep_alive=keep_alive, stream=False
+            )
 
     async def version(self) -> Version:
         """Ask for the version; the device simulator names itself in it."""

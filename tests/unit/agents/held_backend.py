@@ -24,6 +24,10 @@ class HeldBackend:
         self.crash: Exception | None = None
         self.listed: tuple[ModelInfo, ...] = ()
         self.looks = 0
+        self.probed: list[str] = []
+        self.probing = asyncio.Event()
+        self.token = asyncio.Event()
+        """Set when a probe gets its token."""
         self._pieces: asyncio.Queue[Piece | Exception | None] = asyncio.Queue()
 
     def say(self, text: str) -> None:
@@ -72,6 +76,18 @@ class HeldBackend:
         if self.fault:
             raise self.fault
         return self.listed
+
+    async def in_memory(self) -> tuple[ModelInfo, ...]:
+        if self.fault:
+            raise self.fault
+        return tuple(model for model in self.listed if model.loaded)
+
+    async def one_token(self, model: ModelInfo) -> None:
+        self.probed.append(model.name)
+        self.probing.set()
+        await self.token.wait()
+        if self.crash:
+            raise self.crash
 
     async def version(self) -> Version:
         return Version("held")
