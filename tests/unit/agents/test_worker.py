@@ -28,7 +28,7 @@ async def rig() -> AsyncIterator[Rig]:
 @pytest.fixture
 async def living() -> AsyncIterator[Rig]:
     """Its clock goes."""
-    async with opened(clock=LoopClock()) as rig:
+    async with opened() as rig:
         yield rig
 
 
