@@ -109,11 +109,11 @@ class Pulse:
         """A device is hung when it says so; one whose slots are all taken can't prove anything, and one that can't answer is
         found by other clocks."""
         try:
-            proof = codec.decode(answer).get("proof")
+            proof = codec.decode(answer)
         except FleetError:
             return
-        if isinstance(proof, dict) and proof.get("ok") is False:
-            self._hung(device, str(proof.get("error") or "it generates nothing")[:200])
+        if proof.get("ok") is False:
+            self._hung(device, str(proof.get("reason") or "it generates nothing")[:200])
 
     def _number(self, device: str) -> int:
         number = self._numbers.get(device)

@@ -249,7 +249,7 @@ class ScriptedDevice:
             self.proofs_asked += 1
             if self.proof is None:
                 return
-            answer["proof"] = self.proof
+            answer |= self.proof
         self._playing.append(self._tasks.create_task(self.bus.publish(delivery.reply, codec.encode(answer))))
 
     def _cancel(self, delivery: Delivery) -> None:

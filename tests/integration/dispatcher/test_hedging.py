@@ -126,7 +126,7 @@ async def test_a_hung_backend_is_found_by_its_proof(a_house: OpenHouse) -> None:
     """Its agent lives and says that it prefills; the missing token moves the job, and the device gets no other one."""
     async with a_house(doubt_s=SOON) as house:
         hung = await house.device("hung", stall())
-        hung.proof = {"ok": False, "error": "no token in 5 s"}
+        hung.proof = {"ok": False, "reason": "no token in 5 s"}
         stream = await house.stream()
         refused = await stream.error()
         later = await (await house.stream()).error()
