@@ -93,7 +93,7 @@ class ClockSection(Section):
         "that is longer",
     )
     between_tokens_s: Seconds = Field(
-        30.0,
+        15.0,
         validation_alias="DROVER_BETWEEN_TOKENS_S",
         description="seconds that a backend may produce nothing after it has begun, though its agent lives",
     )
@@ -116,8 +116,8 @@ class DeliverySection(Section):
     hedge_share: Annotated[float, Ge(0), Le(1)] = Field(
         0.05,
         validation_alias="DROVER_HEDGE_SHARE",
-        description="share of jobs that may be given to a second device when their first token is later than the 95th percentile; "
-        "0 turns it off",
+        description="share of jobs that may be given to a second device when their first token is later than the 95th percentile, or "
+        "their device is silent for long; 0 turns it off",
     )
 
 

@@ -251,27 +251,30 @@ class Run:
     # -- clocks --------------------------------------------------------------------------------------------------
 
     async def _struck(self, alarm: _Alarm) -> None:
-        """Act on a clock. A hedge and a doubt begin a second attempt where there is room; a load that takes long does so too, and
-        goes on: the model will be wanted. All others end the attempt, and the total ends the job."""
+        """Act on a clock. A hedge and a doubt begin a second attempt, within the budget: a fleet that is slow as a whole is not helped
+        by twice the work. A load that takes long does so too, and goes on: the model will be wanted. All others end the attempt, and
+        the total ends the job."""
         attempt = alarm.attempt
         if attempt is None:
             self._hedge_at_s = None
-            if len(self._live) == 1 and self._courier.may_hedge():
+            if self._unheard_of() and self._courier.may_hedge():
                 await self._try_beside(Beside.HEDGE, self._leader)
         elif alarm.clock is Clock.TOTAL:
             self._too_late()
         elif alarm.clock is Clock.DOUBT:
             attempt.doubt()
             await self._courier.doubt(attempt)
-            await self._beside_a_silent_one(attempt)
+            if self._unheard_of() and self._courier.may_hedge():
+                await self._try_beside(Beside.DOUBT, attempt)
         elif alarm.clock is Clock.LOAD and attempt.load_on():
-            await self._beside_a_silent_one(attempt)
+            if self._unheard_of():
+                await self._try_beside(Beside.DOUBT, attempt)
         else:
             await self._failed(attempt, _silent(alarm.clock, attempt))
 
-    async def _beside_a_silent_one(self, attempt: LiveAttempt) -> None:
-        if self._speaker is None and len(self._live) == 1 and not self._out.visible_chars:
-            await self._try_beside(Beside.DOUBT, attempt)
+    def _unheard_of(self) -> bool:
+        """True while one device has the job, and has said nothing: another may still answer in its place."""
+        return self._speaker is None and len(self._live) == 1 and not self._out.visible_chars
 
     def _too_late(self) -> NoReturn:
         raise DeadlineExceeded(

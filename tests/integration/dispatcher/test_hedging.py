@@ -137,7 +137,7 @@ async def test_a_hung_backend_is_found_by_its_proof(a_house: OpenHouse) -> None:
 
 async def test_a_doubt_asks_another_device_too(a_house: OpenHouse) -> None:
     """Nothing is visible yet, so a second device may answer; a slow one that speaks first would win."""
-    async with a_house(doubt_s=SOON) as house:
+    async with a_house(doubt_s=SOON, hedge_share=0.05) as house:
         await house.device("slow", stall())
         await house.device("quick", answer("here"), **HOT)
         stream = await house.stream()
