@@ -116,8 +116,8 @@ class DeliverySection(Section):
     hedge_share: Annotated[float, Ge(0), Le(1)] = Field(
         0.05,
         validation_alias="DROVER_HEDGE_SHARE",
-        description="share of jobs that may be given to a second device when their first token is later than the 95th percentile, or "
-        "their device is silent for long; 0 turns it off",
+        description="share of jobs that may be given to a second device when their first token is later than the 95th "
+        "percentile, or their device is silent for long; 0 turns it off",
     )
 
 

@@ -251,9 +251,9 @@ class Run:
     # -- clocks --------------------------------------------------------------------------------------------------
 
     async def _struck(self, alarm: _Alarm) -> None:
-        """Act on a clock. A hedge and a doubt begin a second attempt, within the budget: a fleet that is slow as a whole is not helped
-        by twice the work. A load that takes long does so too, and goes on: the model will be wanted. All others end the attempt, and
-        the total ends the job."""
+        """Act on a clock. A hedge and a doubt begin a second attempt, within the budget: a fleet that is slow as a whole is not
+        helped by twice the work. A load that takes long does so too, and goes on: the model will be wanted. All others end the
+        attempt, and the total ends the job."""
         attempt = alarm.attempt
         if attempt is None:
             self._hedge_at_s = None
