@@ -13,6 +13,7 @@ FleetError
 │   ├── NoDevice            no_device
 │   ├── QueueFull           queue_full
 │   ├── DeadlineExceeded    deadline
+│   │   └── DeadlineInfeasible  deadline_infeasible    it never ran: there is not enough time left
 │   ├── Stopping            stopping
 │   └── NoDispatcher        no_dispatcher
 ├── AttemptError            one device failed; another may do better
@@ -144,6 +145,12 @@ class DeadlineExceeded(CapacityError):
     """The job's deadline passed before it could be answered."""
 
     code = "deadline"
+
+
+class DeadlineInfeasible(DeadlineExceeded):
+    """The job can't be answered before its deadline, and was not begun."""
+
+    code = "deadline_infeasible"
 
 
 class Stopping(CapacityError):

@@ -51,6 +51,14 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
+class Priority(StrEnum):
+    """How urgent a job is, while jobs wait for devices."""
+
+    INTERACTIVE = "interactive"  # somebody looks at the screen
+    NORMAL = "normal"
+    BATCH = "batch"  # whenever there is room
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
     """A function that the model wants called; `arguments` is an object, as Ollama has it."""
@@ -115,6 +123,7 @@ class ChatRequest:
     timeout_s: Annotated[Number, Gt(0), Le(86_400)] | None = None
     deadline_ms: Count | None = None
     device: Token | None = None
+    priority: Priority = Priority.NORMAL
 
 
 def split_target(model: str) -> tuple[str, str | None]:
@@ -125,7 +134,11 @@ def split_target(model: str) -> tuple[str, str | None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatch:
-    """One attempt at a job, as the dispatcher hands it to one device."""
+    """One attempt at a job, as the dispatcher hands it to one device.
+
+    `deadline_ms` is absolute by the dispatcher's clock, and `sent_ms` is what that clock showed when this was sent: their
+    difference is the time that is left, also on a device whose own clock is an hour off.
+    """
 
     job: Token
     attempt: Annotated[Count, Ge(1)]
@@ -137,6 +150,7 @@ class Dispatch:
     tools: Annotated[tuple[Document, ...], FailFast(), MaxLen(128)] = ()
     format: Literal["json"] | Document | None = None
     deadline_ms: Count | None = None
+    sent_ms: Count | None = None
 
 
 class DeviceState(StrEnum):
