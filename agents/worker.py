@@ -256,14 +256,19 @@ class Worker:
         )
 
     def _left_s(self, dispatch: Dispatch) -> float | None:
-        """Give the time that is left, or nothing where there is no deadline. Raises `DeadlineExceeded`."""
+        """Give the time that is left from now on, or nothing where there is no deadline. Raises `DeadlineExceeded`.
+
+        A dispatcher says when it sent this, by the clock that its deadline is read from; only without that counts our own clock.
+        """
         if dispatch.deadline_ms is None:
             return None
-        left_s = dispatch.deadline_ms / 1000 - self._clock.unix_s()
+        now_s = self._clock.unix_s() if dispatch.sent_ms is None else dispatch.sent_ms / 1000
+        left_s = dispatch.deadline_ms / 1000 - now_s
         if left_s <= 0:
+            whose = "the device's" if dispatch.sent_ms is None else "the dispatcher's"
             raise DeadlineExceeded(
-                f"the deadline of job {dispatch.job} passed {-left_s:.1f} s ago by the device's clock: "
-                "send it again with more time, and check that the device's clock is synchronised"
+                f"the deadline of job {dispatch.job} passed {-left_s:.1f} s ago by {whose} clock: "
+                "send it again with more time, and check that the clocks are synchronised"
             )
         return left_s
 
