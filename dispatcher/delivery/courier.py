@@ -28,7 +28,7 @@ from dispatcher.delivery.attempt import LiveAttempt
 from dispatcher.delivery.clocks import Limits
 from dispatcher.delivery.hedge import FirstTokens, HedgeBudget, crowded, hedge_after_s
 from dispatcher.delivery.inbox import Inbox
-from dispatcher.delivery.line import Line
+from dispatcher.delivery.line import Line, Rules
 from dispatcher.delivery.pulse import Pulse
 from dispatcher.delivery.run import Run
 from dispatcher.delivery.seat import Choose, Nobody, Seats
@@ -38,6 +38,11 @@ from dispatcher.roster import Change, DeviceEvent, Roster
 
 Cancelled = Callable[[], FleetError | None]
 """Says who cancelled the job, when its task is cancelled; None when the whole process ends."""
+
+
+HOP_MARGIN_S = 0.1
+"""A device's deadline is so much earlier than the job's, so that its own word of it comes before ours. Ten times what a hop
+takes on a bad Wi-Fi; of little time that is left, a tenth."""
 
 
 class Courier:
@@ -54,11 +59,12 @@ class Courier:
         dispatcher: str,
         settle_s: float = 0.0,
         hedge_share: float = 0.05,
+        rules: Rules | None = None,
     ) -> None:
         self.bus = bus
         self.mux = mux
         self.roster = roster
-        self.line = Line(roster)
+        self.line = Line(roster, rules)
         self.limits = limits
         self.subjects = subjects
         self.dispatcher = dispatcher
@@ -111,6 +117,7 @@ class Courier:
 
     async def send(self, job: Job, attempt: LiveAttempt, reply: str, out: AnswerSink) -> None:
         """Give the attempt to its device. Raises `BusError`, `PayloadTooLarge`."""
+        sent_ms, deadline_ms = _times_ms(job, _now())
         dispatch = Dispatch(
             job=job.id,
             attempt=attempt.number,
@@ -121,7 +128,8 @@ class Courier:
             options=_options(job, out),
             tools=job.request.tools,
             format=job.request.format,
-            deadline_ms=int(job.deadline_unix_s * 1000),
+            deadline_ms=deadline_ms,
+            sent_ms=sent_ms,
         )
         payload = codec.encode(codec.plain(dispatch), Encoding.MSGPACK)
         await self.bus.publish(self.subjects.device(attempt.device, "job"), payload, reply=reply)
@@ -155,6 +163,9 @@ class Courier:
             # A load is predicted by itself: the average is of what comes after it.
             first_token_s = attempt.first_token_s if attempt.candidate.warm else None
             self.roster.attempt_succeeded(device, first_token_s)
+            self.line.pace.answered(
+                expected_s=attempt.candidate.predicted_work_s, took_s=attempt.running_s(_now())
+            )
             if first_token_s is not None:
                 self._first_tokens.note(device, attempt.candidate.model, first_token_s)
         self.line.give_back(device)
@@ -205,6 +216,14 @@ class Courier:
     def _fail(self, device: str, error: FleetError, *, spared: Callable[[LiveAttempt], bool] = lambda _: False) -> None:
         for run in list(self._runs[device]):
             run.device_failed(device, error, spared=spared)
+
+
+def _times_ms(job: Job, now_s: float) -> tuple[int, int]:
+    """Give when a dispatch is sent and the device's deadline, on the clock that the job's deadline was read from, as it was
+    then: a step of ours meanwhile changes nothing."""
+    left_s = max(0.0, job.deadline_s - now_s)
+    sent_ms = int((job.received_unix_s + now_s - job.received_s) * 1000)
+    return sent_ms, sent_ms + max(1, int((left_s - min(HOP_MARGIN_S, left_s / 10)) * 1000))
 
 
 def _conversation(job: Job, out: AnswerSink) -> tuple[Message, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from common.errors import DeadlineExceeded, FleetError, InternalError
 from common.frames import KeepAlive, Phase
+from dispatcher.delivery.flow import Place
 from dispatcher.delivery.line import Line
 from dispatcher.delivery.sink import AnswerSink
 from dispatcher.outcomes import Candidate, Decision, Job
@@ -18,6 +19,9 @@ Choose = Callable[[Mapping[str, str]], Decision]
 
 Nobody = Callable[[Decision], FleetError]
 """Says why a decision has no candidate."""
+
+UNKNOWN_WORK_S = 1.0
+"""What a job counts for that no device could take just now."""
 
 TICK_S = 1.0
 """A waiting producer hears this often that it waits, and where in the line."""
@@ -72,7 +76,7 @@ class Seats:
         return candidate
 
     async def _wait(self, decision: Decision, excluded: Mapping[str, str], *, first: bool) -> Candidate:
-        with self.line.join(first=first) as ticket:
+        with self.line.join(self._place(decision), first=first) as ticket:
             while True:
                 candidates = self._ranked(decision)
                 if not candidates and not self._may_change(decision):
@@ -84,7 +88,7 @@ class Seats:
                 except TimeoutError:
                     if _now() >= self.job.deadline_s:
                         raise self._too_late() from None
-                    await self.out.keep_alive(KeepAlive(Phase.QUEUE, position=ticket.position))
+                    await self.out.keep_alive(KeepAlive(Phase.QUEUE, ticket.eta_s, ticket.position))
                     # The line says when there is another choice, but not when memory comes free; asking always would cost a
                     # thousand waiting jobs a core.
                     if _now() < self.settled_s or not _wants_memory(decision):
@@ -98,9 +102,17 @@ class Seats:
         """True when waiting may help: for a device that is away for now, and for those that a new dispatcher has not heard yet."""
         return _now() < self.settled_s or any(out.for_now for out in decision.removed)
 
+    def _place(self, decision: Decision) -> Place:
+        works_s = [one.predicted_work_s for one in decision.candidates]
+        return Place(
+            priority=self.job.priority,
+            tenant=self.job.tenant,
+            deadline_s=self.job.deadline_s,
+            expected_s=min(works_s, default=UNKNOWN_WORK_S),
+        )
+
     def _free(self, decision: Decision) -> Candidate | None:
-        devices = self.roster.fleet.devices
-        return next((one for one in self._ranked(decision) if devices[one.device].free_slots), None)
+        return next((one for one in self._ranked(decision) if self.line.has_room(one.device)), None)
 
     def _ranked(self, decision: Decision) -> list[Candidate]:
         """Give the candidates best first. A text that has begun goes on where the backend can continue it, and first of all with
