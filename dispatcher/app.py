@@ -21,6 +21,7 @@ from common.settings import load
 from common.subjects import QUEUE_DISPATCH, Subjects, as_token
 from dispatcher.delivery.clocks import Limits
 from dispatcher.delivery.courier import Courier
+from dispatcher.delivery.line import Rules
 from dispatcher.doors import Doors
 from dispatcher.intake import Intake
 from dispatcher.pipeline import Pipeline
@@ -29,7 +30,7 @@ from dispatcher.record.events import DeviceEvents, EventSink
 from dispatcher.record.log import LogSink
 from dispatcher.roster import Change, DeviceEvent, Roster
 from dispatcher.routing import RoutingPolicy
-from dispatcher.settings import DispatcherSettings
+from dispatcher.settings import DispatcherSettings, weights_from
 
 log = get_logger("dispatcher")
 
@@ -89,6 +90,7 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
                 dispatcher=name,
                 settle_s=settings.roster.settle_s,
                 hedge_share=settings.delivery.hedge_share,
+                rules=_rules(settings),
             ),
         )
         async with asyncio.TaskGroup() as jobs:
@@ -118,7 +120,6 @@ def _pipeline(settings: DispatcherSettings, bus: Bus, subjects: Subjects, roster
         policy=RoutingPolicy(tokens=weights.weight_tokens, topic=weights.weight_topic, health=weights.weight_health),
         courier=courier,
         recorder=Recorder(LogSink(), EventSink(bus, subjects)),
-        queue_limit=settings.admission.queue_limit,
     )
 
 
@@ -132,6 +133,11 @@ def _limits(settings: DispatcherSettings) -> Limits:
         stall_s=clocks.stall_s,
         doubt_s=clocks.doubt_s,
     )
+
+
+def _rules(settings: DispatcherSettings) -> Rules:
+    line = settings.line
+    return Rules(limit=settings.admission.queue_limit, guard_s=line.guard_s, weights=weights_from(line.tenant_weights))
 
 
 async def _keep(roster: Roster, now: Callable[[], float], events: DeviceEvents) -> None:
@@ -199,7 +205,7 @@ def _stats(pipeline: Pipeline) -> list[EndpointStats]:
             data={
                 "running": pipeline.running,
                 "waiting": pipeline.courier.line.waiting,
-                "queue_limit": pipeline.queue_limit,
+                "queue_limit": pipeline.courier.line.rules.limit,
                 "devices": {device.name: str(device.liveness) for device in devices},
                 "slots": sum(device.beat.slots for device in devices if device.usable),
                 "free_slots": sum(device.free_slots for device in devices if device.usable),

@@ -47,6 +47,7 @@ class Intake:
             received_unix_s=now_unix_s,
             deadline_s=now_s + left_s,
             deadline_unix_s=now_unix_s + left_s,
+            priority=request.priority,
         )
 
 

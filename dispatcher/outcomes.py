@@ -10,7 +10,7 @@ from typing import Any
 from common import frames
 from common.codec import Encoding
 from common.errors import FleetError
-from common.messages import ChatRequest, Message, Usage
+from common.messages import ChatRequest, Message, Priority, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,7 @@ class Job:
     received_unix_s: float
     deadline_s: float
     deadline_unix_s: float
+    priority: Priority = Priority.NORMAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,12 @@ class Candidate:
     predicted_load_s: float = 0.0
     predicted_first_token_s: float
     predicted_total_s: float
+    predicted_wait_s: float = 0.0
+
+    @property
+    def predicted_work_s(self) -> float:
+        """What the device itself will be busy with the job."""
+        return self.predicted_total_s - self.predicted_wait_s
 
 
 @dataclass(frozen=True, slots=True)

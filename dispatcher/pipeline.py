@@ -73,7 +73,6 @@ class Pipeline:
     policy: RoutingPolicy
     courier: Courier
     recorder: Recorder
-    queue_limit: int
     tally: Tally = field(default_factory=Tally)
     _running: dict[tuple[str, str], _Running] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -144,8 +143,7 @@ class Pipeline:
 
     def _admit(self, delivery: Delivery) -> Job:
         job = self.intake.read(delivery)
-        house = House(self.courier.line.waiting, self.queue_limit, self._running.keys())
-        admission = admit(job, house)
+        admission = admit(job, House(self._running.keys()))
         if isinstance(admission, Rejected):
             raise admission.error
         return job

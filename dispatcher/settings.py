@@ -5,7 +5,7 @@ The environment variable stands beside each field; `deploy/config/drover.env.exa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -14,10 +14,42 @@ from pydantic import AfterValidator, Field, model_validator
 
 from common.addresses import ollama_url
 from common.settings import BusSection, LogSection, Section
+from common.subjects import is_token
 
 Weight = Annotated[float, Ge(0), Le(1000)]
 Seconds = Annotated[float, Gt(0), Le(86_400)]
 Port = Annotated[int, Ge(0), Le(65_535)]
+
+
+MOST_WEIGHTS = 1000
+
+
+def weights_from(text: str) -> dict[str, float]:
+    """Read `alice=3,bob=1`. Raises `ValueError` that names the wrong part."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if len(parts) > MOST_WEIGHTS:
+        raise ValueError(f"{len(parts)} tenants are named: at most {MOST_WEIGHTS} are taken")
+    weights: dict[str, float] = {}
+    for part in parts:
+        tenant, _, share = part.partition("=")
+        weight = _share(share)
+        if not is_token(tenant.strip()) or weight is None or tenant.strip() in weights:
+            raise ValueError(f"{part[:80]!r} is no tenant with a weight of its own: write alice=3, from 0.01 to 1000")
+        weights[tenant.strip()] = weight
+    return weights
+
+
+def _share(text: str) -> float | None:
+    try:
+        weight = float(text)
+    except ValueError:
+        return None
+    return weight if 0.01 <= weight <= 1000 else None
+
+
+def _weights_text(text: str) -> str:
+    weights_from(text)
+    return text
 
 
 class DispatcherSection(Section):
@@ -36,13 +68,29 @@ class DispatcherSection(Section):
 class AdmissionSection(Section):
     """What is let in."""
 
-    queue_limit: Annotated[int, Ge(0)] = Field(
+    queue_limit: Annotated[int, Ge(0), Le(1_000_000)] = Field(
         1000,
         validation_alias="DROVER_QUEUE_LIMIT",
-        description="jobs that may wait for a slot; above it they are refused",
+        description="jobs that may wait for a slot; above it they are refused; 0 lets nobody wait",
     )
     default_timeout_s: Seconds = Field(
         600.0, validation_alias="DROVER_JOB_TIMEOUT_S", description="total time of a job that names no deadline"
+    )
+
+
+class LineSection(Section):
+    """In which order waiting jobs get the slots that come free."""
+
+    guard_s: Seconds = Field(
+        60.0,
+        validation_alias="DROVER_QUEUE_GUARD_S",
+        description="seconds of waiting after which a job counts as one class higher (batch, normal, interactive), and again "
+        "after as many more",
+    )
+    tenant_weights: Annotated[str, AfterValidator(_weights_text)] = Field(
+        "",
+        validation_alias="DROVER_TENANT_WEIGHTS",
+        description="shares of tenants that wait in the same class, as alice=3,bob=1: 0.01 to 1000; who is not named has 1",
     )
 
 
@@ -243,6 +291,7 @@ class DispatcherSettings:
     clocks: ClockSection
     delivery: DeliverySection
     routing: RoutingSection
+    line: LineSection = field(default_factory=LineSection)
 
 
 @dataclass(frozen=True, slots=True)

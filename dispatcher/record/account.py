@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from common.errors import FleetError, JobCancelled
+from common.errors import DeadlineInfeasible, FleetError, JobCancelled, QueueFull
 from common.messages import EngineTimings, Usage
 from dispatcher.outcomes import Attempt, Candidate, Delivered, Job, JobRecord, JobState
 
@@ -75,6 +75,8 @@ def route(job: Job, delivered: Delivered, *, total_s: float) -> dict[str, Any]:
 def _state(delivered: Delivered) -> JobState:
     if delivered.error is None:
         return JobState.DONE
+    if isinstance(delivered.error, QueueFull | DeadlineInfeasible) and not delivered.attempts:
+        return JobState.REFUSED
     return JobState.CANCELLED if isinstance(delivered.error, JobCancelled) else JobState.FAILED
 
 

@@ -157,6 +157,7 @@ def _score(device: Device, model: ModelInfo, wanted: Features, weights: Mapping[
         predicted_load_s=predicted.load_s,
         predicted_first_token_s=predicted.first_token_s,
         predicted_total_s=predicted.total_s,
+        predicted_wait_s=predicted.wait_s,
     )
 
 
