@@ -26,6 +26,7 @@ class Wish:
     max_tokens: int | None = None
     temperature: float | None = None
     timeout_s: float | None = None
+    priority: str | None = None
 
     def fields(self) -> dict[str, Any]:
         """Give the fields of a chat request beside its messages."""
@@ -34,6 +35,7 @@ class Wish:
             "model": self.model,
             "device": self.device,
             "timeout_s": self.timeout_s,
+            "priority": self.priority,
             "options": {key: value for key, value in options.items() if value is not None},
         }
         return {key: value for key, value in wanted.items() if value is not None}

@@ -6,13 +6,14 @@ The models below are also the published schema (`/openapi.json`). Fields that th
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common import codec
 from common.errors import BadRequest, UnsupportedByModel
-from common.messages import AUTO, ChatRequest, split_target
+from common.messages import AUTO, ChatRequest, Priority, split_target
 from common.subjects import is_token
 from dispatcher.bridge.openai import turns
 
@@ -97,7 +98,15 @@ class ChatCompletionRequest(_Body):
         "engines can't be forced to call one",
     )
     response_format: ResponseFormat | None = None
+    service_tier: Literal["auto", "default", "flex", "priority"] | None = Field(
+        None,
+        description="while jobs wait for devices: `priority` counts as interactive, `flex` as batch; "
+        "the header X-Drover-Priority wins",
+    )
 
+
+TIERS: Mapping[str, Priority] = {"priority": Priority.INTERACTIVE, "flex": Priority.BATCH}
+"""OpenAI's names for how urgent a request is; all others mean an ordinary one."""
 
 LEAST_TOP_P = 1e-6
 """OpenAI allows top_p 0, "the likeliest token only"; backends want more than nothing, and this much means the same."""
@@ -126,8 +135,9 @@ def _object(body: bytes) -> dict[str, Any]:
 EXAMPLE = '{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
 
 
-def to_chat(request: ChatCompletionRequest, *, job: str) -> ChatRequest:
-    """Map a request to ours. Raises `BadRequest` and `UnsupportedByModel`, with the field in `param`."""
+def to_chat(request: ChatCompletionRequest, *, job: str, priority: Priority | None = None) -> ChatRequest:
+    """Map a request to ours; a `priority` wins over the body's tier. Raises `BadRequest` and `UnsupportedByModel`, with the
+    field in `param`."""
     _refuse_unsupported(request)
     model, device = split_model(request.model)
     return codec.build(
@@ -142,6 +152,7 @@ def to_chat(request: ChatCompletionRequest, *, job: str) -> ChatRequest:
             "options": _options(request),
             "tools": _tools(request),
             "format": _format(request.response_format),
+            "priority": priority or TIERS.get(request.service_tier or "", Priority.NORMAL),
         },
     )
 
