@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.messages import DeviceState
+from common.errors import QueueFull
+from common.messages import DeviceState, Heartbeat, Priority
 from dispatcher.delivery.flow import Place
 from dispatcher.delivery.line import Line, Rules
 from dispatcher.delivery.ticket import Ticket
@@ -37,6 +38,7 @@ class House:
         self.served: list[tuple[str, str]] = []
         self.called = 0
         self.rounds = 0
+        self.full = 0
         self.beat_all()
 
     def beat_all(self, **fields: Any) -> None:
@@ -44,6 +46,11 @@ class House:
         self.seq += 1
         for name, slots in self.slots.items():
             self.roster.observe(beat(name, seq=self.seq, slots=slots, **fields), 0.0)
+
+    def stopped(self, name: str) -> Heartbeat:
+        """The good-bye of a device."""
+        self.seq += 1
+        return beat(name, seq=self.seq, state=DeviceState.STOPPED)
 
     def own(self) -> dict[str, int]:
         return {name: device.own for name, device in self.roster.fleet.devices.items()}
@@ -70,6 +77,13 @@ class House:
                     self.served.append((job, device))
                     return
                 self.called += 1
+
+    async def try_wait(self, job: str, devices: Collection[str], **how: Any) -> None:
+        """Wait, unless there is no room to wait in."""
+        try:
+            await self.wait(job, devices, **how)
+        except QueueFull:
+            self.full += 1
 
     def fill(self) -> None:
         """Take every slot that is free."""
@@ -379,9 +393,10 @@ MOVES = st.one_of(
 )
 
 
-async def play(moves: list[tuple[str, object, object]]) -> tuple[dict[str, int], bool, int]:
-    """Play moves, end everything, and give the own counts, whether a device was ever overfilled, and who still waits."""
-    house = House(nano=1, orin=2, pi5=3)
+async def play(moves: list[tuple[str, object, object]]) -> tuple[dict[str, int], bool, int, list[str]]:
+    """Play moves, end everything, and give the own counts, whether a device was ever overfilled, who still waits, and the devices
+    that had a slot for somebody who waited, and kept it."""
+    house = House(nano=1, orin=2, pi5=3, rules=Rules(limit=5, guard_s=0.001, weights={"a": 2.0}))
     waiting: list[asyncio.Task[None]] = []
     finished, overfilled = 0, False
     async with asyncio.TaskGroup() as jobs:
@@ -389,7 +404,9 @@ async def play(moves: list[tuple[str, object, object]]) -> tuple[dict[str, int],
             match kind:
                 case "join" | "impatient":
                     rounds_s = (FAR_S if kind == "join" else 0.0,)
-                    wait = house.wait("job", sorted(what), first=bool(first), rounds_s=rounds_s)  # type: ignore[call-overload]
+                    kinds = list(Priority)
+                    place = {"tenant": "ab"[len(waiting) % 2], "priority": kinds[len(waiting) % 3]}
+                    wait = house.try_wait("job", sorted(what), first=bool(first), rounds_s=rounds_s, **place)  # type: ignore[call-overload]
                     waiting.append(jobs.create_task(wait))
                 case "cancel" if waiting:
                     waiting.pop(int(str(what)) % len(waiting)).cancel()
@@ -403,15 +420,23 @@ async def play(moves: list[tuple[str, object, object]]) -> tuple[dict[str, int],
                 case "turn":
                     await turn(1)
             overfilled |= any(house.own()[name] > slots for name, slots in house.slots.items())
+        await turn(20)
+        kept = [
+            name
+            for ticket in house.line._tickets
+            for name in ticket.devices
+            if house.line._room(name) and not ticket._called
+        ]
         for task in waiting:
             task.cancel()
     for _, device in house.served[finished:]:
         house.line.give_back(device)
-    return house.own(), overfilled, house.line.waiting
+    return house.own(), overfilled, house.line.waiting, kept
 
 
 @settings(deadline=None)
 @given(st.lists(MOVES, max_size=40))
 def test_slots_are_conserved(moves: list[tuple[str, object, object]]) -> None:
-    """After any sequence of joins, cancels, time-outs, ends and changes of the fleet no slot is lost, and none was given twice."""
-    assert (dict.fromkeys(DEVICES, 0), False, 0) == asyncio.run(play(moves))
+    """After any sequence of joins, cancels, time-outs, ends and changes of the fleet no slot is lost, none was given twice, and
+    none is free while somebody waits for it."""
+    assert (dict.fromkeys(DEVICES, 0), False, 0, []) == asyncio.run(play(moves))
