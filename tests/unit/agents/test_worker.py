@@ -233,6 +233,28 @@ async def test_a_deadline_that_has_passed_is_refused_before_the_acceptance(rig: 
     assert "clock" in frames(heard)[0]["message"]
 
 
+@pytest.mark.parametrize("skew_s", [-3600.0, 3600.0])
+async def test_the_time_left_is_by_the_dispatchers_clock(rig: Rig, *, skew_s: float) -> None:
+    """A device whose clock is an hour off runs a job that has a minute, and ends one that had 0.1 s."""
+    sent_ms = int((time.time() + skew_s) * 1000)
+    plenty = await rig.send(1, sent_ms=sent_ms, deadline_ms=sent_ms + 60_000)
+    await plenty.until(1)
+    rig.worker.hand_back()
+    await plenty.until(3)
+    short = await rig.send(2, sent_ms=sent_ms, deadline_ms=sent_ms + 100)
+    await short.until(3)
+
+    assert (frames(plenty)[0]["t"], frames(short)[0]["t"], frames(short)[1]["code"]) == ("ack", "ack", "deadline")
+
+
+async def test_a_deadline_before_the_sending_is_refused(rig: Rig) -> None:
+    """Nothing is begun that was late when it was sent."""
+    heard = await rig.send(1, sent_ms=2000, deadline_ms=1000)
+
+    await heard.until(2)
+    assert (frames(heard)[0]["code"], "by the dispatcher's clock" in frames(heard)[0]["message"]) == ("deadline", True)
+
+
 async def test_jobs_that_run_are_handed_back_on_request(rig: Rig) -> None:
     """With an error on which the dispatcher tries another device."""
     heard = await rig.send(1)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import BadRequest, FleetError
-from common.messages import ChatRequest, Role
+from common.messages import ChatRequest, Priority, Role
 from dispatcher.bridge.openai import request
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
@@ -21,6 +21,36 @@ HI = [{"role": "user", "content": "hi"}]
 def mapped(**fields: Any) -> ChatRequest:
     body = json.dumps({"messages": HI, **fields}).encode()
     return request.to_chat(request.read(body), job="j1")
+
+
+@pytest.mark.parametrize(
+    ("tier", "expected"),
+    [
+        (None, Priority.NORMAL),
+        ("auto", Priority.NORMAL),
+        ("default", Priority.NORMAL),
+        ("flex", Priority.BATCH),
+        ("priority", Priority.INTERACTIVE),
+    ],
+)
+def test_the_tier_is_a_priority(tier: str | None, expected: Priority) -> None:
+    """OpenAI's tiers say how urgent a request is while jobs wait."""
+    assert expected is mapped(service_tier=tier).priority
+
+
+def test_another_tier_is_refused_by_name() -> None:
+    """A tier that we don't have is no ordinary one in silence."""
+    error = refused(service_tier="scale")
+
+    assert (error.code, error.details["param"]) == ("bad_request", "service_tier")
+
+
+def test_a_given_priority_wins_over_the_tier() -> None:
+    """What the header says counts, whatever the body says."""
+    body = json.dumps({"messages": HI, "service_tier": "flex"}).encode()
+    chat = request.to_chat(request.read(body), job="j1", priority=Priority.INTERACTIVE)
+
+    assert Priority.INTERACTIVE is chat.priority
 
 
 def refused(**fields: Any) -> FleetError:
