@@ -136,6 +136,8 @@ class ChatAnswer(Response):
         match frame:
             case frames.RouteNote():
                 self._note = frame
+                if self._silent is not None and self._silent.phase is frames.Phase.QUEUE:
+                    self._silent = None  # it has a device now, and no place in the line
             case frames.KeepAlive():
                 self._silent = frame
             case frames.Token() if not self._manner.stream:

@@ -232,12 +232,12 @@ async def test_the_keyboard_is_enough(chat: Chat) -> None:
 
 
 async def test_the_waiting_line_tells_what_happens(chat: Chat) -> None:
-    """Queued with its position, then loading with the estimate, then the text."""
+    """Queued with its position and the wait, then loading with the estimate, then the text."""
     step = asyncio.Event()
 
     async def script(job: ScriptedJob) -> None:
         await job.ack()
-        await job.keep_alive("queue", position=3)
+        await job.keep_alive("queue", 12.0, position=3)
         await step.wait()
         step.clear()
         await job.route("orin", "llama3.2:3b")
@@ -249,7 +249,7 @@ async def test_the_waiting_line_tells_what_happens(chat: Chat) -> None:
     chat.fleet.script = script
     await chat.ask("Hello?")
     line = chat.page.locator(".waiting")
-    await expect(line).to_contain_text("Queued, position 3")
+    await expect(line).to_contain_text("Queued, position 3, about 12 s")
     step.set()
     await expect(line).to_contain_text("Loading llama3.2:3b on orin, about 7 s")
     await chat.snap("waiting")
@@ -257,6 +257,15 @@ async def test_the_waiting_line_tells_what_happens(chat: Chat) -> None:
     await chat.answered()
 
     await expect(line).to_have_count(0)
+
+
+async def test_a_question_on_the_page_is_interactive(chat: Chat) -> None:
+    """Somebody looks at the screen: it goes before what nobody watches."""
+    await chat.ask("Hello?")
+    job = await chat.fleet.jobs.get()
+    await chat.answered()
+
+    assert "interactive" == job.request["priority"]
 
 
 @pytest.mark.parametrize("accepted", [True, False], ids=["after the acceptance", "at the door"])

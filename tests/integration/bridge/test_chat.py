@@ -241,6 +241,37 @@ async def test_the_headers_wait_no_longer_than_the_hold(nats: NatsServer, fleet:
     assert (response.headers["x-drover-device"], found[-2]["x_drover"]["device"]) == ("nano", "orin")
 
 
+@pytest.mark.parametrize(
+    ("headers", "fields", "expected"),
+    [
+        ({}, {}, "normal"),
+        ({"x-drover-priority": "interactive"}, {}, "interactive"),
+        ({}, {"service_tier": "flex"}, "batch"),
+        ({"x-drover-priority": "normal"}, {"service_tier": "priority"}, "normal"),
+    ],
+)
+async def test_a_priority_reaches_the_fleet(
+    http: httpx.AsyncClient, fleet: ScriptedFleet, headers: dict[str, str], fields: dict[str, Any], expected: str
+) -> None:
+    """The header names it, or else OpenAI's tier; and a whole answer says how long the job waited for a slot."""
+    response = await http.post("/v1/chat/completions", json={"messages": HI, **fields}, headers=headers)
+    job = await fleet.jobs.get()
+
+    assert (200, expected, "0.001") == (
+        response.status_code,
+        job.request["priority"],
+        response.headers["x-drover-queue-s"],
+    )
+
+
+async def test_a_wrong_priority_is_refused(http: httpx.AsyncClient) -> None:
+    """It is named, and nothing is asked of the fleet."""
+    response = await http.post("/v1/chat/completions", json={"messages": HI}, headers={"x-drover-priority": "asap"})
+    error = response.json()["error"]
+
+    assert (400, "bad_request", "x-drover-priority") == (response.status_code, error["code"], error["param"])
+
+
 async def test_a_page_may_ask_for_every_step(http: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
     """With `X-Drover-Progress: 1` the headers come with the acceptance, and each step as a chunk without text."""
 
@@ -264,7 +295,7 @@ async def test_a_page_may_ask_for_every_step(http: httpx.AsyncClient, fleet: Scr
         steps[2]["eta_s"],
         deltas,
     ) == (
-        ["queue", "queue", "load"],
+        ["queue", None, "load"],
         2,
         "orin",
         4.0,
