@@ -163,9 +163,7 @@ class Courier:
             # A load is predicted by itself: the average is of what comes after it.
             first_token_s = attempt.first_token_s if attempt.candidate.warm else None
             self.roster.attempt_succeeded(device, first_token_s)
-            self.line.pace.answered(
-                expected_s=attempt.candidate.predicted_work_s, took_s=attempt.running_s(_now())
-            )
+            self.line.pace.answered(expected_s=attempt.candidate.predicted_work_s, took_s=attempt.running_s(_now()))
             if first_token_s is not None:
                 self._first_tokens.note(device, attempt.candidate.model, first_token_s)
         self.line.give_back(device)
