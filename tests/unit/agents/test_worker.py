@@ -10,6 +10,7 @@ import pytest
 from agents.backends import BackendDone
 from common import codec
 from common.bus import Delivery
+from common.clock import LoopClock
 from common.errors import BackendError
 from common.frames import Finish
 from common.messages import EngineTimings, Usage
