@@ -242,6 +242,8 @@ async def test_the_time_left_is_by_the_dispatchers_clock(living: Rig, *, skew_s:
     await plenty.until(1)
     living.worker.hand_back()
     await plenty.until(3)
+    living.backend.say("too late")  # and so its slot is free
+    await living.idle()
     short = await living.send(2, sent_ms=sent_ms, deadline_ms=sent_ms + 100)
     await short.until(3)
 
