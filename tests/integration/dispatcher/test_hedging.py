@@ -16,6 +16,9 @@ HOT = {"temperature_c": 89.0}
 
 SOON = 0.3
 
+QUICK = 2.0
+"""A clock that strikes for one device, and not by chance for the other: longer than a busy machine's pauses."""
+
 
 def usually_quick(house: House, device: str) -> None:
     """Let a device have spoken within a tenth of a second so far."""
@@ -68,7 +71,7 @@ async def test_the_first_may_still_win(a_house: OpenHouse) -> None:
 
 async def test_both_failing_is_one_failure_each(a_house: OpenHouse) -> None:
     """When the hedge fails the first goes on; a third device answers when that fails too."""
-    async with a_house(hedge_share=0.05, stall_s=1.5) as house:
+    async with a_house(hedge_share=0.05, stall_s=QUICK) as house:
         await house.device("slow", stall())
         await house.device("second", stall(), **HOT)
         await house.device("third", answer("third"), temperature_c=90.0, slots=1)
@@ -83,7 +86,7 @@ async def test_both_failing_is_one_failure_each(a_house: OpenHouse) -> None:
 @pytest.mark.parametrize("share", [0.0, 0.05])
 async def test_hedges_have_a_budget(a_house: OpenHouse, share: float) -> None:
     """A spent budget, and a share of 0, leave the job with its device."""
-    async with a_house(hedge_share=share, stall_s=1.0) as house:
+    async with a_house(hedge_share=share, stall_s=QUICK) as house:
         house.pipeline.courier.hedges.tokens = 0.5
         _, quick, stream = await slow_and_quick(house)
         end = await stream.end()
@@ -94,7 +97,7 @@ async def test_hedges_have_a_budget(a_house: OpenHouse, share: float) -> None:
 
 async def test_no_hedge_while_the_fleet_is_busy(a_house: OpenHouse) -> None:
     """With most slots taken a hedge would take one from somebody's first attempt."""
-    async with a_house(hedge_share=0.05, first_token_s=1.0) as house:
+    async with a_house(hedge_share=0.05, first_token_s=QUICK) as house:
         hold = Hold("mine ", then=go_on("all mine"))
         for name in ("a", "b", "c"):
             await house.device(name, hold)
@@ -115,7 +118,7 @@ async def test_a_doubted_device_proves_that_it_works(a_house: OpenHouse) -> None
         hold = Hold(then=go_on("slow, not hung"))
         nano = await house.device("nano", hold)
         stream = await house.stream()
-        await until(lambda: nano.proofs_asked == 1, "it must prove that it works")
+        await until(lambda: nano.proofs_asked > 0, "it must prove that it works")
         hold.released.set()
         end = await stream.end()
 
@@ -151,7 +154,7 @@ async def test_a_faulty_heartbeat_moves_those_who_wait(a_house: OpenHouse) -> No
     async with a_house(doubt_s=SOON) as house:
         bad = await house.device("bad", stall())
         stream = await house.stream()
-        await until(lambda: bad.proofs_asked == 1, "the job has waited for some time")
+        await until(lambda: bad.proofs_asked > 0, "the job has waited for some time")
         await house.device("good", answer("fine"), **HOT)
         await house.beat(bad, state=DeviceState.FAULTY, reason="the backend does not answer")
         end = await stream.end()
