@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from common import frames
 from common.errors import (
     AttemptError,
@@ -18,6 +20,11 @@ from dispatcher.outcomes import Attempt, Candidate
 
 OUTRUN = "outrun"
 """How an attempt ended that was well, and slower than another of the same job."""
+
+
+LENIENCE = 3.0
+"""An agent that nobody can stand in for may be silent for so much longer: a Pi that swaps pauses for seconds, and a job that waits
+is better than one that failed."""
 
 
 class LiveAttempt:
@@ -43,6 +50,7 @@ class LiveAttempt:
         self._expected = Expected(candidate.predicted_load_s, candidate.predicted_first_token_s)
         self._progress = Progress(sent_s)
         self._tokens = 0
+        self._lenient: set[Clock] = set()
 
     @property
     def device(self) -> str:
@@ -72,6 +80,17 @@ class LiveAttempt:
         """Let its load take as long once more; False when it has had that already."""
         self._progress = loads_on(self._progress)
         return self._progress.loads <= 2  # once more, as said
+
+    def wait_longer(self, clock: Clock) -> bool:
+        """Let its agent be silent for three times as long, once; False when it has had that already."""
+        if clock in self._lenient or clock not in {Clock.ACCEPT, Clock.STALL}:
+            return False
+        self._lenient.add(clock)
+        if clock is Clock.ACCEPT:
+            self._limits = replace(self._limits, accept_s=LENIENCE * self._limits.accept_s)
+        else:
+            self._limits = replace(self._limits, stall_s=LENIENCE * self._limits.stall_s)
+        return True
 
     def take(self, arrival: Arrival, now_s: float) -> str | frames.KeepAlive | frames.End | None:
         """Take in what arrived; gives text, a sign of life, or the end. Raises what the device says, or is found to have done."""

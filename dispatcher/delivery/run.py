@@ -26,6 +26,13 @@ MOST_ATTEMPTS = 16
 """So many attempts are kept for the account, the first and the last: refusals are unlimited, and a frame is not."""
 
 
+OVERSLEPT_S = 0.1
+"""A loop that works wakes a timer within milliseconds."""
+
+LOOK_S = 0.02
+"""What a socket's reader needs to hand over what waits in it."""
+
+
 class Courier(Protocol):
     """What a run needs of the house: its devices, and what is known of them."""
 
@@ -84,6 +91,7 @@ class Run:
         self._chosen: Candidate | None = None
         self._number = 0
         self._hedge_at_s: float | None = None
+        self._looked_s = 0.0
         self._first_token_s: float | None = None
 
     @property
@@ -164,12 +172,21 @@ class Run:
             try:
                 batch = await self._inbox.take(alarm.at_s)
             except TimeoutError:
-                await self._struck(alarm)
+                if not await self._paused(alarm.at_s):
+                    await self._struck(alarm)
                 continue
             end = await self._heard(batch)
             if end is not None:
                 return end
         return None
+
+    async def _paused(self, at_s: float) -> bool:
+        """True when a clock strikes late because this process itself was paused: what arrived meanwhile is still to be read."""
+        if _now() - at_s < OVERSLEPT_S or at_s <= self._looked_s:
+            return False
+        self._looked_s = at_s
+        await asyncio.sleep(LOOK_S)
+        return True
 
     def _next_alarm(self) -> _Alarm:
         alarms = [_Alarm(*attempt.strikes(self._job.deadline_s), attempt) for attempt in self._live.values()]
@@ -269,8 +286,12 @@ class Run:
         elif alarm.clock is Clock.LOAD and attempt.load_on():
             if self._unheard_of():
                 await self._try_beside(Beside.DOUBT, attempt)
-        else:
+        elif not (self._irreplaceable(attempt) and attempt.wait_longer(alarm.clock)):
             await self._failed(attempt, _silent(alarm.clock, attempt))
+
+    def _irreplaceable(self, attempt: LiveAttempt) -> bool:
+        """True when no other device could take the job, now or later."""
+        return len(self._live) == 1 and not self._seats.others(self._excluded | {attempt.device: "it has the job"})
 
     def _unheard_of(self) -> bool:
         """True while one device has the job, and has said nothing: another may still answer in its place."""

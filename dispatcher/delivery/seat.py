@@ -71,6 +71,10 @@ class Seats:
         self.line.take(free.device)
         return free
 
+    def others(self, excluded: Mapping[str, str]) -> bool:
+        """True when another device could take the job, now or when it has room."""
+        return bool(self._ranked(self.choose(excluded)))
+
     def _began(self, candidate: Candidate) -> Candidate:
         self._model = candidate.model
         return candidate

@@ -100,6 +100,27 @@ async def test_a_lone_device_may_load_twice_as_long(a_house: OpenHouse) -> None:
         assert "bad: tried already: silent: the load clock of bad struck after" in refused.error.message  # twice QUICK
 
 
+async def test_a_lone_device_may_be_silent_for_longer(a_house: OpenHouse) -> None:
+    """An agent that nobody can stand in for keeps its job through a pause that would cost it elsewhere."""
+    async with a_house(accept_s=1.0) as house:
+        hold = Hold(then=accept_late, ack=False)
+        await house.device("nano", hold)
+        stream = await house.stream()
+        await hold.reached.wait()
+        await until(lambda: _age_s(house) > 1.3, "the clock would have struck")
+        hold.released.set()
+        end = await stream.end()
+
+        assert ("late", ["ok"]) == (stream.text, [one["outcome"] for one in (end.route or {})["attempts"]])
+
+
+async def accept_late(attempt: Attempt) -> None:
+    """Accept after all, and answer."""
+    await attempt.ack()
+    await attempt.tokens("late")
+    await attempt.end()
+
+
 async def test_a_device_that_does_not_listen(a_house: OpenHouse) -> None:
     """ "No responders" is found at once, without any clock."""
     async with a_house() as house:
