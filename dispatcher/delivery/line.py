@@ -140,13 +140,14 @@ class Line:
     def _serve_one(self, device: str) -> None:
         """Go through the order until the slots are used up. Who does not know the device as it is now is asked first, and its slot
         waits for the answer: nobody behind may take it meanwhile."""
-        room, asked = self._room(device), set[Waiter]()
+        asked: set[Waiter] = set()
 
         def fits(waiter: Waiter) -> bool:
             known = self._changed_at.get(device, 0) <= waiter.chosen_at if isinstance(waiter, Ticket) else False
             return waiter not in asked and (device in waiter.devices if known else True)
 
-        while len(asked) < min(room, ASKED_AT_ONCE):
+        # Asked anew each time: a device that is on trial has room for one.
+        while len(asked) < min(self._room(device), ASKED_AT_ONCE):
             ticket, lost = self._order.pick(fits, _now())
             for one in lost:
                 self._refuse(one, self._too_late())
@@ -157,7 +158,6 @@ class Line:
                 if ticket not in self._asking:
                     self._ask(ticket)
             else:
-                room -= 1
                 self._grant(ticket, device)
 
     def _room(self, name: str) -> int:

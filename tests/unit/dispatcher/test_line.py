@@ -365,6 +365,26 @@ async def test_room_that_others_made_is_used() -> None:
     assert ([], [("a", "nano")]) == (before, house.served)
 
 
+async def test_a_device_on_trial_gets_one_job() -> None:
+    """However many slots it has, and however many wait: the others wait for how the trial ends."""
+    house = House(nano=3)
+    house.roster.hung("nano", "it was silent", 0.0)
+    async with asyncio.TaskGroup() as jobs:
+        tasks = [jobs.create_task(house.wait(job)) for job in "abc"]
+        await turn()
+        before = list(house.served)
+        house.roster.observe(beat("nano", seq=99, slots=3), 3600.0)
+        house.roster.sweep(3600.0)
+        await turn(10)
+        trial = list(house.served)
+        house.line.give_back("nano")  # cancelled: the trial has said nothing, and the next one is one again
+        await turn(10)
+        for task in tasks:
+            task.cancel()
+
+    assert ([], ["a"], ["a", "b"]) == (before, [job for job, _ in trial], [job for job, _ in house.served])
+
+
 async def test_a_device_that_takes_no_work_gets_none() -> None:
     """Free slots of a draining device are given to nobody, until it is ready again."""
     house = House(nano=1)
