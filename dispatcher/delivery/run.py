@@ -271,23 +271,28 @@ class Run:
         """Act on a clock. A hedge and a doubt begin a second attempt, within the budget: a fleet that is slow as a whole is not
         helped by twice the work. A load that takes long does so too, and goes on: the model will be wanted. All others end the
         attempt, and the total ends the job."""
-        attempt = alarm.attempt
-        if attempt is None:
+        if alarm.clock is Clock.TOTAL:
+            self._too_late()
+        if alarm.attempt is None:
             self._hedge_at_s = None
             if self._unheard_of() and self._courier.may_hedge():
                 await self._try_beside(Beside.HEDGE, self._leader)
-        elif alarm.clock is Clock.TOTAL:
-            self._too_late()
-        elif alarm.clock is Clock.DOUBT:
+        elif not await self._bears(alarm.clock, alarm.attempt):
+            await self._failed(alarm.attempt, _silent(alarm.clock, alarm.attempt))
+
+    async def _bears(self, clock: Clock, attempt: LiveAttempt) -> bool:
+        """Say whether an attempt may go on though a clock has struck, and do what helps meanwhile."""
+        if clock is Clock.DOUBT:
             attempt.doubt()
             await self._courier.doubt(attempt)
             if self._unheard_of() and self._courier.may_hedge():
                 await self._try_beside(Beside.DOUBT, attempt)
-        elif alarm.clock is Clock.LOAD and attempt.load_on():
+            return True
+        if clock is Clock.LOAD and attempt.load_on():
             if self._unheard_of():
                 await self._try_beside(Beside.DOUBT, attempt)
-        elif not (self._irreplaceable(attempt) and attempt.wait_longer(alarm.clock)):
-            await self._failed(attempt, _silent(alarm.clock, attempt))
+            return True
+        return self._irreplaceable(attempt) and attempt.wait_longer(clock)
 
     def _irreplaceable(self, attempt: LiveAttempt) -> bool:
         """True when no other device could take the job, now or later."""
