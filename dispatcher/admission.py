@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
-from common.errors import DuplicateJob, QueueFull
+from common.errors import QueueFull
 from dispatcher.outcomes import Admission, Admitted, Job, Rejected
 
 RETRY_AFTER_S = 5.0
@@ -18,14 +17,11 @@ class House:
 
     waiting: int
     queue_limit: int
-    running: Collection[tuple[str, str]]
 
 
 def admit(job: Job, house: House) -> Admission:
-    """Decide. 1. The same id runs already: refused. 2. The queue is full: refused. 3. Otherwise admitted."""
-    if (job.tenant, job.id) in house.running:  # 1
-        return Rejected(DuplicateJob(f"job {job.id} is running already: wait for it, or send another id", job=job.id))
-    if house.waiting >= house.queue_limit:  # 2
+    """Decide. 1. The queue is full: refused. 2. Otherwise admitted."""
+    if house.waiting >= house.queue_limit:  # 1
         return Rejected(
             QueueFull(
                 f"{house.waiting} jobs wait already (limit {house.queue_limit}): try again later",
@@ -33,4 +29,4 @@ def admit(job: Job, house: House) -> Admission:
                 job=job.id,
             )
         )
-    return Admitted()  # 3
+    return Admitted()  # 2

@@ -87,7 +87,11 @@ def compose(means: Means, presence: Presence, section: BridgeSection) -> FastAPI
         redirect_slashes=False,
     )
     bridge = routes.Bridge(
-        means=means, presence=presence, hold_s=section.header_hold_s, started_unix_s=int(means.clock.unix_s())
+        means=means,
+        presence=presence,
+        hold_s=section.header_hold_s,
+        retry_grace_s=section.retry_grace_s,
+        started_unix_s=int(means.clock.unix_s()),
     )
     app.include_router(routes.api(bridge))
     app.include_router(pages())

@@ -24,6 +24,7 @@ from dispatcher.settings import (
     ClockSection,
     DispatcherSection,
     DispatcherSettings,
+    ReplaySection,
     RosterSection,
     RoutingSection,
 )
@@ -57,6 +58,7 @@ def settings(
         log=LogSection(),
         dispatcher=DispatcherSection(grace_s=grace_s),
         admission=AdmissionSection(queue_limit=queue_limit, default_timeout_s=60.0),
+        replay=ReplaySection(),
         roster=RosterSection(settle_s=settle_s),
         clocks=ClockSection(**usual | clocks),
         routing=RoutingSection(),
@@ -243,10 +245,11 @@ class House:
     def check_slots(self) -> None:
         """Nothing is left behind: no slot, no place in the line, no reply subject."""
         assert set() == {name for name, own in self.own().items() if own}
-        assert (0, 0, {}) == (
+        assert (0, 0, 0, ["1"]) == (
             self.pipeline.courier.line.waiting,
             self.pipeline.running,
-            self.pipeline.courier.mux._slots,
+            len(self.pipeline.sharing.audience),
+            list(self.pipeline.courier.mux._slots),  # the one that all listeners share
         )
 
 
