@@ -272,6 +272,7 @@ class Telling:
         self._request = request
         self._patience_s = patience_s
         self._began_s = asyncio.get_running_loop().time()
+        self._sent_s = self._began_s
         self._failing_s: float | None = None
         self._tries = 0
         self._pauses = 0
@@ -284,6 +285,7 @@ class Telling:
     def request(self) -> ChatRequest:
         """Give what to send next; the time that is left, and the text that the reader has, as they are now."""
         self._tries += 1
+        self._sent_s = asyncio.get_running_loop().time()
         if self._tries == 1:
             return self._request
         self._before, self._heard = "".join(self._given), 0
@@ -296,7 +298,6 @@ class Telling:
         """Give what the reader is to see of a frame. Raises the error of a dispatcher that gave the job up as it stopped."""
         if isinstance(frame, frames.Err) and _gave_up(frame.error):
             raise frame.error
-        self._failing_s, self._pauses = None, 0
         match frame:
             case frames.Ack():
                 first, self._acked = not self._acked, True
@@ -321,6 +322,7 @@ class Telling:
         if not new:
             return []
         self._given.append(new)
+        self._failing_s, self._pauses = None, 0
         self._tokens += 1
         return [frames.Token(self._tokens - 1, new)]
 
@@ -337,8 +339,10 @@ class Telling:
     def pause_s(self, error: FleetError) -> float:
         """Give the seconds until the next try; raises `error` when there is to be none."""
         now_s = asyncio.get_running_loop().time()
-        if self._failing_s is None:
-            self._failing_s = now_s
+        if self._failing_s is None or now_s - self._sent_s > self._patience_s:
+            self._failing_s = (
+                now_s  # new text, or a long time in good order: this is another trouble than the one before
+            )
         patience_s = self._patience_s if self._acked else min(self._patience_s, FIRST_CONTACT_S)
         left_s = self._left_s()
         spent = now_s - self._failing_s >= patience_s or (left_s is not None and left_s <= PAUSE_MIN_S)

@@ -139,6 +139,11 @@ class BridgeSection(Section):
         validation_alias="DROVER_HTTP_HEADER_HOLD_S",
         description="seconds a stream's HTTP headers wait for the first token, so as to name the device that answered",
     )
+    patience_s: Annotated[float, Ge(0), Le(600)] = Field(
+        15.0,
+        validation_alias="DROVER_HTTP_PATIENCE_S",
+        description="seconds for which the bridge sends a job again when its dispatcher or NATS is lost; 0 tells at once",
+    )
     retry_grace_s: Annotated[float, Ge(0), Le(60)] = Field(
         10.0,
         validation_alias="DROVER_HTTP_RETRY_GRACE_S",

@@ -69,7 +69,7 @@ async def joined(tree: BridgeSettings, curfew: Curfew) -> AsyncIterator[FastAPI]
     clock = LoopClock()
     async with (
         connect_nats(options) as bus,
-        Drover.over(bus, tenant=tenant, prefix=tree.bus.prefix) as drover,
+        Drover.over(bus, tenant=tenant, prefix=tree.bus.prefix, patience_s=tree.bridge.patience_s) as drover,
         hear_fleet(bus, Subjects(tree.bus.prefix), tree.roster, clock) as presence,
     ):
         means = Means(drover=drover, clock=clock, curfew=curfew, refuse=routes.refusal, error_body=routes.error_body)
