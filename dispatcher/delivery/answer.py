@@ -45,6 +45,22 @@ class Answer:
     job that begins with text its producer has already (`begun`) starts with that much visible.
     """
 
+    __slots__ = (
+        "_acked",
+        "_arriving",
+        "_chars",
+        "_job",
+        "_keep_s",
+        "_last",
+        "_listeners",
+        "_live",
+        "_note",
+        "_on_deserted",
+        "_pieces",
+        "_silent",
+        "visible_chars",
+    )
+
     def __init__(self, job: str, on_deserted: Deserted, *, begun: str = "") -> None:
         self._job = job
         self.visible_chars = len(begun)

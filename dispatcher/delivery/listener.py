@@ -63,6 +63,19 @@ class Listener:
     that waits for a single reply can't be asked without answering it, and is noticed only by its own hang-up or the deadline.
     """
 
+    __slots__ = (
+        "_bus",
+        "_closed",
+        "_gone",
+        "_loop",
+        "_probe_s",
+        "_sent_s",
+        "_seq",
+        "_tick",
+        "finished",
+        "seat",
+    )
+
     def __init__(self, bus: Bus, seat: Seat, gone: str, closed: Callable[[], None]) -> None:
         self.seat = seat
         self.finished = False
