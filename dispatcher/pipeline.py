@@ -245,7 +245,7 @@ class Pipeline:
 
     async def _work(self, running: _Running) -> None:
         try:
-            if not await self._elsewhere(running):
+            if running.claim is None or not await self._elsewhere(running):
                 await self._run(running)
         finally:
             del self._running[running.job.tenant, running.job.id]

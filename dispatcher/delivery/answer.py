@@ -51,6 +51,7 @@ class Answer:
         "_chars",
         "_job",
         "_keep_s",
+        "_framed",
         "_last",
         "_listeners",
         "_live",
@@ -70,6 +71,7 @@ class Answer:
         self._arriving: list[Listener] = []
         self._listeners: list[Listener] = []
         self._live = 0
+        self._framed = 0
         self._keep_s = 0.0
         self._note: frames.RouteNote | None = None
         self._silent: frames.KeepAlive | None = None
@@ -118,6 +120,7 @@ class Answer:
         """Let a listener hear all that is said from now on."""
         self._listeners.append(listener)
         self._live += listener.live
+        self._framed += listener.seat.framed
         self._keep_s = max(self._keep_s, listener.seat.keep_s)
 
     async def attach(self, listener: Listener) -> None:
@@ -178,13 +181,14 @@ class Answer:
 
     def release(self) -> tuple[Listener, ...]:
         """Give all listeners away: another dispatcher has them now."""
-        given, self._listeners, self._live = tuple(self._listeners), [], 0
+        given, self._listeners, self._live, self._framed = tuple(self._listeners), [], 0, 0
         return given
 
     def _remove(self, listener: Listener) -> None:
         if listener in self._listeners:
             self._listeners.remove(listener)
             self._live -= listener.live
+            self._framed -= listener.seat.framed
 
     # -- what is said --------------------------------------------------------------------------------------------
 
@@ -193,7 +197,8 @@ class Answer:
         self._acked = True
         if self.streams and self._chars:
             self.visible_chars = self._chars
-        await self._each(self._welcome)
+        if self._framed:  # who waits for one reply hears nothing before
+            await self._each(self._welcome)
 
     async def _welcome(self, listener: Listener) -> None:
         await listener.ack()
@@ -204,12 +209,14 @@ class Answer:
         """Say where the job runs now."""
         note = frames.RouteNote(self._job, candidate.device, candidate.model, candidate.reason, attempt)
         self._note = note
-        await self._each(lambda listener: listener.note(note))
+        if self._framed:
+            await self._each(lambda listener: listener.note(note))
 
     async def keep_alive(self, frame: frames.KeepAlive) -> None:
         """Say that the job lives, and what it waits for."""
         self._silent = frame
-        await self._each(lambda listener: listener.keep_alive(frame))
+        if self._framed:
+            await self._each(lambda listener: listener.keep_alive(frame))
 
     async def token(self, text: str) -> None:
         """Take the next piece of the answer."""
@@ -218,6 +225,8 @@ class Answer:
         if self._live:
             self.visible_chars = self._chars
         self._silent = None
+        if not self._framed:
+            return
         for listener in tuple(self._listeners):
             try:
                 await listener.text(text)
