@@ -38,6 +38,10 @@ class _Failed:
     route: dict[str, Any] | None
 
 
+def _nothing(_: float) -> None:
+    """Nobody needs to hear that listeners are gone: the answer is finished."""
+
+
 class Answer:
     """An `AnswerSink` with any number of listeners.
 
@@ -49,9 +53,9 @@ class Answer:
         "_acked",
         "_arriving",
         "_chars",
+        "_framed",
         "_job",
         "_keep_s",
-        "_framed",
         "_last",
         "_listeners",
         "_live",
@@ -257,6 +261,7 @@ class Answer:
     async def end(self, end: frames.End, route: dict[str, Any]) -> None:
         """Finish with the answer. Raises why nobody got it, when nobody did; each who could be told was told."""
         self._last = last = Ended(text=self.text, end=end, route=route, note=self._note)
+        self._on_deserted = _nothing  # it leads back to the job: a circle for each would be work for the garbage collector
         failures = await self._each(lambda listener: listener.end(last.text, end, route))
         if failures and not self._listeners:
             raise failures[0]
@@ -266,6 +271,7 @@ class Answer:
         """Finish with an error; nothing happens when the answer is finished already."""
         if self._last is None:
             self._last = _Failed(error, route)
+            self._on_deserted = _nothing
             await self._each(lambda listener: listener.error(error, route))
             self._listeners.clear()
 
