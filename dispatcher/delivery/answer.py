@@ -261,7 +261,9 @@ class Answer:
     async def end(self, end: frames.End, route: dict[str, Any]) -> None:
         """Finish with the answer. Raises why nobody got it, when nobody did; each who could be told was told."""
         self._last = last = Ended(text=self.text, end=end, route=route, note=self._note)
-        self._on_deserted = _nothing  # it leads back to the job: a circle for each would be work for the garbage collector
+        self._on_deserted = (
+            _nothing  # it leads back to the job: a circle for each would be work for the garbage collector
+        )
         failures = await self._each(lambda listener: listener.end(last.text, end, route))
         if failures and not self._listeners:
             raise failures[0]
