@@ -15,6 +15,8 @@ from agents.heartbeat import Beacon, Identity, heartbeat, state_of
 from agents.inventory import Inventory
 from agents.namesakes import Namesakes, sole_bearer
 from agents.presence import endpoints, service_info
+from agents.probe import Prober
+from agents.pulse import Pulse
 from agents.settings import AgentSettings
 from agents.slots import Slots
 from agents.telemetry import Gauge, sensors_for
@@ -50,14 +52,15 @@ async def _main(stop: Stop) -> None:
     device = settings.agent.device
     # The inbox carries the device's name, so that its rights on the bus can be limited to its own.
     options = options_from(settings.bus, name=f"drover-agent-{device}", inbox_prefix=f"_INBOX_{device}")
-    async with connect_nats(options) as bus, open_backend(settings) as backend:
-        await Agent(settings, bus, backend).serve(stop)
+    gauge = Gauge(sensors_for(settings.agent.sensors_url), poll_s=settings.agent.poll_s)
+    async with connect_nats(options) as bus, open_backend(settings, lambda: gauge.readings) as backend:
+        await Agent(settings, bus, backend, gauge).serve(stop)
 
 
 class Agent:
     """One run of the agent on an open bus and an open backend."""
 
-    def __init__(self, settings: AgentSettings, bus: Bus, backend: Backend) -> None:
+    def __init__(self, settings: AgentSettings, bus: Bus, backend: Backend, gauge: Gauge) -> None:
         section, clock = settings.agent, LoopClock()
         self._grace_s = section.grace_s
         self._bus = bus
@@ -81,7 +84,8 @@ class Agent:
             interval_s=section.heartbeat_s,
         )
         self._inventory = Inventory(backend, poll_s=section.poll_s, changed=self._beacon.nudge)
-        self._gauge = Gauge(sensors_for(section.sensors_url), poll_s=section.poll_s)
+        self._gauge = gauge
+        self._pulse = Pulse(clock, changed=self._beacon.nudge)
         self._worker = Worker(
             bus,
             backend,
@@ -89,19 +93,21 @@ class Agent:
             boot=self._identity.boot,
             slots=Slots(settings.slots),
             clock=clock,
+            pulse=self._pulse,
             flush_s=section.flush_ms / 1000,
             is_loaded=self._inventory.is_loaded,
             changed=self._beacon.nudge,
             finished=self._inventory.nudge,
         )
+        self._prober = Prober(backend, self._worker, self._pulse, self._jobs, clock=clock)
 
     async def serve(self, stop: Stop) -> None:
         """Work until asked to stop. Then, in this order: say that it drains, take no new jobs, let those that run finish
         within the grace, hand back the rest, say that it is gone. Raises `ConfigError` when another agent has its name."""
         if not await sole_bearer(self._bus, self._subject("probe"), self._identity.device, stop):
             return
-        services = (self._beacon.shine, self._inventory.watch, self._gauge.watch, self._worker.tick)
-        doors = Doors(self._bus, self._worker, self._jobs, boot=self._identity.boot, state=self._state)
+        services = (self._beacon.shine, self._inventory.watch, self._gauge.watch, self._worker.tick, self._prober.watch)
+        doors = Doors(self._bus, self._worker, self._prober, self._jobs, boot=self._identity.boot, state=self._state)
         async with (
             self._jobs,
             self._namesakes.listening(self._bus, self._subjects.heartbeat(self._identity.device)),
@@ -126,6 +132,8 @@ class Agent:
         except TimeoutError:
             log.warning("agent.handed_back", jobs=len(self._worker.attempts))
             self._worker.hand_back()
+        self._worker.close()
+        self._prober.close()
 
     async def _say_goodbye(self) -> None:
         await self._beacon.beat(stopped=True)

@@ -11,8 +11,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from annotated_types import Ge, MaxLen, MinLen
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
+from agents.probe import DEFAULT_S, MOST_S, Probe, Prober, Verdict
 from agents.worker import Worker
 from common import codec
 from common.bus import Bus, Delivery, Subscription
@@ -42,14 +43,30 @@ class DrainRequest:
     on: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRequest:
+    """Say that the agent is there, and, with `generate`, that its engine is: by one token, within `timeout_s`."""
+
+    generate: bool = False
+    timeout_s: Annotated[float, Gt(0), Le(MOST_S)] = DEFAULT_S
+
+
 class Doors:
     """The verbs of one device."""
 
     def __init__(
-        self, bus: Bus, worker: Worker, group: asyncio.TaskGroup, *, boot: str, state: Callable[[], DeviceState]
+        self,
+        bus: Bus,
+        worker: Worker,
+        prober: Prober,
+        group: asyncio.TaskGroup,
+        *,
+        boot: str,
+        state: Callable[[], DeviceState],
     ) -> None:
         self._bus = bus
         self._worker = worker
+        self._prober = prober
         self._group = group
         self._boot = boot
         self._state = state
@@ -61,8 +78,7 @@ class Doors:
             try:
                 answer = act(codec.decode_request(delivery.data or b"{}"))
             except FleetError as error:
-                log.info("door.refused", subject=delivery.subject, code=error.code, error=error.message)
-                answer = {"error": error.to_wire()}
+                answer = _refused(delivery, error)
             if delivery.reply:
                 self._group.create_task(self._answer(delivery.reply, codec.encode(answer, codec.sniff(delivery.data))))
 
@@ -83,9 +99,24 @@ class Doors:
         log.info("device.drain", on=request.on)
         return {"state": str(self._state())}
 
-    def probe(self, _asked: dict[str, Any]) -> dict[str, Any]:
-        """Say that the agent is there."""
-        return {"state": str(self._state()), "boot": self._boot, "in_flight": self._worker.workload().in_flight}
+    def probed(self, delivery: Delivery) -> None:
+        """Take a probe; the bus calls it. Its answer may take seconds, in which other doors must stay open."""
+        if delivery.reply:
+            self._group.create_task(self._answer_probe(delivery))
+
+    async def probe(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Say that the agent is there, and what its engine does if that is asked."""
+        request = codec.build(ProbeRequest, asked)
+        outcome = _told(await self._prober.probe(request.timeout_s)) if request.generate else {}
+        in_flight = self._worker.workload().in_flight
+        return {"state": str(self._state()), "boot": self._boot, "in_flight": in_flight, **outcome}
+
+    async def _answer_probe(self, delivery: Delivery) -> None:
+        try:
+            answer = await self.probe(codec.decode_request(delivery.data or b"{}"))
+        except FleetError as error:
+            answer = _refused(delivery, error)
+        await self._answer(delivery.reply, codec.encode(answer, codec.sniff(delivery.data)))
 
     async def _answer(self, reply: str, payload: bytes) -> None:
         try:
@@ -94,14 +125,33 @@ class Doors:
             log.warning("door.unanswered", code=error.code, error=error.message)
 
 
+def _refused(delivery: Delivery, error: FleetError) -> dict[str, Any]:
+    log.info("door.refused", subject=delivery.subject, code=error.code, error=error.message)
+    return {"error": error.to_wire()}
+
+
+def _told(probe: Probe) -> dict[str, Any]:
+    """Give a probe's outcome as it travels: `ok` is absent where the probe can't tell, and what is not known is absent, too.
+    The error is text: `error` itself is the refusal of a request."""
+    known = {
+        "ok": {Verdict.OK: True, Verdict.FAILED: False}.get(probe.verdict),
+        "model": probe.model,
+        "seconds": None if probe.seconds is None else round(probe.seconds, 3),
+        "silent_s": None if probe.silent_s is None else round(probe.silent_s, 3),
+        "reason": probe.error,
+    }
+    return {"verdict": str(probe.verdict), **{key: value for key, value in known.items() if value is not None}}
+
+
 @asynccontextmanager
 async def open_doors(
     bus: Bus, subject: Callable[[str], str], doors: Doors, worker: Worker
 ) -> AsyncIterator[Subscription]:
     """Listen; `subject` gives the subject of a verb. Gives the subscription of the jobs, to be drained before the rest closes."""
     async with AsyncExitStack() as stack:
-        for name, act in (("cancel", doors.cancel), ("drain", doors.drain), ("probe", doors.probe)):
-            verb = await bus.subscribe(subject(name), doors.verb(act))
+        handlers = {"cancel": doors.verb(doors.cancel), "drain": doors.verb(doors.drain), "probe": doors.probed}
+        for name, handler in handlers.items():
+            verb = await bus.subscribe(subject(name), handler)
             stack.push_async_callback(verb.unsubscribe)
         jobs = await bus.subscribe(subject("job"), worker.take)
         stack.push_async_callback(jobs.unsubscribe)

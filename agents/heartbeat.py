@@ -36,14 +36,17 @@ class Identity:
 
 
 def state_of(workload: Workload, stock: Stock) -> tuple[DeviceState, str | None]:
-    """Give the state and its reason: 1. draining wins, since jobs are refused 2. not yet looked 3. no backend 4. ready."""
+    """Give the state and its reason: 1. draining wins, since jobs are refused 2. not yet looked 3. no backend
+    4. an engine that hangs behind a backend that answers 5. ready."""
     if workload.draining:  # 1
         return DeviceState.DRAINING, "takes no new jobs"
     if not stock.seen:  # 2
         return DeviceState.STARTING, "has not heard from its backend yet"
     if stock.fault:  # 3
         return DeviceState.FAULTY, stock.fault
-    return DeviceState.READY, None  # 4
+    if workload.fault:  # 4
+        return DeviceState.FAULTY, workload.fault
+    return DeviceState.READY, None  # 5
 
 
 def heartbeat(

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from common import codec
 from common.bus import Bus, Delivery
 from common.clock import Clock
-from common.errors import BusError, ConfigError, FleetError
+from common.errors import BusError, BusTimeout, ConfigError, FleetError
 from common.lifecycle import Stop
 from common.logs import get_logger
 from common.messages import DeviceState, Heartbeat
@@ -37,11 +37,14 @@ LEAST_FRESH_S = 3.0
 async def sole_bearer(bus: Bus, probe: str, device: str, stop: Stop, *, wait_s: float = WAIT_S) -> bool:
     """Return when nobody answers on the subject `probe`: True, or False when asked to stop meanwhile.
 
-    Raises `ConfigError` when somebody still does after `wait_s`.
+    Raises `ConfigError` when somebody still does after `wait_s`. Who has answered once is gone only when the bus says so, or
+    after two silences in a row: one may be a pause of a busy device.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + wait_s
-    while (other := await _bearer(bus, probe)) is not None:
+    patience = 1
+    while (other := await _bearer(bus, probe, patience)) is not None:
+        patience = 2
         if loop.time() >= until:
             raise ConfigError(
                 f"another agent bears the name {device!r} on this bus (its boot is {other}): "
@@ -57,12 +60,20 @@ async def sole_bearer(bus: Bus, probe: str, device: str, stop: Stop, *, wait_s: 
     return not stop.requested
 
 
-async def _bearer(bus: Bus, probe: str) -> str | None:
-    """Ask once who is there, and give its boot."""
-    try:
-        answer = await bus.request(probe, b"{}", timeout_s=ASK_S)
-    except BusError:
-        return None
+async def _bearer(bus: Bus, probe: str, patience: int) -> str | None:
+    """Ask who is there, as long as nothing is heard, up to `patience` times; give its boot."""
+    for _ in range(patience):
+        try:
+            answer = await bus.request(probe, b"{}", timeout_s=ASK_S)
+        except BusTimeout:
+            continue
+        except BusError:
+            return None
+        return _boot(answer)
+    return None
+
+
+def _boot(answer: Delivery) -> str:
     try:
         return str(codec.decode(answer.data).get("boot", "unknown"))
     except FleetError:

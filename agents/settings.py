@@ -86,6 +86,11 @@ class OllamaSection(Section):
         validation_alias="OLLAMA_NUM_PARALLEL",
         description="requests that Ollama runs at once for one model, as you told Ollama itself; 0, its own choice, counts as 1",
     )
+    context_length: Annotated[int, Ge(0), Le(10_000_000)] = Field(
+        0,
+        validation_alias="OLLAMA_CONTEXT_LENGTH",
+        description="tokens of context that Ollama gives a model, as you told Ollama itself; 0, its own choice, counts as 2048",
+    )
     keep_alive: Annotated[str, Field(pattern=KEEP_ALIVE)] = Field(
         "5m",
         validation_alias="DROVER_KEEP_ALIVE",

@@ -8,6 +8,31 @@ from contextlib import contextmanager
 
 from common.errors import DeviceBusy
 
+STOPPING = "(stopping)"
+"""Holds the places of jobs that have ended while the engine still computes for them. No dispatcher can bear the name, so each
+of them counts these places as somebody else's."""
+
+
+class Place:
+    """One place that is taken."""
+
+    def __init__(self, held: Counter[str], holder: str) -> None:
+        self._held = held
+        self._holder = holder
+        held[holder] += 1
+
+    def pass_to(self, holder: str) -> None:
+        """Count the place as another's from now on."""
+        self.leave()
+        self._holder = holder
+        self._held[holder] += 1
+
+    def leave(self) -> None:
+        """Count it as nobody's."""
+        self._held[self._holder] -= 1
+        if not self._held[self._holder]:
+            del self._held[self._holder]
+
 
 class Slots:
     """A fixed number of places, and which dispatcher's jobs sit in them."""
@@ -24,22 +49,23 @@ class Slots:
 
     @property
     def by_dispatcher(self) -> Mapping[str, int]:
-        """How many are taken, by the dispatcher that sent the job."""
+        """How many are taken, by the dispatcher that sent the job, or `STOPPING`."""
         return dict(self._held)
 
     @contextmanager
-    def take(self, dispatcher: str) -> Iterator[None]:
+    def take(self, dispatcher: str) -> Iterator[Place]:
         """Hold one place. Raises `DeviceBusy` when all are taken."""
         if self._in_flight >= self.total:
-            raise DeviceBusy(
-                f"all {self.total} slots are taken: try another device, or this one later", slots=self.total
-            )
+            raise DeviceBusy(self._refusal(), slots=self.total)
         self._in_flight += 1
-        self._held[dispatcher] += 1
+        place = Place(self._held, dispatcher)
         try:
-            yield
+            yield place
         finally:
             self._in_flight -= 1
-            self._held[dispatcher] -= 1
-            if not self._held[dispatcher]:
-                del self._held[dispatcher]
+            place.leave()
+
+    def _refusal(self) -> str:
+        stopping = self._held.get(STOPPING, 0)
+        still = f" ({stopping} by cancelled jobs that the engine has not let go of yet)" if stopping else ""
+        return f"all {self.total} slots are taken{still}: try another device, or this one later"

@@ -16,12 +16,14 @@ log = get_logger("worker")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What a worker says of itself at one moment. `asked` counts all dispatches, `spent_s` the time that they took."""
+    """What a worker says of itself at one moment. `fault` is why its engine is taken for hung; `asked` counts all dispatches,
+    `spent_s` the time that they took."""
 
     slots: int
     in_flight: int = 0
     jobs_by_dispatcher: Mapping[str, int] = field(default_factory=dict)
     draining: bool = False
+    fault: str | None = None
     asked: int = 0
     done: int = 0
     failed: int = 0
@@ -64,13 +66,14 @@ class Tally:
         else:
             log.debug("job.ended", job=job, code=error.code)
 
-    def workload(self, slots: Slots, *, draining: bool) -> Workload:
+    def workload(self, slots: Slots, *, draining: bool, fault: str | None = None) -> Workload:
         """Say it all at once."""
         return Workload(
             slots=slots.total,
             in_flight=slots.in_flight,
             jobs_by_dispatcher=slots.by_dispatcher,
             draining=draining,
+            fault=fault,
             asked=self.asked,
             done=self._done,
             failed=self._failed,

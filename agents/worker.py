@@ -3,21 +3,22 @@
 One task per job. A single ticker serves all of them with keep-alives and late flushes, so that a short job costs nothing but
 its own four messages.
 
-A cancelled job gives its slot back as soon as its HTTP stream is closed. Ollama looks at that only between tokens
-(ollama/ollama#11889): in the middle of a long prefill it computes on until the first token, and the next job, accepted at once,
-waits behind it inside Ollama. No API tells when it has let go; the wait shows in that job's first-token time.
+A job that is cancelled before the backend's first piece is answered at once; its slot stays taken until the engine has let go,
+which is the affair of `leftovers`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 
 from agents.attempts import Attempts, Repeated, Running
-from agents.backends import Backend, BackendDone
+from agents.backends import Backend, BackendDone, Piece
+from agents.leftovers import Leftover, Leftovers, Opening
 from agents.outbox import Outbox
-from agents.slots import Slots
+from agents.pulse import Pulse
+from agents.slots import STOPPING, Place, Slots
 from agents.speeds import Finished
 from agents.tally import Tally, Workload
 from common import codec
@@ -34,11 +35,15 @@ from common.errors import (
 from common.frames import End, Err, KeepAlive, Phase, Terminal
 from common.logs import get_logger
 from common.messages import Dispatch
+from common.prompts import prompt_tokens
 
 log = get_logger("worker")
 
 TICK_S = 0.025
 """How often the ticker looks while jobs run; no finer than a person can see."""
+
+PATIENCE_S = 60.0
+"""So long an engine may be silent on a job that was cancelled, above three times what its load and prefill should take."""
 
 UNSTREAMED_FLUSH_S = 0.5
 """How long text is gathered for a job that did not ask for a stream; the dispatcher still sees that it grows."""
@@ -57,6 +62,7 @@ class Worker:
         boot: str,
         slots: Slots,
         clock: Clock,
+        pulse: Pulse,
         flush_s: float,
         is_loaded: Callable[[str], bool],
         changed: Callable[[], None],
@@ -69,16 +75,35 @@ class Worker:
         self._boot = boot
         self._slots = slots
         self._clock = clock
+        self._pulse = pulse
         self._flush_s = flush_s
         self._is_loaded = is_loaded
         self._changed = changed
         self._finished = finished
         self._draining = False
         self._tally = Tally()
+        self._leftovers = Leftovers(group, pulse, clock=clock, ended=changed)
 
     def workload(self) -> Workload:
         """Say what runs now, and what has run."""
-        return self._tally.workload(self._slots, draining=self._draining)
+        fault = self._pulse.fault or self._leftovers.fault
+        return self._tally.workload(self._slots, draining=self._draining, fault=fault)
+
+    @property
+    def full(self) -> bool:
+        """True when a request to the backend would wait there behind others."""
+        return self._slots.in_flight >= self._slots.total
+
+    @property
+    def loading(self) -> frozenset[str]:
+        """The models that jobs wait for."""
+        return frozenset(one.dispatch.model for one in self.attempts if one.phase is Phase.LOAD)
+
+    @property
+    def silent_s(self) -> float | None:
+        """How long the engine has produced nothing although it has work; None when it has none."""
+        began = [*(one.started_s for one in self.attempts), *self._leftovers.since_s]
+        return self._pulse.silent_s(min(began)) if began else None
 
     def drain(self, *, on: bool) -> None:
         """Refuse new jobs from now on, or take them again; what runs, runs on."""
@@ -89,6 +114,10 @@ class Worker:
         """End all that still runs, with an error on which the dispatcher turns to another device."""
         for running in self.attempts:
             running.end(DeviceLost("the device shuts down and hands the job back: try another device"))
+
+    def close(self) -> None:
+        """Hang up at once on all that the backend still does for jobs that have ended, and from now on on all that end."""
+        self._leftovers.close()
 
     def take(self, delivery: Delivery) -> None:
         """Handle one dispatch; the bus calls it."""
@@ -132,8 +161,10 @@ class Worker:
             dispatch = codec.build(Dispatch, codec.decode_request(delivery.data))
             job = dispatch.job
             self._admit(dispatch, outbox.reply)
-            with self._slots.take(dispatch.dispatcher):
-                end = await self._run(dispatch, outbox)
+            with ExitStack() as held:
+                place = held.enter_context(self._slots.take(dispatch.dispatcher))
+                held.callback(self._finished)
+                end = await self._run(dispatch, outbox, held, place)
         except FleetError as error:
             self._tally.ended(error, job)
             return Err(error)
@@ -155,7 +186,8 @@ class Worker:
         if self._draining:
             raise DeviceBusy("the device is draining and takes no new jobs: try another one")
 
-    async def _run(self, dispatch: Dispatch, outbox: Outbox) -> End:
+    async def _run(self, dispatch: Dispatch, outbox: Outbox, held: ExitStack, place: Place) -> End:
+        outbox.streams = dispatch.stream
         outbox.flush_s = self._flush_s if dispatch.stream else max(self._flush_s, UNSTREAMED_FLUSH_S)
         running = Running(
             dispatch,
@@ -169,41 +201,74 @@ class Worker:
                 with self.attempts.run(running):
                     self._changed()
                     await outbox.accept(self._boot)
-                    done = await self._stream(running)
+                    done = await self._stream(running, held, place)
         except TimeoutError as error:
             too_late = DeadlineExceeded(f"the deadline of job {dispatch.job} passed while it ran: give it more time")
             raise running.verdict or too_late from error
-        finally:
-            self._finished()
         learnt = Finished(usage=done.usage, engine=done.engine, first_token_s=running.first_token_s, cold=running.cold)
         self._tally.done(dispatch.model, learnt)
         log.debug("job.done", job=dispatch.job, attempt=dispatch.attempt, model=dispatch.model)
         return End(finish=done.finish, usage=done.usage, engine=done.engine, tool_calls=done.tool_calls)
 
-    async def _stream(self, running: Running) -> BackendDone:
-        done: BackendDone | None = None
+    async def _stream(self, running: Running, held: ExitStack, place: Place) -> BackendDone:
         running.heard_s = self._clock.monotonic()
-        async with aclosing(self._backend.chat(running.dispatch)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, BackendDone):
-                    done = piece
-                    continue
-                running.hear(self._clock.monotonic(), visible=bool(piece.text))
-                if piece.text:
-                    await running.outbox.text(piece.text)
+        opening = Opening(self._backend.chat(running.dispatch), self._group)
+        try:
+            piece = await opening.first()
+        except asyncio.CancelledError:
+            if running.scope.expired() and not self._leftovers.closed:
+                place.pass_to(STOPPING)
+                self._leftovers.keep(self._leftover(running, opening, held.pop_all()))
+            else:
+                await opening.hang_up()
+            raise
+        done: BackendDone | None = None
+        async with aclosing(opening.pieces) as pieces:
+            while piece is not None:
+                done = await self._hear(running, piece) or done
+                piece = await anext(pieces, None)
         if done is None:
             raise GarbledReply(f"the backend {self._backend.name} ended its answer without saying how")
         return done
 
+    async def _hear(self, running: Running, piece: Piece) -> BackendDone | None:
+        """Deal with one piece; gives the one that ends the answer."""
+        self._pulse.beat()
+        if isinstance(piece, BackendDone):
+            return piece
+        running.hear(self._clock.monotonic(), visible=bool(piece.text))
+        if piece.text:
+            await running.outbox.text(piece.text)
+        return None
+
+    def _leftover(self, running: Running, opening: Opening, held: ExitStack) -> Leftover:
+        dispatch = running.dispatch
+        speed = self._tally.speed(dispatch.model)
+        load_s = (speed.load_s or 0.0) if running.cold else 0.0
+        prefill_s = prompt_tokens(dispatch.messages, dispatch.tools) / speed.prefill_tps if speed.prefill_tps else 0.0
+        return Leftover(
+            job=dispatch.job,
+            model=dispatch.model,
+            opening=opening,
+            held=held,
+            since_s=running.heard_s,
+            patience_s=PATIENCE_S + 3 * (load_s + prefill_s),
+        )
+
     def _left_s(self, dispatch: Dispatch) -> float | None:
-        """Give the time that is left, or nothing where there is no deadline. Raises `DeadlineExceeded`."""
+        """Give the time that is left from now on, or nothing where there is no deadline. Raises `DeadlineExceeded`.
+
+        A dispatcher says when it sent this, by the clock that its deadline is read from; only without that counts our own clock.
+        """
         if dispatch.deadline_ms is None:
             return None
-        left_s = dispatch.deadline_ms / 1000 - self._clock.unix_s()
+        now_s = self._clock.unix_s() if dispatch.sent_ms is None else dispatch.sent_ms / 1000
+        left_s = dispatch.deadline_ms / 1000 - now_s
         if left_s <= 0:
+            whose = "the device's" if dispatch.sent_ms is None else "the dispatcher's"
             raise DeadlineExceeded(
-                f"the deadline of job {dispatch.job} passed {-left_s:.1f} s ago by the device's clock: "
-                "send it again with more time, and check that the device's clock is synchronised"
+                f"the deadline of job {dispatch.job} passed {-left_s:.1f} s ago by {whose} clock: "
+                "send it again with more time, and check that the clocks are synchronised"
             )
         return left_s
 

@@ -22,8 +22,8 @@ from common import codec, frames
 from common.bus import Bus, Delivery
 from common.bus.mux import ReplyMux, reply_mux
 from common.bus.nats import NatsOptions, connect_nats
-from common.codec import Encoding
 from common.errors import (
+    BadRequest,
     BusDisconnected,
     BusError,
     BusTimeout,
@@ -216,8 +216,8 @@ class Drover:
     async def _once(self, request: ChatRequest, tenant: str) -> Frames:
         """Send a request once, and give what comes."""
         job, keep_s = str(request.job), 0.0
+        payload = codec.encode_request(codec.plain(request))
         with self._inbox() as (inbox, reply):
-            payload = codec.encode(codec.plain(request), Encoding.MSGPACK)
             await self._bus.publish(self._subjects.work("chat", tenant), payload, reply=reply)
             try:
                 async for frame in inbox.read(SILENCE_S):
@@ -444,10 +444,17 @@ def _order(tenant: str) -> bytes:
 
 def chat_request(prompt: str | Sequence[Message | dict[str, Any]], **fields: Any) -> ChatRequest:
     """Build a request from a text or a conversation. Raises `BadRequest` that names every wrong field."""
+    return codec.build(ChatRequest, {"messages": _turns(prompt), **fields})
+
+
+def _turns(prompt: object) -> list[object]:
+    """Give the messages. What is no conversation is refused here, since a producer's types are seldom checked."""
     if isinstance(prompt, str):
-        return codec.build(ChatRequest, {"messages": [{"role": Role.USER, "content": prompt}], **fields})
-    turns = [codec.plain(turn) if isinstance(turn, Message) else turn for turn in prompt]
-    return codec.build(ChatRequest, {"messages": turns, **fields})
+        return [{"role": Role.USER, "content": prompt}]
+    if isinstance(prompt, bytes | bytearray) or not isinstance(prompt, Sequence):
+        got = "a single message" if isinstance(prompt, Message) else codec.kind(prompt)
+        raise BadRequest(f"prompt: it is {got}: give a text, or a list of messages", param="prompt")
+    return [codec.plain(turn) if isinstance(turn, Message) else turn for turn in prompt]
 
 
 def _answer(text: str, end: frames.End) -> Answer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
@@ -56,8 +57,28 @@ def decode(payload: bytes) -> dict[str, Any]:
         raise BadRequest('the payload is empty: send an object such as {"prompt":"hi"}')
     value = _unpack(payload) if sniff(payload) is Encoding.MSGPACK else _parse(payload)
     if not isinstance(value, dict):
-        raise BadRequest(f'the payload is a {type(value).__name__}: send an object such as {{"prompt":"hi"}}')
+        raise BadRequest(f'the payload is {kind(value)}: send an object such as {{"prompt":"hi"}}')
     return value
+
+
+def decode_all(payload: bytes) -> list[dict[str, Any]]:
+    """Read one object, or several that stand one after the other, which MessagePack allows. Raises `BadRequest`."""
+    if sniff(payload) is not Encoding.MSGPACK:
+        return [decode(payload)]
+    unpacker = msgpack.Unpacker(
+        raw=False, strict_map_key=True, max_array_len=_MAX_NESTED, max_map_len=_MAX_NESTED, max_buffer_size=len(payload)
+    )
+    unpacker.feed(payload)
+    values, read_bytes = [], 0
+    try:
+        while read_bytes < len(payload):
+            values.append(unpacker.unpack())
+            read_bytes = unpacker.tell()
+    except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as error:
+        raise BadRequest(f"the payload is not MessagePack ({type(error).__name__}: {error})") from error
+    if not all(isinstance(value, dict) for value in values):
+        raise BadRequest("the payload is not MessagePack objects, one after the other")
+    return values
 
 
 def decode_request(payload: bytes) -> dict[str, Any]:
@@ -95,6 +116,48 @@ def encode(value: Mapping[str, Any], encoding: Encoding = Encoding.JSON) -> byte
 def digest(value: Mapping[str, Any]) -> str:
     """Give a short name of what an object says; the order of its keys does not matter."""
     return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+def encode_request(value: Mapping[str, Any]) -> bytes:
+    """Write a producer's request, as MessagePack. Raises `BadRequest` that names the field whose text is no Unicode."""
+    try:
+        return encode(value, Encoding.MSGPACK)
+    except UnicodeEncodeError as error:
+        field, character = _lone_surrogate(value)
+        field = field.encode(errors="backslashreplace").decode()  # it may be a key that can't be printed either
+        raise BadRequest(
+            f"{field}: the text has a character that can't be sent ({character!r}, half of one, as bytes that are not UTF-8 "
+            "are read): read it as UTF-8, or leave the character out",
+            param=field,
+        ) from error
+
+
+def _lone_surrogate(value: Any, field: str = "") -> tuple[str, str]:
+    """Give the first field whose text can't be encoded, and the character; two empty texts when all can."""
+    if isinstance(value, str):
+        character = _SURROGATE.search(value)
+        return (field, character[0]) if character else ("", "")
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        items = value.items()
+    elif isinstance(value, list | tuple):
+        items = enumerate(value)
+    for key, item in items:
+        path = f"{field}.{key}" if field else str(key)
+        for part in (key, item):
+            if (found := _lone_surrogate(part, path)) != ("", ""):
+                return found
+    return "", ""
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def place(data: bytes, at: int) -> str:
+    """Say where in a text byte number `at` stands, as an editor counts."""
+    line_start = data.rfind(b"\n", 0, at) + 1
+    line = data.count(b"\n", 0, at) + 1
+    return f"line {line}, byte {at - line_start + 1}: 0x{data[at]:02x}"
 
 
 def encode_pretty(value: Any) -> str:
@@ -184,15 +247,61 @@ def refusal(error: ValidationError, *, name: Callable[[str], str] = str) -> BadR
     """
     # Asked once: of a stranger's payload this may have thousands of rows.
     faults = error.errors(include_url=False, include_context=False)
-    places = [name(".".join(str(part) for part in fault["loc"])) or "payload" for fault in faults[:MAX_FAULTS]]
+    places = [name(_path(fault["loc"])) or "payload" for fault in faults[:MAX_FAULTS]]
     rows = [
-        f"{place}: {fault['msg']} (got {_short(fault['input'])})" for place, fault in zip(places, faults, strict=False)
+        f"{place}: {expectation(fault)} (got {_short(fault['input'])})"
+        for place, fault in zip(places, faults, strict=False)
     ]
     return BadRequest("; ".join(rows), param=places[0])
 
 
+def _path(loc: tuple[int | str, ...]) -> str:
+    """Name a field as JSON does: pydantic puts the type that it tried for a union into the path."""
+    return ".".join(str(part) for part in loc if not _TRIED.match(str(part)))
+
+
+_TRIED = re.compile(r"(literal|function-\w+|dict|list|tuple)\[")
+
+
+def expectation(fault: Mapping[str, Any]) -> str:
+    """Say what a fault of pydantic's wanted, in the words of JSON and not of Python."""
+    return _EXPECTED.get(fault["type"]) or _PYTHON.sub(lambda word: _JSON[word[0]], fault["msg"])
+
+
+_EXPECTED = {
+    "tuple_type": "Input should be a list",
+    "list_type": "Input should be a list",
+    "dict_type": "Input should be an object",
+    "dataclass_type": "Input should be an object",
+    "model_type": "Input should be an object",
+    "model_attributes_type": "Input should be an object",
+    "bool_type": "Input should be true or false",
+    "bool_parsing": "Input should be true or false",
+    "none_required": "Input should be null",
+    "unexpected_keyword_argument": "There is no such field",
+    "extra_forbidden": "There is no such field",
+}
+_JSON = {"Value error, ": "", "Tuple": "List", "Dictionary": "Object", " after validation": ""}
+_PYTHON = re.compile("|".join(f"^{word}" if word[0] != " " else word for word in _JSON))
+
+
+def kind(value: Any) -> str:
+    """Say what a value is, in the words of JSON."""
+    if value is None or isinstance(value, bool):
+        return _short(value)
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, str):
+        return "a string"
+    return "a number" if isinstance(value, int | float) else f"of type {type(value).__name__}"
+
+
 def _short(value: Any) -> str:
     """Show a value. What has parts is only counted: to write out a megabyte of them takes longer than to refuse it."""
+    if value is None or isinstance(value, bool):
+        return str(orjson.dumps(value), "ascii")
     if isinstance(value, dict):
         return f"an object of {len(value)}" if value else "{}"
     if isinstance(value, list | tuple):

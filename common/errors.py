@@ -6,12 +6,14 @@ FleetError
 │   ├── PayloadTooLarge     too_large
 │   ├── UnknownModel        unknown_model
 │   ├── UnsupportedByModel  unsupported
+│   │   └── ContextTooLong  context_length_exceeded    OpenAI's own word for it
 │   ├── UnknownJob          unknown_job
 │   └── DuplicateJob        duplicate_job
 ├── CapacityError           nothing is wrong with the request; the fleet can't take it now
 │   ├── NoDevice            no_device
 │   ├── QueueFull           queue_full
 │   ├── DeadlineExceeded    deadline
+│   │   └── DeadlineInfeasible  deadline_infeasible    it never ran: there is not enough time left
 │   ├── Stopping            stopping
 │   └── NoDispatcher        no_dispatcher
 ├── AttemptError            one device failed; another may do better
@@ -102,6 +104,12 @@ class UnsupportedByModel(RequestError):
     code = "unsupported"
 
 
+class ContextTooLong(UnsupportedByModel):
+    """The request needs a longer context than the model has."""
+
+    code = "context_length_exceeded"
+
+
 class UnknownJob(RequestError):
     """No dispatcher knows this job."""
 
@@ -137,6 +145,12 @@ class DeadlineExceeded(CapacityError):
     """The job's deadline passed before it could be answered."""
 
     code = "deadline"
+
+
+class DeadlineInfeasible(DeadlineExceeded):
+    """The job can't be answered before its deadline, and was not begun."""
+
+    code = "deadline_infeasible"
 
 
 class Stopping(CapacityError):

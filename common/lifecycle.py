@@ -42,23 +42,33 @@ class Stop:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Let SIGTERM and SIGINT ask for the stop; a second one ends the process at once."""
+        """Let SIGTERM, SIGINT and SIGHUP ask for the stop; a second SIGTERM or SIGINT ends the process at once.
+
+        A terminal that closes may send SIGHUP twice, by its shell and by the kernel: that forces nothing.
+        """
         loop = asyncio.get_running_loop()
 
         def handle(number: signal.Signals) -> None:
-            if self.requested:
+            if not self.requested:
+                self.signal = number
+                self.request()
+            elif number is not signal.SIGHUP:
                 log.warning("process.forced", signal=number.name)
                 os._exit(128 + number)
-            self.signal = number
-            self.request()
 
-        for number in (signal.SIGTERM, signal.SIGINT):
+        numbers = [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if heeds_hangup() else [])]
+        for number in numbers:
             loop.add_signal_handler(number, handle, number)
         try:
             yield
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in numbers:
                 loop.remove_signal_handler(number)
+
+
+def heeds_hangup() -> bool:
+    """Tell whether the end of its terminal is meant to end this process; nohup has SIGHUP ignored, so that it is not."""
+    return signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
 
 
 async def serve(name: str, service: Callable[[], Awaitable[None]]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from typing import Any, Literal
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
@@ -25,13 +25,32 @@ _SECRET = re.compile(
 )
 
 
+class _Lossy:
+    """A stream whose reader may go, as a terminal does: what can't be written is dropped. Nobody dies of a log line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            return 0
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            pass  # as above
+
+
 def configure(process: str, *, level: str = "INFO", fmt: Literal["auto", "console", "json"] = "auto") -> None:
     """Send all logs of this process to standard error; `process` stands in every line."""
     console = fmt == "console" or (fmt == "auto" and sys.stderr.isatty())
     numeric = logging.getLevelNamesMapping()[level]
     # The default tracebacks show local variables, and with them prompts.
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
         if console
         else structlog.processors.JSONRenderer(serializer=_json)
     )
@@ -45,7 +64,7 @@ def configure(process: str, *, level: str = "INFO", fmt: Literal["auto", "consol
             _mask,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Lossy(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)

@@ -51,6 +51,14 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
+class Priority(StrEnum):
+    """How urgent a job is, while jobs wait for devices."""
+
+    INTERACTIVE = "interactive"  # somebody looks at the screen
+    NORMAL = "normal"
+    BATCH = "batch"  # whenever there is room
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
     """A function that the model wants called; `arguments` is an object, as Ollama has it."""
@@ -74,7 +82,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How the text is sampled; what is absent is left to the backend's default. A field of another name is refused."""
+    """How the text is sampled; what is absent is left to the backend's default. A field of another name is refused.
+
+    `context_tokens` is the least context that the model gets; it gets more when prompt and answer need more.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -120,6 +131,7 @@ class ChatRequest:
     keep_s: Annotated[Number, Ge(0), Le(60)] = 0.0
     resends: Count | None = None
     resume: Annotated[str, MaxLen(500_000)] = ""
+    priority: Priority = Priority.NORMAL
 
 
 def split_target(model: str) -> tuple[str, str | None]:
@@ -130,7 +142,11 @@ def split_target(model: str) -> tuple[str, str | None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatch:
-    """One attempt at a job, as the dispatcher hands it to one device."""
+    """One attempt at a job, as the dispatcher hands it to one device.
+
+    `deadline_ms` is absolute by the dispatcher's clock, and `sent_ms` is what that clock showed when this was sent: their
+    difference is the time that is left, also on a device whose own clock is an hour off.
+    """
 
     job: Token
     attempt: Annotated[Count, Ge(1)]
@@ -142,6 +158,7 @@ class Dispatch:
     tools: Annotated[tuple[Document, ...], FailFast(), MaxLen(128)] = ()
     format: Literal["json"] | Document | None = None
     deadline_ms: Count | None = None
+    sent_ms: Count | None = None
 
 
 class DeviceState(StrEnum):
@@ -156,7 +173,11 @@ class DeviceState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """A model that a device has on disk, and whether it is in memory now."""
+    """A model that a device has on disk, and whether it is in memory now.
+
+    `context_tokens` is what the model was trained for, `most_context_tokens` what the device's memory allows besides, and
+    `loaded_context_tokens` what it is in memory with.
+    """
 
     name: Name
     size_bytes: Count = 0
@@ -166,6 +187,8 @@ class ModelInfo:
     expires_unix_s: Number | None = None
     parameters_b: Number | None = None
     context_tokens: Count | None = None
+    loaded_context_tokens: Count | None = None
+    most_context_tokens: Count | None = None
     quantization: str | None = None
     family: str | None = None
     digest: str | None = None

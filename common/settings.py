@@ -6,29 +6,55 @@ A tree of settings is a frozen dataclass whose fields are `Section` classes; onl
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from annotated_types import Gt
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from common import codec
 from common.errors import ConfigError
 
 T = TypeVar("T")
+
+ENV_FILE = Path(".env")
+
+
+class _EnvFile(DotEnvSettingsSource):
+    """The lines of `.env` that the environment does not override. It may do so with nothing: that means the default."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        given = {name.lower() for name in os.environ}
+        return {name: value for name, value in super()._load_env_vars().items() if name not in given}
 
 
 class Section(BaseSettings):
     """One page of knobs. Each field names its environment variable by `validation_alias` and says what it does."""
 
     model_config = SettingsConfigDict(
-        env_file=".env",
+        env_file=ENV_FILE,
         env_file_encoding="utf-8",
         extra="ignore",
         frozen=True,
         populate_by_name=True,
         env_ignore_empty=True,
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # its place is taken
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # there are none
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Give where values come from, the strongest first; called by pydantic."""
+        return init_settings, env_settings, _EnvFile(settings_cls)
 
 
 class BusSection(Section):
@@ -56,21 +82,30 @@ class BusSection(Section):
     )
 
 
+def _upper(text: Any) -> Any:
+    return text.upper() if isinstance(text, str) else text
+
+
+def _lower(text: Any) -> Any:
+    return text.lower() if isinstance(text, str) else text
+
+
 class LogSection(Section):
     """What a process writes about itself."""
 
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = Field(
         "INFO", validation_alias="LOG_LEVEL", description="DEBUG, INFO, WARNING or ERROR"
     )
-    format: Literal["auto", "console", "json"] = Field(
+    format: Annotated[Literal["auto", "console", "json"], BeforeValidator(_lower)] = Field(
         "auto",
         validation_alias="LOG_FORMAT",
-        description="console for people, json for collectors; auto takes console on a terminal",
+        description="console for people, json for collectors; auto takes console on a terminal and below `drover up`",
     )
 
 
 def load(tree: type[T], **overrides: Any) -> T:
-    """Build the settings tree of one process. Raises `ConfigError` that lists every wrong key, its value and what was expected."""
+    """Build the settings tree of one process. Raises `ConfigError` that lists every wrong key, its value and what was expected,
+    or says what is wrong with `.env` as a file."""
     hints = get_type_hints(tree)
     sections: dict[str, Any] = {}
     faults: list[str] = []
@@ -79,6 +114,11 @@ def load(tree: type[T], **overrides: Any) -> T:
             sections[field.name] = overrides.get(field.name) or hints[field.name]()
         except ValidationError as error:
             faults += _faults(error)
+        except UnicodeDecodeError as error:
+            where = codec.place(error.object, error.start)
+            raise ConfigError(f"{ENV_FILE.absolute()} is not UTF-8 ({where}): save it as UTF-8") from error
+        except OSError as error:
+            raise ConfigError(f"{ENV_FILE.absolute()} can't be read: {error.strerror}") from error
     if faults:
         raise ConfigError(
             "the settings are wrong:\n  " + "\n  ".join(faults) + "\nSee deploy/config/drover.env.example"
@@ -94,6 +134,9 @@ def _faults(error: ValidationError) -> list[str]:
     rows = []
     for fault in error.errors(include_url=False, include_context=False):
         key = ".".join(str(part) for part in fault["loc"])
+        if not key:  # of a whole page: the message names the knobs
+            rows.append(codec.expectation(fault))
+            continue
         value = "(hidden)" if key.upper().endswith(_SECRETS) else repr(fault["input"])
-        rows.append(f"{key}={value}: {fault['msg']}")
+        rows.append(f"{key}={value}: {codec.expectation(fault)}")
     return rows

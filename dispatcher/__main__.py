@@ -62,8 +62,18 @@ def ask(
     timeout_s: Annotated[
         float | None, typer.Option("--timeout", min=0.001, help="seconds until the job is given up")
     ] = None,
+    priority: Annotated[
+        str | None,
+        typer.Option(
+            "--priority", metavar="interactive|normal|batch", help="who goes first while jobs wait for devices"
+        ),
+    ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="print the whole answer as JSON, with the route it took")
+        bool,
+        typer.Option(
+            "--json",
+            help="print the whole answer as JSON, with the route it took; tokens_per_s is the device's own decoding speed",
+        ),
     ] = False,
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="print the text as it comes")] = True,
     concurrency: Annotated[
@@ -89,7 +99,13 @@ def ask(
     from dispatcher.cli.ask import ask as ask_once  # noqa: PLC0415  # as above
 
     wish = Wish(
-        model=model, device=device, system=system, max_tokens=max_tokens, temperature=temperature, timeout_s=timeout_s
+        model=model,
+        device=device,
+        system=system,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        timeout_s=timeout_s,
+        priority=priority,
     )
     try:
         wish.check()

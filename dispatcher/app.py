@@ -23,6 +23,7 @@ from dispatcher.delivery.audience import Audience, audience
 from dispatcher.delivery.clocks import Limits
 from dispatcher.delivery.courier import Courier
 from dispatcher.delivery.kept import Kept
+from dispatcher.delivery.line import Rules
 from dispatcher.doors import Doors
 from dispatcher.intake import Intake
 from dispatcher.peers import Peers, peers
@@ -32,7 +33,7 @@ from dispatcher.record.events import DeviceEvents, EventSink
 from dispatcher.record.log import LogSink
 from dispatcher.roster import Change, DeviceEvent, Roster
 from dispatcher.routing import RoutingPolicy
-from dispatcher.settings import DispatcherSettings
+from dispatcher.settings import DispatcherSettings, weights_from
 from dispatcher.sharing import Sharing
 
 log = get_logger("dispatcher")
@@ -99,12 +100,15 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
                 subjects=subjects,
                 dispatcher=name,
                 settle_s=settings.roster.settle_s,
+                hedge_share=settings.delivery.hedge_share,
+                rules=_rules(settings),
             ),
         )
         async with asyncio.TaskGroup() as jobs:
             doors = Doors(pipeline, jobs)
             keeper = jobs.create_task(_keep(roster, pipeline.clock.monotonic, DeviceEvents(bus, subjects)))
             speaker = jobs.create_task(_speak(hall, pipeline.sharing.kept, pipeline.clock.monotonic))
+            pulse = jobs.create_task(pipeline.courier.pulse.beat(mux))
             async with doors.ears(bus):
                 presence = jobs.create_task(others.keep())
                 async with doors.open(bus), discoverable(bus, _info(name), lambda: _stats(pipeline)):
@@ -117,6 +121,7 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
                 await _finish(pipeline, settings.dispatcher.grace_s)
             keeper.cancel()
             speaker.cancel()
+            pulse.cancel()
 
 
 def _sharing(settings: DispatcherSettings, hall: Audience, others: Peers) -> Sharing:
@@ -140,7 +145,6 @@ def _pipeline(
         courier=courier,
         recorder=Recorder(LogSink(), EventSink(bus, subjects)),
         sharing=sharing,
-        queue_limit=settings.admission.queue_limit,
     )
 
 
@@ -152,7 +156,13 @@ def _limits(settings: DispatcherSettings) -> Limits:
         first_token_s=clocks.first_token_s,
         between_tokens_s=clocks.between_tokens_s,
         stall_s=clocks.stall_s,
+        doubt_s=clocks.doubt_s,
     )
+
+
+def _rules(settings: DispatcherSettings) -> Rules:
+    line = settings.line
+    return Rules(limit=settings.admission.queue_limit, guard_s=line.guard_s, weights=weights_from(line.tenant_weights))
 
 
 async def _keep(roster: Roster, now: Callable[[], float], events: DeviceEvents) -> None:
@@ -175,7 +185,9 @@ async def _speak(hall: Audience, kept: Kept, now: Callable[[], float]) -> None:
 
 def _log_change(event: DeviceEvent) -> None:
     if event.notable:
-        write = log.info if event.change in {Change.JOINED, Change.RECOVERED, Change.LEFT} else log.warning
+        write = (
+            log.info if event.change in {Change.JOINED, Change.RECOVERED, Change.LEFT, Change.RESTORED} else log.warning
+        )
         write(f"device.{event.change}", device=event.device.name, state=str(event.device.beat.state))
 
 
@@ -226,7 +238,7 @@ def _stats(pipeline: Pipeline) -> list[EndpointStats]:
             data={
                 "running": pipeline.running,
                 "waiting": pipeline.courier.line.waiting,
-                "queue_limit": pipeline.queue_limit,
+                "queue_limit": pipeline.courier.line.rules.limit,
                 "devices": {device.name: str(device.liveness) for device in devices},
                 "slots": sum(device.beat.slots for device in devices if device.usable),
                 "answers_kept": len(pipeline.sharing.kept),

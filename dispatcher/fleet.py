@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from common.messages import DeviceState, Heartbeat, ModelInfo
+from dispatcher.breaker import CLOSED, Breaker, BreakerState
 
 
 class Liveness(StrEnum):
@@ -57,6 +58,7 @@ class Device:
     own: int = 0
     others: int = 0
     track: Track = Track()
+    breaker: Breaker = CLOSED
 
     @property
     def name(self) -> str:
@@ -74,7 +76,12 @@ class Device:
     @property
     def usable(self) -> bool:
         """True when new work may go there."""
-        return self.liveness is Liveness.ALIVE and self.beat.state is DeviceState.READY
+        return self.liveness is Liveness.ALIVE and self.beat.state is DeviceState.READY and self._let_through
+
+    @property
+    def _let_through(self) -> bool:
+        state = self.breaker.state
+        return state is BreakerState.CLOSED or (state is BreakerState.HALF_OPEN and not self.own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from common import codec
 from common.bus import Delivery
 from common.clock import Clock
 from common.errors import BadRequest, DeadlineExceeded
-from common.messages import AUTO, ChatRequest, Message, Role, split_target
+from common.messages import AUTO, ChatRequest, Message, Priority, Role, split_target
 from common.subjects import Subjects, require_token
 from dispatcher.fleet import canonical
 from dispatcher.outcomes import Job
@@ -51,6 +51,7 @@ class Intake:
             deadline_unix_s=now_unix_s + left_s,
             given=request.job is not None,
             fingerprint=fingerprint(request) if request.job else "",
+            priority=request.priority,
         )
 
 
@@ -69,6 +70,7 @@ _DELIVERY: Mapping[str, Any] = {
     "keep_s": 0.0,
     "resends": None,
     "resume": "",
+    "priority": Priority.NORMAL,
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from common import frames
 from common.codec import Encoding
 from common.errors import FleetError
-from common.messages import ChatRequest, Message, Usage
+from common.messages import ChatRequest, Message, Priority, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,7 @@ class Job:
     received_unix_s: float
     deadline_s: float
     deadline_unix_s: float
+    priority: Priority = Priority.NORMAL
     given: bool = False
     """True when the producer chose the id, and so may send the job again."""
     fingerprint: str = ""
@@ -74,8 +75,15 @@ class Candidate:
     reason: str
     warm: bool
     simulated: bool = False
+    predicted_load_s: float = 0.0
     predicted_first_token_s: float
     predicted_total_s: float
+    predicted_wait_s: float = 0.0
+
+    @property
+    def predicted_work_s(self) -> float:
+        """What the device itself will be busy with the job."""
+        return self.predicted_total_s - self.predicted_wait_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +112,8 @@ class Decision:
 class Attempt:
     """One attempt as it went: seconds on the monotonic clock, relative to its publish.
 
-    `outcome` is `ok`, `cancelled`, or the code of the error.
+    `outcome` is `ok`, `cancelled`, `outrun` (another one of the job spoke first), or the code of the error. `beside` tells that
+    it began while another one ran: a hedge, or a second try beside a silent device.
     """
 
     number: int
@@ -112,6 +121,7 @@ class Attempt:
     model: str
     outcome: str
     detail: str | None = None
+    beside: bool = False
     queued_s: float = 0.0
     accept_s: float | None = None
     first_token_s: float | None = None

@@ -79,7 +79,6 @@ class Pipeline:
     courier: Courier
     recorder: Recorder
     sharing: Sharing
-    queue_limit: int
     tally: Tally = field(default_factory=Tally)
     _running: dict[tuple[str, str], _Running] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -239,7 +238,7 @@ class Pipeline:
     # -- the steps -----------------------------------------------------------------------------------------------
 
     def _admit(self, job: Job) -> None:
-        admission = admit(job, House(self.courier.line.waiting, self.queue_limit))
+        admission = admit(job, House(self._running.keys()))
         if isinstance(admission, Rejected):
             raise admission.error
 

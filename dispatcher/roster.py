@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from common.messages import DeviceState, Heartbeat, ModelInfo
+from dispatcher import breaker as breakers
+from dispatcher.breaker import Breaker, BreakerState
 from dispatcher.fleet import Device, Fleet, Liveness, canonical, tracked
 
 
@@ -24,6 +26,8 @@ class Change(StrEnum):
     RECOVERED = "recovered"
     RESTARTED = "restarted"  # a new boot id: every attempt it had is gone
     LEFT = "left"  # it said good-bye
+    TRIPPED = "tripped"  # its breaker opened
+    RESTORED = "restored"  # its breaker lets jobs through again, or one for a trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,7 @@ class Roster:
                 del self._seen[name], self._devices[name]
             elif device.beat.state is not DeviceState.STOPPED:
                 self._age(device, silent_s / device.beat.interval_s)
+                self._set_breaker(name, breakers.aged(device.breaker, now_s))
 
     def take(self, name: str) -> None:
         """Count one attempt of ours on the device."""
@@ -123,21 +128,54 @@ class Roster:
         if device is not None:
             self._devices[name] = replace(device, others=max(device.others, device.beat.slots - device.own + 1))
 
-    def attempt_ended(self, name: str, *, ok: bool, first_token_s: float | None) -> None:
-        """Note how an attempt went, for the health term."""
+    def attempt_succeeded(self, name: str, first_token_s: float | None) -> None:
+        """Note that an attempt ended well, for the health term and the breaker; `first_token_s` of a model that was in memory."""
         device = self._devices.get(name)
         if device is not None:
-            track = tracked(device.track, ok=ok, first_token_s=first_token_s)
+            track = tracked(device.track, ok=True, first_token_s=first_token_s)
             self._devices[name] = replace(device, track=track)
+            self._set_breaker(name, breakers.succeeded())
+
+    def attempt_failed(self, name: str, why: str, now_s: float) -> None:
+        """Note that a device failed an attempt; several in a row open its breaker."""
+        device = self._devices.get(name)
+        if device is not None:
+            track = tracked(device.track, ok=False, first_token_s=None)
+            self._devices[name] = replace(device, track=track)
+            self._set_breaker(name, breakers.failed(device.breaker, why, now_s))
+
+    def hung(self, name: str, why: str, now_s: float) -> None:
+        """Note that the backend of a device does not work, though its agent lives."""
+        device = self._devices.get(name)
+        if device is not None:
+            self._set_breaker(name, breakers.tripped(device.breaker, why, now_s))
+
+    def unheard(self, name: str) -> None:
+        """Note that nobody listens on a device's subjects: suspect until its next heartbeat."""
+        device = self._devices.get(name)
+        if device is not None and device.liveness is Liveness.ALIVE:
+            self._mark(device, Liveness.SUSPECT, Change.SUSPECT)
+
+    def _set_breaker(self, name: str, breaker: Breaker) -> None:
+        """Keep it, and say so when it lets jobs through that it kept out before, or the other way round."""
+        device = self._devices[name]
+        if device.breaker == breaker:
+            return
+        before, new = device.breaker.state, replace(device, breaker=breaker)
+        self._devices[name] = new
+        if breaker.state is not before:
+            self._tell(Change.TRIPPED if breaker.state is BreakerState.OPEN else Change.RESTORED, new)
 
     def _device(self, beat: Heartbeat, old: Device | None) -> Device:
         others = sum(max(0, count) for name, count in beat.jobs_by_dispatcher.items() if name != self._dispatcher)
         liveness = Liveness.DEAD if beat.state is DeviceState.STOPPED else Liveness.ALIVE
         if old is None:
             return Device(beat, _models(beat), liveness, 0, others)
+        # A new process deserves a new chance.
+        breaker = old.breaker if old.beat.boot == beat.boot else breakers.CLOSED
         # A heartbeat that repeats the models as they were keeps the old index: with 1,000 devices this is the hot path.
         models = old.models if old.beat.models == beat.models else _models(beat)
-        return Device(beat, models, liveness, old.own, others, old.track)
+        return Device(beat, models, liveness, old.own, others, old.track, breaker)
 
     def _age(self, device: Device, intervals: float) -> None:
         if intervals > self._dead_after and device.liveness is not Liveness.DEAD:
@@ -161,7 +199,7 @@ def _late(seen: _Seen, beat: Heartbeat) -> bool:
 
 def _holding(device: Device, own: int) -> Device:
     """Give the device with another count of our attempts; written out, since `replace` is slow and this runs twice a job."""
-    return Device(device.beat, device.models, device.liveness, own, device.others, device.track)
+    return Device(device.beat, device.models, device.liveness, own, device.others, device.track, device.breaker)
 
 
 def _models(beat: Heartbeat) -> dict[str, ModelInfo]:

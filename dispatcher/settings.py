@@ -5,19 +5,51 @@ The environment variable stands beside each field; `deploy/config/drover.env.exa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 from annotated_types import Ge, Gt, Le
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from common.addresses import ollama_url
 from common.settings import BusSection, LogSection, Section
+from common.subjects import is_token
 
 Weight = Annotated[float, Ge(0), Le(1000)]
 Seconds = Annotated[float, Gt(0), Le(86_400)]
 Port = Annotated[int, Ge(0), Le(65_535)]
+
+
+MOST_WEIGHTS = 1000
+
+
+def weights_from(text: str) -> dict[str, float]:
+    """Read `alice=3,bob=1`. Raises `ValueError` that names the wrong part."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if len(parts) > MOST_WEIGHTS:
+        raise ValueError(f"{len(parts)} tenants are named: at most {MOST_WEIGHTS} are taken")
+    weights: dict[str, float] = {}
+    for part in parts:
+        tenant, _, share = part.partition("=")
+        weight = _share(share)
+        if not is_token(tenant.strip()) or weight is None or tenant.strip() in weights:
+            raise ValueError(f"{part[:80]!r} is no tenant with a weight of its own: write alice=3, from 0.01 to 1000")
+        weights[tenant.strip()] = weight
+    return weights
+
+
+def _share(text: str) -> float | None:
+    try:
+        weight = float(text)
+    except ValueError:
+        return None
+    return weight if 0.01 <= weight <= 1000 else None
+
+
+def _weights_text(text: str) -> str:
+    weights_from(text)
+    return text
 
 
 class DispatcherSection(Section):
@@ -36,10 +68,10 @@ class DispatcherSection(Section):
 class AdmissionSection(Section):
     """What is let in."""
 
-    queue_limit: Annotated[int, Ge(0)] = Field(
+    queue_limit: Annotated[int, Ge(0), Le(1_000_000)] = Field(
         1000,
         validation_alias="DROVER_QUEUE_LIMIT",
-        description="jobs that may wait for a slot; above it they are refused",
+        description="jobs that may wait for a slot; above it they are refused; 0 lets nobody wait",
     )
     default_timeout_s: Seconds = Field(
         600.0, validation_alias="DROVER_JOB_TIMEOUT_S", description="total time of a job that names no deadline"
@@ -62,6 +94,22 @@ class ReplaySection(Section):
     )
 
 
+class LineSection(Section):
+    """In which order waiting jobs get the slots that come free."""
+
+    guard_s: Seconds = Field(
+        60.0,
+        validation_alias="DROVER_QUEUE_GUARD_S",
+        description="seconds of waiting after which a job counts as one class higher (batch, normal, interactive), and again "
+        "after as many more",
+    )
+    tenant_weights: Annotated[str, AfterValidator(_weights_text)] = Field(
+        "",
+        validation_alias="DROVER_TENANT_WEIGHTS",
+        description="shares of tenants that wait in the same class, as alice=3,bob=1: 0.01 to 1000; who is not named has 1",
+    )
+
+
 class RosterSection(Section):
     """When a device counts as alive. Multiples of the interval that the device's heartbeat names."""
 
@@ -80,28 +128,60 @@ class RosterSection(Section):
         3600.0, validation_alias="DROVER_FORGET_AFTER_S", description="seconds until a dead device leaves the roster"
     )
 
+    @model_validator(mode="after")
+    def _suspect_before_dead(self) -> Self:
+        if self.suspect_after > self.dead_after:
+            raise ValueError(
+                f"DROVER_SUSPECT_AFTER={self.suspect_after:g} is more than DROVER_DEAD_AFTER={self.dead_after:g}: "
+                "a device is suspect before it is dead"
+            )
+        return self
+
 
 class ClockSection(Section):
     """How long an attempt may stay silent, phase by phase."""
 
     accept_s: Seconds = Field(
-        0.75, validation_alias="DROVER_ACCEPT_S", description="seconds until the agent must have accepted a job"
+        0.5, validation_alias="DROVER_ACCEPT_S", description="seconds until the agent must have accepted a job"
     )
-    load_s: Seconds = Field(180.0, validation_alias="DROVER_LOAD_S", description="seconds a model may take to load")
+    load_s: Seconds = Field(
+        60.0,
+        validation_alias="DROVER_LOAD_S",
+        description="seconds a model may take to load, or three times what its size and the device's history predict if that is "
+        "longer; after them another device is asked as well, and after twice as long the load is given up",
+    )
     first_token_s: Seconds = Field(
         60.0,
         validation_alias="DROVER_FIRST_TOKEN_S",
-        description="seconds from accept, or from the end of the load, to the first token",
+        description="seconds from accept, or from the end of the load, to the first token, or three times what is predicted if "
+        "that is longer",
     )
     between_tokens_s: Seconds = Field(
-        60.0,
+        15.0,
         validation_alias="DROVER_BETWEEN_TOKENS_S",
         description="seconds that a backend may produce nothing after it has begun, though its agent lives",
     )
     stall_s: Seconds = Field(
-        5.0,
+        3.0,
         validation_alias="DROVER_STALL_S",
         description="seconds without any frame, keep-alives included, until a device is given up",
+    )
+    doubt_s: Seconds = Field(
+        5.0,
+        validation_alias="DROVER_DOUBT_S",
+        description="seconds of silence, or twice what is predicted if that is longer, after which a device must prove that its "
+        "backend works, and a second device is asked where that is safe",
+    )
+
+
+class DeliverySection(Section):
+    """How jobs are moved."""
+
+    hedge_share: Annotated[float, Ge(0), Le(1)] = Field(
+        0.05,
+        validation_alias="DROVER_HEDGE_SHARE",
+        description="share of jobs that may be given to a second device when their first token is later than the 95th "
+        "percentile, or their device is silent for long; 0 turns it off",
     )
 
 
@@ -117,6 +197,14 @@ class RoutingSection(Section):
     weight_health: Weight = Field(
         0.4, validation_alias="DROVER_WEIGHT_HEALTH", description="w3: health, load, heat and latency history"
     )
+
+    @model_validator(mode="after")
+    def _something_counts(self) -> Self:
+        if not (self.weight_tokens or self.weight_topic or self.weight_health):
+            raise ValueError(
+                "DROVER_WEIGHT_TOKENS, DROVER_WEIGHT_TOPIC and DROVER_WEIGHT_HEALTH are all 0: one must be more"
+            )
+        return self
 
 
 class BridgeSection(Section):
@@ -228,7 +316,9 @@ class DispatcherSettings:
     replay: ReplaySection
     roster: RosterSection
     clocks: ClockSection
+    delivery: DeliverySection
     routing: RoutingSection
+    line: LineSection = field(default_factory=LineSection)
 
 
 @dataclass(frozen=True, slots=True)

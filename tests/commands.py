@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -39,19 +40,32 @@ class Finished:
     err: str
 
 
-async def drover(*arguments: str, cwd: Path, stdin: str | None = None, **environment: str) -> Finished:
-    """Run `drover` to its end."""
+async def drover(*arguments: str, cwd: Path, stdin: str | bytes = b"", **environment: str) -> Finished:
+    """Run `drover` to its end; on a busy machine a server may need more than the second that a person is made to wait."""
+    patient = {"DROVER_NATS_CONNECT_WAIT_S": "20"} | environment
     process = await asyncio.create_subprocess_exec(
-        *DROVER, *arguments, cwd=cwd, env=clean_environment(**environment), stdin=PIPE, stdout=PIPE, stderr=PIPE
+        *DROVER, *arguments, cwd=cwd, env=clean_environment(**patient), stdin=PIPE, stdout=PIPE, stderr=PIPE
     )
     try:
         async with asyncio.timeout(GUARD_S):
-            out, err = await process.communicate((stdin or "").encode())
+            out, err = await process.communicate(stdin if isinstance(stdin, bytes) else stdin.encode())
     except BaseException:
         process.kill()
         await process.wait()
         raise
     return Finished(process.returncode or 0, out.decode(), err.decode())
+
+
+@asynccontextmanager
+async def started(*command: str, **options: Any) -> AsyncIterator[Process]:
+    """Start a command that a test ends, or sees to its end; whatever happens, it is gone when the block is left."""
+    process = await asyncio.create_subprocess_exec(*command, **options)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
 
 
 class Running:
@@ -60,6 +74,7 @@ class Running:
     def __init__(self, process: Process) -> None:
         self.process = process
         self.lines: list[str] = []
+        self._said_all = False
         self._changed = asyncio.Event()
 
     @property
@@ -72,6 +87,7 @@ class Running:
         async for line in self.process.stdout:
             self.lines.append(line.decode(errors="replace").rstrip("\n"))
             self._changed.set()
+        self._said_all = True
         self._changed.set()
 
     async def until(self, pattern: str, *, after: int = 0) -> re.Match[str]:
@@ -81,7 +97,7 @@ class Running:
                 for line in self.lines[after:]:
                     if found := re.search(pattern, line):
                         return found
-                if self.process.returncode is not None:
+                if self._said_all:
                     raise AssertionError(f"the command ended before it said {pattern!r}:\n{self.text}")
                 self._changed.clear()
                 await self._changed.wait()
@@ -121,7 +137,7 @@ async def running(*arguments: str, cwd: Path, **environment: str) -> AsyncIterat
         try:
             yield command
         finally:
-            await _end(process)
+            await end(process)
 
 
 async def gone(*processes: psutil.Process) -> None:
@@ -146,7 +162,8 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-async def _end(process: Process) -> None:
+async def end(process: Process) -> None:
+    """Stop a process of ours that may have ended: SIGTERM, and SIGKILL for one that hangs."""
     if process.returncode is not None:
         return
     try:

@@ -16,7 +16,7 @@ from typing import Any
 
 _READY = "listening on "
 _START_S = 30.0
-_STOP_S = 5.0
+_STOP_S = 20.0
 # What the machine that runs the tests may have set for a real Ollama must not change a simulated one.
 _FOREIGN = ("OLLAMA_", "DROVER_SIM_")
 
@@ -47,7 +47,7 @@ class SimulatedDevice:
         status, answer = await self.call("POST", "/sim/faults", {"kind": kind, **details})
         assert status == 200, answer
 
-    async def until(self, expected: Mapping[str, Any], *, within_s: float = 10.0) -> dict[str, Any]:
+    async def until(self, expected: Mapping[str, Any], *, within_s: float = 30.0) -> dict[str, Any]:
         """Wait until the state shows all the expected values, and give it; raise AssertionError when it never does."""
         deadline = asyncio.get_running_loop().time() + within_s
         while True:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, assert_never
@@ -12,6 +12,7 @@ from common.messages import Dispatch, EngineTimings, ModelInfo, ToolCall, Usage
 
 if TYPE_CHECKING:
     from agents.settings import AgentSettings
+    from agents.telemetry import Readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +62,24 @@ class Backend(Protocol):
         """List what is on disk, and what of it is in memory now."""
         ...
 
+    async def in_memory(self) -> tuple[ModelInfo, ...]:
+        """List what is in memory at this moment."""
+        ...
+
+    async def one_token(self, model: ModelInfo) -> None:
+        """Have a model that is in memory produce one token, without any change of how it is loaded."""
+        ...
+
     async def version(self) -> Version: ...
 
 
-def open_backend(settings: AgentSettings) -> AbstractAsyncContextManager[Backend]:
-    """Open the backend that the settings name; its library is imported only then."""
+def open_backend(settings: AgentSettings, readings: Callable[[], Readings]) -> AbstractAsyncContextManager[Backend]:
+    """Open the backend that the settings name; its library is imported only then. `readings` gives the device's memory."""
     match settings.agent.backend:
         case "ollama":
             from agents.backends.ollama import open_ollama  # noqa: PLC0415
 
-            return open_ollama(settings.ollama)
+            return open_ollama(settings.ollama, readings, slots=settings.slots)
         case "echo":
             from agents.backends.echo import open_echo  # noqa: PLC0415
 

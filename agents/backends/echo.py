@@ -36,6 +36,13 @@ class EchoBackend:
         """Name the one model."""
         return (ModelInfo(name=MODEL, loaded=True, capabilities=("completion",)),)
 
+    async def in_memory(self) -> tuple[ModelInfo, ...]:
+        """Name the one model."""
+        return await self.models()
+
+    async def one_token(self, model: ModelInfo) -> None:
+        """Return at once: there is no engine that could hang."""
+
     async def version(self) -> Version:
         """Say that nothing here is real."""
         return Version("echo", simulated=True)

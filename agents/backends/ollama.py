@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import httpx
@@ -17,11 +18,14 @@ import ollama
 
 from agents.backends import Backend, BackendDone, BackendText, Piece, Version
 from agents.backends import ollama_wire as wire
+from agents.backends.ollama_context import Held, cache_bytes_per_token, chosen, most_tokens
 from agents.backends.ollama_faults import fault_of
 from agents.settings import OllamaSection
+from agents.telemetry import Readings
 from common.errors import BackendError, BadRequest, GarbledReply
 from common.logs import get_logger
-from common.messages import Dispatch, ModelInfo, ToolCall
+from common.messages import Dispatch, Message, ModelInfo, Options, Role, ToolCall
+from common.prompts import context_need
 
 log = get_logger("ollama")
 
@@ -36,22 +40,41 @@ class OllamaBackend:
     name = "ollama"
     continues = True
 
-    def __init__(self, client: ollama.AsyncClient, http: httpx.AsyncClient, section: OllamaSection) -> None:
+    def __init__(
+        self,
+        client: ollama.AsyncClient,
+        http: httpx.AsyncClient,
+        section: OllamaSection,
+        readings: Callable[[], Readings],
+        *,
+        slots: int,
+    ) -> None:
         self._client = client
         self._http = http
         self._host = section.host
         self._keep_alive = section.keep_alive
+        self._default_context = section.context_length or None
+        self._readings = readings
+        self._slots = slots
+        self._held = Held()
+        self._known: dict[str, ModelInfo] = {}
+        """What was listed last, by name."""
+        self._defaults: dict[str, int] = {}
+        """The contexts that models' own Modelfiles set, by name."""
         self._shown: dict[str, Mapping[str, Any]] = {}
         """What `/api/show` said, by digest: under the same digest it stays the same."""
         self._odd: set[str] = set()
         """The models that can't be read, each of them logged once."""
 
     async def chat(self, dispatch: Dispatch) -> AsyncGenerator[Piece, None]:
-        """Stream one answer. Closing the generator closes the HTTP stream, at which Ollama stops computing."""
+        """Stream one answer. Closing the generator closes the HTTP stream, at which Ollama stops computing.
+
+        Raises `ContextTooLong` and `ModelNotLoadable` for a prompt that Ollama would have to cut.
+        """
         calls: list[ToolCall] = []
         done: BackendDone | None = None
-        with translated(self._host, dispatch.model):
-            async with aclosing(await self._begin(dispatch)) as chunks:
+        with self._context(dispatch) as context_tokens, translated(self._host, dispatch.model):
+            async with aclosing(await self._begin(dispatch, context_tokens)) as chunks:
                 # read to its end, also behind the last line: only then does the next job find the connection open
                 async for chunk in chunks:
                     calls += _tool_calls(chunk.message)
@@ -67,6 +90,7 @@ class OllamaBackend:
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """List what is on disk, and what of it is in memory now; a model that can't be read is left out."""
+        mark = self._held.mark()
         with translated(self._host):
             async with asyncio.timeout(ASK_S):
                 listed = [model.model_dump() for model in (await self._client.list()).models if model.model]
@@ -78,7 +102,32 @@ class OllamaBackend:
             joined = [
                 self._join(one, loaded.get(one["model"]), about) for one, about in zip(listed, shown, strict=True)
             ]
-        return tuple(model for model in joined if model is not None)
+        known = {model.name: model for model in joined if model is not None}
+        self._held.listed({name: model.loaded_context_tokens or 0 for name, model in known.items()}, mark)
+        self._known = self._bounded(known, {one["model"]: about for one, about in zip(listed, shown, strict=True)})
+        return tuple(self._known.values())
+
+    async def in_memory(self) -> tuple[ModelInfo, ...]:
+        """List what is in memory at this moment, with what was listed of it before."""
+        with translated(self._host):
+            async with asyncio.timeout(ASK_S):
+                loaded = [model.model_dump() for model in (await self._client.ps()).models if model.model]
+            joined = [self._join(one, one, {}) for one in loaded]
+        return tuple(
+            replace(model, capabilities=self._known[model.name].capabilities) if model.name in self._known else model
+            for model in joined
+            if model is not None
+        )
+
+    async def one_token(self, model: ModelInfo) -> None:
+        """Ask a model that is in memory for one token, with the context that it is loaded with: another would load it anew."""
+        options = wire.options_to_wire(Options(max_tokens=1), model.loaded_context_tokens or self._held.of(model.name))
+        turn = wire.turn_to_wire(Message(role=Role.USER, content="hi"))
+        keep_alive = wire.keep_alive_to_wire(self._keep_alive)
+        with translated(self._host, model.name):
+            await self._client.chat(
+                model=model.name, messages=[turn], options=options, keep_alive=keep_alive, stream=False
+            )
 
     async def version(self) -> Version:
         """Ask for the version; the device simulator names itself in it."""
@@ -88,9 +137,47 @@ class OllamaBackend:
                 text = str(answer.json()["version"]) if answer.is_success else "unknown"
         return Version(text, simulated="simulated" in text)
 
-    async def _begin(self, dispatch: Dispatch) -> AsyncGenerator[ollama.ChatResponse, None]:
+    @contextmanager
+    def _context(self, dispatch: Dispatch) -> Iterator[int | None]:
+        """Choose the size of the context for one job, and remember it as long as the job runs."""
+        name = wire.full_name(dispatch.model)
+        tokens = chosen(
+            context_need(dispatch.messages, dispatch.tools, dispatch.options),
+            dispatch.model,
+            self._known.get(name),
+            held=self._held.of(name),
+            default=self._defaults.get(name) or self._default_context,
+        )
+        self._held.begin(name, tokens)
+        try:
+            yield tokens
+        finally:
+            self._held.end(name)
+
+    def _bounded(self, known: Mapping[str, ModelInfo], shown: Mapping[str, Mapping[str, Any]]) -> dict[str, ModelInfo]:
+        """Add to each model how large a context the device's memory allows."""
+        now = self._readings()
+        free_bytes = now.memory_available_bytes
+        if free_bytes is not None:
+            free_bytes += sum(model.memory_bytes for model in known.values())
+        self._defaults = {name: default for name in known if (default := wire.default_context(shown[name]))}
+        return {
+            name: replace(
+                model,
+                most_context_tokens=most_tokens(
+                    model,
+                    cache_bytes_per_token(shown[name].get("modelinfo") or {}),
+                    slots=self._slots,
+                    total_bytes=now.memory_total_bytes,
+                    free_bytes=free_bytes,
+                ),
+            )
+            for name, model in known.items()
+        }
+
+    async def _begin(self, dispatch: Dispatch, context_tokens: int | None) -> AsyncGenerator[ollama.ChatResponse, None]:
         """Build the request; nothing is sent before the first chunk is asked for."""
-        arguments = wire.chat_to_wire(dispatch, self._keep_alive)
+        arguments = wire.chat_to_wire(dispatch, self._keep_alive, context_tokens)
         try:
             with warnings.catch_warnings():
                 # the raw schema inside a Tool is written whole, and pydantic warns that it is no `Function`
@@ -123,8 +210,11 @@ class OllamaBackend:
 
 
 @asynccontextmanager
-async def open_ollama(section: OllamaSection) -> AsyncIterator[Backend]:
-    """Open the HTTP connections; whether anything answers shows with the first question."""
+async def open_ollama(
+    section: OllamaSection, readings: Callable[[], Readings], *, slots: int
+) -> AsyncIterator[Backend]:
+    """Open the HTTP connections; whether anything answers shows with the first question. `readings` gives the device's memory,
+    `slots` the requests that Ollama runs at once, each with a cache of its own."""
     timeout = httpx.Timeout(section.silence_s, connect=CONNECT_S)
     # No limit on connections: the agent's slots are the limit, and a poll must not wait behind chats.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
@@ -132,7 +222,7 @@ async def open_ollama(section: OllamaSection) -> AsyncIterator[Backend]:
         ollama.AsyncClient(section.host, timeout=timeout, limits=limits, trust_env=False) as client,
         httpx.AsyncClient(timeout=ASK_S, trust_env=False) as http,
     ):
-        yield OllamaBackend(client, http, section)
+        yield OllamaBackend(client, http, section, readings, slots=slots)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from common.frames import Finish
 from common.messages import Dispatch, EngineTimings, Message, ModelInfo, Options, ToolCall, Usage
 
 _PARAMETERS = re.compile(r"(\d+(?:\.\d+)?)\s*([KMBT])", re.ASCII)
+_NUM_CTX = re.compile(r"^num_ctx\s+(\d{1,9})\s*$", re.MULTILINE | re.ASCII)
 _IN_BILLIONS = {"K": 1e-6, "M": 1e-3, "B": 1.0, "T": 1e3}
 
 
@@ -33,11 +34,11 @@ def turn_to_wire(turn: Message) -> dict[str, Any]:
     return wire
 
 
-def options_to_wire(options: Options) -> dict[str, Any]:
+def options_to_wire(options: Options, context_tokens: int | None) -> dict[str, Any]:
     """Give the options under Ollama's names; what is absent stays absent, so that the model's own defaults hold."""
     wire = {
         "num_predict": options.max_tokens,
-        "num_ctx": options.context_tokens,
+        "num_ctx": context_tokens,
         "temperature": options.temperature,
         "top_p": options.top_p,
         "seed": options.seed,
@@ -56,12 +57,13 @@ def keep_alive_to_wire(text: str) -> str | float:
         return text
 
 
-def chat_to_wire(dispatch: Dispatch, keep_alive: str) -> dict[str, Any]:
-    """Give the arguments of a chat, tools excepted. Raises `BadRequest` when an image is not base64."""
+def chat_to_wire(dispatch: Dispatch, keep_alive: str, context_tokens: int | None) -> dict[str, Any]:
+    """Give the arguments of a chat, tools excepted; `context_tokens` is the size to ask for. Raises `BadRequest` when an image
+    is not base64."""
     return {
         "model": dispatch.model,
         "messages": [turn_to_wire(turn) for turn in dispatch.messages],
-        "options": options_to_wire(dispatch.options),
+        "options": options_to_wire(dispatch.options, context_tokens),
         "format": dispatch.format,
         "keep_alive": keep_alive_to_wire(keep_alive),
     }
@@ -99,12 +101,24 @@ def model_of(listed: Mapping[str, Any], loaded: Mapping[str, Any] | None, shown:
         "expires_unix_s": expires.timestamp() if isinstance(expires, datetime) else None,
         "parameters_b": _billions(info.get("general.parameter_count"), details.get("parameter_size")),
         "context_tokens": _context(info),
+        "loaded_context_tokens": (loaded.get("context_length") or None) if loaded else None,
         "quantization": details.get("quantization_level") or None,
         "family": details.get("family") or None,
         "digest": listed.get("digest") or None,
         "capabilities": tuple(shown.get("capabilities") or ()),
     }
     return codec.build(ModelInfo, fields)
+
+
+def full_name(model: str) -> str:
+    """Give a model's name as Ollama lists it: a missing tag means `latest`."""
+    return model if ":" in model.rsplit("/", 1)[-1] else f"{model}:latest"
+
+
+def default_context(shown: Mapping[str, Any]) -> int | None:
+    """Read the context that the model's own Modelfile sets; it goes before OLLAMA_CONTEXT_LENGTH."""
+    found = _NUM_CTX.search(str(shown.get("parameters") or ""))
+    return int(found[1]) if found else None
 
 
 def _image(text: str) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -12,7 +13,7 @@ class FaultKind(StrEnum):
     """What can go wrong on request."""
 
     NONE = "none"
-    HANG = "hang"  # loads, then never sends a token, while /api/ps answers on
+    HANG = "hang"  # loads, then sends no token until the order is replaced, while /api/ps answers on
     CRASH_MID_STREAM = "crash_mid_stream"  # the connection is cut after some tokens
     SLOW = "slow"  # every duration is multiplied
     BUSY_503 = "busy_503"  # refused at once
@@ -22,12 +23,14 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One fault order. `times` is how many requests still meet it; None is until cleared."""
+    """One fault order. `times` is how many requests still meet it; None is until cleared. `lifted` tells a request that met it
+    when another order, or none, has taken its place."""
 
     kind: FaultKind = FaultKind.NONE
     after_tokens: int = 0
     factor: float = 1.0
     times: int | None = None
+    lifted: asyncio.Event = field(default_factory=asyncio.Event, compare=False, repr=False)
 
     def to_wire(self) -> dict[str, Any]:
         """Give the order as the admin surface shows it."""
@@ -51,10 +54,13 @@ class FaultBox:
 
     def __init__(self) -> None:
         self.standing = NO_FAULT
+        self._replaced = asyncio.Event()
 
     def set(self, fault: Fault) -> None:
-        """Replace the standing order."""
+        """Replace the standing order; requests that hang by the one before go on."""
         self.standing = fault
+        self._replaced.set()
+        self._replaced = asyncio.Event()
 
     def take(self) -> Fault:
         """Give the fault that this request meets, and count it."""
@@ -62,7 +68,7 @@ class FaultBox:
         if fault.times is not None:
             left = fault.times - 1
             self.standing = replace(fault, times=left) if left > 0 else NO_FAULT
-        return fault
+        return replace(fault, lifted=self._replaced)
 
 
 def parse_fault(body: object) -> Fault:

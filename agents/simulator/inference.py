@@ -75,7 +75,7 @@ async def perform(
     slowdown = fault.factor if fault.kind is FaultKind.SLOW else 1.0
     async with stage.engine.slot(runner) as waited_s:
         if fault.kind is FaultKind.HANG:
-            await asyncio.get_running_loop().create_future()
+            await fault.lifted.wait()
         prefill_s = await prefill(stage, runner, script.prompt_tokens, slowdown)
         decode_s, sent = 0.0, 0
         async for step_s, piece in _decode(stage, runner, script, slowdown):

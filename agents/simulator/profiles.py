@@ -47,6 +47,7 @@ class ModelSpec:
     context_length: int
     embedding_length: int
     block_count: int
+    head_count: int
     kv_bytes_per_token: int
     capabilities: tuple[str, ...]
 
@@ -54,6 +55,12 @@ class ModelSpec:
     def digest(self) -> str:
         """Give a digest of these very facts: it changes when a capability does, because clients cache by digest."""
         return hashlib.sha256(f"simulated {self!r}".encode()).hexdigest()
+
+    @property
+    def cached_head_count(self) -> int:
+        """Give the attention heads whose keys and values are cached, 0 for a model without a cache."""
+        head_size = self.embedding_length // self.head_count
+        return self.kv_bytes_per_token // (4 * self.block_count * head_size)
 
     def can(self, capability: str) -> bool:
         """Tell whether the model has the capability."""

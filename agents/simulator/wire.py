@@ -194,6 +194,7 @@ def progress(status: str, **fields: object) -> dict[str, Any]:
 
 def _model_info(spec: ModelSpec) -> dict[str, Any]:
     family = spec.family
+    cached = {f"{family}.attention.head_count_kv": spec.cached_head_count} if spec.cached_head_count else {}
     return {
         "general.architecture": family,
         "general.basename": spec.name.split(":")[0],
@@ -201,6 +202,8 @@ def _model_info(spec: ModelSpec) -> dict[str, Any]:
         f"{family}.block_count": spec.block_count,
         f"{family}.context_length": spec.context_length,
         f"{family}.embedding_length": spec.embedding_length,
+        f"{family}.attention.head_count": spec.head_count,
+        **cached,
     }
 
 

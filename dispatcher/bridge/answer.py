@@ -136,6 +136,8 @@ class ChatAnswer(Response):
         match frame:
             case frames.RouteNote():
                 self._note = frame
+                if self._silent is not None and self._silent.phase is frames.Phase.QUEUE:
+                    self._silent = None  # it has a device now, and no place in the line
             case frames.KeepAlive():
                 self._silent = frame
             case frames.Token() if not self._manner.stream:
@@ -170,7 +172,8 @@ class ChatAnswer(Response):
         if not self._manner.stream:
             body = reply.completion(self._job, self._chunks.created, self._model, "".join(self._text), end)
             whole = Response(codec.encode(body), media_type="application/json")
-            whole.raw_headers.extend(route_headers(self._job, self._note))
+            queue_s = ((end.route or {}).get("timings") or {}).get("queue_s")
+            whole.raw_headers.extend(route_headers(self._job, self._note, queue_s=queue_s))
             return whole
         await self._open(events)
         if end.tool_calls:

@@ -7,6 +7,8 @@ import unicodedata
 from common.frames import RouteNote
 
 JOB_HEADER = "x-drover-job"
+PRIORITY_HEADER = "x-drover-priority"
+QUEUE_HEADER = "x-drover-queue-s"
 MAX_VALUE = 200
 """Characters of a header value; the full reason stands in the body's `x_drover`."""
 
@@ -48,9 +50,11 @@ def header_text(value: str) -> str:
     return " ".join(printable.split())[:MAX_VALUE].rstrip()
 
 
-def route_headers(job: str, note: RouteNote | None) -> list[tuple[bytes, bytes]]:
-    """Say which job it is, and, as far as it is known, where it runs and why."""
+def route_headers(job: str, note: RouteNote | None, *, queue_s: float | None = None) -> list[tuple[bytes, bytes]]:
+    """Say which job it is, and, as far as it is known, where it runs and why, and how long it waited for a slot."""
     facts = {JOB_HEADER: job}
+    if queue_s is not None:
+        facts[QUEUE_HEADER] = f"{queue_s:.3f}"
     if note is not None:
         facts |= {"x-drover-device": note.device, "x-drover-model": note.model, "x-drover-reason": note.reason}
     return [(name.encode(), header_text(value).encode()) for name, value in facts.items()]

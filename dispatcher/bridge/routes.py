@@ -17,12 +17,12 @@ from starlette.responses import Response
 from ulid import ULID
 
 from common import codec
-from common.errors import FleetError, InternalError, Stopping, UnknownModel
+from common.errors import BadRequest, DeadlineInfeasible, FleetError, InternalError, QueueFull, Stopping, UnknownModel
 from common.logs import get_logger
-from common.messages import AUTO
+from common.messages import AUTO, Priority
 from common.subjects import as_token
 from dispatcher.bridge.answer import ChatAnswer, Manner, Means
-from dispatcher.bridge.headers import JOB_HEADER, header_text
+from dispatcher.bridge.headers import JOB_HEADER, PRIORITY_HEADER, header_text
 from dispatcher.bridge.openai import reply, request
 from dispatcher.bridge.presence import Offer, Presence, find, offers
 
@@ -49,12 +49,15 @@ STATUSES: Mapping[str, Verdict] = {
     "too_large": Verdict(413, _THEIRS),
     "unknown_model": Verdict(404, _THEIRS),
     "unsupported": Verdict(400, _THEIRS),
+    "context_length_exceeded": Verdict(400, _THEIRS),
     "unknown_job": Verdict(404, _THEIRS),
     "duplicate_job": Verdict(409, _THEIRS),
     "capacity": Verdict(503, _OURS),
     "no_device": Verdict(503, _OURS),
     "queue_full": Verdict(429, "rate_limit_error"),
     "deadline": Verdict(504, _OURS),
+    # Not a time-out: it was refused at once, and later, or with more time, the same request may do.
+    "deadline_infeasible": Verdict(503, _OURS),
     "stopping": Verdict(503, _OURS),
     "no_dispatcher": Verdict(503, _OURS),
     "attempt": Verdict(502, _OURS),
@@ -76,6 +79,9 @@ STATUSES: Mapping[str, Verdict] = {
 }
 
 
+NEVER_BEGUN = frozenset({Stopping.code, QueueFull.code, DeadlineInfeasible.code})
+
+
 def verdict(error: FleetError) -> Verdict:
     """The status of an error; of its nearest known ancestor, if the code is newer than this table."""
     codes = (getattr(cls, "code", "") for cls in type(error).__mro__)
@@ -86,13 +92,13 @@ def refusal(error: FleetError, job: str | None = None, accepted: bool = False) -
     """Make the response for an error.
 
     Once the fleet had accepted the job, clients are told not to send it again by themselves: it may have run. A dispatcher
-    that stops gives its jobs up, and another one is glad to take them.
+    that stops gives its jobs up, and another one is glad to take them; what the line refuses was never begun.
     """
     status, kind = verdict(error)
     headers = {}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
-    if (accepted and error.code != Stopping.code) or status == HTTPStatus.CONFLICT:
+    if (accepted and error.code not in NEVER_BEGUN) or status == HTTPStatus.CONFLICT:
         headers["x-should-retry"] = "false"
     if job is not None:
         headers[JOB_HEADER] = header_text(job)
@@ -130,7 +136,7 @@ def api(bridge: Bridge) -> APIRouter:
             progress=http.headers.get("x-drover-progress") == "1",
             hold_s=bridge.hold_s,
         )
-        chat = request.to_chat(asked, job=job or str(ULID()))
+        chat = request.to_chat(asked, job=job or str(ULID()), priority=priority(http.headers))
         # Only who chose the id can come again under it; for others nobody needs to look whether the job is known.
         chat = replace(chat, resends=0) if job is None else replace(chat, keep_s=bridge.retry_grace_s)
         return ChatAnswer(chat, manner, bridge.means)
@@ -235,6 +241,19 @@ def job_id(headers: Mapping[str, str]) -> str | None:
     if token == given:
         return token
     return f"{token[:40]}-{hashlib.sha256(given.encode()).hexdigest()[:16]}"
+
+
+def priority(headers: Mapping[str, str]) -> Priority | None:
+    """The priority that a header asks for, if one does. Raises `BadRequest` for one that there is not."""
+    given = headers.get(PRIORITY_HEADER)
+    if given is None:
+        return None
+    try:
+        return Priority(given.strip().lower())
+    except ValueError:
+        raise BadRequest(
+            f"{PRIORITY_HEADER} is {given[:40]!r}: send one of {', '.join(Priority)}", param=PRIORITY_HEADER
+        ) from None
 
 
 def _auto_card(bridge: Bridge) -> reply.Json:

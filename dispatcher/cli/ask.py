@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from time import monotonic
@@ -12,6 +13,7 @@ from common.client import Answer, Drover
 from common.errors import BadRequest, GarbledReply
 from common.messages import AUTO, ChatRequest, Message, Role
 from dispatcher.cli.connect import open_producer, shell_settings
+from dispatcher.cli.results import tokens_per_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,7 @@ class Wish:
     max_tokens: int | None = None
     temperature: float | None = None
     timeout_s: float | None = None
+    priority: str | None = None
 
     def fields(self) -> dict[str, Any]:
         """Give the fields of a chat request beside its messages."""
@@ -32,13 +35,16 @@ class Wish:
             "model": self.model,
             "device": self.device,
             "timeout_s": self.timeout_s,
+            "priority": self.priority,
             "options": {key: value for key, value in options.items() if value is not None},
         }
         return {key: value for key, value in wanted.items() if value is not None}
 
     def check(self) -> None:
         """Raise `BadRequest` that names the option whose value can't be."""
-        codec.build(ChatRequest, self.fields())
+        codec.encode_request(codec.plain(codec.build(ChatRequest, self.fields())))
+        if self.system is not None:
+            codec.encode_request({"system": self.system})
 
     def before(self) -> tuple[Message, ...]:
         """Give the messages that come before the first question."""
@@ -46,11 +52,23 @@ class Wish:
 
 
 def read_prompt(given: str | None) -> str:
-    """Give the prompt: as given, or all of standard input for `-`. Raises `BadRequest` when it is empty."""
-    text = sys.stdin.read() if given == "-" else given or ""
+    """Give the prompt: as given, or all of standard input for `-`. Raises `BadRequest` when it is empty or not UTF-8."""
+    text = _utf8("standard input", sys.stdin.buffer.read()) if given == "-" else given or ""
     if not text.strip():
         raise BadRequest('the prompt is empty: write drover ask "Why is the sky blue?", or pipe text into drover ask -')
-    return text
+    # What a shell hands over is bytes; Python keeps those that are not UTF-8 in a form that can't be sent.
+    return _utf8("the prompt", os.fsencode(text)) if given != "-" else text
+
+
+def _utf8(what: str, data: bytes) -> str:
+    try:
+        return data.decode().replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise BadRequest(
+            f"{what} is not UTF-8 ({codec.place(data, error.start)}): convert it, "
+            "for example with iconv -f latin1 -t utf-8",
+            param="prompt",
+        ) from error
 
 
 async def ask(prompt: str, wish: Wish, *, as_json: bool, stream: bool) -> int:
@@ -97,16 +115,6 @@ def footer(answer: Answer, first_token_s: float | None) -> str:
     if answer.route.get("simulated"):
         parts.append("simulated")
     return " · ".join(part for part in parts if part)
-
-
-def tokens_per_s(answer: Answer) -> float | None:
-    """Give the decoding speed: as the device measured it, or else from the time between first and last token."""
-    timings = answer.route.get("timings") or {}
-    measured = timings.get("decode_tps")
-    if measured:
-        return float(measured)
-    decoded_s = (timings.get("total_s") or 0.0) - (timings.get("first_token_s") or 0.0)
-    return answer.usage.completion_tokens / decoded_s if decoded_s > 0 and answer.usage.completion_tokens else None
 
 
 def report(answer: Answer, first_token_s: float | None) -> dict[str, Any]:

@@ -6,7 +6,9 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
+from common.settings import LogSection
 from dispatcher.cli.plan import SimulatedDevice
 from dispatcher.cli.processes import Spec
 from dispatcher.cli.state import StateDir, tail
@@ -79,9 +81,19 @@ class Cast:
             name=name,
             argv=lambda: argv,
             log_file=self.state.log_file(name),
-            env={"NATS_URL": self.nats_url, "PYTHONUNBUFFERED": "1", **(env or {})},
+            env={
+                "NATS_URL": self.nats_url,
+                "LOG_FORMAT": log_format(self.settings.log),
+                "PYTHONUNBUFFERED": "1",
+                **(env or {}),
+            },
             grace_s=grace_s + MARGIN_S,
         )
+
+
+def log_format(log: LogSection) -> Literal["console", "json"]:
+    """Give the form of all logs of a fleet on one machine: people read them, and quoted ones stand among plain lines."""
+    return "console" if log.format == "auto" else log.format
 
 
 def simulator_url(spec: Spec) -> str | None:

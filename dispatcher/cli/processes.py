@@ -52,11 +52,13 @@ class Spec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LifeEvent:
-    """A child's life changed. `log` holds the last lines of its log when it died."""
+    """A child's life changed. When it died, `detail` says how, `outlook` what its watch does next, and `log` holds the last
+    lines of its log."""
 
     name: str
     life: Life
     detail: str = ""
+    outlook: str = ""
     log: tuple[str, ...] = ()
 
 
@@ -157,15 +159,13 @@ class Child:
         life = Life.KEEPS_DYING if deaths >= KEEPS_DYING else Life.DIED
         times = f", {deaths} times in a row" if deaths >= KEEPS_DYING else ""
         again = (
-            f", starts again in {self._wait_s(deaths):g} s"
-            if self._restart
-            else ", is not started again (DROVER_RESTART)"
+            f"starts again in {self._wait_s(deaths):g} s" if self._restart else "is not started again (DROVER_RESTART)"
         )
-        self._turn(life, f"{reason}{times}{again}", tuple(tail(self.spec.log_file, 5)))
+        self._turn(life, f"{reason}{times}", again, tuple(tail(self.spec.log_file, 5)))
 
-    def _turn(self, life: Life, detail: str = "", log: tuple[str, ...] = ()) -> None:
+    def _turn(self, life: Life, detail: str = "", outlook: str = "", log: tuple[str, ...] = ()) -> None:
         self.life = life
-        self._tell(LifeEvent(name=self.spec.name, life=life, detail=detail, log=log))
+        self._tell(LifeEvent(name=self.spec.name, life=life, detail=detail, outlook=outlook, log=log))
 
     async def _pause(self, wait_s: float) -> None:
         try:

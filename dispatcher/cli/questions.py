@@ -124,7 +124,7 @@ def _require_new(where: str, name: str, found: Collection[str]) -> None:
 
 def _conversation(where: str, row: Any, *, number: int) -> Conversation:
     if not isinstance(row, dict):
-        raise BadRequest(f"{where}: an object was expected, not {type(row).__name__}")
+        raise BadRequest(f"{where}: an object was expected, not {codec.kind(row)}")
     given = [key for key in CONTENTS if row.get(key) not in (None, "", [])]
     if len(given) != 1:
         what = (
@@ -151,14 +151,14 @@ def _messages(where: str, kind: str, row: Mapping[str, Any]) -> Iterator[Message
         yield _message(where, {"role": Role.USER, "content": row[kind]})
         return
     if not isinstance(row[kind], list):
-        raise BadRequest(f"{where}: {kind} must be a list, not {type(row[kind]).__name__}")
+        raise BadRequest(f"{where}: {kind} must be a list, not {codec.kind(row[kind])}")
     for turn in row[kind]:
         yield _message(where, {"role": Role.USER, "content": turn} if kind == "turns" else turn)
 
 
 def _message(where: str, wire: Any) -> Message:
     if not isinstance(wire, dict):
-        raise BadRequest(f'{where}: a message must be an object with "role" and "content", not {type(wire).__name__}')
+        raise BadRequest(f'{where}: a message must be an object with "role" and "content", not {codec.kind(wire)}')
     try:
         message = codec.build(Message, wire)
     except BadRequest as error:

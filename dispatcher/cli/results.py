@@ -18,6 +18,7 @@ class Row:
     """One question and its answer, or its error. The names are the columns of the CSV file.
 
     `attempts` counts the devices that the dispatcher tried; `asked` counts how often the question was put to it.
+    `tokens_per_s` is what the function of that name gives.
     """
 
     id: str
@@ -87,10 +88,20 @@ def answered(where: Row, answer: Answer, *, asked: int) -> Row:
         total_s=total_s,
         prompt_tokens=answer.usage.prompt_tokens,
         completion_tokens=answer.usage.completion_tokens,
-        tokens_per_s=_speed(answer.usage.completion_tokens, first_s, total_s),
+        tokens_per_s=tokens_per_s(answer),
         finish=answer.finish,
         text=answer.text,
     )
+
+
+def tokens_per_s(answer: Answer) -> float | None:
+    """Give the speed of decoding, the same wherever an answer is shown: completion tokens per second as the device's engine
+    measured it, or, where it does not say, from the first token to the end as the dispatcher saw it."""
+    timings = answer.route.get("timings") or {}
+    if measured := timings.get("decode_tps"):
+        return float(measured)
+    decoded_s = (timings.get("total_s") or 0.0) - (timings.get("first_token_s") or 0.0)
+    return answer.usage.completion_tokens / decoded_s if decoded_s > 0 and answer.usage.completion_tokens else None
 
 
 def failed(where: Row, error: FleetError, *, asked: int, device: str = "", model: str = "") -> Row:
@@ -150,8 +161,8 @@ def _group(device: str, model: str, rows: Sequence[Row]) -> Group:
     good = [row for row in rows if not row.error]
     firsts = [row.first_token_s for row in good if row.first_token_s is not None]
     totals = [row.total_s for row in good if row.total_s is not None]
-    timed = [row for row in good if row.first_token_s is not None and row.total_s is not None]
-    decoded_s = sum((row.total_s or 0.0) - (row.first_token_s or 0.0) for row in timed)
+    timed = [(row.completion_tokens, row.tokens_per_s) for row in good if row.tokens_per_s]
+    decoded_s = sum(tokens / speed for tokens, speed in timed)
     return Group(
         device=device,
         model=model,
@@ -161,11 +172,5 @@ def _group(device: str, model: str, rows: Sequence[Row]) -> Group:
         first_token_p95_s=percentile(firsts, 0.95),
         total_p50_s=percentile(totals, 0.5),
         total_p95_s=percentile(totals, 0.95),
-        tokens_per_s=sum(row.completion_tokens for row in timed) / decoded_s if decoded_s > 0 else None,
+        tokens_per_s=sum(tokens for tokens, _ in timed) / decoded_s if decoded_s > 0 else None,
     )
-
-
-def _speed(tokens: int, first_s: float | None, total_s: float | None) -> float | None:
-    if first_s is None or total_s is None or total_s <= first_s:
-        return None
-    return tokens / (total_s - first_s)

@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from common.errors import FleetError
+from common.lifecycle import heeds_hangup
 
 FAILED = 1
 INTERRUPTED = 128 + signal.SIGINT
@@ -17,12 +18,13 @@ INTERRUPTED = 128 + signal.SIGINT
 
 def run(main: Coroutine[Any, Any, int]) -> int:
     """Run a verb to its exit status. A signal cancels it, so that it can call off its jobs on the way out."""
+    heard: list[signal.Signals] = []
     try:
-        return asyncio.run(_cancelled_by_sigterm(main))
+        return asyncio.run(_cancelled(main, by=heard))
     except KeyboardInterrupt:
         return INTERRUPTED
     except asyncio.CancelledError:
-        return 128 + signal.SIGTERM
+        return 128 + (heard[0] if heard else signal.SIGTERM)
     except FleetError as error:
         return fail(error)
     except BrokenPipeError:
@@ -43,8 +45,16 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-async def _cancelled_by_sigterm(main: Coroutine[Any, Any, int]) -> int:
+async def _cancelled(main: Coroutine[Any, Any, int], *, by: list[signal.Signals]) -> int:
+    """Await `main`; SIGTERM and, unless nohup has it ignored, SIGHUP cancel it, and are noted in `by`."""
     task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    loop = asyncio.get_running_loop()
+
+    def cancel(number: signal.Signals) -> None:
+        by.append(number)
+        if task is not None:
+            task.cancel()
+
+    for number in (signal.SIGTERM, *([signal.SIGHUP] if heeds_hangup() else [])):
+        loop.add_signal_handler(number, cancel, number)
     return await main

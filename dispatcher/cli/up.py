@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -25,14 +25,14 @@ from common.settings import load
 from common.subjects import Subjects
 from dispatcher.cli import http_probe, nats_server, plan, ports
 from dispatcher.cli.board import Board, follow
-from dispatcher.cli.cast import Cast, simulator_url
+from dispatcher.cli.cast import Cast, log_format, simulator_url
 from dispatcher.cli.plan import SimulatedDevice
 from dispatcher.cli.processes import Child, Life, LifeEvent, Spec, Tiers
 from dispatcher.cli.running import fail
 from dispatcher.cli.state import Addresses, StateDir
 from dispatcher.cli.up_view import Lines, Screen, View
 from dispatcher.roster import DeviceEvent
-from dispatcher.settings import UpSettings
+from dispatcher.settings import BridgeSettings, DispatcherSettings, UpSettings
 
 T = TypeVar("T")
 
@@ -48,19 +48,21 @@ def up() -> int:
     """Run the fleet; gives the exit status: 0 after a stop by signal, 1 when it could not start."""
     try:
         settings = load(UpSettings)
+        for tree in (DispatcherSettings, BridgeSettings):  # what they would die of is said before they are started
+            load(tree)
     except ConfigError as error:
         return fail(error)
     with Screen() if sys.stdout.isatty() else nullcontext(Lines()) as view:
         # Only now, because the screen puts itself before standard error.
-        configure(
-            "up", level="WARNING" if settings.log.level == "INFO" else settings.log.level, fmt=settings.log.format
-        )
+        level = "WARNING" if settings.log.level == "INFO" else settings.log.level
+        configure("up", level=level, fmt=log_format(settings.log))
         return lifecycle.run(lambda stop: serve(settings, stop, view))
 
 
 async def serve(settings: UpSettings, stop: Stop, view: View) -> None:
     """Bring everything up, run until `stop`, take everything down. Raises `FleetError` when it does not come up."""
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stop.request)  # the terminal was closed
+    if lifecycle.heeds_hangup():
+        view.on_loss(stop.request)  # make keeps the SIGHUP of a terminal that closes to itself, and waits for us
     state = StateDir(settings.up.state_dir)
     with state.held():
         async with asyncio.TaskGroup() as children:
@@ -196,7 +198,7 @@ class _Supervisor:
             async with asyncio.timeout(READY_S):
                 while True:
                     if self._stillborn is not None:
-                        raise FleetError(_obituary(self._stillborn))
+                        raise FleetError(_obituary(self._stillborn, "so drover up ends: mend that and start it again"))
                     found = await check()
                     if found is not None:
                         return found
@@ -213,7 +215,7 @@ class _Supervisor:
         if not self._ready and self._stillborn is None:
             self._stillborn = event
             return
-        self._view.say(_obituary(event))
+        self._view.say(_obituary(event, event.outlook))
 
     def _on_device(self, event: DeviceEvent) -> None:
         if self._ready and event.notable and not self._stopping:
@@ -221,18 +223,31 @@ class _Supervisor:
 
     def _troubles(self) -> list[str]:
         bad = {Life.DIED, Life.KEEPS_DYING}
-        return [f"{event.name}: {event.life}, {event.detail}" for event in self._lives.values() if event.life in bad]
+        return [
+            f"{event.name}: {event.life}, {event.detail}, {event.outlook}"
+            for event in self._lives.values()
+            if event.life in bad
+        ]
 
     def _hints(self, url: str) -> list[str]:
         return [
-            f'  ask it:  make ask PROMPT="Why is the sky blue?"   or open {url} in a browser',
-            f"""  or:      curl {url}/v1/chat/completions -d '{{"model":"auto","messages":[{{"role":"user","content":"hi"}}]}}'""",
-            f"  logs:    {self._state.path / 'log'}   Ctrl-C stops everything",
+            '  ask it:  make ask PROMPT="Why is the sky blue?"',
+            f"  or open  {url} in a browser",
+            f"  or:      curl {url}/v1/chat/completions \\",  # both lines together can be pasted
+            """    -d '{"model":"auto","messages":[{"role":"user","content":"hi"}]}'""",
+            f"  logs:    {_from_here(self._state.path / 'log')}",
+            "  Ctrl-C stops everything",
         ]
 
 
-def _obituary(event: LifeEvent) -> str:
-    return "\n".join([f"{event.name} died: {event.detail}", *(f"  | {line}" for line in event.log)])
+def _obituary(event: LifeEvent, outlook: str) -> str:
+    return "\n".join([f"{event.name} died: {event.detail}, {outlook}", *(f"  | {line}" for line in event.log)])
+
+
+def _from_here(path: Path) -> Path:
+    """Name a path as short as it can be."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 async def _listening(simulator: Spec) -> str | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -15,7 +17,11 @@ from dispatcher.cli.board_view import screen
 
 
 class View(Protocol):
-    """Where `drover up` says what happens."""
+    """Where `drover up` says what happens. Its reader may go; that never raises."""
+
+    def on_loss(self, listener: Callable[[], None]) -> None:
+        """Call `listener` once, when the terminal is gone."""
+        ...
 
     def say(self, line: str) -> None:
         """Show a line that stays."""
@@ -37,9 +43,15 @@ class View(Protocol):
 class Lines:
     """For logs and pipes: events only."""
 
+    def on_loss(self, listener: Callable[[], None]) -> None:
+        """There is no terminal to lose."""
+
     def say(self, line: str) -> None:
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+        except OSError:  # `make up | tee log`: Ctrl-C ends tee first
+            _silence(sys.stdout)
 
     def hint(self, lines: Sequence[str]) -> None:
         self.say("\n".join(lines))
@@ -55,6 +67,9 @@ class Screen:
     """For a terminal: events scroll by above a table that is drawn in place."""
 
     def __init__(self) -> None:
+        self._terminals = [stream for stream in (sys.stdout, sys.stderr) if stream.isatty()]
+        self._lost = False
+        self._on_loss: Callable[[], None] | None = None
         self._console = Console(highlight=False)
         self._hints: Sequence[str] = ()
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
@@ -68,14 +83,43 @@ class Screen:
     ) -> None:
         self.close()
 
+    def on_loss(self, listener: Callable[[], None]) -> None:
+        self._on_loss = listener
+
     def say(self, line: str) -> None:
-        self._console.print(line, markup=False, soft_wrap=True)
+        with self._watched():
+            self._console.print(line, markup=False, soft_wrap=True)
 
     def hint(self, lines: Sequence[str]) -> None:
         self._hints = lines
 
     def draw(self, board: Board, troubles: Sequence[str]) -> None:
-        self._live.update(screen(board.lines(), board.jobs, troubles, self._hints), refresh=True)
+        with self._watched():
+            self._live.update(screen(board.lines(), board.jobs, troubles, self._hints), refresh=True)
 
     def close(self) -> None:
-        self._live.stop()
+        with self._watched():
+            self._live.stop()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Notice when the terminal is gone, which rich does not tell: it draws nothing on what is no terminal any more."""
+        try:
+            yield
+            there = self._lost or self._terminals[0].isatty()
+        except OSError:
+            there = False
+        if there:
+            return
+        self._lost = True
+        _silence(*self._terminals)
+        if self._on_loss is not None:
+            self._on_loss()
+
+
+def _silence(*streams: TextIO) -> None:
+    """Lead what is still written to nowhere: how the run ends must not hang on a reader that is gone."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

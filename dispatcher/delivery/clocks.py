@@ -3,7 +3,8 @@
 accept: the agent must acknowledge. load: the model may take this long. first token: from the acknowledgement, or from
 the end of the load, until the first token comes or the device says that it decodes, since it may gather text that nobody
 watches. between tokens: the backend has produced nothing for this long, while its agent lives. stall: no frame of any kind.
-total: the job's own deadline.
+doubt: silent for longer than such work takes there, once in each phase; not an end, but a reason to ask. total: the job's
+own deadline.
 """
 
 from __future__ import annotations
@@ -14,6 +15,13 @@ from enum import StrEnum
 from common import frames
 from common.frames import Phase
 
+PATIENCE = 3.0
+"""A load or a first token may take this many times what was predicted from the device's own history, if that is longer than
+the clock allows: a large model on a slow card takes long everywhere."""
+
+DOUBTFUL = 2.0
+"""Twice what was predicted is later than usual, and no proof of anything."""
+
 
 class Clock(StrEnum):
     """The clocks by name."""
@@ -23,6 +31,8 @@ class Clock(StrEnum):
     FIRST_TOKEN = "first_token"  # noqa: S105  # not a password
     BETWEEN_TOKENS = "between_tokens"  # likewise
     STALL = "stall"
+    DOUBT = "doubt"
+    HEDGE = "hedge"
     TOTAL = "total"
 
 
@@ -35,12 +45,21 @@ class Limits:
     first_token_s: float
     between_tokens_s: float
     stall_s: float
+    doubt_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Seconds that a device is expected to take, from its own history."""
+
+    load_s: float = 0.0
+    first_token_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far an attempt has come. All times are monotonic seconds; `silent_since_s` is when its silent phase began, `spoken_s`
-    when the backend last produced anything, as far as the agent tells."""
+    when the backend last produced anything, as far as the agent tells. `doubted` is the phase in which it was doubted."""
 
     sent_s: float
     accepted_s: float | None = None
@@ -49,19 +68,33 @@ class Progress:
     heard_s: float = 0.0
     first_token_s: float | None = None
     spoken_s: float = 0.0
+    doubted: Phase | None = None
+    loads: int = 1
 
 
 def heard(progress: Progress, frame: frames.Frame, now_s: float) -> Progress:
     """Give the progress after one more frame."""
     if isinstance(frame, frames.Token):
         if progress.first_token_s is None:
-            return replace(progress, heard_s=now_s, spoken_s=now_s, first_token_s=now_s, phase=Phase.DECODE)
-        return replace(progress, heard_s=now_s, spoken_s=now_s)
+            return replace(
+                progress, heard_s=now_s, spoken_s=now_s, first_token_s=now_s, phase=Phase.DECODE, doubted=None
+            )
+        return replace(progress, heard_s=now_s, spoken_s=now_s, doubted=None)
     if isinstance(frame, frames.Ack):
         return replace(progress, accepted_s=now_s, silent_since_s=now_s, heard_s=now_s, spoken_s=now_s)
     if isinstance(frame, frames.KeepAlive):
         return _alive(progress, frame, now_s)
     return replace(progress, heard_s=now_s)
+
+
+def doubted(progress: Progress) -> Progress:
+    """Give the progress after the doubt was acted on: it comes again in the next phase, or when the backend has spoken."""
+    return replace(progress, doubted=progress.phase)
+
+
+def loads_on(progress: Progress) -> Progress:
+    """Give the progress of a load that may take as long once more."""
+    return replace(progress, loads=progress.loads + 1)
 
 
 def _alive(progress: Progress, frame: frames.KeepAlive, now_s: float) -> Progress:
@@ -77,17 +110,23 @@ def _alive(progress: Progress, frame: frames.KeepAlive, now_s: float) -> Progres
     )
 
 
-def strikes(progress: Progress, limits: Limits, deadline_s: float) -> tuple[float, Clock]:
+def strikes(progress: Progress, limits: Limits, expected: Expected, deadline_s: float) -> tuple[float, Clock]:
     """Give the moment of the earliest clock that runs, and which it is."""
     running = [(deadline_s, Clock.TOTAL)]
     if progress.accepted_s is None:
         running.append((progress.sent_s + limits.accept_s, Clock.ACCEPT))
+        return min(running)
+    running.append((progress.heard_s + limits.stall_s, Clock.STALL))
+    if progress.phase is Phase.LOAD:
+        since_s, clock, expected_s = progress.silent_since_s, Clock.LOAD, expected.load_s
+        allowed_s = progress.loads * max(limits.load_s, PATIENCE * expected_s)
+    elif progress.phase is not Phase.DECODE:
+        since_s, clock, expected_s = progress.silent_since_s, Clock.FIRST_TOKEN, expected.first_token_s
+        allowed_s = max(limits.first_token_s, PATIENCE * expected_s)
     else:
-        running.append((progress.heard_s + limits.stall_s, Clock.STALL))
-        if progress.phase is Phase.LOAD:
-            running.append((progress.silent_since_s + limits.load_s, Clock.LOAD))
-        elif progress.phase is not Phase.DECODE:
-            running.append((progress.silent_since_s + limits.first_token_s, Clock.FIRST_TOKEN))
-        else:
-            running.append((progress.spoken_s + limits.between_tokens_s, Clock.BETWEEN_TOKENS))
+        since_s, clock, expected_s = progress.spoken_s, Clock.BETWEEN_TOKENS, 0.0
+        allowed_s = limits.between_tokens_s
+    running.append((since_s + allowed_s, clock))
+    if progress.doubted is not progress.phase:
+        running.append((since_s + max(limits.doubt_s, DOUBTFUL * expected_s), Clock.DOUBT))
     return min(running)

@@ -1,94 +1,100 @@
-"""The line of jobs that wait for a slot: first come, first served, per device; it knows no job and no score.
+"""The line of jobs that wait for a slot: hands each slot that comes free to whoever is next; it knows no job and no score.
 
-The roster counts the slots; the line only says who is next when one becomes free.
+The roster counts the slots, `order` says who is next, `pace` how fast it goes. A ticket keeps its place, and can be given a slot,
+from its first `wait` until it is left, also while its holder is busy with something else.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
+from common.errors import DeadlineInfeasible, FleetError, QueueFull
+from dispatcher.delivery.flow import Chance, Place, Waiter
+from dispatcher.delivery.order import Order
+from dispatcher.delivery.pace import Pace
+from dispatcher.delivery.ticket import Ticket
 from dispatcher.roster import Change, DeviceEvent, Roster
 
+RETRY_AFTER_S = 5.0
+"""A guess until the line knows its speed; and never more than openai-python honours (120 s)."""
+MOST_RETRY_AFTER_S = 120.0
 
-class Ticket:
-    """One place in the line, kept until its holder has a slot or gives up."""
+ASKED_AT_ONCE = 8
+"""Tickets that choose again in one turn of the loop: a choice among 20 devices with 4 models takes a millisecond."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
-        self.devices: Collection[str] = ()
-        self._granted: asyncio.Future[str | None] | None = None
-        self._missed = False
+POSITIONS_S = 0.25
+"""Positions are counted anew at most this often: for a thousand tickets that takes 3 ms, and each asks every second."""
 
-    @property
-    def position(self) -> int:
-        """How many stand before this one, plus 1."""
-        return self._line.position(self)
 
-    async def wait(self, devices: Collection[str], *, until_s: float) -> str | None:
-        """Wait for a slot on one of `devices`, the best first; give the device, its slot taken, or None when the fleet has changed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How the line is kept. `limit` counts those that wait; tenants without a weight have 1."""
 
-        Raises `TimeoutError` at `until_s` (the loop's clock).
-        """
-        self.devices = devices
-        if self._missed:
-            self._missed = False
-            return None
-        granted = self._granted = asyncio.get_running_loop().create_future()
-        for device in devices:
-            self._line.serve(device)
-        try:
-            async with asyncio.timeout_at(until_s):
-                slot: str | None = await granted
-                return slot
-        except BaseException:
-            # The slot may have been granted in the very moment of the time-out or of a cancel.
-            if granted.done() and not granted.cancelled() and (missed := granted.result()):
-                self._line.give_back(missed)
-            raise
-        finally:
-            self._granted = None
-
-    def wants(self, device: str) -> bool:
-        return self._granted is not None and not self._granted.done() and device in self.devices
-
-    def grant(self, device: str | None) -> None:
-        if self._granted is not None and not self._granted.done():
-            self._granted.set_result(device)
-        elif device is None and (self._granted is None or self._granted.cancelled()):
-            self._missed = (
-                True  # its holder is telling the producer that it waits, and must hear of it when it waits again
-            )
+    limit: int = 1000
+    guard_s: float = 60.0
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 class Line:
-    """All tickets, in the order in which they are served."""
+    """All tickets of one dispatcher."""
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(self, roster: Roster, rules: Rules | None = None) -> None:
+        self.rules = rules or Rules()
+        self.pace = Pace()
+        self.epoch = 0
         self._roster = roster
-        self._tickets: OrderedDict[Ticket, None] = OrderedDict()
+        self._order = Order(self._chance, guard_s=self.rules.guard_s, weights=self.rules.weights)
+        self._tickets: dict[Ticket, None] = {}
+        self._changed_at: dict[str, int] = {}
+        self._asking: dict[Ticket, None] = {}
+        self._again: deque[tuple[Ticket, int]] = deque()
+        self._due: dict[str, None] = {}
+        self._serving = False
+        self._positions: dict[Waiter, int] = {}
+        self._counted_s = -POSITIONS_S
         roster.on_change(self._changed)
 
     @property
     def waiting(self) -> int:
+        """Tickets without a slot."""
         return len(self._tickets)
 
-    def position(self, ticket: Ticket) -> int:
-        return next((n for n, other in enumerate(self._tickets, start=1) if other is ticket), 0)
-
     @contextmanager
-    def join(self, *, first: bool) -> Iterator[Ticket]:
-        """Stand in the line: at its head for a job that had a device and lost it, else at its end."""
-        ticket = Ticket(self)
+    def join(self, place: Place, *, first: bool = False) -> Iterator[Ticket]:
+        """Stand in the line; `first` is for a job that had a device and lost it. The holder has chosen its devices just before.
+
+        Raises `QueueFull` when the limit is reached and nobody stands behind this place.
+        """
+        now_s = _now()
+        ticket = Ticket(self, place, first=first, now_s=now_s, epoch=self.epoch)
+        self._make_room(ticket)
         self._tickets[ticket] = None
-        if first:
-            self._tickets.move_to_end(ticket, last=False)
         try:
             yield ticket
         finally:
-            del self._tickets[ticket]
+            self._leave(ticket)
+
+    def position(self, ticket: Ticket) -> int:
+        """Give the place in the order of service, from 1; one that has not waited yet comes behind all others."""
+        now_s = _now()
+        if ticket.flow is None:
+            return 1 if ticket.slot is not None else len(self._order) + 1
+        if now_s - self._counted_s >= POSITIONS_S or ticket not in self._positions:
+            self._positions = {one: number for number, one in enumerate(self._order.ranking(now_s), start=1)}
+            self._counted_s = now_s
+        return self._positions[ticket]
+
+    def eta_s(self, ticket: Ticket) -> float | None:
+        """Give the seconds until a ticket's turn, by how fast the line moves now; None while that is not known."""
+        return self.pace.wait_s(self.position(ticket))
+
+    def has_room(self, device: str) -> bool:
+        """Tell whether a slot is free that nobody in the line is about to get."""
+        return self._room(device) > len(self._asking)
 
     def take(self, device: str) -> None:
         """Take a slot that looks free."""
@@ -97,26 +103,192 @@ class Line:
     def give_back(self, device: str) -> None:
         """Give a slot back; the next in line gets it."""
         self._roster.release(device)
-        self.serve(device)
+        self._serve(device)
 
-    def serve(self, device: str) -> None:
-        """Hand the free slots of a device to those who wait for it."""
-        known = self._roster.fleet.devices
-        while self._tickets and device in known and known[device].usable and known[device].free_slots:
-            ticket = next((ticket for ticket in self._tickets if ticket.wants(device)), None)
-            if ticket is None:
+    def choose(self, ticket: Ticket, devices: Collection[str]) -> None:
+        """Take in which devices a ticket waits for, the best first, and hand it one of them if it is next. Raises
+        `DeadlineInfeasible`."""
+        changed = self._answered(ticket)
+        ticket.devices, ticket.chosen_at = devices, ticket.told_at
+        if ticket.slot is not None and ticket.slot not in devices:
+            slot, ticket.slot = ticket.slot, None
+            self._tickets[ticket] = None
+            self.give_back(slot)
+        if ticket in self._tickets:
+            if ticket.flow is None:
+                self._require_time(ticket)
+            self._order.add(ticket, _now())
+        self._serve(*devices, *changed)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _serve(self, *devices: str) -> None:
+        """Hand out the free slots of devices. A grant may bring further devices up; they follow, and nothing is nested."""
+        self._due.update(dict.fromkeys(devices))
+        if self._serving:
+            return
+        self._serving = True
+        try:
+            while self._due and self._tickets:
+                device = next(iter(self._due))
+                del self._due[device]
+                self._serve_one(device)
+        finally:
+            self._due.clear()
+            self._serving = False
+
+    def _serve_one(self, device: str) -> None:
+        """Go through the order until the slots are used up. Who does not know the device as it is now is asked first, and its slot
+        waits for the answer: nobody behind may take it meanwhile."""
+        room, asked = self._room(device), set[Waiter]()
+
+        def fits(waiter: Waiter) -> bool:
+            known = self._changed_at.get(device, 0) <= waiter.chosen_at if isinstance(waiter, Ticket) else False
+            return waiter not in asked and (device in waiter.devices if known else True)
+
+        while len(asked) < min(room, ASKED_AT_ONCE):
+            ticket, lost = self._order.pick(fits, _now())
+            for one in lost:
+                self._refuse(one, self._too_late())
+            if not isinstance(ticket, Ticket):
                 return
-            self._roster.take(device)
-            ticket.grant(device)
+            if self._changed_at.get(device, 0) > ticket.chosen_at:
+                asked.add(ticket)
+                if ticket not in self._asking:
+                    self._ask(ticket)
+            else:
+                room -= 1
+                self._grant(ticket, device)
+
+    def _room(self, name: str) -> int:
+        device = self._roster.fleet.devices.get(name)
+        return device.free_slots if device is not None and device.usable else 0
+
+    def _grant(self, ticket: Ticket, device: str) -> None:
+        changed = self._answered(ticket)
+        self._roster.take(device)
+        self._order.serve(ticket)
+        self._forget(ticket)
+        self.pace.granted(_now())
+        ticket.grant(device)
+        self._due.update(dict.fromkeys(changed))
+
+    def _refuse(self, waiter: Waiter, error: FleetError) -> None:
+        if isinstance(waiter, Ticket):
+            self._order.remove(waiter)
+            self._forget(waiter)
+            waiter.refuse(error)
+            self._serve(*self._answered(waiter))
+
+    def _leave(self, ticket: Ticket) -> None:
+        self._order.remove(ticket)
+        self._forget(ticket)
+        self._serve(*self._answered(ticket))
+        if ticket.slot is not None:
+            slot, ticket.slot = ticket.slot, None
+            self.give_back(slot)
+
+    def _forget(self, ticket: Ticket) -> None:
+        self._tickets.pop(ticket, None)
+        self._positions.pop(ticket, None)
+        if not self._tickets:
+            self.pace.idle()
+
+    def _ask(self, ticket: Ticket) -> None:
+        self._asking[ticket] = None
+        ticket.ask()
+
+    def _answered(self, ticket: Ticket) -> tuple[str, ...]:
+        """End the asking of a ticket, if it was asked; gives the devices whose slots waited for its answer."""
+        if ticket not in self._asking:
+            return ()
+        del self._asking[ticket]
+        return tuple(name for name, epoch in self._changed_at.items() if epoch > ticket.chosen_at)
 
     def _changed(self, event: DeviceEvent) -> None:
-        """Serve who waits for this device; let choose again whose choice may be another now: all when a device has come, and those
-        that waited for it when it has gone."""
+        """Serve who waits for this device. Another state or other models make old choices doubtful: whoever has no other device to
+        wait for chooses again soon, and the rest when a slot there is theirs to take. A fleet of 20 and a line of 1,000 would
+        else cost a second of choosing at each change, and most of it for nothing."""
         name = event.device.name
-        if event.change is Change.ROOM:
-            self.serve(name)
+        if event.change is not Change.ROOM:
+            self.epoch += 1
+            devices = self._roster.fleet.devices
+            self._changed_at = {one: epoch for one, epoch in self._changed_at.items() if one in devices}
+            self._changed_at[name] = self.epoch
+            usable = {one for one, device in devices.items() if device.usable and one != name}
+            idle = not self._again
+            self._again.extend((ticket, self.epoch) for ticket in self._tickets if usable.isdisjoint(ticket.devices))
+            if idle:
+                self._ask_some()
+        self._serve(name)
+
+    def _ask_some(self) -> None:
+        """Let a few choose again, and the others in the next turns of the loop."""
+        asked = 0
+        while self._again and asked < ASKED_AT_ONCE:
+            ticket, epoch = self._again.popleft()
+            if ticket in self._tickets and ticket.chosen_at < epoch and ticket not in self._asking:
+                self._ask(ticket)
+                asked += 1
+        if self._again:
+            asyncio.get_running_loop().call_soon(self._ask_some)
+
+    # -- bounds --------------------------------------------------------------------------------------------------
+
+    def _make_room(self, ticket: Ticket) -> None:
+        """Let a ticket in, in place of the last one if need be. Raises `QueueFull`.
+
+        A job that had a device is let in anyhow: there are no more of them than slots, and their producers have been promised an
+        answer. But with a limit of 0 nobody waits.
+        """
+        limit, waiting = self.rules.limit, len(self._tickets)
+        if limit and (waiting < limit or ticket.first):
             return
-        gone = event.change in {Change.SUSPECT, Change.LOST, Change.LEFT}
-        for ticket in list(self._tickets):
-            if not gone or name in ticket.devices or not ticket.devices:
-                ticket.grant(None)
+        last = self._order.displaced_by(ticket) if limit else None
+        retry_after_s = self._retry_after_s(waiting / 2)
+        if last is None:
+            raise QueueFull(_full(waiting, limit), retry_after_s=retry_after_s)
+        what = f"the line is full (limit {limit}) and a job that goes before this one came: try again later"
+        self._refuse(last, QueueFull(what, retry_after_s=retry_after_s))
+
+    def _require_time(self, ticket: Ticket) -> None:
+        """Raise `DeadlineInfeasible` for a ticket that can't be served and answered in time, at the best."""
+        left_s = ticket.place.deadline_s - _now()
+        ahead = self._order.ahead(ticket)
+        wait_s, work_s = self.pace.soonest_s(ahead), self.pace.least_s(ticket.place.expected_s)
+        if left_s > wait_s + work_s:
+            return
+        likely_s = self.pace.wait_s(ahead) or 0.0
+        raise DeadlineInfeasible(
+            f"{ahead} jobs are served before, which takes about {likely_s:.1f} s, and {max(0.0, left_s):.1f} s are left: allow "
+            "more time (timeout_s), or try again later",
+            retry_after_s=self._retry_after_s(ahead),
+            wait_s=round(likely_s, 3),
+        )
+
+    def _too_late(self) -> DeadlineInfeasible:
+        return DeadlineInfeasible(
+            "the time that is left would not be enough for an answer: allow more time (timeout_s), or try again later",
+            retry_after_s=self._retry_after_s(len(self._tickets)),
+        )
+
+    def _retry_after_s(self, ahead: float) -> float:
+        wait_s = self.pace.wait_s(ahead)
+        return RETRY_AFTER_S if wait_s is None else min(MOST_RETRY_AFTER_S, max(1.0, wait_s))
+
+    def _chance(self, place: Place, now_s: float) -> Chance:
+        left_s = place.deadline_s - now_s
+        if left_s <= self.pace.least_s(place.expected_s):
+            return Chance.NONE
+        return Chance.POOR if left_s < self.pace.likely_s(place.expected_s) else Chance.GOOD
+
+
+def _full(waiting: int, limit: int) -> str:
+    if not limit:
+        return "no device has a free slot, and nobody may wait (DROVER_QUEUE_LIMIT=0): try again later"
+    return f"{waiting} jobs wait already (limit {limit}): try again later"
+
+
+def _now() -> float:
+    """The loop's clock, on which deadlines stand."""
+    return asyncio.get_running_loop().time()

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 from common.errors import DeviceBusy
+from dispatcher.delivery.attempt import OUTRUN
 from dispatcher.outcomes import Attempt, Candidate, Decision
+
+
+class Beside(StrEnum):
+    """Why a second attempt began while the first one ran."""
+
+    HEDGE = "hedge"
+    DOUBT = "doubt"
 
 
 def why(decision: Decision, chosen: Candidate, attempts: Sequence[Attempt], *, pinned: bool) -> str:
@@ -14,7 +23,7 @@ def why(decision: Decision, chosen: Candidate, attempts: Sequence[Attempt], *, p
     1. Another device failed before. 2. The request names the device. 3. There was no other choice. 4. The best score. 5. The best
     of those with a free slot.
     """
-    failed = [attempt for attempt in attempts if attempt.outcome != DeviceBusy.code]
+    failed = [attempt for attempt in attempts if attempt.outcome not in {DeviceBusy.code, OUTRUN}]
     if failed:  # 1
         cause = f"fallback after {failed[-1].device} {failed[-1].outcome}"
     elif pinned:  # 2
@@ -26,6 +35,12 @@ def why(decision: Decision, chosen: Candidate, attempts: Sequence[Attempt], *, p
     else:  # 5
         cause = "best free slot"
     return f"{cause}; {chosen.reason}"
+
+
+def why_beside(cause: Beside, late: Candidate, after_s: float, chosen: Candidate) -> str:
+    """Say why a second device was asked while the first still works."""
+    what = "hedge" if cause is Beside.HEDGE else "second try"
+    return f"{what} after {late.device} was silent for {after_s:.1f} s; {chosen.reason}"
 
 
 def _same(one: Candidate, other: Candidate) -> bool:

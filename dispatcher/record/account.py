@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from common.errors import FleetError, JobCancelled
+from common.errors import DeadlineInfeasible, FleetError, JobCancelled, QueueFull
 from common.messages import EngineTimings, Usage
 from dispatcher.outcomes import Attempt, Candidate, Delivered, Job, JobRecord, JobState
 
@@ -75,6 +75,8 @@ def route(job: Job, delivered: Delivered, *, total_s: float) -> dict[str, Any]:
 def _state(delivered: Delivered) -> JobState:
     if delivered.error is None:
         return JobState.DONE
+    if isinstance(delivered.error, QueueFull | DeadlineInfeasible) and not delivered.attempts:
+        return JobState.REFUSED
     return JobState.CANCELLED if isinstance(delivered.error, JobCancelled) else JobState.FAILED
 
 
@@ -99,6 +101,8 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "outcome": attempt.outcome,
         "s": round(attempt.total_s, 3),
     }
+    if attempt.beside:
+        wire["beside"] = True
     if attempt.detail:
         wire["detail"] = attempt.detail
     return wire
@@ -108,7 +112,7 @@ def _timings(delivered: Delivered, total_s: float) -> dict[str, float]:
     usage, engine = (delivered.end.usage, delivered.end.engine) if delivered.end else (Usage(), EngineTimings())
     known = {
         "queue_s": delivered.queue_s,
-        "accept_s": delivered.attempts[-1].accept_s if delivered.attempts else None,
+        "accept_s": next((one.accept_s for one in reversed(delivered.attempts) if one.outcome == "ok"), None),
         "load_s": engine.load_s,
         "prefill_s": engine.prefill_s,
         "first_token_s": delivered.first_token_s,

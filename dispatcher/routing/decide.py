@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from common.errors import FleetError, NoDevice, UnknownModel, UnsupportedByModel
+from common.errors import ContextTooLong, FleetError, NoDevice, UnknownModel, UnsupportedByModel
 from common.messages import AUTO, ModelInfo
 from dispatcher.fleet import Device, Fleet
 from dispatcher.outcomes import Candidate, Decision, Removed, Terms
@@ -16,6 +16,9 @@ from dispatcher.routing.features import Features
 from dispatcher.routing.filters import device_filter, model_filter
 from dispatcher.routing.predict import predict
 from dispatcher.routing.terms import terms
+
+_TOO_SMALL = frozenset({"context", "context_memory"})
+_UNABLE = _TOO_SMALL | {"capability", "memory"}
 
 RETRY_AFTER_S = 2.0
 """A device that is only suspect is back, or dead, within a few heartbeats."""
@@ -71,6 +74,7 @@ def decide(ask: Ask, fleet: Fleet, policy: RoutingPolicy, excluded: Mapping[str,
         features={
             "prompt_tokens": ask.wanted.prompt_tokens,
             "output_tokens": ask.wanted.output_tokens,
+            "context_tokens": ask.wanted.context_tokens,
             "complexity": round(ask.wanted.complexity, 3),
         },
     )
@@ -93,11 +97,23 @@ def nobody(ask: Ask, decision: Decision, fleet: Fleet) -> FleetError:
         known = {name for device in asked for name in device.models}
         who = "no device has" if ask.device is None else f"device {ask.device} does not have"
         return UnknownModel(f"{who} the model {ask.model!r}: use `auto`, or one of {_listed(known)}", param="model")
-    unable = [out for out in decision.removed if out.filter in {"capability", "context", "memory"}]
+    unable = [out for out in decision.removed if out.filter in _UNABLE]
     if unable and not any(out.filter in {"health", "tried"} for out in decision.removed):  # 4
-        return UnsupportedByModel("no model can do this: " + _reasons(unable), param="model")
+        return _unable(unable, ask.wanted)
     out = [one for one in decision.removed if one.filter != "pin"]
     return NoDevice("no device can take the job now: " + _reasons(out), retry_after_s=RETRY_AFTER_S)  # 5
+
+
+def _unable(removed: list[Removed], wanted: Features) -> FleetError:
+    """Say what those lack that have the model. Where it is room for the text alone, that has a name of its own."""
+    if not all(out.filter in _TOO_SMALL for out in removed):
+        return UnsupportedByModel("no model can do this: " + _reasons(removed), param="model")
+    return ContextTooLong(
+        f"no model has a context of {wanted.context_tokens} tokens, which the prompt and its answer need by a careful estimate: "
+        f"shorten the prompt, or lower max_tokens ({_reasons(removed)})",
+        param="messages",
+        estimated_tokens=wanted.context_tokens,
+    )
 
 
 def _without_model(device: Device, wanted: str, *, sure: bool) -> Removed | None:
@@ -119,7 +135,7 @@ def _models(device: Device, wanted: str) -> Iterator[ModelInfo]:
 def _judge(device: Device, model: ModelInfo, ask: Ask, weights: Mapping[str, float]) -> Candidate | Removed:
     """Filter and score one model on one device. What a device says of itself may be nonsense, and must not harm the others."""
     try:
-        out = model_filter(device, model, ask.wanted, auto=ask.model == AUTO)
+        out = model_filter(device, model, ask.wanted)
         return out or _score(device, model, ask.wanted, weights)
     except (ArithmeticError, ValueError) as error:
         reason = f"its figures make no sense ({type(error).__name__})"
@@ -138,8 +154,10 @@ def _score(device: Device, model: ModelInfo, wanted: Features, weights: Mapping[
         reason=_reason(score, parts, warm=model.loaded),
         warm=model.loaded,
         simulated=device.beat.simulated,
+        predicted_load_s=predicted.load_s,
         predicted_first_token_s=predicted.first_token_s,
         predicted_total_s=predicted.total_s,
+        predicted_wait_s=predicted.wait_s,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from common.messages import ChatRequest, Message, Role
+from common.prompts import context_need
 from dispatcher.routing.topics import topic_similarities, word_counts
 
 CHARS_PER_TOKEN = 4.0
@@ -40,10 +41,12 @@ _MATH = re.compile(r"[=<>^∑∫√$\\]|\d\s?[-+*/]\s?\d")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
-    """`prompt_tokens` and `output_tokens` are estimates; `complexity` is in [0, 1]; `topics` holds similarities in [0, 1]."""
+    """`prompt_tokens` and `output_tokens` are what is likely, `context_tokens` is what a context must hold to be safe;
+    `complexity` is in [0, 1]; `topics` holds similarities in [0, 1]."""
 
     prompt_tokens: int
     output_tokens: int
+    context_tokens: int
     complexity: float
     topics: dict[str, float]
     images: bool
@@ -59,6 +62,7 @@ def features(request: ChatRequest, messages: Sequence[Message]) -> Features:
     return Features(
         prompt_tokens=max(1, round(chars / CHARS_PER_TOKEN)) + images * TOKENS_PER_IMAGE,
         output_tokens=min(request.options.max_tokens or EXPECTED_OUTPUT_TOKENS, 4 * EXPECTED_OUTPUT_TOKENS),
+        context_tokens=context_need(messages, request.tools, request.options).least,
         complexity=complexity(last, counts),
         topics=topic_similarities(counts),
         images=images > 0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from common.messages import DeviceState, ModelInfo
+from dispatcher.breaker import BreakerState
 from dispatcher.fleet import Device, Liveness
 from dispatcher.outcomes import Removed
 from dispatcher.routing.features import Features
@@ -17,7 +18,7 @@ _GIB = 1024**3
 
 
 def device_filter(device: Device, *, pinned: str | None, excluded: Mapping[str, str]) -> Removed | None:
-    """Say why a device is out. 1. Pin. 2. Tried already. 3. Not alive. 4. Not ready."""
+    """Say why a device is out. 1. Pin. 2. Tried already. 3. Not alive. 4. Not ready. 5. Its breaker."""
     name = device.name
     if pinned is not None and name != pinned:  # 1
         return Removed(name, "pin", f"the request asks for {pinned}", for_now=False)
@@ -37,10 +38,22 @@ def device_filter(device: Device, *, pinned: str | None, excluded: Mapping[str, 
         return Removed(
             name, "health", f"it is {device.beat.state}{why}", for_now=device.beat.state is DeviceState.STARTING
         )
+    return _breaker_filter(device)  # 5
+
+
+def _breaker_filter(device: Device) -> Removed | None:
+    """Only the outcome of a trial that runs is worth waiting for; an open breaker is like a faulty device."""
+    breaker = device.breaker
+    if breaker.state is BreakerState.OPEN:
+        return Removed(
+            device.name, "breaker", f"it failed {breaker.failures} times in a row, last: {breaker.why}", for_now=False
+        )
+    if breaker.state is BreakerState.HALF_OPEN and device.own:
+        return Removed(device.name, "breaker", "one job tries whether it is well again", for_now=True)
     return None
 
 
-def model_filter(device: Device, model: ModelInfo, wanted: Features, *, auto: bool) -> Removed | None:
+def model_filter(device: Device, model: ModelInfo, wanted: Features) -> Removed | None:
     """Say why a model on a device is out. 1. It makes no text. 2. Images. 3. Tools. 4. Context. 5. Memory.
 
     1 and 2 also keep `auto` away from models that are for something else.
@@ -52,11 +65,21 @@ def model_filter(device: Device, model: ModelInfo, wanted: Features, *, auto: bo
         return _out(device, model, "capability", "it can't see images")
     if can and wanted.tools and "tools" not in can:  # 3
         return _out(device, model, "capability", "it can't call tools")
-    if model.context_tokens and wanted.prompt_tokens > model.context_tokens and auto:  # 4
-        return _out(
-            device, model, "context", f"about {wanted.prompt_tokens} tokens, and its context is {model.context_tokens}"
-        )
+    short = _context_filter(device, model, wanted)  # 4
+    if short is not None:
+        return short
     return _memory_filter(device, model)  # 5
+
+
+def _context_filter(device: Device, model: ModelInfo, wanted: Features) -> Removed | None:
+    """An engine cuts what its context can't hold, without a word: neither the model nor the device's memory may be too small."""
+    trained, most = model.context_tokens, model.most_context_tokens
+    need = f"the request needs a context of about {wanted.context_tokens} tokens"
+    if trained and wanted.context_tokens > trained:
+        return _out(device, model, "context", f"{need}, and the model's is {trained}")
+    if most is not None and wanted.context_tokens > most:
+        return _out(device, model, "context_memory", f"{need}, and the device's memory holds {most}", for_now=False)
+    return None
 
 
 def _memory_filter(device: Device, model: ModelInfo) -> Removed | None:

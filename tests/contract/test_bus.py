@@ -227,7 +227,8 @@ async def test_late_answer(world: World) -> None:
         await bus.subscribe("quick", answering(bus, tasks, lambda _: b"quick"))
         with pytest.raises(BusTimeout):
             await bus.request("slow", b"", timeout_s=0.05)
-        await bus.publish(asked.heard[0].reply, b"late")
+        (late,) = await asked.until(1)
+        await bus.publish(late.reply, b"late")
         answer = await bus.request("quick", b"", timeout_s=GUARD_S)
 
     assert answer.data == b"quick"

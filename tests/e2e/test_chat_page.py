@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 from common import errors
 from tests.bridge_process import BridgeProcess, bridge_process
@@ -30,6 +31,7 @@ CHROMIUM_ARGS = [
     "--disable-sync",
 ]
 HANG_S = 20.0
+expect.set_options(timeout=HANG_S * 1000)
 PNG_DIRECTORY = os.environ.get("DROVER_SCREENSHOTS", "")
 """Where to leave screenshots, for whoever wants to look; nowhere by default."""
 
@@ -77,6 +79,7 @@ async def chat(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterato
     async with nats_server() as nats, scripted_fleet(nats.url) as fleet, bridge_process(nats.url) as bridge:
         for device, models in {"nano": ("llama3.2:1b", "embedder:1b"), "orin": ("llama3.2:1b", "llama3.2:3b")}.items():
             await fleet.beat(device, models)
+        await heard(bridge, devices=2)
         context = await browser.new_context(**look)
         chat = Chat(await context.new_page(), fleet, bridge)
         watch(chat)
@@ -86,8 +89,21 @@ async def chat(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterato
         await context.close()
 
 
+async def heard(bridge: BridgeProcess, *, devices: int) -> None:
+    """Return when the bridge knows so many devices: a page that comes before is told that the fleet is not available."""
+    async with asyncio.timeout(HANG_S), httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http:
+        while True:
+            health = await http.get("/health")
+            if health.status_code == 200 and len(health.json()["devices"]) == devices:
+                return
+            await asyncio.sleep(0.05)
+
+
 def watch(chat: Chat) -> None:
-    """Note every request that leaves the bridge, and every complaint of the browser."""
+    """Note every request that leaves the bridge, and every complaint of the browser.
+
+    That the fleet does not answer within a second is no complaint about the page: the machine may be busy.
+    """
 
     def requested(url: str) -> None:
         if not url.startswith((chat.bridge.url, "data:", "blob:")):
@@ -95,9 +111,13 @@ def watch(chat: Chat) -> None:
 
     chat.page.on("request", lambda request: requested(request.url))
     chat.page.on("pageerror", lambda error: chat.complaints.append(str(error)))
-    chat.page.on(
-        "console", lambda said: chat.complaints.append(said.text) if said.type in ("error", "warning") else None
-    )
+
+    def said(message: ConsoleMessage) -> None:
+        unwell = message.location["url"] == f"{chat.bridge.url}/health" and "503" in message.text
+        if message.type in ("error", "warning") and not unwell:
+            chat.complaints.append(message.text)
+
+    chat.page.on("console", said)
 
 
 async def answer_from_orin(job: ScriptedJob) -> None:
@@ -177,6 +197,7 @@ async def test_stop_cancels_the_job(chat: Chat) -> None:
     job = await chat.fleet.jobs.get()
     async with asyncio.timeout(HANG_S):
         cancelled = await chat.fleet.cancels.get()
+    await expect(chat.page.get_by_role("button", name="Send")).to_be_visible()
     chat.fleet.script = answer_from_orin
     await chat.ask("Something else")
     await chat.answered()
@@ -211,12 +232,12 @@ async def test_the_keyboard_is_enough(chat: Chat) -> None:
 
 
 async def test_the_waiting_line_tells_what_happens(chat: Chat) -> None:
-    """Queued with its position, then loading with the estimate, then the text."""
+    """Queued with its position and the wait, then loading with the estimate, then the text."""
     step = asyncio.Event()
 
     async def script(job: ScriptedJob) -> None:
         await job.ack()
-        await job.keep_alive("queue", position=3)
+        await job.keep_alive("queue", 12.0, position=3)
         await step.wait()
         step.clear()
         await job.route("orin", "llama3.2:3b")
@@ -228,7 +249,7 @@ async def test_the_waiting_line_tells_what_happens(chat: Chat) -> None:
     chat.fleet.script = script
     await chat.ask("Hello?")
     line = chat.page.locator(".waiting")
-    await expect(line).to_contain_text("Queued, position 3")
+    await expect(line).to_contain_text("Queued, position 3, about 12 s")
     step.set()
     await expect(line).to_contain_text("Loading llama3.2:3b on orin, about 7 s")
     await chat.snap("waiting")
@@ -236,6 +257,15 @@ async def test_the_waiting_line_tells_what_happens(chat: Chat) -> None:
     await chat.answered()
 
     await expect(line).to_have_count(0)
+
+
+async def test_a_question_on_the_page_is_interactive(chat: Chat) -> None:
+    """Somebody looks at the screen: it goes before what nobody watches."""
+    await chat.ask("Hello?")
+    job = await chat.fleet.jobs.get()
+    await chat.answered()
+
+    assert "interactive" == job.request["priority"]
 
 
 @pytest.mark.parametrize("accepted", [True, False], ids=["after the acceptance", "at the door"])

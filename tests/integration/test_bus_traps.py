@@ -25,16 +25,22 @@ from tests.proxy import tcp_proxy
 
 
 def options(url: str, **changes: Any) -> NatsOptions:
-    """Options with short patience, so that faults are found while a test can wait."""
+    """Options with short patience, so that faults are found while a test can wait.
+
+    Silence is looked for only where a test is about it, by `PINGS`: on a busy machine the server is silent for a while, too.
+    """
     defaults: dict[str, Any] = {
         "urls": (url,),
-        "ping_interval_s": 0.2,
+        "ping_interval_s": GUARD_S,
         "connect_timeout_s": 1.0,
         "backoff_min_s": 0.05,
         "backoff_max_s": 0.2,
         "initial_connect_timeout_s": GUARD_S,
     }
     return NatsOptions(**(defaults | changes))
+
+
+PINGS = {"ping_interval_s": 0.5}
 
 
 class Watch:
@@ -71,7 +77,7 @@ async def test_blackholed_socket_with_traffic() -> None:
     async with nats_server() as server, tcp_proxy(server.port) as proxy, echoing(server) as other:
         heard = Listener()
         await other.subscribe("stale", heard)
-        async with connect_nats(options(proxy.url)) as bus, asyncio.timeout(GUARD_S * 2):
+        async with connect_nats(options(proxy.url, **PINGS)) as bus, asyncio.timeout(GUARD_S * 2):
             watch, own = Watch(bus), Listener()
             await bus.subscribe("own", own)
             await settled(bus, other)
@@ -97,7 +103,7 @@ async def test_blackholed_socket_in_silence() -> None:
         nats_server() as server,
         tcp_proxy(server.port) as proxy,
         echoing(server),
-        connect_nats(options(proxy.url)) as bus,
+        connect_nats(options(proxy.url, **PINGS)) as bus,
         asyncio.timeout(GUARD_S),
     ):
         watch = Watch(bus)
@@ -112,7 +118,7 @@ async def test_blackholed_socket_in_silence() -> None:
 
 async def test_frozen_server() -> None:
     """A server that is stopped in its tracks is found out by pings; when it runs again we are back."""
-    async with nats_server() as server, connect_nats(options(server.url)) as bus, asyncio.timeout(GUARD_S):
+    async with nats_server() as server, connect_nats(options(server.url, **PINGS)) as bus, asyncio.timeout(GUARD_S):
         watch, own = Watch(bus), Listener()
         await bus.subscribe("own", own)
         server.pause()
@@ -130,7 +136,7 @@ async def test_reset_connection() -> None:
         nats_server() as server,
         tcp_proxy(server.port) as proxy,
         asyncio.TaskGroup() as tasks,
-        connect_nats(options(proxy.url, ping_interval_s=GUARD_S * 10)) as bus,
+        connect_nats(options(proxy.url)) as bus,
         asyncio.timeout(GUARD_S),
     ):
         watch = Watch(bus)
@@ -154,7 +160,7 @@ async def test_resets_leave_no_trace() -> None:
         nats_server() as server,
         tcp_proxy(server.port) as proxy,
         asyncio.timeout(GUARD_S),
-        connect_nats(options(proxy.url, ping_interval_s=GUARD_S)) as bus,
+        connect_nats(options(proxy.url)) as bus,
     ):
         found = asyncio.Semaphore(0)
         bus.on_reconnect(found.release)
@@ -349,7 +355,7 @@ async def test_answer_to_an_abandoned_flush() -> None:
         tcp_proxy(server.port) as proxy,
         echoing(server),
         asyncio.TaskGroup() as tasks,
-        connect_nats(options(proxy.url, ping_interval_s=GUARD_S)) as bus,
+        connect_nats(options(proxy.url)) as bus,
     ):
         proxy.latency_s = 0.1
         with pytest.raises(BusTimeout):
@@ -371,7 +377,7 @@ async def test_flush_means_read() -> None:
     async with (
         nats_server() as server,
         tcp_proxy(server.port) as proxy,
-        connect_nats(options(proxy.url, ping_interval_s=GUARD_S)) as here,
+        connect_nats(options(proxy.url)) as here,
         connect_nats(options(server.url)) as there,
     ):
         heard, sent = Listener(), 0
@@ -394,7 +400,7 @@ async def test_flush_ends_with_the_connection() -> None:
     """Whoever waits in `flush` learns that the connection is gone, and is not told that all is well."""
     async with (
         nats_server() as server,
-        connect_nats(options(server.url, ping_interval_s=GUARD_S)) as bus,
+        connect_nats(options(server.url)) as bus,
         asyncio.TaskGroup() as tasks,
     ):
         server.pause()
@@ -436,7 +442,7 @@ async def test_closing_is_bounded(fault: str) -> None:
         await asyncio.sleep(0)
         tasks, sockets = asyncio.all_tasks(), open_sockets(proxy.port)
         async with asyncio.timeout(GUARD_S):
-            async with connect_nats(options(proxy.url, ping_interval_s=GUARD_S)) as bus:
+            async with connect_nats(options(proxy.url)) as bus:
                 await bus.subscribe("a", Listener())
                 await bus.flush()
                 if fault == "slow":
@@ -578,7 +584,7 @@ async def test_cancelled_while_dialling() -> None:
             for _ in range(turns):
                 await asyncio.sleep(0)
             dialling.cancel()
-            done, _ = await asyncio.wait({dialling}, timeout=GUARD_S / 10)
+            done, _ = await asyncio.wait({dialling}, timeout=GUARD_S / 2)
             if not done:
                 stuck.append(turns)
                 dialling.cancel()

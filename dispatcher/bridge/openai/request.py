@@ -6,13 +6,14 @@ The models below are also the published schema (`/openapi.json`). Fields that th
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common import codec
 from common.errors import BadRequest, UnsupportedByModel
-from common.messages import AUTO, ChatRequest, split_target
+from common.messages import AUTO, ChatRequest, Priority, split_target
 from common.subjects import is_token
 from dispatcher.bridge.openai import turns
 
@@ -92,10 +93,20 @@ class ChatCompletionRequest(_Body):
     logprobs: bool | None = Field(None, description="only false: the devices don't give them")
     tools: Annotated[list[ToolSpec], Field(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = Field(
-        None, description="a named function leaves only that one to choose; the devices can't be forced to call it"
+        None,
+        description="`auto`, or `none`, which offers no tools; `required` and a named function are refused, since the devices' "
+        "engines can't be forced to call one",
     )
     response_format: ResponseFormat | None = None
+    service_tier: Literal["auto", "default", "flex", "priority"] | None = Field(
+        None,
+        description="while jobs wait for devices: `priority` counts as interactive, `flex` as batch; "
+        "the header X-Drover-Priority wins",
+    )
 
+
+TIERS: Mapping[str, Priority] = {"priority": Priority.INTERACTIVE, "flex": Priority.BATCH}
+"""OpenAI's names for how urgent a request is; all others mean an ordinary one."""
 
 LEAST_TOP_P = 1e-6
 """OpenAI allows top_p 0, "the likeliest token only"; backends want more than nothing, and this much means the same."""
@@ -124,8 +135,9 @@ def _object(body: bytes) -> dict[str, Any]:
 EXAMPLE = '{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
 
 
-def to_chat(request: ChatCompletionRequest, *, job: str) -> ChatRequest:
-    """Map a request to ours. Raises `BadRequest` and `UnsupportedByModel`, with the field in `param`."""
+def to_chat(request: ChatCompletionRequest, *, job: str, priority: Priority | None = None) -> ChatRequest:
+    """Map a request to ours; a `priority` wins over the body's tier. Raises `BadRequest` and `UnsupportedByModel`, with the
+    field in `param`."""
     _refuse_unsupported(request)
     model, device = split_model(request.model)
     return codec.build(
@@ -140,6 +152,7 @@ def to_chat(request: ChatCompletionRequest, *, job: str) -> ChatRequest:
             "options": _options(request),
             "tools": _tools(request),
             "format": _format(request.response_format),
+            "priority": priority or TIERS.get(request.service_tier or "", Priority.NORMAL),
         },
     )
 
@@ -159,6 +172,17 @@ def _refuse_unsupported(request: ChatCompletionRequest) -> None:
         raise BadRequest(f"n={request.n}: one answer per request; send the request {request.n} times", param="n")
     if request.logprobs:
         raise UnsupportedByModel("logprobs: the devices give no probabilities; leave it out", param="logprobs")
+    if request.tool_choice not in (None, "auto", "none"):
+        raise UnsupportedByModel(_unforced(request.tool_choice), param="tool_choice")
+
+
+def _unforced(choice: str | NamedTool) -> str:
+    """Say why a call can't be forced: an engine without `tool_choice` would take the request, and answer in prose."""
+    asked = f"the function {choice.function.name!r}" if isinstance(choice, NamedTool) else repr(choice)
+    return (
+        f"tool_choice {asked}: the devices' engines can't be forced to call a function; "
+        'use "auto" (the model decides) or "none" (no tools), or ask for the form of the answer with response_format'
+    )
 
 
 def _options(request: ChatCompletionRequest) -> dict[str, Any]:
@@ -176,16 +200,10 @@ def _options(request: ChatCompletionRequest) -> dict[str, Any]:
 
 
 def _tools(request: ChatCompletionRequest) -> tuple[dict[str, Any], ...]:
-    """The tools to offer. A backend has no `tool_choice`: `none` offers nothing, a named function only itself."""
+    """The tools to offer. A backend has no `tool_choice`: `none` offers nothing."""
     if request.tool_choice == "none":
         return ()
-    tools = request.tools or []
-    if isinstance(request.tool_choice, NamedTool):
-        wanted = request.tool_choice.function.name
-        tools = [tool for tool in tools if tool.function.name == wanted]
-        if not tools:
-            raise BadRequest(f"tool_choice names {wanted!r}, which is not among the tools", param="tool_choice")
-    return tuple(tool.model_dump(exclude_none=True) for tool in tools)
+    return tuple(tool.model_dump(exclude_none=True) for tool in request.tools or [])
 
 
 def _format(wanted: ResponseFormat | None) -> Literal["json"] | dict[str, Any] | None:

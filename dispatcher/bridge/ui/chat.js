@@ -86,7 +86,7 @@ class AnswerView {
     if (event.kind === "text") this.addText(event.text);
     else if (event.kind === "end") this.account = event.account;
     else {
-      this.standing = { ...this.standing, ...event };
+      this.standing = event;
       this.showWaiting();
     }
   }

@@ -9,7 +9,7 @@ export function waitingText(standing) {
   const place = standing.device ?? "a device";
   switch (standing.phase) {
     case "queue":
-      return known(standing.position) ? `Queued, position ${standing.position}` : "Queued";
+      return known(standing.position) ? `Queued, position ${standing.position}${soon(standing.eta_s)}` : "Queued";
     case "load":
       return `Loading ${standing.model ?? "the model"} on ${place}${soon(standing.eta_s)}`;
     case "prefill":

@@ -50,20 +50,20 @@ async def stage() -> AsyncIterator[Stage]:
             "LOG_LEVEL": "INFO",
             "LOG_FORMAT": "json",
         }
-        processes = _Processes(closing, folder, env)
+        processes = Processes(closing, folder, env)
         processes.start("nats", program("nats-server"), "-c", str(conf))
-        await _listening(nats_port, "nats-server")
+        await listening(nats_port, "nats-server")
         processes.python("echo", "dispatcher.lab.bench.raw", "echo", url)
         processes.python("relay", "dispatcher.lab.bench.raw", "relay", url)
         processes.python("source", "dispatcher.lab.bench.source", url)
         dispatcher = processes.python("dispatcher", "dispatcher", "dispatcher")
         bridge = processes.python("bridge", "dispatcher", "bridge")
         agent = processes.python("agent", "agents")
-        await _healthy(http_port, folder)
+        await healthy(http_port, folder)
         yield Stage(url, http_port, dispatcher, bridge, agent)
 
 
-class _Processes:
+class Processes:
     """Starts processes that are killed with the stage."""
 
     def __init__(self, closing: ExitStack, folder: Path, env: Mapping[str, str]) -> None:
@@ -71,12 +71,13 @@ class _Processes:
         self._folder = folder
         self._env = {**os.environ, **env}
 
-    def python(self, name: str, module: str, *args: str) -> int:
-        return self.start(name, sys.executable, "-m", module, *args)
+    def python(self, name: str, module: str, *args: str, env: Mapping[str, str] | None = None) -> int:
+        return self.start(name, sys.executable, "-m", module, *args, env=env)
 
-    def start(self, name: str, *argv: str) -> int:
+    def start(self, name: str, *argv: str, env: Mapping[str, str] | None = None) -> int:
         log = self._closing.enter_context((self._folder / f"{name}.log").open("wb"))
-        process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._env)  # noqa: S603
+        whole = {**self._env, **(env or {})}
+        process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=whole)  # noqa: S603
         self._closing.callback(_end, process)
         return process.pid
 
@@ -98,7 +99,9 @@ def free_port() -> int:
         return port
 
 
-async def _listening(port: int, name: str) -> None:
+async def listening(port: int, name: str) -> None:
+    """Return when something listens there. Raises `ConfigError` when nothing does in time."""
+
     async def probe() -> bool:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -110,7 +113,9 @@ async def _listening(port: int, name: str) -> None:
     await _until(probe, f"{name} did not listen on port {port}")
 
 
-async def _healthy(port: int, folder: Path) -> None:
+async def healthy(port: int, folder: Path) -> None:
+    """Return when the bridge says that the fleet can answer. Raises `ConfigError` with the ends of all logs."""
+
     def health() -> bool:
         try:
             with urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:

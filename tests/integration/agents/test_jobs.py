@@ -41,29 +41,36 @@ async def orin(shared: Rig) -> AsyncIterator[Rig]:
     yield shared
     await shared.sim.call("DELETE", "/sim/faults")
     await shared.sim.until({"in_flight": 0})
+    await shared.device.until_idle()
 
 
 @pytest.mark.parametrize("encoding", Encoding)
 async def test_a_chat_streams_frames_in_the_encoding_of_the_dispatch(orin: Rig, encoding: Encoding) -> None:
-    """Acceptance, numbered text, one end with the backend's own counters, and the empty payload."""
+    """Acceptance, numbered text, one end with the backend's own counters, and for people the empty payload."""
     stream = await orin.device.send(encoding=encoding, options={"max_tokens": 40})
 
-    frames = await stream.whole()
-    tokens = [frame for frame in frames if frame.get("t") == "tok"]
-    end = await stream.until("end")
-    assert stream.kinds == ["ack", "tok", "end", ""]
+    end = await stream.until("end" if encoding is Encoding.MSGPACK else "") or await stream.until("end")
+    tokens = [frame for frame in stream.frames if frame.get("t") == "tok"]
+    assert stream.kinds == ["ack", "tok", "end", *([] if encoding is Encoding.MSGPACK else [""])]
     assert [frame["s"] for frame in tokens] == list(range(end["s"]))
     assert {sniff(payload) for payload in stream.raw if payload} == {encoding}
     assert (end["finish"], end["usage"]["completion_tokens"]) == ("length", 40)
     assert set(end["engine"]) == {"load_s", "prefill_s", "decode_s"}
 
 
-async def test_fast_tokens_share_messages(orin: Rig) -> None:
-    """40 tokens within a twentieth of a second need far fewer messages."""
-    stream = await orin.device.send(options={"max_tokens": 40})
-
+async def messages_of_a_text(orin: Rig, **fields: Any) -> tuple[int, float]:
+    """Send a job of 40 tokens, and give in how many messages they came, and the seconds that it took."""
+    begun_s = time.monotonic()
+    stream = await orin.device.send(options={"max_tokens": 40}, **fields)
     await stream.whole()
-    assert len(stream.frames) <= 20
+    return sum(frame.get("t") == "tok" for frame in stream.frames), time.monotonic() - begun_s
+
+
+async def test_fast_tokens_share_messages(orin: Rig) -> None:
+    """The first goes out at once, then one message a fortieth of a second, however fast the device, and the rest at the end."""
+    messages, took_s = await messages_of_a_text(orin)
+
+    assert messages <= 2 + took_s / 0.025
 
 
 async def test_the_text_says_that_it_is_simulated(orin: Rig) -> None:
@@ -258,23 +265,31 @@ async def test_images_reach_the_model(orin: Rig) -> None:
 
 
 async def test_an_unstreamed_job_needs_few_messages(orin: Rig) -> None:
-    """Its first text goes out at once and the rest is gathered: acceptance, text, text, end, empty."""
-    stream = await orin.device.send(stream=False, options={"max_tokens": 40})
+    """Its first text goes out at once and the rest is gathered, over half a second or to the end."""
+    messages, took_s = await messages_of_a_text(orin, stream=False)
 
-    await stream.whole()
-    assert stream.kinds == ["ack", "tok", "end", ""]
-    assert len(stream.frames) <= 5
+    assert messages <= 2 + took_s / 0.5
 
 
 async def test_a_deadline_ends_the_job_and_the_devices_work(orin: Rig) -> None:
-    """It is absolute, and holds while the device is silent."""
+    """It is absolute, and holds while the device decodes without end."""
+    await orin.sim.fault("slow", factor=500, times=1)
+
+    stream = await orin.device.send(deadline_ms=int((time.time() + 1.5) * 1000), **LONG)
+
+    await stream.whole()
+    assert stream.error == "deadline"
+    await orin.sim.until({"in_flight": 0})
+
+
+async def test_a_deadline_holds_while_the_device_is_silent(orin: Rig) -> None:
+    """The job ends in time although its device says nothing."""
     await orin.sim.fault("hang", times=1)
 
     stream = await orin.device.send(deadline_ms=int((time.time() + 0.5) * 1000))
 
     await stream.whole()
     assert stream.error == "deadline"
-    await orin.sim.until({"in_flight": 0})
 
 
 GARBAGE = [
@@ -341,8 +356,9 @@ async def test_finished_jobs_leave_their_connection_open(orin: Rig) -> None:
         stream = await orin.device.send(options={"max_tokens": 3})
         await stream.whole()
 
-    after = await orin.sim.state()
-    assert (after["completed"] - before["completed"], after["aborted_by_client"]) == (3, before["aborted_by_client"])
+    # The simulator counts an answer just after its last line has left.
+    after = await orin.sim.until({"completed": before["completed"] + 3})
+    assert after["aborted_by_client"] == before["aborted_by_client"]
 
 
 async def test_the_device_learns_its_speed(orin: Rig) -> None:

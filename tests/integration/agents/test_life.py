@@ -127,8 +127,8 @@ async def test_an_agent_that_starts_before_its_ollama_waits_for_it() -> None:
 
 
 async def running_job(orin: Rig, job: str) -> Any:
-    """Start an answer that takes a second or two, and wait for its first text."""
-    await orin.sim.fault("slow", factor=50, times=1)
+    """Start an answer that takes four seconds, and wait for its first text."""
+    await orin.sim.fault("slow", factor=150, times=1)
     stream = await orin.device.send(job=job, **SLOW_ANSWER)
     await stream.until("tok")
     return stream
@@ -223,10 +223,9 @@ async def test_the_agent_answers_discovery() -> None:
 async def test_an_agent_outlives_its_nats_server() -> None:
     """The job under way is given up when nobody can hear of it, nothing stale is sent afterwards, and the same boot serves on."""
     async with rig(DROVER_HEARTBEAT_S="0.2") as orin:
-        await orin.sim.fault("hang", times=1)
-        stream = await orin.device.send()
-        await stream.until("ack")
-        await orin.sim.until({"in_flight": 1})
+        await orin.sim.fault("slow", factor=500, times=1)
+        stream = await orin.device.send(options={"max_tokens": 1500})
+        await stream.until("tok")
         before = orin.device.heartbeats[-1]
 
         await orin.nats.stop()
@@ -239,7 +238,7 @@ async def test_an_agent_outlives_its_nats_server() -> None:
         numbers = [beat.seq for beat in orin.device.heartbeats]
         assert numbers == sorted(set(numbers))
         assert (after.boot, again.error) == (before.boot, None)
-        assert stream.kinds == ["ack"]
+        assert stream.error is None
 
 
 async def test_many_slots_run_many_jobs() -> None:

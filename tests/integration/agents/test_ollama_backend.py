@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from agents.backends import Backend, BackendDone, BackendText, Piece, Version
 from agents.backends.ollama import open_ollama
 from agents.settings import OllamaSection
+from agents.telemetry import Readings
 from common.errors import BackendError, FleetError, GarbledReply
 from common.frames import Finish
 from common.messages import Dispatch, Message, Role, ToolCall, Usage
@@ -51,7 +52,7 @@ async def scripted() -> AsyncIterator[tuple[Scripted, Backend]]:
     async with server:
         port = server.sockets[0].getsockname()[1]
         section = OllamaSection.model_validate({"host": f"127.0.0.1:{port}", "keep_alive": "-1"})
-        async with open_ollama(section) as backend:
+        async with open_ollama(section, Readings, slots=1) as backend:
             yield script, backend
 
 
@@ -101,7 +102,7 @@ async def test_a_conversation_arrives_as_it_was_sent() -> None:
         await pieces(backend, dispatch(*turns))
 
         sent = script.asked[0][1]
-        assert (sent["stream"], sent["keep_alive"], sent["options"]) == (True, -1.0, {})
+        assert (sent["stream"], sent["keep_alive"], sent["options"]) == (True, -1.0, {"num_ctx": 4096})
         assert sent["messages"] == [
             {"role": "system", "content": "Be brief."},
             {"role": "user", "content": "What is it?", "images": ["aGk="]},

@@ -25,6 +25,7 @@ async def fleet(nats: NatsServer) -> AsyncIterator[ScriptedFleet]:
 
 @pytest.fixture
 async def bridge(nats: NatsServer, fleet: ScriptedFleet) -> AsyncIterator[BridgeProcess]:
-    async with bridge_process(nats.url, DROVER_HTTP_HEADER_HOLD_S="0.3") as bridge:
+    # The headers wait for the first token longer than a busy machine may need for it.
+    async with bridge_process(nats.url, DROVER_HTTP_HEADER_HOLD_S="20") as bridge:
         await fleet.beat()
         yield bridge

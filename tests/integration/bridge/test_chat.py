@@ -13,7 +13,7 @@ import pytest
 
 from common import errors, frames
 from common.messages import ToolCall
-from tests.bridge_process import BridgeProcess
+from tests.bridge_process import BridgeProcess, bridge_process
 from tests.nats_server import NatsServer
 from tests.scripted_fleet import ScriptedFleet, ScriptedJob
 
@@ -176,6 +176,26 @@ async def test_a_tool_call(client: openai.AsyncOpenAI, fleet: ScriptedFleet, str
     )
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_forced_tool_call_is_refused(client: openai.AsyncOpenAI, fleet: ScriptedFleet, stream: bool) -> None:
+    """In OpenAI's shape, 400 with the field in `param`, and before the fleet hears of it."""
+    heard: list[ScriptedJob] = []
+
+    async def script(job: ScriptedJob) -> None:
+        heard.append(job)
+        await job.ack()
+        await job.end()
+
+    fleet.script = script
+    tools: Any = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.chat.completions.create(
+            model="auto", messages=HI, tools=tools, tool_choice="required", stream=stream
+        )
+
+    assert (caught.value.code, caught.value.param, heard) == ("unsupported", "tool_choice", [])
+
+
 async def test_the_headers_of_a_stream_name_the_device_that_answered(
     http: httpx.AsyncClient, fleet: ScriptedFleet
 ) -> None:
@@ -194,8 +214,8 @@ async def test_the_headers_of_a_stream_name_the_device_that_answered(
     assert (response.headers["x-drover-device"], {chunk["model"] for chunk in found[:-1]}) == ("orin", {"llama3.2:3b"})
 
 
-async def test_the_headers_wait_no_longer_than_the_hold(http: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
-    """Without a first token the headers come after the hold (0.3 s here) with what is known; the finish has the truth."""
+async def test_the_headers_wait_no_longer_than_the_hold(nats: NatsServer, fleet: ScriptedFleet) -> None:
+    """Without a first token the headers come after the hold with what is known; the finish has the truth."""
     headers_came = asyncio.Event()
 
     async def script(job: ScriptedJob) -> None:
@@ -209,11 +229,47 @@ async def test_the_headers_wait_no_longer_than_the_hold(http: httpx.AsyncClient,
         await job.end()
 
     fleet.script = script
-    async with http.stream("POST", "/v1/chat/completions", json={"messages": HI, "stream": True}) as response:
+    hold_s = 2.0  # in which the route must have come, also on a busy machine
+    async with (
+        bridge_process(nats.url, DROVER_HTTP_HEADER_HOLD_S=str(hold_s)) as bridge,
+        httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http,
+        http.stream("POST", "/v1/chat/completions", json={"messages": HI, "stream": True}) as response,
+    ):
         headers_came.set()
         found = await events(response)
 
     assert (response.headers["x-drover-device"], found[-2]["x_drover"]["device"]) == ("nano", "orin")
+
+
+@pytest.mark.parametrize(
+    ("headers", "fields", "expected"),
+    [
+        ({}, {}, "normal"),
+        ({"x-drover-priority": "interactive"}, {}, "interactive"),
+        ({}, {"service_tier": "flex"}, "batch"),
+        ({"x-drover-priority": "normal"}, {"service_tier": "priority"}, "normal"),
+    ],
+)
+async def test_a_priority_reaches_the_fleet(
+    http: httpx.AsyncClient, fleet: ScriptedFleet, headers: dict[str, str], fields: dict[str, Any], expected: str
+) -> None:
+    """The header names it, or else OpenAI's tier; and a whole answer says how long the job waited for a slot."""
+    response = await http.post("/v1/chat/completions", json={"messages": HI, **fields}, headers=headers)
+    job = await fleet.jobs.get()
+
+    assert (200, expected, "0.001") == (
+        response.status_code,
+        job.request["priority"],
+        response.headers["x-drover-queue-s"],
+    )
+
+
+async def test_a_wrong_priority_is_refused(http: httpx.AsyncClient) -> None:
+    """It is named, and nothing is asked of the fleet."""
+    response = await http.post("/v1/chat/completions", json={"messages": HI}, headers={"x-drover-priority": "asap"})
+    error = response.json()["error"]
+
+    assert (400, "bad_request", "x-drover-priority") == (response.status_code, error["code"], error["param"])
 
 
 async def test_a_page_may_ask_for_every_step(http: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
@@ -239,7 +295,7 @@ async def test_a_page_may_ask_for_every_step(http: httpx.AsyncClient, fleet: Scr
         steps[2]["eta_s"],
         deltas,
     ) == (
-        ["queue", "queue", "load"],
+        ["queue", None, "load"],
         2,
         "orin",
         4.0,
@@ -411,7 +467,7 @@ async def test_a_lost_bus_fails_an_open_answer_at_once(
         begun.set()
 
     fleet.script = script
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:  # silence would tell after 15 s
         asking = group.create_task(http.post("/v1/chat/completions", json={"messages": HI}))
         await begun.wait()
         await fleet.bus.flush()

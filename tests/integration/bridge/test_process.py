@@ -63,7 +63,10 @@ async def test_other_machines_come_in_when_that_was_accepted(nats: NatsServer) -
         "DROVER_HTTP_ALLOW_REMOTE": "true",
         "DROVER_HTTP_ALLOWED_HOSTS": "fleet.lan, a.b",
     }
-    async with bridge_process(nats.url, **remote) as bridge, httpx.AsyncClient(trust_env=False) as http:
+    async with (
+        bridge_process(nats.url, **remote) as bridge,
+        httpx.AsyncClient(timeout=HANG_S, trust_env=False) as http,
+    ):
         url = f"http://127.0.0.1:{bridge.port}/v1/models"
         hosts = ("192.168.1.5:8080", "fleet.lan", "a.b:80", "evil.example")
         found = [(await http.get(url, headers={"host": host})).status_code for host in hosts]
@@ -178,13 +181,17 @@ async def test_a_second_signal_ends_the_process_now(
         assert await bridge.signal_and_wait(signal.SIGTERM) == 128 + signal.SIGTERM
 
 
-async def until_health(http: httpx.AsyncClient, status: int, *, device: str = "") -> dict[str, Any]:
-    """Ask until the health has this status, and knows the device if one is named; the body then."""
+async def until_health(http: httpx.AsyncClient, status: int, *, device: str = "", reason: str = "") -> dict[str, Any]:
+    """Ask until the health has this status, knows the device and gives the reason if one is named; the body then.
+
+    On a busy machine another reason may come before: a dispatcher's answer that takes a second counts as none.
+    """
     async with asyncio.timeout(HANG_S):
         while True:
             response = await http.get("/health")
             body = dict(response.json())
-            if response.status_code == status and (not device or device in body["devices"]):
+            known = (not device or device in body["devices"]) and reason in body.get("reason", "")
+            if response.status_code == status and known:
                 return body
             await asyncio.sleep(0.05)
 
@@ -199,7 +206,7 @@ async def test_health_is_ok_while_a_device_is_up(http: httpx.AsyncClient) -> Non
 async def test_health_tells_when_the_last_device_left(http: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
     """503, with the state of each device in the reason."""
     await fleet.beat(state=DeviceState.DRAINING)
-    body = await until_health(http, 503)
+    body = await until_health(http, 503, reason="no device")
 
     assert (body["status"], body["reason"]) == ("unavailable", "no device is ready: nano is draining")
 
@@ -207,16 +214,19 @@ async def test_health_tells_when_the_last_device_left(http: httpx.AsyncClient, f
 async def test_health_tells_when_heartbeats_stop(http: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
     """A device whose heartbeats are missing for five of its intervals is dead."""
     await fleet.beat(interval_s=0.05)
-    body = await until_health(http, 503)
+    body = await until_health(http, 503, reason="no device")
 
-    assert "nano is" in body["reason"]
+    assert body["reason"] in {"no device is ready: nano is suspect", "no device is ready: nano is dead"}
 
 
 async def test_health_tells_when_no_dispatcher_answers(nats: NatsServer) -> None:
     """503 with the command that starts one; a chat gets the same refusal, as nobody takes it."""
-    async with bridge_process(nats.url) as bridge, httpx.AsyncClient(base_url=bridge.url, trust_env=False) as http:
+    async with (
+        bridge_process(nats.url) as bridge,
+        httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http,
+    ):
         body = await until_health(http, 503)
-        chat = await http.post(CHAT, json=HI, timeout=HANG_S)
+        chat = await http.post(CHAT, json=HI)
 
     assert ("no dispatcher answers" in body["reason"], chat.status_code, chat.json()["error"]["code"]) == (
         True,
@@ -230,7 +240,7 @@ async def test_health_tells_when_the_bus_is_away_and_recovers(
 ) -> None:
     """Without NATS the reason says so and a chat is refused; when it is back, so is the health."""
     await nats.stop()
-    body = await until_health(http, 503)
+    body = await until_health(http, 503, reason="NATS")
     chat = await http.post(CHAT, json=HI)
     await nats.restart()
     async with asyncio.timeout(HANG_S):

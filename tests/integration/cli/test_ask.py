@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import Interrupted, NoDevice, UnknownModel
-from tests.commands import DROVER, GUARD_S, clean_environment, drover
+from tests.commands import DROVER, GUARD_S, clean_environment, drover, started
 from tests.nats_server import NatsServer, free_port, nats_server
 from tests.scripted_fleet import ScriptedFleet, ScriptedJob, greet, scripted_fleet
 
@@ -103,6 +103,30 @@ async def test_the_prompt_may_come_from_standard_input(
     assert contents(await fleet.jobs.get()) == ["two\nlines"]
 
 
+async def test_a_prompt_that_is_not_utf8_is_one_clear_line(tmp_path: Path) -> None:
+    """Bytes of another encoding, by pipe or as an argument: where they stand and what to do, before anything is connected."""
+    piped = await drover("ask", "-", cwd=tmp_path, stdin=b"Gr\xfc\xdfe\n")
+    given = await drover("ask", os.fsdecode(b"Hi\xff"), cwd=tmp_path)
+    way_out = "convert it, for example with iconv -f latin1 -t utf-8\n"
+
+    assert (
+        (1, f"drover: standard input is not UTF-8 (line 1, byte 3: 0xfc): {way_out}"),
+        (1, f"drover: the prompt is not UTF-8 (line 1, byte 3: 0xff): {way_out}"),
+    ) == ((piped.status, piped.err), (given.status, given.err))
+
+
+async def test_the_speed_is_the_same_in_json_and_in_csv(
+    server: NatsServer, fleet: ScriptedFleet, tmp_path: Path
+) -> None:
+    """What the device's engine measured, though the dispatcher's clock says 3 / (1.25 - 0.31) = 3.2."""
+    source = questions(tmp_path / "q.jsonl", {"prompt": "Hi"})
+    told = json.loads((await drover("ask", "--json", "Hi", cwd=tmp_path, NATS_URL=server.url)).out)
+    end = await drover("ask", "--file", str(source), "-o", "out.csv", cwd=tmp_path, NATS_URL=server.url)
+    [row] = records(tmp_path / "out.csv")
+
+    assert (17.4, "17.400", True) == (told["tokens_per_s"], row["tokens_per_s"], "17.4 │" in end.err)
+
+
 async def test_a_typed_error_is_one_line_and_status_1(server: NatsServer, fleet: ScriptedFleet, tmp_path: Path) -> None:
     """The dispatcher's own words, no traceback."""
     fleet.script = refuse
@@ -128,7 +152,7 @@ async def test_without_a_dispatcher_it_says_so(server: NatsServer, tmp_path: Pat
 async def test_without_a_server_it_says_where_it_looked(tmp_path: Path) -> None:
     """The port comes from DROVER_NATS_PORT when NATS_URL is not set."""
     port = free_port()
-    end = await drover("ask", "Hi", cwd=tmp_path, DROVER_NATS_PORT=str(port))
+    end = await drover("ask", "Hi", cwd=tmp_path, DROVER_NATS_PORT=str(port), DROVER_NATS_CONNECT_WAIT_S="0.5")
 
     assert (end.status, len(end.err.splitlines()), f"nats://127.0.0.1:{port}" in end.err) == (1, 1, True)
 
@@ -141,26 +165,22 @@ async def test_wrong_usage_is_status_2(tmp_path: Path, arguments: list[str]) -> 
     assert (await drover("ask", *arguments, cwd=tmp_path)).status == 2
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 async def test_ctrl_c_cancels_the_job(
     server: NatsServer, fleet: ScriptedFleet, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
     """The device must not go on writing for nobody; no traceback either."""
     fleet.script = hang
-    process = await asyncio.create_subprocess_exec(
-        *DROVER, "ask", "Hi", cwd=tmp_path, env=clean_environment(NATS_URL=server.url), stdout=PIPE, stderr=PIPE
-    )
-    try:
-        async with asyncio.timeout(GUARD_S):
-            assert process.stdout is not None
-            assert await process.stdout.readexactly(9) == b"Once upon"
-            os.kill(process.pid, number)
-            cancelled = await fleet.cancels.get()
-            _, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    environment = clean_environment(NATS_URL=server.url)
+    async with (
+        started(*DROVER, "ask", "Hi", cwd=tmp_path, env=environment, stdout=PIPE, stderr=PIPE) as process,
+        asyncio.timeout(GUARD_S),
+    ):
+        assert process.stdout is not None
+        assert await process.stdout.readexactly(9) == b"Once upon"
+        os.kill(process.pid, number)
+        cancelled = await fleet.cancels.get()
+        _, err = await process.communicate()
     job = await fleet.jobs.get()
 
     assert (job.id, status, b"") == (cancelled, process.returncode, err)
@@ -173,14 +193,15 @@ async def test_the_end_of_a_pipe_is_no_traceback(server: NatsServer, fleet: Scri
         await job.ack()
         while not job.cancelled.is_set():
             await job.token("word " * 1000)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)  # without a pause NATS drops a reader that a busy machine holds up
 
     fleet.script = chatter
     command = " ".join([*DROVER, "ask Hi | head -c 3; exit ${PIPESTATUS[0]}"])
-    process = await asyncio.create_subprocess_exec(
-        "bash", "-c", command, cwd=tmp_path, env=clean_environment(NATS_URL=server.url), stdout=PIPE, stderr=PIPE
-    )
-    async with asyncio.timeout(GUARD_S):
+    environment = clean_environment(NATS_URL=server.url)
+    async with (
+        started("bash", "-c", command, cwd=tmp_path, env=environment, stdout=PIPE, stderr=PIPE) as process,
+        asyncio.timeout(GUARD_S),
+    ):
         out, err = await process.communicate()
         await fleet.cancels.get()
 
@@ -199,23 +220,14 @@ async def test_make_ask_sends_the_prompt_as_it_was_typed(
     wrapper = tmp_path / "bin" / "drover"
     wrapper.write_text(f'#!/bin/sh\nexec {" ".join(DROVER)} "$@"\n')
     wrapper.chmod(0o755)
-    process = await asyncio.create_subprocess_exec(
-        *(
-            "make",
-            "--no-print-directory",
-            "-C",
-            str(ROOT),
-            "-o",
-            "setup",
-            "ask",
-            f"BIN={tmp_path}/bin",
-            f"PROMPT={TRICKY}",
-        ),
-        env=clean_environment(NATS_URL=server.url),
-        stdout=PIPE,
-        stderr=PIPE,
-    )
-    async with asyncio.timeout(GUARD_S):
+    command = ("make", "--no-print-directory", "-C", str(ROOT), "-o", "setup", "ask")
+    environment = clean_environment(NATS_URL=server.url)
+    async with (
+        started(
+            *command, f"BIN={tmp_path}/bin", f"PROMPT={TRICKY}", env=environment, stdout=PIPE, stderr=PIPE
+        ) as process,
+        asyncio.timeout(GUARD_S),
+    ):
         out, err = await process.communicate()
 
     assert (out, err, contents(await fleet.jobs.get())) == (b"Hello there!\n", b"", [TRICKY])
@@ -361,13 +373,12 @@ async def test_ctrl_c_keeps_what_was_answered(server: NatsServer, fleet: Scripte
 
     fleet.script = second_hangs
     source = questions(tmp_path / "q.jsonl", {"prompt": "a"}, {"prompt": "b"})
-    process = await asyncio.create_subprocess_exec(
-        *(*DROVER, "ask", "--file", str(source), "-c", "1", "-o", "out.csv"),
-        cwd=tmp_path,
-        env=clean_environment(NATS_URL=server.url),
-        stderr=PIPE,
-    )
-    async with asyncio.timeout(GUARD_S):
+    command = (*DROVER, "ask", "--file", str(source), "-c", "1", "-o", "out.csv")
+    environment = clean_environment(NATS_URL=server.url)
+    async with (
+        started(*command, cwd=tmp_path, env=environment, stderr=PIPE) as process,
+        asyncio.timeout(GUARD_S),
+    ):
         await fleet.jobs.get()
         await fleet.jobs.get()
         process.send_signal(signal.SIGINT)
@@ -400,8 +411,12 @@ async def test_devices_shows_who_sends_heartbeats(server: NatsServer, fleet: Scr
                 await asyncio.sleep(0.1)
 
         tasks.create_task(beating())
-        table = await drover("devices", "--for", "0.5", cwd=tmp_path, NATS_URL=server.url)
-        told = json.loads((await drover("devices", "--json", "--for", "0.5", cwd=tmp_path, NATS_URL=server.url)).out)
+        # Longer than a busy machine's pauses, and both at once.
+        asked = [
+            tasks.create_task(drover("devices", *form, "--for", "3", cwd=tmp_path, NATS_URL=server.url))
+            for form in ((), ("--json",))
+        ]
+        table, told = await asked[0], json.loads((await asked[1]).out)
         stop.set()
 
     assert (

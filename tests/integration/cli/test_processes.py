@@ -79,8 +79,9 @@ async def test_the_news_of_a_death_hold_the_end_of_the_log(tmp_path: Path) -> No
         assert (
             event.name,
             event.detail,
+            event.outlook,
             event.log,
-        ) == ("it", "exit status 3, is not started again (DROVER_RESTART)", ("starting", "boom"))
+        ) == ("it", "exit status 3", "is not started again (DROVER_RESTART)", ("starting", "boom"))
 
 
 async def test_a_child_that_keeps_dying_is_called_that(tmp_path: Path) -> None:

@@ -22,13 +22,14 @@ from dispatcher.pipeline import Pipeline
 from dispatcher.settings import (
     AdmissionSection,
     ClockSection,
+    DeliverySection,
     DispatcherSection,
     DispatcherSettings,
     ReplaySection,
     RosterSection,
     RoutingSection,
 )
-from tests.integration.dispatcher.scripted import Script, ScriptedDevice, until
+from tests.integration.dispatcher.scripted import PATIENCE_S, Script, ScriptedDevice, until
 from tests.nats_server import nats_server
 
 Connect = Callable[[], AbstractAsyncContextManager[Bus]]
@@ -49,10 +50,10 @@ async def nats_wires() -> AsyncIterator[Connect]:
 
 
 def settings(
-    *, queue_limit: int = 100, grace_s: float = 10.0, settle_s: float = 0.0, **clocks: float
+    *, queue_limit: int = 100, grace_s: float = 10.0, settle_s: float = 0.0, hedge_share: float = 0.0, **clocks: float
 ) -> DispatcherSettings:
     """Clocks that never strike in a test, unless the test says so."""
-    usual = {"accept_s": 20.0, "load_s": 20.0, "first_token_s": 20.0, "stall_s": 20.0}
+    usual = {"accept_s": 20.0, "load_s": 20.0, "first_token_s": 20.0, "stall_s": 20.0, "doubt_s": 20.0}
     return DispatcherSettings(
         bus=BusSection(),
         log=LogSection(),
@@ -61,6 +62,7 @@ def settings(
         replay=ReplaySection(),
         roster=RosterSection(settle_s=settle_s),
         clocks=ClockSection(**usual | clocks),
+        delivery=DeliverySection(hedge_share=hedge_share),
         routing=RoutingSection(),
     )
 
@@ -207,7 +209,7 @@ class House:
 
     async def order(self, job: str, verb: str) -> dict[str, Any]:
         """Send a control message and give the answer."""
-        answer = await self.world.request(self.subjects.control(job, verb), b"{}", timeout_s=10.0)
+        answer = await self.world.request(self.subjects.control(job, verb), b"{}", timeout_s=PATIENCE_S)
         return codec.decode(answer.data)
 
     async def waiting(self, number: int) -> None:
@@ -245,12 +247,10 @@ class House:
     def check_slots(self) -> None:
         """Nothing is left behind: no slot, no place in the line, no reply subject."""
         assert set() == {name for name, own in self.own().items() if own}
-        assert (0, 0, 0, set()) == (
-            self.pipeline.courier.line.waiting,
-            self.pipeline.running,
-            len(self.pipeline.sharing.audience),
-            set(self.pipeline.courier.mux._slots) - {"1"},  # which all listeners share
-        )
+        courier, waiting = self.pipeline.courier, self.pipeline.sharing.audience
+        shared = (courier.pulse._answered, waiting.hear)  # by all jobs, and by all listeners
+        of_jobs = [handler for handler in courier.mux._slots.values() if handler not in shared]
+        assert (0, 0, 0, []) == (courier.line.waiting, self.pipeline.running, len(waiting), of_jobs)
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from common.frames import END_OF_STREAM, End, Err, KeepAlive, Phase, Token
 from common.messages import Dispatch, Heartbeat, ModelInfo, ToolCall, Usage
 from common.subjects import Subjects
 
-PATIENCE_S = 15.0
+PATIENCE_S = 30.0
 """A guard against hanging, not a measure: machines are slow at times."""
 
 MODEL = "llama3.2:1b"
@@ -192,6 +192,9 @@ class ScriptedDevice:
         self.boot = "boot-1"
         self.attempts: list[Attempt] = []
         self.cancels: list[tuple[str, int]] = []
+        self.proofs_asked = 0
+        self.proof: dict[str, Any] | None = {"ok": True}
+        """What it answers when it is asked to generate one token; None keeps silent."""
         self.most_at_once = 0
         """Witness: attempts that were open together."""
         self.beats = 0
@@ -207,8 +210,8 @@ class ScriptedDevice:
         self._subscriptions: list[Subscription] = []
 
     async def start(self) -> None:
-        """Hear dispatches and cancellations."""
-        for verb, handler in (("job", self._job), ("cancel", self._cancel)):
+        """Hear dispatches, cancellations and probes."""
+        for verb, handler in (("job", self._job), ("cancel", self._cancel), ("probe", self._probe)):
             self._subscriptions.append(await self.bus.subscribe(self._subjects.device(self.name, verb), handler))
         await self.bus.flush()
 
@@ -239,6 +242,15 @@ class ScriptedDevice:
         open_now = sum(not (one.over or one.cancelled.is_set()) for one in self.attempts)
         self.most_at_once = max(self.most_at_once, open_now)
         self._playing.append(self._tasks.create_task(_play(script, attempt)))
+
+    def _probe(self, delivery: Delivery) -> None:
+        answer: dict[str, Any] = {"state": "ready", "boot": self.boot, "in_flight": 0}
+        if codec.decode(delivery.data).get("generate"):
+            self.proofs_asked += 1
+            if self.proof is None:
+                return
+            answer |= self.proof
+        self._playing.append(self._tasks.create_task(self.bus.publish(delivery.reply, codec.encode(answer))))
 
     def _cancel(self, delivery: Delivery) -> None:
         order = codec.decode(delivery.data)

@@ -6,7 +6,7 @@ import pytest
 
 from common import codec
 from tests.integration.dispatcher.conftest import OpenHouse
-from tests.integration.dispatcher.scripted import answer
+from tests.integration.dispatcher.scripted import PATIENCE_S, answer
 
 
 @pytest.mark.parametrize("verb", ["PING", "INFO", "STATS"])
@@ -15,7 +15,7 @@ async def test_discovery_is_answered(a_house: OpenHouse, verb: str, scope: str) 
     """Each verb is answered for all services, for this kind, and for this very one."""
     async with a_house() as house:
         me = house.pipeline.courier.dispatcher
-        answer_ = await house.world.request(f"$SRV.{verb}{scope.replace('<id>', me)}", b"", timeout_s=10.0)
+        answer_ = await house.world.request(f"$SRV.{verb}{scope.replace('<id>', me)}", b"", timeout_s=PATIENCE_S)
         body = codec.decode(answer_.data)
 
         assert ("llm-dispatcher", me, f"io.nats.micro.v1.{verb.lower()}_response") == (
@@ -32,7 +32,7 @@ async def test_the_statistics_count_jobs_and_devices(a_house: OpenHouse) -> None
         await (await house.stream()).end()
         await (await house.ask("")).reply()
         await house.settle()
-        body = codec.decode((await house.world.request("$SRV.STATS", b"", timeout_s=10.0)).data)
+        body = codec.decode((await house.world.request("$SRV.STATS", b"", timeout_s=PATIENCE_S)).data)
         (endpoint,) = body["endpoints"]
 
         assert ("llm.v1.chat.*", "dispatch", 2, 1, True) == (

@@ -33,8 +33,8 @@ TOOLS = [{"type": "function", "function": {"name": "f"}}]
 HOT = {"temperature_c": 89.0}
 """What makes routing prefer the other device."""
 
-QUICK = 0.4
-"""A clock that strikes soon, and still not by chance on a busy machine."""
+QUICK = 2.0
+"""A clock that strikes for one device, and not by chance for the other: longer than a busy machine's pauses."""
 
 GONE_AT_ONCE: list[Any] = [
     pytest.param(refuse, {}, "busy", id="refused"),
@@ -46,7 +46,6 @@ GONE_AT_ONCE: list[Any] = [
     pytest.param(fail(errors.BusDisconnected("mine")), {}, "backend", id="bus-of-the-agent"),
     pytest.param(ignore, {"accept_s": QUICK}, "silent", id="no-accept"),
     pytest.param(stall(), {"stall_s": QUICK}, "silent", id="accept-then-nothing"),
-    pytest.param(patient, {"load_s": QUICK}, "silent", id="loads-for-ever"),
     pytest.param(stall(), {"first_token_s": QUICK}, "silent", id="no-first-token"),
     pytest.param(blurt(b"hello"), {}, "garbled", id="not-json"),
     pytest.param(blurt(b'{"t":"tok"}'), {}, "garbled", id="half-a-frame"),
@@ -76,6 +75,29 @@ async def test_the_next_device_answers(
         assert [("bad", outcome), ("good", "ok")] == [(one["device"], one["outcome"]) for one in end.route["attempts"]]
         cause = "best free slot" if outcome == "busy" else f"fallback after bad {outcome}"
         assert cause == end.route["reason"].partition(";")[0]
+
+
+async def test_a_load_that_takes_long_goes_on_beside_another_try(a_house: OpenHouse) -> None:
+    """The device that loads is given up only when another one has answered: its model will be wanted."""
+    async with a_house(load_s=QUICK) as house:
+        bad = await house.device("bad", patient)
+        await house.device("good", answer("fine"), **HOT)
+        end = await (await house.stream()).end()
+        assert end.route is not None
+
+        attempts = [(one["device"], one["outcome"], one.get("beside")) for one in end.route["attempts"]]
+        assert [("bad", "outrun", None), ("good", "ok", True)] == attempts
+        assert end.route["reason"].startswith("second try after bad was silent for ")
+        assert [attempt.dispatch.job for attempt in bad.attempts] == [job for job, _ in bad.cancels]
+
+
+async def test_a_lone_device_may_load_twice_as_long(a_house: OpenHouse) -> None:
+    """Where nobody else can answer, the load clock waits once more before it gives up."""
+    async with a_house(load_s=QUICK) as house:
+        await house.device("bad", patient)
+        refused = await (await house.stream()).error()
+
+        assert "bad: tried already: silent: the load clock of bad struck after" in refused.error.message  # twice QUICK
 
 
 async def test_a_device_that_does_not_listen(a_house: OpenHouse) -> None:

@@ -156,6 +156,119 @@ async def test_a_full_queue_refuses_at_once(a_house: OpenHouse) -> None:
         )
 
 
+async def test_interactive_jobs_go_before_normal_ones_and_these_before_batch(a_house: OpenHouse) -> None:
+    """The priority of the request decides, not the order of arrival."""
+    async with a_house() as house:
+        hold = Hold()
+        order: list[str] = []
+
+        async def note(attempt: Attempt) -> None:
+            order.append(attempt.dispatch.messages[0].content)
+            await answer("ok")(attempt)
+
+        await house.device("nano", hold, note)
+        streams = [await house.stream("0")]
+        await hold.reached.wait()
+        for number, priority in enumerate(("batch", "normal", "interactive"), start=1):
+            streams.append(await house.stream(priority, priority=priority))
+            await house.waiting(number)
+        hold.released.set()
+        for stream in streams:
+            await stream.end()
+
+        assert ["interactive", "normal", "batch"] == order
+
+
+async def test_a_full_queue_refuses_nobody_for_whom_a_slot_is_free(a_house: OpenHouse) -> None:
+    """The limit is on those that wait: a job that another device can take at once is taken."""
+    async with a_house(queue_limit=1) as house:
+        hold = Hold()
+        await house.device("nano", hold, answer("ok"))
+        await house.device("orin", answer("at once"))
+        streams = [await house.stream(device="nano")]
+        await hold.reached.wait()
+        streams.append(await house.stream(device="nano"))
+        await house.waiting(1)
+        free = await house.stream(device="orin")
+        await free.end()
+        hold.released.set()
+        for stream in streams:
+            await stream.end()
+
+        assert "at once" == free.text
+
+
+async def test_with_a_limit_of_nothing_nobody_waits(a_house: OpenHouse) -> None:
+    """A job runs at once or is refused."""
+    async with a_house(queue_limit=0) as house:
+        hold = Hold()
+        await house.device("nano", hold)
+        first = await house.stream()
+        await hold.reached.wait()
+        refused = await (await house.stream()).error()
+        hold.released.set()
+        await first.end()
+
+        assert "queue_full" == refused.error.code
+
+
+async def test_a_batch_job_makes_room_for_an_interactive_one(a_house: OpenHouse) -> None:
+    """When the line is full, the batch job ends with `queue_full`, refused and never begun, and the interactive one is answered."""
+    async with a_house(queue_limit=1) as house:
+        hold = Hold()
+        await house.device("nano", hold, answer("ok"))
+        first = await house.stream()
+        await hold.reached.wait()
+        batch = await house.stream(priority="batch", job="b")
+        await house.waiting(1)
+        urgent = await house.stream(priority="interactive")
+        shed = await batch.error()
+        hold.released.set()
+        await first.end()
+        await urgent.end()
+        event = await house.event("b")
+
+        assert ("queue_full", True, "refused", "ok") == (
+            shed.error.code,
+            shed.error.retry_after_s is not None,
+            event["state"],
+            urgent.text,
+        )
+
+
+async def test_a_job_without_enough_time_is_refused_at_once(a_house: OpenHouse) -> None:
+    """When even the quickest of the last answers would not fit into its time, a job that would have to wait is told so."""
+    async with a_house() as house:
+        hold = Hold()
+        await house.device("nano", hold)
+        first = await house.stream()
+        await hold.reached.wait()
+        for _ in range(30):
+            house.pipeline.courier.line.pace.answered(expected_s=0.1, took_s=1000.0)
+        refused = await (await house.stream(job="late", timeout_s=5.0)).error()
+        event = await house.event("late")
+        hold.released.set()
+        await first.end()
+
+        assert ("deadline_infeasible", "refused", True) == (
+            refused.error.code,
+            event["state"],
+            refused.error.retry_after_s is not None,
+        )
+
+
+async def test_a_device_is_told_how_much_time_is_left(a_house: OpenHouse) -> None:
+    """The dispatch carries its deadline and when it was sent, by one clock; the device's deadline comes before the job's."""
+    async with a_house() as house:
+        nano = await house.device("nano", answer("ok"))
+        await (await house.stream(timeout_s=30.0)).end()
+        dispatch = nano.attempts[0].dispatch
+        assert dispatch.deadline_ms is not None
+        assert dispatch.sent_ms is not None
+
+        assert 20_000 < dispatch.deadline_ms - dispatch.sent_ms <= 29_900
+
+
 @pytest.mark.parametrize("held", [True, False])
 async def test_a_deadline_ends_waiting(a_house: OpenHouse, held: bool) -> None:
     """A job that gets no slot in its time ends with `deadline`."""
@@ -164,7 +277,7 @@ async def test_a_deadline_ends_waiting(a_house: OpenHouse, held: bool) -> None:
         nano = await house.device("nano", hold)
         first = await house.stream()
         await hold.reached.wait()
-        late = await house.stream(hold=held, timeout_s=0.2)
+        late = await house.stream(hold=held, timeout_s=1.0)
         last = await late.error()
         hold.released.set()
         await first.end()
@@ -180,7 +293,7 @@ async def test_a_deadline_ends_a_running_job(a_house: OpenHouse) -> None:
     """A job that runs out of time while a device speaks ends with `deadline`, the device is cancelled, and not blamed."""
     async with a_house() as house:
         nano = await house.device("nano", Hold("some"))
-        stream = await house.stream(timeout_s=0.4)
+        stream = await house.stream(timeout_s=2.0)
         last = await stream.error()
         await until(nano.attempts[0].cancelled.is_set, "the device is cancelled")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from agents.app import Agent
 from agents.settings import AgentSection, AgentSettings, OllamaSection
+from agents.telemetry import Gauge, sensors_for
 from common import codec, frames
 from common.bus import Delivery
 from common.bus.memory import MemoryBroker, connect_memory
@@ -31,7 +32,7 @@ class Wire:
 
     def __call__(self, delivery: Delivery) -> None:
         if delivery.data:
-            self.said.append(frames.from_wire(codec.decode(delivery.data)))
+            self.said.extend(map(frames.from_wire, codec.decode_all(delivery.data)))
 
     @property
     def accepted(self) -> int:
@@ -69,7 +70,9 @@ async def rig(*, slots: int = 1, **clocks: float) -> AsyncIterator[Rig]:
 
     async with open_house(wires, **clocks) as house, connect_memory(broker) as bus, asyncio.TaskGroup() as tasks:
         await house.world.subscribe("_INBOX_disp.>", wire)
-        tasks.create_task(Agent(_settings(slots), bus, backend).serve(stop))
+        settings = _settings(slots)
+        gauge = Gauge(sensors_for(""), poll_s=settings.agent.poll_s)
+        tasks.create_task(Agent(settings, bus, backend, gauge).serve(stop))
         try:
             devices = house.pipeline.roster.fleet.devices
             await until(lambda: DEVICE in devices and devices[DEVICE].usable, "the device is ready")

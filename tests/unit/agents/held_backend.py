@@ -24,13 +24,21 @@ class HeldBackend:
         self.crash: Exception | None = None
         self.listed: tuple[ModelInfo, ...] = ()
         self.looks = 0
-        self._pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
+        self.probed: list[str] = []
+        self.probing = asyncio.Event()
+        self.token = asyncio.Event()
+        """Set when a probe gets its token."""
+        self._pieces: asyncio.Queue[Piece | Exception | None] = asyncio.Queue()
 
     def say(self, text: str) -> None:
         self._pieces.put_nowait(BackendText(text))
 
     def finish(self, done: BackendDone | None = None) -> None:
         self._pieces.put_nowait(done or BackendDone())
+
+    def fail(self, error: Exception) -> None:
+        """Make the answer under way fail."""
+        self._pieces.put_nowait(error)
 
     def break_off(self) -> None:
         self._pieces.put_nowait(None)
@@ -52,6 +60,8 @@ class HeldBackend:
             raise self.crash
         try:
             while (piece := await self._pieces.get()) is not None:
+                if isinstance(piece, Exception):
+                    raise piece
                 yield piece
                 # the worker has dealt with a piece when it asks for the next
                 self._pieces.task_done()
@@ -66,6 +76,18 @@ class HeldBackend:
         if self.fault:
             raise self.fault
         return self.listed
+
+    async def in_memory(self) -> tuple[ModelInfo, ...]:
+        if self.fault:
+            raise self.fault
+        return tuple(model for model in self.listed if model.loaded)
+
+    async def one_token(self, model: ModelInfo) -> None:
+        self.probed.append(model.name)
+        self.probing.set()
+        await self.token.wait()
+        if self.crash:
+            raise self.crash
 
     async def version(self) -> Version:
         return Version("held")

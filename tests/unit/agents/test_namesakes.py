@@ -80,6 +80,24 @@ async def test_an_agent_that_still_drains_is_waited_for() -> None:
         assert (await sole_bearer(bus, PROBE, "nano", Stop()), asked) == (True, 2)
 
 
+async def test_a_bearer_that_pauses_is_still_there() -> None:
+    """One question in the middle goes unanswered, and the name is taken all the same."""
+    broker, asked = MemoryBroker(), 0
+    async with connect_memory(broker) as bus, connect_memory(broker) as other, asyncio.TaskGroup() as tasks:
+
+        def answer(delivery: Delivery) -> None:
+            nonlocal asked
+            asked += 1
+            if asked != 2:
+                tasks.create_task(other.publish(delivery.reply, b'{"boot":"B7"}'))
+
+        await other.subscribe(PROBE, answer)
+        with pytest.raises(ConfigError, match="B7"):
+            await sole_bearer(bus, PROBE, "nano", Stop(), wait_s=1.0)
+
+        assert asked > 2
+
+
 async def test_a_stop_ends_the_wait_for_the_name() -> None:
     """Whoever stops an agent that waits does not wait with it."""
     broker, stop = MemoryBroker(), Stop()

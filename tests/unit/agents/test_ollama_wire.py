@@ -15,7 +15,7 @@ from common.messages import Dispatch, EngineTimings, Message, ModelInfo, Options
 
 
 def test_options_take_ollamas_names() -> None:
-    """max_tokens and context_tokens are called otherwise there."""
+    """They are called otherwise there; the context is the one that was chosen, which is not always the one asked for."""
     options = Options(
         max_tokens=10,
         context_tokens=4096,
@@ -27,9 +27,9 @@ def test_options_take_ollamas_names() -> None:
         presence_penalty=-0.5,
     )
 
-    assert wire.options_to_wire(options) == {
+    assert wire.options_to_wire(options, 8192) == {
         "num_predict": 10,
-        "num_ctx": 4096,
+        "num_ctx": 8192,
         "temperature": 0.0,
         "top_p": 0.9,
         "seed": 7,
@@ -41,7 +41,7 @@ def test_options_take_ollamas_names() -> None:
 
 def test_absent_options_are_left_to_the_model() -> None:
     """Another num_ctx makes Ollama load the model anew, so nothing is sent that was not asked for."""
-    assert wire.options_to_wire(Options()) == {}
+    assert wire.options_to_wire(Options(), None) == {}
 
 
 def test_an_image_never_becomes_a_file_name(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_chat_carries_format_and_keep_alive() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}}
     dispatch = Dispatch(job="j", attempt=1, dispatcher="d", model="m", messages=(), format=schema)
 
-    chat = wire.chat_to_wire(dispatch, "10m")
+    chat = wire.chat_to_wire(dispatch, "10m", None)
 
     assert (chat["format"], chat["keep_alive"]) == (schema, "10m")
 

@@ -154,11 +154,63 @@ async def test_an_end_that_the_bus_can_t_carry_becomes_an_error(desk: Desk) -> N
     assert (frames[0]["t"], frames[0]["code"], frames[1]) == ("err", "too_large", {})
 
 
-@pytest.mark.parametrize("encoding", Encoding)
-async def test_frames_are_written_as_the_dispatch_was(desk: Desk, encoding: Encoding) -> None:
-    """Whoever asked in MessagePack is answered in it."""
-    outbox = desk.open(encoding)
+async def test_people_see_the_acceptance_at_once(desk: Desk) -> None:
+    """Whoever asks in JSON looks at it, frame by frame."""
+    await desk.outbox.accept("b1")
 
+    assert await desk.frames() == [{"t": "ack", "boot": "b1"}]
+
+
+async def packed(desk: Desk) -> list[list[str]]:
+    """The kinds of frames in each message of MessagePack."""
+    return [[frame["t"] for frame in codec.decode_all(data)] for data in await desk.payloads()]
+
+
+async def test_a_short_job_is_one_message_to_a_dispatcher(desk: Desk) -> None:
+    """Acceptance, text and end leave together when nobody watches and they come within a moment; no empty payload follows."""
+    outbox = desk.open(Encoding.MSGPACK)
+    outbox.streams = False
     await outbox.accept("b1")
+    await outbox.text("Hello")
+    await outbox.end(End())
 
-    assert await desk.payloads() == [codec.encode({"t": "ack", "boot": "b1"}, encoding)]
+    assert await packed(desk) == [["ack", "tok", "end"]]
+
+
+async def test_a_first_token_that_somebody_watches_waits_for_nothing(desk: Desk) -> None:
+    """It takes the acceptance with it."""
+    outbox = desk.open(Encoding.MSGPACK)
+    await outbox.accept("b1")
+    await outbox.text("Hello")
+
+    assert await packed(desk) == [["ack", "tok"]]
+
+
+@pytest.mark.parametrize(("waited_s", "expected"), [(0.01, []), (0.02, [["ack"]])])
+async def test_an_acceptance_waits_a_moment_for_company(desk: Desk, waited_s: float, expected: list[list[str]]) -> None:
+    """A dispatcher allows it half a second; it goes out alone after 20 ms."""
+    outbox = desk.open(Encoding.MSGPACK)
+    await outbox.accept("b1")
+    desk.clock.now_s += waited_s
+    await outbox.tick(DECODING)
+
+    assert expected == await packed(desk)
+
+
+async def test_frames_that_are_too_much_together_go_out_apart(desk: Desk) -> None:
+    """What was held goes first, and the order stays."""
+    outbox = desk.open(Encoding.MSGPACK)
+    outbox.streams = False
+    await outbox.accept("b1")
+    await outbox.text("x" * 30_000)
+    await outbox.end(End(tool_calls=(ToolCall(name="f", arguments={"a": "y" * 180_000}),)))
+
+    assert await packed(desk) == [["ack", "tok"], ["end"]]
+
+
+async def test_a_refusal_ends_with_the_empty_payload_in_any_encoding(desk: Desk) -> None:
+    """Who sent it may be no dispatcher at all."""
+    outbox = desk.open(Encoding.MSGPACK)
+    await outbox.end(Err(DeviceLost("no")))
+
+    assert [len(data) > 0 for data in await desk.payloads()] == [True, False]

@@ -3,98 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
 from agents.backends import BackendDone
-from agents.slots import Slots
-from agents.worker import Worker
 from common import codec
 from common.bus import Delivery
-from common.bus.memory import MemoryBroker, MemoryBus, connect_memory
-from common.clock import Clock, LoopClock
+from common.clock import LoopClock
 from common.errors import BackendError
 from common.frames import Finish
 from common.messages import EngineTimings, Usage
 from tests.listening import GUARD_S, Listener, settled
 from tests.unit.agents.hand_clock import HandClock
-from tests.unit.agents.held_backend import HeldBackend
-
-JOB = "llm.v1.dev.nano.job"
-FIRST = "_INBOX_disp.d.0.1"
-"""The reply subject of the first job that a rig sends."""
-
-
-class Rig:
-    """A worker on a bus, its backend, and whoever sends it jobs over another connection."""
-
-    def __init__(
-        self, own: MemoryBus, sender: MemoryBus, group: asyncio.TaskGroup, *, slots: int = 1, clock: Clock | None = None
-    ) -> None:
-        self.own = own
-        self.sender = sender
-        self.backend = HeldBackend()
-        self.changes = 0
-        self.loaded = True
-        self.worker = Worker(
-            own,
-            self.backend,
-            group,
-            boot="b1",
-            slots=Slots(slots),
-            clock=clock or LoopClock(),
-            flush_s=0.0,
-            is_loaded=lambda _: self.loaded,
-            changed=self._count,
-            finished=lambda: None,
-        )
-        self._streams: dict[str, Listener] = {}
-
-    def _count(self) -> None:
-        self.changes += 1
-
-    async def send(self, number: int = 1, *, payload: bytes | None = None, **fields: Any) -> Listener:
-        """Dispatch a job, under a reply subject of its own, whose answer the listener hears."""
-        reply = f"_INBOX_disp.d.{len(self._streams)}.1"
-        heard = self._streams[reply] = Listener()
-        await self.sender.subscribe(reply, heard)
-        await self.deliver(reply, number, payload=payload, **fields)
-        return heard
-
-    async def deliver(self, reply: str, number: int = 1, *, payload: bytes | None = None, **fields: Any) -> None:
-        """Deliver a dispatch under any reply subject."""
-        body = {"job": f"j{number}", "attempt": 1, "dispatcher": "d", "model": "m", "messages": [], "stream": True}
-        await self.sender.publish(JOB, payload or codec.encode({**body, **fields}), reply=reply)
-
-
-def frames(heard: Listener) -> list[dict[str, Any]]:
-    return [codec.decode(data) if data else {} for data in heard.data]
-
-
-def kinds(heard: Listener) -> list[str | None]:
-    return [frame.get("t") for frame in frames(heard)]
-
-
-@asynccontextmanager
-async def opened(*, slots: int = 1, clock: Clock | None = None) -> AsyncIterator[Rig]:
-    broker = MemoryBroker()
-    async with connect_memory(broker) as own, connect_memory(broker) as sender, asyncio.TaskGroup() as group:
-        rig = Rig(own, sender, group, slots=slots, clock=clock)
-        await own.subscribe(JOB, rig.worker.take)
-        ticker = group.create_task(rig.worker.tick())
-        try:
-            yield rig
-        finally:
-            ticker.cancel()
-            rig.worker.hand_back()
+from tests.unit.agents.worker_rig import FIRST, JOB, Rig, frames, kinds, opened
 
 
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
+    """Its clock stands still, so that no keep-alive comes between the frames when the machine pauses."""
+    async with opened(clock=HandClock()) as rig:
+        yield rig
+
+
+@pytest.fixture
+async def living() -> AsyncIterator[Rig]:
+    """Its clock goes."""
     async with opened() as rig:
         yield rig
 
@@ -211,7 +145,7 @@ async def test_a_job_id_that_comes_again_runs_again(rig: Rig) -> None:
 
 async def test_two_senders_may_use_the_same_job_id_at_once() -> None:
     """Two tenants, or two dispatchers, know nothing of each other's ids; both jobs run, and are cancelled one by one."""
-    async with opened(slots=2) as rig:
+    async with opened(slots=2, clock=HandClock()) as rig:
         one, other = await rig.send(1), await rig.send(1, dispatcher="e")
         await one.until(1)
         await other.until(1)
@@ -223,17 +157,18 @@ async def test_two_senders_may_use_the_same_job_id_at_once() -> None:
 
 
 async def test_a_cancelled_job_hangs_up_on_the_backend(rig: Rig) -> None:
-    """Its stream ends with the reason, and the slot is free."""
+    """Its stream ends with the reason, and the slot is free: a backend that has begun to speak hears the hang-up."""
     heard = await rig.send(1)
-    await rig.backend.started.wait()
+    rig.backend.say("Once")
+    await heard.until(2)
 
     found = rig.worker.attempts.cancel(FIRST)
 
-    await heard.until(3)
+    await heard.until(4)
     async with asyncio.timeout(GUARD_S):
         await rig.backend.closed.wait()
     assert found is True
-    assert (frames(heard)[1]["code"], rig.worker.workload().in_flight) == ("cancelled", 0)
+    assert (frames(heard)[2]["code"], rig.worker.workload().in_flight) == ("cancelled", 0)
 
 
 async def test_cancelling_another_attempt_changes_nothing(rig: Rig) -> None:
@@ -281,11 +216,12 @@ async def test_a_cancellation_that_overtakes_its_job_wins(rig: Rig) -> None:
     assert (found, frames(heard)[0]["code"], rig.backend.started.is_set()) == (False, "cancelled", False)
 
 
-async def test_a_deadline_that_passes_ends_the_job(rig: Rig) -> None:
+async def test_a_deadline_that_passes_ends_the_job() -> None:
     """The backend is silent; the stream ends all the same."""
-    heard = await rig.send(1, deadline_ms=int((time.time() + 0.1) * 1000))
+    async with opened(clock=HandClock(now_s=1000.0)) as rig:
+        heard = await rig.send(1, deadline_ms=1_000_100)  # a tenth of a second is left, whenever the job is taken
+        await heard.until(3)
 
-    await heard.until(3)
     assert [frame.get("code") for frame in frames(heard)] == [None, "deadline", None]
 
 
@@ -296,6 +232,30 @@ async def test_a_deadline_that_has_passed_is_refused_before_the_acceptance(rig: 
     await heard.until(2)
     assert frames(heard)[0]["code"] == "deadline"
     assert "clock" in frames(heard)[0]["message"]
+
+
+@pytest.mark.parametrize("skew_s", [-3600.0, 3600.0])
+async def test_the_time_left_is_by_the_dispatchers_clock(living: Rig, *, skew_s: float) -> None:
+    """A device whose clock is an hour off runs a job that has a minute, and ends one that had 0.1 s."""
+    sent_ms = int((LoopClock().unix_s() + skew_s) * 1000)
+    plenty = await living.send(1, sent_ms=sent_ms, deadline_ms=sent_ms + 60_000)
+    await plenty.until(1)
+    living.worker.hand_back()
+    await plenty.until(3)
+    living.backend.say("too late")  # and so its slot is free
+    await living.idle()
+    short = await living.send(2, sent_ms=sent_ms, deadline_ms=sent_ms + 100)
+    await short.until(3)
+
+    assert (frames(plenty)[0]["t"], frames(short)[0]["t"], frames(short)[1]["code"]) == ("ack", "ack", "deadline")
+
+
+async def test_a_deadline_before_the_sending_is_refused(rig: Rig) -> None:
+    """Nothing is begun that was late when it was sent."""
+    heard = await rig.send(1, sent_ms=2000, deadline_ms=1000)
+
+    await heard.until(2)
+    assert (frames(heard)[0]["code"], "by the dispatcher's clock" in frames(heard)[0]["message"]) == ("deadline", True)
 
 
 async def test_jobs_that_run_are_handed_back_on_request(rig: Rig) -> None:
@@ -310,24 +270,24 @@ async def test_jobs_that_run_are_handed_back_on_request(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(("loaded", "phase"), [(True, "prefill"), (False, "load")])
-async def test_a_silent_backend_is_covered_by_keep_alives(rig: Rig, *, loaded: bool, phase: str) -> None:
+async def test_a_silent_backend_is_covered_by_keep_alives(living: Rig, *, loaded: bool, phase: str) -> None:
     """They say load until the first token when the model was not in memory at the start, since Ollama lists a model
     that it is still loading as loaded."""
-    rig.loaded = loaded
-    heard = await rig.send(1)
-    await rig.backend.started.wait()
-    rig.loaded = True
+    living.loaded = loaded
+    heard = await living.send(1)
+    await living.backend.started.wait()
+    living.loaded = True
 
     await heard.until(2)
     beat = frames(heard)[1]
     assert (beat["t"], beat["phase"]) == ("ka", phase)
 
 
-async def test_thinking_counts_as_decoding(rig: Rig) -> None:
+async def test_thinking_counts_as_decoding(living: Rig) -> None:
     """Empty text means that the model is at work with nothing to show."""
-    rig.loaded = False
-    heard = await rig.send(1)
-    rig.backend.say("")
+    living.loaded = False
+    heard = await living.send(1)
+    living.backend.say("")
 
     await heard.until(2)
     beat = frames(heard)[1]
@@ -352,11 +312,11 @@ async def test_a_thought_is_no_first_token(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("began", [False, True])
-async def test_a_hanging_backend_is_told_by_its_silence(rig: Rig, *, began: bool) -> None:
+async def test_a_hanging_backend_is_told_by_its_silence(living: Rig, *, began: bool) -> None:
     """The agent lives and says so each second; each time its backend has been silent for longer, whether it had begun or not."""
-    heard = await rig.send(1)
+    heard = await living.send(1)
     if began:
-        rig.backend.say("Once upon")
+        living.backend.say("Once upon")
 
     await heard.until(4)
     first, second = [frame["silent_ms"] for frame in frames(heard) if frame["t"] == "ka"][:2]
@@ -427,17 +387,19 @@ async def test_a_lost_bus_ends_the_work(rig: Rig) -> None:
     assert kinds(heard) == ["ack"]
 
 
-async def test_a_silent_job_notices_a_lost_bus_by_its_keep_alive(rig: Rig) -> None:
-    """Also when the backend says nothing."""
-    heard = await rig.send(1)
+async def test_a_silent_job_notices_a_lost_bus_by_its_keep_alive(living: Rig) -> None:
+    """Also when the backend says nothing; it is hung up on with its first word."""
+    heard = await living.send(1)
     await heard.until(1)
 
-    rig.own.disconnect()
+    living.own.disconnect()
 
     async with asyncio.timeout(GUARD_S):
-        await rig.backend.closed.wait()
-        await rig.worker.attempts.until_idle()
-    assert rig.worker.workload().in_flight == 0
+        await living.worker.attempts.until_idle()
+        living.backend.say("At last")
+        await living.backend.closed.wait()
+        await living.idle()
+    assert living.worker.workload().in_flight == 0
 
 
 GARBAGE = [

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from common import errors
 from common.frames import RouteNote
-from common.messages import DeviceState, Heartbeat, ModelInfo
+from common.messages import DeviceState, Heartbeat, ModelInfo, Priority
 from common.subjects import is_token
 from dispatcher.bridge import presence, routes
 from dispatcher.bridge.headers import MAX_VALUE, header_text, route_headers
@@ -29,6 +29,44 @@ from dispatcher.roster import Roster
 def test_any_text_becomes_a_header_value(text: str, expected: str) -> None:
     """Look-alikes are spelled out, line breaks end no header, and length is bounded."""
     assert header_text(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, None),
+        ({"x-drover-priority": "batch"}, Priority.BATCH),
+        ({"x-drover-priority": " Interactive "}, Priority.INTERACTIVE),
+    ],
+)
+def test_a_header_asks_for_a_priority(headers: dict[str, str], expected: Priority | None) -> None:
+    """Without it the body decides."""
+    assert expected is routes.priority(headers)
+
+
+def test_a_priority_that_there_is_not_is_refused() -> None:
+    """The message lists those there are."""
+    with pytest.raises(errors.BadRequest, match="interactive, normal, batch"):
+        routes.priority({"x-drover-priority": "urgent"})
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retries"),
+    [
+        (errors.QueueFull("full", retry_after_s=2.1), 429, True),
+        (errors.DeadlineInfeasible("no", retry_after_s=2.1), 503, True),
+        (errors.DeadlineExceeded("late", retry_after_s=2.1), 504, False),
+    ],
+)
+def test_what_the_line_refuses_may_be_sent_again(error: errors.FleetError, status: int, retries: bool) -> None:
+    """It was never begun, though the fleet had accepted it: clients may retry by themselves, after the time that it names."""
+    response = routes.refusal(error, "j", accepted=True)
+
+    assert (status, "3", retries) == (
+        response.status_code,
+        response.headers["retry-after"],
+        "x-should-retry" not in response.headers,
+    )
 
 
 @given(st.text())

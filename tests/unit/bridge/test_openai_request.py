@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import BadRequest, FleetError
-from common.messages import ChatRequest, Role
+from common.messages import ChatRequest, Priority, Role
 from dispatcher.bridge.openai import request
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
@@ -21,6 +21,36 @@ HI = [{"role": "user", "content": "hi"}]
 def mapped(**fields: Any) -> ChatRequest:
     body = json.dumps({"messages": HI, **fields}).encode()
     return request.to_chat(request.read(body), job="j1")
+
+
+@pytest.mark.parametrize(
+    ("tier", "expected"),
+    [
+        (None, Priority.NORMAL),
+        ("auto", Priority.NORMAL),
+        ("default", Priority.NORMAL),
+        ("flex", Priority.BATCH),
+        ("priority", Priority.INTERACTIVE),
+    ],
+)
+def test_the_tier_is_a_priority(tier: str | None, expected: Priority) -> None:
+    """OpenAI's tiers say how urgent a request is while jobs wait."""
+    assert expected is mapped(service_tier=tier).priority
+
+
+def test_another_tier_is_refused_by_name() -> None:
+    """A tier that we don't have is no ordinary one in silence."""
+    error = refused(service_tier="scale")
+
+    assert (error.code, error.details["param"]) == ("bad_request", "service_tier")
+
+
+def test_a_given_priority_wins_over_the_tier() -> None:
+    """What the header says counts, whatever the body says."""
+    body = json.dumps({"messages": HI, "service_tier": "flex"}).encode()
+    chat = request.to_chat(request.read(body), job="j1", priority=Priority.INTERACTIVE)
+
+    assert Priority.INTERACTIVE is chat.priority
 
 
 def refused(**fields: Any) -> FleetError:
@@ -228,9 +258,7 @@ TOOLS = [
     [
         (None, ["one", "two"]),
         ("auto", ["one", "two"]),
-        ("required", ["one", "two"]),
         ("none", []),
-        ({"type": "function", "function": {"name": "two"}}, ["two"]),
     ],
 )
 def test_the_choice_decides_which_tools_are_offered(choice: Any, expected: list[str]) -> None:
@@ -238,6 +266,22 @@ def test_the_choice_decides_which_tools_are_offered(choice: Any, expected: list[
     offered = mapped(tools=TOOLS, tool_choice=choice).tools
 
     assert [tool["function"]["name"] for tool in offered] == expected
+
+
+@pytest.mark.parametrize(
+    ("choice", "named"),
+    [
+        ("required", "'required'"),
+        ({"type": "function", "function": {"name": "two"}}, "'two'"),
+        ({"type": "function", "function": {"name": "absent"}}, "'absent'"),
+    ],
+)
+def test_a_choice_that_can_not_be_obeyed_is_refused(choice: Any, named: str) -> None:
+    """The error names the field, the value and what works; an engine without the field would answer in prose."""
+    error = refused(tools=TOOLS, tool_choice=choice)
+
+    assert (error.code, error.details["param"]) == ("unsupported", "tool_choice")
+    assert all(part in error.message for part in (named, '"auto"', '"none"'))
 
 
 def test_tools_are_passed_on_whole() -> None:

@@ -25,12 +25,13 @@ def test_only_what_was_said_is_sent() -> None:
 
 def test_all_that_was_said_is_sent() -> None:
     """Sampling goes to the options, the rest beside the messages."""
-    wish = Wish(model="m", device="nano", max_tokens=5, temperature=0.0, timeout_s=2.0)
+    wish = Wish(model="m", device="nano", max_tokens=5, temperature=0.0, timeout_s=2.0, priority="batch")
 
     assert wish.fields() == {
         "model": "m",
         "device": "nano",
         "timeout_s": 2.0,
+        "priority": "batch",
         "options": {"max_tokens": 5, "temperature": 0.0},
     }
 
@@ -40,10 +41,11 @@ def test_the_system_prompt_comes_first() -> None:
     assert [(m.role, m.content) for m in Wish(system="Be brief.").before()] == [(Role.SYSTEM, "Be brief.")]
 
 
-def test_a_wrong_option_is_named() -> None:
-    """A name that can't be one is found before anything is sent."""
-    with pytest.raises(BadRequest, match="device"):
-        Wish(device="").check()
+@pytest.mark.parametrize(("wish", "named"), [(Wish(device=""), "device"), (Wish(priority="urgent"), "priority")])
+def test_a_wrong_option_is_named(wish: Wish, named: str) -> None:
+    """What can't be is found before anything is sent."""
+    with pytest.raises(BadRequest, match=named):
+        wish.check()
 
 
 @pytest.mark.parametrize("text", ["", "  \n"])

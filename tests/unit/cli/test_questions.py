@@ -81,7 +81,7 @@ def test_the_last_message_is_the_question() -> None:
     [
         (".jsonl", '{"prompt": "a"}\n{"prompt": ', "questions.jsonl line 2: not JSON"),
         (".json", '[\n{"prompt": "a"},\n]', "questions.json line 3: not JSON"),
-        (".jsonl", "\n\n3", "questions.jsonl line 3: an object was expected, not int"),
+        (".jsonl", "\n\n3", "questions.jsonl line 3: an object was expected, not a number"),
         (".jsonl", '{"text": "a"}', "line 1: exactly one of prompt, turns, messages is needed, the row has only text"),
         (
             ".jsonl",
@@ -90,7 +90,7 @@ def test_the_last_message_is_the_question() -> None:
         ),
         (".jsonl", '{"prompt": "  "}', "line 1: a question is empty"),
         (".jsonl", '{"turns": ["a", ""]}', "line 1: a question is empty"),
-        (".jsonl", '{"turns": "a"}', "line 1: turns must be a list, not str"),
+        (".jsonl", '{"turns": "a"}', "line 1: turns must be a list, not a string"),
         (".jsonl", '{"turns": [1]}', "line 1: content: Input should be a valid string (got 1)"),
         (".jsonl", '{"messages": ["a"]}', "line 1: a message must be an object"),
         (".jsonl", '{"messages": [{"role": "boss", "content": "a"}]}', "line 1: role: Input should be"),

@@ -27,6 +27,7 @@ def good(device: str, first_s: float, total_s: float, tokens: int) -> Row:
         first_token_s=first_s,
         total_s=total_s,
         completion_tokens=tokens,
+        tokens_per_s=tokens / (total_s - first_s),
     )
 
 

@@ -13,11 +13,11 @@ from common import codec, frames
 from common.bus import Delivery
 from common.bus.memory import MemoryBroker, MemoryBus, connect_memory
 from common.client import RETURN_S, ChatStream, Drover
-from common.errors import BusDisconnected, FleetError, GarbledReply, Interrupted, Stopping, UnknownModel
+from common.errors import BadRequest, BusDisconnected, FleetError, GarbledReply, Interrupted, Stopping, UnknownModel
 from common.frames import END_OF_STREAM, Ack, End, Err, Token
-from common.messages import ChatRequest
+from common.messages import ChatRequest, Message, Role
 
-GUARD_S = 5.0
+GUARD_S = 20.0
 """Against hanging: well below the 15 s after which a silent dispatcher is given up."""
 
 
@@ -204,6 +204,35 @@ async def test_cancel_sends_its_tenant() -> None:
         cancelled = (await drover.cancel("j1"), await drover.cancel("j1", tenant="other"))
 
     assert ((True, True), [{"tenant": "acme"}, {"tenant": "other"}]) == (cancelled, heard)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        (None, "prompt: it is null: give a text, or a list of messages"),
+        (5, "prompt: it is a number: give a text, or a list of messages"),
+        (b"hi", "prompt: it is of type bytes: give a text, or a list of messages"),
+        ({"role": "user", "content": "hi"}, "prompt: it is an object: give a text, or a list of messages"),
+        (Message(role=Role.USER), "prompt: it is a single message: give a text, or a list of messages"),
+        ([5], "messages.0: Input should be an object (got 5)"),
+    ],
+)
+async def test_what_is_no_prompt_is_refused_before_it_is_sent(prompt: Any, message: str) -> None:
+    """A typed error with a way out, and the dispatcher hears nothing."""
+    async with desk() as (drover, there, _):
+        with pytest.raises(BadRequest) as caught:
+            await drover.ask(prompt)
+
+        assert (message, True) == (caught.value.message, there.requests.empty())
+
+
+async def test_a_prompt_that_is_no_unicode_is_refused_before_it_is_sent() -> None:
+    """The field is named; there is nothing to cancel."""
+    async with desk() as (drover, there, _):
+        with pytest.raises(BadRequest, match=r"messages\.0\.content: the text has a character that can't be sent"):
+            await drover.ask("\udcff")
+
+        assert (True, True) == (there.requests.empty(), there.cancels.empty())
 
 
 # -- sending the same job again ----------------------------------------------------------------------------------

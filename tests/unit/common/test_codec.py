@@ -199,3 +199,85 @@ def test_plain_leaves_out_what_is_absent() -> None:
 def test_msgpack_on_the_wire() -> None:
     """Text travels as text and bytes as bytes, by the heads that the specification gives them."""
     assert codec.encode({"a": "ü", "b": b"\x00"}, Encoding.MSGPACK) == b"\x82\xa1a\xa2\xc3\xbc\xa1b\xc4\x01\x00"
+
+
+def test_objects_one_after_the_other() -> None:
+    """MessagePack may carry several in one payload; JSON carries one."""
+    two = codec.encode({"a": 1}, Encoding.MSGPACK) + codec.encode({"b": [2]}, Encoding.MSGPACK)
+
+    assert ([{"a": 1}, {"b": [2]}], [{"a": 1}]) == (codec.decode_all(two), codec.decode_all(b'{"a":1}'))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        codec.encode({"a": 1}, Encoding.MSGPACK)[:-1],  # cut
+        codec.encode({"a": 1}, Encoding.MSGPACK) + b"\x81",  # the second one cut
+        codec.encode({"a": 1}, Encoding.MSGPACK) + b"\x07",  # a number behind
+        codec.encode({"a": 1}, Encoding.MSGPACK) + b"\xc1",  # never used
+        b"\xdf\xff\xff\xff\xff",
+    ],
+)
+def test_what_is_no_row_of_objects_is_refused(payload: bytes) -> None:
+    """Cut, empty, or something else: a typed error."""
+    with pytest.raises(BadRequest):
+        codec.decode_all(payload)
+
+
+@pytest.mark.parametrize(
+    ("wire", "message"),
+    [
+        ({"messages": None}, "messages: Input should be a list (got null)"),
+        ({"messages": [5]}, "messages.0: Input should be an object (got 5)"),
+        ({"options": []}, "options: Input should be an object (got [])"),
+        ({"options": {"stop": "x"}}, "options.stop: Input should be a list (got 'x')"),
+        ({"stream": None}, "stream: Input should be true or false (got null)"),
+        ({"stream": "perhaps"}, "stream: Input should be true or false (got 'perhaps')"),
+        ({"timeout_s": True, "model": True}, "model: Input should be a valid string (got true)"),
+        ({"nope": 1}, "nope: There is no such field (got 1)"),
+        ({"format": 5}, "format: Input should be 'json' (got 5); format: Input should be an object (got 5)"),
+        (
+            {"messages": [{"role": "user", "images": ["x"] * 17}]},
+            "messages.0.images: List should have at most 16 items, not 17 (got a list of 17)",
+        ),
+        (
+            {"tools": [{"a": object}]},
+            "tools.0: it can't be sent on (Type is not JSON serializable: type) (got an object of 1)",
+        ),
+    ],
+)
+def test_a_wrong_field_is_told_in_the_words_of_json(wire: dict[str, Any], message: str) -> None:
+    """Who sends JSON knows no tuple, no dictionary, no dataclass and no None, nor the types that a field's check has tried."""
+    with pytest.raises(BadRequest) as caught:
+        codec.build(ChatRequest, wire)
+
+    assert message == caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("payload", "what"),
+    [(b"null", "null"), (b"[]", "a list"), (b'"a"', "a string"), (b"1.5", "a number"), (b"true", "true")],
+)
+def test_a_payload_that_is_no_object_is_told_in_the_words_of_json(payload: bytes, what: str) -> None:
+    """As JSON calls it."""
+    with pytest.raises(BadRequest, match=f"the payload is {what}: send an object"):
+        codec.decode(payload)
+
+
+@pytest.mark.parametrize(
+    ("wire", "field"),
+    [
+        ({"model": "a\udcff"}, "model"),
+        ({"messages": [{"content": "fine"}, {"content": "\ud83d"}]}, "messages.1.content"),
+        ({"tools": [{"fine": {"\udcff": 1}}]}, "tools.0.fine.\\udcff"),
+    ],
+)
+def test_text_that_is_no_unicode_is_named_by_its_field(wire: dict[str, Any], field: str) -> None:
+    """Half a character, as Python reads bytes that are not UTF-8, is no traceback."""
+    with pytest.raises(BadRequest, match="can't be sent") as caught:
+        codec.encode_request(wire)
+
+    assert caught.value.details == {"param": field}

@@ -60,6 +60,7 @@ def wanted(**fields: Any) -> Features:
     usual: dict[str, Any] = {
         "prompt_tokens": 10,
         "output_tokens": 100,
+        "context_tokens": 300,
         "complexity": 0.1,
         "topics": {"code": 0.0, "chat": 0.8},
         "images": False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.errors import QueueFull
+from common.errors import DuplicateJob
 from dispatcher.admission import House, admit
 from dispatcher.outcomes import Admitted, Rejected
 from tests.unit.dispatcher.builders import job
@@ -13,28 +13,32 @@ JOB = job(name="j", tenant="t")
 
 
 @pytest.mark.parametrize(
-    ("waiting", "limit", "expected"), [(0, 10, None), (9, 10, None), (10, 10, QueueFull), (11, 10, QueueFull)]
+    ("running", "expected"),
+    [
+        (set(), None),
+        ({("t", "other"), ("other", "j")}, None),  # the same id of another tenant is another job
+        ({("t", "j")}, DuplicateJob),
+    ],
 )
-def test_admission(waiting: int, limit: int, expected: type | None) -> None:
-    """1. The queue is full: refused. 2. Otherwise admitted."""
-    verdict = admit(JOB, House(waiting, limit))
+def test_admission(running: set[tuple[str, str]], expected: type | None) -> None:
+    """1. The same id runs already: refused. 2. Otherwise admitted."""
+    verdict = admit(JOB, House(running))
 
     assert expected == (type(verdict.error) if isinstance(verdict, Rejected) else None)
 
 
 def test_admitted_is_a_value() -> None:
     """Admission is told by a value, and performs nothing."""
-    assert Admitted() == admit(JOB, House(0, 1))
+    assert Admitted() == admit(JOB, House(set()))
 
 
 def test_a_refusal_names_the_job_and_the_way_out() -> None:
-    """A refused job is told whether, and when, to come again, and which job it was."""
-    verdict = admit(JOB, House(7, 7))
+    """A refused job is told which job it was, and that sending it again as it is would not help."""
+    verdict = admit(JOB, House({("t", "j")}))
     assert isinstance(verdict, Rejected)
 
-    assert (True, True, {"job": "j"}, True) == (
+    assert (False, {"job": "j"}, True) == (
         verdict.error.retryable,
-        verdict.error.retry_after_s is not None,
         verdict.error.details,
-        "7 jobs wait already (limit 7)" in verdict.error.message,
+        "job j is running already" in verdict.error.message,
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from common.frames import Ack, End, Frame, KeepAlive, Phase, RouteNote, Token
-from dispatcher.delivery.clocks import Clock, Limits, Progress, heard, strikes
+from dispatcher.delivery.clocks import Clock, Expected, Limits, Progress, heard, strikes
 
-LIMITS = Limits(accept_s=1.0, load_s=100.0, first_token_s=30.0, between_tokens_s=40.0, stall_s=5.0)
+LIMITS = Limits(accept_s=1.0, load_s=100.0, first_token_s=30.0, between_tokens_s=40.0, stall_s=5.0, doubt_s=500.0)
 SENT_S = 10.0
 FAR_S = 1000.0
 
@@ -57,7 +57,7 @@ def alive(until_s: int, frame: Frame) -> Heard:
 )
 def test_the_earliest_clock_strikes(events: Heard, strikes_at_s: float, clock: Clock) -> None:
     """The clock that strikes first is that of the phase, or the silence."""
-    assert (strikes_at_s, clock) == strikes(after(*events), LIMITS, FAR_S)
+    assert (strikes_at_s, clock) == strikes(after(*events), LIMITS, Expected(), FAR_S)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_the_earliest_clock_strikes(events: Heard, strikes_at_s: float, clock: C
 )
 def test_the_deadline_runs_in_every_phase(events: Heard) -> None:
     """The job's own deadline strikes whatever the device does."""
-    assert (10.5, Clock.TOTAL) == strikes(after(*events), LIMITS, 10.5)
+    assert (10.5, Clock.TOTAL) == strikes(after(*events), LIMITS, Expected(), 10.5)
 
 
 def test_the_times_are_kept_for_the_record() -> None:

@@ -1,4 +1,4 @@
-"""The line of waiting jobs: first come, first served, and no slot is ever lost or given twice."""
+"""The line of waiting jobs: slots go to who is next, and none is ever lost or given twice."""
 
 from __future__ import annotations
 
@@ -11,25 +11,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.messages import DeviceState
-from dispatcher.delivery.line import Line
+from common.errors import QueueFull
+from common.messages import DeviceState, Heartbeat, Priority
+from dispatcher.delivery.flow import Place
+from dispatcher.delivery.line import Line, Rules
+from dispatcher.delivery.ticket import Ticket
 from dispatcher.roster import Roster
 from tests.unit.dispatcher.builders import beat
 
 FAR_S = 3600.0
 
 
+def at(timeout_s: float = FAR_S, **fields: Any) -> Place:
+    """A place with plenty of time."""
+    return Place(deadline_s=asyncio.get_running_loop().time() + timeout_s, **fields)
+
+
 class House:
     """A roster, its line, and the jobs that wait there; `served` are those that got a slot, in that order."""
 
-    def __init__(self, **slots: int) -> None:
+    def __init__(self, *, rules: Rules | None = None, **slots: int) -> None:
         self.roster = Roster(dispatcher="here")
-        self.line = Line(self.roster)
+        self.line = Line(self.roster, rules)
         self.slots = slots
         self.seq = 1
         self.served: list[tuple[str, str]] = []
         self.called = 0
         self.rounds = 0
+        self.full = 0
         self.beat_all()
 
     def beat_all(self, **fields: Any) -> None:
@@ -37,6 +46,11 @@ class House:
         self.seq += 1
         for name, slots in self.slots.items():
             self.roster.observe(beat(name, seq=self.seq, slots=slots, **fields), 0.0)
+
+    def stopped(self, name: str) -> Heartbeat:
+        """The good-bye of a device."""
+        self.seq += 1
+        return beat(name, seq=self.seq, state=DeviceState.STOPPED)
 
     def own(self) -> dict[str, int]:
         return {name: device.own for name, device in self.roster.fleet.devices.items()}
@@ -48,10 +62,11 @@ class House:
         *,
         first: bool = False,
         rounds_s: Sequence[float] = (FAR_S,),
+        **place: Any,
     ) -> None:
         """Stand in the line until a slot comes, in rounds of so many seconds; the last length is that of all further ones."""
         now = asyncio.get_running_loop().time
-        with self.line.join(first=first) as ticket:
+        with self.line.join(at(**place), first=first) as ticket:
             for number in itertools.count():
                 try:
                     device = await ticket.wait(devices, until_s=now() + rounds_s[min(number, len(rounds_s) - 1)])
@@ -62,6 +77,13 @@ class House:
                     self.served.append((job, device))
                     return
                 self.called += 1
+
+    async def try_wait(self, job: str, devices: Collection[str], **how: Any) -> None:
+        """Wait, unless there is no room to wait in."""
+        try:
+            await self.wait(job, devices, **how)
+        except QueueFull:
+            self.full += 1
 
     def fill(self) -> None:
         """Take every slot that is free."""
@@ -74,6 +96,12 @@ async def turn(times: int = 3) -> None:
     """Let the loop run what is ready."""
     for _ in range(times):
         await asyncio.sleep(0)
+
+
+async def past(ticket: Ticket, devices: Collection[str] = ("nano",)) -> None:
+    """Wait until a moment that is past, which takes in the choice."""
+    with pytest.raises(TimeoutError):
+        await ticket.wait(devices, until_s=asyncio.get_running_loop().time())
 
 
 async def test_first_come_first_served() -> None:
@@ -159,11 +187,14 @@ async def test_positions_count_from_one() -> None:
     """A ticket knows how many stand before it, and moves up."""
     house = House(nano=1)
     line = house.line
-    with line.join(first=False) as one, line.join(first=False) as two, line.join(first=True) as head:
-        positions = [head.position, one.position, two.position]
+    house.fill()
+    with line.join(at()) as one, line.join(at()) as two, line.join(at(), first=True) as head, line.join(at()) as late:
+        for ticket in (one, two, head):
+            await past(ticket)
+        positions = [ticket.position for ticket in (head, one, two, late)]
         waiting = line.waiting
 
-    assert ([1, 2, 3], 3, 0) == (positions, waiting, line.waiting)
+    assert ([1, 2, 3, 4], 4, 0) == (positions, waiting, line.waiting)
 
 
 async def test_the_end_of_waiting_is_a_time_out() -> None:
@@ -171,7 +202,7 @@ async def test_the_end_of_waiting_is_a_time_out() -> None:
     house = House(nano=1)
     house.fill()
     raised = False
-    with house.line.join(first=False) as ticket:
+    with house.line.join(at()) as ticket:
         try:
             await ticket.wait(["nano"], until_s=asyncio.get_running_loop().time())
         except TimeoutError:
@@ -194,25 +225,71 @@ async def test_a_slot_granted_in_the_moment_of_a_cancel_comes_back() -> None:
     assert ([("b", "nano")], {"nano": 1}) == (house.served, house.own())
 
 
-async def test_a_slot_granted_in_the_moment_of_a_time_out_comes_back() -> None:
-    """When the time is over after the slot was granted and before the job knows, the slot is free again."""
+async def test_a_slot_granted_in_the_moment_of_a_time_out_is_kept() -> None:
+    """When the time is over after the slot was granted and before the job knows, the job has its slot."""
     house = House(nano=1)
     house.fill()
-    raised: list[type] = []
+    got: list[str | None] = []
 
     async def impatient() -> None:
-        with house.line.join(first=False) as ticket:
-            try:
-                await ticket.wait(["nano"], until_s=asyncio.get_running_loop().time())
-            except TimeoutError as error:
-                raised.append(type(error))
+        with house.line.join(at()) as ticket:
+            got.append(await ticket.wait(["nano"], until_s=asyncio.get_running_loop().time()))
 
     async with asyncio.TaskGroup() as jobs:
         jobs.create_task(impatient())
         await asyncio.sleep(0)  # it waits, and its time-out is due in the next turn
         house.line.give_back("nano")
 
-    assert ([TimeoutError], {"nano": 0}) == (raised, house.own())
+    assert (["nano"], {"nano": 1}) == (got, house.own())
+
+
+async def test_a_ticket_stays_entitled_while_its_holder_is_busy() -> None:
+    """A slot that comes free while a job tells its producer that it waits is that job's, not the next one's."""
+    house = House(nano=1)
+    house.fill()
+    async with asyncio.TaskGroup() as jobs:
+        with house.line.join(at()) as ticket:
+            await past(ticket)
+            behind = jobs.create_task(house.wait("b"))
+            await turn()
+            house.line.give_back("nano")
+            await turn()
+            before = list(house.served)
+            device = await ticket.wait(["nano"], until_s=0.0)
+        behind.cancel()
+
+    assert ([], "nano") == (before, device)
+
+
+async def test_a_slot_that_nobody_fetched_goes_on() -> None:
+    """Who leaves the line without having heard of the slot that it was given loses it to the next."""
+    house = House(nano=1)
+    house.fill()
+    async with asyncio.TaskGroup() as jobs:
+        with house.line.join(at()) as ticket:
+            await past(ticket)
+            jobs.create_task(house.wait("b"))
+            await turn()
+            house.line.give_back("nano")
+        await turn()
+
+    assert ([("b", "nano")], {"nano": 1}) == (house.served, house.own())
+
+
+async def test_a_slot_that_is_not_wanted_any_more_goes_on() -> None:
+    """A job that has chosen otherwise meanwhile gives back the slot that was kept for it."""
+    house = House(nano=1, orin=1)
+    house.fill()
+    async with asyncio.TaskGroup() as jobs:
+        with house.line.join(at()) as ticket:
+            await past(ticket)
+            jobs.create_task(house.wait("b"))
+            await turn()
+            house.line.give_back("nano")
+            await past(ticket, ("orin",))
+        await turn()
+
+    assert ([("b", "nano")], {"nano": 1, "orin": 1}) == (house.served, house.own())
 
 
 async def test_a_change_of_the_fleet_lets_all_choose_again() -> None:
@@ -248,7 +325,7 @@ async def test_a_change_between_two_rounds_is_not_missed(change: Callable[[House
     house.fill()
     now = asyncio.get_running_loop().time
     heard = False
-    with house.line.join(first=False) as ticket:
+    with house.line.join(at()) as ticket:
         for wait_s in (0.0, 0.05):
             try:
                 heard = await ticket.wait(["nano"], until_s=now() + wait_s) is None
@@ -316,9 +393,10 @@ MOVES = st.one_of(
 )
 
 
-async def play(moves: list[tuple[str, object, object]]) -> tuple[dict[str, int], bool, int]:
-    """Play moves, end everything, and give the own counts, whether a device was ever overfilled, and who still waits."""
-    house = House(nano=1, orin=2, pi5=3)
+async def play(moves: list[tuple[str, object, object]]) -> tuple[dict[str, int], bool, int, list[str]]:
+    """Play moves, end everything, and give the own counts, whether a device was ever overfilled, who still waits, and the devices
+    that had a slot for somebody who waited, and kept it."""
+    house = House(nano=1, orin=2, pi5=3, rules=Rules(limit=5, guard_s=0.001, weights={"a": 2.0}))
     waiting: list[asyncio.Task[None]] = []
     finished, overfilled = 0, False
     async with asyncio.TaskGroup() as jobs:
@@ -326,7 +404,9 @@ async def play(moves: list[tuple[str, object, object]]) -> tuple[dict[str, int],
             match kind:
                 case "join" | "impatient":
                     rounds_s = (FAR_S if kind == "join" else 0.0,)
-                    wait = house.wait("job", sorted(what), first=bool(first), rounds_s=rounds_s)  # type: ignore[call-overload]
+                    kinds = list(Priority)
+                    place = {"tenant": "ab"[len(waiting) % 2], "priority": kinds[len(waiting) % 3]}
+                    wait = house.try_wait("job", sorted(what), first=bool(first), rounds_s=rounds_s, **place)  # type: ignore[call-overload]
                     waiting.append(jobs.create_task(wait))
                 case "cancel" if waiting:
                     waiting.pop(int(str(what)) % len(waiting)).cancel()
@@ -340,15 +420,23 @@ async def play(moves: list[tuple[str, object, object]]) -> tuple[dict[str, int],
                 case "turn":
                     await turn(1)
             overfilled |= any(house.own()[name] > slots for name, slots in house.slots.items())
+        await turn(20)
+        kept = [
+            name
+            for ticket in house.line._tickets
+            for name in ticket.devices
+            if house.line._room(name) and not ticket._called
+        ]
         for task in waiting:
             task.cancel()
     for _, device in house.served[finished:]:
         house.line.give_back(device)
-    return house.own(), overfilled, house.line.waiting
+    return house.own(), overfilled, house.line.waiting, kept
 
 
 @settings(deadline=None)
 @given(st.lists(MOVES, max_size=40))
 def test_slots_are_conserved(moves: list[tuple[str, object, object]]) -> None:
-    """After any sequence of joins, cancels, time-outs, ends and changes of the fleet no slot is lost, and none was given twice."""
-    assert (dict.fromkeys(DEVICES, 0), False, 0) == asyncio.run(play(moves))
+    """After any sequence of joins, cancels, time-outs, ends and changes of the fleet no slot is lost, none was given twice, and
+    none is free while somebody waits for it."""
+    assert (dict.fromkeys(DEVICES, 0), False, 0, []) == asyncio.run(play(moves))

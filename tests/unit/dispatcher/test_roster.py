@@ -224,7 +224,7 @@ def test_releasing_what_is_forgotten_does_no_harm() -> None:
     roster.release("nano")
     roster.release("gone")
     roster.refused("gone")
-    roster.attempt_ended("gone", ok=False, first_token_s=None)
+    roster.attempt_failed("gone", "backend: no", 1.0)
 
     assert (0, ["nano"]) == (nano(roster).own, list(roster.fleet.devices))
 
@@ -269,7 +269,10 @@ def test_errors_are_averaged(outcomes: list[bool], expected: float) -> None:
     roster = Roster()
     roster.observe(beat(), 0.0)
     for ok in outcomes:
-        roster.attempt_ended("nano", ok=ok, first_token_s=None)
+        if ok:
+            roster.attempt_succeeded("nano", None)
+        else:
+            roster.attempt_failed("nano", "backend: no", 1.0)
 
     assert pytest.approx(expected) == nano(roster).track.error_rate
 
@@ -278,9 +281,9 @@ def test_first_tokens_are_averaged() -> None:
     """The time to the first token starts with the first one seen, and moves a fifth towards each newer one."""
     roster = Roster()
     roster.observe(beat(), 0.0)
-    roster.attempt_ended("nano", ok=True, first_token_s=1.0)
-    roster.attempt_ended("nano", ok=False, first_token_s=None)
-    roster.attempt_ended("nano", ok=True, first_token_s=2.0)
+    roster.attempt_succeeded("nano", 1.0)
+    roster.attempt_failed("nano", "backend: no", 1.0)
+    roster.attempt_succeeded("nano", 2.0)
 
     assert (pytest.approx(1.2), 3) == (
         nano(roster).track.first_token_s,
@@ -302,6 +305,42 @@ def test_changes_are_told_when_the_roster_has_them() -> None:
 
 def test_every_change_has_its_event_name() -> None:
     """The names of changes are the names of events on the wire."""
-    names = {"joined", "changed", "room", "suspect", "lost", "recovered", "restarted", "left"}
+    names = {"joined", "changed", "room", "suspect", "lost", "recovered", "restarted", "left", "tripped", "restored"}
 
     assert names == {str(change) for change in Change}
+
+
+def test_failures_in_a_row_open_the_breaker_for_a_while() -> None:
+    """Three failures trip it, its time lets one trial through, and a success closes it."""
+    roster, changes = Roster(), []
+    roster.observe(beat(), 0.0)
+    roster.on_change(lambda event: changes.append((str(event.change), event.device.usable)))
+    for now_s in (1.0, 1.1, 1.2):
+        roster.attempt_failed("nano", "backend: 503", now_s)
+    roster.observe(beat(seq=2), 6.0)
+    roster.sweep(6.1)  # 1.2 + 5 = 6.2 has not come
+    roster.sweep(6.3)
+    roster.attempt_succeeded("nano", None)
+
+    assert [("tripped", False), ("restored", True), ("restored", True)] == changes
+
+
+def test_a_new_process_has_a_new_chance() -> None:
+    """A restart closes the breaker: what failed before was another process."""
+    roster = Roster()
+    roster.observe(beat(), 0.0)
+    roster.hung("nano", "no token", 1.0)
+    roster.observe(beat(boot="boot-2"), 2.0)
+
+    assert nano(roster).usable
+
+
+def test_a_device_that_nobody_heard_is_suspect_until_it_beats() -> None:
+    """ "No responders" is believed before the heartbeat is missed."""
+    roster, changes = Roster(), []
+    roster.observe(beat(), 0.0)
+    roster.on_change(lambda event: changes.append(str(event.change)))
+    roster.unheard("nano")
+    roster.observe(beat(seq=2), 0.5)
+
+    assert ["suspect", "recovered"] == changes

@@ -345,3 +345,28 @@ def test_an_empty_fleet_gives_an_empty_decision() -> None:
     decision = decide(ask(), Fleet(), POLICY, {})
 
     assert ((), ()) == (decision.candidates, decision.removed)
+
+
+def test_a_prompt_that_no_model_holds_is_refused_by_its_length() -> None:
+    """OpenAI's own code, the estimate, and the reason of each model: the model's limit here, the device's memory there."""
+    small = device("nano", model("a:1b", context_tokens=2048))
+    tight = device("pi", model("b:3b", context_tokens=32_768, most_context_tokens=4096))
+    question = ask(context_tokens=6000)
+    decision = decide(question, fleet(small, tight), RoutingPolicy(), {})
+    error = nobody(question, decision, fleet(small, tight))
+
+    assert (error.code, error.details) == (
+        "context_length_exceeded",
+        {"param": "messages", "estimated_tokens": 6000},
+    )
+    assert "nano (a:1b)" in error.message
+    assert "memory holds 4096" in error.message
+
+
+def test_a_prompt_goes_where_it_fits() -> None:
+    """The model that holds it is taken, however the others score."""
+    small = device("nano", model("a:1b", context_tokens=2048))
+    large = device("orin", model("b:3b", context_tokens=32_768, most_context_tokens=16_384))
+    decision = decide(ask(context_tokens=6000), fleet(small, large), RoutingPolicy(), {})
+
+    assert [candidate.device for candidate in decision.candidates] == ["orin"]

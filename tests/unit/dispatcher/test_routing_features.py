@@ -45,6 +45,14 @@ def test_output_tokens_follow_the_limit(max_tokens: int | None, expected: int) -
     assert expected == read("hi", options=Options(max_tokens=max_tokens)).output_tokens
 
 
+def test_a_context_is_asked_for_on_the_safe_side() -> None:
+    """Prompt and answer together, by the careful estimate; the likely one is for predictions."""
+    read_off = read("word " * 1000, options=Options(max_tokens=500))
+
+    assert read_off.prompt_tokens == 1250  # 5,000 characters / 4
+    assert read_off.context_tokens == 24 + 8 + 1550 + 500  # 1,000 x 0.75 + 4,000 / 5
+
+
 def test_tools_are_seen() -> None:
     """A request with tools is marked."""
     assert (False, True) == (read("hi").tools, read("hi", tools=({"type": "function"},)).tools)

@@ -86,23 +86,34 @@ def test_capabilities(capabilities: tuple[str, ...], question: dict[str, Any], e
     """A model that says what it can do is taken at its word."""
     able = model(capabilities=capabilities)
 
-    assert expected == verdict(model_filter(device("nano", able), able, wanted(**question), auto=False))
+    assert expected == verdict(model_filter(device("nano", able), able, wanted(**question)))
 
 
 @pytest.mark.parametrize(
-    ("context_tokens", "auto", "expected"),
+    ("trained", "most", "expected"),
     [
-        (None, True, None),
-        (1000, True, None),  # 1,000 tokens just fit
-        (999, True, ("context", False)),  # 4
-        (999, False, None),  # who names the model knows its context
+        (None, None, None),
+        (1000, None, None),  # 1,000 tokens just fit
+        (999, None, ("context", False)),  # 4: the model's limit
+        (None, 999, ("context_memory", False)),  # 4: the device's
+        (4096, 1000, None),
+        (999, 999, ("context", False)),  # no device helps
     ],
 )
-def test_context(context_tokens: int | None, auto: bool, expected: Verdict) -> None:
-    """`auto` avoids models whose context is too small."""
-    one = model(context_tokens=context_tokens)
+def test_context(trained: int | None, most: int | None, expected: Verdict) -> None:
+    """An engine would cut what does not fit, so such a model is out, also for who names it."""
+    one = model(context_tokens=trained, most_context_tokens=most)
 
-    assert expected == verdict(model_filter(device("nano", one), one, wanted(prompt_tokens=1000), auto=auto))
+    assert expected == verdict(model_filter(device("nano", one), one, wanted(context_tokens=1000)))
+
+
+def test_context_in_words() -> None:
+    """The reason says how many tokens are needed and how many there are."""
+    one = model(context_tokens=4096, most_context_tokens=2048)
+    removed = model_filter(device("nano", one), one, wanted(context_tokens=3000))
+
+    assert removed is not None
+    assert "about 3000 tokens, and the device's memory holds 2048" in removed.reason
 
 
 COLD = model("cold:4b", size_bytes=4 * GB, loaded=False)  # needs 4 x 1.15 = 4.6 GB
@@ -131,12 +142,12 @@ def test_memory(one: ModelInfo, total_gb: float | None, available_gb: float | No
         memory_available_bytes=None if available_gb is None else int(available_gb * GB),
     )
 
-    assert expected == verdict(model_filter(where, one, wanted(), auto=True))
+    assert expected == verdict(model_filter(where, one, wanted()))
 
 
 def test_memory_in_words() -> None:
     """The reason says what is needed and what there is."""
-    removed = model_filter(device("nano", COLD, memory_total_bytes=2 * 1024**3), COLD, wanted(), auto=True)
+    removed = model_filter(device("nano", COLD, memory_total_bytes=2 * 1024**3), COLD, wanted())
 
     # 4e9 x 1.15 / 2^30 = 4.28
     assert (

@@ -1,0 +1,141 @@
+"""One attempt on one device: its frames in order, its clocks, and how it went; it knows neither the bus nor other attempts."""
+
+from __future__ import annotations
+
+from common import frames
+from common.errors import (
+    AttemptError,
+    BackendError,
+    DeviceBusy,
+    FleetError,
+    GarbledReply,
+    JobCancelled,
+    RequestError,
+)
+from dispatcher.delivery.clocks import Clock, Expected, Limits, Progress, doubted, heard, loads_on, strikes
+from dispatcher.delivery.inbox import Arrival
+from dispatcher.outcomes import Attempt, Candidate
+
+OUTRUN = "outrun"
+"""How an attempt ended that was well, and slower than another of the same job."""
+
+
+class LiveAttempt:
+    """An attempt that runs. `beside` tells that another one of the job ran already when it began; `begun_chars` is what the
+    producer had by then, and the device goes on from there."""
+
+    def __init__(
+        self,
+        number: int,
+        candidate: Candidate,
+        limits: Limits,
+        *,
+        sent_s: float,
+        begun_chars: int = 0,
+        beside: bool = False,
+    ) -> None:
+        self.number = number
+        self.candidate = candidate
+        self.beside = beside
+        self.begun_chars = begun_chars
+        self.boot: str | None = None
+        self._limits = limits
+        self._expected = Expected(candidate.predicted_load_s, candidate.predicted_first_token_s)
+        self._progress = Progress(sent_s)
+        self._tokens = 0
+
+    @property
+    def device(self) -> str:
+        return self.candidate.device
+
+    @property
+    def first_token_s(self) -> float | None:
+        """Seconds from its publish to its first token."""
+        return _since(self._progress.sent_s, self._progress.first_token_s)
+
+    def strikes(self, deadline_s: float) -> tuple[float, Clock]:
+        """Give the moment of the earliest of its clocks, and which it is."""
+        return strikes(self._progress, self._limits, self._expected, deadline_s)
+
+    def running_s(self, now_s: float) -> float:
+        return now_s - self._progress.sent_s
+
+    def silent_s(self, now_s: float) -> float:
+        """Seconds since its backend has shown any sign of life."""
+        return now_s - max(self._progress.sent_s, self._progress.spoken_s, self._progress.silent_since_s)
+
+    def doubt(self) -> None:
+        """Note that it is doubted, so that it is once."""
+        self._progress = doubted(self._progress)
+
+    def load_on(self) -> bool:
+        """Let its load take as long once more; False when it has had that already."""
+        self._progress = loads_on(self._progress)
+        return self._progress.loads <= 2  # once more, as said
+
+    def take(self, arrival: Arrival, now_s: float) -> str | frames.KeepAlive | frames.End | None:
+        """Take in what arrived; gives text, a sign of life, or the end. Raises what the device says, or is found to have done."""
+        if isinstance(arrival, FleetError):
+            raise arrival
+        if isinstance(arrival, frames.Token):
+            # Text that arrives together is heard once: a relay's hot path.
+            if self._tokens == 0 or self._progress.heard_s != now_s:
+                self._progress = heard(self._progress, arrival, now_s)
+            self._in_order(arrival.seq)
+            return arrival.text
+        self._progress = heard(self._progress, arrival, now_s)
+        match arrival:
+            case frames.End():
+                self._in_order(arrival.tokens)
+                return arrival
+            case frames.Err():
+                raise _said(arrival.error, accepted=self._progress.accepted_s is not None)
+            case frames.KeepAlive():
+                return arrival
+            case frames.Ack():
+                self.boot = arrival.boot
+                return None
+            case _:
+                raise GarbledReply(f"the device sent a {type(arrival).__name__} frame out of place")
+
+    def _in_order(self, seq: int) -> None:
+        """Count the `tok` frames: NATS may drop messages of a connection that is too slow, and a gap must never be shown."""
+        if seq != self._tokens:
+            raise GarbledReply(f"frame {self._tokens} is missing: {seq} came instead")
+        self._tokens += 1
+
+    def account(self, error: BaseException | None, *, outrun: bool, queued_s: float, now_s: float) -> Attempt:
+        """Give the attempt as it went."""
+        return Attempt(
+            number=self.number,
+            device=self.device,
+            model=self.candidate.model,
+            outcome=OUTRUN if outrun else _outcome(error),
+            detail=error.message if isinstance(error, FleetError) else None,
+            beside=self.beside,
+            queued_s=queued_s,
+            accept_s=_since(self._progress.sent_s, self._progress.accepted_s),
+            first_token_s=self.first_token_s,
+            total_s=self.running_s(now_s),
+        )
+
+
+def _said(error: FleetError, *, accepted: bool) -> FleetError:
+    """Take a device's word for itself and for the request. Of the time, the bus and the fleet it knows less than we do: its
+    clock may be wrong, and its own bugs are no reason to ask nobody else. One that accepted and is full then has a backend that
+    refuses, which is a failure: it would accept, and fail, again at once."""
+    if isinstance(error, DeviceBusy) and accepted:
+        return BackendError(f"the device accepted, and its backend is full: {error.message}")
+    if isinstance(error, AttemptError | RequestError | JobCancelled):
+        return error
+    return BackendError(f"the device gave up with {error.code}: {error.message}")
+
+
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
+        return "ok"
+    return error.code if isinstance(error, FleetError) else "cancelled"
+
+
+def _since(start_s: float, at_s: float | None) -> float | None:
+    return None if at_s is None else at_s - start_s

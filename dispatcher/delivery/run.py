@@ -1,0 +1,341 @@
+"""One job on its way: a seat, an attempt, perhaps a second one beside it, until one has answered; it keeps no record.
+
+Attempts are numbered, and the number stands in the subject that the device answers to. The first that speaks is the speaker; any
+other is fenced then, as is every attempt that failed: what its device still sends is dropped, so that the producer sees one answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NoReturn, Protocol
+
+from common import frames
+from common.errors import DeadlineExceeded, DeviceBusy, DeviceSilent, FleetError
+from dispatcher.delivery.attempt import OUTRUN, LiveAttempt
+from dispatcher.delivery.clocks import Clock
+from dispatcher.delivery.inbox import Arrival, Inbox
+from dispatcher.delivery.retry import GiveUp, after, interrupted
+from dispatcher.delivery.seat import TICK_S, Seats
+from dispatcher.delivery.sink import AnswerSink
+from dispatcher.delivery.why import Beside, why, why_beside
+from dispatcher.outcomes import Attempt, Candidate, Decision, Delivered, Job
+
+MOST_ATTEMPTS = 16
+"""So many attempts are kept for the account, the first and the last: refusals are unlimited, and a frame is not."""
+
+
+class Courier(Protocol):
+    """What a run needs of the house: its devices, and what is known of them."""
+
+    async def send(self, job: Job, attempt: LiveAttempt, reply: str, out: AnswerSink) -> None:
+        """Give the attempt to its device."""
+        ...
+
+    async def recall(self, job: Job, attempt: LiveAttempt, reply: str) -> None:
+        """Have the device stop it."""
+        ...
+
+    def begun(self, run: Run, candidate: Candidate, number: int, *, beside: bool) -> LiveAttempt:
+        """Make an attempt, and watch its device for the run."""
+        ...
+
+    def ended(self, run: Run, attempt: LiveAttempt, error: BaseException | None, *, outrun: bool) -> None:
+        """Give its slot back, and learn from how it went."""
+        ...
+
+    def hedge_after_s(self, candidate: Candidate) -> float | None:
+        """Give the seconds after which a second device is worth asking; None when it is not known."""
+        ...
+
+    def may_hedge(self) -> bool:
+        """Take a hedge from the budget, if the fleet has room for it."""
+        ...
+
+    async def doubt(self, attempt: LiveAttempt) -> None:
+        """Have the device prove that its backend works."""
+        ...
+
+
+@dataclass(slots=True)
+class _Alarm:
+    """What strikes next. A hedge concerns the job and no attempt."""
+
+    at_s: float
+    clock: Clock
+    attempt: LiveAttempt | None
+
+
+class Run:
+    """One job on its way. `decision`, `attempts` and `speaker` tell how far it has come."""
+
+    def __init__(self, courier: Courier, seats: Seats, inbox: Inbox, reply: Callable[[int], str]) -> None:
+        self._courier = courier
+        self._seats = seats
+        self._job = seats.job
+        self._out = seats.out
+        self._reply = reply
+        self._inbox = inbox
+        self._live: dict[int, LiveAttempt] = {}
+        self._speaker: LiveAttempt | None = None
+        self._attempts: list[Attempt] = []
+        self._excluded: dict[str, str] = {}
+        self._chosen: Candidate | None = None
+        self._number = 0
+        self._hedge_at_s: float | None = None
+        self._first_token_s: float | None = None
+
+    @property
+    def decision(self) -> Decision | None:
+        return self._seats.decision
+
+    async def go(self) -> frames.End:
+        """Try device after device; raises the typed reason when none has answered. Nothing runs for the job afterwards."""
+        try:
+            while True:
+                seat = await self._seat()
+                await self._begin(
+                    seat, why(self._seats.decided, seat, self._attempts, pinned=self._job.device is not None)
+                )
+                end = await self._follow()
+                if end is not None:
+                    return end
+        except BaseException as error:
+            for attempt in list(self._live.values()):
+                await self._drop(attempt, error)
+            raise
+
+    def device_failed(self, device: str, error: FleetError, *, spared: Callable[[LiveAttempt], bool]) -> None:
+        """Fail the attempts on a device, but those that are `spared`."""
+        for attempt in self._live.values():
+            if attempt.device == device and not spared(attempt):
+                self._inbox.fail(attempt.number, error)
+
+    # -- beginning -----------------------------------------------------------------------------------------------
+
+    async def _seat(self) -> Candidate:
+        """Take a slot, first in line when an attempt has failed."""
+        try:
+            return await self._seats.take(self._excluded, first=bool(self._attempts))
+        except DeadlineExceeded:
+            raise
+        except FleetError as error:
+            if self._out.visible_chars:
+                raise interrupted(error, self._out.visible_chars) from error
+            raise
+
+    async def _begin(self, seat: Candidate, reason: str, *, beside: bool = False) -> None:
+        """Give the job to the device whose slot was taken."""
+        candidate = replace(seat, reason=reason)
+        self._number += 1
+        attempt = self._live[self._number] = self._courier.begun(self, candidate, self._number, beside=beside)
+        attempt.begun_chars = self._out.visible_chars
+        self._inbox.open(attempt.number)
+        if not beside:
+            await self._only(attempt)
+        await self._courier.send(self._job, attempt, self._reply(attempt.number), self._out)
+
+    async def _only(self, attempt: LiveAttempt) -> None:
+        """Begin the answer anew, or go on where the producer has it."""
+        self._chosen = attempt.candidate
+        self._out.restart()
+        if not self._out.visible_chars:
+            self._first_token_s = None
+            after_s = self._courier.hedge_after_s(attempt.candidate)
+            self._hedge_at_s = None if after_s is None else _now() + after_s
+        await self._out.route(attempt.candidate, attempt.number)
+
+    async def _try_beside(self, cause: Beside, late: LiveAttempt) -> bool:
+        """Begin a second attempt, if another device has room for it now; the first goes on."""
+        held = {attempt.device: "it runs the job already" for attempt in self._live.values()}
+        seat = self._seats.take_now(self._excluded | held, warm=cause is Beside.HEDGE)
+        if seat is None:
+            return False
+        await self._begin(seat, why_beside(cause, late.candidate, late.running_s(_now()), seat), beside=True)
+        return True
+
+    # -- following -----------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> frames.End | None:
+        """Follow the live attempts to the first end; None when all of them have failed."""
+        while self._live:
+            alarm = self._next_alarm()
+            try:
+                batch = await self._inbox.take(alarm.at_s)
+            except TimeoutError:
+                await self._struck(alarm)
+                continue
+            end = await self._heard(batch)
+            if end is not None:
+                return end
+        return None
+
+    def _next_alarm(self) -> _Alarm:
+        alarms = [_Alarm(*attempt.strikes(self._job.deadline_s), attempt) for attempt in self._live.values()]
+        if self._hedge_at_s is not None:
+            alarms.append(_Alarm(self._hedge_at_s, Clock.HEDGE, None))
+        return min(alarms, key=lambda alarm: alarm.at_s) if len(alarms) > 1 else alarms[0]
+
+    async def _heard(self, batch: list[tuple[int, Arrival]]) -> frames.End | None:
+        """Take in what arrived together; text that did so goes on as one piece, and not at all when its attempt failed with it:
+        what nobody has seen can be begun again."""
+        pieces: list[str] = []
+        end: frames.End | None = None
+        now_s = _now()
+        for number, arrival in batch:
+            attempt = self._live.get(number)
+            if attempt is None:
+                continue  # fenced in this very batch
+            try:
+                taken = await self._taken(attempt, arrival, now_s)
+            except FleetError as error:
+                if attempt is self._speaker:
+                    pieces.clear()
+                await self._failed(attempt, error)
+                continue
+            if isinstance(taken, str):
+                pieces.append(taken)
+            elif taken is not None:
+                end = taken
+                break
+        if pieces:
+            await self._show("".join(pieces))
+        return None if end is None else await self._finish(end)
+
+    async def _taken(self, attempt: LiveAttempt, arrival: Arrival, now_s: float) -> str | frames.End | None:
+        """Take in one arrival; gives what belongs to the answer."""
+        taken = attempt.take(arrival, now_s)
+        if isinstance(taken, frames.KeepAlive):
+            if attempt is self._leader:
+                await self._out.keep_alive(taken)
+            return None
+        if taken is not None and attempt is not self._speaker:
+            await self._speaks(attempt)
+        return taken
+
+    @property
+    def _leader(self) -> LiveAttempt:
+        """The attempt of which the producer hears."""
+        return self._speaker or next(iter(self._live.values()))
+
+    async def _speaks(self, attempt: LiveAttempt) -> None:
+        """Fence all others: their text is not the answer."""
+        self._speaker, self._hedge_at_s = attempt, None
+        for other in [other for other in self._live.values() if other is not attempt]:
+            await self._drop(other, None, outrun=True)
+        if self._chosen is not attempt.candidate:
+            self._chosen = attempt.candidate
+            await self._out.route(attempt.candidate, attempt.number)
+
+    async def _show(self, text: str) -> None:
+        if self._first_token_s is None:
+            self._first_token_s = _now() - self._job.received_s
+        await self._out.token(text)
+
+    async def _finish(self, end: frames.End) -> frames.End:
+        """Close the attempt that has answered, and count the text of those before into the usage: their tokens are not known,
+        and four characters make about one."""
+        attempt = self._leader
+        await self._drop(attempt, None)
+        before = attempt.begun_chars // 4
+        if not before:
+            return end
+        usage = replace(
+            end.usage,
+            prompt_tokens=max(0, end.usage.prompt_tokens - before),
+            completion_tokens=end.usage.completion_tokens + before,
+        )
+        return replace(end, usage=usage)
+
+    # -- clocks --------------------------------------------------------------------------------------------------
+
+    async def _struck(self, alarm: _Alarm) -> None:
+        """Act on a clock. A hedge and a doubt begin a second attempt, within the budget: a fleet that is slow as a whole is not
+        helped by twice the work. A load that takes long does so too, and goes on: the model will be wanted. All others end the
+        attempt, and the total ends the job."""
+        attempt = alarm.attempt
+        if attempt is None:
+            self._hedge_at_s = None
+            if self._unheard_of() and self._courier.may_hedge():
+                await self._try_beside(Beside.HEDGE, self._leader)
+        elif alarm.clock is Clock.TOTAL:
+            self._too_late()
+        elif alarm.clock is Clock.DOUBT:
+            attempt.doubt()
+            await self._courier.doubt(attempt)
+            if self._unheard_of() and self._courier.may_hedge():
+                await self._try_beside(Beside.DOUBT, attempt)
+        elif alarm.clock is Clock.LOAD and attempt.load_on():
+            if self._unheard_of():
+                await self._try_beside(Beside.DOUBT, attempt)
+        else:
+            await self._failed(attempt, _silent(alarm.clock, attempt))
+
+    def _unheard_of(self) -> bool:
+        """True while one device has the job, and has said nothing: another may still answer in its place."""
+        return self._speaker is None and len(self._live) == 1 and not self._out.visible_chars
+
+    def _too_late(self) -> NoReturn:
+        raise DeadlineExceeded(
+            f"the answer was not complete within {self._job.deadline_s - self._job.received_s:.1f} s: "
+            "allow more time (timeout_s), or try again later",
+            retry_after_s=TICK_S,
+        )
+
+    # -- ending --------------------------------------------------------------------------------------------------
+
+    async def _failed(self, attempt: LiveAttempt, error: FleetError) -> None:
+        """Fence it; raises when no other attempt can help."""
+        await self._drop(attempt, error)
+        if not isinstance(error, DeviceBusy):
+            self._excluded[attempt.device] = f"{error.code}: {error.message}"
+        step = after(
+            error,
+            failed=sum(one.outcome not in {DeviceBusy.code, OUTRUN} for one in self._attempts),
+            visible_chars=self._out.visible_chars,
+            continuable=not self._job.request.tools and self._job.request.format is None,
+        )
+        if isinstance(step, GiveUp) and not self._live:
+            raise step.error
+
+    async def _drop(self, attempt: LiveAttempt, error: BaseException | None, *, outrun: bool = False) -> None:
+        """Hear no more of an attempt, have its device stop, and give the slot back. One that answered, or refused, has nothing to
+        stop."""
+        del self._live[attempt.number]
+        self._inbox.fence(attempt.number)
+        if attempt is self._speaker:
+            self._speaker = None
+        note = attempt.account(error, outrun=outrun, queued_s=self._seats.queued_s, now_s=_now())
+        self._attempts.append(note)
+        if len(self._attempts) > MOST_ATTEMPTS:
+            del self._attempts[MOST_ATTEMPTS // 2]
+        try:
+            if outrun or (error is not None and not isinstance(error, DeviceBusy)):
+                await self._courier.recall(self._job, attempt, self._reply(attempt.number))
+        finally:
+            self._courier.ended(self, attempt, error, outrun=outrun)
+
+    def delivered(self, *, end: frames.End | None = None, error: FleetError | None = None) -> Delivered:
+        """Give how it went."""
+        return Delivered(
+            attempts=tuple(self._attempts),
+            decision=self.decision,
+            chosen=self._chosen,
+            end=end,
+            error=error,
+            queue_s=self._seats.queued_s,
+            first_token_s=self._first_token_s,
+            text_chars=self._out.visible_chars,
+        )
+
+
+def _silent(clock: Clock, attempt: LiveAttempt) -> DeviceSilent:
+    return DeviceSilent(
+        f"the {clock} clock of {attempt.device} struck after {attempt.running_s(_now()):.1f} s", clock=str(clock)
+    )
+
+
+def _now() -> float:
+    """The loop's clock: the same monotonic seconds as `Clock.monotonic`, and virtual wherever the loop is."""
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,139 @@
+"""A seat for a job: a free slot on the best device that has one, or a place in the line until one is free; it runs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from common.errors import DeadlineExceeded, FleetError, InternalError
+from common.frames import KeepAlive, Phase
+from dispatcher.delivery.flow import Place
+from dispatcher.delivery.line import Line
+from dispatcher.delivery.sink import AnswerSink
+from dispatcher.outcomes import Candidate, Decision, Job
+from dispatcher.roster import Roster
+
+Choose = Callable[[Mapping[str, str]], Decision]
+"""Asks routing again, with the devices that are out for this job and why."""
+
+Nobody = Callable[[Decision], FleetError]
+"""Says why a decision has no candidate."""
+
+UNKNOWN_WORK_S = 1.0
+"""What a job counts for that no device could take just now."""
+
+TICK_S = 1.0
+"""A waiting producer hears this often that it waits, and where in the line."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Seats:
+    """Finds seats for one job. Until `settled_s` a device that is not known may only not have been heard yet. `queued_s` is what
+    the job has waited so far; `decision` the last that was asked for."""
+
+    roster: Roster
+    line: Line
+    job: Job
+    choose: Choose
+    nobody: Nobody
+    out: AnswerSink
+    settled_s: float
+    decision: Decision | None = None
+    queued_s: float = 0.0
+    _model: str | None = field(default=None)
+
+    @property
+    def decided(self) -> Decision:
+        if self.decision is None:
+            raise InternalError("a candidate was chosen without a decision")
+        return self.decision
+
+    async def take(self, excluded: Mapping[str, str], *, first: bool) -> Candidate:
+        """Take a slot on the best device that has one; wait in the line when none has. Raises what `nobody` says."""
+        started_s = _now()
+        try:
+            self.decision = decision = self.choose(excluded)
+            free = self._free(decision)
+            if free is None:
+                return self._began(await self._wait(decision, excluded, first=first))
+            self.line.take(free.device)
+            return self._began(free)
+        finally:
+            self.queued_s += _now() - started_s
+
+    def take_now(self, excluded: Mapping[str, str], *, warm: bool) -> Candidate | None:
+        """Take a slot for a second attempt if there is one, with its model in memory when it must be `warm`; the decision of
+        the first one stays."""
+        free = self._free(self.choose(excluded))
+        if free is None or (warm and not free.warm):
+            return None
+        self.line.take(free.device)
+        return free
+
+    def _began(self, candidate: Candidate) -> Candidate:
+        self._model = candidate.model
+        return candidate
+
+    async def _wait(self, decision: Decision, excluded: Mapping[str, str], *, first: bool) -> Candidate:
+        with self.line.join(self._place(decision), first=first) as ticket:
+            while True:
+                candidates = self._ranked(decision)
+                if not candidates and not self._may_change(decision):
+                    raise self.nobody(decision)
+                until_s = min(self.job.deadline_s, _now() + TICK_S)
+                try:
+                    # A dictionary keeps the order and drops the doubles: `auto` ranks several models of one device.
+                    device = await ticket.wait(dict.fromkeys(one.device for one in candidates), until_s=until_s)
+                except TimeoutError:
+                    if _now() >= self.job.deadline_s:
+                        raise self._too_late() from None
+                    await self.out.keep_alive(KeepAlive(Phase.QUEUE, ticket.eta_s, ticket.position))
+                    # The line says when there is another choice, but not when memory comes free; asking always would cost a
+                    # thousand waiting jobs a core.
+                    if _now() < self.settled_s or not _wants_memory(decision):
+                        continue
+                    device = None
+                if device is not None:
+                    return next(one for one in candidates if one.device == device)
+                self.decision = decision = self.choose(excluded)
+
+    def _may_change(self, decision: Decision) -> bool:
+        """True when waiting may help: for a device that is away for now, and for those that a new dispatcher has not heard yet."""
+        return _now() < self.settled_s or any(out.for_now for out in decision.removed)
+
+    def _place(self, decision: Decision) -> Place:
+        works_s = [one.predicted_work_s for one in decision.candidates]
+        return Place(
+            priority=self.job.priority,
+            tenant=self.job.tenant,
+            deadline_s=self.job.deadline_s,
+            expected_s=min(works_s, default=UNKNOWN_WORK_S),
+        )
+
+    def _free(self, decision: Decision) -> Candidate | None:
+        return next((one for one in self._ranked(decision) if self.line.has_room(one.device)), None)
+
+    def _ranked(self, decision: Decision) -> list[Candidate]:
+        """Give the candidates best first. A text that has begun goes on where the backend can continue it, and first of all with
+        the model that began it."""
+        if not self.out.visible_chars:
+            return list(decision.candidates)
+        devices = self.roster.fleet.devices
+        able = [one for one in decision.candidates if devices[one.device].beat.continues]
+        return sorted(able, key=lambda one: self._model is not None and one.model != self._model)
+
+    def _too_late(self) -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"no device had a free slot within {self.job.deadline_s - self.job.received_s:.1f} s: "
+            "allow more time (timeout_s), or try again later",
+            retry_after_s=TICK_S,
+        )
+
+
+def _wants_memory(decision: Decision) -> bool:
+    return any(out.for_now and out.filter == "memory" for out in decision.removed)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

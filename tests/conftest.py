@@ -1,0 +1,20 @@
+"""What holds for the whole run of the tests, whoever starts it; it knows no test."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+_HANDED_DOWN = (signal.SIGINT, signal.SIGHUP)
+"""A shell's `&` and nohup ignore these, and every process below inherits that."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the processes that tests start have their signals as from a terminal, also where this run was told to ignore them.
+
+    A handler, unlike `SIG_IGN`, is not inherited over an exec. It does nothing, so that this run still ignores the signal.
+    """
+    for number in _HANDED_DOWN:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)

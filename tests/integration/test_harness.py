@@ -1,0 +1,31 @@
+"""The tests' own ground: they mean the same, whoever starts them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE, STDOUT
+from pathlib import Path
+
+from tests.commands import GUARD_S
+
+ROOT = Path(__file__).parents[2]
+ONE = "tests/integration/simulator/test_process.py::test_a_signal_stops_it_though_streams_are_open"
+
+
+async def test_a_run_that_ignores_signals_tests_processes_that_do_not() -> None:
+    """`make test &` in a script and `nohup make test` ignore signals; what a test starts must not inherit that."""
+    command = "trap '' HUP INT; exec \"$@\""
+    pytest_once = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", ONE)
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", command, "bash", *pytest_once), cwd=ROOT, stdout=PIPE, stderr=STDOUT
+    )
+    try:
+        async with asyncio.timeout(GUARD_S):
+            out, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+    assert process.returncode == 0, out.decode()

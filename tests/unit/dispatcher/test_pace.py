@@ -1,0 +1,68 @@
+"""The pace of the line: what to expect, and what can't be."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dispatcher.delivery.pace import FEWEST, Pace
+
+
+def moving(*, gap_s: float = 2.0, number: int = 30) -> Pace:
+    """A line in which somebody gets a slot every `gap_s`."""
+    pace = Pace()
+    for one in range(number):
+        pace.granted(gap_s * one)
+    return pace
+
+
+def test_the_rate_is_that_of_the_slots() -> None:
+    """One slot every two seconds: ten jobs take twenty, and at the very least half of that."""
+    pace = moving()
+
+    assert (0.5, 20.0, 10.0) == (pace.rate_per_s, pace.wait_s(10), pace.soonest_s(10))
+
+
+@pytest.mark.parametrize("pace", [Pace(), moving(number=FEWEST - 1), moving(gap_s=0.0)], ids=["none", "few", "at once"])
+def test_nothing_is_ruled_out_before_much_is_known(pace: Pace) -> None:
+    """Without a rate nobody is told a time, and nobody is refused for one."""
+    assert (None, 0.0) == (pace.wait_s(1000), pace.soonest_s(1000))
+
+
+def test_a_line_that_was_empty_begins_anew() -> None:
+    """When nobody waits, slots are given out as jobs come, which says nothing of the fleet."""
+    pace = moving()
+    pace.idle()
+
+    assert pace.rate_per_s is None
+
+
+def test_waves_do_not_look_like_standstill() -> None:
+    """Twenty slots that come free together every minute are a rate of twenty a minute, also a moment before the next wave."""
+    pace = Pace()
+    for wave in range(4):
+        for slot in range(20):
+            pace.granted(60.0 * wave + 0.01 * slot)
+
+    assert pytest.approx(20 / 60, rel=0.35) == pace.rate_per_s
+
+
+def test_likely_times_follow_what_was_seen() -> None:
+    """When answers take three times what routing expects, so will the next."""
+    pace = Pace()
+    for _ in range(30):
+        pace.answered(expected_s=2.0, took_s=6.0)
+
+    assert (pytest.approx(30.0), pytest.approx(15.0)) == (pace.likely_s(10.0), pace.least_s(10.0))
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 100.0), st.floats(0.0, 100.0)), max_size=100))
+def test_the_least_time_is_below_all_that_was_seen(answers: list[tuple[float, float]]) -> None:
+    """No answer of the last ones, had it been asked again, would have been ruled out."""
+    pace = Pace()
+    for expected_s, took_s in answers:
+        pace.answered(expected_s=expected_s, took_s=took_s)
+    recent = answers[-20:]
+
+    assert all(pace.least_s(max(1e-3, expected_s)) <= took_s for expected_s, took_s in recent)
