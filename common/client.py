@@ -8,6 +8,7 @@ async with Drover.connect("nats://127.0.0.1:4222") as drover:
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
@@ -21,12 +22,38 @@ from common import codec, frames
 from common.bus import Bus, Delivery
 from common.bus.mux import ReplyMux, reply_mux
 from common.bus.nats import NatsOptions, connect_nats
-from common.errors import BadRequest, BusDisconnected, BusError, BusTimeout, GarbledReply, Interrupted, NoDispatcher
+from common.errors import (
+    BadRequest,
+    BusDisconnected,
+    BusError,
+    BusTimeout,
+    FleetError,
+    GarbledReply,
+    Interrupted,
+    NoDispatcher,
+    Stopping,
+)
 from common.messages import ChatRequest, Message, Role, ToolCall, Usage
 from common.subjects import Subjects, require_token
 
-SILENCE_S = 15.0
-"""A dispatcher sends a frame at least once a second; after this long it is taken for dead."""
+SILENCE_S = 2.8
+"""A dispatcher sends a frame at least each one and a half seconds; after this long it is taken for dead, and the job is sent
+again. If it lives, that only joins the running answer."""
+
+PATIENCE_S = 15.0
+"""So long a producer goes on sending a job again that was accepted once; a broker and a dispatcher are back by then."""
+
+FIRST_CONTACT_S = 3.0
+"""So long it tries to find a dispatcher at all: a lone one that is started anew is back by then."""
+
+RETURN_S = 10.0
+"""So long the old dispatcher is asked to keep the job for a producer that looks for it elsewhere."""
+
+PAUSE_MIN_S, PAUSE_MAX_S = 0.05, 1.0
+"""Between two tries, doubled each time, and jittered: producers should not come back in step."""
+
+
+Frames = AsyncGenerator[frames.Frame, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +124,10 @@ class ChatStream:
 class Drover:
     """A connection to the fleet. Open it with `Drover.connect`; safe for any number of concurrent chats."""
 
-    def __init__(self, bus: Bus, mux: ReplyMux, *, tenant: str, subjects: Subjects) -> None:
+    def __init__(
+        self, bus: Bus, mux: ReplyMux, *, tenant: str, subjects: Subjects, patience_s: float = PATIENCE_S
+    ) -> None:
+        self._patience_s = patience_s
         self._bus = bus
         self._mux = mux
         self._tenant = tenant
@@ -108,20 +138,34 @@ class Drover:
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, url: str = "nats://127.0.0.1:4222", *, tenant: str = "default", prefix: str = "llm.v1", **options: Any
+        cls,
+        url: str = "nats://127.0.0.1:4222",
+        *,
+        tenant: str = "default",
+        prefix: str = "llm.v1",
+        patience_s: float = PATIENCE_S,
+        **options: Any,
     ) -> AsyncIterator[Self]:
-        """Connect to NATS. Raises `BusDisconnected` when no server answers; `options` are those of `NatsOptions`."""
+        """Connect to NATS. Raises `BusDisconnected` when no server answers; `options` are those of `NatsOptions`.
+
+        `patience_s` is how long a chat outlives its dispatcher, or the connection; 0 tells of the first loss.
+        """
         require_token("tenant", tenant)
         nats = NatsOptions(urls=tuple(url.split(",")), name="drover-producer", **options)
-        async with connect_nats(nats) as bus, cls.over(bus, tenant=tenant, prefix=prefix) as drover:
+        async with (
+            connect_nats(nats) as bus,
+            cls.over(bus, tenant=tenant, prefix=prefix, patience_s=patience_s) as drover,
+        ):
             yield drover
 
     @classmethod
     @asynccontextmanager
-    async def over(cls, bus: Bus, *, tenant: str = "default", prefix: str = "llm.v1") -> AsyncIterator[Self]:
+    async def over(
+        cls, bus: Bus, *, tenant: str = "default", prefix: str = "llm.v1", patience_s: float = PATIENCE_S
+    ) -> AsyncIterator[Self]:
         """Use a bus that is open already; it stays open."""
         async with reply_mux(bus, f"_INBOX_{tenant}.{secrets.token_hex(6)}") as mux:
-            yield cls(bus, mux, tenant=tenant, subjects=Subjects(prefix))
+            yield cls(bus, mux, tenant=tenant, subjects=Subjects(prefix), patience_s=patience_s)
 
     def chat(self, prompt: str | Sequence[Message | dict[str, Any]], **fields: Any) -> ChatStream:
         """Stream an answer. `prompt` is a text or a conversation; `fields` are those of `ChatRequest`.
@@ -143,32 +187,63 @@ class Drover:
     async def frames(self, request: ChatRequest, *, tenant: str | None = None) -> AsyncGenerator[frames.Frame, None]:
         """Send a request and give each frame of its stream, the terminal one included.
 
-        Closing the generator before that cancels the job. Raises `NoDispatcher` when nobody takes the job, `BusTimeout`
-        when the dispatcher falls silent, `BusDisconnected` as soon as the connection is lost, `Interrupted` when a frame is
-        missing: the text so far is right, and not all there was. Also `GarbledReply`, `PayloadTooLarge`.
+        What is lost on the way (the dispatcher, the connection, a frame) is mended by sending the same job again: its text comes
+        from the start, and what was given already is compared and left out. Only when that fails for `patience_s`, or the
+        request's own time is over, it raises: `NoDispatcher` when nobody takes the job, `BusTimeout` when the dispatcher fell
+        silent, `BusDisconnected`, `Interrupted` when a frame is missing. Also, at once, `GarbledReply`, `PayloadTooLarge`.
+        Closing the generator before the end lets the job go; it is cancelled when nobody else waits for it.
         """
-        request = replace(request, stream=True, job=request.job or str(ULID()))
-        subject = self._subjects.work("chat", tenant or self._tenant)
+        minted = request.job is None
+        request = replace(
+            request,
+            stream=True,
+            job=request.job or str(ULID()),
+            resends=0 if minted else request.resends,
+        )
+        telling = Telling(request, patience_s=self._patience_s)
+        while True:
+            try:
+                async with aclosing(self._once(telling.request(), tenant or self._tenant)) as source:
+                    async for frame in source:
+                        for shown in telling.take(frame):
+                            yield shown
+                        if telling.over:
+                            return
+            except FleetError as error:
+                pause_s = telling.pause_s(error)
+            await asyncio.sleep(pause_s)
+
+    async def _once(self, request: ChatRequest, tenant: str) -> Frames:
+        """Send a request once, and give what comes."""
+        job, keep_s = str(request.job), 0.0
         payload = codec.encode_request(codec.plain(request))
         with self._inbox() as (inbox, reply):
-            await self._bus.publish(subject, payload, reply=reply)
+            await self._bus.publish(self._subjects.work("chat", tenant), payload, reply=reply)
             try:
                 async for frame in inbox.read(SILENCE_S):
                     yield frame
+            except (BusError, Interrupted):
+                keep_s = RETURN_S if self._patience_s else 0.0
+                raise
             finally:
                 if not inbox.over:
-                    await self._abandon(str(request.job), tenant or self._tenant)
+                    await self._abandon(job, tenant, reply, keep_s)
 
     async def cancel(self, job: str, *, tenant: str | None = None, timeout_s: float = 2.0) -> bool:
-        """Cancel a job of this tenant anywhere; True when a dispatcher knew it. Raises `BusTimeout` when none answers."""
+        """Cancel a job of this tenant anywhere, for all who wait for it; True when a dispatcher knew it. Raises `BusTimeout` when
+        none answers."""
         subject = self._subjects.control(require_token("job", job), "cancel")
         reply = await self._bus.request(subject, _order(tenant or self._tenant), timeout_s=timeout_s)
         return bool(codec.decode(reply.data).get("cancelled"))
 
-    async def _abandon(self, job: str, tenant: str) -> None:
-        """Tell the dispatcher, and don't wait: the reader has gone."""
+    async def _abandon(self, job: str, tenant: str, reply: str, keep_s: float) -> None:
+        """Tell the dispatcher that nobody hears this inbox any more, and don't wait. Others who wait for the job keep it, and so
+        does `keep_s`."""
+        order: dict[str, Any] = {"tenant": tenant, "reply": reply}
+        if keep_s:
+            order["keep_s"] = keep_s
         try:
-            await self._bus.publish(self._subjects.control(job, "cancel"), _order(tenant))
+            await self._bus.publish(self._subjects.control(job, "cancel"), codec.encode(order))
         except BusError:
             pass  # there is nobody to tell, and the reader must hear of what ended the stream
 
@@ -186,6 +261,111 @@ class Drover:
     def _lose(self) -> None:
         for inbox in self._open:
             inbox.lose()
+
+
+class Telling:
+    """One answer as its reader gets it, over any number of tries: each begins from the start, and nothing is given twice."""
+
+    def __init__(self, request: ChatRequest, *, patience_s: float) -> None:
+        self.over = False
+        """True when the reader has the terminal frame."""
+        self._request = request
+        self._patience_s = patience_s
+        self._began_s = asyncio.get_running_loop().time()
+        self._sent_s = self._began_s
+        self._failing_s: float | None = None
+        self._tries = 0
+        self._pauses = 0
+        self._acked = False
+        self._given: list[str] = []
+        self._tokens = 0
+        self._before = ""
+        self._heard = 0
+
+    def request(self) -> ChatRequest:
+        """Give what to send next; the time that is left, and the text that the reader has, as they are now."""
+        self._tries += 1
+        self._sent_s = asyncio.get_running_loop().time()
+        if self._tries == 1:
+            return self._request
+        self._before, self._heard = "".join(self._given), 0
+        again = replace(self._request, resends=(self._request.resends or 0) + self._tries - 1, resume=self._before)
+        if (left_s := self._left_s()) is not None:
+            again = replace(again, timeout_s=left_s)
+        return again
+
+    def take(self, frame: frames.Frame) -> list[frames.Frame]:
+        """Give what the reader is to see of a frame. Raises the error of a dispatcher that gave the job up as it stopped."""
+        if isinstance(frame, frames.Err) and _gave_up(frame.error):
+            raise frame.error
+        match frame:
+            case frames.Ack():
+                first, self._acked = not self._acked, True
+                return [frame] if first else []
+            case frames.Token():
+                return self._text(frame.text)
+            case frames.End() if self._heard < len(self._before):
+                return [self._differs()]
+            case frames.End():
+                self.over = True
+                return [replace(frame, tokens=self._tokens)]
+            case frames.Err():
+                self.over = True
+        return [frame]
+
+    def _text(self, text: str) -> list[frames.Frame]:
+        known = self._before[self._heard : self._heard + len(text)]
+        self._heard += len(text)
+        if not text.startswith(known):
+            return [self._differs()]
+        new = text[len(known) :]
+        if not new:
+            return []
+        self._given.append(new)
+        self._failing_s, self._pauses = None, 0
+        self._tokens += 1
+        return [frames.Token(self._tokens - 1, new)]
+
+    def _differs(self) -> frames.Err:
+        self.over = True
+        have = len(self._before)
+        return frames.Err(
+            Interrupted(
+                f"the answer broke off after {have} characters, and came again with other words: ask again",
+                delivered_chars=have,
+            )
+        )
+
+    def pause_s(self, error: FleetError) -> float:
+        """Give the seconds until the next try; raises `error` when there is to be none."""
+        now_s = asyncio.get_running_loop().time()
+        if self._failing_s is None or now_s - self._sent_s > self._patience_s:
+            self._failing_s = (
+                now_s  # new text, or a long time in good order: this is another trouble than the one before
+            )
+        patience_s = self._patience_s if self._acked else min(self._patience_s, FIRST_CONTACT_S)
+        left_s = self._left_s()
+        spent = now_s - self._failing_s >= patience_s or (left_s is not None and left_s <= PAUSE_MIN_S)
+        if spent or not _mendable(error):
+            raise error
+        pause_s = min(PAUSE_MAX_S, PAUSE_MIN_S * 2**self._pauses)
+        self._pauses = min(self._pauses + 1, 10)
+        return random.uniform(pause_s / 2, pause_s)  # noqa: S311  # jitter, not a secret
+
+    def _left_s(self) -> float | None:
+        if self._request.timeout_s is None:
+            return None
+        return max(PAUSE_MIN_S, self._request.timeout_s - (asyncio.get_running_loop().time() - self._began_s))
+
+
+def _gave_up(error: FleetError) -> bool:
+    """True when the dispatcher ended the job because it stops: another one takes it."""
+    return isinstance(error, Stopping) or error.details.get("cause") == Stopping.code
+
+
+def _mendable(error: FleetError) -> bool:
+    """True when sending the job again may help: what was lost is on the way, not in the request."""
+    return isinstance(error, BusTimeout | BusDisconnected | NoDispatcher | Interrupted | Stopping)
 
 
 class _Inbox:

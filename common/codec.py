@@ -7,6 +7,7 @@ integer, never as a map. This module knows no message; it is the only one that i
 from __future__ import annotations
 
 import gc
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -110,6 +111,11 @@ def encode(value: Mapping[str, Any], encoding: Encoding = Encoding.JSON) -> byte
         packed: bytes = msgpack.packb(value, use_bin_type=True)
         return packed
     return orjson.dumps(value, default=str)
+
+
+def digest(value: Mapping[str, Any]) -> str:
+    """Give a short name of what an object says; the order of its keys does not matter."""
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
 def encode_request(value: Mapping[str, Any]) -> bytes:

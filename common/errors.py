@@ -117,7 +117,7 @@ class UnknownJob(RequestError):
 
 
 class DuplicateJob(RequestError):
-    """A job with this id is running already."""
+    """This id names another request already."""
 
     code = "duplicate_job"
 

@@ -107,6 +107,11 @@ class ChatRequest:
     is visible before, so the job can move to another device at any moment.
     `deadline_ms` is absolute, milliseconds since 1970 UTC; `timeout_s` is the same said relatively. A field of another name is
     refused: a limit that is misspelt, or not put into `options`, must not be ignored in silence.
+
+    The same `job` sent again by the same tenant is the same job: who sends it joins the running answer, or gets the finished one
+    again. `keep_s` is how long it runs on when nobody listens any more, for one who comes back. `resends` tells how often it was
+    sent before: 0 promises that no dispatcher can know the id, and absent says nothing. `resume` is the text that the producer has
+    already; a dispatcher that does not know the job goes on behind it.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -123,6 +128,9 @@ class ChatRequest:
     timeout_s: Annotated[Number, Gt(0), Le(86_400)] | None = None
     deadline_ms: Count | None = None
     device: Token | None = None
+    keep_s: Annotated[Number, Ge(0), Le(60)] = 0.0
+    resends: Count | None = None
+    resume: Annotated[str, MaxLen(500_000)] = ""
     priority: Priority = Priority.NORMAL
 
 

@@ -43,8 +43,13 @@ class Subjects:
         return f"{self.prefix}.{kind}.{tenant}"
 
     def control(self, job: str, verb: str) -> str:
-        """Where anyone allowed asks the dispatcher that owns `job` to `cancel` it or give its `status`."""
+        """Where anyone allowed asks the dispatcher that owns `job` to `cancel` it or give its `status`, and another
+        dispatcher to `attach` a producer of its own."""
         return f"{self.prefix}.ctl.{job}.{verb}"
+
+    def peer(self, dispatcher: str) -> str:
+        """Where a dispatcher tells the others that it lives, or leaves."""
+        return f"{self.prefix}.peer.{dispatcher}"
 
     def device(self, device: str, verb: str) -> str:
         """One device's own subjects: `job`, `cancel`, `drain`, `probe`."""

@@ -19,11 +19,14 @@ from common.lifecycle import Stop, run
 from common.logs import configure, get_logger
 from common.settings import load
 from common.subjects import QUEUE_DISPATCH, Subjects, as_token
+from dispatcher.delivery.audience import Audience, audience
 from dispatcher.delivery.clocks import Limits
 from dispatcher.delivery.courier import Courier
+from dispatcher.delivery.kept import Kept
 from dispatcher.delivery.line import Rules
 from dispatcher.doors import Doors
 from dispatcher.intake import Intake
+from dispatcher.peers import Peers, peers
 from dispatcher.pipeline import Pipeline
 from dispatcher.record import Recorder
 from dispatcher.record.events import DeviceEvents, EventSink
@@ -31,11 +34,15 @@ from dispatcher.record.log import LogSink
 from dispatcher.roster import Change, DeviceEvent, Roster
 from dispatcher.routing import RoutingPolicy
 from dispatcher.settings import DispatcherSettings, weights_from
+from dispatcher.sharing import Sharing
 
 log = get_logger("dispatcher")
 
 SWEEP_S = 0.25
 """A quarter of a heartbeat interval: a device is found suspect or dead at most this much late."""
+
+TICK_S = 0.5
+"""Half of the silence that a listener is spared: it hears something at least every one and a half seconds."""
 
 LAST_WORDS_S = 2.0
 """What cancelled jobs get for their terminal frame; it is a matter of milliseconds on a bus that works."""
@@ -74,13 +81,17 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
         forget_after_s=settings.roster.forget_after_s,
     )
     # New at each start, also under a fixed name: slots count from 1, and a device must not take a new job for an old one.
-    root = subjects.inbox(f"{name}-{secrets.token_hex(4)}"[-64:])
-    async with reply_mux(bus, root) as mux:
+    life = f"{name}-{secrets.token_hex(4)}"[-64:]
+    async with (
+        reply_mux(bus, subjects.inbox(life)) as mux,
+        audience(bus, mux) as hall,
+        peers(bus, mux, subjects, life, asyncio.get_running_loop().time) as others,
+    ):
         pipeline = _pipeline(
             settings,
-            bus,
             subjects,
             roster,
+            _sharing(settings, hall, others),
             Courier(
                 bus,
                 mux,
@@ -96,20 +107,33 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
         async with asyncio.TaskGroup() as jobs:
             doors = Doors(pipeline, jobs)
             keeper = jobs.create_task(_keep(roster, pipeline.clock.monotonic, DeviceEvents(bus, subjects)))
+            speaker = jobs.create_task(_speak(hall, pipeline.sharing.kept, pipeline.clock.monotonic))
             pulse = jobs.create_task(pipeline.courier.pulse.beat(mux))
             async with doors.ears(bus):
+                presence = jobs.create_task(others.keep())
                 async with doors.open(bus), discoverable(bus, _info(name), lambda: _stats(pipeline)):
                     await (
                         bus.flush()
                     )  # whoever is told that we are ready must find us: the server knows the subscriptions now
                     yield pipeline
+                presence.cancel()
+                await others.leave()
                 await _finish(pipeline, settings.dispatcher.grace_s)
             keeper.cancel()
+            speaker.cancel()
             pulse.cancel()
 
 
-def _pipeline(settings: DispatcherSettings, bus: Bus, subjects: Subjects, roster: Roster, courier: Courier) -> Pipeline:
-    clock = LoopClock()
+def _sharing(settings: DispatcherSettings, hall: Audience, others: Peers) -> Sharing:
+    clock, replay = LoopClock(), settings.replay
+    kept = Kept(clock.monotonic, ttl_s=replay.ttl_s, entries=replay.entries, size_bytes=replay.size_mb << 20)
+    return Sharing(clock=clock, audience=hall, kept=kept, peers=others)
+
+
+def _pipeline(
+    settings: DispatcherSettings, subjects: Subjects, roster: Roster, sharing: Sharing, courier: Courier
+) -> Pipeline:
+    clock, bus = sharing.clock, courier.bus
     weights = settings.routing
     return Pipeline(
         bus=bus,
@@ -120,6 +144,7 @@ def _pipeline(settings: DispatcherSettings, bus: Bus, subjects: Subjects, roster
         policy=RoutingPolicy(tokens=weights.weight_tokens, topic=weights.weight_topic, health=weights.weight_health),
         courier=courier,
         recorder=Recorder(LogSink(), EventSink(bus, subjects)),
+        sharing=sharing,
     )
 
 
@@ -148,6 +173,14 @@ async def _keep(roster: Roster, now: Callable[[], float], events: DeviceEvents) 
         roster.sweep(now())
         await events.publish()
         await asyncio.sleep(SWEEP_S)
+
+
+async def _speak(hall: Audience, kept: Kept, now: Callable[[], float]) -> None:
+    """Let nobody wait in silence, and forget old answers."""
+    while True:
+        await asyncio.sleep(TICK_S)
+        await hall.tick(now())
+        kept.sweep()
 
 
 def _log_change(event: DeviceEvent) -> None:
@@ -208,6 +241,8 @@ def _stats(pipeline: Pipeline) -> list[EndpointStats]:
                 "queue_limit": pipeline.courier.line.rules.limit,
                 "devices": {device.name: str(device.liveness) for device in devices},
                 "slots": sum(device.beat.slots for device in devices if device.usable),
+                "answers_kept": len(pipeline.sharing.kept),
+                "other_dispatchers": len(pipeline.sharing.peers.others),
                 "free_slots": sum(device.free_slots for device in devices if device.usable),
             },
         )

@@ -16,6 +16,12 @@ from dispatcher.pipeline import Pipeline
 
 log = get_logger("doors")
 
+OTHERS_FIRST_S = 0.3
+"""A dispatcher that owns a job answers within milliseconds; after this long those that don't know it say so."""
+
+MOST_KEEP_S = 60.0
+"""As much as a request may ask for."""
+
 
 class Doors:
     """What the dispatcher hears: jobs, control, heartbeats. Handlers only read and hand over."""
@@ -60,16 +66,57 @@ class Doors:
         self._pipeline.roster.observe(beat, self._pipeline.clock.monotonic())
 
     def _control(self, delivery: Delivery) -> None:
-        """Only the dispatcher that owns the job answers; the others keep silent, or the first "unknown" would win."""
+        """Take an order for one job; `cancel` with a `reply` lets that one party go, and nobody else."""
         _, job, verb = self._pipeline.subjects.tokens(delivery.subject)
-        tenant = _tenant(delivery.data)
-        if verb == "cancel" and self._pipeline.cancel(job, "on request", tenant=tenant):
-            self._reply(delivery, {"job": job, "cancelled": True})
-        elif verb == "status":
-            try:
-                self._reply(delivery, self._pipeline.status(job, tenant=tenant))
-            except UnknownJob:
+        body = _body(delivery.data)
+        tenant = _text(body, "tenant")
+        match verb:
+            case "cancel" if (reply := _text(body, "reply")) is not None:
+                self._pipeline.leave(job, reply, tenant=tenant, keep_s=_seconds(body, "keep_s"))
+            case "cancel":
+                known = self._pipeline.cancel(job, "on request", tenant=tenant)
+                self._answer(delivery, job, {"job": job, "cancelled": True} if known else None)
+            case "status":
+                self._answer(delivery, job, self._status(job, tenant))
+            case "attach":
+                self._attach(delivery, job, body)
+            case _:
                 return
+
+    def _status(self, job: str, tenant: str | None) -> dict[str, object] | None:
+        try:
+            return self._pipeline.status(job, tenant=tenant)
+        except UnknownJob:
+            return None
+
+    def _answer(self, delivery: Delivery, job: str, body: dict[str, object] | None) -> None:
+        """Answer for a job that is here at once, and for one that is not a little later, if others might have it: the first
+        answer is the one that counts."""
+        if body is not None:
+            self._reply(delivery, body)
+        elif delivery.reply:
+            wait_s = OTHERS_FIRST_S if self._pipeline.sharing.peers.others else 0.0
+            self._jobs.create_task(self._unknown(delivery.reply, job, wait_s))
+
+    async def _unknown(self, reply: str, job: str, wait_s: float) -> None:
+        await asyncio.sleep(wait_s)
+        error = UnknownJob(
+            f"no dispatcher knows the job {job}: it is over, or never was, or several tenants have one of that name"
+        )
+        body = {"job": job, "cancelled": False, "state": "unknown", "error": error.to_wire()}
+        await _send(self._pipeline.bus, reply, codec.encode(body))
+
+    def _attach(self, delivery: Delivery, job: str, body: dict[str, object]) -> None:
+        peers = self._pipeline.sharing.peers
+        if not delivery.reply or body.get("from") == peers.me:
+            return
+        try:
+            order = self._pipeline.sharing.read(job, body)
+        except BadRequest as error:
+            log.warning("attach.garbled", job=job, error=error.message)
+            return
+        word = self._pipeline.lend(order, self._jobs.create_task)
+        self._jobs.create_task(_send(self._pipeline.bus, delivery.reply, peers.say(word)))
 
     def _reply(self, delivery: Delivery, body: dict[str, object]) -> None:
         if delivery.reply:
@@ -83,10 +130,19 @@ async def _send(bus: Bus, subject: str, payload: bytes) -> None:
         log.warning("reply.unsent", error=error.code)
 
 
-def _tenant(payload: bytes) -> str | None:
-    """Read whose job is meant, from a body that operators leave out; one that can't be read says nothing."""
+def _body(payload: bytes) -> dict[str, object]:
+    """Read an order's body, which operators leave out; one that can't be read says nothing."""
     try:
-        tenant = codec.decode_request(payload).get("tenant")
+        return codec.decode_request(payload)
     except BadRequest:
-        return None
-    return tenant if isinstance(tenant, str) else None
+        return {}
+
+
+def _text(body: dict[str, object], name: str) -> str | None:
+    value = body.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _seconds(body: dict[str, object], name: str) -> float:
+    value = body.get(name)
+    return min(float(value), MOST_KEEP_S) if isinstance(value, int | float) and value > 0 else 0.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ulid import ULID
 
@@ -10,7 +12,7 @@ from common import codec
 from common.bus import Delivery
 from common.clock import Clock
 from common.errors import BadRequest, DeadlineExceeded
-from common.messages import AUTO, ChatRequest, Message, Role, split_target
+from common.messages import AUTO, ChatRequest, Message, Priority, Role, split_target
 from common.subjects import Subjects, require_token
 from dispatcher.fleet import canonical
 from dispatcher.outcomes import Job
@@ -47,8 +49,29 @@ class Intake:
             received_unix_s=now_unix_s,
             deadline_s=now_s + left_s,
             deadline_unix_s=now_unix_s + left_s,
+            given=request.job is not None,
+            fingerprint=fingerprint(request) if request.job else "",
             priority=request.priority,
         )
+
+
+def fingerprint(request: ChatRequest) -> str:
+    """Name what was asked: two requests of one name have the same answer. How it is to be delivered, and until when, is no part."""
+    asked = codec.plain(replace(request, prompt=None, messages=conversation(request), **_DELIVERY))
+    return codec.digest(asked)
+
+
+_DELIVERY: Mapping[str, Any] = {
+    "stream": False,
+    "hold": False,
+    "job": None,
+    "timeout_s": None,
+    "deadline_ms": None,
+    "keep_s": 0.0,
+    "resends": None,
+    "resume": "",
+    "priority": Priority.NORMAL,
+}
 
 
 def conversation(request: ChatRequest) -> tuple[Message, ...]:

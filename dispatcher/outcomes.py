@@ -34,6 +34,10 @@ class Job:
     deadline_s: float
     deadline_unix_s: float
     priority: Priority = Priority.NORMAL
+    given: bool = False
+    """True when the producer chose the id, and so may send the job again."""
+    fingerprint: str = ""
+    """What was asked, in short; only of a job with a given id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,19 +15,22 @@ from ulid import ULID
 from common import codec
 from common.bus import Bus, Delivery
 from common.clock import Clock
-from common.errors import FleetError, InternalError, JobCancelled, Stopping, UnknownJob
+from common.errors import BusError, FleetError, InternalError, Interrupted, JobCancelled, Stopping, UnknownJob
 from common.logs import get_logger
 from common.subjects import Subjects
 from dispatcher.admission import House, admit
+from dispatcher.delivery.answer import Answer
 from dispatcher.delivery.courier import Courier
-from dispatcher.delivery.producer import Producer, refuse
+from dispatcher.delivery.listener import Seat, refuse, seat
 from dispatcher.delivery.retry import interrupted
 from dispatcher.delivery.sink import AnswerSink
 from dispatcher.intake import Intake
-from dispatcher.outcomes import Decision, Delivered, Job, Rejected
+from dispatcher.outcomes import Decision, Delivered, Job, JobState, Rejected
+from dispatcher.peers import Word
 from dispatcher.record import Recorder, account
 from dispatcher.roster import Roster
 from dispatcher.routing import Ask, RoutingPolicy, decide, features, nobody
+from dispatcher.sharing import Claim, Order, Sharing, reused
 
 log = get_logger("pipeline")
 
@@ -51,10 +54,12 @@ Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
 @dataclass(slots=True, eq=False)
 class _Running:
-    """A job in the house. `ended_by` is set when somebody ends it; `answering` from its last words on."""
+    """A job in the house. `ended_by` is set when somebody ends it; `answering` from its last words on; `claim` while another
+    dispatcher may have it."""
 
     job: Job
     out: AnswerSink
+    claim: Claim | None = None
     task: asyncio.Task[None] | None = None
     begun: bool = False
     answering: bool = False
@@ -73,6 +78,7 @@ class Pipeline:
     policy: RoutingPolicy
     courier: Courier
     recorder: Recorder
+    sharing: Sharing
     tally: Tally = field(default_factory=Tally)
     _running: dict[tuple[str, str], _Running] = field(default_factory=dict)
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -86,7 +92,10 @@ class Pipeline:
         """Let one request in or refuse it, at once: a cancel right behind its job must find it. The rest is a task."""
         self.tally.jobs += 1
         try:
-            job = self._admit(delivery)
+            job = self.intake.read(delivery)
+            if job.given and self._join(job.tenant, seat(job), job.fingerprint, spawn):
+                return
+            self._admit(job)
         except FleetError as error:
             spawn(self._refuse(delivery, error))
             return
@@ -94,12 +103,21 @@ class Pipeline:
             log.exception("intake.crashed", size_bytes=len(delivery.data))
             spawn(self._refuse(delivery, _bug("the request", error)))
             return
-        self.enter(job, Producer(self.bus, job), spawn)
+        self._begin(job, spawn)
 
     def enter(self, job: Job, out: AnswerSink, spawn: Spawn) -> asyncio.Task[None]:
         """Run an admitted job, and write its answer to `out`; the task ends when the answer and the record are written."""
-        running = _Running(job, out)
-        self._running[job.tenant, job.id] = running
+        return self._start(_Running(job, out), spawn)
+
+    def _begin(self, job: Job, spawn: Spawn) -> None:
+        """Run a job that a producer sent."""
+        answer = Answer(job.id, lambda keep_s: self._deserted(running, keep_s), begun=job.request.resume)
+        running = _Running(job, answer, Claim() if self.sharing.asks(job) else None)
+        answer.add(self.sharing.audience.seated(seat(job), answer))
+        self._start(running, spawn)
+
+    def _start(self, running: _Running, spawn: Spawn) -> asyncio.Task[None]:
+        self._running[running.job.tenant, running.job.id] = running
         running.task = spawn(self._work(running))
         return running.task
 
@@ -117,17 +135,43 @@ class Pipeline:
         self._end(found, JobCancelled(f"job {job_id} was cancelled: {why}"))
         return True
 
+    def leave(self, job_id: str, reply: str, *, tenant: str | None = None, keep_s: float = 0.0) -> bool:
+        """Let one party go, known by where it listens; True when it was here. The last one takes the job with it, after the time
+        that it, or the request, asked for."""
+        found = self._find(job_id, tenant)
+        if found is None or not isinstance(found.out, Answer):
+            return False
+        listener = found.out.at(reply)
+        if listener is not None:
+            found.out.leave(listener, keep_s=keep_s)
+        return listener is not None
+
+    def lend(self, order: Order, spawn: Spawn) -> Word:
+        """Let a party of another dispatcher hear a job that is here. See `sharing` for who wins when both have just got it."""
+        running = self._running.get((order.tenant, order.seat.job))
+        if running is not None and running.claim is not None and order.asker < self.sharing.peers.me:
+            running.claim.crossed = True
+            return Word.NO
+        try:
+            return Word.MINE if self._join(order.tenant, order.seat, order.fingerprint, spawn) else Word.NO
+        except FleetError:
+            return Word.CONFLICT
+
     def stop_all(self) -> int:
         """End every job, because the process ends; gives their number."""
         for running in list(self._running.values()):
             stopping = Stopping("the dispatcher is stopping: send it again", retry_after_s=STOPPING_RETRY_S)
             visible = running.out.visible_chars
-            self._end(running, interrupted(stopping, visible) if visible else stopping)
+            error = interrupted(stopping, visible) if visible else stopping
+            error.details["cause"] = stopping.code  # a producer goes on elsewhere, with the text that it has
+            self._end(running, error)
         return len(self._running)
 
     def status(self, job_id: str, *, tenant: str | None = None) -> dict[str, object]:
         """Say what a job does. Raises `UnknownJob`."""
         found = self._find(job_id, tenant)
+        if found is None and tenant is not None and self.sharing.kept.get((tenant, job_id)) is not None:
+            return {"job": job_id, "tenant": tenant, "state": str(JobState.DONE)}
         if found is None:
             raise UnknownJob(f"job {job_id!r} does not run here, or several tenants have one of that name")
         age_s = round(self.clock.monotonic() - found.job.received_s, 3)
@@ -139,18 +183,69 @@ class Pipeline:
         found = [running for (_, name), running in self._running.items() if name == job_id]
         return found[0] if len(found) == 1 else None
 
+    # -- the same job again ----------------------------------------------------------------------------------------
+
+    def _join(self, tenant: str, where: Seat, fingerprint: str, spawn: Spawn) -> bool:
+        """Let a party hear a job that runs here, or was answered here lately; True when there is one. Raises `DuplicateJob` when
+        the id means another request, or one whose answer goes elsewhere."""
+        key = tenant, where.job
+        running, kept = self._running.get(key), self.sharing.kept.get(key)
+        if running is not None:
+            if not isinstance(running.out, Answer) or running.job.fingerprint != fingerprint:
+                raise reused(where.job)
+            spawn(self._attach(tenant, where, running.out, "attached"))
+        elif kept is not None:
+            if kept.fingerprint != fingerprint:
+                raise reused(where.job)
+            spawn(self._attach(tenant, where, Answer.again(where.job, kept.ended), "replayed"))
+        return running is not None or kept is not None
+
+    async def _attach(self, tenant: str, where: Seat, answer: Answer, how: str) -> None:
+        if answer.at(where.reply) is not None:
+            return  # the question for it came twice
+        await answer.attach(self.sharing.audience.seated(where, answer))
+        log.info(f"job.{how}", job=where.job, tenant=tenant)
+        body = codec.encode({"job": where.job, "tenant": tenant, "state": how})
+        try:
+            await self.bus.publish(self.subjects.job_event(how, where.job), body)
+        except BusError as error:
+            log.debug("job.untold", job=where.job, error=error.code)
+
+    def _deserted(self, running: _Running, keep_s: float) -> None:
+        """Nobody listens any more: end the job, now or when nobody has come by then."""
+
+        def give_up() -> None:
+            if isinstance(running.out, Answer) and running.out.deserted:
+                self._end(running, JobCancelled(f"job {running.job.id} was cancelled: nobody waits for it any more"))
+
+        if keep_s > 0:
+            asyncio.get_running_loop().call_later(keep_s, give_up)
+        else:
+            give_up()
+
+    async def _elsewhere(self, running: _Running) -> bool:
+        """True when another dispatcher has the job; it then answers all who wait here, and writes the record."""
+        if running.claim is None or not isinstance(running.out, Answer):
+            return False
+        try:
+            return await self.sharing.elsewhere(running.job, running.out, running.claim)
+        except FleetError as error:
+            running.ended_by = running.ended_by or error
+            return False
+        finally:
+            running.claim = None
+
     # -- the steps -----------------------------------------------------------------------------------------------
 
-    def _admit(self, delivery: Delivery) -> Job:
-        job = self.intake.read(delivery)
+    def _admit(self, job: Job) -> None:
         admission = admit(job, House(self._running.keys()))
         if isinstance(admission, Rejected):
             raise admission.error
-        return job
 
     async def _work(self, running: _Running) -> None:
         try:
-            await self._run(running)
+            if running.claim is None or not await self._elsewhere(running):
+                await self._run(running)
         finally:
             del self._running[running.job.tenant, running.job.id]
             if not self._running:
@@ -185,6 +280,7 @@ class Pipeline:
 
     async def _deliver(self, running: _Running) -> Delivered:
         job, out = running.job, running.out
+        _require_continuable(job)
         ask = Ask(model=job.model, device=job.device, wanted=features(job.request, job.messages))
 
         def choose(excluded: Mapping[str, str]) -> Decision:
@@ -209,9 +305,12 @@ class Pipeline:
             elif delivered.error is not None:
                 await out.error(delivered.error, route)
         except FleetError as error:
-            # The answer could not be sent: too large for the bus, or no bus. It is then not an answer.
-            delivered = replace(delivered, end=None, error=error)
+            # The answer could not be sent: too large for the bus, or no bus. It is then not an answer, unless it can be fetched.
+            if not (job.given and isinstance(error, BusError)):
+                delivered = replace(delivered, end=None, error=error)
             await self._last_word(out, error)
+        if job.given and isinstance(out, Answer) and out.ended is not None:
+            self.sharing.kept.put((job.tenant, job.id), job.fingerprint, out.ended)
         await self._write(job, delivered)
 
     async def _write(self, job: Job, delivered: Delivered) -> None:
@@ -251,6 +350,16 @@ class Pipeline:
             # A task that is cancelled before its first step never takes it; it then finds `ended_by` by itself.
             if running.begun and running.task is not None:
                 running.task.cancel()
+
+
+def _require_continuable(job: Job) -> None:
+    """Raise `Interrupted` for a text that its producer has already and that can't be gone on with."""
+    if job.request.resume and (job.request.tools or job.request.format is not None):
+        have = len(job.request.resume)
+        raise Interrupted(
+            f"the answer broke off after {have} characters, and one with tools or a format can't be continued: ask again",
+            delivered_chars=have,
+        )
 
 
 def _bug(what: str, error: Exception) -> InternalError:

@@ -78,6 +78,22 @@ class AdmissionSection(Section):
     )
 
 
+class ReplaySection(Section):
+    """Finished answers, kept for whoever sends the same job id again."""
+
+    ttl_s: Seconds = Field(
+        600.0,
+        validation_alias="DROVER_REPLAY_TTL_S",
+        description="seconds for which a finished answer is given again to the same job id",
+    )
+    entries: Annotated[int, Ge(0), Le(1_000_000)] = Field(
+        2000, validation_alias="DROVER_REPLAY_ENTRIES", description="finished answers that are kept; 0 keeps none"
+    )
+    size_mb: Annotated[int, Ge(0), Le(65_536)] = Field(
+        32, validation_alias="DROVER_REPLAY_SIZE_MB", description="MiB of memory that the kept answers may take"
+    )
+
+
 class LineSection(Section):
     """In which order waiting jobs get the slots that come free."""
 
@@ -211,6 +227,16 @@ class BridgeSection(Section):
         validation_alias="DROVER_HTTP_HEADER_HOLD_S",
         description="seconds a stream's HTTP headers wait for the first token, so as to name the device that answered",
     )
+    patience_s: Annotated[float, Ge(0), Le(600)] = Field(
+        15.0,
+        validation_alias="DROVER_HTTP_PATIENCE_S",
+        description="seconds for which the bridge sends a job again when its dispatcher or NATS is lost; 0 tells at once",
+    )
+    retry_grace_s: Annotated[float, Ge(0), Le(60)] = Field(
+        10.0,
+        validation_alias="DROVER_HTTP_RETRY_GRACE_S",
+        description="seconds that a job with an Idempotency-Key runs on for a client whose connection broke, until it comes again",
+    )
     grace_s: Seconds = Field(
         10.0,
         validation_alias="DROVER_HTTP_GRACE_S",
@@ -287,6 +313,7 @@ class DispatcherSettings:
     log: LogSection
     dispatcher: DispatcherSection
     admission: AdmissionSection
+    replay: ReplaySection
     roster: RosterSection
     clocks: ClockSection
     delivery: DeliverySection

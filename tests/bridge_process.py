@@ -40,7 +40,15 @@ class BridgeProcess:
 def bridge_environment(**settings: str) -> dict[str, str]:
     """The environment of a bridge: nothing of this process's own settings leaks in."""
     plain = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR")}
-    return {**plain, "DROVER_HTTP_PORT": "0", "LOG_FORMAT": "json", "LOG_LEVEL": "WARNING", **settings}
+    # Without patience: what a scripted fleet loses on purpose is to be told, not mended.
+    return {
+        **plain,
+        "DROVER_HTTP_PATIENCE_S": "0",
+        "DROVER_HTTP_PORT": "0",
+        "LOG_FORMAT": "json",
+        "LOG_LEVEL": "WARNING",
+        **settings,
+    }
 
 
 async def start_bridge(environment: Mapping[str, str], directory: str) -> Process:

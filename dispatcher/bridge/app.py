@@ -69,7 +69,7 @@ async def joined(tree: BridgeSettings, curfew: Curfew) -> AsyncIterator[FastAPI]
     clock = LoopClock()
     async with (
         connect_nats(options) as bus,
-        Drover.over(bus, tenant=tenant, prefix=tree.bus.prefix) as drover,
+        Drover.over(bus, tenant=tenant, prefix=tree.bus.prefix, patience_s=tree.bridge.patience_s) as drover,
         hear_fleet(bus, Subjects(tree.bus.prefix), tree.roster, clock) as presence,
     ):
         means = Means(drover=drover, clock=clock, curfew=curfew, refuse=routes.refusal, error_body=routes.error_body)
@@ -87,7 +87,11 @@ def compose(means: Means, presence: Presence, section: BridgeSection) -> FastAPI
         redirect_slashes=False,
     )
     bridge = routes.Bridge(
-        means=means, presence=presence, hold_s=section.header_hold_s, started_unix_s=int(means.clock.unix_s())
+        means=means,
+        presence=presence,
+        hold_s=section.header_hold_s,
+        retry_grace_s=section.retry_grace_s,
+        started_unix_s=int(means.clock.unix_s()),
     )
     app.include_router(routes.api(bridge))
     app.include_router(pages())

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -118,6 +118,7 @@ class Bridge:
     means: Means
     presence: Presence
     hold_s: float
+    retry_grace_s: float
     started_unix_s: int
 
 
@@ -135,7 +136,9 @@ def api(bridge: Bridge) -> APIRouter:
             progress=http.headers.get("x-drover-progress") == "1",
             hold_s=bridge.hold_s,
         )
-        chat = request.to_chat(asked, job=job, priority=priority(http.headers))
+        chat = request.to_chat(asked, job=job or str(ULID()), priority=priority(http.headers))
+        # Only who chose the id can come again under it; for others nobody needs to look whether the job is known.
+        chat = replace(chat, resends=0) if job is None else replace(chat, keep_s=bridge.retry_grace_s)
         return ChatAnswer(chat, manner, bridge.means)
 
     @router.get("/v1/models", summary="The models that the fleet has now", tags=["models"])
@@ -226,14 +229,14 @@ def _takes_type(headers: Mapping[str, str]) -> bool:
     return kind == "application/x-www-form-urlencoded" and not from_browser
 
 
-def job_id(headers: Mapping[str, str]) -> str:
-    """The job's id: the caller's, so that sending twice runs once, or a new one.
+def job_id(headers: Mapping[str, str]) -> str | None:
+    """The job's id as its caller chose it, so that sending twice runs once.
 
     A name that can't stand in a subject keeps its readable part, and a digest keeps two such names apart.
     """
     given = headers.get(JOB_HEADER) or headers.get("idempotency-key")
     if not given:
-        return str(ULID())
+        return None
     token = as_token(given)
     if token == given:
         return token

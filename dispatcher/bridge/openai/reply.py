@@ -100,7 +100,19 @@ def tool_calls(job: str, calls: Sequence[ToolCall]) -> list[Json]:
     ]
 
 
-_ACCOUNT = ("device", "model", "reason", "strategy", "score", "terms", "weights", "attempts", "timings", "simulated")
+_ACCOUNT = (
+    "device",
+    "model",
+    "reason",
+    "strategy",
+    "score",
+    "terms",
+    "weights",
+    "attempts",
+    "timings",
+    "simulated",
+    "replayed",
+)
 
 
 def account(job: str, route: Mapping[str, Any] | None) -> Json:

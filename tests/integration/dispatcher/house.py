@@ -25,6 +25,7 @@ from dispatcher.settings import (
     DeliverySection,
     DispatcherSection,
     DispatcherSettings,
+    ReplaySection,
     RosterSection,
     RoutingSection,
 )
@@ -58,6 +59,7 @@ def settings(
         log=LogSection(),
         dispatcher=DispatcherSection(grace_s=grace_s),
         admission=AdmissionSection(queue_limit=queue_limit, default_timeout_s=60.0),
+        replay=ReplaySection(),
         roster=RosterSection(settle_s=settle_s),
         clocks=ClockSection(**usual | clocks),
         delivery=DeliverySection(hedge_share=hedge_share),
@@ -245,9 +247,10 @@ class House:
     def check_slots(self) -> None:
         """Nothing is left behind: no slot, no place in the line, no reply subject."""
         assert set() == {name for name, own in self.own().items() if own}
-        courier = self.pipeline.courier
-        of_jobs = [handler for handler in courier.mux._slots.values() if handler != courier.pulse._answered]
-        assert (0, 0, []) == (courier.line.waiting, self.pipeline.running, of_jobs)
+        courier, waiting = self.pipeline.courier, self.pipeline.sharing.audience
+        shared = (courier.pulse._answered, waiting.hear)  # by all jobs, and by all listeners
+        of_jobs = [handler for handler in courier.mux._slots.values() if handler not in shared]
+        assert (0, 0, 0, []) == (courier.line.waiting, self.pipeline.running, len(waiting), of_jobs)
 
 
 @asynccontextmanager

@@ -48,5 +48,7 @@ async def test_the_statistics_count_jobs_and_devices(a_house: OpenHouse) -> None
             "queue_limit": 100,
             "devices": {"nano": "alive"},
             "slots": 3,
+            "answers_kept": 0,
+            "other_dispatchers": 0,
             "free_slots": 3,
         } == endpoint["data"]

@@ -12,9 +12,9 @@ import pytest
 from common import codec, frames
 from common.bus import Delivery
 from common.bus.memory import MemoryBroker, MemoryBus, connect_memory
-from common.client import ChatStream, Drover
-from common.errors import BadRequest, BusDisconnected, FleetError, GarbledReply, Interrupted
-from common.frames import END_OF_STREAM, Ack, End, Token
+from common.client import RETURN_S, ChatStream, Drover
+from common.errors import BadRequest, BusDisconnected, FleetError, GarbledReply, Interrupted, Stopping, UnknownModel
+from common.frames import END_OF_STREAM, Ack, End, Err, Token
 from common.messages import ChatRequest, Message, Role
 
 GUARD_S = 20.0
@@ -46,7 +46,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(**options: str) -> AsyncIterator[tuple[Drover, Desk, MemoryBus]]:
+async def desk(**options: Any) -> AsyncIterator[tuple[Drover, Desk, MemoryBus]]:
     """A producer, a dispatcher, and the producer's own bus."""
     broker = MemoryBroker()
     async with (
@@ -71,8 +71,8 @@ async def outcome(stream: ChatStream) -> FleetError | None:
 
 
 async def talk(*said: frames.Frame | bytes) -> tuple[str, FleetError | None, bool]:
-    """Have one answer told; give its text, its error, and whether the job was cancelled."""
-    async with desk() as (drover, there, _), asyncio.TaskGroup() as tasks:
+    """Have one answer told to a producer without patience; give its text, its error, and whether the job was cancelled."""
+    async with desk(patience_s=0.0) as (drover, there, _), asyncio.TaskGroup() as tasks:
         tasks.create_task(there.say(Ack("j"), *said))
         async with drover.chat("hi") as stream:
             error = await outcome(stream)
@@ -131,7 +131,7 @@ async def test_a_garbled_frame_ends_the_answer_and_cancels_the_job() -> None:
 
 async def test_a_lost_connection_fails_a_waiting_stream_at_once() -> None:
     """Frames that are sent meanwhile are lost, so there is nothing to wait for; what had arrived is still given."""
-    async with desk() as (drover, there, mine), asyncio.TaskGroup() as tasks:
+    async with desk(patience_s=0.0) as (drover, there, mine), asyncio.TaskGroup() as tasks:
         tasks.create_task(there.say(Ack("j"), Token(0, "a")))
         source = drover.frames(ChatRequest(prompt="hi"))
         seen = [await anext(source), await anext(source)]
@@ -164,15 +164,16 @@ async def test_a_stream_after_the_connection_came_back_is_untouched() -> None:
 
 
 async def test_leaving_a_stream_cancels_the_job_of_its_own_tenant() -> None:
-    """Ids are the producers' own: the order says whose job is meant."""
+    """Ids are the producers' own, and others may hear the same job: the order says whose it is, and who leaves."""
     async with desk(tenant="acme") as (drover, there, _), asyncio.TaskGroup() as tasks:
-        tasks.create_task(there.say(Ack("j"), Token(0, "a")))
+        saying = tasks.create_task(there.say(Ack("j"), Token(0, "a")))
         async with drover.chat("hi", job="j1") as stream:
             async for _ in stream:
                 break
-        order = await there.cancels.get()
+        order, request = await there.cancels.get(), await saying
 
-    assert ("llm.v1.ctl.j1.cancel", {"tenant": "acme"}) == (order.subject, codec.decode(order.data))
+    body = codec.decode(order.data)
+    assert ("llm.v1.ctl.j1.cancel", "acme", request.reply) == (order.subject, body["tenant"], body["reply"])
 
 
 async def test_a_request_of_another_tenant_is_cancelled_as_that_tenants() -> None:
@@ -185,7 +186,7 @@ async def test_a_request_of_another_tenant_is_cancelled_as_that_tenants() -> Non
         await source.aclose()
         order = await there.cancels.get()
 
-    assert codec.decode(order.data) == {"tenant": "other"}
+    assert codec.decode(order.data)["tenant"] == "other"
 
 
 async def test_cancel_sends_its_tenant() -> None:
@@ -232,3 +233,139 @@ async def test_a_prompt_that_is_no_unicode_is_refused_before_it_is_sent() -> Non
             await drover.ask("\udcff")
 
         assert (True, True) == (there.requests.empty(), there.cancels.empty())
+
+
+# -- sending the same job again ----------------------------------------------------------------------------------
+
+
+async def told_twice(
+    first: tuple[frames.Frame | bytes, ...], second: tuple[frames.Frame | bytes, ...], **fields: Any
+) -> tuple[str, FleetError | None, list[dict[str, Any]]]:
+    """Have an answer break off and come again; give the text, the error, and the two requests."""
+    async with desk() as (drover, there, _), asyncio.TaskGroup() as tasks:
+
+        async def both() -> list[dict[str, Any]]:
+            return [codec.decode((await there.say(*said)).data) for said in (first, second)]
+
+        saying = tasks.create_task(both())
+        async with drover.chat("hi", **fields) as stream:
+            error = await outcome(stream)
+        return stream.text, error, await saying
+
+
+WHOLE = (Ack("j"), Token(0, "Once"), Token(1, " upon"), Token(2, " a time"), End(tokens=3), END_OF_STREAM)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param((Ack("j"), Token(0, "Once"), Token(2, " a")), id="a piece is lost"),
+        pytest.param((Ack("j"), Token(0, "Once up"), END_OF_STREAM), id="the end is lost"),
+        pytest.param((Ack("j"), Token(0, "Once"), End(tokens=3), END_OF_STREAM), id="the last pieces are lost"),
+        pytest.param((Ack("j"), Token(0, "Once"), Err(Stopping()), END_OF_STREAM), id="the dispatcher stops"),
+        pytest.param(
+            (Ack("j"), Token(0, "Once"), Err(Interrupted("cut", cause="stopping")), END_OF_STREAM),
+            id="the dispatcher cuts what is visible",
+        ),
+    ],
+)
+async def test_a_broken_answer_is_asked_for_again_and_goes_on_where_it_stopped(
+    broken: tuple[frames.Frame | bytes, ...],
+) -> None:
+    """The reader sees each word once. The second request has the same id, the text that is there, and says that it is not the
+    first."""
+    text, error, (first, second) = await told_twice(broken, WHOLE)
+
+    assert ("Once upon a time", None) == (text, error)
+    assert (first["job"], 0, True) == (second["job"], first["resends"], text.startswith(second["resume"]))
+    assert (1, True) == (second["resends"], second["resume"].startswith("Once"))
+
+
+async def test_a_reader_sees_pieces_without_gaps_over_several_tries() -> None:
+    """The frames are numbered anew, the job is accepted once, and the end counts what was given."""
+    async with desk() as (drover, there, _), asyncio.TaskGroup() as tasks:
+
+        async def both() -> None:
+            await there.say(Ack("j"), Token(0, "Once"), END_OF_STREAM)
+            await there.say(Ack("j"), Token(0, "Once upon"), Token(1, " a time"), End(tokens=2), END_OF_STREAM)
+
+        tasks.create_task(both())
+        seen = [frame async for frame in drover.frames(ChatRequest(prompt="hi"))]
+
+    assert [Ack("j"), Token(0, "Once"), Token(1, " upon"), Token(2, " a time"), End(tokens=3)] == seen
+
+
+async def test_an_answer_that_comes_again_with_other_words_is_interrupted() -> None:
+    """Two answers are never spliced: the reader hears how much of the first it has."""
+    other = (Ack("j"), Token(0, "There was"), End(tokens=1), END_OF_STREAM)
+    text, error, _ = await told_twice((Ack("j"), Token(0, "Once upon"), END_OF_STREAM), other)
+
+    assert ("Once upon", Interrupted, 9) == (text, type(error), error and error.details["delivered_chars"])
+
+
+async def test_an_answer_that_comes_again_shorter_is_interrupted() -> None:
+    """What the reader has and the answer does not was another answer's."""
+    shorter = (Ack("j"), Token(0, "Once"), End(tokens=1), END_OF_STREAM)
+    text, error, _ = await told_twice((Ack("j"), Token(0, "Once upon"), END_OF_STREAM), shorter)
+
+    assert ("Once upon", Interrupted) == (text, type(error))
+
+
+async def test_the_time_of_a_request_does_not_begin_anew() -> None:
+    """The second request has what is left of the first one's time."""
+    _, _, (first, second) = await told_twice((Ack("j"), END_OF_STREAM), WHOLE, timeout_s=30.0)
+
+    assert second["timeout_s"] < first["timeout_s"] == 30.0
+
+
+async def test_a_producer_that_comes_again_asks_that_its_job_be_kept() -> None:
+    """It leaves the inbox that broke, and says for how long it may be missed: the job is not to be cancelled meanwhile."""
+    async with desk() as (drover, there, _), asyncio.TaskGroup() as tasks:
+
+        async def both() -> Delivery:
+            broken = await there.say(Ack("j"), Token(1, "lost before"))
+            await there.say(*WHOLE)
+            return broken
+
+        saying = tasks.create_task(both())
+        await drover.ask("hi")
+        order = codec.decode((await there.cancels.get()).data)
+
+    assert (saying.result().reply, RETURN_S) == (order["reply"], order["keep_s"])
+
+
+async def test_a_dispatcher_that_comes_late_is_found() -> None:
+    """Nobody listens, then somebody does: the producer has not given up."""
+    broker = MemoryBroker()
+    async with (
+        asyncio.timeout(GUARD_S),
+        connect_memory(broker) as mine,
+        connect_memory(broker) as theirs,
+        Drover.over(mine) as drover,
+        asyncio.TaskGroup() as tasks,
+    ):
+        missed = asyncio.Event()
+        original = mine.publish
+
+        async def witness(subject: str, data: bytes, **more: Any) -> None:
+            await original(subject, data, **more)
+            missed.set()
+
+        mine.publish = witness  # type: ignore[method-assign]  # only to know when the first try was made
+        asking = tasks.create_task(drover.ask("hi"))
+        await missed.wait()
+        there = Desk(theirs)
+        await there.open()
+        await there.say(*WHOLE)
+
+    assert "Once upon a time" == asking.result().text
+
+
+async def test_an_error_of_the_request_is_told_at_once() -> None:
+    """Sending it again would not help."""
+    async with desk() as (drover, there, _), asyncio.TaskGroup() as tasks:
+        tasks.create_task(there.say(Err(UnknownModel("no such model")), END_OF_STREAM))
+        async with drover.chat("hi") as stream:
+            error = await outcome(stream)
+
+        assert (UnknownModel, True) == (type(error), there.requests.empty())

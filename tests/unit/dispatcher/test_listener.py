@@ -1,4 +1,4 @@
-"""What a producer sees: frames as they come, frames at the end, or one reply; always one end."""
+"""What one party sees: frames as they come, frames at the end, or one reply; always one end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from common.codec import Encoding
 from common.errors import BadRequest, Interrupted, PayloadTooLarge
 from common.frames import End, KeepAlive, Phase
 from common.messages import ToolCall, Usage
-from dispatcher.delivery.producer import PIECE_CHARS, Producer, refuse
+from dispatcher.delivery.answer import Answer
+from dispatcher.delivery.listener import PIECE_CHARS, Listener, refuse, seat
 from tests.unit.dispatcher.builders import candidate, job
 
 ROUTE: dict[str, Any] = {"device": "nano", "model": "llama3.2:1b", "reason": "why not"}
@@ -28,8 +29,12 @@ class Wire:
         self.bus = bus
         self.arrived: list[Delivery] = []
 
-    def producer(self, **fields: Any) -> Producer:
-        return Producer(self.bus, job(**fields))
+    def producer(self, **fields: Any) -> Answer:
+        """An answer with one listener."""
+        asked = job(**fields)
+        answer = Answer(asked.id, lambda _: None)
+        answer.add(Listener(self.bus, seat(asked), "", lambda: None))
+        return answer
 
     async def seen(self) -> list[dict[str, Any] | None]:
         """What has arrived, decoded; None stands for the empty payload."""
@@ -49,7 +54,7 @@ async def wire() -> AsyncIterator[Wire]:
         yield one
 
 
-async def everything(out: Producer) -> None:
+async def everything(out: Answer) -> None:
     """A whole answer of three pieces, with all that may come before."""
     await out.ack()
     await out.route(candidate(), 1)
@@ -205,12 +210,11 @@ async def test_long_text_is_cut_into_what_the_bus_carries(wire: Wire, hold: bool
 
 
 async def test_a_reply_that_is_too_long_is_an_error(wire: Wire) -> None:
-    """One reply can't be cut: whoever writes it hears that it is too large, and can still say so to the producer."""
+    """One reply can't be cut: the producer is told so, and whoever keeps the record too."""
     out = wire.producer()
     await out.token("x" * (wire.bus.max_payload + 1))
-    with pytest.raises(PayloadTooLarge) as caught:
+    with pytest.raises(PayloadTooLarge):
         await out.end(End(), ROUTE)
-    await out.error(caught.value)
 
     assert "too_large" == ((await wire.seen())[0] or {})["error"]["code"]
 

@@ -1,0 +1,73 @@
+"""Finished answers, kept for a while for whoever sends the same job again; bounded by age, number and size. It knows no bus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dispatcher.delivery.answer import Ended
+
+Key = tuple[str, str]
+"""Tenant and job."""
+
+OVERHEAD_BYTES = 2500
+"""What an answer takes besides its text: the account of its route, mostly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """An answer with the name of its question."""
+
+    fingerprint: str
+    ended: Ended
+    until_s: float
+    size_bytes: int
+
+
+class Kept:
+    """The answers, the least recently used first. `now` is monotonic, in seconds."""
+
+    def __init__(self, now: Callable[[], float], *, ttl_s: float, entries: int, size_bytes: int) -> None:
+        self._now = now
+        self._ttl_s = ttl_s
+        self._entries = entries
+        self._limit_bytes = size_bytes
+        self._kept: dict[Key, Keep] = {}
+        self.size_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def put(self, key: Key, fingerprint: str, ended: Ended) -> None:
+        """Keep an answer; the oldest make room, and one that is larger than all the room is not kept."""
+        size_bytes = 4 * len(ended.text) + OVERHEAD_BYTES
+        self.drop(key)
+        if size_bytes > self._limit_bytes or not self._entries:
+            return
+        self._kept[key] = Keep(fingerprint, ended, self._now() + self._ttl_s, size_bytes)
+        self.size_bytes += size_bytes
+        while self.size_bytes > self._limit_bytes or len(self._kept) > self._entries:
+            self.drop(next(iter(self._kept)))
+
+    def get(self, key: Key) -> Keep | None:
+        """Give an answer that is not too old."""
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        if self._now() >= found.until_s:
+            self.drop(key)
+            return None
+        self._kept[key] = self._kept.pop(key)  # used last
+        return found
+
+    def drop(self, key: Key) -> None:
+        """Forget an answer."""
+        found = self._kept.pop(key, None)
+        if found is not None:
+            self.size_bytes -= found.size_bytes
+
+    def sweep(self) -> None:
+        """Forget those that are too old."""
+        now_s = self._now()
+        for key in [key for key, keep in self._kept.items() if now_s >= keep.until_s]:
+            self.drop(key)

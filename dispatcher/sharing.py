@@ -1,0 +1,130 @@
+"""The same job sent again: what a dispatcher keeps, and what it asks of the others, so that a job runs once. It runs nothing.
+
+Of two dispatchers that get one id at the same moment, the one whose name comes first has the job. The other learns so from the
+answer to its question, or, when both questions crossed, asks once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from common.clock import Clock
+from common.codec import Encoding
+from common.errors import BadRequest, DuplicateJob, Stopping
+from common.subjects import require_token
+from dispatcher.delivery.answer import Answer
+from dispatcher.delivery.audience import Audience
+from dispatcher.delivery.kept import Kept
+from dispatcher.delivery.listener import Listener, Seat
+from dispatcher.outcomes import Job
+from dispatcher.peers import Peers, Word
+
+MOST_ROUNDS = 3
+"""A crossed question is asked again; what still crosses then is answered here, which costs work and no second answer."""
+
+
+@dataclass(slots=True)
+class Claim:
+    """A job whose id was chosen by a client, while the other dispatchers are asked for it."""
+
+    crossed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What one dispatcher asks of another: to let a party hear a job that it may have."""
+
+    asker: str
+    tenant: str
+    fingerprint: str
+    seat: Seat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """What the jobs of one dispatcher share with those that come again."""
+
+    clock: Clock
+    audience: Audience
+    kept: Kept
+    peers: Peers
+
+    def asks(self, job: Job) -> bool:
+        """True when another dispatcher may have the job: its id was given, may have been sent before, and there are others."""
+        return job.given and job.request.resends != 0 and bool(self.peers.others)
+
+    async def elsewhere(self, job: Job, answer: Answer, claim: Claim) -> bool:
+        """True when another dispatcher has the job, and all who wait for it here hear it from there.
+
+        Raises `DuplicateJob` when it has the id for another request.
+        """
+        for _ in range(MOST_ROUNDS):
+            claim.crossed = False
+            waiting = answer.listeners
+            if not waiting:
+                return False
+            word = await self._ask(job, waiting[0])
+            if word is Word.CONFLICT:
+                raise reused(job.id)
+            if word is Word.MINE:
+                await self._hand_over(job, answer, waiting[0])
+                return True
+            if not claim.crossed:
+                return False
+        return False
+
+    async def _hand_over(self, job: Job, answer: Answer, done: Listener) -> None:
+        for listener in answer.release():
+            if listener is not done and await self._ask(job, listener) is not Word.MINE:
+                await listener.error(Stopping(f"job {job.id} moved to another dispatcher: send it again"))
+            listener.close()
+
+    async def _ask(self, job: Job, listener: Listener) -> Word:
+        seat = listener.seat
+        order = {
+            "tenant": job.tenant,
+            "fingerprint": job.fingerprint,
+            "reply": seat.reply,
+            "encoding": seat.encoding.value,
+            "framed": seat.framed,
+            "held": seat.held,
+            "left_s": max(0.0, seat.deadline_s - self.clock.monotonic()),
+            "keep_s": seat.keep_s,
+        }
+        word = await self.peers.ask(job.id, order)
+        if word is Word.MINE and listener.finished:
+            await self.peers.hang_up(
+                job.id, job.tenant, seat.reply
+            )  # it left while we asked; the other has not heard that
+        return word
+
+    def read(self, job: str, wire: Mapping[str, Any]) -> Order:
+        """Read another dispatcher's question. Raises `BadRequest`."""
+        try:
+            seat = Seat(
+                job=require_token("job", job),
+                reply=str(wire["reply"]),
+                encoding=Encoding(wire["encoding"]),
+                framed=bool(wire["framed"]),
+                held=bool(wire["held"]),
+                deadline_s=self.clock.monotonic() + float(wire["left_s"]),
+                keep_s=float(wire["keep_s"]),
+            )
+            return Order(
+                asker=str(wire["from"]),
+                tenant=require_token("tenant", str(wire["tenant"])),
+                fingerprint=str(wire["fingerprint"]),
+                seat=seat,
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise BadRequest(f"a dispatcher asked for job {job!r} in a way that can't be read: {error!r}") from error
+
+
+def reused(job: str) -> DuplicateJob:
+    """Say that an id has a meaning already."""
+    return DuplicateJob(
+        f"job {job} is another request: the same id means the same request; send this one under an id of its own",
+        job=job,
+    )
