@@ -74,6 +74,9 @@ STATUSES: Mapping[str, Verdict] = {
     "disconnected": Verdict(503, _OURS),
     "no_responders": Verdict(503, _OURS),
     "bus_timeout": Verdict(504, _OURS),
+    "no_streams": Verdict(503, _OURS),
+    "stream_conflict": Verdict(409, _OURS),
+    "stream": Verdict(503, _OURS),
     "config": Verdict(500, _OURS),
     "internal": Verdict(500, _OURS),
 }
