@@ -23,8 +23,9 @@ from dispatcher.delivery.clocks import Limits
 from dispatcher.delivery.courier import Courier
 from dispatcher.delivery.line import Rules
 from dispatcher.doors import Doors
+from dispatcher.durable.service import DurableLane
 from dispatcher.intake import Intake
-from dispatcher.pipeline import Pipeline
+from dispatcher.pipeline import Pipeline, Spawn
 from dispatcher.record import Recorder
 from dispatcher.record.events import DeviceEvents, EventSink
 from dispatcher.record.log import LogSink
@@ -97,8 +98,13 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             doors = Doors(pipeline, jobs)
             keeper = jobs.create_task(_keep(roster, pipeline.clock.monotonic, DeviceEvents(bus, subjects)))
             pulse = jobs.create_task(pipeline.courier.pulse.beat(mux))
-            async with doors.ears(bus):
-                async with doors.open(bus), discoverable(bus, _info(name), lambda: _stats(pipeline)):
+            durable = _durable(settings, bus, pipeline, jobs.create_task)
+            async with doors.ears(bus), durable.tended():
+                async with (
+                    doors.open(bus),
+                    durable.open(),
+                    discoverable(bus, _info(name), lambda: _stats(pipeline)),
+                ):
                     await (
                         bus.flush()
                     )  # whoever is told that we are ready must find us: the server knows the subscriptions now
@@ -120,6 +126,17 @@ def _pipeline(settings: DispatcherSettings, bus: Bus, subjects: Subjects, roster
         policy=RoutingPolicy(tokens=weights.weight_tokens, topic=weights.weight_topic, health=weights.weight_health),
         courier=courier,
         recorder=Recorder(LogSink(), EventSink(bus, subjects)),
+    )
+
+
+def _durable(settings: DispatcherSettings, bus: Bus, pipeline: Pipeline, spawn: Spawn) -> DurableLane:
+    def room() -> int:
+        """Slots that look free, less those who wait for one already."""
+        devices = pipeline.roster.fleet.devices.values()
+        return sum(device.free_slots for device in devices if device.usable) - pipeline.courier.line.waiting
+
+    return DurableLane(
+        bus, pipeline, settings.durable, try_s=settings.admission.default_timeout_s, room=room, spawn=spawn
     )
 
 

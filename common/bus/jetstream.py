@@ -145,6 +145,10 @@ class JetStream:
         state = (await self._ask(f"STREAM.INFO.{stream}", None))["state"]
         return StreamState(int(state["messages"]), int(state["bytes"]), int(state["first_seq"]), int(state["last_seq"]))
 
+    async def delivered(self, stream: str, consumer: str) -> int:
+        """Give the number up to which a consumer has delivered."""
+        return int((await self._ask(f"CONSUMER.INFO.{stream}.{consumer}", None))["delivered"]["stream_seq"])
+
     def puller(self, stream: str, consumer: str) -> AbstractAsyncContextManager[Puller]:
         """Read from a consumer."""
         return _puller(self._bus, stream, consumer, self._timeout_s)
@@ -286,7 +290,7 @@ class JetStreamPuller:
         return found
 
     def leftovers(self) -> list[PulledMessage]:
-        """Give what came and was not fetched."""
+        """Give what came and nobody fetched: it is handed back, so that another reader has it at once."""
         found = list(self._came)
         self._came.clear()
         return found
@@ -319,7 +323,12 @@ async def _puller(bus: Bus, stream: str, consumer: str, timeout_s: float) -> Asy
     try:
         yield puller
     finally:
-        await subscription.unsubscribe()
+        await subscription.drain()
+        try:
+            for pulled in puller.leftovers():
+                await pulled.nak()
+        except FleetError:
+            pass  # there is no connection: it comes again by itself
 
 
 def _fault(status: str | None, subject: str) -> FleetError:

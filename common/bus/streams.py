@@ -191,6 +191,10 @@ class Streams(Protocol):
         """Say how full a stream is. Raises `StreamError` when there is none of that name."""
         ...
 
+    async def delivered(self, stream: str, consumer: str) -> int:
+        """Give the number up to which a consumer has delivered messages at least once."""
+        ...
+
     def puller(self, stream: str, consumer: str) -> AbstractAsyncContextManager[Puller]:
         """Read from a consumer, across reconnects."""
         ...

@@ -25,6 +25,7 @@ from dispatcher.settings import (
     DeliverySection,
     DispatcherSection,
     DispatcherSettings,
+    DurableSection,
     RosterSection,
     RoutingSection,
 )
@@ -58,6 +59,7 @@ def settings(
         log=LogSection(),
         dispatcher=DispatcherSection(grace_s=grace_s),
         admission=AdmissionSection(queue_limit=queue_limit, default_timeout_s=60.0),
+        durable=DurableSection(enabled=False),
         roster=RosterSection(settle_s=settle_s),
         clocks=ClockSection(**usual | clocks),
         delivery=DeliverySection(hedge_share=hedge_share),
