@@ -20,7 +20,7 @@ from typing import Any
 
 from common import codec
 from common.bus import Bus, Delivery
-from common.bus.streams import Bucket, ConsumerSpec, Entry, Kept, Puller, Stored, StreamSpec, StreamState
+from common.bus.streams import Bucket, ConsumerSpec, Entry, Kept, Progress, Puller, Stored, StreamSpec, StreamState
 from common.errors import (
     BadRequest,
     BusDisconnected,
@@ -145,9 +145,10 @@ class JetStream:
         state = (await self._ask(f"STREAM.INFO.{stream}", None))["state"]
         return StreamState(int(state["messages"]), int(state["bytes"]), int(state["first_seq"]), int(state["last_seq"]))
 
-    async def delivered(self, stream: str, consumer: str) -> int:
-        """Give the number up to which a consumer has delivered."""
-        return int((await self._ask(f"CONSUMER.INFO.{stream}.{consumer}", None))["delivered"]["stream_seq"])
+    async def progress(self, stream: str, consumer: str) -> Progress:
+        """Say how far a consumer is."""
+        info = await self._ask(f"CONSUMER.INFO.{stream}.{consumer}", None)
+        return Progress(int(info["delivered"]["stream_seq"]), int(info["ack_floor"]["stream_seq"]))
 
     def puller(self, stream: str, consumer: str) -> AbstractAsyncContextManager[Puller]:
         """Read from a consumer."""

@@ -79,6 +79,14 @@ class StreamState:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """Up to which number a consumer has delivered each message at least once, and up to which all are settled for it."""
+
+    delivered: int
+    settled: int
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A value in a bucket, and its revision."""
 
@@ -180,7 +188,11 @@ class Streams(Protocol):
         ...
 
     async def delete(self, stream: str, seq: int) -> bool:
-        """Take a message out; False when it is not there."""
+        """Take a message out; False when it is not there.
+
+        Never one that a work queue has not delivered yet: nats-server 2.9.10 then counts one too few as pending, and never
+        delivers the last message.
+        """
         ...
 
     async def purge(self, stream: str, subject: str) -> int:
@@ -191,8 +203,8 @@ class Streams(Protocol):
         """Say how full a stream is. Raises `StreamError` when there is none of that name."""
         ...
 
-    async def delivered(self, stream: str, consumer: str) -> int:
-        """Give the number up to which a consumer has delivered messages at least once."""
+    async def progress(self, stream: str, consumer: str) -> Progress:
+        """Say how far a consumer is."""
         ...
 
     def puller(self, stream: str, consumer: str) -> AbstractAsyncContextManager[Puller]:

@@ -76,10 +76,10 @@ class Cancelling:
             return False
         error = JobCancelled(f"job {job} was cancelled: on request, before it ran")
         note = Note(job=job, tenant=tenant, state=Stage.CANCELLED, at_unix_s=lane.clock.unix_s(), error=error.to_wire())
-        # Should a dispatcher take it in this very moment, it finds the final note, at the latest when it wants to store its own.
+        # It stays in the queue, and whoever takes it finds the final note, at the latest when it wants to store its own. A server
+        # of 2.9 that is told to delete what was not delivered yet skips as many of the others (see `Streams.delete`).
         stored = await notes.finish(note, retry=kept.headers.get(RETRY_HEADER, ""))
         if stored:
-            await lane.streams.delete(lane.names.jobs, kept.seq)
             log.info("durable.cancelled", job=job, tenant=tenant)
         return stored
 

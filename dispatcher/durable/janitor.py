@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from common import codec
 from common.bus.streams import Bucket, Kept, Pulled, Puller, Streams
-from common.durable import Names, Note, Priority, Stage, job_id_of, read_note
+from common.durable import JOB_HEADER, RETRY_HEADER, Names, Note, Priority, Stage, job_id_of, message_id, read_note
 from common.errors import BackendError, BadRequest, BusError, FleetError, StreamConflict
 from common.logs import get_logger
 from common.subjects import Subjects
@@ -145,15 +145,23 @@ class Janitor:
         return kept if kept is not None and kept.seq == seq else None
 
     async def sweep(self) -> None:
-        """Look through what was delivered and lies there still, for jobs whose last try is over."""
+        """Look through what was delivered and lies there still.
+
+        1. Its last try is over, or its result stands, and nothing moves: it is buried. 2. The server holds it for settled, since a
+        crash lost the one and kept the other, and nobody has answered it: it is put into the queue again.
+        """
         for priority in Priority:
-            until = await self._streams.delivered(self._names.jobs, priority)
+            progress = await self._streams.progress(self._names.jobs, priority)
             subject, seq = self._subjects.jobs("*", priority), 1
-            while (kept := await self._streams.next(self._names.jobs, subject, seq)) is not None and kept.seq <= until:
+            while (kept := await self._streams.next(self._names.jobs, subject, seq)) is not None:
+                if kept.seq > progress.delivered:
+                    break
                 seq = kept.seq + 1
                 sign = await self._last_sign(kept)
-                if sign is not None and await self._still(kept, sign):
+                if sign is not None and await self._still(kept, sign):  # 1
                     await self._bury(kept)
+                elif sign is None and kept.seq <= progress.settled and await self._still(kept, -kept.seq):  # 2
+                    await self._renew(kept)
 
     async def _last_sign(self, kept: Kept) -> int | None:
         """Give what would move if the job moved, for one that had its last try; None for all others."""
@@ -197,6 +205,16 @@ class Janitor:
             error = _last_error(newest, self._max_deliver)
             await self._letters.bury(kept, place, EXHAUSTED, error, tries=self._max_deliver, notes=notes)
         await self._streams.delete(self._names.jobs, kept.seq)
+
+    async def _renew(self, kept: Kept) -> None:
+        """Put a job into the queue once more, under its own id, and take the old message out."""
+        tenant, job = self._reading.place(kept).tenant, job_id_of(kept)
+        headers = {name: value for name, value in kept.headers.items() if name == RETRY_HEADER} | {JOB_HEADER: job}
+        await self._streams.publish(
+            kept.subject, kept.data, msg_id=f"{message_id(tenant, job)}-again-{kept.seq}", headers=headers
+        )
+        await self._streams.delete(self._names.jobs, kept.seq)
+        log.warning("durable.renewed", job=job, tenant=tenant)
 
     def _notes(self, tenant: str, job: str) -> Notes:
         return Notes(self._streams, self._names, self._subjects, tenant, job)
