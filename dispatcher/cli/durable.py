@@ -10,10 +10,11 @@ from common import codec
 from common.client import Drover, chat_request
 from common.durable import Note, Priority
 from common.durable_client import answer_or_raise
+from common.errors import BadRequest
 from common.messages import Message, Role
 from dispatcher.cli.ask import Wish
 from dispatcher.cli.connect import open_producer, shell_settings
-from dispatcher.cli.questions import read_questions
+from dispatcher.cli.questions import read
 
 WAIT_MOST_S = 30 * 86_400.0
 """`--wait` without a time: longer than any job lives."""
@@ -37,11 +38,17 @@ async def submit(prompt: str, wish: Wish, posting: Posting) -> int:
 
 async def submit_file(path: Path, wish: Wish, posting: Posting) -> int:
     """Put all questions of a file into the queue, and print their ids in the order of the file."""
-    questions = read_questions(path)
+    conversations = read(path)
+    for conversation in conversations:
+        if len(conversation.questions) > 1:
+            raise BadRequest(
+                f"{path}: {conversation.id} asks several questions, each of which needs the answer before it: "
+                "durable jobs stand alone; use drover ask --file"
+            )
     async with open_producer(shell_settings()) as drover:
-        for question in questions:
-            for turn in question.turns:
-                await _submit(drover, (*wish.before(), Message(role=Role.USER, content=turn)), wish, posting)
+        for conversation in conversations:
+            (question,) = conversation.questions
+            await _submit(drover, (*wish.before(), *question.messages), wish, posting)
     return 0
 
 
