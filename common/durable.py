@@ -25,14 +25,6 @@ RETRY_HEADER = "Nx-Retry"
 """Number of the dead letter that a job was taken from again: its result is another one than that of its life before."""
 
 
-class Priority(StrEnum):
-    """The classes of the queue, the first served first."""
-
-    INTERACTIVE = "interactive"
-    NORMAL = "normal"
-    BATCH = "batch"
-
-
 class Stage(StrEnum):
     """How far a durable job is."""
 

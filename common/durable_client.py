@@ -17,9 +17,9 @@ from common import codec
 from common.bus import Bus, Delivery
 from common.bus.streams import Kept, Streams
 from common.codec import Encoding
-from common.durable import Names, Note, Priority, Stage, job_id_of, message_id, read_note
+from common.durable import Names, Note, Stage, job_id_of, message_id, read_note
 from common.errors import BusDisconnected, BusTimeout, FleetError, NoResponders, UnknownJob
-from common.messages import ChatRequest
+from common.messages import ChatRequest, Priority
 from common.subjects import Subjects, require_token
 
 SUBMIT_S = 15.0
@@ -65,15 +65,16 @@ class DurableJobs:
         self._places: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     async def submit(
-        self, request: ChatRequest, *, priority: Priority = Priority.NORMAL, tenant: str | None = None
+        self, request: ChatRequest, *, priority: Priority | None = None, tenant: str | None = None
     ) -> Submitted:
         """Put a job into the queue; on return it survives every process. The same job id again adds nothing.
 
+        `priority` None takes the request's own.
         Raises `QueueFull`, `StreamsUnavailable` when nobody keeps a queue, `BadRequest` for a name that can't be.
         """
         owner = require_token("tenant", tenant or self._tenant)
         job = require_token("job", request.job or str(ULID()))
-        subject = self._subjects.jobs(owner, priority)
+        subject = self._subjects.jobs(owner, priority or request.priority)
         payload = codec.encode(codec.plain(replace(request, job=job)), Encoding.JSON)
         give_up_s = _now() + SUBMIT_S
         while True:

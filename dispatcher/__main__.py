@@ -144,8 +144,8 @@ def submit(
         raise typer.BadParameter("give a prompt, or - to read it from standard input, or --file")
     if file is not None and job is not None:
         raise typer.BadParameter("--job names one job, and --file has several")
-    from common.durable import Priority  # noqa: PLC0415  # as above
     from common.errors import FleetError  # noqa: PLC0415  # as above
+    from common.messages import Priority  # noqa: PLC0415  # as above
     from dispatcher.cli import running  # noqa: PLC0415  # as above
     from dispatcher.cli.ask import Wish, read_prompt  # noqa: PLC0415  # as above
     from dispatcher.cli.durable import Posting, submit_file  # noqa: PLC0415  # as above

@@ -14,11 +14,11 @@ from starlette.types import Receive, Scope, Send
 
 from common import codec
 from common.client import Drover
-from common.durable import Note, Priority
+from common.durable import Note
 from common.durable_client import DurableJobs, Event
 from common.errors import BadRequest, UnknownJob
 from common.logs import get_logger
-from common.messages import ChatRequest
+from common.messages import ChatRequest, Priority
 from common.subjects import is_token
 from dispatcher.bridge.headers import JOB_HEADER, header_text
 from dispatcher.bridge.sse import Curfew, EventStream, ReaderStalled, while_connected
@@ -63,7 +63,9 @@ def jobs(drover: Drover, curfew: Curfew, read_body: ReadBody, job_id: JobId) -> 
     @router.post("", status_code=202, summary="Submit a job", openapi_extra={"requestBody": BODY})
     async def submit(
         http: Request,
-        priority: Annotated[Priority, Query(description="class of the queue")] = Priority.NORMAL,
+        priority: Annotated[
+            Priority | None, Query(description="class of the queue; else the body's `priority`, else normal")
+        ] = None,
     ) -> Response:
         request = codec.build(ChatRequest, codec.decode_request(await read_body(http)))
         done = await durable.submit(replace(request, job=request.job or job_id(http.headers)), priority=priority)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from common import codec
 from common.client import Drover, chat_request
-from common.durable import Note, Priority
+from common.durable import Note
 from common.durable_client import answer_or_raise
 from common.errors import BadRequest
-from common.messages import Message, Role
+from common.messages import Message, Priority, Role
 from dispatcher.cli.ask import Wish
 from dispatcher.cli.connect import open_producer, shell_settings
 from dispatcher.cli.questions import read

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from common.bus.streams import ConsumerSpec, Retention, Streams, StreamSpec, bucket_spec
-from common.durable import Names, Priority
+from common.durable import Names
+from common.messages import Priority
 from common.subjects import Subjects
 from dispatcher.settings import DurableSection
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from common.bus.streams import Pulled, Puller
-from common.durable import Priority
 from common.errors import BusError
+from common.messages import Priority
 
 WAIT_S = 5.0
 """How long one request for the first job of an empty class stands. After a reconnect that lost it, pulling resumes this much later

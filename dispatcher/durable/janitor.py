@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 from common import codec
 from common.bus.streams import Bucket, Kept, Pulled, Puller, Streams
-from common.durable import JOB_HEADER, RETRY_HEADER, Names, Note, Priority, Stage, job_id_of, message_id, read_note
+from common.durable import JOB_HEADER, RETRY_HEADER, Names, Note, Stage, job_id_of, message_id, read_note
 from common.errors import BackendError, BadRequest, BusError, FleetError, StreamConflict
 from common.logs import get_logger
+from common.messages import Priority
 from common.subjects import Subjects
 from dispatcher.durable.claims import Claims, Holder, claim_key
 from dispatcher.durable.letters import Letters

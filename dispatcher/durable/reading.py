@@ -8,9 +8,9 @@ from common import codec
 from common.bus.streams import Kept
 from common.clock import Clock
 from common.codec import Encoding
-from common.durable import Priority, job_id
+from common.durable import job_id
 from common.errors import DeadlineExceeded
-from common.messages import ChatRequest
+from common.messages import ChatRequest, Priority
 from common.subjects import Subjects
 from dispatcher.intake import conversation, wanted_model
 from dispatcher.outcomes import Job
@@ -47,11 +47,11 @@ class Reading:
         left_s = self.ends_unix_s(kept, request) - now_unix_s
         if left_s <= 0:
             raise DeadlineExceeded(f"the job's deadline passed {-left_s:.0f} s ago, while it was queued")
-        model, device = wanted_model(request)
+        place, (model, device) = self.place(kept), wanted_model(request)
         run_s = min(left_s, self.try_s)
         return Job(
             id=job_id(kept, request.job),
-            tenant=self.place(kept).tenant,
+            tenant=place.tenant,
             kind=KIND,
             request=request,
             messages=conversation(request),
@@ -63,6 +63,7 @@ class Reading:
             received_unix_s=now_unix_s,
             deadline_s=now_s + run_s,
             deadline_unix_s=now_unix_s + run_s,
+            priority=place.priority,
         )
 
     def ends_unix_s(self, kept: Kept, request: ChatRequest) -> float:

@@ -10,10 +10,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from common.bus import Bus
 from common.bus.jetstream import JetStream
 from common.bus.streams import Puller, Streams
-from common.durable import Names, Priority
+from common.durable import Names
 from common.durable_client import DurableJobs
 from common.errors import BusError, StreamsUnavailable
 from common.logs import get_logger
+from common.messages import Priority
 from dispatcher.durable.cancelling import QUEUE_CANCEL, Cancelling
 from dispatcher.durable.claims import Claims
 from dispatcher.durable.declare import JANITOR, declare

@@ -16,7 +16,7 @@ import psutil
 
 from common import codec
 from common.codec import Encoding
-from common.durable import Priority
+from common.messages import Priority
 from common.subjects import Subjects
 from dispatcher.lab.bench import http, raw
 from dispatcher.lab.bench.raw import Client

@@ -8,8 +8,9 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from common.durable import Priority, Stage, read_note
+from common.durable import Stage, read_note
 from common.errors import BusError
+from common.messages import Priority
 from tests.integration.dispatcher.scripted import Hold, answer, until
 from tests.integration.durable.world import (
     World,

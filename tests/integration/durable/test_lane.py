@@ -8,8 +8,9 @@ import pytest
 
 from common import codec
 from common.client import chat_request
-from common.durable import Note, Priority, Stage
+from common.durable import Note, Stage
 from common.errors import BackendError, QueueFull, StreamsUnavailable, UnknownJob, UnsupportedByModel
+from common.messages import Priority
 from tests.integration.dispatcher.house import nats_wires, open_house
 from tests.integration.dispatcher.scripted import Hold, answer, fail, ignore, until
 from tests.integration.durable.world import World, dispatching, eventually, world

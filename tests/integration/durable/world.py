@@ -15,9 +15,10 @@ from common.bus.jetstream import JetStream
 from common.bus.nats import NatsBus, NatsOptions, connect_nats
 from common.bus.streams import Kept
 from common.client import chat_request
-from common.durable import Letter, Names, Note, Priority, read_letter, read_note
+from common.durable import Letter, Names, Note, read_letter, read_note
 from common.durable_client import DurableJobs, Submitted
 from common.errors import BusError
+from common.messages import Priority
 from common.subjects import Subjects
 from dispatcher.app import dispatcher
 from dispatcher.pipeline import Pipeline
