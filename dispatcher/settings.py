@@ -108,9 +108,9 @@ class DurableSection(Section):
         description="durable jobs that may lie in the queue; above it they are refused",
     )
     queue_limit_bytes: Annotated[int, Ge(1 << 20)] = Field(
-        1 << 30,
+        256 << 20,
         validation_alias="DROVER_DURABLE_QUEUE_LIMIT_BYTES",
-        description="bytes that the durable queue may take on the NATS server's disk",
+        description="bytes that the durable queue may take on the NATS server's disk; the server sets them aside at once",
     )
     ack_wait_s: Annotated[float, Ge(0.5), Le(600)] = Field(
         10.0,
@@ -141,9 +141,9 @@ class DurableSection(Section):
         description="seconds for which the results of durable jobs are kept",
     )
     results_limit_bytes: Annotated[int, Ge(1 << 20)] = Field(
-        1 << 30,
+        256 << 20,
         validation_alias="DROVER_DURABLE_RESULTS_LIMIT_BYTES",
-        description="bytes that they may take; above it the oldest are forgotten early",
+        description="bytes that they may take, set aside at once; above it the oldest are forgotten early",
     )
     sweep_s: Annotated[float, Gt(0), Le(3600)] = Field(
         60.0,

@@ -49,7 +49,7 @@ _NOT_FOUND = frozenset({10037, 10043})
 _NO_STREAMS = frozenset({10039, 10076})
 _FULL = "maximum"
 """Stands in what a full stream says (10077): `maximum messages exceeded`, `maximum bytes exceeded`."""
-_NO_ROOM = frozenset({10023, 10047, 10028})
+_NO_ROOM = frozenset({10023})
 
 _REFUSALS: Mapping[int, type[FleetError]] = {
     _WRONG_LAST: StreamConflict,

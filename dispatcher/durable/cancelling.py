@@ -13,7 +13,7 @@ from common.bus import Delivery
 from common.bus.streams import Kept
 from common.durable import RETRY_HEADER, Note, Stage
 from common.durable_client import DurableJobs
-from common.errors import BadRequest, BusError, JobCancelled
+from common.errors import BadRequest, FleetError, JobCancelled
 from common.logs import get_logger
 from common.subjects import is_token
 from dispatcher.durable.claims import claim_key
@@ -46,7 +46,7 @@ class Cancelling:
         try:
             if await self._found(job, wish):
                 await self._lane.pipeline.bus.publish(delivery.reply, codec.encode({"job": job, "cancelled": True}))
-        except BusError as error:
+        except FleetError as error:
             log.warning("durable.not_cancelled", job=job, error=error.code)
 
     async def _found(self, job: str, wish: dict[str, Any]) -> bool:

@@ -15,7 +15,7 @@ RESUBMIT_S = 600.0
 """A producer that is not sure sends again within this time, and the job is stored once."""
 
 DEAD_AGE_S = 30 * 86_400.0
-DEAD_MOST_BYTES = 256 << 20
+DEAD_MOST_BYTES = 64 << 20
 JANITOR = "janitor"
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from common.bus.streams import Pulled, Puller
-from common.errors import BusError
+from common.errors import FleetError
 from common.messages import Priority
 
 WAIT_S = 5.0
@@ -24,7 +24,7 @@ class Intake:
         self._pullers = pullers
         self._room = room
         self._stirred = stirred
-        self._waits: dict[Priority, asyncio.Task[Sequence[Pulled] | BusError]] = {}
+        self._waits: dict[Priority, asyncio.Task[Sequence[Pulled] | FleetError]] = {}
 
     async def run(self, begin: Callable[[Pulled], None]) -> None:
         """Pull for ever, and hand over each message. Raises `BusError`."""
@@ -71,22 +71,22 @@ class Intake:
     def _stop(self, begin: Callable[[Pulled], None]) -> None:
         """End the standing requests; what they have brought by now is handed over still."""
         for task in self._waits.values():
-            if task.done() and not task.cancelled() and not isinstance(found := task.result(), BusError):
+            if task.done() and not task.cancelled() and not isinstance(found := task.result(), FleetError):
                 for pulled in found:
                     begin(pulled)
             task.cancel()
         self._waits.clear()
 
 
-async def _first(puller: Puller) -> Sequence[Pulled] | BusError:
+async def _first(puller: Puller) -> Sequence[Pulled] | FleetError:
     """Wait for the first job; an error is given, since raised in the group it would come wrapped."""
     try:
         return await puller.fetch(1, wait_s=WAIT_S)
-    except BusError as error:
+    except FleetError as error:
         return error
 
 
-def _found(result: Sequence[Pulled] | BusError) -> Sequence[Pulled]:
-    if isinstance(result, BusError):
+def _found(result: Sequence[Pulled] | FleetError) -> Sequence[Pulled]:
+    if isinstance(result, FleetError):
         raise result
     return result

@@ -11,14 +11,14 @@ from collections.abc import Callable
 
 from common import codec
 from common.bus.streams import Bucket, Kept, Pulled, Puller, Streams
-from common.durable import JOB_HEADER, RETRY_HEADER, Names, Note, Stage, job_id_of, message_id, read_note
+from common.durable import JOB_HEADER, RETRY_HEADER, Names, Note, Stage, job_id_of, message_id
 from common.errors import BackendError, BadRequest, BusError, FleetError, StreamConflict
 from common.logs import get_logger
 from common.messages import Priority
 from common.subjects import Subjects
 from dispatcher.durable.claims import Claims, Holder, claim_key
 from dispatcher.durable.letters import Letters
-from dispatcher.durable.notes import Notes
+from dispatcher.durable.notes import Notes, note_of
 from dispatcher.durable.reading import Reading
 from dispatcher.durable.verdict import EXHAUSTED
 
@@ -173,8 +173,8 @@ class Janitor:
         last = await self._streams.last(self._names.results, self._subjects.result(tenant, job))
         if last is None:
             return None
-        note = read_note(last)
-        return last.seq if note.final or note.tries >= self._max_deliver else None
+        note = note_of(last)
+        return last.seq if note is not None and (note.final or note.tries >= self._max_deliver) else None
 
     async def _claim(self, kept: Kept) -> int:
         holder = await self._holder(kept)

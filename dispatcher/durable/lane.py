@@ -16,6 +16,7 @@ from common.clock import Clock
 from common.durable import RETRY_HEADER, Names, Note, Stage, job_id_of
 from common.errors import (
     BusError,
+    CapacityError,
     DeadlineExceeded,
     FleetError,
     InternalError,
@@ -137,7 +138,8 @@ class Lane:
             log.warning("durable.interrupted", job=job, error=error.code)  # it is delivered again
         except Exception as error:
             log.exception("durable.crashed", job=job)
-            await self._failed(run, InternalError(f"job {job} met a bug of ours ({type(error).__name__})"))
+            bug = InternalError(f"job {job} met a bug of ours ({type(error).__name__})")
+            await self._quietly(self._failed(run, bug))  # what can't even be said is found by the next delivery
         finally:
             self._seat(run)
             self.stirred.set()
@@ -265,7 +267,7 @@ class Lane:
         while True:
             try:
                 return await work()
-            except BusError:
+            except (BusError, CapacityError):
                 if run.lost or self._must_end():
                     raise
             await asyncio.sleep(PAUSE_S)
@@ -277,7 +279,7 @@ class Lane:
         """Do what only makes things quicker for others."""
         try:
             await work
-        except BusError as error:
+        except FleetError as error:
             log.debug("durable.unsaid", error=error.code)
 
     def _seat(self, run: Run) -> None:

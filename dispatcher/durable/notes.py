@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 
-from common.bus.streams import Streams
+from common.bus.streams import Kept, Streams
 from common.durable import Names, Note, encode_note, final_id, read_note
-from common.errors import StreamConflict
+from common.errors import BadRequest, StreamConflict
 from common.subjects import Subjects
 
 _TRIES = 8
@@ -33,7 +33,7 @@ class Notes:
     async def look(self) -> Note | None:
         """Read the newest note."""
         kept = await self._streams.last(self._stream, self._subject)
-        self._seq, self.newest = (0, None) if kept is None else (kept.seq, read_note(kept))
+        self._seq, self.newest = (0, None) if kept is None else (kept.seq, note_of(kept))
         return self.newest
 
     async def tell(self, note: Note) -> bool:
@@ -67,3 +67,11 @@ class Notes:
                 self.newest = note
                 return not stored.duplicate
         raise StreamConflict(f"the result of job {self._job} could not be stored: others write there")
+
+
+def note_of(kept: Kept) -> Note | None:
+    """Read a note; what a stranger has put there is none, and the next one takes its place."""
+    try:
+        return read_note(kept)
+    except BadRequest:
+        return None

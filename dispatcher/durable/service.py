@@ -12,7 +12,7 @@ from common.bus.jetstream import JetStream
 from common.bus.streams import Puller, Streams
 from common.durable import Names
 from common.durable_client import DurableJobs
-from common.errors import BusError, StreamsUnavailable
+from common.errors import FleetError, StreamsUnavailable
 from common.logs import get_logger
 from common.messages import Priority
 from dispatcher.durable.cancelling import QUEUE_CANCEL, Cancelling
@@ -133,7 +133,7 @@ class DurableLane:
                         pullers = await self._pullers(stack)
                     told = ""
                     await self._work(pullers)
-                except* BusError as group:
+                except* FleetError as group:
                     error = _first(group)
                 self.ready.clear()
                 if told != error.code:
@@ -173,11 +173,11 @@ async def _either(back: asyncio.Event, wait_s: float) -> None:
         pass  # try again
 
 
-def _first(group: BaseExceptionGroup[BusError]) -> BusError:
+def _first(group: BaseExceptionGroup[FleetError]) -> FleetError:
     """Give one error of a group."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    if not isinstance(error, BusError):
+    if not isinstance(error, FleetError):
         raise error
     return error

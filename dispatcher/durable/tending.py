@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from common.errors import BusError
+from common.errors import FleetError
 from common.logs import get_logger
 from dispatcher.durable.lane import Lane, Run
 
@@ -39,7 +39,7 @@ async def _tend(lane: Lane, run: Run, *, due: bool) -> None:
         if run.answer is not None and (note := run.answer.progress) is not None:
             run.answer.progress = None
             await run.notes.tell(note)
-    except BusError as error:
+    except FleetError as error:
         log.debug("durable.untended", job=run.job, error=error.code)
 
 

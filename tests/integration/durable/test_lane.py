@@ -7,13 +7,17 @@ import asyncio
 import pytest
 
 from common import codec
+from common.bus.jetstream import JetStream
+from common.bus.nats import NatsOptions, connect_nats
 from common.client import chat_request
 from common.durable import Note, Stage
 from common.errors import BackendError, QueueFull, StreamsUnavailable, UnknownJob, UnsupportedByModel
 from common.messages import Priority
+from dispatcher.app import dispatcher
 from tests.integration.dispatcher.house import nats_wires, open_house
 from tests.integration.dispatcher.scripted import Hold, answer, fail, ignore, until
-from tests.integration.durable.world import World, dispatching, eventually, world
+from tests.integration.durable.world import World, dispatching, durable_settings, eventually, world
+from tests.nats_server import nats_server
 
 ANSWER = answer("all ", "of it")
 
@@ -387,3 +391,18 @@ async def test_a_live_job_of_the_same_id_is_left_alone() -> None:
 
 async def _redelivered(here: World) -> bool:
     return bool((await here.info())["num_redelivered"])
+
+
+async def test_a_server_without_room_leaves_the_live_lane_alone() -> None:
+    """Its disk has no place for the queue: the dispatcher goes on with chats, and takes jobs no more than before."""
+    async with (
+        nats_server(jetstream=True) as server,
+        connect_nats(NatsOptions(urls=(server.url,), name="disp")) as bus,
+        dispatcher(durable_settings(queue_limit_bytes=1 << 60), bus) as pipeline,
+    ):
+        stored = await asyncio.gather(
+            JetStream(bus).publish("llm.v1.jobs.default.normal", b"{}"), return_exceptions=True
+        )
+        alive = bus.connected, pipeline.running
+
+    assert ((True, 0), [StreamsUnavailable]) == (alive, [type(one) for one in stored])
