@@ -20,8 +20,10 @@ from ulid import ULID
 
 from common import codec, frames
 from common.bus import Bus, Delivery
+from common.bus.jetstream import JetStream
 from common.bus.mux import ReplyMux, reply_mux
 from common.bus.nats import NatsOptions, connect_nats
+from common.durable_client import DurableJobs, answer_or_raise
 from common.errors import (
     BadRequest,
     BusDisconnected,
@@ -33,7 +35,7 @@ from common.errors import (
     NoDispatcher,
     Stopping,
 )
-from common.messages import ChatRequest, Message, Role, ToolCall, Usage
+from common.messages import ChatRequest, Message, Priority, Role, ToolCall, Usage
 from common.subjects import Subjects, require_token
 
 SILENCE_S = 2.8
@@ -133,6 +135,8 @@ class Drover:
         self._tenant = tenant
         self._subjects = subjects
         self._open: set[_Inbox] = set()
+        self.durable = DurableJobs(bus, JetStream(bus), tenant=tenant, subjects=subjects)
+        """Jobs that survive every process, with all that can be asked of them."""
         bus.on_disconnect(self._lose)
 
     @classmethod
@@ -183,6 +187,24 @@ class Drover:
         if stream.answer is None:
             raise GarbledReply("the stream ended without an end frame: ask again")
         return stream.answer
+
+    async def submit(
+        self,
+        prompt: str | Sequence[Message | dict[str, Any]],
+        *,
+        priority: Priority = Priority.NORMAL,
+        **fields: Any,
+    ) -> str:
+        """Put a job into the durable queue, and give its id; from then on it survives every process. Raises `QueueFull`."""
+        return (await self.durable.submit(chat_request(prompt, **fields), priority=priority)).job
+
+    async def result(self, job: str, *, wait_s: float = 0.0) -> Answer:
+        """Give the answer of a durable job, if it comes within `wait_s`.
+
+        Raises the job's own error, `UnknownJob`, and `BusTimeout` when it is not over.
+        """
+        note = answer_or_raise(await self.durable.result(job, wait_s=wait_s))
+        return codec.build(Answer, note.answer or {})
 
     async def frames(self, request: ChatRequest, *, tenant: str | None = None) -> AsyncGenerator[frames.Frame, None]:
         """Send a request and give each frame of its stream, the terminal one included.

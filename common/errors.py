@@ -28,7 +28,10 @@ FleetError
 ├── BusError                the message bus itself
 │   ├── BusDisconnected     disconnected
 │   ├── NoResponders        no_responders
-│   └── BusTimeout          bus_timeout
+│   ├── BusTimeout          bus_timeout
+│   ├── StreamsUnavailable  no_streams
+│   ├── StreamConflict      stream_conflict
+│   └── StreamError         stream
 ├── ConfigError             config
 └── InternalError           internal       a bug of ours
 """
@@ -244,6 +247,24 @@ class BusTimeout(BusError):
     """No reply came in time."""
 
     code = "bus_timeout"
+
+
+class StreamsUnavailable(BusError):
+    """The NATS server keeps no streams: it runs without JetStream."""
+
+    code = "no_streams"
+
+
+class StreamConflict(BusError):
+    """Somebody else has written there meanwhile."""
+
+    code = "stream_conflict"
+
+
+class StreamError(BusError):
+    """The NATS server could not do what was asked of a stream."""
+
+    code = "stream"
 
 
 class ConfigError(FleetError):

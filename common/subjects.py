@@ -67,6 +67,18 @@ class Subjects:
     def device_event(self, state: str, device: str) -> str:
         return f"{self.prefix}.evt.dev.{state}.{device}"
 
+    def jobs(self, tenant: str, priority: str) -> str:
+        """Where producers of `tenant` publish jobs that must survive every process; a stream keeps them."""
+        return f"{self.prefix}.jobs.{tenant}.{priority}"
+
+    def result(self, tenant: str, job: str) -> str:
+        """Where the dispatcher writes how such a job goes on, and its answer; a stream keeps them for a while."""
+        return f"{self.prefix}.result.{tenant}.{job}"
+
+    def dead(self, reason: str, tenant: str) -> str:
+        """Where jobs end that can't be answered."""
+        return f"{self.prefix}.dlq.{reason}.{tenant}"
+
     def inbox(self, dispatcher: str) -> str:
         """The root under which one dispatcher hears its agents: `<root>.<slot>.<attempt>`.
 

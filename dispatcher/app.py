@@ -25,9 +25,10 @@ from dispatcher.delivery.courier import Courier
 from dispatcher.delivery.kept import Kept
 from dispatcher.delivery.line import Rules
 from dispatcher.doors import Doors
+from dispatcher.durable.service import DurableLane
 from dispatcher.intake import Intake
 from dispatcher.peers import Peers, peers
-from dispatcher.pipeline import Pipeline
+from dispatcher.pipeline import Pipeline, Spawn
 from dispatcher.record import Recorder
 from dispatcher.record.events import DeviceEvents, EventSink
 from dispatcher.record.log import LogSink
@@ -109,9 +110,14 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             keeper = jobs.create_task(_keep(roster, pipeline.clock.monotonic, DeviceEvents(bus, subjects)))
             speaker = jobs.create_task(_speak(hall, pipeline.sharing.kept, pipeline.clock.monotonic))
             pulse = jobs.create_task(pipeline.courier.pulse.beat(mux))
-            async with doors.ears(bus):
+            durable = _durable(settings, bus, pipeline, jobs.create_task)
+            async with doors.ears(bus), durable.tended():
                 presence = jobs.create_task(others.keep())
-                async with doors.open(bus), discoverable(bus, _info(name), lambda: _stats(pipeline)):
+                async with (
+                    doors.open(bus),
+                    durable.open(),
+                    discoverable(bus, _info(name), lambda: _stats(pipeline)),
+                ):
                     await (
                         bus.flush()
                     )  # whoever is told that we are ready must find us: the server knows the subscriptions now
@@ -145,6 +151,17 @@ def _pipeline(
         courier=courier,
         recorder=Recorder(LogSink(), EventSink(bus, subjects)),
         sharing=sharing,
+    )
+
+
+def _durable(settings: DispatcherSettings, bus: Bus, pipeline: Pipeline, spawn: Spawn) -> DurableLane:
+    def room() -> int:
+        """Slots that look free, less those who wait for one already."""
+        devices = pipeline.roster.fleet.devices.values()
+        return sum(device.free_slots for device in devices if device.usable) - pipeline.courier.line.waiting
+
+    return DurableLane(
+        bus, pipeline, settings.durable, try_s=settings.admission.default_timeout_s, room=room, spawn=spawn
     )
 
 

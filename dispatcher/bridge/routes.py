@@ -23,6 +23,7 @@ from common.messages import AUTO, Priority
 from common.subjects import as_token
 from dispatcher.bridge.answer import ChatAnswer, Manner, Means
 from dispatcher.bridge.headers import JOB_HEADER, PRIORITY_HEADER, header_text
+from dispatcher.bridge.jobs import jobs
 from dispatcher.bridge.openai import reply, request
 from dispatcher.bridge.presence import Offer, Presence, find, offers
 
@@ -74,6 +75,9 @@ STATUSES: Mapping[str, Verdict] = {
     "disconnected": Verdict(503, _OURS),
     "no_responders": Verdict(503, _OURS),
     "bus_timeout": Verdict(504, _OURS),
+    "no_streams": Verdict(503, _OURS),
+    "stream_conflict": Verdict(409, _OURS),
+    "stream": Verdict(503, _OURS),
     "config": Verdict(500, _OURS),
     "internal": Verdict(500, _OURS),
 }
@@ -163,6 +167,7 @@ def api(bridge: Bridge) -> APIRouter:
             return _json({"status": "unavailable", "reason": now.reason, **now.facts}, 503)
         return _json({"status": "ok", **now.facts})
 
+    router.include_router(jobs(bridge.means.drover, bridge.means.curfew, _json_body, job_id))
     router.add_api_route("/health", health, methods=["HEAD"], include_in_schema=False)
     return router
 

@@ -31,7 +31,7 @@ class ReaderStalled(Exception):
 
 
 class EventStream:
-    """One response of events. There are no `id:` lines and no comments: clients in use break on both."""
+    """One response of events. A chat's have no `id:` lines and no comments: clients in use break on both."""
 
     def __init__(self, send: Send, *, stalled_s: float = STALLED_READER_S) -> None:
         self._send = send
@@ -43,9 +43,14 @@ class EventStream:
         self.open = True
         await self._put({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *headers]})
 
-    async def event(self, data: bytes) -> None:
+    async def event(self, data: bytes, *, number: int | None = None, name: str = "") -> None:
         """Send one event; `data` has no line break (JSON has none). Raises `ReaderStalled`."""
-        await self._put({"type": "http.response.body", "body": b"data: %b\n\n" % data, "more_body": True})
+        head = b"" if number is None else b"id: %d\nevent: %b\n" % (number, name.encode())
+        await self._put({"type": "http.response.body", "body": b"%bdata: %b\n\n" % (head, data), "more_body": True})
+
+    async def close(self) -> None:
+        """End the response."""
+        await self._put({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def end(self) -> None:
         """Send `[DONE]`, and end the response."""

@@ -52,6 +52,12 @@ def _faults(words: list[str]) -> Iterator[str]:
         yield f"no verb {verb!r}"
         return
     command = group.commands[verb]
+    if isinstance(command, TyperGroup):
+        below = words[1] if len(words) > 1 else ""
+        if below not in command.commands:
+            yield f"no verb {verb} {below!r}"
+            return
+        command = command.commands[below]
     assert isinstance(command, TyperCommand)
     known = _options(command)
     yield from (f"no option {word}" for word in words[1:] if word.startswith("--") and word.split("=")[0] not in known)
@@ -73,9 +79,14 @@ def test_every_command_in_readme_exists() -> None:
 
 def test_a_command_that_does_not_exist_would_be_found() -> None:
     """The check above can fail: a target, a verb and an option that nobody has."""
-    text = "```sh\nmake up nonsense\nLOG_LEVEL=DEBUG drover fly\ncat x | .venv/bin/drover ask --loud - # no\n```\n"
+    text = "```sh\nmake up nonsense\nLOG_LEVEL=DEBUG drover fly\ncat x | .venv/bin/drover ask --loud - # no\ndrover dlq burn\n```\n"
 
-    assert misfits(text) == ["make nonsense", "drover fly: no verb 'fly'", "drover ask --loud -: no option --loud"]
+    assert misfits(text) == [
+        "make nonsense",
+        "drover fly: no verb 'fly'",
+        "drover ask --loud -: no option --loud",
+        "drover dlq burn: no verb dlq 'burn'",
+    ]
 
 
 STRANGER = re.compile(r"pip3? install (?:-\S+ )*[\"']?drover(?![\w.-])")

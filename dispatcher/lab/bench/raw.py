@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -98,6 +99,46 @@ async def streams(
     taken_s = time.perf_counter() - began_s
     await subscription.unsubscribe()
     return taken_s, received
+
+
+async def durable(
+    connection: Client, subject: str, results: str, payload: bytes, *, in_flight: int, seconds: float
+) -> float:
+    """Give durable jobs per second, from publish to stored result, with `in_flight` always under way; every publish waits for its
+    acknowledgement. The first fifth of the time is warm-up."""
+    ended: dict[str, asyncio.Event] = {}
+    numbers = itertools.count()
+    done = 0
+    run = secrets.token_hex(4)
+
+    async def heard(message: Msg) -> None:
+        waiting = ended.get(message.subject)
+        if waiting is not None and b'"state":"done"' in message.data:
+            waiting.set()
+
+    subscription = await connection.subscribe(f"{results}.*", cb=heard)
+    began_s = time.perf_counter()
+    counted_from_s, stop_s = began_s + seconds / 5, began_s + seconds
+
+    async def ask() -> None:
+        nonlocal done
+        while (now_s := time.perf_counter()) < stop_s:
+            job = f"{run}-{next(numbers)}"
+            over = ended[f"{results}.{job}"] = asyncio.Event()
+            stored = await connection.request(subject, payload, timeout=REPLY_WAIT_S, headers={"Nx-Job": job})
+            if b'"seq"' not in stored.data:
+                raise RuntimeError(f"{subject} answered {stored.data[:200]!r}")
+            async with asyncio.timeout(REPLY_WAIT_S):
+                await over.wait()
+            del ended[f"{results}.{job}"]
+            done += now_s >= counted_from_s
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(in_flight):
+            tasks.create_task(ask())
+    taken_s = time.perf_counter() - counted_from_s
+    await subscription.unsubscribe()
+    return done / taken_s
 
 
 async def _request(connection: Client, subject: str, payload: bytes) -> None:

@@ -23,6 +23,11 @@ _ROWS = (
         ("dispatcher_cpu_ms_per_job", "dispatcher, CPU-ms a job"),
         ("agent_cpu_ms_per_job", "agent, CPU-ms a job"),
     )),
+    ("durable lane, 64 in flight", (
+        ("durable_jobs_per_s", "jobs from queue to stored result, 1/s"),
+        ("durable_ratio", "durable jobs / bare requests"),
+        ("durable_dispatcher_cpu_ms_per_job", "dispatcher, CPU-ms a durable job"),
+    )),
     ("latency, one at a time", (
         ("raw_p50_ms", "bare request p50, ms"),
         ("raw_p99_ms", "bare request p99, ms"),

@@ -16,6 +16,7 @@ import psutil
 
 from common import codec
 from common.codec import Encoding
+from common.messages import Priority
 from common.subjects import Subjects
 from dispatcher.lab.bench import http, raw
 from dispatcher.lab.bench.raw import Client
@@ -84,7 +85,10 @@ async def _round(plan: Plan, where: Stage, client: Client) -> dict[str, float]:
     bare_chunks = await _chunks(client, SOURCE_SUBJECT, b"{}", plan)
     ask = codec.encode({"prompt": "x", "model": SOURCE_MODEL, "stream": True}, Encoding.MSGPACK)
     relayed = await _chunks(client, chat, ask, plan)
+    durable = await _durable(plan, where, client, body)
     return {
+        **durable,
+        "durable_ratio": durable["durable_jobs_per_s"] / bare,
         "raw_requests_per_s": bare,
         "bare_relay_per_s": relay,
         "jobs_per_s": jobs,
@@ -103,6 +107,22 @@ async def _round(plan: Plan, where: Stage, client: Client) -> dict[str, float]:
         "relay_ratio": relayed / bare_chunks,
         **await _bridge(plan, where),
     }
+
+
+async def _durable(plan: Plan, where: Stage, client: Client, body: bytes) -> dict[str, float]:
+    """Give jobs per second through queue, dispatcher, agent and stored result, and what a job costs the dispatcher."""
+    subjects = Subjects()
+    before_s = _cpu_s(where.dispatcher_pid)
+    jobs = await raw.durable(
+        client,
+        subjects.jobs("bench", Priority.NORMAL),
+        subjects.result("bench", "x").removesuffix(".x"),
+        body,
+        in_flight=IN_FLIGHT,
+        seconds=plan.seconds,
+    )
+    cpu_s = _cpu_s(where.dispatcher_pid) - before_s
+    return {"durable_jobs_per_s": jobs, "durable_dispatcher_cpu_ms_per_job": cpu_s * 1000 / (jobs * plan.seconds)}
 
 
 async def _chunks(client: Client, subject: str, payload: bytes, plan: Plan) -> float:

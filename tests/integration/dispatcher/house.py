@@ -25,6 +25,7 @@ from dispatcher.settings import (
     DeliverySection,
     DispatcherSection,
     DispatcherSettings,
+    DurableSection,
     ReplaySection,
     RosterSection,
     RoutingSection,
@@ -50,7 +51,13 @@ async def nats_wires() -> AsyncIterator[Connect]:
 
 
 def settings(
-    *, queue_limit: int = 100, grace_s: float = 10.0, settle_s: float = 0.0, hedge_share: float = 0.0, **clocks: float
+    *,
+    queue_limit: int = 100,
+    grace_s: float = 10.0,
+    settle_s: float = 0.0,
+    hedge_share: float = 0.0,
+    durable: bool = False,
+    **clocks: float,
 ) -> DispatcherSettings:
     """Clocks that never strike in a test, unless the test says so."""
     usual = {"accept_s": 20.0, "load_s": 20.0, "first_token_s": 20.0, "stall_s": 20.0, "doubt_s": 20.0}
@@ -60,6 +67,7 @@ def settings(
         dispatcher=DispatcherSection(grace_s=grace_s),
         admission=AdmissionSection(queue_limit=queue_limit, default_timeout_s=60.0),
         replay=ReplaySection(),
+        durable=DurableSection(enabled=durable),
         roster=RosterSection(settle_s=settle_s),
         clocks=ClockSection(**usual | clocks),
         delivery=DeliverySection(hedge_share=hedge_share),

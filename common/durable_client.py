@@ -1,0 +1,244 @@
+"""The producer's end of jobs that survive every process: submit, look, wait, cancel; it knows no dispatcher.
+
+Everything is read from the streams themselves, so it works while no dispatcher runs; only cancelling needs one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+
+from ulid import ULID
+
+from common import codec
+from common.bus import Bus, Delivery
+from common.bus.streams import Kept, Streams
+from common.codec import Encoding
+from common.durable import Names, Note, Stage, job_id_of, message_id, read_note
+from common.errors import BusDisconnected, BusTimeout, FleetError, NoResponders, UnknownJob
+from common.messages import ChatRequest, Priority
+from common.subjects import Subjects, require_token
+
+SUBMIT_S = 15.0
+"""A submission is repeated so long while the server is away; it takes a restarted one about a second to be back."""
+
+PAUSE_S = 0.25
+POLL_S = 5.0
+"""Whoever waits for a note is woken by it; what is lost with a connection is found by looking again."""
+
+SEARCH_MOST = 20_000
+"""So many queued jobs are looked through for one that nobody has touched yet: about a second."""
+
+_SEARCHERS = 32
+_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A job that the queue has; `known` tells that it had it already, so that nothing was added."""
+
+    job: str
+    seq: int
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A note, and its number in the stream: reading can go on behind it."""
+
+    seq: int
+    note: Note
+
+
+class DurableJobs:
+    """Durable jobs of one tenant, as their producer sees them."""
+
+    def __init__(self, bus: Bus, streams: Streams, *, tenant: str, subjects: Subjects) -> None:
+        self._bus = bus
+        self._streams = streams
+        self._tenant = tenant
+        self._subjects = subjects
+        self._names = Names.below(subjects)
+        self._places: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    async def submit(
+        self, request: ChatRequest, *, priority: Priority | None = None, tenant: str | None = None
+    ) -> Submitted:
+        """Put a job into the queue; on return it survives every process. The same job id again adds nothing.
+
+        `priority` None takes the request's own.
+        Raises `QueueFull`, `StreamsUnavailable` when nobody keeps a queue, `BadRequest` for a name that can't be.
+        """
+        owner = require_token("tenant", tenant or self._tenant)
+        job = require_token("job", request.job or str(ULID()))
+        subject = self._subjects.jobs(owner, priority or request.priority)
+        payload = codec.encode(codec.plain(replace(request, job=job)), Encoding.JSON)
+        give_up_s = _now() + SUBMIT_S
+        while True:
+            try:
+                stored = await self._streams.publish(subject, payload, msg_id=message_id(owner, job))
+                break
+            except (BusDisconnected, BusTimeout):
+                # It may have arrived: the id makes the second one harmless.
+                if _now() > give_up_s:
+                    raise
+                await asyncio.sleep(PAUSE_S)
+        self._remember(owner, job, stored.seq)
+        return Submitted(job, stored.seq, stored.duplicate)
+
+    async def look(self, job: str, *, tenant: str | None = None) -> Note:
+        """Say how far a job is. Raises `UnknownJob` when it never was, or is over for longer than results are kept."""
+        owner = require_token("tenant", tenant or self._tenant)
+        kept = await self._last(owner, require_token("job", job))
+        if kept is not None:
+            return read_note(kept)
+        queued = await self.find(job, tenant=owner)
+        if queued is None:
+            # It may have been taken, and answered, between the two looks.
+            kept = await self._last(owner, job)
+            if kept is None:
+                raise _unknown(job)
+            return read_note(kept)
+        return Note(job=job, tenant=owner, state=Stage.QUEUED, at_unix_s=queued.stored_unix_s)
+
+    async def result(self, job: str, *, wait_s: float = 0.0, tenant: str | None = None) -> Note:
+        """Give the newest note, the final one if it comes within `wait_s`. Raises `UnknownJob`."""
+        note = await self.look(job, tenant=tenant)
+        if note.final or wait_s <= 0:
+            return note
+        try:
+            async with asyncio.timeout(wait_s), aclosing(self.events(job, tenant=tenant)) as events:
+                async for event in events:
+                    note = event.note
+        except TimeoutError:
+            pass  # it is not over: the newest note says how far it is
+        return note
+
+    async def events(self, job: str, *, after: int = 0, tenant: str | None = None) -> AsyncGenerator[Event, None]:
+        """Give the notes behind number `after`, those to come included, the final one last. The job must be known: `look`."""
+        owner = require_token("tenant", tenant or self._tenant)
+        subject = self._subjects.result(owner, require_token("job", job))
+        async with self._woken(subject) as stirred:
+            seq = after
+            while True:
+                stirred.clear()
+                kept = await self._patient_next(subject, seq + 1)
+                if kept is None:
+                    await _wait(stirred)
+                    continue
+                seq = kept.seq
+                event = Event(seq, read_note(kept))
+                yield event
+                if event.note.final:
+                    return
+
+    async def cancel(self, job: str, *, tenant: str | None = None, timeout_s: float = 5.0) -> bool:
+        """Cancel a job, queued or running; False when it is over. Raises `UnknownJob`, `BusTimeout` when no dispatcher answers."""
+        owner = require_token("tenant", tenant or self._tenant)
+        if (await self.look(job, tenant=owner)).final:
+            return False
+        order = {"tenant": owner, "seq": self._places.get((owner, job), 0)}
+        try:
+            answer = await self._bus.request(
+                self._subjects.control(job, "cancel"), codec.encode(order), timeout_s=timeout_s
+            )
+        except NoResponders as error:
+            raise BusTimeout(
+                f"no dispatcher is there to cancel job {job}: start one with `drover dispatcher`"
+            ) from error
+        return bool(codec.decode(answer.data).get("cancelled"))
+
+    async def find(self, job: str, *, tenant: str, near: int = 0) -> Kept | None:
+        """Find a job that lies in the queue: where it was put, or else by looking through the oldest `SEARCH_MOST`.
+
+        The tenant `*` finds it whosever it is.
+        """
+        for seq in {near, self._places.get((tenant, job), 0)} - {0}:
+            kept = await self._streams.next(self._names.jobs, self._subjects.jobs(tenant, "*"), seq)
+            if kept is not None and kept.seq == seq and job_id_of(kept) == job:
+                return kept
+        return await self._search(job, tenant)
+
+    async def _search(self, job: str, tenant: str) -> Kept | None:
+        state = await self._streams.state(self._names.jobs)
+        if not state.messages:
+            return None
+        end = min(state.last_seq, state.first_seq + SEARCH_MOST)
+        step = max(1, -(-(end - state.first_seq + 1) // _SEARCHERS))
+        async with asyncio.TaskGroup() as tasks:
+            parts = [
+                tasks.create_task(self._search_part(job, tenant, first, min(first + step, end + 1)))
+                for first in range(state.first_seq, end + 1, step)
+            ]
+        return next((found for part in parts if (found := part.result()) is not None), None)
+
+    async def _search_part(self, job: str, tenant: str, first: int, end: int) -> Kept | None:
+        subject, seq = self._subjects.jobs(tenant, "*"), first
+        while (kept := await self._streams.next(self._names.jobs, subject, seq)) is not None and kept.seq < end:
+            if job_id_of(kept) == job:
+                return kept
+            seq = kept.seq + 1
+        return None
+
+    def _remember(self, tenant: str, job: str, seq: int) -> None:
+        self._places[tenant, job] = seq
+        if len(self._places) > _REMEMBERED:
+            self._places.popitem(last=False)
+
+    async def _last(self, tenant: str, job: str) -> Kept | None:
+        return await self._streams.last(self._names.results, self._subjects.result(tenant, job))
+
+    async def _patient_next(self, subject: str, seq: int) -> Kept | None:
+        """Read on; while the server is away there is nothing yet."""
+        try:
+            return await self._streams.next(self._names.results, subject, seq)
+        except (BusDisconnected, BusTimeout):
+            return None
+
+    @asynccontextmanager
+    async def _woken(self, subject: str) -> AsyncIterator[asyncio.Event]:
+        """Give an event that is set when something is published on `subject`; what it is, the stream says."""
+        stirred = asyncio.Event()
+
+        def stir(_: Delivery) -> None:
+            stirred.set()
+
+        subscription = await self._bus.subscribe(subject, stir)
+        try:
+            await self._bus.flush()
+            yield stirred
+        finally:
+            await subscription.unsubscribe()
+
+
+def answer_or_raise(note: Note) -> Note:
+    """Give a final note that has an answer. Raises the job's own typed error otherwise."""
+    failure = note.failure
+    if failure is not None:
+        raise failure
+    if not note.final:
+        raise BusTimeout(f"job {note.job} is {note.state} still: ask again later", job=note.job)
+    if note.answer is None:
+        raise FleetError(f"job {note.job} ended as {note.state} without an answer")
+    return note
+
+
+async def _wait(stirred: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(POLL_S):
+            await stirred.wait()
+    except TimeoutError:
+        pass  # look again
+
+
+def _unknown(job: str) -> UnknownJob:
+    return UnknownJob(
+        f"job {job!r} is not known: the id is wrong, or it is over for longer than results are kept (DROVER_DURABLE_RESULT_AGE_S)"
+    )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,153 @@
+"""Durable jobs over HTTP: submit, look, follow, cancel; it knows streams through the producer's library, and no routing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from ulid import ULID
+
+from common import codec
+from common.client import Drover
+from common.durable import Note
+from common.durable_client import DurableJobs, Event
+from common.errors import BadRequest, UnknownJob
+from common.logs import get_logger
+from common.messages import ChatRequest, Priority
+from common.subjects import is_token
+from dispatcher.bridge.headers import JOB_HEADER, header_text
+from dispatcher.bridge.sse import Curfew, EventStream, ReaderStalled, while_connected
+
+log = get_logger("bridge")
+
+ReadBody = Callable[[Request], Awaitable[bytes]]
+"""Reads a JSON body, or refuses it."""
+
+JobId = Callable[[Mapping[str, str]], str | None]
+"""Gives the job's id from the request's headers, if one is there."""
+
+BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "description": "A chat request as on NATS: `prompt` or `messages`, and what else is wanted.",
+                "properties": {
+                    "prompt": {"type": "string"},
+                    "messages": {"type": "array", "items": {"type": "object"}},
+                    "model": {"type": "string", "default": "auto"},
+                    "job": {"type": "string", "description": "the job's id; the same again adds nothing"},
+                    "options": {"type": "object"},
+                    "timeout_s": {"type": "number", "description": "seconds from the submission until it is given up"},
+                },
+            },
+            "examples": {"short": {"summary": "One question", "value": {"prompt": "Why is the sky blue?"}}},
+        }
+    },
+}
+
+_ID = Path(description="the job's id, as the submission gave it")
+
+
+def jobs(drover: Drover, curfew: Curfew, read_body: ReadBody, job_id: JobId) -> APIRouter:
+    """The routes below `/v1/jobs`."""
+    router = APIRouter(prefix="/v1/jobs", tags=["jobs that survive every process"])
+    durable = drover.durable
+
+    @router.post("", status_code=202, summary="Submit a job", openapi_extra={"requestBody": BODY})
+    async def submit(
+        http: Request,
+        priority: Annotated[
+            Priority | None, Query(description="class of the queue; else the body's `priority`, else normal")
+        ] = None,
+    ) -> Response:
+        request = codec.build(ChatRequest, codec.decode_request(await read_body(http)))
+        done = await durable.submit(
+            replace(request, job=request.job or job_id(http.headers) or str(ULID())), priority=priority
+        )
+        where = f"/v1/jobs/{done.job}"
+        body = {"id": done.job, "object": "job", "state": "queued", "known": done.known, "url": where}
+        return _json(body, 202, {"location": where, JOB_HEADER: header_text(done.job)})
+
+    @router.get("/{job}", summary="How far a job is, and its answer")
+    async def look(job: Annotated[str, _ID]) -> Response:
+        return _json(_card(await durable.look(_known(job))), 200, {JOB_HEADER: header_text(job)})
+
+    @router.get("/{job}/events", summary="What happens to a job, as server-sent events")
+    async def events(http: Request, job: Annotated[str, _ID]) -> Response:
+        await durable.look(_known(job))
+        return JobEvents(durable, job, _last_event(http.headers), curfew)
+
+    @router.delete("/{job}", summary="Cancel a job")
+    async def cancel(job: Annotated[str, _ID]) -> Response:
+        return _json({"id": job, "cancelled": await durable.cancel(_known(job))})
+
+    return router
+
+
+class JobEvents(Response):
+    """The notes of one job as they come, each with its number in the stream: `Last-Event-ID` goes on behind it."""
+
+    def __init__(self, durable: DurableJobs, job: str, after: int, curfew: Curfew) -> None:
+        super().__init__()
+        self._durable = durable
+        self._job = job
+        self._after = after
+        self._curfew = curfew
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # as ASGI calls it
+        await while_connected(receive, self._follow(EventStream(send)))
+
+    async def _follow(self, out: EventStream) -> None:
+        try:
+            await out.start([(JOB_HEADER.encode(), header_text(self._job).encode())])
+            async with (
+                asyncio.timeout(None) as limit,
+                aclosing(self._durable.events(self._job, after=self._after)) as events,
+            ):
+                with self._curfew.bind(limit):
+                    async for event in events:
+                        await out.event(_event(event), number=event.seq, name=str(event.note.state))
+        except TimeoutError:
+            pass  # the bridge stops: the client comes again, with the number of the last event
+        except ReaderStalled:
+            log.info("http.job_events", job=self._job, outcome="reader_stalled")
+            return
+        await out.close()
+
+
+def _event(event: Event) -> bytes:
+    return codec.encode(_card(event.note))
+
+
+def _card(note: Note) -> dict[str, Any]:
+    wire = codec.plain(note)
+    return {"id": wire.pop("job"), "object": "job", **wire}
+
+
+def _known(job: str) -> str:
+    """Refuse what can't be the id of any job."""
+    if not is_token(job):
+        raise UnknownJob(f"there is no job {job[:80]!r}: ids are 1 to 64 of A-Z a-z 0-9 _ -", param="job")
+    return job
+
+
+def _last_event(headers: Mapping[str, str]) -> int:
+    given = headers.get("last-event-id", "0")
+    if not (given.isascii() and given.isdecimal() and len(given) < 19):
+        raise BadRequest(
+            f"Last-Event-ID {given[:40]!r} is no number of an event: leave it out to begin at the first",
+            param="Last-Event-ID",
+        )
+    return int(given)
+
+
+def _json(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(codec.encode(body), status, dict(headers or {}), "application/json")

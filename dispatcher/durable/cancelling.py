@@ -1,0 +1,91 @@
+"""Cancelling a durable job that no dispatcher runs: it is looked for in the queue, and gets its final note there.
+
+Running jobs are cancelled at the dispatcher's own door. Of all dispatchers one hears each order here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from common import codec
+from common.bus import Delivery
+from common.bus.streams import Kept
+from common.durable import RETRY_HEADER, Note, Stage
+from common.durable_client import DurableJobs
+from common.errors import BadRequest, FleetError, JobCancelled
+from common.logs import get_logger
+from common.subjects import is_token
+from dispatcher.durable.claims import claim_key
+from dispatcher.durable.lane import Lane
+from dispatcher.durable.notes import Notes
+from dispatcher.pipeline import Spawn
+
+log = get_logger("durable")
+
+QUEUE_CANCEL = "durable-cancel"
+
+
+class Cancelling:
+    """Hears orders to cancel."""
+
+    def __init__(self, lane: Lane, queue: DurableJobs, spawn: Spawn) -> None:
+        self._lane = lane
+        self._queue = queue
+        self._spawn = spawn
+        self._turn = asyncio.Lock()
+
+    def hear(self, delivery: Delivery) -> None:
+        """Take in an order. One without a reply comes from a live stream that was closed, and means no durable job."""
+        if delivery.reply:
+            self._spawn(self._cancel(delivery))
+
+    async def _cancel(self, delivery: Delivery) -> None:
+        _, job, _ = self._lane.subjects.tokens(delivery.subject)
+        wish = _wish(delivery)
+        try:
+            if await self._found(job, wish):
+                await self._lane.pipeline.bus.publish(delivery.reply, codec.encode({"job": job, "cancelled": True}))
+        except FleetError as error:
+            log.warning("durable.not_cancelled", job=job, error=error.code)
+
+    async def _found(self, job: str, wish: dict[str, Any]) -> bool:
+        """Cancel it, if it is nobody's. 1. It is on its way here. 2. It lies in the queue."""
+        tenant = wish.get("tenant")
+        for run in self._lane.runs.values():
+            if run.job == job and tenant in {None, run.place.tenant}:  # 1
+                run.cancelled = True
+                return run.answer is None
+        near = wish.get("seq")
+        async with self._turn:  # one search at a time: it asks for every queued job
+            kept = await self._queue.find(
+                job,
+                tenant=tenant if isinstance(tenant, str) and is_token(tenant) else "*",
+                near=near if isinstance(near, int) and near > 0 else 0,
+            )
+        return kept is not None and await self._call_off(job, kept)  # 2
+
+    async def _call_off(self, job: str, kept: Kept) -> bool:
+        lane = self._lane
+        tenant = lane.reading.place(kept).tenant
+        if await lane.claims.holder(claim_key(tenant, job)) is not None:
+            return False  # its dispatcher hears the same order, and answers
+        notes = Notes(lane.streams, lane.names, lane.subjects, tenant, job)
+        newest = await notes.look()
+        if newest is not None and newest.final:
+            return False
+        error = JobCancelled(f"job {job} was cancelled: on request, before it ran")
+        note = Note(job=job, tenant=tenant, state=Stage.CANCELLED, at_unix_s=lane.clock.unix_s(), error=error.to_wire())
+        # It stays in the queue, and whoever takes it finds the final note, at the latest when it wants to store its own. A server
+        # of 2.9 that is told to delete what was not delivered yet skips as many of the others (see `Streams.delete`).
+        stored = await notes.finish(note, retry=kept.headers.get(RETRY_HEADER, ""))
+        if stored:
+            log.info("durable.cancelled", job=job, tenant=tenant)
+        return stored
+
+
+def _wish(delivery: Delivery) -> dict[str, Any]:
+    try:
+        return codec.decode_request(delivery.data)
+    except BadRequest:
+        return {}

@@ -1,0 +1,228 @@
+"""Jobs that were delivered as often as they may be, and that no dispatcher lived to bury; one dispatcher at a time looks for them.
+
+The server tells of each once, and then leaves the job in the queue for ever. What it told is kept in a stream. What was lost with a
+crash of the server itself is found by a sweep: a job that nobody holds, whose newest sign says that it has had its last try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from common import codec
+from common.bus.streams import Bucket, Kept, Pulled, Puller, Streams
+from common.durable import JOB_HEADER, RETRY_HEADER, Names, Note, Stage, job_id_of, message_id
+from common.errors import BackendError, BadRequest, BusError, FleetError, StreamConflict
+from common.logs import get_logger
+from common.messages import Priority
+from common.subjects import Subjects
+from dispatcher.durable.claims import Claims, Holder, claim_key
+from dispatcher.durable.letters import Letters
+from dispatcher.durable.notes import Notes, note_of
+from dispatcher.durable.reading import Reading
+from dispatcher.durable.verdict import EXHAUSTED
+
+log = get_logger("durable")
+
+KEY = "janitor"
+"""No job's key: those have a tenant before the dot."""
+
+BATCH = 16
+
+
+class Office:
+    """Being the janitor: a lease in the bucket, taken over when its revision has not moved for longer than it lasts."""
+
+    def __init__(self, bucket: Bucket, name: str, lease_s: float, now: Callable[[], float]) -> None:
+        self._bucket = bucket
+        self._name = name
+        self._lease_s = lease_s
+        self._now = now
+        self._seen: tuple[int, float] = (0, 0.0)
+        self._mine: int | None = None
+
+    async def hold(self) -> bool:
+        """Take or renew the lease. No clock is compared with another machine's: only how long a revision stands is measured."""
+        if self._mine is None:
+            revision = await self._vacant()
+            if revision is None:
+                return False
+        else:
+            revision = self._mine
+        try:
+            self._mine = await self._bucket.update(KEY, codec.encode({"by": self._name}), revision)
+        except StreamConflict:
+            self._mine = None
+        return self._mine is not None
+
+    async def leave(self) -> None:
+        """Let another one take it at once."""
+        if self._mine is not None:
+            await self._bucket.delete(self._mine)
+
+    async def _vacant(self) -> int | None:
+        """Give the revision at which the lease can be taken; None while somebody renews it."""
+        entry = await self._bucket.get(KEY)
+        if entry is None:
+            return 0
+        if entry.revision != self._seen[0]:
+            self._seen = entry.revision, self._now()
+        return entry.revision if self._now() - self._seen[1] > self._lease_s else None
+
+
+class Janitor:
+    """Buries what nobody buried."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        names: Names,
+        subjects: Subjects,
+        *,
+        reading: Reading,
+        letters: Letters,
+        claims: Claims,
+        max_deliver: int,
+        ack_wait_s: float,
+    ) -> None:
+        self._streams = streams
+        self._names = names
+        self._subjects = subjects
+        self._reading = reading
+        self._letters = letters
+        self._claims = claims
+        self._max_deliver = max_deliver
+        self._ack_wait_s = ack_wait_s
+        self._seen: dict[int, tuple[int, float]] = {}
+        """Of each job that may be over, the sign that was seen last, and when."""
+
+    async def work(self, office: Office, puller: Puller, sweep_s: float) -> None:
+        """Hold the office, and work while it is ours, for ever. Raises `BusError`."""
+        pause_s = self._ack_wait_s / 3
+        swept_s = -sweep_s
+        now = asyncio.get_running_loop().time
+        try:
+            while True:
+                if await office.hold():
+                    if now() - swept_s >= sweep_s:
+                        swept_s = now()
+                        await self.sweep()
+                    await self.read(puller, wait_s=pause_s)
+                else:
+                    await asyncio.sleep(pause_s)
+        finally:
+            try:
+                async with asyncio.timeout(1.0):
+                    await office.leave()
+            except (BusError, TimeoutError):
+                pass  # the next one takes it when the lease is over
+
+    async def read(self, puller: Puller, *, wait_s: float) -> None:
+        """Bury what the server told of."""
+        for told in await puller.fetch(BATCH) or await puller.fetch(1, wait_s=wait_s):
+            await self._told(told)
+
+    async def _told(self, told: Pulled) -> None:
+        """Look at one job. Who holds it may live, and only have been mute too long: it gets the time to show that."""
+        kept = await self._named(told)
+        if kept is None or not await self._still(kept, await self._claim(kept)):
+            if kept is None:
+                await told.ack()
+            else:
+                await told.nak(self._ack_wait_s)
+            return
+        await self._bury(kept)
+        await told.ack()
+
+    async def _named(self, told: Pulled) -> Kept | None:
+        """Give the job that the server names, if it still lies in the queue."""
+        try:
+            seq = codec.decode(told.kept.data).get("stream_seq")
+        except BadRequest:
+            return None
+        if not isinstance(seq, int):
+            return None
+        kept = await self._streams.next(self._names.jobs, self._subjects.jobs("*", "*"), seq)
+        return kept if kept is not None and kept.seq == seq else None
+
+    async def sweep(self) -> None:
+        """Look through what was delivered and lies there still.
+
+        1. Its last try is over, or its result stands, and nothing moves: it is buried. 2. The server holds it for settled, since a
+        crash lost the one and kept the other, and nobody has answered it: it is put into the queue again.
+        """
+        for priority in Priority:
+            progress = await self._streams.progress(self._names.jobs, priority)
+            subject, seq = self._subjects.jobs("*", priority), 1
+            while (kept := await self._streams.next(self._names.jobs, subject, seq)) is not None:
+                if kept.seq > progress.delivered:
+                    break
+                seq = kept.seq + 1
+                sign = await self._last_sign(kept)
+                if sign is not None and await self._still(kept, sign):  # 1
+                    await self._bury(kept)
+                elif sign is None and kept.seq <= progress.settled and await self._still(kept, -kept.seq):  # 2
+                    await self._renew(kept)
+
+    async def _last_sign(self, kept: Kept) -> int | None:
+        """Give what would move if the job moved, for one that had its last try; None for all others."""
+        holder = await self._holder(kept)
+        if holder is not None:
+            return holder.revision if holder.tries >= self._max_deliver else None
+        tenant, job = self._reading.place(kept).tenant, job_id_of(kept)
+        last = await self._streams.last(self._names.results, self._subjects.result(tenant, job))
+        if last is None:
+            return None
+        note = note_of(last)
+        return last.seq if note is not None and (note.final or note.tries >= self._max_deliver) else None
+
+    async def _claim(self, kept: Kept) -> int:
+        holder = await self._holder(kept)
+        return 0 if holder is None else holder.revision
+
+    async def _holder(self, kept: Kept) -> Holder | None:
+        """Say who holds this very message."""
+        holder = await self._claims.holder(claim_key(self._reading.place(kept).tenant, job_id_of(kept)))
+        return holder if holder is not None and holder.seq == kept.seq else None
+
+    async def _still(self, kept: Kept, sign: int) -> bool:
+        """True when nothing has moved for longer than the ack wait; a sign of 0 says that there is nothing to wait for."""
+        now_s = asyncio.get_running_loop().time()
+        seen = self._seen.get(kept.seq)
+        if sign and (seen is None or seen[0] != sign):
+            self._seen[kept.seq] = sign, now_s
+            return False
+        if sign and seen is not None and now_s - seen[1] < self._ack_wait_s:
+            return False
+        self._seen.pop(kept.seq, None)
+        return True
+
+    async def _bury(self, kept: Kept) -> None:
+        """Write the letter with the last error that is known, and take the job out; done twice it has one effect."""
+        place, job = self._reading.place(kept), job_id_of(kept)
+        notes = self._notes(place.tenant, job)
+        newest = await notes.look()
+        if newest is None or not newest.final:
+            error = _last_error(newest, self._max_deliver)
+            await self._letters.bury(kept, place, EXHAUSTED, error, tries=self._max_deliver, notes=notes)
+        await self._streams.delete(self._names.jobs, kept.seq)
+
+    async def _renew(self, kept: Kept) -> None:
+        """Put a job into the queue once more, under its own id, and take the old message out."""
+        tenant, job = self._reading.place(kept).tenant, job_id_of(kept)
+        headers = {name: value for name, value in kept.headers.items() if name == RETRY_HEADER} | {JOB_HEADER: job}
+        await self._streams.publish(
+            kept.subject, kept.data, msg_id=f"{message_id(tenant, job)}-again-{kept.seq}", headers=headers
+        )
+        await self._streams.delete(self._names.jobs, kept.seq)
+        log.warning("durable.renewed", job=job, tenant=tenant)
+
+    def _notes(self, tenant: str, job: str) -> Notes:
+        return Notes(self._streams, self._names, self._subjects, tenant, job)
+
+
+def _last_error(newest: Note | None, tries: int) -> FleetError:
+    if newest is not None and newest.failure is not None:
+        return newest.failure
+    where = f"; it ran on {newest.device} last" if newest is not None and newest.state is Stage.RUNNING else ""
+    return BackendError(f"the job was taken {tries} times and no dispatcher lived to answer it{where}")

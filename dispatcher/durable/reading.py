@@ -1,0 +1,72 @@
+"""From a message of the queue to a job for the pipeline, the same at each delivery; it knows no stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common import codec
+from common.bus.streams import Kept
+from common.clock import Clock
+from common.codec import Encoding
+from common.durable import job_id
+from common.errors import DeadlineExceeded
+from common.messages import ChatRequest, Priority
+from common.subjects import Subjects
+from dispatcher.intake import conversation, wanted_model
+from dispatcher.outcomes import Job
+
+KIND = "chat"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whose job a message is, and in which class."""
+
+    tenant: str
+    priority: Priority
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Reads jobs. `default_life_s` holds for those that name neither deadline nor time-out; a try has `try_s`."""
+
+    clock: Clock
+    subjects: Subjects
+    default_life_s: float
+    try_s: float
+
+    def place(self, kept: Kept) -> Place:
+        """Say whose it is, from its subject alone."""
+        _, tenant, priority = self.subjects.tokens(kept.subject)
+        return Place(tenant, Priority(priority))
+
+    def job(self, kept: Kept) -> Job:
+        """Decode and validate. Raises `BadRequest` that names what is wrong, `DeadlineExceeded` when its time is over."""
+        request = codec.build(ChatRequest, codec.decode_request(kept.data))
+        now_s, now_unix_s = self.clock.monotonic(), self.clock.unix_s()
+        left_s = self.ends_unix_s(kept, request) - now_unix_s
+        if left_s <= 0:
+            raise DeadlineExceeded(f"the job's deadline passed {-left_s:.0f} s ago, while it was queued")
+        place, (model, device) = self.place(kept), wanted_model(request)
+        run_s = min(left_s, self.try_s)
+        return Job(
+            id=job_id(kept, request.job),
+            tenant=place.tenant,
+            kind=KIND,
+            request=request,
+            messages=conversation(request),
+            model=model,
+            device=device,
+            reply="",
+            encoding=Encoding.JSON,
+            received_s=now_s,
+            received_unix_s=now_unix_s,
+            deadline_s=now_s + run_s,
+            deadline_unix_s=now_unix_s + run_s,
+            priority=place.priority,
+        )
+
+    def ends_unix_s(self, kept: Kept, request: ChatRequest) -> float:
+        """Give the job's own deadline: a time-out counts from its submission."""
+        ends_s = kept.stored_unix_s + (request.timeout_s or self.default_life_s)
+        return ends_s if request.deadline_ms is None else min(ends_s, request.deadline_ms / 1000)

@@ -1,0 +1,73 @@
+"""What becomes of a durable job after a try: a pure function of how the try ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.errors import (
+    FleetError,
+    JobCancelled,
+    RequestError,
+    Stopping,
+    UnknownModel,
+)
+
+EXHAUSTED = "exhausted"
+DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How often a job is tried, and the seconds between: the first delay, growing fourfold, up to the longest."""
+
+    max_deliver: int
+    first_delay_s: float
+    longest_delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Hand it back; it is delivered again after `delay_s`. `counts` tells that the try failed, and was not called off."""
+
+    delay_s: float
+    counts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """It can't be answered, for this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallOff:
+    """Somebody wanted it no more."""
+
+
+Verdict = Again | Bury | CallOff
+
+
+def after(error: FleetError, *, tries: int, limits: Limits, overdue: bool) -> Verdict:
+    """Decide what follows a failed try.
+
+    1. Cancelled. 2. This dispatcher stops: another one takes it at once. 3. The job's own deadline is over. 4. The request is at
+    fault, and would be again; a model that no device has now is not the request's fault, since its device may come back.
+    5. It was tried as often as it may be. 6. Otherwise again, later.
+    """
+    if isinstance(error, JobCancelled):  # 1
+        return CallOff()
+    if isinstance(error, Stopping):  # 2
+        return Again(0.0, counts=False)
+    if overdue:  # 3
+        return Bury(DEADLINE)
+    if isinstance(error, RequestError) and not isinstance(error, UnknownModel):  # 4
+        return Bury(error.code)
+    if tries >= limits.max_deliver:  # 5
+        return Bury(EXHAUSTED)
+    return Again(_delay_s(error, tries, limits))  # 6
+
+
+def _delay_s(error: FleetError, tries: int, limits: Limits) -> float:
+    grown_s = limits.first_delay_s * 4 ** min(tries - 1, 20)
+    return float(min(limits.longest_delay_s, max(grown_s, error.retry_after_s or 0.0)))

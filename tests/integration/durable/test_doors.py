@@ -1,0 +1,209 @@
+"""Durable jobs from a shell, from Python and over HTTP: real commands and a real bridge, a dispatcher in this process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from common.client import Drover
+from common.durable import Stage
+from common.errors import BackendError, BusTimeout
+from tests.bridge_process import bridge_process
+from tests.commands import drover
+from tests.integration.dispatcher.scripted import Hold, answer, fail
+from tests.integration.durable.world import World, dispatching, eventually, world
+
+ANSWER = answer("all ", "of it")
+
+
+async def test_submit_and_result_from_a_shell(tmp_path: Path) -> None:
+    """The id is printed alone, and the answer alone; a second submission under the id adds nothing."""
+    async with world() as here:
+        device = await here.device("nano", ANSWER)
+        async with dispatching(here):
+            url = here.server.url
+            first = await drover("submit", "hi", "--job", "mine", "--priority", "batch", cwd=tmp_path, NATS_URL=url)
+            found = await drover("result", "mine", "--wait", cwd=tmp_path, NATS_URL=url)
+            again = await drover("submit", "hi", "--job", "mine", "--priority", "batch", cwd=tmp_path, NATS_URL=url)
+            await here.empty()
+
+    assert (0, "mine\n", "") == (first.status, first.out, first.err)
+    assert (0, "all of it\n", "") == (found.status, found.out, found.err)
+    assert (0, "mine\n", 1) == (again.status, again.out, len(device.attempts))
+
+
+async def test_submit_a_file(tmp_path: Path) -> None:
+    """One id per row, in order, each with its result."""
+    (tmp_path / "some.jsonl").write_text('{"prompt":"one"}\n{"prompt":"two"}\n')
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here):
+            done = await drover("submit", "--file", "some.jsonl", cwd=tmp_path, NATS_URL=here.server.url)
+            states = [(await here.over(job)).state for job in done.out.split()]
+
+    assert [Stage.DONE, Stage.DONE] == states
+
+
+async def test_bad_ids_from_a_shell(tmp_path: Path) -> None:
+    """Each is one clear line and status 1; a class that is none is wrong usage."""
+    async with world() as here, dispatching(here):
+        url = here.server.url
+        ends = [
+            await drover(*words, cwd=tmp_path, NATS_URL=url)
+            for words in (
+                ("result", "never-was"),
+                ("result", "no id!"),
+                ("submit", "hi", "--job", "no id!"),
+                ("dlq", "show", "7"),
+                ("dlq", "retry", "never-was"),
+                ("dlq", "drop", "0"),
+                ("submit", "hi", "--priority", "soon"),
+            )
+        ]
+
+    assert [1] * 6 + [2] == [end.status for end in ends]
+    assert [1] * 6 == [len(end.err.splitlines()) for end in ends[:6]]
+
+
+async def test_dead_letters_from_a_shell(tmp_path: Path) -> None:
+    """Listed with their reason, shown with what was sent, sent again under the old id, and forgotten."""
+    async with world() as here:
+        broken = fail(BackendError("the engine broke"))
+        await here.device("nano", broken, ANSWER)
+        async with dispatching(here, max_deliver=1):
+            url = here.server.url
+            job = await here.submit("hi")
+            before = await here.over(job)
+            listed = json.loads((await drover("dlq", "ls", "--json", cwd=tmp_path, NATS_URL=url)).out)
+            shown = json.loads((await drover("dlq", "show", job, cwd=tmp_path, NATS_URL=url)).out)
+            again = await drover("dlq", "retry", str(listed[0]["id"]), cwd=tmp_path, NATS_URL=url)
+            await eventually(lambda: _state(here, job), Stage.DONE, "the second life ends well")
+            left = await drover("dlq", "ls", cwd=tmp_path, NATS_URL=url)
+            await here.streams.publish("llm.v1.jobs.default.normal", b"garbage", headers={"Nx-Job": "bad"})
+            await here.over("bad")
+            dropped = await drover("dlq", "drop", "bad", cwd=tmp_path, NATS_URL=url)
+            letters = await here.letters()
+
+    assert (Stage.FAILED, [(job, "exhausted", 1)]) == (
+        before.state,
+        [(row["job"], row["reason"], row["tries"]) for row in listed],
+    )
+    assert ("hi", f"{job}\n", "no dead letters\n") == (
+        shown["payload"]["messages"][0]["content"],
+        again.out,
+        left.out,
+    )
+    assert ("bad dropped\n", []) == (dropped.out, letters)
+
+
+async def _state(here: World, job: str) -> Stage | None:
+    return (await here.jobs.look(job)).state
+
+
+async def test_from_python() -> None:
+    """Submit gives the id, result the answer; what is not over yet, and what failed, are typed errors."""
+    async with world() as here:
+        hold = Hold(then=ANSWER)
+        await here.device("nano", hold, fail(BackendError("the engine broke")))
+        async with dispatching(here, max_deliver=1), Drover.over(here.bus) as producer:
+            job = await producer.submit("hi")
+            await hold.reached.wait()
+            with pytest.raises(BusTimeout):
+                await producer.result(job)
+            hold.released.set()
+            found = await producer.result(job, wait_s=30.0)
+            bad = await producer.submit("hi")
+            with pytest.raises(Exception, match="the engine broke"):
+                await producer.result(bad, wait_s=30.0)
+
+    assert ("all of it", "nano", job) == (found.text, found.device, found.job)
+
+
+async def test_over_http() -> None:
+    """202 with the place, the state, then the answer; the same key again is the same job; errors are typed."""
+    async with world() as here:
+        device = await here.device("nano", ANSWER)
+        async with dispatching(here), bridge_process(here.server.url) as bridge, httpx.AsyncClient() as client:
+            url = f"{bridge.url}/v1/jobs"
+            headers = {"idempotency-key": "mine"}
+            first = await client.post(url, json={"prompt": "hi"}, headers=headers)
+            await here.over("mine")
+            found = await client.get(f"{bridge.url}{first.headers['location']}")
+            again = await client.post(url, json={"prompt": "hi"}, headers=headers)
+            late = await client.delete(f"{url}/mine")
+            strangers = [await client.get(f"{url}/{job}") for job in ("never-was", "no.id")]
+            bad = await client.post(url, json={"prompt": "hi", "nonsense": 1})
+
+    assert (202, "/v1/jobs/mine", "queued", False) == (
+        first.status_code,
+        first.headers["location"],
+        first.json()["state"],
+        first.json()["known"],
+    )
+    assert ("done", "all of it") == (found.json()["state"], found.json()["answer"]["text"])
+    assert (True, 1, False) == (again.json()["known"], len(device.attempts), late.json()["cancelled"])
+    assert [404, 404, 400] == [one.status_code for one in (*strangers, bad)]
+
+
+async def test_events_over_http_are_resumable() -> None:
+    """A client that was cut off says the number of its last event, and gets what came after, to the end."""
+    async with world() as here:
+        hold = Hold("some ", then=ANSWER)
+        await here.device("nano", hold)
+        async with dispatching(here), bridge_process(here.server.url) as bridge, httpx.AsyncClient() as client:
+            job = await here.submit("hi")
+            await hold.reached.wait()
+            head = await _events(client, f"{bridge.url}/v1/jobs/{job}/events", most=1)
+            hold.released.set()
+            rest = await _events(client, f"{bridge.url}/v1/jobs/{job}/events", last=head[0]["id"])
+            whole = await _events(client, f"{bridge.url}/v1/jobs/{job}/events")
+            bad = await client.get(f"{bridge.url}/v1/jobs/{job}/events", headers={"last-event-id": "x"})
+
+    assert (["running"], ["done"]) == ([one["event"] for one in head], [one["event"] for one in rest])
+    assert (head + rest, 400) == (whole, bad.status_code)
+
+
+async def _events(client: httpx.AsyncClient, url: str, *, last: str = "", most: int = 100) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    one: dict[str, Any] = {}
+    headers = {"last-event-id": last} if last else {}
+    async with client.stream("GET", url, headers=headers, timeout=40.0) as answer:
+        async for line in answer.aiter_lines():
+            if line:
+                name, _, value = line.partition(": ")
+                one[name] = value
+                continue
+            found.append(one)
+            one = {}
+            if len(found) == most:
+                break
+    return found
+
+
+async def test_cancelling_over_http() -> None:
+    """A running job ends as cancelled."""
+    async with world() as here:
+        hold = Hold(then=ANSWER)
+        await here.device("nano", hold)
+        async with dispatching(here), bridge_process(here.server.url) as bridge, httpx.AsyncClient() as client:
+            job = await here.submit("hi")
+            await hold.reached.wait()
+            said = await client.delete(f"{bridge.url}/v1/jobs/{job}")
+            note = await here.over(job)
+
+    assert (True, Stage.CANCELLED) == (said.json()["cancelled"], note.state)
+
+
+async def test_the_routes_are_described() -> None:
+    """Anybody finds them at /docs, with the body that is sent."""
+    async with world() as here, bridge_process(here.server.url) as bridge, httpx.AsyncClient() as client:
+        paths = (await client.get(f"{bridge.url}/openapi.json")).json()["paths"]
+
+    assert {"/v1/jobs": {"post"}, "/v1/jobs/{job}": {"get", "delete"}, "/v1/jobs/{job}/events": {"get"}} == {
+        path: set(verbs) for path, verbs in paths.items() if path.startswith("/v1/jobs")
+    }
+    assert "requestBody" in paths["/v1/jobs"]["post"]

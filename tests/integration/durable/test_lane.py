@@ -1,0 +1,408 @@
+"""Durable jobs from submission to result, with dispatchers in this process and a real server with its store."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from common import codec
+from common.bus.jetstream import JetStream
+from common.bus.nats import NatsOptions, connect_nats
+from common.client import chat_request
+from common.durable import Note, Stage
+from common.errors import BackendError, QueueFull, StreamsUnavailable, UnknownJob, UnsupportedByModel
+from common.messages import Priority
+from dispatcher.app import dispatcher
+from tests.integration.dispatcher.house import nats_wires, open_house
+from tests.integration.dispatcher.scripted import Hold, answer, fail, ignore, until
+from tests.integration.durable.world import World, dispatching, durable_settings, eventually, world
+from tests.nats_server import nats_server
+
+ANSWER = answer("all ", "of it")
+
+
+async def test_a_job_is_answered_and_acknowledged() -> None:
+    """The result stands under the job's id, with text, device and route, and the queue is empty."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here):
+            job = await here.submit("hi")
+            note = await here.over(job)
+            await here.empty()
+
+    assert note.answer is not None
+    assert (Stage.DONE, "all of it", "nano", 1) == (note.state, note.answer["text"], note.answer["device"], note.tries)
+
+
+async def test_the_same_id_again_is_the_same_job() -> None:
+    """A producer that is not sure submits again: one job, one result, and it is told so."""
+    async with world() as here:
+        device = await here.device("nano", ANSWER)
+        async with dispatching(here):
+            first = await here.submitted("hi", job="mine")
+            await here.over("mine")
+            again = await here.submitted("hi", job="mine")
+            await here.empty()
+
+    assert (False, True, first.seq, 1) == (first.known, again.known, again.seq, len(device.attempts))
+
+
+async def test_two_tenants_may_use_the_same_id() -> None:
+    """Each has its own job, and its own result."""
+    async with world() as here:
+        device = await here.device("nano", ANSWER, slots=4)
+        async with dispatching(here):
+            for tenant in ("one", "two"):
+                await here.jobs.submit(chat_request("hi", job="mine"), tenant=tenant)
+            notes = [await here.jobs.result("mine", wait_s=20.0, tenant=tenant) for tenant in ("one", "two")]
+
+    assert ([("one", Stage.DONE), ("two", Stage.DONE)], 2) == (
+        [(note.tenant, note.state) for note in notes],
+        len(device.attempts),
+    )
+
+
+@pytest.mark.parametrize(
+    ("headers", "wanted"),
+    [({"Nx-Job": "from-header"}, "from-header"), ({"Nats-Msg-Id": "stored.once"}, "stored_once-")],
+)
+async def test_a_foreign_producer_names_the_job_in_a_header(headers: dict[str, str], wanted: str) -> None:
+    """`nats pub` with a header is enough; a name that is no token keeps its readable part."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here):
+            await here.streams.publish("llm.v1.jobs.default.normal", b'{"prompt":"hi"}', headers=headers)
+            await here.empty()
+        results = [kept.subject async for kept in here.kept(here.names.results, "llm.v1.result.>")]
+
+    assert {wanted} == {subject.removeprefix("llm.v1.result.default.")[: len(wanted)] for subject in results}
+
+
+async def test_an_id_is_minted_once() -> None:
+    """A job that nobody named has the same id at each delivery: it is tried twice, and all notes are on one subject."""
+    async with world() as here:
+        await here.device("nano", fail(BackendError("no")), ANSWER)
+        async with dispatching(here):
+            await here.streams.publish("llm.v1.jobs.default.normal", b'{"prompt":"hi"}')
+            await here.empty()
+        subjects = {kept.subject async for kept in here.kept(here.names.results, "llm.v1.result.>")}
+        states = [kept async for kept in here.kept(here.names.results, "llm.v1.result.>")]
+
+    assert 1 == len(subjects)
+    assert "done" == codec.decode(states[-1].data)["state"]
+
+
+async def test_nothing_is_pulled_without_a_slot() -> None:
+    """Ten jobs for one slot: while the first runs, no more than the class's one standing request brought has left the queue."""
+    async with world() as here:
+        hold = Hold(then=ANSWER)
+        await here.device("nano", hold, ANSWER)
+        async with dispatching(here):
+            jobs = [await here.submit(f"{number}") for number in range(10)]
+            await hold.reached.wait()
+            taken = await here.info()
+            hold.released.set()
+            states = [(await here.over(job)).state for job in jobs]
+
+    assert [Stage.DONE] * 10 == states
+    assert taken["num_ack_pending"] <= 2
+
+
+async def test_higher_classes_go_first() -> None:
+    """What was submitted last in a higher class is answered before all that waited in lower ones."""
+    async with world() as here:
+        hold = Hold(then=ANSWER)
+        device = await here.device("nano", ANSWER)
+        async with dispatching(here):
+            pass
+        device._scripts = [hold, ANSWER]
+        jobs = {
+            priority: [await here.submit(priority, priority=priority) for _ in range(3)]
+            for priority in reversed(Priority)
+        }
+        hold.released.set()
+        async with dispatching(here):
+            for wave in jobs.values():
+                for job in wave:
+                    await here.over(job)
+        order = [str(attempt.dispatch.messages[-1].content) for attempt in device.attempts]
+
+    assert ["interactive"] * 3 + ["normal"] * 3 + ["batch"] * 3 == order
+
+
+async def test_a_full_queue_refuses() -> None:
+    """The producer gets a typed error, and what lies in the queue is answered."""
+    async with world() as here:
+        hold = Hold(then=ANSWER)
+        await here.device("nano", hold, ANSWER)
+        async with dispatching(here, queue_limit=3):
+            first = await here.submit("0")
+            await hold.reached.wait()
+            jobs = [first, await here.submit("1"), await here.submit("2")]
+            with pytest.raises(QueueFull):
+                await here.submit("3")
+            hold.released.set()
+            states = [(await here.over(job)).state for job in jobs]
+
+    assert [Stage.DONE] * 3 == states
+
+
+async def test_a_failure_is_tried_again_later() -> None:
+    """Nobody sees it but in the notes: the first try failed, the second answered."""
+    async with world() as here:
+        await here.device("nano", fail(BackendError("the engine broke")), ANSWER)
+        async with dispatching(here):
+            job = await here.submit()
+            note = await here.over(job)
+            notes = await here.notes(job)
+
+    assert (Stage.DONE, 2) == (note.state, note.tries)
+    assert [Stage.RETRYING] == [one.state for one in notes if one.failure is not None]
+
+
+async def test_a_bad_job_is_a_dead_letter_at_once() -> None:
+    """One delivery, one letter with the reason and what was sent, one final note with the same error, and an empty queue."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here):
+            await here.streams.publish(
+                "llm.v1.jobs.default.normal", b'{"prompt":"hi","nonsense":1}', headers={"Nx-Job": "bad"}
+            )
+            await here.empty()
+            note = await here.jobs.look("bad")
+            (letter,) = await here.letters()
+
+    assert note.error is not None
+    assert (Stage.FAILED, "bad_request", "bad_request", 1, {"prompt": "hi", "nonsense": 1}) == (
+        note.state,
+        note.error["code"],
+        letter.reason,
+        letter.tries,
+        letter.payload,
+    )
+
+
+async def test_garbage_is_a_dead_letter_too() -> None:
+    """Bytes that are no object are kept as they are."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here):
+            await here.streams.publish("llm.v1.jobs.default.batch", b"\xff\x00", headers={"Nx-Job": "bad"})
+            await here.empty()
+            (letter,) = await here.letters()
+
+    assert ("bad_request", None, "ff00", "batch") == (letter.reason, letter.payload, letter.raw, letter.priority)
+
+
+async def test_a_job_that_always_fails_is_a_dead_letter_after_its_tries() -> None:
+    """As many tries as the setting says, then a letter with the last error."""
+    async with world() as here:
+        device = await here.device("nano", fail(BackendError("the engine broke")))
+        async with dispatching(here, max_deliver=3):
+            job = await here.submit()
+            note = await here.over(job)
+            await here.empty()
+            (letter,) = await here.letters()
+
+    assert (3, Stage.FAILED, "exhausted", 3) == (len(device.attempts), note.state, letter.reason, letter.tries)
+    assert letter.error is not None
+
+
+async def test_what_the_model_can_not_do_is_not_tried_again() -> None:
+    """The request would be at fault again."""
+    async with world() as here:
+        device = await here.device("nano", fail(UnsupportedByModel("no tools")))
+        async with dispatching(here):
+            note = await here.over(await here.submit())
+            (letter,) = await here.letters()
+
+    assert (1, Stage.FAILED, "unsupported") == (len(device.attempts), note.state, letter.reason)
+
+
+async def test_a_deadline_that_passed_in_the_queue() -> None:
+    """Nobody wants the answer any more: a letter, and no device was asked."""
+    async with world() as here:
+        device = await here.device("nano", ANSWER)
+        async with dispatching(here):
+            pass
+        job = await here.submit(deadline_ms=1)
+        async with dispatching(here):
+            note = await here.over(job)
+            (letter,) = await here.letters()
+
+    assert note.error is not None
+    assert ("deadline", "deadline", 0) == (letter.reason, note.error["code"], len(device.attempts))
+
+
+async def test_cancelling_a_running_job() -> None:
+    """Its device is told, its result is `cancelled`, and it is not delivered again."""
+    async with world() as here:
+        device = await here.device("nano", ignore)
+        async with dispatching(here):
+            job = await here.submit()
+            await device.attempt()
+            known = await here.jobs.cancel(job)
+            note = await here.over(job)
+            await here.empty()
+
+    assert (True, Stage.CANCELLED, 1) == (known, note.state, len(device.attempts))
+
+
+async def test_cancelling_a_queued_job() -> None:
+    """It lies behind another one, nobody has touched it: it is taken out, and never runs. The order names no tenant."""
+    async with world() as here:
+        hold = Hold(then=ANSWER)
+        device = await here.device("nano", hold, ANSWER)
+        async with dispatching(here):
+            first = await here.submit("first")
+            await hold.reached.wait()
+            jobs = [await here.submit(f"{number}") for number in range(6)]
+            replies = [await here.order(jobs[-1]), {"cancelled": await here.jobs.cancel(jobs[-2])}]
+            hold.released.set()
+            states = [(await here.over(job)).state for job in (first, *jobs)]
+            await here.empty()
+
+    assert [True, True] == [reply["cancelled"] for reply in replies]
+    assert [Stage.DONE] * 5 + [Stage.CANCELLED] * 2 == states
+    assert 5 == len(device.attempts)
+
+
+async def test_cancelling_what_is_over() -> None:
+    """It says so, and the result stays; a job that never was is an error."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here):
+            job = await here.submit()
+            await here.over(job)
+            late = await here.jobs.cancel(job)
+            state = (await here.jobs.look(job)).state
+            with pytest.raises(UnknownJob):
+                await here.jobs.cancel("never-was")
+
+    assert (False, Stage.DONE) == (late, state)
+
+
+async def test_looking_at_a_queued_job() -> None:
+    """Also one that somebody else has submitted, and that no dispatcher has touched."""
+    async with world() as here:
+        async with dispatching(here):
+            pass
+        await here.submit("other")
+        await here.streams.publish("llm.v1.jobs.default.batch", b'{"prompt":"hi","job":"theirs"}')
+        note = await here.jobs.look("theirs")
+
+    assert Stage.QUEUED == note.state
+
+
+async def test_events_go_on_where_a_reader_stopped() -> None:
+    """From any number on, each note once and in order, the final one last; also what comes while reading."""
+    async with world() as here:
+        hold = Hold("some ", then=ANSWER)
+        await here.device("nano", hold)
+        async with dispatching(here):
+            job = await here.submit()
+            await hold.reached.wait()
+            await eventually(lambda: _count(here, job), 1, "the job's progress is told")
+            head = [event async for event in _first(here, job)]
+            async with asyncio.TaskGroup() as tasks:
+                reading = tasks.create_task(_rest(here, job, after=head[0].seq))
+                hold.released.set()
+            rest = reading.result()
+
+    assert ([Stage.RUNNING], [Stage.DONE]) == ([event.note.state for event in head], [note.state for note in rest])
+
+
+async def _count(here: World, job: str) -> int:
+    return len(await here.notes(job))
+
+
+async def _first(here: World, job: str):  # type: ignore[no-untyped-def]  # events, ended after the first
+    async for event in here.jobs.events(job):
+        yield event
+        return
+
+
+async def _rest(here: World, job: str, *, after: int) -> list[Note]:
+    return [event.note async for event in here.jobs.events(job, after=after)]
+
+
+async def test_without_streams_the_live_lane_goes_on() -> None:
+    """A server without JetStream: one line in the log, chats are answered, and a submission gets a clear error."""
+    async with open_house(nats_wires, durable=True) as house:
+        await house.device("nano", ANSWER)
+        reply = await (await house.ask()).reply()
+        with pytest.raises(StreamsUnavailable):
+            await World(None, house.world, house._tasks).submit()  # type: ignore[arg-type]  # its server is not asked
+
+    assert "all of it" == reply["text"]
+
+
+async def test_a_stopping_dispatcher_hands_its_jobs_back() -> None:
+    """What runs longer than the grace is given to another dispatcher at once, without waiting for the ack to be overdue."""
+    async with world() as here:
+        hold = Hold("some ", then=ANSWER)
+        device = await here.device("nano", hold, ANSWER)
+        async with dispatching(here, ack_wait_s=120.0):
+            job = await here.submit()
+            await hold.reached.wait()
+        hold.released.set()
+        async with dispatching(here, ack_wait_s=120.0):
+            note = await here.over(job)
+            await here.empty()
+
+    assert (Stage.DONE, 2, 2) == (note.state, note.tries, len(device.attempts))
+
+
+async def test_redelivered_with_its_result_stored_is_only_acknowledged() -> None:
+    """The crash between the two is played by a message that comes after the result: no device is asked again."""
+    async with world() as here:
+        device = await here.device("nano", ANSWER)
+        async with dispatching(here):
+            await here.over(await here.submit("hi", job="mine"))
+            await here.streams.publish("llm.v1.jobs.default.normal", b'{"prompt":"hi","job":"mine"}')
+            await here.empty()
+            notes = await here.notes("mine")
+
+    assert (1, [Stage.DONE]) == (len(device.attempts), [note.state for note in notes if note.final])
+
+
+async def test_a_live_job_of_the_same_id_is_left_alone() -> None:
+    """A producer talks live under an id that a durable job has too: both get their own answer."""
+    async with world() as here:
+        hold = Hold("live ", then=ANSWER)
+        device = await here.device("nano", hold, ANSWER, slots=4)
+        async with dispatching(here) as pipeline:
+            inbox = here.bus.new_inbox()
+            replies: list[bytes] = []
+            await here.bus.subscribe(inbox, lambda delivery: replies.append(delivery.data))
+            await here.bus.publish("llm.v1.chat.default", b'{"prompt":"live","job":"mine"}', reply=inbox)
+            await hold.reached.wait()
+            await here.submit("durable", job="mine")
+            await eventually(lambda: _redelivered(here), True, "the durable job was handed back")
+            hold.released.set()
+            await until(lambda: bool(replies), "the live answer")
+            note = await here.over("mine")
+            await until(lambda: pipeline.running == 0, "all is over")
+
+    assert (Stage.DONE, 2) == (note.state, len(device.attempts))
+    assert "live all of it" == codec.decode(replies[0])["text"]
+
+
+async def _redelivered(here: World) -> bool:
+    return bool((await here.info())["num_redelivered"])
+
+
+async def test_a_server_without_room_leaves_the_live_lane_alone() -> None:
+    """Its disk has no place for the queue: the dispatcher goes on with chats, and takes jobs no more than before."""
+    async with (
+        nats_server(jetstream=True) as server,
+        connect_nats(NatsOptions(urls=(server.url,), name="disp")) as bus,
+        dispatcher(durable_settings(queue_limit_bytes=1 << 60), bus) as pipeline,
+    ):
+        stored = await asyncio.gather(
+            JetStream(bus).publish("llm.v1.jobs.default.normal", b"{}"), return_exceptions=True
+        )
+        alive = bus.connected, pipeline.running
+
+    assert ((True, 0), [StreamsUnavailable]) == (alive, [type(one) for one in stored])

@@ -1,0 +1,59 @@
+"""What becomes of a durable job after a try."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.errors import (
+    BackendError,
+    BadRequest,
+    DeadlineExceeded,
+    FleetError,
+    InternalError,
+    JobCancelled,
+    NoDevice,
+    PayloadTooLarge,
+    Stopping,
+    UnknownModel,
+    UnsupportedByModel,
+)
+from dispatcher.durable.verdict import Again, Bury, CallOff, Limits, Verdict, after
+
+LIMITS = Limits(max_deliver=5, first_delay_s=1.0, longest_delay_s=20.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "tries", "overdue", "wanted"),
+    [
+        (JobCancelled(), 1, False, CallOff()),
+        (JobCancelled(), 5, True, CallOff()),
+        (Stopping(), 5, False, Again(0.0, counts=False)),
+        (DeadlineExceeded(), 1, True, Bury("deadline")),
+        (DeadlineExceeded(), 1, False, Again(1.0)),
+        (BadRequest(), 1, False, Bury("bad_request")),
+        (PayloadTooLarge(), 1, False, Bury("too_large")),
+        (UnsupportedByModel(), 1, False, Bury("unsupported")),
+        (UnknownModel(), 1, False, Again(1.0)),
+        (UnknownModel(), 5, False, Bury("exhausted")),
+        (BackendError(), 1, False, Again(1.0)),
+        (BackendError(), 2, False, Again(4.0)),  # 1 · 4
+        (BackendError(), 3, False, Again(16.0)),  # 1 · 4 · 4
+        (BackendError(), 4, False, Again(20.0)),  # 64, at most 20
+        (BackendError(), 5, False, Bury("exhausted")),
+        (InternalError(), 1, False, Again(1.0)),
+        (NoDevice(retry_after_s=7.0), 1, False, Again(7.0)),  # what the fleet asked for
+        (NoDevice(retry_after_s=90.0), 1, False, Again(20.0)),
+    ],
+)
+def test_after(error: FleetError, tries: int, overdue: bool, wanted: Verdict) -> None:
+    """The table of what follows a failed try."""
+    assert after(error, tries=tries, limits=LIMITS, overdue=overdue) == wanted
+
+
+@pytest.mark.parametrize("tries", [1, 10, 1000, 10**9])
+def test_the_delay_has_a_bound(tries: int) -> None:
+    """However often a job was tried, the next try is not later than the setting says."""
+    verdict = after(BackendError(), tries=tries, limits=Limits(10**10, 1.0, 60.0), overdue=False)
+
+    assert isinstance(verdict, Again)
+    assert verdict.delay_s <= 60.0
