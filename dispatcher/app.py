@@ -106,11 +106,11 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             ),
         )
         async with asyncio.TaskGroup() as jobs:
-            doors = Doors(pipeline, jobs)
+            durable = _durable(settings, bus, pipeline, jobs.create_task)
+            doors = Doors(pipeline, jobs, queued=durable.ready.is_set)
             keeper = jobs.create_task(_keep(roster, pipeline.clock.monotonic, DeviceEvents(bus, subjects)))
             speaker = jobs.create_task(_speak(hall, pipeline.sharing.kept, pipeline.clock.monotonic))
             pulse = jobs.create_task(pipeline.courier.pulse.beat(mux))
-            durable = _durable(settings, bus, pipeline, jobs.create_task)
             async with doors.ears(bus), durable.tended():
                 presence = jobs.create_task(others.keep())
                 async with (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from common import codec
@@ -19,6 +19,9 @@ log = get_logger("doors")
 OTHERS_FIRST_S = 0.3
 """A dispatcher that owns a job answers within milliseconds; after this long those that don't know it say so."""
 
+QUEUE_FIRST_S = 1.0
+"""A job that lies in the durable queue is found, or not, within this."""
+
 MOST_KEEP_S = 60.0
 """As much as a request may ask for."""
 
@@ -26,9 +29,11 @@ MOST_KEEP_S = 60.0
 class Doors:
     """What the dispatcher hears: jobs, control, heartbeats. Handlers only read and hand over."""
 
-    def __init__(self, pipeline: Pipeline, jobs: asyncio.TaskGroup) -> None:
+    def __init__(self, pipeline: Pipeline, jobs: asyncio.TaskGroup, *, queued: Callable[[], bool]) -> None:
+        """Take what the bus delivers. `queued` tells whether jobs may also lie in a durable queue, where others look for them."""
         self._pipeline = pipeline
         self._jobs = jobs
+        self._queued = queued
         self.garbled_beats = 0
 
     @asynccontextmanager
@@ -96,6 +101,7 @@ class Doors:
             self._reply(delivery, body)
         elif delivery.reply:
             wait_s = OTHERS_FIRST_S if self._pipeline.sharing.peers.others else 0.0
+            wait_s = QUEUE_FIRST_S if self._queued() else wait_s
             self._jobs.create_task(self._unknown(delivery.reply, job, wait_s))
 
     async def _unknown(self, reply: str, job: str, wait_s: float) -> None:
