@@ -1,0 +1,375 @@
+"""Runs one schedule: dispatchers, devices and producers on one broker in virtual time, and everything that happens to them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from common import codec
+from common.bus import Delivery, Subscription
+from common.bus.memory import MemoryBroker
+from common.codec import Encoding
+from common.settings import BusSection, LogSection
+from common.subjects import Subjects
+from dispatcher.app import dispatcher
+from dispatcher.settings import (
+    AdmissionSection,
+    ClockSection,
+    DispatcherSection,
+    DispatcherSettings,
+    RosterSection,
+    RoutingSection,
+)
+from tests.simulation import loop
+from tests.simulation.devices import MODEL, RARE_MODEL, Device
+from tests.simulation.hosts import PRODUCER, Build, Host
+from tests.simulation.ledger import GRACE_S, WIRES_S, Ledger, Submission, Violation
+from tests.simulation.moods import MOODS
+from tests.simulation.network import Wire
+from tests.simulation.schedule import DELAYS_S, Action, Kind, Schedule
+
+NAMES = ("ant", "bee", "cat")
+TIMEOUTS_S = (8.0, 8.0, 3.0, 0.6)
+DEFAULT_TIMEOUT_S = 8.0
+REST_S = 2.0
+"""After the last answer, until everybody must have let go."""
+
+SETTINGS = DispatcherSettings(
+    bus=BusSection(),
+    log=LogSection(),
+    dispatcher=DispatcherSection(id="d1", grace_s=2.0),
+    admission=AdmissionSection(queue_limit=4, default_timeout_s=DEFAULT_TIMEOUT_S),
+    roster=RosterSection(settle_s=0.5),
+    clocks=ClockSection(accept_s=0.5, load_s=3.0, first_token_s=2.0, between_tokens_s=2.5, stall_s=2.0),
+    routing=RoutingSection(),
+)
+"""Clocks short enough that each strikes within a job's time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the dispatchers are built with, and how; the tests of the checks change it."""
+
+    build: Build = dispatcher
+    device: type[Device] = Device
+
+
+RULES = Rules()
+
+
+def simulate(schedule: Schedule, *, tracing: bool = False, rules: Rules = RULES) -> Ledger:
+    """Run a schedule to its end; what was violated stands in the ledger."""
+    ledger = Ledger(tracing=tracing)
+    try:
+        loop.run(World(schedule, ledger, rules).play())
+    except loop.Stuck as stuck:
+        ledger.violations.append(Violation("I0", 0.0, str(stuck)))
+    return ledger
+
+
+class World:
+    """Everybody, and what may happen to them. Each action has a verb of the same name."""
+
+    def __init__(self, schedule: Schedule, ledger: Ledger, rules: Rules) -> None:
+        self.ledger = ledger
+        self.schedule = schedule
+        layout = schedule.layout
+        self.subjects = Subjects()
+        self.broker = MemoryBroker(rng=random.Random(layout.seed))
+        self.slots = dict(zip(NAMES, layout.slots, strict=False))
+        self.devices = [
+            rules.device(self.broker, self.subjects, ledger, name, slots=slots, continues=name != "cat")
+            for name, slots in self.slots.items()
+        ]
+        self.hosts = [
+            Host(self.broker, self.subjects, ledger, _named(f"d{n + 1}"), self.slots, rules.build)
+            for n in range(layout.dispatchers)
+        ]
+        for one, delay_s in zip([*self.hosts, *self.devices], layout.delays_s, strict=False):
+            one.delay_s = delay_s
+        self._asked: list[tuple[str, dict[str, Any], Encoding, float]] = []
+        self._inboxes: dict[str, Subscription] = {}
+        self._verbs: dict[Kind, Callable[[Action], Awaitable[None]]] = {
+            kind: getattr(self, f"_{kind}") for kind in Kind
+        }
+
+    async def play(self) -> None:
+        """Start everybody, let the actions happen, wait until all is over, and look at what is left."""
+        async with asyncio.TaskGroup() as self.group:
+            self.producers = Wire(self.broker, heard=self._arrived)
+            for host in self.hosts:
+                await host.start(self.group)
+            for device in self.devices:
+                await device.start()
+            await asyncio.sleep(0.2)
+            for action in self.schedule.actions:
+                await asyncio.sleep(action.pause_s)
+                self.ledger.note("--", str(action))
+                await self._verbs[action.kind](action)
+            await self._settle()
+            await self._end()
+        self.ledger.check_end()
+
+    async def _settle(self) -> None:
+        """Wait until nothing is owed any more, but no longer than anybody may take; then give them time to let go."""
+        now = asyncio.get_running_loop().time
+        until_s = max((one.deadline_s for one in self.ledger.submissions.values()), default=0.0) + GRACE_S + 2 * WIRES_S
+        while now() < until_s and not self._quiet():
+            await asyncio.sleep(0.25)
+        self.ledger.note("--", "rest")
+        await asyncio.sleep(REST_S)
+
+    def _quiet(self) -> bool:
+        owed = any(one.open and not one.gone for one in self.ledger.submissions.values())
+        return not owed and not any(host.pipeline.running for host in self.hosts if host.pipeline)
+
+    async def _end(self) -> None:
+        """Look at the idle dispatchers, and stop them; they must leave no task behind."""
+        for host in self.hosts:
+            host.check_idle()
+        expected = 1 + sum(host.idle_tasks for host in self.hosts if host.alive)
+        tasks = asyncio.all_tasks()
+        if len(tasks) > expected:
+            names = sorted(task.get_coro().__qualname__ for task in tasks)  # type: ignore[union-attr]
+            self.ledger.violate("I9", f"{len(tasks)} tasks are left of {expected}: {names}")
+        for host in self.hosts:
+            host.stop()
+        until_s = asyncio.get_running_loop().time() + 8.0
+        while any(host.alive for host in self.hosts):
+            await asyncio.sleep(0.05)
+            if asyncio.get_running_loop().time() > until_s:
+                for host in self.hosts:
+                    host.kill()
+        for device in self.devices:
+            if device.alive:
+                device.kill()
+
+    # -- producers -----------------------------------------------------------------------------------------------
+
+    def _arrived(self, delivery: Delivery) -> None:
+        if delivery.no_responders and delivery.subject in self.ledger.submissions:
+            self.ledger.nobody(delivery.subject)
+
+    async def _ask(self, job: str, body: dict[str, Any], encoding: Encoding, timeout_s: float) -> None:
+        inbox = f"{PRODUCER}{len(self.ledger.submissions) + 1}"
+        now_s = asyncio.get_running_loop().time()
+        submission = Submission(
+            inbox=inbox,
+            job=job,
+            framed=body["stream"],
+            held=bool(body.get("hold")),
+            asked_s=now_s,
+            deadline_s=now_s + timeout_s,
+        )
+        self._inboxes[inbox] = await self.producers.subscribe(inbox, _nothing)
+        self.ledger.asked(submission)
+        await self.producers.publish(self.subjects.work("chat", "acme"), codec.encode(body, encoding), reply=inbox)
+
+    async def _submit(self, action: Action) -> None:
+        """Bits of `who`: a pin, a model. Bits of `how`: stream, hold or single; the time; tools; the encoding."""
+        job = f"j{len(self.ledger.submissions) + 1}"
+        way, timeout_s = action.how % 4, TIMEOUTS_S[action.how // 4 % 4]
+        body: dict[str, Any] = {"prompt": "hi", "job": job, "stream": way != 3, "hold": way == 2}
+        body["model"] = (MODEL, "auto", MODEL, RARE_MODEL, MODEL, "auto", MODEL, "unknown")[action.who % 8]
+        if action.who % 64 >= 56:
+            body["device"] = NAMES[action.who // 64 % 3]
+        if action.how // 16 % 8 == 7:
+            body["tools"] = [{"type": "function", "function": {"name": "look"}}]
+        if timeout_s != DEFAULT_TIMEOUT_S:
+            body |= _limit(timeout_s, absolute=bool(action.who % 2))
+        encoding = Encoding.MSGPACK if action.how >= 128 else Encoding.JSON
+        self._asked.append((job, body, encoding, timeout_s))
+        self._count(action)
+        await self._ask(job, body, encoding, timeout_s)
+
+    async def _resubmit(self, action: Action) -> None:
+        if self._asked:
+            self._count(action)
+            job, body, encoding, timeout_s = self._asked[-1 - action.who % len(self._asked)]
+            body = {key: value for key, value in body.items() if key != "deadline_ms"} | _limit(timeout_s)
+            await self._ask(job, body, encoding, timeout_s)
+
+    async def _cancel(self, action: Action) -> None:
+        if self._asked:
+            self._count(action)
+            job = self._asked[-1 - action.who % len(self._asked)][0]
+            self.ledger.cancelled(job)
+            body = codec.encode({"tenant": "acme"}) if action.how % 2 else b""
+            await self.producers.publish(self.subjects.control(job, "cancel"), body)
+
+    async def _status(self, action: Action) -> None:
+        if self._asked:
+            self._count(action)
+            job = self._asked[-1 - action.who % len(self._asked)][0]
+            await self.producers.publish(self.subjects.control(job, "status"), b"", reply=f"{PRODUCER}status")
+
+    async def _hang_up(self, action: Action) -> None:
+        waiting = [one for one in self.ledger.submissions.values() if one.open and not one.gone]
+        if waiting:
+            self._count(action)
+            one = waiting[action.who % len(waiting)]
+            one.gone = True
+            await self._inboxes[one.inbox].unsubscribe()
+
+    # -- devices -------------------------------------------------------------------------------------------------
+
+    def _device(self, action: Action) -> Device:
+        return self.devices[action.who % len(self.devices)]
+
+    async def _wait(self, action: Action) -> None:
+        self._count(action)
+
+    async def _mood(self, action: Action) -> None:
+        self._count(action)
+        device = self._device(action)
+        device.mood = MOODS[action.how % len(MOODS)]
+        self.ledger.note(device.name, "mood:", device.mood.name)
+
+    async def _kill(self, action: Action) -> None:
+        device = self._device(action)
+        if device.alive:
+            self._count(action)
+            device.kill()
+
+    async def _restart(self, action: Action) -> None:
+        """Start what is dead; a device that lives is killed first half of the times, and spared the other half."""
+        device = self._device(action)
+        if device.alive and action.how % 2:
+            device.kill()
+        if not device.alive:
+            self._count(action)
+            device.mood = MOODS[0]
+            await device.start()
+
+    async def _stop(self, action: Action) -> None:
+        device = self._device(action)
+        if device.alive and not device.stopped:
+            self._count(action)
+            device.stop()
+
+    async def _continue(self, action: Action) -> None:
+        stopped = [device for device in self.devices if device.alive and device.stopped]
+        if stopped:
+            self._count(action)
+            stopped[action.who % len(stopped)].go_on()
+
+    async def _cut(self, action: Action) -> None:
+        device = self._device(action)
+        if device.alive and not device.cut:
+            self._count(action)
+            device.sever(up=True, down=True)
+
+    async def _cut_one_way(self, action: Action) -> None:
+        device = self._device(action)
+        if device.alive and not device.cut:
+            self._count(action)
+            device.sever(up=bool(action.how % 2), down=not action.how % 2)
+
+    async def _heal(self, action: Action) -> None:
+        """Join what is cut; the connection of a device that has noticed comes back as a new one."""
+        cut = [device for device in self.devices if device.alive and device.cut]
+        if cut:
+            self._count(action)
+            cut[action.who % len(cut)].join()
+
+    async def _delay(self, action: Action) -> None:
+        self._count(action)
+        everybody: list[Host | Device] = [*self.hosts, *self.devices]
+        one = everybody[action.who % len(everybody)]
+        one.delay_s = DELAYS_S[action.how % len(DELAYS_S)]
+        if one.alive:
+            one.wire.up.delay_s = one.wire.down.delay_s = one.delay_s
+
+    async def _drop(self, action: Action) -> None:
+        device = self._device(action)
+        if device.alive:
+            self._count(action)
+            pipe = device.wire.up if action.how % 2 else device.wire.down
+            pipe.drop_next = 1 + action.how // 2 % 3
+
+    async def _repeat(self, action: Action) -> None:
+        device = self._device(action)
+        if device.alive:
+            self._count(action)
+            pipe = device.wire.up if action.how % 2 else device.wire.down
+            pipe.repeat_next = 1 + action.how // 2 % 3
+
+    async def _replay_beat(self, action: Action) -> None:
+        """Send a heartbeat that is old: those that waited in a network come late."""
+        device = self._device(action)
+        if device.last_beat:
+            self._count(action)
+            payload = device.last_beat
+            asyncio.get_running_loop().call_later(
+                0.5 + action.how % 4, self.producers.say, Delivery(self.subjects.heartbeat(device.name), payload)
+            )
+
+    async def _drain(self, action: Action) -> None:
+        device = self._device(action)
+        if device.alive:
+            self._count(action)
+            device.draining = not device.draining
+            device.nudge()
+
+    async def _faulty(self, action: Action) -> None:
+        device = self._device(action)
+        if device.alive:
+            self._count(action)
+            device.faulty = not device.faulty
+            device.nudge()
+
+    # -- dispatchers ---------------------------------------------------------------------------------------------
+
+    def _host(self, action: Action) -> Host:
+        return self.hosts[action.who % len(self.hosts)]
+
+    async def _dispatcher_stop(self, action: Action) -> None:
+        host = self._host(action)
+        if host.alive:
+            self._count(action)
+            host.stop()
+
+    async def _dispatcher_kill(self, action: Action) -> None:
+        host = self._host(action)
+        if host.alive:
+            self._count(action)
+            host.kill()
+
+    async def _dispatcher_offline(self, action: Action) -> None:
+        host = self._host(action)
+        if host.alive and host.wire.connected:
+            self._count(action)
+            host.offline()
+            asyncio.get_running_loop().call_later(0.3 + action.how % 4, host.back)
+
+    async def _dispatcher_start(self, action: Action) -> None:
+        host = self._host(action)
+        if not host.alive:
+            self._count(action)
+            await host.start(self.group)
+
+    def _count(self, action: Action) -> None:
+        self.ledger.counts[str(action.kind)] += 1
+
+
+def _named(name: str) -> DispatcherSettings:
+    return _NAMED[name]
+
+
+_NAMED = {
+    name: replace(SETTINGS, dispatcher=DispatcherSection(id=name, grace_s=SETTINGS.dispatcher.grace_s))
+    for name in ("d1", "d2")
+}
+
+
+def _limit(timeout_s: float, *, absolute: bool = False) -> dict[str, Any]:
+    if absolute:
+        return {"deadline_ms": int((loop.EPOCH_S + asyncio.get_running_loop().time() + timeout_s) * 1000)}
+    return {"timeout_s": timeout_s}
+
+
+def _nothing(delivery: Delivery) -> None:
+    """The ledger reads what dispatchers send before it is on its way."""
