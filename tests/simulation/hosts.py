@@ -61,10 +61,10 @@ class Host:
         self.wire.up.delay_s = self.wire.down.delay_s = self.delay_s
         self._stop = asyncio.Event()
         ready = asyncio.Event()
-        others = len(asyncio.all_tasks())
+        others = asyncio.all_tasks()
         self._task = group.create_task(self._live(ready))
         await ready.wait()
-        self.idle_tasks = len(asyncio.all_tasks()) - others
+        self.idle_tasks = len(asyncio.all_tasks() - others)
 
     async def _live(self, ready: asyncio.Event) -> None:
         try:

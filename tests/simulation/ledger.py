@@ -78,8 +78,9 @@ class Execution:
         return f"<{self.id}.{self.said - 1}>"
 
     def finish(self) -> None:
-        """Keep the answer as it stands at its end."""
-        self.answer = self.prefix + "".join(f"<{self.id}.{n}>" for n in range(self.said))
+        """Keep the answer as it stands at its first end."""
+        if self.answer is None:
+            self.answer = self.prefix + "".join(f"<{self.id}.{n}>" for n in range(self.said))
 
     def __str__(self) -> str:
         return f"x{self.id} ({self.job} attempt {self.attempt} on {self.device} for {self.dispatcher})"
@@ -104,6 +105,7 @@ class Submission:
     lineage: int | None = None
     next_piece: int = 0
     terminal: str | None = None
+    ended_s: float = 0.0
     route: dict[str, Any] | None = None
     closings: int = 0
 
@@ -124,6 +126,8 @@ class Ledger:
     submissions: dict[str, Submission] = field(default_factory=dict)
     executions: dict[int, Execution] = field(default_factory=dict)
     by_job: dict[str, list[Execution]] = field(default_factory=lambda: defaultdict(list))
+    excused: set[str] = field(default_factory=set)
+    """Dispatchers that may have left work running."""
     violations: list[Violation] = field(default_factory=list)
     trace: list[tuple[float, str]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -165,6 +169,7 @@ class Ledger:
         for one in self.submissions.values():
             if one.open and one.owner in {owner, None}:
                 one.excused = why
+        self.excused.add(owner)
         for execution in self.executions.values():
             if execution.dispatcher == owner:
                 execution.disturbed = True
@@ -184,6 +189,7 @@ class Ledger:
             prefix=last["content"] if last["role"] == "assistant" else "",
             deadline_unix_s=None if deadline_ms is None else deadline_ms / 1000,
         )
+        execution.disturbed = execution.dispatcher in self.excused
         self.executions[execution.id] = execution
         self.by_job[execution.job].append(execution)
         self.note(device, "gets", execution)
@@ -278,7 +284,7 @@ class Ledger:
 
     def _end(self, submission: Submission, how: str, route: dict[str, Any] | None) -> None:
         if submission.terminal is None:
-            submission.terminal, submission.route = how, route
+            submission.terminal, submission.route, submission.ended_s = how, route, _now()
             self.counts[f"ended {how}"] += 1
         asyncio.get_running_loop().call_later(FREE_S + WIRES_S, self._check_freed, submission)
 
@@ -295,7 +301,8 @@ class Ledger:
 
     def _check_freed(self, submission: Submission) -> None:
         """What runs for a job that is over holds a slot for nothing, unless a fault kept the cancel from its device."""
-        if any(one.open for one in self.submissions.values() if one.job == submission.job):
+        others = [one for one in self.submissions.values() if one.job == submission.job]
+        if any(one.open or one.ended_s > submission.ended_s for one in others):
             return
         for one in self.by_job[submission.job]:
             if one.running and not one.disturbed:

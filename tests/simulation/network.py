@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 from common.bus import Delivery, Handler, Subscription
 from common.bus.callbacks import hand_over
 from common.bus.memory import MemoryBroker, MemoryBus
+from common.errors import BusTimeout
 
 T = TypeVar("T")
 
@@ -102,6 +103,7 @@ class Wire(MemoryBus):
         super().__init__(broker)
         self.up: Pipe[Delivery] = Pipe(broker.route)
         self.down: Pipe[tuple[_Hearing, Delivery]] = Pipe(lambda pair: pair[0].hand(pair[1]))
+        self.closed = False
         self._sent = sent
         self._heard = heard
 
@@ -130,6 +132,16 @@ class Wire(MemoryBus):
         hearing.inner = await super().subscribe(subject, lambda one: self.down.send((hearing, one)), queue=queue)
         return hearing
 
+    async def flush(self, *, timeout_s: float = 5.0) -> None:
+        """Return when the broker has all that was said. Raises `BusTimeout`, `BusDisconnected`."""
+        self._require_connection()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self.up.empty:
+                    await asyncio.sleep(0.001)
+        except TimeoutError as error:
+            raise BusTimeout(f"the wire was not empty within {timeout_s:g} s") from error
+
     def disconnect(self) -> None:
         """Lose the connection, and what was under way on it."""
         self.up.lose_all()
@@ -137,7 +149,8 @@ class Wire(MemoryBus):
         super().disconnect()
 
     def close(self) -> None:
-        """End for good."""
+        """End for good: what has arrived and was not read yet is lost, too."""
+        self.closed = True
         self.up.lose_all()
         self.down.lose_all()
         super().close()
@@ -155,7 +168,7 @@ class _Hearing:
         self._open = True
 
     def hand(self, delivery: Delivery) -> None:
-        if self._open:
+        if self._open and not self._wire.closed:
             if self._heard is not None:
                 self._heard(delivery)
             hand_over(self._wire.counters, self._handler, delivery)
