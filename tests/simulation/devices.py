@@ -28,6 +28,9 @@ RARE_MODEL = "qwen3:8b"
 LATE_S = 0.9
 """Later than the accept clock allows."""
 
+PROOF_S = 1.0
+"""What a device waits for one token before it says that its backend hangs."""
+
 LEAST_BEAT_S = 0.1
 INTERVAL_S = 1.0
 
@@ -224,9 +227,18 @@ class Device:
             playing.fail(errors.JobCancelled("cancelled"))
 
     def _on_probe(self, delivery: Delivery) -> None:
-        if delivery.reply:
-            body = {"state": "ready", "boot": self.boot, "in_flight": len(self._running)}
+        """Say that it is there; asked to generate, prove that the backend works, or that it does not."""
+        if not delivery.reply:
+            return
+        body: dict[str, Any] = {"state": "ready", "boot": self.boot, "in_flight": len(self._running)}
+        if not codec.decode(delivery.data).get("generate"):
             self.say(delivery.reply, codec.encode(body))
+            return
+        hangs = self.mood.first_s > 100 or self.mood.ending in {Ending.HANG, Ending.MUTE}
+        if len(self._running) < self.slots:
+            body["proof"] = {"ok": not hangs, "error": "no token came"}
+        payload = codec.encode(body)
+        self.later(PROOF_S if hangs else 0.1, lambda: self.say(delivery.reply, payload))
 
     def over(self, playing: Playing) -> None:
         """Take an execution off the table: its slot is free."""

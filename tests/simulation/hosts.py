@@ -10,8 +10,10 @@ from common.bus import Bus, Delivery
 from common.bus.memory import MemoryBroker
 from common.subjects import Subjects
 from dispatcher.app import dispatcher
+from dispatcher.delivery.hedge import SAMPLES
 from dispatcher.pipeline import Pipeline
 from dispatcher.settings import DispatcherSettings
+from tests.simulation.devices import MODEL
 from tests.simulation.ledger import Ledger
 from tests.simulation.network import Wire
 
@@ -20,6 +22,8 @@ Build = Callable[[DispatcherSettings, Bus], AbstractAsyncContextManager[Pipeline
 
 STOPPING_S = 6.0
 """The grace of the settings, the last words, and what the wires take."""
+
+USUAL_FIRST_TOKEN_S = 0.02
 
 PRODUCER = "_INBOX_prod."
 
@@ -41,6 +45,7 @@ class Host:
         self.wire: Wire
         self.pipeline: Pipeline | None = None
         self.idle_tasks = 0
+        self._own_slots = 0
         self._broker = broker
         self._ledger = ledger
         self._settings = settings
@@ -64,11 +69,14 @@ class Host:
         others = asyncio.all_tasks()
         self._task = group.create_task(self._live(ready))
         await ready.wait()
+        await asyncio.sleep(0)  # its services have begun
+        self._own_slots = len(self.pipeline.courier.mux._slots) if self.pipeline else 0
         self.idle_tasks = len(asyncio.all_tasks() - others)
 
     async def _live(self, ready: asyncio.Event) -> None:
         try:
             async with self._build(self._settings, self.wire) as self.pipeline:
+                self._experience(self.pipeline)
                 ready.set()
                 await self._stop.wait()
         finally:
@@ -76,6 +84,12 @@ class Host:
             if self.wire.counters.handler_failures:
                 self._ledger.violate("I0", f"{self.name}: {self.wire.counters.handler_failures} handlers crashed")
             self.wire.close()
+
+    def _experience(self, pipeline: Pipeline) -> None:
+        """Let it know how fast these devices usually speak: a hedge needs more first tokens than a short run has."""
+        for device in self._slots:
+            for _ in range(SAMPLES):
+                pipeline.courier._first_tokens.note(device, MODEL, USUAL_FIRST_TOKEN_S)
 
     def stop(self) -> None:
         """Ask it to stop, as by SIGTERM."""
@@ -107,7 +121,7 @@ class Host:
         held = {
             "running": self.pipeline.running,
             "waiting": self.pipeline.courier.line.waiting,
-            "reply slots": len(self.pipeline.courier.mux._slots),
+            "reply slots": max(0, len(self.pipeline.courier.mux._slots) - self._own_slots),
             "runs on devices": sum(map(len, self.pipeline.courier._runs.values())),
         }
         held |= {f"own on {name}": one.own for name, one in self.pipeline.roster.fleet.devices.items()}
