@@ -7,6 +7,7 @@ each other. Faults are set by whoever owns the connection; nothing here is drawn
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -14,7 +15,7 @@ from typing import Generic, TypeVar
 
 from common.bus import Delivery, Handler, Subscription
 from common.bus.callbacks import hand_over
-from common.bus.memory import MemoryBroker, MemoryBus
+from common.bus.memory import MemoryBroker, MemoryBus, _Interest, matches
 from common.errors import BusTimeout
 
 T = TypeVar("T")
@@ -87,6 +88,38 @@ class Pipe(Generic[T]):
             self._under_way.popleft()
             if not self.cut:
                 self._deliver(item)
+
+
+class QuickBroker(MemoryBroker):
+    """A broker that looks up who hears a subject, rather than asking everybody: a third of a run's time otherwise."""
+
+    def __init__(self, *, rng: random.Random) -> None:
+        super().__init__(rng=rng)
+        self._exact: dict[str, list[_Interest]] = {}
+        self._patterns: list[_Interest] = []
+
+    def add(self, interest: _Interest) -> None:
+        """Hear a newcomer."""
+        self._place(interest).append(interest)
+
+    def remove(self, interest: _Interest) -> None:
+        """Forget one that leaves."""
+        if interest in (place := self._place(interest)):
+            place.remove(interest)
+
+    def _place(self, interest: _Interest) -> list[_Interest]:
+        if "*" in interest.subject or ">" in interest.subject:
+            return self._patterns
+        return self._exact.setdefault(interest.subject, [])
+
+    def route(self, delivery: Delivery) -> None:
+        """Hand a message to all who hear its subject, as the plain one does."""
+        tokens = delivery.subject.split(".")
+        self._interests = [
+            *self._exact.get(delivery.subject, ()),
+            *(one for one in self._patterns if matches(one.pattern, tokens)),
+        ]
+        super().route(delivery)
 
 
 class Wire(MemoryBus):

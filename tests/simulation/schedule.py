@@ -13,9 +13,9 @@ from enum import StrEnum
 HEADER = 4
 STEP = 4
 
-PAUSES_S = (0.0, 0.0, 0.005, 0.02, 0.1, 0.1, 0.25, 0.25, 0.6, 0.6, 1.1, 2.0, 3.5)
+PAUSES_S = (0.0, 0.0, 0.005, 0.02, 0.02, 0.1, 0.1, 0.25, 0.25, 0.6, 0.6, 1.1, 2.2)
 DELAYS_S = (0.0, 0.0, 0.0, 0.001, 0.01, 0.06)
-MOST_ACTIONS = 40
+MOST_ACTIONS = 28
 
 
 class Kind(StrEnum):
@@ -48,29 +48,29 @@ class Kind(StrEnum):
 
 
 _WEIGHTS = {
-    Kind.WAIT: 6,
-    Kind.SUBMIT: 30,
-    Kind.CANCEL: 8,
+    Kind.WAIT: 5,
+    Kind.SUBMIT: 44,
+    Kind.CANCEL: 9,
     Kind.HANG_UP: 3,
     Kind.RESUBMIT: 4,
     Kind.STATUS: 1,
-    Kind.MOOD: 22,
+    Kind.MOOD: 26,
     Kind.KILL: 5,
-    Kind.RESTART: 5,
-    Kind.STOP: 5,
-    Kind.CONTINUE: 6,
-    Kind.CUT: 4,
+    Kind.RESTART: 8,
+    Kind.STOP: 6,
+    Kind.CONTINUE: 9,
+    Kind.CUT: 3,
     Kind.CUT_ONE_WAY: 3,
-    Kind.HEAL: 7,
+    Kind.HEAL: 9,
     Kind.DELAY: 4,
     Kind.DROP: 4,
     Kind.REPEAT: 4,
-    Kind.DRAIN: 3,
-    Kind.FAULTY: 3,
-    Kind.DISPATCHER_STOP: 2,
+    Kind.DRAIN: 2,
+    Kind.FAULTY: 2,
+    Kind.DISPATCHER_STOP: 1,
     Kind.DISPATCHER_KILL: 1,
     Kind.DISPATCHER_OFFLINE: 2,
-    Kind.DISPATCHER_START: 4,
+    Kind.DISPATCHER_START: 6,
     Kind.REPLAY_BEAT: 2,
 }
 _KINDS = tuple(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
@@ -118,12 +118,12 @@ class Schedule:
         """Read the head."""
         head = self.data[:HEADER].ljust(HEADER, b"\0")
         rng = random.Random(head[0])
-        devices = 1 + head[1] % 3
+        devices = (1, 2, 3, 3)[head[1] % 4]
         return Layout(
             seed=head[0],
             dispatchers=1 + (head[2] % 4 == 3),
             devices=devices,
-            slots=tuple(1 + (head[1] >> (2 + n)) % 2 for n in range(devices)),
+            slots=tuple(1 + (head[1] >> (3 + n)) % 2 for n in range(devices)),
             delays_s=tuple(rng.choice(DELAYS_S) if head[3] % 4 else 0.0 for _ in range(2 + devices)),
         )
 

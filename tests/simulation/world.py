@@ -10,7 +10,6 @@ from typing import Any
 
 from common import codec
 from common.bus import Delivery, Subscription
-from common.bus.memory import MemoryBroker
 from common.codec import Encoding
 from common.settings import BusSection, LogSection
 from common.subjects import Subjects
@@ -29,13 +28,14 @@ from tests.simulation.devices import MODEL, RARE_MODEL, Device
 from tests.simulation.hosts import PRODUCER, Build, Host
 from tests.simulation.ledger import GRACE_S, WIRES_S, Ledger, Submission, Violation
 from tests.simulation.moods import MOODS
-from tests.simulation.network import Wire
+from tests.simulation.network import QuickBroker, Wire
 from tests.simulation.schedule import DELAYS_S, Action, Kind, Schedule
 
 NAMES = ("ant", "bee", "cat")
-TIMEOUTS_S = (8.0, 8.0, 3.0, 0.6)
-DEFAULT_TIMEOUT_S = 8.0
-REST_S = 2.0
+MODELS = (*(MODEL,) * 12, *("auto",) * 6, RARE_MODEL, "unknown")
+TIMEOUTS_S = (6.0, 6.0, 3.0, 0.6)
+DEFAULT_TIMEOUT_S = 6.0
+REST_S = 1.6
 """After the last answer, until everybody must have let go."""
 
 SETTINGS = DispatcherSettings(
@@ -80,7 +80,7 @@ class World:
         self.schedule = schedule
         layout = schedule.layout
         self.subjects = Subjects()
-        self.broker = MemoryBroker(rng=random.Random(layout.seed))
+        self.broker = QuickBroker(rng=random.Random(layout.seed))
         self.slots = dict(zip(NAMES, layout.slots, strict=False))
         self.devices = [
             rules.device(self.broker, self.subjects, ledger, name, slots=slots, continues=name != "cat")
@@ -175,7 +175,7 @@ class World:
         job = f"j{len(self.ledger.submissions) + 1}"
         way, timeout_s = action.how % 4, TIMEOUTS_S[action.how // 4 % 4]
         body: dict[str, Any] = {"prompt": "hi", "job": job, "stream": way != 3, "hold": way == 2}
-        body["model"] = (MODEL, "auto", MODEL, RARE_MODEL, MODEL, "auto", MODEL, "unknown")[action.who % 8]
+        body["model"] = MODELS[action.who % len(MODELS)]
         if action.who % 64 >= 56:
             body["device"] = NAMES[action.who // 64 % 3]
         if action.how // 16 % 8 == 7:
