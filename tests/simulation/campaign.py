@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -42,6 +42,8 @@ class Campaign:
     schedules: int = 0
     wall_s: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
+    broken: Counter[str] = field(default_factory=Counter)
+    """How many schedules broke an invariant."""
     failures: list[Failure] = field(default_factory=list)
 
 
@@ -56,8 +58,9 @@ def silence() -> Iterator[None]:
         structlog.configure(**before)
 
 
-def campaign(seeds: Iterator[int] | range, *, rules: Rules = RULES, most_failures: int = 1) -> Campaign:
-    """Run the schedule of each seed, until so many have failed."""
+def campaign(seeds: Iterable[int], *, rules: Rules = RULES, most_failures: int = 1, until: str = "") -> Campaign:
+    """Run the schedule of each seed. Stop when so many have failed, each of which is made small; or, quickly, at the first that breaks
+    the invariant `until`."""
     told = Campaign()
     started_s = time.perf_counter()
     with silence():
@@ -65,7 +68,12 @@ def campaign(seeds: Iterator[int] | range, *, rules: Rules = RULES, most_failure
             ledger = simulate(Schedule.of_seed(seed), rules=rules)
             told.schedules += 1
             told.counts += ledger.counts
-            if ledger.violations:
+            broken = {one.invariant for one in ledger.violations}
+            told.broken.update(broken)
+            if until:
+                if until in broken:
+                    break
+            elif broken:
                 told.failures.append(smallest(Schedule.of_seed(seed), rules=rules, seed=seed))
                 if len(told.failures) >= most_failures:
                     break
