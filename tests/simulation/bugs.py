@@ -42,7 +42,9 @@ class Treacherous:
         for one in self.sends(Delivery(subject, data, reply, headers or {})):
             await self._bus.publish(one.subject, one.data, reply=one.reply, headers=one.headers or None)
 
-    async def subscribe(self, subject: str, handler: Handler, *, queue: str = "", pending: int = 65_536) -> Subscription:
+    async def subscribe(
+        self, subject: str, handler: Handler, *, queue: str = "", pending: int = 65_536
+    ) -> Subscription:
         """Hear something else."""
 
         def betray(delivery: Delivery) -> None:

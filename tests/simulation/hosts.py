@@ -153,4 +153,6 @@ class Host:
         """I6, as far as this dispatcher can know: it never has more attempts on a device than that has slots."""
         known = self.pipeline.roster.fleet.devices.get(device) if self.pipeline else None
         if known is not None and known.own > self._slots[device]:
-            self._ledger.crowded(f"{self.name} has {known.own} attempts on {device}, which has {self._slots[device]} slots")
+            self._ledger.crowded(
+                f"{self.name} has {known.own} attempts on {device}, which has {self._slots[device]} slots"
+            )

@@ -262,7 +262,9 @@ class Ledger:
             if submission.lineage is not None and number < submission.lineage:
                 self.violate("I4", f"{submission} hears {execution} again, after x{submission.lineage}")
             if execution.prefix != submission.text:
-                self.violate("I3", f"{submission} has {submission.text!r}, and {execution} went on from {execution.prefix!r}")
+                self.violate(
+                    "I3", f"{submission} has {submission.text!r}, and {execution} went on from {execution.prefix!r}"
+                )
             self.counts["continued" if submission.text else "text begun"] += 1
             submission.lineage, submission.next_piece = number, 0
         if piece != submission.next_piece:
