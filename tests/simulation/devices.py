@@ -19,11 +19,9 @@ from common.messages import Usage
 from common.subjects import Subjects
 from tests.simulation.ledger import Execution, Ledger
 from tests.simulation.loop import EPOCH_S
-from tests.simulation.moods import MOODS, Door, Ending, Mood
+from tests.simulation.moods import Door, Ending, Mood
 from tests.simulation.network import Wire
-
-MODEL = "llama3.2:1b"
-RARE_MODEL = "qwen3:8b"
+from tests.simulation.node import Node, models_of
 
 LATE_S = 0.9
 """Later than the accept clock allows."""
@@ -35,27 +33,20 @@ LEAST_BEAT_S = 0.1
 INTERVAL_S = 1.0
 
 
-class Device:
-    """One device, through all its lives."""
+class Device(Node):
+    """A device as a state machine."""
 
     def __init__(
-        self, broker: MemoryBroker, subjects: Subjects, ledger: Ledger, name: str, *, slots: int, continues: bool
+        self,
+        broker: MemoryBroker,
+        subjects: Subjects,
+        ledger: Ledger,
+        name: str,
+        *,
+        slots: int,
+        continues: bool,
     ) -> None:
-        self.name = name
-        self.slots = slots
-        self.mood: Mood = MOODS[0]
-        self.alive = False
-        self.stopped = False
-        self.cut = False
-        self.draining = False
-        self.faulty = False
-        self.delay_s = 0.0
-        self.wire: Wire
-        self.last_beat = b""
-        self._broker = broker
-        self._subjects = subjects
-        self._ledger = ledger
-        self._continues = continues
+        super().__init__(broker, subjects, ledger, name, slots=slots, continues=continues)
         self._boots = 0
         self._seq = 0
         self._running: dict[str, Playing] = {}
@@ -66,34 +57,22 @@ class Device:
 
     # -- life ----------------------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
+    async def start(self, group: asyncio.TaskGroup) -> None:
         """Begin a new life."""
-        self.alive, self.stopped, self.cut, self.draining, self.faulty = True, False, False, False, False
+        self.reborn(Wire(self._broker))
         self._boots += 1
         self._seq = 0
+        self._nudged = False
         self._running, self._known, self._cancelled, self._missed = {}, set(), set(), []
-        self.wire = Wire(self._broker)
-        self.wire.up.delay_s = self.wire.down.delay_s = self.delay_s
-        self.wire.up.dropped = self.wire.down.dropped = self.disturb
         for verb, handler in (("job", self._on_job), ("cancel", self._on_cancel), ("probe", self._on_probe)):
             await self.wire.subscribe(self._subjects.device(self.name, verb), self._awake(handler))
         self._pulse(self._boots)
 
     def kill(self) -> None:
-        """Die, as by SIGKILL: the server knows at once."""
-        self.alive = False
-        self.disturb()
-        self.wire.close()
+        """Die, and all that runs with it."""
+        super().kill()
         for playing in list(self._running.values()):
             playing.stop()
-        self._running.clear()
-
-    def stop(self) -> None:
-        """Freeze, as by SIGSTOP: messages wait in both directions, and no timer runs."""
-        self.stopped = True
-        self.disturb()
-        self.wire.up.hold()
-        self.wire.down.hold()
 
     def go_on(self) -> None:
         """Thaw: the timers that are overdue run first, with what the device knew when it froze."""
@@ -101,31 +80,21 @@ class Device:
         missed, self._missed = self._missed, []
         for one in missed:
             one()
-        self.wire.up.release()
-        self.wire.down.release()
+        super().go_on()
 
-    def sever(self, *, up: bool, down: bool) -> None:
-        """Swallow what passes, and tell nobody."""
-        self.cut = True
-        self.disturb()
-        self.wire.up.cut, self.wire.down.cut = up, down
+    def drain(self, *, on: bool) -> None:
+        """Say so in a heartbeat."""
+        super().drain(on=on)
+        self.nudge()
 
-    def join(self) -> None:
-        """End that."""
-        self.cut = self.wire.up.cut = self.wire.down.cut = False
-
-    def disturb(self) -> None:
-        """Note that what runs now may not be reached by a cancel in time."""
-        for playing in self._running.values():
-            playing.execution.disturbed = True
+    def fault(self, *, on: bool) -> None:
+        """Say so in a heartbeat."""
+        super().fault(on=on)
+        self.nudge()
 
     @property
     def boot(self) -> str:
         return f"{self.name}-{self._boots}"
-
-    @property
-    def in_flight(self) -> int:
-        return len(self._running)
 
     def later(self, delay_s: float, act: Callable[[], None]) -> None:
         """Act after a while of this life, or when the device goes on after that."""
@@ -189,15 +158,14 @@ class Device:
                 "in_flight": len(self._running),
                 "jobs_by_dispatcher": by_dispatcher,
                 "models": self._models(),
-                "continues": self._continues,
+                "continues": self.continues,
             }
         )
         self._seq += 1
         self.say(self._subjects.heartbeat(self.name), self.last_beat)
 
     def _models(self) -> list[dict[str, Any]]:
-        names = [MODEL, RARE_MODEL] if self.name == "ant" else [MODEL]
-        return [{"name": name, "size_bytes": 10**9, "loaded": True} for name in names]
+        return [{"name": name, "size_bytes": 10**9, "loaded": True} for name in models_of(self.name)]
 
     # -- what it hears -------------------------------------------------------------------------------------------
 
@@ -206,7 +174,7 @@ class Device:
         if reply in self._known:
             return
         self._known.add(reply)
-        execution = self._ledger.dispatched(self.name, delivery)
+        execution = self.ledger.dispatched(self.name, delivery)
         playing = Playing(self, execution, codec.sniff(delivery.data), self.mood)
         if reply in self._cancelled:
             playing.fail(errors.JobCancelled("cancelled before it came"))
@@ -223,7 +191,7 @@ class Device:
         if playing is None:
             self._cancelled.add(reply)
         else:
-            self._ledger.note(self.name, "cancels", playing.execution)
+            self.ledger.note(self.name, "cancels", playing.execution)
             playing.fail(errors.JobCancelled("cancelled"))
 
     def _on_probe(self, delivery: Delivery) -> None:

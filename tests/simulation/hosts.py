@@ -13,9 +13,9 @@ from dispatcher.app import dispatcher
 from dispatcher.delivery.hedge import SAMPLES
 from dispatcher.pipeline import Pipeline
 from dispatcher.settings import DispatcherSettings
-from tests.simulation.devices import MODEL
 from tests.simulation.ledger import Ledger
 from tests.simulation.network import Wire
+from tests.simulation.node import MODEL
 
 Build = Callable[[DispatcherSettings, Bus], AbstractAsyncContextManager[Pipeline]]
 """`dispatcher.app.dispatcher`, or one with a bug in it."""

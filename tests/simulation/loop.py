@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -59,6 +59,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _fail(self, what: str) -> None:
         raise Stuck(what)
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        """Call it at once: there is no thread, and no time passes."""
+        future: asyncio.Future[T] = self.create_future()
+        future.set_result(func(*args))
+        return future
 
     def _process_events(self, event_list: list[Any]) -> None:
         """There are none."""

@@ -24,11 +24,12 @@ from dispatcher.settings import (
     RoutingSection,
 )
 from tests.simulation import loop
-from tests.simulation.devices import MODEL, RARE_MODEL, Device
+from tests.simulation.devices import Device
 from tests.simulation.hosts import PRODUCER, Build, Host
 from tests.simulation.ledger import GRACE_S, WIRES_S, Ledger, Submission, Violation
 from tests.simulation.moods import MOODS
 from tests.simulation.network import QuickBroker, Wire
+from tests.simulation.node import MODEL, RARE_MODEL, Node
 from tests.simulation.schedule import DELAYS_S, Action, Kind, Schedule
 
 NAMES = ("ant", "bee", "cat")
@@ -56,7 +57,7 @@ class Rules:
     """What the dispatchers are built with, and how; the tests of the checks change it."""
 
     build: Build = dispatcher
-    device: type[Device] = Device
+    device: type[Node] = Device
 
 
 RULES = Rules()
@@ -105,7 +106,7 @@ class World:
             for host in self.hosts:
                 await host.start(self.group)
             for device in self.devices:
-                await device.start()
+                await device.start(self.group)
             await asyncio.sleep(0.2)
             for action in self.schedule.actions:
                 await asyncio.sleep(action.pause_s)
@@ -132,6 +133,10 @@ class World:
         """Look at the idle dispatchers, and stop them; they must leave no task behind."""
         for host in self.hosts:
             host.check_idle()
+        for device in self.devices:
+            if device.alive:
+                device.kill()
+        await asyncio.sleep(0.1)
         expected = 1 + sum(host.idle_tasks for host in self.hosts if host.alive)
         tasks = asyncio.all_tasks()
         if len(tasks) > expected:
@@ -145,9 +150,6 @@ class World:
             if asyncio.get_running_loop().time() > until_s:
                 for host in self.hosts:
                     host.kill()
-        for device in self.devices:
-            if device.alive:
-                device.kill()
 
     # -- producers -----------------------------------------------------------------------------------------------
 
@@ -218,7 +220,7 @@ class World:
 
     # -- devices -------------------------------------------------------------------------------------------------
 
-    def _device(self, action: Action) -> Device:
+    def _device(self, action: Action) -> Node:
         return self.devices[action.who % len(self.devices)]
 
     async def _wait(self, action: Action) -> None:
@@ -244,7 +246,7 @@ class World:
         if not device.alive:
             self._count(action)
             device.mood = MOODS[0]
-            await device.start()
+            await device.start(self.group)
 
     async def _stop(self, action: Action) -> None:
         device = self._device(action)
@@ -279,7 +281,7 @@ class World:
 
     async def _delay(self, action: Action) -> None:
         self._count(action)
-        everybody: list[Host | Device] = [*self.hosts, *self.devices]
+        everybody: list[Host | Node] = [*self.hosts, *self.devices]
         one = everybody[action.who % len(everybody)]
         one.delay_s = DELAYS_S[action.how % len(DELAYS_S)]
         if one.alive:
@@ -313,15 +315,13 @@ class World:
         device = self._device(action)
         if device.alive:
             self._count(action)
-            device.draining = not device.draining
-            device.nudge()
+            device.drain(on=not device.draining)
 
     async def _faulty(self, action: Action) -> None:
         device = self._device(action)
         if device.alive:
             self._count(action)
-            device.faulty = not device.faulty
-            device.nudge()
+            device.fault(on=not device.faulty)
 
     # -- dispatchers ---------------------------------------------------------------------------------------------
 
