@@ -1,7 +1,7 @@
 """The real agent in the simulated world, over a backend that obeys a mood.
 
-Its process can't be frozen on a loop that it shares, so that a stop only holds its messages; what a mood says of the protocol itself
-(a gap, a miscount) an agent of ours does not do.
+Its process can't be frozen on a loop that it shares, so that a stop only holds its messages; what a mood says of the
+protocol itself (a gap, a miscount) an agent of ours does not do.
 """
 
 from __future__ import annotations

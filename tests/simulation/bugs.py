@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from common.codec import Encoding
 from dispatcher.app import dispatcher
 from dispatcher.pipeline import Pipeline
 from dispatcher.settings import DispatcherSettings
+from tests.simulation.agents import RealDevice
 from tests.simulation.hosts import PRODUCER, Build
 
 Publish = Callable[[Delivery], list[Delivery]]
@@ -225,3 +227,21 @@ async def _changed(
 def keeps_slots(pipeline: Pipeline) -> None:
     """Give no slot back."""
     pipeline.courier.line.give_back = lambda device: None  # type: ignore[method-assign]  # the bug
+
+
+class Overbooked(RealDevice):
+    """Offers more slots than its board has."""
+
+    async def start(self, group: asyncio.TaskGroup) -> None:
+        """Let the worker take whatever comes."""
+        await super().start(group)
+        self._agent._worker._slots.total = 99
+
+
+class DeafDevice(RealDevice):
+    """Runs on when it is told to stop."""
+
+    async def start(self, group: asyncio.TaskGroup) -> None:
+        """Take every cancel for one that came too late."""
+        await super().start(group)
+        self._agent._worker.attempts.cancel = lambda reply: False  # type: ignore[method-assign]  # the bug

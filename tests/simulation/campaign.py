@@ -69,8 +69,8 @@ def silence() -> Iterator[None]:
 
 
 def campaign(seeds: Iterable[int], *, rules: Rules = RULES, most_failures: int = 1, until: str = "") -> Campaign:
-    """Run the schedule of each seed. Stop when so many have failed, each of which is made small; or, quickly, at the first that breaks
-    the invariant `until`."""
+    """Run the schedule of each seed. Stop when so many have failed, each of which is made small; or at the first that breaks the
+    invariant `until`."""
     told = Campaign()
     started_s = time.process_time()
     with silence():

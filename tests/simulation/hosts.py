@@ -37,6 +37,7 @@ class Host:
         subjects: Subjects,
         ledger: Ledger,
         settings: DispatcherSettings,
+        *,
         slots: Mapping[str, int],
         build: Build = dispatcher,
     ) -> None:
@@ -95,6 +96,15 @@ class Host:
         """Ask it to stop, as by SIGTERM."""
         self._stop.set()
         asyncio.get_running_loop().call_later(STOPPING_S, self._check_stopped, self._task)
+
+    async def stopped(self) -> None:
+        """Return when it has; one that does not in time is told and killed."""
+        if self._task is None:
+            return
+        await asyncio.wait([self._task], timeout=STOPPING_S)
+        if not self._task.done():
+            self._check_stopped(self._task)
+            self.kill()
 
     def kill(self) -> None:
         """End it, as by SIGKILL: it says nothing any more."""

@@ -288,7 +288,13 @@ class Ledger:
         if submission.terminal is None:
             submission.terminal, submission.route, submission.ended_s = how, route, _now()
             self.counts[f"ended {how}"] += 1
+            self._tell_attempts(route or {})
         asyncio.get_running_loop().call_later(FREE_S + WIRES_S, self._check_freed, submission)
+
+    def _tell_attempts(self, route: dict[str, Any]) -> None:
+        for attempt in route.get("attempts", ()):
+            self.counts[f"attempt {attempt['outcome']}"] += 1
+            self.counts["attempt beside another"] += bool(attempt.get("beside"))
 
     # -- checks that come later ----------------------------------------------------------------------------------
 

@@ -60,7 +60,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _fail(self, what: str) -> None:
         raise Stuck(what)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+    def run_in_executor(  # type: ignore[override]  # mypy can't see that it takes the same
+        self, executor: Any, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
         """Call it at once: there is no thread, and no time passes."""
         future: asyncio.Future[T] = self.create_future()
         future.set_result(func(*args))

@@ -75,4 +75,11 @@ MOODS = (
     Mood(name="chatters on", tokens=2, ending=Ending.CHATTER),
     Mood(name="backend full", tokens=0, first_s=0.0, ending=Ending.FULL),
     Mood(name="cannot load", tokens=0, first_s=0.0, ending=Ending.NOT_LOADABLE),
+    # Once more what begins well: an answer is continued elsewhere only when it has begun.
+    Mood(name="long", tokens=14, gap_s=0.15),
+    Mood(name="very long", tokens=9, gap_s=0.6),
+    Mood(name="hangs in the middle", tokens=4, ending=Ending.HANG),
+    Mood(name="mute in the middle", tokens=3, ending=Ending.MUTE),
+    Mood(name="fails after a while", tokens=6, gap_s=0.3, ending=Ending.BROKEN),
+    Mood(name="closes after a while", tokens=5, gap_s=0.3, ending=Ending.CLOSED),
 )

@@ -38,10 +38,14 @@ class Pipe(Generic[T]):
         self._deliver = deliver
         self._under_way: deque[tuple[float, T]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._waiters: list[asyncio.Future[None]] = []
 
-    @property
-    def empty(self) -> bool:
-        return not self._under_way
+    async def until_empty(self) -> None:
+        """Return when nothing is under way."""
+        while self._under_way:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
 
     def send(self, item: T) -> None:
         """Take one message."""
@@ -74,6 +78,7 @@ class Pipe(Generic[T]):
     def lose_all(self) -> None:
         """Forget what is under way: the connection is gone."""
         self._under_way.clear()
+        self._wake()
 
     def _pump(self) -> None:
         """Deliver what is due, and come back for the next."""
@@ -88,6 +93,14 @@ class Pipe(Generic[T]):
             self._under_way.popleft()
             if not self.cut:
                 self._deliver(item)
+        if not self._under_way:
+            self._wake()
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 class QuickBroker(MemoryBroker):
@@ -123,8 +136,8 @@ class QuickBroker(MemoryBroker):
 
 
 class Wire(MemoryBus):
-    """A client of the broker, on a connection with two pipes. `sent` is called with all that its owner publishes, `heard` with all that
-    reaches it."""
+    """A client of the broker, on a connection with two pipes. `sent` is called with all that its owner publishes, `heard` with
+    all that reaches it."""
 
     def __init__(
         self,
@@ -170,8 +183,7 @@ class Wire(MemoryBus):
         self._require_connection()
         try:
             async with asyncio.timeout(timeout_s):
-                while not self.up.empty:
-                    await asyncio.sleep(0.001)
+                await self.up.until_empty()
         except TimeoutError as error:
             raise BusTimeout(f"the wire was not empty within {timeout_s:g} s") from error
 
@@ -214,6 +226,5 @@ class _Hearing:
     async def drain(self) -> None:
         """Take no new messages; return when those that were under way were handed to the handler."""
         await self.inner.drain()
-        while not self._wire.down.empty and not self._wire.down.cut:
-            await asyncio.sleep(0.001)
+        await self._wire.down.until_empty()
         self._open = False

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation import bugs
+from tests.simulation.agents import RealDevice
 from tests.simulation.campaign import campaign
 from tests.simulation.hosts import Build
-from tests.simulation.world import Rules
+from tests.simulation.schedule import Schedule
+from tests.simulation.world import Rules, simulate
 
 SEEDS = range(400)
 """More than any of these bugs needs."""
@@ -45,3 +47,24 @@ def test_a_bus_that_changes_nothing_breaks_nothing() -> None:
     told = campaign(range(200), rules=Rules(build=bugs.betrayed(bugs.Honest)))
 
     assert [] == [str(failure) for failure in told.failures]
+
+
+@pytest.mark.parametrize(("invariant", "device"), [("I6", bugs.Overbooked), ("I7", bugs.DeafDevice)])
+@pytest.mark.timeout(300)
+def test_a_bug_of_an_agent_is_caught(invariant: str, device: type[RealDevice]) -> None:
+    """The real agent with a bug breaks an invariant of devices."""
+    told = campaign(SEEDS, rules=Rules(device=device), until=invariant)
+
+    assert told.broken[invariant] > 0
+
+
+@pytest.mark.timeout(300)
+def test_a_failure_is_told_small_and_can_be_repeated() -> None:
+    """Of a schedule that fails only what matters is left, and the digits that are printed fail in the same way."""
+    rules = Rules(build=bugs.betrayed(bugs.TalksOn))
+    failure = campaign(SEEDS, rules=rules).failures[0]
+    digits = str(failure).partition("--schedule ")[2].split()[0]
+    again = simulate(Schedule(bytes.fromhex(digits)), rules=rules)
+
+    assert failure.schedule.length <= 2
+    assert [str(one) for one in failure.violations] == [str(one) for one in again.violations]

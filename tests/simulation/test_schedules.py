@@ -17,9 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.simulation.agents import RealDevice
 from tests.simulation.campaign import Campaign, campaign, silence, smallest
 from tests.simulation.schedule import HEADER, MOST_ACTIONS, STEP, Kind, Schedule
-from tests.simulation.world import simulate
+from tests.simulation.world import Rules, simulate
 
 SCHEDULES = int(os.environ.get("DROVER_SIMULATION_SCHEDULES", "10000"))
 FIRST = int(os.environ.get("DROVER_SIMULATION_FIRST", "0"))
@@ -36,12 +37,11 @@ def _chunk(first: int) -> Campaign:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_no_seed_breaks_an_invariant(record_property: pytest.RecordProperty) -> None:
+def test_no_seed_breaks_an_invariant() -> None:
     """Ten thousand schedules hold I1 to I9, and between them everything happens that can happen."""
     firsts = range(FIRST, FIRST + SCHEDULES, CHUNK)
     with ProcessPoolExecutor(min(4, os.cpu_count() or 1), multiprocessing.get_context("spawn")) as workers:
         told = sum(workers.map(_chunk, firsts), Campaign())
-    record_property("cpu_ms_per_schedule", 1000 * told.cpu_s / told.schedules)
 
     assert [] == [str(failure) for failure in told.failures]
     assert SCHEDULES == told.schedules
@@ -64,6 +64,16 @@ def test_no_drawn_schedule_breaks_an_invariant(schedule: Schedule) -> None:
         violations = simulate(schedule).violations
 
     assert not violations, f"\n{smallest(schedule)}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_no_seed_breaks_an_invariant_with_the_real_agent() -> None:
+    """The same holds when the devices run our agent, over a backend that obeys a mood."""
+    told = campaign(range(FIRST, FIRST + SCHEDULES // 40), rules=Rules(device=RealDevice))
+
+    assert [] == [str(failure) for failure in told.failures]
+    assert told.counts["ended end"] > 0
 
 
 @pytest.mark.parametrize("seed", [7, 42])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ MODELS = (*(MODEL,) * 12, *("auto",) * 6, RARE_MODEL, "unknown")
 TIMEOUTS_S = (6.0, 6.0, 3.0, 0.6)
 DEFAULT_TIMEOUT_S = 6.0
 REST_S = 1.6
+LOOK_S = 0.25
 """After the last answer, until everybody must have let go."""
 
 SETTINGS = DispatcherSettings(
@@ -88,10 +90,11 @@ class World:
             for name, slots in self.slots.items()
         ]
         self.hosts = [
-            Host(self.broker, self.subjects, ledger, _named(f"d{n + 1}"), self.slots, rules.build)
+            Host(self.broker, self.subjects, ledger, _named(f"d{n + 1}"), slots=self.slots, build=rules.build)
             for n in range(layout.dispatchers)
         ]
-        for one, delay_s in zip([*self.hosts, *self.devices], layout.delays_s, strict=False):
+        everybody: list[Host | Node] = [*self.hosts, *self.devices]
+        for one, delay_s in zip(everybody, layout.delays_s, strict=False):
             one.delay_s = delay_s
         self._asked: list[tuple[str, dict[str, Any], Encoding, float]] = []
         self._inboxes: dict[str, Subscription] = {}
@@ -118,10 +121,12 @@ class World:
 
     async def _settle(self) -> None:
         """Wait until nothing is owed any more, but no longer than anybody may take; then give them time to let go."""
-        now = asyncio.get_running_loop().time
-        until_s = max((one.deadline_s for one in self.ledger.submissions.values()), default=0.0) + GRACE_S + 2 * WIRES_S
-        while now() < until_s and not self._quiet():
-            await asyncio.sleep(0.25)
+        owed_s = max((one.deadline_s for one in self.ledger.submissions.values()), default=0.0) + GRACE_S + 2 * WIRES_S
+        left_s = owed_s - asyncio.get_running_loop().time()
+        for _ in range(max(0, math.ceil(left_s / LOOK_S))):
+            if self._quiet():
+                break
+            await asyncio.sleep(LOOK_S)
         self.ledger.note("--", "rest")
         await asyncio.sleep(REST_S)
 
@@ -144,12 +149,8 @@ class World:
             self.ledger.violate("I9", f"{len(tasks)} tasks are left of {expected}: {names}")
         for host in self.hosts:
             host.stop()
-        until_s = asyncio.get_running_loop().time() + 8.0
-        while any(host.alive for host in self.hosts):
-            await asyncio.sleep(0.05)
-            if asyncio.get_running_loop().time() > until_s:
-                for host in self.hosts:
-                    host.kill()
+        for host in self.hosts:
+            await host.stopped()
 
     # -- producers -----------------------------------------------------------------------------------------------
 
