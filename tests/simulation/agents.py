@@ -138,6 +138,16 @@ class Backend:
             raise errors.BackendError("the backend does not answer")
         return tuple(ModelInfo(name=name, size_bytes=10**9, loaded=True) for name in models_of(self._device.name))
 
+    async def in_memory(self) -> tuple[ModelInfo, ...]:
+        """All of them are."""
+        return await self.models()
+
+    async def one_token(self, model: ModelInfo) -> None:
+        """Prove that the backend works, or hang."""
+        del model
+        hangs = self._device.mood.ending in {Ending.HANG, Ending.MUTE} or self._device.mood.first_s >= FOR_EVER_S
+        await asyncio.sleep(FOR_EVER_S if hangs else 0.1)
+
     async def version(self) -> Version:
         """Say what it is."""
         return Version("simulation", simulated=True)

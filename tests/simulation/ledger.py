@@ -93,8 +93,6 @@ class Submission:
     inbox: str
     job: str
     framed: bool
-    held: bool
-    asked_s: float
     deadline_s: float
     owner: str | None = None
     excused: str | None = None
@@ -123,6 +121,8 @@ class Ledger:
     """Everything that counts in one run."""
 
     tracing: bool = False
+    replays: bool = False
+    """A job that comes again gets the answer that it had, as long as no dispatcher forgets."""
     submissions: dict[str, Submission] = field(default_factory=dict)
     executions: dict[int, Execution] = field(default_factory=dict)
     by_job: dict[str, list[Execution]] = field(default_factory=lambda: defaultdict(list))
@@ -321,12 +321,20 @@ class Ledger:
         for one in self.submissions.values():
             self._check_answered(one)
             self._check_account(one)
+            self._check_one_answer(one)
 
     def _check_answered(self, one: Submission) -> None:
         if one.open and not one.gone:
             self.violate("I1", f"{one} (of {one.owner}) was never answered")
         elif one.terminal is not None and one.excused is None and one.framed and one.closings != 1:
             self.violate("I1", f"{one} ended with {one.closings} closing payloads")
+
+    def _check_one_answer(self, one: Submission) -> None:
+        answers = {
+            other.text for other in self.submissions.values() if other.job == one.job and other.terminal == "end"
+        }
+        if self.replays and len(answers) > 1:
+            self.violate("I5", f"{one.job} has {len(answers)} answers: {sorted(answers)}")
 
     def _check_account(self, one: Submission) -> None:
         runs: Counter[str] = Counter(x.reply.rpartition(".")[0] for x in self.by_job[one.job] if x.begun)

@@ -12,7 +12,8 @@ from typing import Any
 from common import codec
 from common.bus import Delivery, Subscription
 from common.codec import Encoding
-from common.settings import BusSection, LogSection
+from common.messages import ChatRequest
+from common.settings import BusSection, LogSection, load
 from common.subjects import Subjects
 from dispatcher.app import dispatcher
 from dispatcher.settings import (
@@ -33,6 +34,11 @@ from tests.simulation.network import QuickBroker, Wire
 from tests.simulation.node import MODEL, RARE_MODEL, Node
 from tests.simulation.schedule import DELAYS_S, Action, Kind, Schedule
 
+TENANTS = ("acme", "zeta")
+PRIORITIES = ("interactive", "normal", "batch") if "priority" in ChatRequest.__dataclass_fields__ else ()
+REPLAYS = "replay" in DispatcherSettings.__dataclass_fields__
+"""Whether a job that comes again gets the answer that it had."""
+
 NAMES = ("ant", "bee", "cat")
 MODELS = (*(MODEL,) * 12, *("auto",) * 6, RARE_MODEL, "unknown")
 TIMEOUTS_S = (6.0, 6.0, 3.0, 0.6)
@@ -41,7 +47,8 @@ REST_S = 1.6
 LOOK_S = 0.25
 """After the last answer, until everybody must have let go."""
 
-SETTINGS = DispatcherSettings(
+SETTINGS = load(
+    DispatcherSettings,
     bus=BusSection(),
     log=LogSection(),
     dispatcher=DispatcherSection(id="d1", grace_s=2.0),
@@ -67,12 +74,23 @@ RULES = Rules()
 
 def simulate(schedule: Schedule, *, tracing: bool = False, rules: Rules = RULES) -> Ledger:
     """Run a schedule to its end; what was violated stands in the ledger."""
-    ledger = Ledger(tracing=tracing)
+    ledger = Ledger(tracing=tracing, replays=REPLAYS)
     try:
         loop.run(World(schedule, ledger, rules).play())
     except loop.Stuck as stuck:
         ledger.violations.append(Violation("I0", 0.0, str(stuck)))
     return ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, as it may come again."""
+
+    job: str
+    tenant: str
+    body: dict[str, Any]
+    encoding: Encoding
+    timeout_s: float
 
 
 class World:
@@ -96,7 +114,7 @@ class World:
         everybody: list[Host | Node] = [*self.hosts, *self.devices]
         for one, delay_s in zip(everybody, layout.delays_s, strict=False):
             one.delay_s = delay_s
-        self._asked: list[tuple[str, dict[str, Any], Encoding, float]] = []
+        self._asked: list[Asked] = []
         self._inboxes: dict[str, Subscription] = {}
         self._verbs: dict[Kind, Callable[[Action], Awaitable[None]]] = {
             kind: getattr(self, f"_{kind}") for kind in Kind
@@ -158,20 +176,19 @@ class World:
         if delivery.no_responders and delivery.subject in self.ledger.submissions:
             self.ledger.nobody(delivery.subject)
 
-    async def _ask(self, job: str, body: dict[str, Any], encoding: Encoding, timeout_s: float) -> None:
+    async def _ask(self, asked: Asked) -> None:
         inbox = f"{PRODUCER}{len(self.ledger.submissions) + 1}"
         now_s = asyncio.get_running_loop().time()
         submission = Submission(
             inbox=inbox,
-            job=job,
-            framed=body["stream"],
-            held=bool(body.get("hold")),
-            asked_s=now_s,
-            deadline_s=now_s + timeout_s,
+            job=asked.job,
+            framed=asked.body["stream"],
+            deadline_s=now_s + asked.timeout_s,
         )
         self._inboxes[inbox] = await self.producers.subscribe(inbox, _nothing)
         self.ledger.asked(submission)
-        await self.producers.publish(self.subjects.work("chat", "acme"), codec.encode(body, encoding), reply=inbox)
+        subject = self.subjects.work("chat", asked.tenant)
+        await self.producers.publish(subject, codec.encode(asked.body, asked.encoding), reply=inbox)
 
     async def _submit(self, action: Action) -> None:
         """Bits of `who`: a pin, a model. Bits of `how`: stream, hold or single; the time; tools; the encoding."""
@@ -185,31 +202,36 @@ class World:
             body["tools"] = [{"type": "function", "function": {"name": "look"}}]
         if timeout_s != DEFAULT_TIMEOUT_S:
             body |= _limit(timeout_s, absolute=bool(action.who % 2))
-        encoding = Encoding.MSGPACK if action.how >= 128 else Encoding.JSON
-        self._asked.append((job, body, encoding, timeout_s))
+        if PRIORITIES:
+            body["priority"] = PRIORITIES[action.who // 4 % len(PRIORITIES)]
+        asked = Asked(job, TENANTS[action.who // 16 % 2], body, _encoding(action), timeout_s)
+        self._asked.append(asked)
         self._count(action)
-        await self._ask(job, body, encoding, timeout_s)
+        await self._ask(asked)
 
     async def _resubmit(self, action: Action) -> None:
         if self._asked:
             self._count(action)
-            job, body, encoding, timeout_s = self._asked[-1 - action.who % len(self._asked)]
-            body = {key: value for key, value in body.items() if key != "deadline_ms"} | _limit(timeout_s)
-            await self._ask(job, body, encoding, timeout_s)
+            asked = self._earlier(action)
+            body = {key: value for key, value in asked.body.items() if key != "deadline_ms"} | _limit(asked.timeout_s)
+            await self._ask(replace(asked, body=body))
+
+    def _earlier(self, action: Action) -> Asked:
+        return self._asked[-1 - action.who % len(self._asked)]
 
     async def _cancel(self, action: Action) -> None:
         if self._asked:
             self._count(action)
-            job = self._asked[-1 - action.who % len(self._asked)][0]
-            self.ledger.cancelled(job)
-            body = codec.encode({"tenant": "acme"}) if action.how % 2 else b""
-            await self.producers.publish(self.subjects.control(job, "cancel"), body)
+            asked = self._earlier(action)
+            self.ledger.cancelled(asked.job)
+            body = codec.encode({"tenant": asked.tenant}) if action.how % 2 else b""
+            await self.producers.publish(self.subjects.control(asked.job, "cancel"), body)
 
     async def _status(self, action: Action) -> None:
         if self._asked:
             self._count(action)
-            job = self._asked[-1 - action.who % len(self._asked)][0]
-            await self.producers.publish(self.subjects.control(job, "status"), b"", reply=f"{PRODUCER}status")
+            subject = self.subjects.control(self._earlier(action).job, "status")
+            await self.producers.publish(subject, b"", reply=f"{PRODUCER}status")
 
     async def _hang_up(self, action: Action) -> None:
         waiting = [one for one in self.ledger.submissions.values() if one.open and not one.gone]
@@ -333,18 +355,21 @@ class World:
         host = self._host(action)
         if host.alive:
             self._count(action)
+            self.ledger.replays = False
             host.stop()
 
     async def _dispatcher_kill(self, action: Action) -> None:
         host = self._host(action)
         if host.alive:
             self._count(action)
+            self.ledger.replays = False
             host.kill()
 
     async def _dispatcher_offline(self, action: Action) -> None:
         host = self._host(action)
         if host.alive and host.wire.connected:
             self._count(action)
+            self.ledger.replays = False
             host.offline()
             asyncio.get_running_loop().call_later(0.3 + action.how % 4, host.back)
 
@@ -352,6 +377,7 @@ class World:
         host = self._host(action)
         if not host.alive:
             self._count(action)
+            self.ledger.replays = False
             await host.start(self.group)
 
     def _count(self, action: Action) -> None:
@@ -366,6 +392,10 @@ _NAMED = {
     name: replace(SETTINGS, dispatcher=DispatcherSection(id=name, grace_s=SETTINGS.dispatcher.grace_s))
     for name in ("d1", "d2")
 }
+
+
+def _encoding(action: Action) -> Encoding:
+    return Encoding.MSGPACK if action.how >= 128 else Encoding.JSON
 
 
 def _limit(timeout_s: float, *, absolute: bool = False) -> dict[str, Any]:
