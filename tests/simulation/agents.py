@@ -36,8 +36,9 @@ class RealDevice(Node):
     async def start(self, group: asyncio.TaskGroup) -> None:
         """Begin a new life; the first heartbeat comes a moment later."""
         self.reborn(Wire(self._broker, sent=self._sent, heard=self._heard))
-        self._agent = Agent(_settings(self.name, self.slots), self.wire, Backend(self))
-        self._agent._gauge = Gauge(NoSensors(), poll_s=60.0)  # this machine's own are no part of the world
+        # This machine's own sensors are no part of the world.
+        gauge = Gauge(NoSensors(), poll_s=60.0)
+        self._agent = Agent(_settings(self.name, self.slots), self.wire, Backend(self), gauge)
         self._task = group.create_task(self._live(self._agent))
 
     async def _live(self, agent: Agent) -> None:
@@ -75,6 +76,7 @@ class RealDevice(Node):
         mine = [one for one in self.ledger.by_job[dispatch.job] if one.device == self.name and not one.begun]
         execution = next(one for one in mine if one.attempt == dispatch.attempt)
         execution.begin()
+        execution.prefilling = True
         running = sum(one.running for one in self.ledger.executions.values() if one.device == self.name)
         if running > self.slots:
             self.ledger.crowded(f"{self.name} runs {running} jobs in {self.slots} slots")
@@ -108,6 +110,7 @@ class Backend:
                     await asyncio.sleep(FOR_EVER_S)
                 case Door.OPEN:
                     await asyncio.sleep(mood.load_s + mood.first_s)
+            execution.prefilling = not mood.tokens
             for number in range(mood.tokens):
                 if number:
                     await asyncio.sleep(mood.gap_s)

@@ -62,6 +62,8 @@ class Execution:
     begun: bool = False
     running: bool = False
     disturbed: bool = False
+    prefilling: bool = False
+    """The engine hears no hang-up before its first token, and its slot stays taken until then."""
     said: int = 0
     answer: str | None = None
     """The whole text of a complete answer."""
@@ -166,8 +168,9 @@ class Ledger:
 
     def excuse(self, owner: str, why: str) -> None:
         """A dispatcher was killed or lost its connection: what it owed, or may have been about to hear, is owed no more."""
+        owned = {one.job for one in self.submissions.values() if one.owner == owner}
         for one in self.submissions.values():
-            if one.open and one.owner in {owner, None}:
+            if one.open and (one.owner is None or one.job in owned):  # another one may have asked it for the answer
                 one.excused = why
         self.excused.add(owner)
         for execution in self.executions.values():
@@ -313,7 +316,7 @@ class Ledger:
         if any(one.open or one.ended_s > submission.ended_s for one in others):
             return
         for one in self.by_job[submission.job]:
-            if one.running and not one.disturbed:
+            if one.running and not (one.disturbed or one.prefilling):
                 self.violate("I7", f"{one} still runs {FREE_S:.0f} s after the job's end ({submission.terminal})")
 
     def check_end(self) -> None:
