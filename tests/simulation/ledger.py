@@ -141,6 +141,10 @@ class Ledger:
         if self.tracing:
             self.trace.append((_now(), f"{who:<8} {what} {about}".rstrip()))
 
+    def happened(self, what: str) -> None:
+        """Count an action that had something to act on."""
+        self.counts[str(what)] += 1
+
     def violate(self, invariant: str, what: str) -> None:
         """Write down that an invariant does not hold."""
         self.violations.append(Violation(invariant, _now(), what))
