@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from common.bus import Delivery, Handler, Subscription
 from common.bus.callbacks import hand_over
-from common.bus.memory import MemoryBroker, MemoryBus, _Interest, matches
+from common.bus.memory import MemoryBroker, MemoryBus, _Interest
 from common.errors import BusTimeout
 
 T = TypeVar("T")
@@ -109,7 +109,8 @@ class QuickBroker(MemoryBroker):
     def __init__(self, *, rng: random.Random) -> None:
         super().__init__(rng=rng)
         self._exact: dict[str, list[_Interest]] = {}
-        self._patterns: list[_Interest] = []
+        self._patterns: dict[int, list[_Interest]] = {}
+        """By their number of tokens; 0 for those that end in `>`."""
 
     def add(self, interest: _Interest) -> None:
         """Hear a newcomer."""
@@ -122,16 +123,14 @@ class QuickBroker(MemoryBroker):
 
     def _place(self, interest: _Interest) -> list[_Interest]:
         if "*" in interest.subject or ">" in interest.subject:
-            return self._patterns
+            length = 0 if interest.subject.endswith(">") else len(interest.pattern)
+            return self._patterns.setdefault(length, [])
         return self._exact.setdefault(interest.subject, [])
 
     def route(self, delivery: Delivery) -> None:
-        """Hand a message to all who hear its subject, as the plain one does."""
-        tokens = delivery.subject.split(".")
-        self._interests = [
-            *self._exact.get(delivery.subject, ()),
-            *(one for one in self._patterns if matches(one.pattern, tokens)),
-        ]
+        """Hand a message to all who hear its subject: the plain one has only those left to look at."""
+        length, subject = delivery.subject.count(".") + 1, delivery.subject
+        self._interests = [*self._exact.get(subject, ()), *self._patterns.get(length, ()), *self._patterns.get(0, ())]
         super().route(delivery)
 
 

@@ -15,7 +15,7 @@ STEP = 4
 
 PAUSES_S = (0.0, 0.0, 0.005, 0.02, 0.02, 0.1, 0.1, 0.25, 0.25, 0.6, 0.6, 1.1, 2.2)
 DELAYS_S = (0.0, 0.0, 0.0, 0.001, 0.01, 0.06)
-MOST_ACTIONS = 28
+MOST_ACTIONS = 24
 
 
 class Kind(StrEnum):
