@@ -13,7 +13,7 @@ from dispatcher.app import dispatcher
 from dispatcher.delivery.hedge import SAMPLES
 from dispatcher.pipeline import Pipeline
 from dispatcher.settings import DispatcherSettings
-from tests.simulation.ledger import Ledger
+from tests.simulation.ledger import OFFLINE, Ledger
 from tests.simulation.network import Wire
 from tests.simulation.node import MODEL
 
@@ -115,13 +115,13 @@ class Host:
 
     def offline(self) -> None:
         """Take its connection; what it sends meanwhile is lost."""
-        self._ledger.excuse(self.name, "offline")
+        self._ledger.excuse(self.name, OFFLINE)
         self.wire.disconnect()
 
     def back(self) -> None:
         """Give the connection back. Until now it could neither answer nor cancel."""
         if self.alive and not self.wire.connected and self.pipeline is not None:
-            self._ledger.excuse(self.name, "offline")
+            self._ledger.excuse(self.name, OFFLINE)
             self.wire.reconnect()
 
     def check_idle(self) -> None:

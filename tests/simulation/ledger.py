@@ -27,6 +27,8 @@ MOST_EXECUTIONS = 7
 MOST_TOLD = 16
 """An account names so many attempts; refusals are without limit."""
 
+OFFLINE = "offline"
+
 FREE_S = 1.0
 GRACE_S = 0.5
 WIRES_S = 0.4
@@ -99,6 +101,8 @@ class Submission:
     owner: str | None = None
     excused: str | None = None
     gone: bool = False
+    torn: bool = False
+    """Its reader knows by the numbers that a part of it was lost."""
     seen: int = 0
     tokens: int = 0
     text: str = ""
@@ -108,6 +112,11 @@ class Submission:
     ended_s: float = 0.0
     route: dict[str, Any] | None = None
     closings: int = 0
+
+    @property
+    def lossy(self) -> bool:
+        """True when its dispatcher was without a connection for a while."""
+        return self.excused == OFFLINE
 
     @property
     def open(self) -> bool:
@@ -231,22 +240,29 @@ class Ledger:
 
     def _frame(self, dispatcher: str, submission: Submission, frame: frames.Frame) -> None:
         self.note(dispatcher, f"-> {submission.job}", frame)
-        if submission.seen == 1 and submission.framed and not isinstance(frame, Ack | Err):
+        if submission.seen == 1 and submission.framed and not submission.lossy and not isinstance(frame, Ack | Err):
             self.violate("I1", f"{submission} begins with {type(frame).__name__}, not with an ack")
         match frame:
             case Token():
-                if frame.seq != submission.tokens:
-                    self.violate("I3", f"{submission} gets number {frame.seq}, not {submission.tokens}")
+                self._numbered(submission, frame.seq)
                 submission.tokens = frame.seq + 1
                 self._text(submission, frame.text)
             case End():
-                if frame.tokens != submission.tokens:
-                    self.violate("I3", f"{submission} ends with {frame.tokens} tokens after {submission.tokens}")
+                self._numbered(submission, frame.tokens)
                 self._complete(submission, frame.route)
             case Err():
                 self._failed(submission, frame.error, frame.route)
             case _:
                 self.counts[f"frame {type(frame).__name__}"] += 1
+
+    def _numbered(self, submission: Submission, number: int) -> None:
+        """Check a number. What a dispatcher says while it has no connection is lost; the next number must then tell so."""
+        if number == submission.tokens:
+            return
+        if submission.lossy:
+            submission.torn = True
+        else:
+            self.violate("I3", f"{submission} gets number {number}, not {submission.tokens}")
 
     def _reply(self, dispatcher: str, submission: Submission, body: dict[str, Any]) -> None:
         self.note(dispatcher, f"-> {submission.job}", body["text"])
@@ -257,6 +273,8 @@ class Ledger:
         """Follow the lineage: within an execution piece by piece; another one must have been told all that was visible."""
         if "".join(match[0] for match in _PIECE.finditer(text)) != text:
             self.violate("I3", f"{submission} gets text that nobody said: {text!r}")
+        if submission.torn:
+            return
         for match in _PIECE.finditer(text):
             self._piece(submission, int(match[1]), int(match[2]))
             submission.text += match[0]
@@ -280,7 +298,7 @@ class Ledger:
 
     def _complete(self, submission: Submission, route: dict[str, Any] | None) -> None:
         self._end(submission, "end", route)
-        if not any(one.answer == submission.text for one in self.by_job[submission.job]):
+        if not submission.torn and not any(one.answer == submission.text for one in self.by_job[submission.job]):
             self.violate("I3", f"{submission} ends with {submission.text!r}, which is nobody's whole answer")
 
     def _failed(self, submission: Submission, error: FleetError, route: dict[str, Any] | None) -> None:
@@ -288,7 +306,7 @@ class Ledger:
         if error.code == "internal":
             self.violate("I0", f"{submission} met a bug: {error.message}")
         delivered = error.details.get("delivered_chars")
-        if delivered is not None and delivered != len(submission.text):
+        if delivered is not None and delivered != len(submission.text) and not submission.lossy:
             self.violate("I3", f"{submission} is told of {delivered} characters and got {len(submission.text)}")
 
     def _end(self, submission: Submission, how: str, route: dict[str, Any] | None) -> None:
@@ -337,9 +355,8 @@ class Ledger:
             self.violate("I1", f"{one} ended with {one.closings} closing payloads")
 
     def _check_one_answer(self, one: Submission) -> None:
-        answers = {
-            other.text for other in self.submissions.values() if other.job == one.job and other.terminal == "end"
-        }
+        same = [other for other in self.submissions.values() if other.job == one.job]
+        answers = {other.text for other in same if other.terminal == "end" and not other.torn}
         if self.replays and len(answers) > 1:
             self.violate("I5", f"{one.job} has {len(answers)} answers: {sorted(answers)}")
 

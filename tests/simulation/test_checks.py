@@ -11,7 +11,7 @@ from tests.simulation.hosts import Build
 from tests.simulation.schedule import Schedule
 from tests.simulation.world import Rules, simulate
 
-SEEDS = range(400)
+SEEDS = range(3000)
 """More than any of these bugs needs."""
 
 
