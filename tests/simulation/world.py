@@ -132,7 +132,8 @@ class World:
         await asyncio.sleep(REST_S)
 
     def _quiet(self) -> bool:
-        owed = any(one.open and not one.gone for one in self.ledger.submissions.values())
+        # A producer may hang up before its request has arrived; the job begins all the same.
+        owed = any(one.open and not (one.gone and one.owner) for one in self.ledger.submissions.values())
         return not owed and not any(host.pipeline.running for host in self.hosts if host.pipeline)
 
     async def _end(self) -> None:
