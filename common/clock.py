@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -20,10 +21,12 @@ class Clock(Protocol):
 
 
 class LoopClock:
-    """The running event loop's monotonic clock, which a test may make virtual, and the machine's wall clock."""
+    """The running event loop's monotonic clock, and the machine's wall clock; a loop whose time is virtual brings both."""
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
 
     def unix_s(self) -> float:
-        return time.time()
+        # A deadline travels as wall time: where a second of the loop is none of the machine's, it would never pass.
+        wall: Callable[[], float] = getattr(asyncio.get_running_loop(), "unix_s", time.time)
+        return wall()

@@ -1,0 +1,152 @@
+"""What a run consists of: a layout and a list of actions, read from bytes; a seed stands for the bytes that it draws.
+
+Any bytes are a schedule, zeros are its tamest part, and each action has its own four: so Hypothesis can draw, cut and shrink them,
+and whoever gets the hexadecimal digits can run the very same.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+
+HEADER = 4
+STEP = 4
+
+PAUSES_S = (0.0, 0.0, 0.005, 0.02, 0.02, 0.1, 0.1, 0.25, 0.25, 0.6, 0.6, 1.1, 2.2)
+DELAYS_S = (0.0, 0.0, 0.0, 0.001, 0.01, 0.06)
+MOST_ACTIONS = 24
+
+
+class Kind(StrEnum):
+    """What may happen."""
+
+    WAIT = "wait"
+    SUBMIT = "submit"
+    CANCEL = "cancel"
+    HANG_UP = "hang_up"
+    RESUBMIT = "resubmit"
+    STATUS = "status"
+    MOOD = "mood"
+    KILL = "kill"
+    RESTART = "restart"
+    STOP = "stop"
+    CONTINUE = "continue"
+    CUT = "cut"
+    CUT_ONE_WAY = "cut_one_way"
+    HEAL = "heal"
+    DELAY = "delay"
+    DROP = "drop"
+    REPEAT = "repeat"
+    DRAIN = "drain"
+    FAULTY = "faulty"
+    DISPATCHER_STOP = "dispatcher_stop"
+    DISPATCHER_KILL = "dispatcher_kill"
+    DISPATCHER_OFFLINE = "dispatcher_offline"
+    DISPATCHER_START = "dispatcher_start"
+    REPLAY_BEAT = "replay_beat"
+
+
+_WEIGHTS = {
+    Kind.WAIT: 5,
+    Kind.SUBMIT: 44,
+    Kind.CANCEL: 9,
+    Kind.HANG_UP: 3,
+    Kind.RESUBMIT: 4,
+    Kind.STATUS: 1,
+    Kind.MOOD: 26,
+    Kind.KILL: 5,
+    Kind.RESTART: 8,
+    Kind.STOP: 6,
+    Kind.CONTINUE: 9,
+    Kind.CUT: 3,
+    Kind.CUT_ONE_WAY: 3,
+    Kind.HEAL: 9,
+    Kind.DELAY: 4,
+    Kind.DROP: 4,
+    Kind.REPEAT: 4,
+    Kind.DRAIN: 2,
+    Kind.FAULTY: 2,
+    Kind.DISPATCHER_STOP: 1,
+    Kind.DISPATCHER_KILL: 1,
+    Kind.DISPATCHER_OFFLINE: 2,
+    Kind.DISPATCHER_START: 6,
+    Kind.REPLAY_BEAT: 2,
+}
+_KINDS = tuple(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing that happens, after a pause. `who` and `how` are read by whoever acts."""
+
+    pause_s: float
+    kind: Kind
+    who: int
+    how: int
+
+    def __str__(self) -> str:
+        return f"{self.kind} who={self.who} how={self.how}"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The world at the start."""
+
+    seed: int
+    dispatchers: int
+    devices: int
+    slots: tuple[int, ...]
+    delays_s: tuple[float, ...]
+    """Of the dispatchers, then of the devices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A run, as bytes."""
+
+    data: bytes
+
+    @classmethod
+    def of_seed(cls, seed: int) -> Schedule:
+        """Draw one; the same seed gives the same, on every machine."""
+        rng = random.Random(seed)
+        return cls(rng.randbytes(HEADER + STEP * rng.randint(4, MOST_ACTIONS)))
+
+    @property
+    def layout(self) -> Layout:
+        """Read the head."""
+        head = self.data[:HEADER].ljust(HEADER, b"\0")
+        rng = random.Random(head[0])
+        devices = (1, 2, 3, 3)[head[1] % 4]
+        return Layout(
+            seed=head[0],
+            dispatchers=1 + (head[2] % 4 == 3),
+            devices=devices,
+            slots=tuple(1 + (head[1] >> (3 + n)) % 2 for n in range(devices)),
+            delays_s=tuple(rng.choice(DELAYS_S) if head[3] % 4 else 0.0 for _ in range(2 + devices)),
+        )
+
+    @property
+    def actions(self) -> list[Action]:
+        """Read the rest; what is left of an action at the end counts for nothing."""
+        body = self.data[HEADER:]
+        steps = [body[at : at + STEP] for at in range(0, len(body) - STEP + 1, STEP)][:MOST_ACTIONS]
+        return [
+            Action(PAUSES_S[pause % len(PAUSES_S)], _KINDS[kind * len(_KINDS) // 256], who, how)
+            for kind, who, how, pause in steps
+        ]
+
+    def without(self, first: int, last: int) -> Schedule:
+        """Give the schedule without some of its actions."""
+        return Schedule(self.data[: HEADER + STEP * first] + self.data[HEADER + STEP * last :])
+
+    def tamed(self, index: int, at: int) -> Schedule:
+        """Give the schedule with one byte of one action, or of the head (`index` -1), at zero."""
+        place = at if index < 0 else HEADER + STEP * index + at
+        return Schedule(self.data[:place] + b"\0" + self.data[place + 1 :])
+
+    @property
+    def length(self) -> int:
+        """Count the actions."""
+        return max(0, len(self.data) - HEADER) // STEP

@@ -1,0 +1,70 @@
+"""Each invariant is really looked at: a dispatcher with the bug in it is caught, and one without is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation import bugs
+from tests.simulation.agents import RealDevice
+from tests.simulation.campaign import campaign
+from tests.simulation.hosts import Build
+from tests.simulation.schedule import Schedule
+from tests.simulation.world import Rules, simulate
+
+SEEDS = range(3000)
+"""More than any of these bugs needs."""
+
+
+@pytest.mark.parametrize(
+    ("invariant", "build"),
+    [
+        ("I0", bugs.betrayed(bugs.Clumsy)),
+        ("I1", bugs.betrayed(bugs.LosesTheEnd)),
+        ("I2", bugs.betrayed(bugs.TalksOn)),
+        ("I3", bugs.betrayed(bugs.SkipsAToken)),
+        ("I3", bugs.betrayed(bugs.BeginsAnew)),
+        ("I3", bugs.betrayed(bugs.NoFence)),
+        ("I4", bugs.betrayed(bugs.NoFence)),
+        ("I5", bugs.betrayed(bugs.AsksTwice)),
+        ("I6", bugs.betrayed(bugs.SeesMoreSlots)),
+        ("I7", bugs.betrayed(bugs.NeverStopsDevices)),
+        ("I7", bugs.betrayed(bugs.DeafToCancel)),
+        ("I8", bugs.betrayed(bugs.NoSenseOfTime)),
+        ("I9", bugs.changed(bugs.keeps_slots)),
+    ],
+)
+@pytest.mark.timeout(300)
+def test_a_bug_is_caught_by_its_invariant(invariant: str, build: Build) -> None:
+    """A dispatcher with this bug breaks this invariant, in few schedules."""
+    told = campaign(SEEDS, rules=Rules(build=build), until=invariant)
+
+    assert told.broken[invariant] > 0
+
+
+@pytest.mark.timeout(300)
+def test_a_bus_that_changes_nothing_breaks_nothing() -> None:
+    """What catches the bugs is not the bus on which they are planted."""
+    told = campaign(range(200), rules=Rules(build=bugs.betrayed(bugs.Honest)))
+
+    assert [] == [str(failure) for failure in told.failures]
+
+
+@pytest.mark.parametrize(("invariant", "device"), [("I6", bugs.Overbooked), ("I7", bugs.DeafDevice)])
+@pytest.mark.timeout(300)
+def test_a_bug_of_an_agent_is_caught(invariant: str, device: type[RealDevice]) -> None:
+    """The real agent with a bug breaks an invariant of devices."""
+    told = campaign(SEEDS, rules=Rules(device=device), until=invariant)
+
+    assert told.broken[invariant] > 0
+
+
+@pytest.mark.timeout(300)
+def test_a_failure_is_told_small_and_can_be_repeated() -> None:
+    """Of a schedule that fails only what matters is left, and the digits that are printed fail in the same way."""
+    rules = Rules(build=bugs.betrayed(bugs.TalksOn))
+    failure = campaign(SEEDS, rules=rules).failures[0]
+    digits = str(failure).partition("--schedule ")[2].split()[0]
+    again = simulate(Schedule(bytes.fromhex(digits)), rules=rules)
+
+    assert failure.schedule.length <= 2
+    assert [str(one) for one in failure.violations] == [str(one) for one in again.violations]
