@@ -25,6 +25,7 @@ from common.bus.mux import ReplyMux, reply_mux
 from common.bus.nats import NatsOptions, connect_nats
 from common.durable_client import DurableJobs, answer_or_raise
 from common.errors import (
+    TORN,
     BadRequest,
     BusDisconnected,
     BusError,
@@ -381,8 +382,8 @@ class Telling:
 
 
 def _gave_up(error: FleetError) -> bool:
-    """True when the dispatcher ended the job because it stops: another one takes it."""
-    return isinstance(error, Stopping) or error.details.get("cause") == Stopping.code
+    """True when the dispatcher ended the job because it stops, and another one takes it; or when it could not send it all."""
+    return isinstance(error, Stopping) or error.details.get("cause") in {Stopping.code, TORN}
 
 
 def _mendable(error: FleetError) -> bool:

@@ -41,6 +41,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+TORN = "torn"
+"""The `cause` of an `Interrupted` whose answer is whole, and can be had again under the same id."""
+
 
 class FleetError(Exception):
     """Drover could not do what was asked."""

@@ -13,7 +13,7 @@ from typing import Any
 from common import codec, frames
 from common.bus import Bus
 from common.codec import Encoding
-from common.errors import BusError, FleetError
+from common.errors import TORN, BusError, FleetError, Interrupted
 from common.frames import END_OF_STREAM, Phase
 from dispatcher.outcomes import Job
 
@@ -72,6 +72,7 @@ class Listener:
         "_sent_s",
         "_seq",
         "_tick",
+        "_torn",
         "finished",
         "seat",
     )
@@ -87,6 +88,7 @@ class Listener:
         self._sent_s = self._loop.time()
         self._probe_s = self._sent_s + PROBE_S
         self._tick: asyncio.Future[None] | None = None
+        self._torn = False
 
     @property
     def live(self) -> bool:
@@ -135,6 +137,10 @@ class Listener:
             return
         if self.seat.held:
             await self._show(text)
+        if self._torn:
+            # It is no answer, though the job is done: who counts the frames sees it, and who does not is told.
+            await self._last(frames.Err(_torn(self.seat.job), route))
+            return
         await self._last(replace(end, tokens=self._seq, route=route))
 
     async def error(self, error: FleetError, route: dict[str, Any] | None = None) -> None:
@@ -156,7 +162,8 @@ class Listener:
     async def _show(self, text: str) -> None:
         for start in range(0, len(text), PIECE_CHARS):
             seq, self._seq = self._seq, self._seq + 1
-            await self._frame(frames.Token(seq, text[start : start + PIECE_CHARS]))
+            if not await self._frame(frames.Token(seq, text[start : start + PIECE_CHARS])):
+                self._torn = True
 
     async def _last(self, frame: frames.Terminal) -> None:
         payload = codec.encode(frames.to_wire(frame), self.seat.encoding)
@@ -166,9 +173,10 @@ class Listener:
         self.close()
         await self._publish(END_OF_STREAM)
 
-    async def _frame(self, frame: frames.Frame) -> None:
+    async def _frame(self, frame: frames.Frame) -> bool:
+        """Send one; False when the bus could not."""
         if not self.seat.framed or self.finished:
-            return
+            return True
         self._sent_s = now_s = self._loop.time()
         payload = codec.encode(frames.to_wire(frame), self.seat.encoding)
         try:
@@ -178,10 +186,18 @@ class Listener:
                 self._probe_s = now_s + PROBE_S
                 await self._bus.publish(self.seat.reply, payload, reply=self._gone)
         except BusError:
-            pass  # the gap in the count tells its reader
+            return False  # the gap in the count tells its reader
+        return True
 
     async def _publish(self, payload: bytes) -> None:
         await self._bus.publish(self.seat.reply, payload)
+
+
+def _torn(job: str) -> Interrupted:
+    return Interrupted(
+        f"a part of the answer was lost while the dispatcher had no connection: send it again under the same id ({job})",
+        cause=TORN,
+    )
 
 
 def reply_to_wire(job: str, text: str, end: frames.End, route: dict[str, Any]) -> dict[str, Any]:

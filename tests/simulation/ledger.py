@@ -298,7 +298,9 @@ class Ledger:
 
     def _complete(self, submission: Submission, route: dict[str, Any] | None) -> None:
         self._end(submission, "end", route)
-        if not submission.torn and not any(one.answer == submission.text for one in self.by_job[submission.job]):
+        if submission.torn:
+            self.violate("I3", f"{submission} ends as if it were whole, and pieces of it are missing")
+        elif not any(one.answer == submission.text for one in self.by_job[submission.job]):
             self.violate("I3", f"{submission} ends with {submission.text!r}, which is nobody's whole answer")
 
     def _failed(self, submission: Submission, error: FleetError, route: dict[str, Any] | None) -> None:
