@@ -1,0 +1,216 @@
+"""A fleet of real processes on free ports in a directory of its own, with a proxy before each agent; it judges nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from common import codec
+from common.bus import Bus, Delivery
+from common.bus.nats import NatsOptions, connect_nats
+from common.errors import FleetError
+from common.messages import DeviceState, Heartbeat
+from tests.chaos.members import Member
+from tests.commands import DROVER, clean_environment
+from tests.nats_server import NatsServer, free_port, nats_server
+from tests.proxy import Proxy, tcp_proxy
+from tests.simulated import SimulatedDevice, simulator
+
+ROOT = Path(__file__).parent.parent.parent
+POLL_S = 0.02
+"""How often another process is asked whether it is ready: there is no event to wait on."""
+
+PROFILE, MODEL = "orin", "tinyllama:1.1b"
+"""48 tokens/s on a real board: with the time factor of a plan, an answer of 60 words takes about half a second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Which processes a world has. `knobs` are settings of all of them, `agent_knobs` of the agents alone."""
+
+    dispatchers: int = 1
+    echo: int = 0
+    simulated: int = 0
+    bridges: int = 0
+    slots: int = 32
+    time_factor: float = 4.0
+    proxied: bool = False
+    jetstream: bool = True
+    knobs: dict[str, str] = field(default_factory=dict)
+    agent_knobs: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Agent:
+    """An agent, what stands between it and the bus, and its device; an echo agent has none."""
+
+    member: Member
+    proxy: Proxy | None = None
+    device: SimulatedDevice | None = None
+
+    @property
+    def name(self) -> str:
+        return self.member.name
+
+
+class World:
+    """The running fleet. `bus` is the observer's own connection."""
+
+    def __init__(self, plan: Plan, nats: NatsServer, bus: Bus, directory: Path) -> None:
+        self.plan = plan
+        self.nats = nats
+        self.bus = bus
+        self.directory = directory
+        self.dispatchers: list[Member] = []
+        self.agents: list[Agent] = []
+        self.bridges: list[Member] = []
+        self.beats: dict[str, Heartbeat] = {}
+        self._boots: dict[str, set[str]] = {}
+        self._beat = asyncio.Event()
+
+    @property
+    def model(self) -> str:
+        """The model that jobs ask for."""
+        return MODEL if self.plan.simulated else "echo"
+
+    @property
+    def members(self) -> list[Member]:
+        return [*self.dispatchers, *(agent.member for agent in self.agents), *self.bridges]
+
+    def casualties(self) -> list[str]:
+        """Name the processes that ended though nobody had asked them to."""
+        return [member.name for member in self.members if member.died]
+
+    def agent(self, name: str) -> Agent:
+        return next(agent for agent in self.agents if agent.name == name)
+
+    def hear(self, delivery: Delivery) -> None:
+        """Take a heartbeat; the handler of their subject."""
+        beat = codec.build(Heartbeat, codec.decode(delivery.data))
+        self.beats[beat.device] = beat
+        self._beat.set()
+
+    def add_dispatcher(self) -> Member:
+        """Make one more dispatcher; it is not started."""
+        name = f"disp{len(self.dispatchers) + 1}"
+        knobs = {"DROVER_DISPATCHER_ID": name}
+        member = self._member(name, (*DROVER, "dispatcher"), self.nats.url, self._dispatcher_ready, **knobs)
+        self.dispatchers.append(member)
+        return member
+
+    def add_bridge(self) -> Member:
+        """Make one more bridge; it is not started."""
+        name = f"bridge{len(self.bridges) + 1}"
+        port = str(free_port())
+        knobs = {"DROVER_HTTP_PORT": port, "DROVER_HTTP_TENANT": "chaos"}
+        member = self._member(name, (*DROVER, "bridge"), self.nats.url, self._bridge_ready, **knobs)
+        self.bridges.append(member)
+        return member
+
+    async def add_agent(self, stack: AsyncExitStack) -> Agent:
+        """Make one more agent, with a device where the plan has them; it is not started."""
+        number = len(self.agents) + 1
+        agent = Agent(None)  # type: ignore[arg-type]  # it is set below, when its environment is known
+        knobs = {"DROVER_SLOTS": str(self.plan.slots), **self.plan.agent_knobs}
+        if number <= self.plan.simulated:
+            plan = {"time_factor": self.plan.time_factor, "num_parallel": self.plan.slots}
+            agent.device = await stack.enter_async_context(simulator(PROFILE, **plan))
+            knobs |= {"OLLAMA_HOST": agent.device.url, "OLLAMA_NUM_PARALLEL": str(self.plan.slots)}
+            knobs |= {"DROVER_SENSORS_URL": ""}
+        else:
+            knobs |= {"DROVER_BACKEND": "echo"}
+        url = self.nats.url
+        if self.plan.proxied:
+            agent.proxy = await stack.enter_async_context(tcp_proxy(self.nats.port))
+            url = agent.proxy.url
+        name = f"dev{number}"
+        command = (sys.executable, "-m", "agents")
+        agent.member = self._member(name, command, url, self._agent_ready, DROVER_DEVICE=name, **knobs)
+        self.agents.append(agent)
+        return agent
+
+    def bridge_url(self, member: Member) -> str:
+        """Give the address of a bridge."""
+        return f"http://127.0.0.1:{member.environment['DROVER_HTTP_PORT']}"
+
+    def _member(self, name, command, url, ready, **knobs: str) -> Member:  # type: ignore[no-untyped-def]  # as Member has them
+        environment = clean_environment(
+            PYTHONPATH=str(ROOT), NATS_URL=url, LOG_LEVEL="WARNING", LOG_FORMAT="json", **{**self.plan.knobs, **knobs}
+        )
+        return Member(name=name, command=command, environment=environment, directory=self.directory, ready=ready)
+
+    async def _dispatcher_ready(self, member: Member) -> None:
+        while True:
+            try:
+                await self.bus.request(f"$SRV.PING.llm-dispatcher.{member.name}", b"", timeout_s=1.0)
+            except FleetError:
+                await asyncio.sleep(POLL_S)
+            else:
+                return
+
+    async def _agent_ready(self, member: Member) -> None:
+        """Wait for a boot that was not heard before, and for its model."""
+        seen = self._boots.setdefault(member.name, set())
+        while True:
+            beat = self.beats.get(member.name)
+            if beat is not None and beat.boot not in seen and beat.state is DeviceState.READY and beat.models:
+                seen.add(beat.boot)
+                return
+            self._beat.clear()
+            await self._beat.wait()
+
+    async def _bridge_ready(self, member: Member) -> None:
+        while await asyncio.to_thread(_status, f"{self.bridge_url(member)}/health") != 200:
+            await asyncio.sleep(POLL_S)
+
+
+def _status(url: str) -> int:
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=2) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+    except OSError:
+        return 0
+
+
+@asynccontextmanager
+async def world(plan: Plan) -> AsyncIterator[World]:
+    """Run a fleet for the life of the context; all of it works when the context is entered, and nothing stays behind."""
+    async with AsyncExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="drover-chaos-")))
+        nats = await stack.enter_async_context(
+            nats_server(jetstream=plan.jetstream, config_extra=f"http: 127.0.0.1:{free_port()}")
+        )
+        bus = await stack.enter_async_context(connect_nats(NatsOptions(urls=(nats.url,), name="observer")))
+        house = World(plan, nats, bus, directory)
+        await bus.subscribe("llm.v1.hb.*", house.hear)
+        await bus.flush()
+        stack.push_async_callback(_clear, house)
+        for _ in range(plan.dispatchers):
+            house.add_dispatcher()
+        for _ in range(plan.echo + plan.simulated):
+            await house.add_agent(stack)
+        for _ in range(plan.bridges):
+            house.add_bridge()
+        await _all(member.start() for member in [*house.dispatchers, *(agent.member for agent in house.agents)])
+        await _all(member.start() for member in house.bridges)
+        yield house
+
+
+async def _clear(house: World) -> None:
+    await _all(member.clear() for member in house.members)
+
+
+async def _all(things) -> None:  # type: ignore[no-untyped-def]  # an iterable of coroutines
+    async with asyncio.TaskGroup() as tasks:
+        for thing in things:
+            tasks.create_task(thing)
