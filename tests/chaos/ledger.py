@@ -24,7 +24,11 @@ class Entry:
     wrong: str = ""
     """Why its text is not the answer to its own question; empty when it is."""
     submissions: int = 0
+    again_s: list[float] = field(default_factory=list)
+    """When it was sent again."""
     attempts: int = 0
+    beside: int = 0
+    """Attempts that began while another one of the job still ran."""
     setbacks: Counter[str] = field(default_factory=Counter)
     ended_s: float = math.inf
 

@@ -7,7 +7,7 @@ Each job has an id of its producer's choice and is sent again under the same id 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from common import frames
@@ -36,7 +36,7 @@ class Load:
         self.patience_s = patience_s
         self._drover = drover
         self._questions = questions
-        self._running: dict[str, Entry] = {}
+        self._running: set[int] = set()
         self._stopped = False
         self._answered = 0
         self._changed = asyncio.Event()
@@ -44,7 +44,7 @@ class Load:
     @property
     def in_flight(self) -> list[Entry]:
         """The jobs under way now."""
-        return list(self._running.values())
+        return [entry for entry in self.ledger[-2000:] if id(entry) in self._running]
 
     def account(self) -> Account:
         """Sum up what became of all jobs."""
@@ -59,6 +59,13 @@ class Load:
         goal = self._answered + count
         async with asyncio.timeout(4 * GUARD_S):
             while self._answered < goal and not self._stopped:
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def ended(self, entries: Sequence[Entry]) -> None:
+        """Return when these jobs have come to their ends."""
+        async with asyncio.timeout(self.patience_s + GUARD_S):
+            while any(id(entry) in self._running for entry in entries):
                 self._changed.clear()
                 await self._changed.wait()
 
@@ -82,11 +89,11 @@ class Load:
         """Bring one job to its end, however often it must be sent."""
         entry = Entry(job=question.job, expected=question.expected, sent_s=_now())
         self.ledger.append(entry)
-        self._running[entry.job] = entry
+        self._running.add(id(entry))
         try:
             await self._persist(entry, question, fields)
         finally:
-            del self._running[entry.job]
+            self._running.discard(id(entry))
             entry.ended_s = _now()
             if entry.outcome == ANSWERED:
                 entry.wrong = question.fault_of(entry.text)
@@ -114,6 +121,7 @@ class Load:
                 return
             entry.setbacks[entry.outcome] += 1
             await asyncio.sleep(wait_s)
+            entry.again_s.append(_now())
 
     async def _once(self, entry: Entry, question: Question, fields: dict[str, object]) -> None:
         """Send the job and read its stream. Raises what the stream ends with, or `TimeoutError` when it ends with nothing."""
@@ -130,7 +138,9 @@ class Load:
                         raise frame.error
                     case frames.End():
                         entry.outcome = ANSWERED
-                        entry.attempts += len((frame.route or {}).get("attempts", ()))
+                        attempts = (frame.route or {}).get("attempts", ())
+                        entry.attempts += len(attempts)
+                        entry.beside += sum(bool(attempt.get("beside")) for attempt in attempts)
                         return
 
 

@@ -87,6 +87,17 @@ class Wiretap:
         }
         return twice | {job for job, texts in self._texts.items() if len({_bare(text) for text in texts}) > 1}
 
+    async def until_streaming(self) -> Placed:
+        """Wait for a job of which its producer has some text and not all, and give where it runs."""
+        async with asyncio.timeout(GUARD_S):
+            while True:
+                self._changed.clear()
+                await self._changed.wait()
+                begun = {stream.job for stream in self.streams.values() if stream.pieces}
+                places = {placed.job: placed for placed in self.placed if placed.job in begun}
+                if places:
+                    return next(iter(places.values()))
+
     async def until_placed(self, fits: Callable[[Placed], bool]) -> Placed:
         """Wait for an attempt that fits, among those that were not heard yet."""
         seen = len(self.placed)

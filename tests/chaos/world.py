@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import sys
 import tempfile
 import urllib.error
@@ -11,14 +13,15 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from common import codec
 from common.bus import Bus, Delivery
 from common.bus.nats import NatsOptions, connect_nats
-from common.errors import FleetError
+from common.errors import BadRequest, FleetError
 from common.messages import DeviceState, Heartbeat
 from tests.chaos.members import Member
-from tests.commands import DROVER, clean_environment
+from tests.commands import DROVER, GUARD_S, clean_environment
 from tests.nats_server import NatsServer, free_port, nats_server
 from tests.proxy import Proxy, tcp_proxy
 from tests.simulated import SimulatedDevice, simulator
@@ -45,6 +48,8 @@ class Plan:
     jetstream: bool = True
     knobs: dict[str, str] = field(default_factory=dict)
     agent_knobs: dict[str, str] = field(default_factory=dict)
+    skews_s: tuple[float, ...] = ()
+    """How far the wall clocks of the first agents are off."""
 
 
 @dataclass(slots=True)
@@ -63,15 +68,18 @@ class Agent:
 class World:
     """The running fleet. `bus` is the observer's own connection."""
 
-    def __init__(self, plan: Plan, nats: NatsServer, bus: Bus, directory: Path) -> None:
+    def __init__(self, plan: Plan, nats: NatsServer, monitor_port: int, bus: Bus, directory: Path) -> None:
         self.plan = plan
         self.nats = nats
+        self.monitor_port = monitor_port
         self.bus = bus
         self.directory = directory
         self.dispatchers: list[Member] = []
         self.agents: list[Agent] = []
         self.bridges: list[Member] = []
         self.beats: dict[str, Heartbeat] = {}
+        self._heard_s: dict[str, float] = {}
+        self._done: dict[tuple[str, str], int] = {}
         self._boots: dict[str, set[str]] = {}
         self._beat = asyncio.Event()
 
@@ -93,9 +101,41 @@ class World:
 
     def hear(self, delivery: Delivery) -> None:
         """Take a heartbeat; the handler of their subject."""
-        beat = codec.build(Heartbeat, codec.decode(delivery.data))
+        try:
+            beat = codec.build(Heartbeat, codec.decode(delivery.data))
+        except BadRequest:
+            return  # one of the faults is noise on every subject
         self.beats[beat.device] = beat
+        self._heard_s[beat.device] = asyncio.get_running_loop().time()
+        self._done[beat.device, beat.boot] = beat.done + beat.failed
         self._beat.set()
+
+    async def subscriptions(self) -> int:
+        """Give how many subscriptions the broker holds."""
+        with contextlib.closing(
+            await asyncio.to_thread(_open, f"http://127.0.0.1:{self.monitor_port}/subsz")
+        ) as answer:
+            return int(json.load(answer)["num_subscriptions"])
+
+    async def executions(self) -> int:
+        """Give how many attempts all agents together have run to an end, from heartbeats of a fleet that is idle now."""
+        since_s = asyncio.get_running_loop().time()
+        await self.all_heard(since_s)
+        return sum(self._done.values())
+
+    async def all_heard(self, since_s: float) -> float:
+        """Wait until each agent that runs has been heard after `since_s`; gives when the last of them was, for the first time."""
+        names = {agent.name for agent in self.agents if agent.member.running}
+        first: dict[str, float] = {}
+        async with asyncio.timeout(GUARD_S):
+            while True:
+                for name in names - first.keys():
+                    if self._heard_s.get(name, 0.0) > since_s:
+                        first[name] = self._heard_s[name]
+                if names <= first.keys():
+                    return max(first.values(), default=since_s)
+                self._beat.clear()
+                await self._beat.wait()
 
     def add_dispatcher(self) -> Member:
         """Make one more dispatcher; it is not started."""
@@ -131,7 +171,9 @@ class World:
             agent.proxy = await stack.enter_async_context(tcp_proxy(self.nats.port))
             url = agent.proxy.url
         name = f"dev{number}"
-        command = (sys.executable, "-m", "agents")
+        command = [sys.executable, "-m", "agents"]
+        if number <= len(self.plan.skews_s):
+            command = [sys.executable, "-m", "tests.chaos.skewed", str(self.plan.skews_s[number - 1])]
         agent.member = self._member(name, command, url, self._agent_ready, DROVER_DEVICE=name, **knobs)
         self.agents.append(agent)
         return agent
@@ -167,13 +209,17 @@ class World:
             await self._beat.wait()
 
     async def _bridge_ready(self, member: Member) -> None:
-        while await asyncio.to_thread(_status, f"{self.bridge_url(member)}/health") != 200:
+        while await asyncio.to_thread(_status, f"{self.bridge_url(member)}/health") != 200:  # noqa: ASYNC110  # as above
             await asyncio.sleep(POLL_S)
+
+
+def _open(url: str) -> Any:
+    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=2)
 
 
 def _status(url: str) -> int:
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=2) as answer:
+        with _open(url) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:
@@ -187,11 +233,12 @@ async def world(plan: Plan) -> AsyncIterator[World]:
     """Run a fleet for the life of the context; all of it works when the context is entered, and nothing stays behind."""
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="drover-chaos-")))
+        port = free_port()
         nats = await stack.enter_async_context(
-            nats_server(jetstream=plan.jetstream, config_extra=f"http: 127.0.0.1:{free_port()}")
+            nats_server(jetstream=plan.jetstream, config_extra=f"http: 127.0.0.1:{port}")
         )
         bus = await stack.enter_async_context(connect_nats(NatsOptions(urls=(nats.url,), name="observer")))
-        house = World(plan, nats, bus, directory)
+        house = World(plan, nats, port, bus, directory)
         await bus.subscribe("llm.v1.hb.*", house.hear)
         await bus.flush()
         stack.push_async_callback(_clear, house)
