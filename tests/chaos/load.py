@@ -35,7 +35,7 @@ class Load:
         self.tap = tap
         self.patience_s = patience_s
         self._drover = drover
-        self._questions = questions
+        self.questions = questions
         self._running: set[int] = set()
         self._stopped = False
         self._answered = 0
@@ -77,7 +77,7 @@ class Load:
             for number in numbers:  # shared: each takes the next one
                 if self._stopped:
                     return
-                await self.ask(next(self._questions), hold=number % 2 == 1)
+                await self.ask(next(self.questions), hold=number % 2 == 1)
 
         async with asyncio.TaskGroup() as tasks:
             for _ in range(concurrency):

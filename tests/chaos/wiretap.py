@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from common import codec, frames
 from common.bus import Delivery
-from common.errors import GarbledReply
+from common.errors import BadRequest, GarbledReply
 from tests.commands import GUARD_S
 
 
@@ -55,8 +55,10 @@ class Wiretap:
         stream.heard_s = _now()
         try:
             wire = codec.decode(payload)
+            if "t" not in wire and "error" not in wire:
+                return  # no frame, but a reply to one question, as to a cancel
             frame = frames.from_wire(wire)
-        except GarbledReply:
+        except (BadRequest, GarbledReply):
             self.garbled += 1
             return
         if stream.terminals and not isinstance(frame, frames.Terminal):
@@ -98,10 +100,10 @@ class Wiretap:
                 if places:
                     return next(iter(places.values()))
 
-    async def until_placed(self, fits: Callable[[Placed], bool]) -> Placed:
+    async def until_placed(self, fits: Callable[[Placed], bool], *, within_s: float = GUARD_S) -> Placed:
         """Wait for an attempt that fits, among those that were not heard yet."""
         seen = len(self.placed)
-        async with asyncio.timeout(GUARD_S):
+        async with asyncio.timeout(within_s):
             while True:
                 for placed in self.placed[seen:]:
                     if fits(placed):

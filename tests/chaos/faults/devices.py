@@ -13,6 +13,9 @@ FALLBACK_S = 0.25
 ACCEPT_S = 0.5
 STALL_S = 3.0
 
+_SHORTLY_S = 0.4
+"""Less than the accept clock: the job that comes to a frozen agent must not have left it when the agent is killed."""
+
 _STREAMS = 4
 """Fewer than the fleet has slots with one device gone: what is measured is the finding, not the queue."""
 
@@ -39,12 +42,16 @@ async def killed(size: Size) -> Outcome:
 
 async def _kill(house: World, asked: Load, *, accepted: bool) -> Moves:
     """Kill the agent that is given the next job; gives how long each of its jobs took to be given to another."""
-    if accepted:
-        victim = house.agent((await asked.tap.until_streaming()).device)
-    else:
-        victim = house.agents[0]
+    victim = house.agent((await asked.tap.until_streaming()).device)
+    while not accepted:
+        # The next job goes to it as long as it is believed to be well; else it is some other's turn.
         victim.member.freeze()
-        await asked.tap.until_placed(lambda placed: placed.device == victim.name)
+        try:
+            await asked.tap.until_placed(lambda placed: placed.device == victim.name, within_s=_SHORTLY_S)  # noqa: B023
+            break
+        except TimeoutError:
+            victim.member.thaw()
+            victim = house.agent(asked.tap.placed[-1].device)
     since_s = _now()
     await victim.member.kill()
     await asked.answered(3 * _STREAMS)
@@ -63,7 +70,7 @@ async def frozen(size: Size) -> Outcome:
             victim.member.freeze()
             figures = await _away(asked, victim, size.freeze_s)
             victim.member.thaw()
-            await _back(asked, victim)
+            figures.append(await _back(asked, victim))
         return outcome("F4", f"kill -STOP an agent for {size.freeze_s:g} s, then CONT", house, asked, *figures)
 
 
@@ -79,7 +86,7 @@ async def partitioned(size: Size) -> Outcome:
                 victim.proxy.blackhole(**closed)
                 figures += await _away(asked, victim, size.freeze_s / 2, note=f"{way}: ")
                 victim.proxy.heal()
-                await _back(asked, victim)
+                figures.append(await _back(asked, victim, note=f"{way}: "))
         return outcome("F5", "agent cut off from the bus, both ways and one way, then healed", house, asked, *figures)
 
 
@@ -97,10 +104,13 @@ async def _away(asked: Load, victim: Agent, away_s: float, *, note: str = "") ->
     ]
 
 
-async def _back(asked: Load, victim: Agent) -> None:
-    """Return when the agent is given jobs again."""
-    await asked.tap.until_placed(lambda placed: placed.device == victim.name)
+async def _back(asked: Load, victim: Agent, *, note: str = "") -> Figure:
+    """Give how long it takes until the agent answers again a job that only it may answer."""
+    since_s = _now()
+    question = next(asked.questions)
+    await asked.ask(question, device=victim.name)
     await asked.answered(2 * _STREAMS)
+    return Figure(name=f"{note}serves again after", value=_now() - since_s, unit="s")
 
 
 def _now() -> float:

@@ -41,7 +41,6 @@ _DOORS = [
     "dev.dev1.job",
     "dev.dev1.cancel",
     "dev.dev1.probe",
-    "dev.dev1.drain",
     "hb.dev1",
     "hb.ghost",
     "ctl.x.cancel",
@@ -61,7 +60,7 @@ async def bad_input(size: Size) -> Outcome:
             for door in _DOORS:
                 for noise in _NOISE:
                     # With a reply subject that nobody hears: whoever answers must survive that as well.
-                    await house.bus.publish(f"llm.v1.{door}", noise, reply="_INBOX_chaos.nobody.1.1", headers=_HEADERS)
+                    await house.bus.publish(f"llm.v1.{door}", noise, reply="_INBOX_noise.nobody.1.1", headers=_HEADERS)
             await _oversize(asked, house)
             await house.bus.flush()
             await asked.answered(max(20, size.jobs // 20))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import aclosing
 
 import psutil
@@ -12,9 +13,9 @@ from common.errors import FleetError
 from tests.chaos.ledger import ANSWERED, percentile
 from tests.chaos.load import Load, load
 from tests.chaos.outcome import Figure, Outcome, Size, latencies, outcome, spread
-from tests.chaos.questions import questions
+from tests.chaos.questions import Question, questions
 from tests.chaos.world import Plan, World, world
-from tests.proxy import tcp_proxy
+from tests.proxy import Proxy, tcp_proxy
 
 REFUSAL_S = 0.05
 GOODPUT = 0.8
@@ -34,10 +35,9 @@ async def slow_producers(size: Size) -> Outcome:
     ):
         async with load(house.nats.url, questions(house.model), concurrency=4) as asked:
             long = questions(house.model, words=600, prefix="long")
-            before = await _beside(asked, line.url, long, size.overload_s / 3)
+            before = await _beside(asked, line, long, size.overload_s / 3, latency_s=0.0)
             rss = _rss_mb(house)
-            line.latency_s = 1.0
-            during = await _beside(asked, line.url, long, size.overload_s / 3)
+            during = await _beside(asked, line, long, size.overload_s / 3, latency_s=1.0)
             grown = _rss_mb(house) - rss
         ratio = percentile(during, 0.99) / percentile(before, 0.99)
         return outcome(
@@ -51,10 +51,13 @@ async def slow_producers(size: Size) -> Outcome:
         )
 
 
-async def _beside(asked: Load, url: str, source, lasting_s: float) -> list[float]:  # type: ignore[no-untyped-def]
+async def _beside(
+    asked: Load, line: Proxy, source: Iterator[Question], lasting_s: float, *, latency_s: float
+) -> list[float]:
     """Have long answers read over a line of its own; gives the latencies of all other jobs meanwhile."""
     since = len(asked.ledger)
-    async with Drover.connect(url, tenant="slow") as drover:
+    async with Drover.connect(line.url, tenant="slow") as drover:
+        line.latency_s = latency_s
         stopped = asyncio.Event()
 
         async def read() -> None:
@@ -73,6 +76,7 @@ async def _beside(asked: Load, url: str, source, lasting_s: float) -> list[float
             stopped.set()
             for reader in readers:
                 reader.cancel()
+        line.latency_s = 0.0
     return latencies(asked.ledger[since:])
 
 
@@ -109,7 +113,7 @@ async def overload(size: Size) -> Outcome:
             await warm.answered(12)
             began_s = _now()
             count = len(warm.ledger)
-            await asyncio.sleep(size.overload_s / 4)
+            await asyncio.sleep(max(3.0, size.overload_s / 4))
             peak = sum(one.outcome == ANSWERED for one in warm.ledger[count:]) / (_now() - began_s)
         async with load(house.nats.url, source, concurrency=0, patience_s=0) as asked:
             began_s = _now()
