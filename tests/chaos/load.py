@@ -30,10 +30,13 @@ AGAIN_S = 0.1
 class Load:
     """Asks questions, so many at once. Open one with `load`."""
 
-    def __init__(self, drover: Drover, questions: Iterator[Question], tap: Wiretap, *, patience_s: float) -> None:
+    def __init__(
+        self, drover: Drover, questions: Iterator[Question], tap: Wiretap, *, patience_s: float, silence_s: float
+    ) -> None:
         self.ledger: list[Entry] = []
         self.tap = tap
         self.patience_s = patience_s
+        self._silence_s = silence_s
         self._drover = drover
         self.questions = questions
         self._running: set[int] = set()
@@ -129,7 +132,7 @@ class Load:
         request = chat_request(question.prompt, model=question.model, job=question.job, **fields)
         async with aclosing(self._drover.frames(request)) as stream:
             while True:
-                async with asyncio.timeout(SILENCE_S):
+                async with asyncio.timeout(self._silence_s):
                     frame = await anext(stream)
                 match frame:
                     case frames.Token():
@@ -152,6 +155,7 @@ async def load(
     jobs: int | None = None,
     concurrency: int = 16,
     patience_s: float = 45.0,
+    silence_s: float = SILENCE_S,
 ) -> AsyncIterator[Load]:
     """Ask in the background of the context; leaving it waits until each job has come to its end, after `jobs` or at once."""
     tap = Wiretap()
@@ -160,7 +164,7 @@ async def load(
         # A connection of its own: what is sent to a producer that has lost its own must be heard as well.
         await spy.subscribe(f"_INBOX_{TENANT}.>", tap)
         await spy.flush()
-        asked = Load(drover, questions, tap, patience_s=patience_s)
+        asked = Load(drover, questions, tap, patience_s=patience_s, silence_s=silence_s)
         async with asyncio.TaskGroup() as tasks:
             if concurrency:
                 tasks.create_task(asked.work(jobs, concurrency))

@@ -24,8 +24,8 @@ class Size:
     soak_s: float
 
 
-FULL = Size(jobs=10_000, rounds=5, freeze_s=30.0, overload_s=60.0, soak_s=60.0)
-SMALL = Size(jobs=400, rounds=1, freeze_s=5.0, overload_s=4.0, soak_s=4.0)
+FULL = Size(jobs=10_000, rounds=5, freeze_s=30.0, overload_s=60.0, soak_s=40.0)
+SMALL = Size(jobs=400, rounds=1, freeze_s=4.0, overload_s=4.0, soak_s=4.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,10 @@ class Outcome:
     account: Account
     figures: tuple[Figure, ...] = ()
     troubles: tuple[str, ...] = ()
+
+    def value(self, name: str) -> float:
+        """Give one of its figures."""
+        return next(figure.value for figure in self.figures if figure.name == name)
 
     @property
     def whole(self) -> bool:

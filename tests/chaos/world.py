@@ -183,9 +183,8 @@ class World:
         return f"http://127.0.0.1:{member.environment['DROVER_HTTP_PORT']}"
 
     def _member(self, name, command, url, ready, **knobs: str) -> Member:  # type: ignore[no-untyped-def]  # as Member has them
-        environment = clean_environment(
-            PYTHONPATH=str(ROOT), NATS_URL=url, LOG_LEVEL="WARNING", LOG_FORMAT="json", **{**self.plan.knobs, **knobs}
-        )
+        settings = {"PYTHONPATH": str(ROOT), "NATS_URL": url, "LOG_LEVEL": "WARNING", "LOG_FORMAT": "json"}
+        environment = clean_environment(**(settings | self.plan.knobs | knobs))
         return Member(name=name, command=command, environment=environment, directory=self.directory, ready=ready)
 
     async def _dispatcher_ready(self, member: Member) -> None:

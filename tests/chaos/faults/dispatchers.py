@@ -78,7 +78,7 @@ async def only_one_killed(size: Size) -> Outcome:
 
 async def submitted_twice(size: Size) -> Outcome:
     """F7: each job is submitted by several producers at once, over two dispatchers, and once more when it is done."""
-    count = max(20, size.jobs // 20)
+    count = size.jobs // 40
     async with world(Plan(dispatchers=2, simulated=2, slots=16)) as house:
         async with load(house.nats.url, questions(house.model, words=12), concurrency=0) as asked:
             source = questions(house.model, words=12)

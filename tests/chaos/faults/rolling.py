@@ -22,7 +22,7 @@ async def agents_and_dispatchers(size: Size) -> Outcome:
         async with load(house.nats.url, questions(house.model), concurrency=_STREAMS) as asked:
             await asked.answered(_STREAMS)
             ends: list[str] = []
-            for _ in range(2 * size.rounds):
+            for _ in range(size.rounds):
                 ends += await _roll([*house.dispatchers, *(agent.member for agent in house.agents)])
         errors = Figure(name="errors", value=sum(asked.account().errors.values()), unit="", limit=0)
         times = spread("latency", latencies(asked.ledger))
@@ -40,7 +40,7 @@ async def everything(size: Size) -> Outcome:
                     tasks.create_task(http.work(stream=number % 2 == 0))
                 await asked.answered(_STREAMS)
                 ends: list[str] = []
-                for _ in range(size.rounds):
+                for _ in range((size.rounds + 1) // 2):
                     ends += await _roll(house.members)
                 http.stop()
         errors = Figure(name="errors", value=sum(asked.account().errors.values()), unit="", limit=0)
