@@ -24,8 +24,6 @@ class Entry:
     wrong: str = ""
     """Why its text is not the answer to its own question; empty when it is."""
     submissions: int = 0
-    again_s: list[float] = field(default_factory=list)
-    """When it was sent again."""
     attempts: int = 0
     beside: int = 0
     """Attempts that began while another one of the job still ran."""
@@ -56,13 +54,17 @@ class Account:
         return not (self.lost or self.duplicated or self.spliced)
 
 
-def account(entries: Iterable[Entry], *, duplicated: Iterable[str] = ()) -> Account:
-    """Sum up. `duplicated` are the jobs of which somebody saw more than one answer."""
+def account(entries: Iterable[Entry], *, duplicated: Iterable[str] = (), resent: int = 0) -> Account:
+    """Sum up. `duplicated` are the jobs of which somebody saw more than one answer; `resent` is how often jobs were sent again by
+    the client itself."""
     every = list(entries)
     errors = Counter(entry.outcome for entry in every if entry.outcome != ANSWERED and entry.outcome not in LOST)
     again: Counter[str] = Counter()
     for entry in every:
         again.update(entry.setbacks)
+    copies = len(every) - len({entry.job for entry in every})
+    if (by_client := resent - again.total() - copies) > 0:
+        again["by the client"] = by_client
     return Account(
         jobs=len(every),
         answered=sum(entry.outcome == ANSWERED for entry in every),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 
 import pytest
@@ -30,7 +31,7 @@ async def _forced(house: World, member: Member) -> int:
 async def _work(asked: Load, house: World, question: Question, *, over_http: bool) -> None:
     """Read an answer that goes on and on."""
     if over_http:
-        http = HttpLoad(asked, [house.bridge_url(house.bridges[0])], iter([question]))
+        http = HttpLoad(asked, [house.bridge_url(house.bridges[0])], itertools.repeat(question))
         await http.work(stream=True)
     else:
         await asked.ask(question)

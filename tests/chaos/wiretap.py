@@ -21,8 +21,8 @@ class Stream:
     pieces: list[str] = field(default_factory=list)
     terminals: int = 0
     after: int = 0
-    heard_s: float = 0.0
-    """When its producer was last sent something."""
+    begun_s: float = 0.0
+    """When its producer was first sent something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,8 @@ class Wiretap:
         self._changed.set()
 
     def _take(self, stream: Stream, payload: bytes) -> None:
-        stream.heard_s = _now()
+        now_s = _now()
+        stream.begun_s = stream.begun_s or now_s
         try:
             wire = codec.decode(payload)
             if "t" not in wire and "error" not in wire:
@@ -68,7 +69,7 @@ class Wiretap:
                 stream.job = job
             case frames.RouteNote():
                 stream.job = frame.job
-                self.placed.append(Placed(stream.heard_s, frame.job, frame.device, frame.attempt))
+                self.placed.append(Placed(now_s, frame.job, frame.device, frame.attempt))
             case frames.Token():
                 stream.pieces.append(frame.text)
             case frames.End() | frames.Err():
@@ -81,6 +82,15 @@ class Wiretap:
             stream.job = stream.job or str((frame.route or {}).get("job", ""))
             self._texts[stream.job].add("".join(stream.pieces))
         stream.pieces.clear()
+
+    def taken_s(self, job: str) -> list[float]:
+        """Give when a dispatcher took the job: once for each time that it was sent."""
+        return [stream.begun_s for stream in self.streams.values() if stream.job == job]
+
+    def resent(self) -> int:
+        """Give how often jobs were taken again."""
+        named = [stream.job for stream in self.streams.values() if stream.job]
+        return len(named) - len(set(named))
 
     def duplicated(self) -> set[str]:
         """Name the jobs of which somebody was told more than one end, or anything after it, or two different answers."""

@@ -13,9 +13,6 @@ FALLBACK_S = 0.25
 ACCEPT_S = 0.5
 STALL_S = 3.0
 
-_SILENCE_S = 10.0
-"""Longer than any clock of a dispatcher's: what is measured is how it finds a device, not how a producer finds it."""
-
 _SHORTLY_S = 0.4
 """Less than the accept clock: the job that comes to a frozen agent must not have left it when the agent is killed."""
 
@@ -28,7 +25,7 @@ async def killed(size: Size) -> Outcome:
     early: list[float] = []
     midway: list[float] = []
     async with world(Plan(dispatchers=2, simulated=3, slots=4)) as house:
-        async with load(house.nats.url, questions(house.model), concurrency=_STREAMS, silence_s=_SILENCE_S) as asked:
+        async with load(house.nats.url, questions(house.model), concurrency=_STREAMS) as asked:
             await asked.answered(4)
             for _ in range(size.rounds):
                 midway += (await _kill(house, asked, accepted=True)).held
@@ -57,7 +54,7 @@ async def _kill(house: World, asked: Load, *, accepted: bool) -> Moves:
             victim = house.agent(asked.tap.placed[-1].device)
     since_s = _now()
     await victim.member.kill()
-    await asked.answered(3 * _STREAMS)
+    await asked.answered(2 * _STREAMS)
     found = moves(asked, victim.name, since_s)
     await victim.member.start()
     await asked.answered(_STREAMS)
@@ -67,7 +64,7 @@ async def _kill(house: World, asked: Load, *, accepted: bool) -> Moves:
 async def frozen(size: Size) -> Outcome:
     """F4: kill -STOP an agent that has streams, and let it go on later: what it sends then is nobody's answer."""
     async with world(Plan(dispatchers=2, simulated=3, slots=4)) as house:
-        async with load(house.nats.url, questions(house.model), concurrency=_STREAMS, silence_s=_SILENCE_S) as asked:
+        async with load(house.nats.url, questions(house.model), concurrency=_STREAMS) as asked:
             await asked.answered(4)
             victim = house.agent((await asked.tap.until_streaming()).device)
             victim.member.freeze()
@@ -81,7 +78,7 @@ async def partitioned(size: Size) -> Outcome:
     """F5: nothing passes between an agent and the bus: in neither direction, then in one, then in the other."""
     figures: list[Figure] = []
     async with world(Plan(dispatchers=2, simulated=3, slots=4, proxied=True)) as house:
-        async with load(house.nats.url, questions(house.model), concurrency=_STREAMS, silence_s=_SILENCE_S) as asked:
+        async with load(house.nats.url, questions(house.model), concurrency=_STREAMS) as asked:
             await asked.answered(4)
             for way, closed in _WAYS.items():
                 victim = house.agent((await asked.tap.until_streaming()).device)

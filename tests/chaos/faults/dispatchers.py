@@ -39,7 +39,7 @@ async def one_of_two_killed(size: Size) -> Outcome:
                 held = asked.in_flight
                 await victim.kill()
                 recoveries += await _again(asked, held, since_s)
-                resent += [entry.again_s[0] - since_s for entry in held if entry.again_s]
+                resent += [at_s - since_s for entry in held for at_s in asked.tap.taken_s(entry.job) if at_s > since_s]
                 await victim.start()
         return outcome(
             "F2",
@@ -108,7 +108,7 @@ async def _first(asked: Load, since_s: float) -> float:
 async def _again(asked: Load, held: list[Entry], since_s: float) -> list[float]:
     """Wait until all that was under way has come to its end; gives how long the jobs that had to be sent again took."""
     await asked.ended(held)
-    return [entry.ended_s - since_s for entry in held if entry.submissions > 1]
+    return [entry.ended_s - since_s for entry in held if len(asked.tap.taken_s(entry.job)) > 1]
 
 
 def _now() -> float:
