@@ -25,7 +25,7 @@ class Member:
     command: Sequence[str]
     environment: Mapping[str, str]
     directory: Path
-    ready: Callable[[Member], Awaitable[None]]
+    ready: Ready
     wanted: bool = False
     process: Process | None = field(default=None)
 
@@ -137,3 +137,7 @@ class Member:
                 os.kill(self.pid, number)
             except ProcessLookupError:
                 pass  # it ended by itself; whoever waits for it collects it
+
+
+Ready = Callable[[Member], Awaitable[None]]
+"""Returns when the process just started does its work."""

@@ -10,7 +10,7 @@ from common.clock import LoopClock
 
 
 def _skew(by_s: float) -> None:
-    def unix_s(_: LoopClock) -> float:
+    def unix_s(self: LoopClock) -> float:
         return time.time() + by_s
 
     LoopClock.unix_s = unix_s  # type: ignore[method-assign]  # in this process alone

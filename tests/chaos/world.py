@@ -9,7 +9,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from common.bus import Bus, Delivery
 from common.bus.nats import NatsOptions, connect_nats
 from common.errors import BadRequest, FleetError
 from common.messages import DeviceState, Heartbeat
-from tests.chaos.members import Member
+from tests.chaos.members import Member, Ready
 from tests.commands import DROVER, GUARD_S, clean_environment
 from tests.nats_server import NatsServer, free_port, nats_server
 from tests.proxy import Proxy, tcp_proxy
@@ -36,7 +36,7 @@ PROFILE, MODEL = "orin", "tinyllama:1.1b"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Which processes a world has. `knobs` are settings of all of them, `agent_knobs` of the agents alone."""
+    """Which processes a world has. `knobs` are settings of all of them."""
 
     dispatchers: int = 1
     echo: int = 0
@@ -47,7 +47,6 @@ class Plan:
     proxied: bool = False
     jetstream: bool = True
     knobs: dict[str, str] = field(default_factory=dict)
-    agent_knobs: dict[str, str] = field(default_factory=dict)
     skews_s: tuple[float, ...] = ()
     """How far the wall clocks of the first agents are off."""
 
@@ -157,24 +156,22 @@ class World:
     async def add_agent(self, stack: AsyncExitStack) -> Agent:
         """Make one more agent, with a device where the plan has them; it is not started."""
         number = len(self.agents) + 1
-        agent = Agent(None)  # type: ignore[arg-type]  # it is set below, when its environment is known
-        knobs = {"DROVER_SLOTS": str(self.plan.slots), **self.plan.agent_knobs}
+        name = f"dev{number}"
+        device = proxy = None
+        knobs = {"DROVER_DEVICE": name, "DROVER_SLOTS": str(self.plan.slots)}
         if number <= self.plan.simulated:
-            plan = {"time_factor": self.plan.time_factor, "num_parallel": self.plan.slots}
-            agent.device = await stack.enter_async_context(simulator(PROFILE, **plan))
-            knobs |= {"OLLAMA_HOST": agent.device.url, "OLLAMA_NUM_PARALLEL": str(self.plan.slots)}
-            knobs |= {"DROVER_SENSORS_URL": ""}
+            started = simulator(PROFILE, time_factor=self.plan.time_factor, num_parallel=self.plan.slots)
+            device = await stack.enter_async_context(started)
+            knobs |= {"OLLAMA_HOST": device.url, "OLLAMA_NUM_PARALLEL": str(self.plan.slots)}
         else:
             knobs |= {"DROVER_BACKEND": "echo"}
-        url = self.nats.url
         if self.plan.proxied:
-            agent.proxy = await stack.enter_async_context(tcp_proxy(self.nats.port))
-            url = agent.proxy.url
-        name = f"dev{number}"
-        command = [sys.executable, "-m", "agents"]
+            proxy = await stack.enter_async_context(tcp_proxy(self.nats.port))
+        command: tuple[str, ...] = (sys.executable, "-m", "agents")
         if number <= len(self.plan.skews_s):
-            command = [sys.executable, "-m", "tests.chaos.skewed", str(self.plan.skews_s[number - 1])]
-        agent.member = self._member(name, command, url, self._agent_ready, DROVER_DEVICE=name, **knobs)
+            command = (sys.executable, "-m", "tests.chaos.skewed", str(self.plan.skews_s[number - 1]))
+        member = self._member(name, command, proxy.url if proxy else self.nats.url, self._agent_ready, **knobs)
+        agent = Agent(member, proxy, device)
         self.agents.append(agent)
         return agent
 
@@ -182,7 +179,7 @@ class World:
         """Give the address of a bridge."""
         return f"http://127.0.0.1:{member.environment['DROVER_HTTP_PORT']}"
 
-    def _member(self, name, command, url, ready, **knobs: str) -> Member:  # type: ignore[no-untyped-def]  # as Member has them
+    def _member(self, name: str, command: Sequence[str], url: str, ready: Ready, **knobs: str) -> Member:
         settings = {"PYTHONPATH": str(ROOT), "NATS_URL": url, "LOG_LEVEL": "WARNING", "LOG_FORMAT": "json"}
         environment = clean_environment(**(settings | self.plan.knobs | knobs))
         return Member(name=name, command=command, environment=environment, directory=self.directory, ready=ready)
@@ -256,7 +253,7 @@ async def _clear(house: World) -> None:
     await _all(member.clear() for member in house.members)
 
 
-async def _all(things) -> None:  # type: ignore[no-untyped-def]  # an iterable of coroutines
+async def _all(things: Iterable[Coroutine[Any, Any, None]]) -> None:
     async with asyncio.TaskGroup() as tasks:
         for thing in things:
             tasks.create_task(thing)
