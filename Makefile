@@ -8,7 +8,7 @@ BIN := .venv/bin
 unexport PROMPT
 ask: export DROVER_ASK_PROMPT := $(value PROMPT)
 
-.PHONY: help up ask test check format bench build settings lock setup setup-dev clean clean-all
+.PHONY: help up ask test chaos check format bench build settings lock setup setup-dev clean clean-all
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ ask: setup ## ask the running fleet: make ask PROMPT="Why is the sky blue?"
 
 test: setup-dev ## run all tests; ARGS="-k name" chooses
 	@exec $(BIN)/pytest $(ARGS)
+
+chaos: setup-dev ## act out faults on real processes, ten minutes; ARGS="--only F2,F6 --json" and others go to it
+	@exec $(BIN)/python -m tests.chaos $(ARGS)
 
 check: setup-dev ## lint, format, types, import contracts
 	$(BIN)/ruff check .

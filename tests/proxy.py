@@ -25,21 +25,26 @@ class Proxy:
         """Connections taken since the start."""
         self._target_port = target_port
         self._tasks = tasks
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+        self._up = _open()
+        self._down = _open()
         self._writers: set[asyncio.StreamWriter] = set()
 
     @property
     def url(self) -> str:
         return f"nats://127.0.0.1:{self.port}"
 
-    def blackhole(self) -> None:
-        """From now on read and write nothing: connections stay open, new ones are taken and not served."""
-        self._flowing.clear()
+    def blackhole(self, *, up: bool = True, down: bool = True) -> None:
+        """From now on forward nothing `up` to the target, or `down` to the client: connections stay open, new ones are taken and
+        not served."""
+        if up:
+            self._up.clear()
+        if down:
+            self._down.clear()
 
     def heal(self) -> None:
         """Forward again, first what was held back."""
-        self._flowing.set()
+        self._up.set()
+        self._down.set()
 
     def reset(self) -> None:
         """Break all connections with an RST, as a router that lost its state does."""
@@ -60,7 +65,8 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
-            await self._flowing.wait()
+            await self._up.wait()
+            await self._down.wait()
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         except OSError:
             _abort(writer)
@@ -71,8 +77,8 @@ class Proxy:
         self._writers |= pair
         try:
             async with asyncio.TaskGroup() as both:
-                up = both.create_task(self._pump(reader, far_writer))
-                down = both.create_task(self._pump(far_reader, writer))
+                up = both.create_task(self._pump(reader, far_writer, self._up))
+                down = both.create_task(self._pump(far_reader, writer, self._down))
                 await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
                 up.cancel()
                 down.cancel()
@@ -81,17 +87,23 @@ class Proxy:
             for one in pair:
                 _abort(one)
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
         try:
             while data := await source.read(_CHUNK_BYTES):
                 if self.latency_s:
                     await asyncio.sleep(self.latency_s)
-                await self._flowing.wait()
+                await flowing.wait()
                 sink.write(data)
                 await sink.drain()
-                await self._flowing.wait()
+                await flowing.wait()
         except (OSError, RuntimeError):
             pass  # one side broke (uvloop says so by a RuntimeError); `_serve` ends the other
+
+
+def _open() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:

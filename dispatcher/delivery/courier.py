@@ -6,6 +6,7 @@ What concerns a device rather than a job meets here: its slots, its breaker, how
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +30,7 @@ from dispatcher.delivery.clocks import Limits
 from dispatcher.delivery.hedge import FirstTokens, HedgeBudget, crowded, hedge_after_s
 from dispatcher.delivery.inbox import Inbox
 from dispatcher.delivery.line import Line, Rules
-from dispatcher.delivery.pulse import Pulse
+from dispatcher.delivery.pulse import RECONNECT_S, Pulse
 from dispatcher.delivery.run import Run
 from dispatcher.delivery.seat import Choose, Nobody, Seats
 from dispatcher.delivery.sink import AnswerSink
@@ -74,7 +75,10 @@ class Courier:
         self.pulse = Pulse(bus, subjects, busy=self.busy, gone=self._unheard, hung=self._hung)
         self._first_tokens = FirstTokens()
         self._runs: dict[str, dict[Run, int]] = defaultdict(dict)
+        self._blind_until_s = -math.inf
         roster.on_change(self._changed)
+        bus.on_disconnect(self._bus_lost)
+        bus.on_reconnect(self._bus_found)
 
     async def deliver(
         self, job: Job, choose: Choose, nobody: Nobody, out: AnswerSink, cancelled: Cancelled
@@ -158,7 +162,9 @@ class Courier:
         elif isinstance(error, AttemptError):
             if isinstance(error, DeviceLost) and error.details.get("unheard"):
                 self.roster.unheard(device)
-            self.roster.attempt_failed(device, f"{error.code}: {error.message}", _now())
+            now_s = _now()
+            if now_s - attempt.running_s(now_s) > self._blind_until_s:
+                self.roster.attempt_failed(device, f"{error.code}: {error.message}", now_s)
         elif error is None and not outrun:
             # A load is predicted by itself: the average is of what comes after it.
             first_token_s = attempt.first_token_s if attempt.candidate.warm else None
@@ -181,6 +187,16 @@ class Courier:
     async def doubt(self, attempt: LiveAttempt) -> None:
         """Have the device prove that its backend works: a hung one fails all its silent attempts."""
         await self.pulse.doubt(attempt.device)
+
+    # -- what happens to the bus ----------------------------------------------------------------------------------
+
+    def _bus_lost(self) -> None:
+        self._blind_until_s = math.inf
+
+    def _bus_found(self) -> None:
+        """Hold no attempt against its device that was sent before now, or before the devices have had time to come back as well:
+        the broker took it along, and three in a row would keep a device out that never failed."""
+        self._blind_until_s = _now() + RECONNECT_S
 
     # -- what happens to devices ---------------------------------------------------------------------------------
 

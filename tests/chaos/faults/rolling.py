@@ -1,0 +1,57 @@
+"""Everything is restarted in good order, one process at a time, under load."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+
+from tests.chaos.http_load import HttpLoad
+from tests.chaos.load import load
+from tests.chaos.members import Member
+from tests.chaos.outcome import Figure, Outcome, Size, latencies, outcome, spread
+from tests.chaos.questions import questions
+from tests.chaos.world import Plan, world
+
+_STREAMS = 6
+
+
+async def agents_and_dispatchers(size: Size) -> Outcome:
+    """F9: SIGTERM agents and dispatchers, one after the other."""
+    async with world(Plan(dispatchers=2, simulated=3, slots=4)) as house:
+        async with load(house.nats.url, questions(house.model), concurrency=_STREAMS) as asked:
+            await asked.answered(_STREAMS)
+            ends: list[str] = []
+            for _ in range(size.rounds):
+                ends += await _roll([*house.dispatchers, *(agent.member for agent in house.agents)])
+        errors = Figure(name="errors", value=sum(asked.account().errors.values()), unit="", limit=0)
+        times = spread("latency", latencies(asked.ledger))
+        return outcome("F9", "SIGTERM agents and dispatchers, rolling", house, asked, errors, times, troubles=ends)
+
+
+async def everything(size: Size) -> Outcome:
+    """F9: every process but the broker is restarted, bridges included, under producers on the bus and over HTTP."""
+    async with world(Plan(dispatchers=2, simulated=3, slots=4, bridges=2)) as house:
+        async with load(house.nats.url, questions(house.model), concurrency=_STREAMS // 2) as asked:
+            urls = [house.bridge_url(member) for member in house.bridges]
+            http = HttpLoad(asked, urls, questions(house.model, prefix="http"))
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(_STREAMS // 2):
+                    tasks.create_task(http.work(stream=number % 2 == 0))
+                await asked.answered(_STREAMS)
+                ends: list[str] = []
+                for _ in range((size.rounds + 1) // 2):
+                    ends += await _roll(house.members)
+                http.stop()
+        errors = Figure(name="errors", value=sum(asked.account().errors.values()), unit="", limit=0)
+        return outcome("F9", "every process restarted in turn, bridges too", house, asked, errors, troubles=ends)
+
+
+async def _roll(members: Sequence[Member]) -> list[str]:
+    """Restart each; gives what is wrong with how one ended."""
+    ends = []
+    for member in members:
+        status = await member.restart()
+        if status != -signal.SIGTERM:
+            ends.append(f"{member.name} ended with {status} after SIGTERM: {member.tail(400)}")
+    return ends
