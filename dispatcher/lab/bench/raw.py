@@ -54,6 +54,19 @@ async def throughput(connection: Client, subject: str, payload: bytes, *, in_fli
     return done / (time.perf_counter() - counted_from_s)
 
 
+async def batch(connection: Client, subject: str, payload: bytes, *, count: int, in_flight: int) -> None:
+    """Make `count` requests, `in_flight` at a time."""
+    left = iter(range(count))
+
+    async def ask() -> None:
+        for _ in left:
+            await _request(connection, subject, payload)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(in_flight):
+            tasks.create_task(ask())
+
+
 async def latencies(connection: Client, subject: str, payload: bytes, *, count: int) -> list[float]:
     """Give the seconds of `count` requests, one after the other, after a tenth as many for warm-up."""
     for _ in range(count // 10):

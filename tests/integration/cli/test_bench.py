@@ -1,0 +1,39 @@
+"""The benches run, and measure something: their figures are for people, and no test asserts one."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from asyncio.subprocess import PIPE, create_subprocess_exec
+from pathlib import Path
+
+import pytest
+
+from tests.commands import clean_environment, drover
+
+
+@pytest.mark.slow
+async def test_a_quick_bench_measures_everything(tmp_path: Path) -> None:
+    """Every figure is there, and no speed is nothing."""
+    done = await drover("bench", "--quick", "--json", cwd=tmp_path)
+    figures = json.loads(done.out)["figures"]
+
+    speeds = [name for name in figures if name.endswith("_per_s")]
+    assert (done.status, []) == (0, [name for name in speeds if not figures[name]["median"] > 0])
+    assert {"throughput_ratio", "p50_ratio", "relay_ratio", "dispatcher_cpu_ms_per_job"} <= figures.keys()
+
+
+@pytest.mark.slow
+async def test_scale_is_measured(tmp_path: Path) -> None:
+    """Heartbeats as a share of a core, and memory over many jobs."""
+    arguments = ("--devices", "30", "--seconds", "1", "--jobs", "2000")
+    process = await create_subprocess_exec(
+        sys.executable, "-m", "dispatcher.lab.bench.scale", *arguments,
+        cwd=tmp_path, env=clean_environment(), stdout=PIPE, stderr=PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate()
+
+    assert (process.returncode, "") == (0, err.decode() if process.returncode else "")
+    assert re.search(r"30 devices, a heartbeat a second each: -?[\d.]+ % of a core", out.decode())
+    assert re.search(r"dispatcher: [\d.]+ MiB after 200 jobs, [\d.]+ MiB after 2000", out.decode())
