@@ -147,7 +147,7 @@ def _said(error: FleetError, *, accepted: bool) -> FleetError:
         return BackendError(f"the device accepted, and its backend is full: {error.message}")
     if isinstance(error, AttemptError | RequestError | JobCancelled):
         return error
-    return BackendError(f"the device gave up with {error.code}: {error.message}")
+    return BackendError(f"the device gave up with {error.code}: {error.message}", cause=error.code)
 
 
 def _outcome(error: BaseException | None) -> str:

@@ -23,6 +23,11 @@ DOUBTFUL = 2.0
 """Twice what was predicted is later than usual, and no proof of anything."""
 
 
+HOP_MARGIN_S = 0.1
+"""A device's deadline is so much earlier than the job's, so that its own word of it comes before ours. Ten times what a hop
+takes on a bad Wi-Fi; of little time that is left, a tenth."""
+
+
 class Clock(StrEnum):
     """The clocks by name."""
 

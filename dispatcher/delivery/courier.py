@@ -26,7 +26,7 @@ from common.errors import (
 from common.messages import DeviceState, Dispatch, Message, Options, Role
 from common.subjects import Subjects
 from dispatcher.delivery.attempt import LiveAttempt
-from dispatcher.delivery.clocks import Limits
+from dispatcher.delivery.clocks import HOP_MARGIN_S, Limits
 from dispatcher.delivery.hedge import FirstTokens, HedgeBudget, crowded, hedge_after_s
 from dispatcher.delivery.inbox import Inbox
 from dispatcher.delivery.line import Line, Rules
@@ -39,11 +39,6 @@ from dispatcher.roster import Change, DeviceEvent, Roster
 
 Cancelled = Callable[[], FleetError | None]
 """Says who cancelled the job, when its task is cancelled; None when the whole process ends."""
-
-
-HOP_MARGIN_S = 0.1
-"""A device's deadline is so much earlier than the job's, so that its own word of it comes before ours. Ten times what a hop
-takes on a bad Wi-Fi; of little time that is left, a tenth."""
 
 
 class Courier:

@@ -14,7 +14,7 @@ from typing import NoReturn, Protocol
 from common import frames
 from common.errors import DeadlineExceeded, DeviceBusy, DeviceSilent, FleetError
 from dispatcher.delivery.attempt import OUTRUN, LiveAttempt
-from dispatcher.delivery.clocks import Clock
+from dispatcher.delivery.clocks import HOP_MARGIN_S, Clock
 from dispatcher.delivery.inbox import Arrival, Inbox
 from dispatcher.delivery.retry import GiveUp, after, interrupted
 from dispatcher.delivery.seat import TICK_S, Seats
@@ -209,7 +209,7 @@ class Run:
             except FleetError as error:
                 if attempt is self._speaker:
                     pieces.clear()
-                await self._failed(attempt, error)
+                await self._failed(attempt, self._judged(error))
                 continue
             if isinstance(taken, str):
                 pieces.append(taken)
@@ -302,8 +302,17 @@ class Run:
         """True while one device has the job, and has said nothing: another may still answer in its place."""
         return self._speaker is None and len(self._live) == 1 and not self._out.visible_chars
 
+    def _judged(self, error: FleetError) -> FleetError:
+        """Believe a device that says that the time is over when it is so by our own clock, but for the hop: the device is not at
+        fault, and no other one has more time."""
+        said_so = error.details.get("cause") == DeadlineExceeded.code
+        return self._deadline() if said_so and _now() + 2 * HOP_MARGIN_S >= self._job.deadline_s else error
+
     def _too_late(self) -> NoReturn:
-        raise DeadlineExceeded(
+        raise self._deadline()
+
+    def _deadline(self) -> DeadlineExceeded:
+        return DeadlineExceeded(
             f"the answer was not complete within {self._job.deadline_s - self._job.received_s:.1f} s: "
             "allow more time (timeout_s), or try again later",
             retry_after_s=TICK_S,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.errors import BackendError
+from common.errors import BackendError, DeadlineExceeded
 from common.frames import KeepAlive, Phase
 from common.messages import DeviceState, ModelInfo
 from tests.integration.dispatcher.conftest import OpenHouse
@@ -302,6 +302,19 @@ async def test_a_deadline_ends_a_running_job(a_house: OpenHouse) -> None:
             stream.text,
             house.pipeline.roster.fleet.devices["nano"].track.error_rate,
         )
+
+
+async def test_a_device_that_says_that_the_time_is_over_is_believed(a_house: OpenHouse) -> None:
+    """Its deadline is a little earlier than the job's: it is not blamed, and no other device is given the job for the rest."""
+    async with a_house() as house:
+        too_late = fail(DeadlineExceeded("the deadline passed while it ran"))
+        for name in ("nano", "orin"):
+            await house.device(name, too_late)
+        stream = await house.stream(timeout_s=0.15)
+        last = await stream.error()
+
+        blame = {name: one.track.error_rate for name, one in house.pipeline.roster.fleet.devices.items()}
+        assert ("deadline", {"nano": 0.0, "orin": 0.0}) == (last.error.code, blame)
 
 
 async def test_memory_that_comes_free_is_used(a_house: OpenHouse) -> None:
