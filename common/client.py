@@ -39,7 +39,7 @@ from common.errors import (
 from common.messages import ChatRequest, Message, Priority, Role, ToolCall, Usage
 from common.subjects import Subjects, require_token
 
-SILENCE_S = 2.8
+SILENCE_S = 2.5
 """A dispatcher sends a frame at least each one and a half seconds; after this long it is taken for dead, and the job is sent
 again. If it lives, that only joins the running answer."""
 

@@ -200,7 +200,7 @@ class ClockSection(Section):
     """How long an attempt may stay silent, phase by phase."""
 
     accept_s: Seconds = Field(
-        0.5, validation_alias="DROVER_ACCEPT_S", description="seconds until the agent must have accepted a job"
+        0.45, validation_alias="DROVER_ACCEPT_S", description="seconds until the agent must have accepted a job"
     )
     load_s: Seconds = Field(
         60.0,

@@ -19,6 +19,7 @@ from common.errors import (
     AttemptError,
     BackendError,
     BusError,
+    DeadlineExceeded,
     DeviceBusy,
     DeviceLost,
     FleetError,
@@ -152,22 +153,29 @@ class Courier:
         runs[run] -= 1
         if not runs[run]:
             del runs[run]
-        if isinstance(error, DeviceBusy):
-            self.roster.refused(device)
-        elif isinstance(error, AttemptError):
-            if isinstance(error, DeviceLost) and error.details.get("unheard"):
-                self.roster.unheard(device)
-            now_s = _now()
-            if now_s - attempt.running_s(now_s) > self._blind_until_s:
-                self.roster.attempt_failed(device, f"{error.code}: {error.message}", now_s)
-        elif error is None and not outrun:
-            # A load is predicted by itself: the average is of what comes after it.
-            first_token_s = attempt.first_token_s if attempt.candidate.warm else None
-            self.roster.attempt_succeeded(device, first_token_s)
-            self.line.pace.answered(expected_s=attempt.candidate.predicted_work_s, took_s=attempt.running_s(_now()))
-            if first_token_s is not None:
-                self._first_tokens.note(device, attempt.candidate.model, first_token_s)
+        if not outrun:
+            self._learn(attempt, error, _now())
         self.line.give_back(device)
+
+    def _learn(self, attempt: LiveAttempt, error: BaseException | None, now_s: float) -> None:
+        device, ran_s = attempt.device, attempt.running_s(now_s)
+        match error:
+            case None:
+                # A load is predicted by itself: the average is of what comes after it.
+                first_token_s = attempt.first_token_s if attempt.candidate.warm else None
+                self.roster.attempt_succeeded(device, first_token_s)
+                self.line.pace.answered(expected_s=attempt.candidate.predicted_work_s, took_s=ran_s)
+                if first_token_s is not None:
+                    self._first_tokens.note(device, attempt.candidate.model, first_token_s)
+            case DeviceBusy():
+                self.roster.refused(device)
+            case AttemptError():
+                if isinstance(error, DeviceLost) and error.details.get("unheard"):
+                    self.roster.unheard(device)
+                if now_s - ran_s > self._blind_until_s:
+                    self.roster.attempt_failed(device, f"{error.code}: {error.message}", now_s)
+            case DeadlineExceeded():
+                self.line.pace.cut(expected_s=attempt.candidate.predicted_work_s, ran_s=ran_s)
 
     def hedge_after_s(self, candidate: Candidate) -> float | None:
         """Give the seconds after which a second device is worth asking; None when it is not known, or this one loads first."""

@@ -48,6 +48,12 @@ class Pace:
         self._likely = ordered[int(LIKELY * (len(ordered) - 1))]
         self._least = ordered[0] / OPTIMISM if len(ordered) >= FEWEST else 0.0
 
+    def cut(self, *, expected_s: float, ran_s: float) -> None:
+        """Note that an answer was not complete after so long. Only one that ran for longer than was likely tells anything; without
+        those the long answers would never count, since they are the ones that are cut."""
+        if ran_s > self.likely_s(expected_s):
+            self.answered(expected_s=expected_s, took_s=ran_s)
+
     @property
     def rate_per_s(self) -> float | None:
         """Slots given out each second while jobs waited; None until that is known."""

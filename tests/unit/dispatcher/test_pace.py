@@ -66,3 +66,14 @@ def test_the_least_time_is_below_all_that_was_seen(answers: list[tuple[float, fl
     recent = answers[-20:]
 
     assert all(pace.least_s(max(1e-3, expected_s)) <= took_s for expected_s, took_s in recent)
+
+
+@pytest.mark.parametrize(("ran_s", "likely_s"), [(1.0, 2.0), (5.0, 5.0)])
+def test_answers_that_were_cut_count_when_they_ran_for_long(ran_s: float, likely_s: float) -> None:
+    """One that had no time tells nothing; those that ran for longer than was likely are the long ones, and are never complete."""
+    pace = Pace()
+    for _ in range(20):
+        pace.answered(expected_s=2.0, took_s=2.0)
+        pace.cut(expected_s=2.0, ran_s=ran_s)
+
+    assert likely_s == pace.likely_s(2.0)
