@@ -293,7 +293,7 @@ async def test_an_ollama_that_answers_is_used_with_one_agent(tmp_path: Path) -> 
 async def test_a_terminal_shows_a_table_and_gets_its_cursor_back(tmp_path: Path) -> None:
     """Live on a terminal: devices with their state; after Ctrl-C the cursor is visible again."""
     async with on_terminal(*DROVER, "up", cwd=tmp_path, **knobs()) as terminal:
-        await terminal.until("drover is up.*nano.*ready")
+        await terminal.until("drover is up(?=.*nano)(?=.*ready)(?=.*simulated)")
         terminal.type(b"\x03")
         await terminal.ended()
         await terminal.until("drover is down")
