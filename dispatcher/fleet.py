@@ -70,18 +70,17 @@ class Device:
 
     @property
     def free_slots(self) -> int:
-        """Slots that look free: good for ranking, no proof of room."""
-        return max(0, self.beat.slots - self.in_flight)
+        """Slots that look free: good for ranking, no proof of room. One that is tried after failures has room for one job."""
+        free = self.beat.slots - self.in_flight
+        if self.breaker.state is BreakerState.HALF_OPEN:
+            free = min(free, 1 - self.own)
+        return max(0, free)
 
     @property
     def usable(self) -> bool:
         """True when new work may go there."""
-        return self.liveness is Liveness.ALIVE and self.beat.state is DeviceState.READY and self._let_through
-
-    @property
-    def _let_through(self) -> bool:
-        state = self.breaker.state
-        return state is BreakerState.CLOSED or (state is BreakerState.HALF_OPEN and not self.own)
+        ready = self.liveness is Liveness.ALIVE and self.beat.state is DeviceState.READY
+        return ready and self.breaker.state is not BreakerState.OPEN
 
 
 @dataclass(frozen=True, slots=True)

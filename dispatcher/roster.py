@@ -27,6 +27,7 @@ class Change(StrEnum):
     RESTARTED = "restarted"  # a new boot id: every attempt it had is gone
     LEFT = "left"  # it said good-bye
     TRIPPED = "tripped"  # its breaker opened
+    FORGOTTEN = "forgotten"  # dead for so long that the roster has dropped it
     RESTORED = "restored"  # its breaker lets jobs through again, or one for a trial
 
 
@@ -40,7 +41,7 @@ class DeviceEvent:
     @property
     def notable(self) -> bool:
         """True for what people want to hear of; the rest is for whoever waits for a slot."""
-        return self.change not in {Change.CHANGED, Change.ROOM}
+        return self.change not in {Change.CHANGED, Change.ROOM, Change.FORGOTTEN}
 
 
 @dataclass(slots=True)
@@ -107,6 +108,7 @@ class Roster:
             # Only a dead one: whoever waits for its answer must have heard that it is lost.
             if device.liveness is Liveness.DEAD and silent_s > self._forget_after_s:
                 del self._seen[name], self._devices[name]
+                self._tell(Change.FORGOTTEN, device)
             elif device.beat.state is not DeviceState.STOPPED:
                 self._age(device, silent_s / device.beat.interval_s)
                 self._set_breaker(name, breakers.aged(device.breaker, now_s))

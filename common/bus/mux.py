@@ -8,6 +8,7 @@ a late frame of an abandoned attempt is told apart without reading it.
 from __future__ import annotations
 
 import itertools
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -30,7 +31,8 @@ class ReplyMux:
     @contextmanager
     def slot(self, handler: AttemptHandler) -> Iterator[Callable[[int], str]]:
         """Open a slot; gives the function from attempt number to reply subject. Closed on leaving, for good."""
-        name = str(next(self._numbers))
+        # Whoever answers one knows the root; the rest must not be guessed, or it could speak for others.
+        name = f"{next(self._numbers)}-{secrets.token_hex(4)}"
         self._slots[name] = handler
         try:
             yield lambda attempt: f"{self._root}.{name}.{attempt}"

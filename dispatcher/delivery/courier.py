@@ -153,9 +153,11 @@ class Courier:
         runs[run] -= 1
         if not runs[run]:
             del runs[run]
-        if not outrun:
-            self._learn(attempt, error, _now())
-        self.line.give_back(device)
+        try:
+            if not outrun:
+                self._learn(attempt, error, _now())
+        finally:
+            self.line.give_back(device)
 
     def _learn(self, attempt: LiveAttempt, error: BaseException | None, now_s: float) -> None:
         device, ran_s = attempt.device, attempt.running_s(now_s)
@@ -184,8 +186,12 @@ class Courier:
         return hedge_after_s(self._first_tokens.p95_s(candidate.device, candidate.model))
 
     def may_hedge(self) -> bool:
-        """Take a hedge from the budget, if the fleet has room for it."""
-        return not crowded(self.roster.fleet.devices.values(), self.line.waiting) and self.hedges.spend()
+        """Tell whether the budget has a hedge, and the fleet room for it."""
+        return self.hedges.enough and not crowded(self.roster.fleet.devices.values(), self.line.waiting)
+
+    def hedged(self) -> None:
+        """Take a hedge from the budget."""
+        self.hedges.spend()
 
     async def doubt(self, attempt: LiveAttempt) -> None:
         """Have the device prove that its backend works: a hung one fails all its silent attempts."""
@@ -215,6 +221,11 @@ class Courier:
             case Change.RESTARTED:
                 lost = DeviceLost(f"device {name} was restarted; what it ran is lost")
                 self._fail(name, lost, spared=lambda attempt: attempt.boot == beat.boot)
+            case Change.FORGOTTEN:
+                if not self._runs.get(name):
+                    self._runs.pop(name, None)
+                self._first_tokens.forget(name)
+                self.pulse.forget(name)
             case Change.CHANGED if beat.state is DeviceState.FAULTY:
                 self._hung(name, beat.reason or "its backend does not answer")
 

@@ -36,6 +36,11 @@ class FirstTokens:
 
     _seen: dict[tuple[str, str], _Seen] = field(default_factory=dict)
 
+    def forget(self, device: str) -> None:
+        """Drop what is known of a device that is no more."""
+        for key in [key for key in self._seen if key[0] == device]:
+            del self._seen[key]
+
     def note(self, device: str, model: str, first_token_s: float) -> None:
         """Keep one; the percentile follows every few of them, since sorting at each job would cost more than routing it."""
         seen = self._seen.setdefault((device, model), _Seen())
@@ -74,13 +79,15 @@ class HedgeBudget:
         """Count one job."""
         self.tokens = min(BURST, self.tokens + self.share)
 
-    def spend(self) -> bool:
-        """Take what a hedge costs; False when there is not enough."""
-        if self.share <= 0 or self.tokens < 1:
-            return False
+    @property
+    def enough(self) -> bool:
+        """True when a hedge can be paid."""
+        return self.share > 0 and self.tokens >= 1
+
+    def spend(self) -> None:
+        """Take what a hedge costs."""
         self.tokens -= 1
         self.spent += 1
-        return True
 
 
 def crowded(devices: Iterable[Device], waiting: int) -> bool:

@@ -7,6 +7,7 @@ that is suspected of a hung backend is asked to generate one token with a model 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +53,7 @@ class Pulse:
         self._hung = hung
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {}
+        self._fresh = itertools.count()
         self._heard: set[str] = set()
         self._doubted_s: dict[str, float] = {}
         self._reply: Callable[[int], str] = _nowhere
@@ -76,6 +78,12 @@ class Pulse:
             return
         self._doubted_s[device] = now_s
         await self._send(device, {"generate": True, "timeout_s": PROBE_S}, self._number(device) + 1)
+
+    def forget(self, device: str) -> None:
+        """Drop what is known of a device that is no more."""
+        self._names.pop(self._numbers.pop(device, -1), None)
+        self._heard.discard(device)
+        self._doubted_s.pop(device, None)
 
     async def _ask(self) -> None:
         if asyncio.get_running_loop().time() < self._quiet_until_s:
@@ -118,7 +126,7 @@ class Pulse:
     def _number(self, device: str) -> int:
         number = self._numbers.get(device)
         if number is None:
-            number = self._numbers[device] = len(self._numbers)
+            number = self._numbers[device] = next(self._fresh)
             self._names[number] = device
         return 2 * number
 

@@ -57,7 +57,11 @@ class Courier(Protocol):
         ...
 
     def may_hedge(self) -> bool:
-        """Take a hedge from the budget, if the fleet has room for it."""
+        """Tell whether the budget has a hedge, and the fleet room for it."""
+        ...
+
+    def hedged(self) -> None:
+        """Take a hedge from the budget."""
         ...
 
     async def doubt(self, attempt: LiveAttempt) -> None:
@@ -110,8 +114,10 @@ class Run:
                 if end is not None:
                     return end
         except BaseException as error:
-            for attempt in list(self._live.values()):
-                await self._drop(attempt, error)
+            # First all slots are given back, whatever happens while their devices are told.
+            running = [attempt for attempt in list(self._live.values()) if self._close(attempt, error)]
+            for attempt in running:
+                await self._recall(attempt)
             raise
 
     def device_failed(self, device: str, error: FleetError, *, spared: Callable[[LiveAttempt], bool]) -> None:
@@ -155,11 +161,16 @@ class Run:
         await self._out.route(attempt.candidate, attempt.number)
 
     async def _try_beside(self, cause: Beside, late: LiveAttempt) -> bool:
-        """Begin a second attempt, if another device has room for it now; the first goes on."""
+        """Begin a second attempt, if another device has room for it now; the first goes on. All but a load's are paid from the
+        budget."""
+        if cause is not Beside.LOAD and not self._courier.may_hedge():
+            return False
         held = {attempt.device: "it runs the job already" for attempt in self._live.values()}
         seat = self._seats.take_now(self._excluded | held, warm=cause is Beside.HEDGE)
         if seat is None:
             return False
+        if cause is not Beside.LOAD:
+            self._courier.hedged()
         await self._begin(seat, why_beside(cause, late.candidate, late.running_s(_now()), seat), beside=True)
         return True
 
@@ -275,7 +286,7 @@ class Run:
             self._too_late()
         if alarm.attempt is None:
             self._hedge_at_s = None
-            if self._unheard_of() and self._courier.may_hedge():
+            if self._unheard_of():
                 await self._try_beside(Beside.HEDGE, self._leader)
         elif not await self._bears(alarm.clock, alarm.attempt):
             await self._failed(alarm.attempt, _silent(alarm.clock, alarm.attempt))
@@ -285,12 +296,12 @@ class Run:
         if clock is Clock.DOUBT:
             attempt.doubt()
             await self._courier.doubt(attempt)
-            if self._unheard_of() and self._courier.may_hedge():
+            if self._unheard_of():
                 await self._try_beside(Beside.DOUBT, attempt)
             return True
         if clock is Clock.LOAD and attempt.load_on():
             if self._unheard_of():
-                await self._try_beside(Beside.DOUBT, attempt)
+                await self._try_beside(Beside.LOAD, attempt)
             return True
         return self._irreplaceable(attempt) and attempt.wait_longer(clock)
 
@@ -335,8 +346,13 @@ class Run:
             raise step.error
 
     async def _drop(self, attempt: LiveAttempt, error: BaseException | None, *, outrun: bool = False) -> None:
-        """Hear no more of an attempt, have its device stop, and give the slot back. One that answered, or refused, has nothing to
-        stop."""
+        """Hear no more of an attempt, and have its device stop."""
+        if self._close(attempt, error, outrun=outrun):
+            await self._recall(attempt)
+
+    def _close(self, attempt: LiveAttempt, error: BaseException | None, *, outrun: bool = False) -> bool:
+        """Fence an attempt, keep its account, and give its slot back; True when its device is to be told, since one that answered,
+        or refused, has nothing to stop."""
         del self._live[attempt.number]
         self._inbox.fence(attempt.number)
         if attempt is self._speaker:
@@ -345,11 +361,11 @@ class Run:
         self._attempts.append(note)
         if len(self._attempts) > MOST_ATTEMPTS:
             del self._attempts[MOST_ATTEMPTS // 2]
-        try:
-            if outrun or (error is not None and not isinstance(error, DeviceBusy)):
-                await self._courier.recall(self._job, attempt, self._reply(attempt.number))
-        finally:
-            self._courier.ended(self, attempt, error, outrun=outrun)
+        self._courier.ended(self, attempt, error, outrun=outrun)
+        return outrun or (error is not None and not isinstance(error, DeviceBusy))
+
+    async def _recall(self, attempt: LiveAttempt) -> None:
+        await self._courier.recall(self._job, attempt, self._reply(attempt.number))
 
     def delivered(self, *, end: frames.End | None = None, error: FleetError | None = None) -> Delivered:
         """Give how it went."""

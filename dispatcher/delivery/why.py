@@ -15,6 +15,7 @@ class Beside(StrEnum):
 
     HEDGE = "hedge"
     DOUBT = "doubt"
+    LOAD = "load"
 
 
 def why(decision: Decision, chosen: Candidate, attempts: Sequence[Attempt], *, pinned: bool) -> str:

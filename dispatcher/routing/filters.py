@@ -38,18 +38,11 @@ def device_filter(device: Device, *, pinned: str | None, excluded: Mapping[str, 
         return Removed(
             name, "health", f"it is {device.beat.state}{why}", for_now=device.beat.state is DeviceState.STARTING
         )
-    return _breaker_filter(device)  # 5
-
-
-def _breaker_filter(device: Device) -> Removed | None:
-    """Only the outcome of a trial that runs is worth waiting for; an open breaker is like a faulty device."""
-    breaker = device.breaker
-    if breaker.state is BreakerState.OPEN:
+    if device.breaker.state is BreakerState.OPEN:  # 5
+        breaker = device.breaker
         return Removed(
-            device.name, "breaker", f"it failed {breaker.failures} times in a row, last: {breaker.why}", for_now=False
+            name, "breaker", f"it failed {breaker.failures} times in a row, last: {breaker.why}", for_now=False
         )
-    if breaker.state is BreakerState.HALF_OPEN and device.own:
-        return Removed(device.name, "breaker", "one job tries whether it is well again", for_now=True)
     return None
 
 

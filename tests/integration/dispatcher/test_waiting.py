@@ -370,3 +370,22 @@ async def test_a_dispatcher_that_has_settled_knows_that_nobody_is_there(a_house:
         error = await stream.error()
 
         assert error.error.code == "no_device"
+
+
+async def test_a_trial_that_ends_without_a_verdict_leaves_its_slot_to_the_next(a_house: OpenHouse) -> None:
+    """A device is tried after failures; the trial is cancelled, which says nothing of the device, and who waits gets its slot."""
+    async with a_house() as house:
+        hold = Hold()
+        nano = await house.device("nano", hold, answer("well again"))
+        house.pipeline.roster.hung("nano", "no token", house.pipeline.clock.monotonic() - 3600.0)
+        await until(lambda: house.pipeline.roster.fleet.devices["nano"].usable, "one job may try it")
+        trial = await house.stream()
+        await hold.reached.wait()
+        stream = await house.stream()
+        await house.waiting(1)
+        (job,) = {attempt.dispatch.job for attempt in nano.attempts}
+        house.pipeline.cancel(job, "by the test")
+        await trial.error()
+        await stream.end()
+
+        assert "well again" == stream.text

@@ -41,7 +41,7 @@ def test_hedges_stay_within_their_share(asks: list[bool], share: float) -> None:
     budget = HedgeBudget(share)
     for ask in asks:
         budget.earn()
-        if ask:
+        if ask and budget.enough:
             budget.spend()
 
     assert budget.spent <= share * len(asks) + min(BURST, 1.0)

@@ -252,7 +252,7 @@ def test_a_device_is_lost_before_it_is_forgotten() -> None:
     roster.sweep(100.0)
     roster.sweep(100.1)
 
-    assert ([("lost", "nano")], []) == (changes, list(roster.fleet.devices))
+    assert ([("lost", "nano"), ("forgotten", "nano")], []) == (changes, list(roster.fleet.devices))
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,19 @@ def test_changes_are_told_when_the_roster_has_them() -> None:
 
 def test_every_change_has_its_event_name() -> None:
     """The names of changes are the names of events on the wire."""
-    names = {"joined", "changed", "room", "suspect", "lost", "recovered", "restarted", "left", "tripped", "restored"}
+    names = {
+        "joined",
+        "changed",
+        "room",
+        "suspect",
+        "lost",
+        "recovered",
+        "restarted",
+        "left",
+        "tripped",
+        "restored",
+        "forgotten",
+    }
 
     assert names == {str(change) for change in Change}
 
