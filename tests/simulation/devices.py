@@ -330,7 +330,8 @@ class Playing:
 
     def _end(self, count: int) -> None:
         """Say that the answer is complete; the slot is free before whoever reads it can send the next job."""
-        if self._mood.ending in {Ending.END, Ending.CHATTER}:
+        # Garbage that the wire has lost leaves a whole answer behind.
+        if self._mood.ending in {Ending.END, Ending.CHATTER, Ending.GARBAGE}:
             self.execution.finish()
         if self._mood.ending is not Ending.CHATTER:
             self.stop()
