@@ -14,6 +14,7 @@ from common.errors import (
     JobCancelled,
     RequestError,
 )
+from common.frames import Phase
 from dispatcher.delivery.clocks import Clock, Expected, Limits, Progress, doubted, heard, loads_on, strikes
 from dispatcher.delivery.inbox import Arrival
 from dispatcher.outcomes import Attempt, Candidate
@@ -72,9 +73,15 @@ class LiveAttempt:
         """Seconds since its backend has shown any sign of life."""
         return now_s - max(self._progress.sent_s, self._progress.spoken_s, self._progress.silent_since_s)
 
-    def doubt(self) -> None:
-        """Note that it is doubted, so that it is once."""
+    def doubt(self) -> int:
+        """Note a doubt, and give how many there were in this silence."""
         self._progress = doubted(self._progress)
+        return self._progress.doubts
+
+    @property
+    def loads(self) -> bool:
+        """True while it waits for its model."""
+        return self._progress.phase is Phase.LOAD
 
     def load_on(self) -> bool:
         """Let its load take as long once more; False when it has had that already."""

@@ -3,8 +3,8 @@
 accept: the agent must acknowledge. load: the model may take this long. first token: from the acknowledgement, or from
 the end of the load, until the first token comes or the device says that it decodes, since it may gather text that nobody
 watches. between tokens: the backend has produced nothing for this long, while its agent lives. stall: no frame of any kind.
-doubt: silent for longer than such work takes there, once in each phase; not an end, but a reason to ask. total: the job's
-own deadline.
+doubt: silent for longer than such work takes there, and again and again while it stays so; not an end, but a reason to ask.
+total: the job's own deadline.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Expected:
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far an attempt has come. All times are monotonic seconds; `silent_since_s` is when its silent phase began, `spoken_s`
-    when the backend last produced anything, as far as the agent tells. `doubted` is the phase in which it was doubted."""
+    when the backend last produced anything, as far as the agent tells. `doubts` counts those of this silence."""
 
     sent_s: float
     accepted_s: float | None = None
@@ -73,7 +73,7 @@ class Progress:
     heard_s: float = 0.0
     first_token_s: float | None = None
     spoken_s: float = 0.0
-    doubted: Phase | None = None
+    doubts: int = 0
     loads: int = 1
 
 
@@ -81,10 +81,8 @@ def heard(progress: Progress, frame: frames.Frame, now_s: float) -> Progress:
     """Give the progress after one more frame."""
     if isinstance(frame, frames.Token):
         if progress.first_token_s is None:
-            return replace(
-                progress, heard_s=now_s, spoken_s=now_s, first_token_s=now_s, phase=Phase.DECODE, doubted=None
-            )
-        return replace(progress, heard_s=now_s, spoken_s=now_s, doubted=None)
+            return replace(progress, heard_s=now_s, spoken_s=now_s, first_token_s=now_s, phase=Phase.DECODE, doubts=0)
+        return replace(progress, heard_s=now_s, spoken_s=now_s, doubts=0)
     if isinstance(frame, frames.Ack):
         return replace(progress, accepted_s=now_s, silent_since_s=now_s, heard_s=now_s, spoken_s=now_s)
     if isinstance(frame, frames.KeepAlive):
@@ -93,8 +91,8 @@ def heard(progress: Progress, frame: frames.Frame, now_s: float) -> Progress:
 
 
 def doubted(progress: Progress) -> Progress:
-    """Give the progress after the doubt was acted on: it comes again in the next phase, or when the backend has spoken."""
-    return replace(progress, doubted=progress.phase)
+    """Give the progress after a doubt was acted on; the count begins anew in the next phase, and when the backend has spoken."""
+    return replace(progress, doubts=progress.doubts + 1)
 
 
 def loads_on(progress: Progress) -> Progress:
@@ -112,6 +110,7 @@ def _alive(progress: Progress, frame: frames.KeepAlive, now_s: float) -> Progres
         silent_since_s=now_s if moved else progress.silent_since_s,
         heard_s=now_s,
         spoken_s=now_s if moved and frame.silent_s is None else spoken_s,
+        doubts=0 if moved else progress.doubts,
     )
 
 
@@ -132,6 +131,6 @@ def strikes(progress: Progress, limits: Limits, expected: Expected, deadline_s: 
         since_s, clock, expected_s = progress.spoken_s, Clock.BETWEEN_TOKENS, 0.0
         allowed_s = limits.between_tokens_s
     running.append((since_s + allowed_s, clock))
-    if progress.doubted is not progress.phase:
-        running.append((since_s + max(limits.doubt_s, DOUBTFUL * expected_s), Clock.DOUBT))
+    first_s = max(limits.doubt_s, DOUBTFUL * expected_s)
+    running.append((since_s + first_s * (1 + DOUBTFUL * progress.doubts), Clock.DOUBT))
     return min(running)

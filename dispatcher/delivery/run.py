@@ -294,16 +294,23 @@ class Run:
     async def _bears(self, clock: Clock, attempt: LiveAttempt) -> bool:
         """Say whether an attempt may go on though a clock has struck, and do what helps meanwhile."""
         if clock is Clock.DOUBT:
-            attempt.doubt()
-            await self._courier.doubt(attempt)
-            if self._unheard_of():
-                await self._try_beside(Beside.DOUBT, attempt)
-            return True
+            return await self._doubted(attempt, attempt.doubt())
         if clock is Clock.LOAD and attempt.load_on():
             if self._unheard_of():
                 await self._try_beside(Beside.LOAD, attempt)
             return True
         return self._irreplaceable(attempt) and attempt.wait_longer(clock)
+
+    async def _doubted(self, attempt: LiveAttempt, doubts: int) -> bool:
+        """Have the device prove that it works. At the first doubt another device may be asked as well; from the second on the job
+        moves, as soon as another one has room: a proof says nothing of this one request, and a busy device can't give any."""
+        await self._courier.doubt(attempt)
+        if not self._unheard_of() or attempt.loads:
+            return True
+        if doubts == 1:
+            await self._try_beside(Beside.DOUBT, attempt)
+            return True
+        return not self._seats.room_elsewhere(self._excluded | {attempt.device: "it has the job"})
 
     def _irreplaceable(self, attempt: LiveAttempt) -> bool:
         """True when no other device could take the job, now or later."""

@@ -75,6 +75,10 @@ class Seats:
         """True when another device could take the job, now or when it has room."""
         return bool(self._ranked(self.choose(excluded)))
 
+    def room_elsewhere(self, excluded: Mapping[str, str]) -> bool:
+        """True when another device has a free slot for the job now."""
+        return self._free(self.choose(excluded)) is not None
+
     def _began(self, candidate: Candidate) -> Candidate:
         self._model = candidate.model
         return candidate

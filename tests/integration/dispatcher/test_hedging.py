@@ -149,6 +149,18 @@ async def test_a_doubt_asks_another_device_too(a_house: OpenHouse) -> None:
         assert [("slow", "outrun", False), ("quick", "ok", True)] == attempts(end.route)
 
 
+async def test_a_job_leaves_a_silent_device_without_any_budget(a_house: OpenHouse) -> None:
+    """Its engine proves that it works; this request has had three times as long as usual, and another device is free."""
+    async with a_house(doubt_s=SOON) as house:
+        slow = await house.device("slow", stall(), slots=2)
+        await house.device("quick", answer("here"), **HOT)
+        stream = await house.stream()
+        end = await stream.end()
+        await until(lambda: len(slow.cancels) == 1, "the silent one is cancelled")
+
+        assert [("slow", "silent", False), ("quick", "ok", False)] == attempts(end.route)
+
+
 async def test_a_faulty_heartbeat_moves_those_who_wait(a_house: OpenHouse) -> None:
     """The agent says that its backend does not answer: a job that waits for its first token goes elsewhere at once."""
     async with a_house(doubt_s=SOON) as house:

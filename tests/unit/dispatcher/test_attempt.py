@@ -107,16 +107,17 @@ def alive(one: LiveAttempt, phase: Phase, until_s: int) -> None:
         one.take(KeepAlive(phase), float(second))
 
 
-def test_a_doubt_comes_once_in_a_phase() -> None:
-    """A silent device is doubted when its silence is longer than usual, and its clock goes on."""
-    one = attempt(predicted_first_token_s=4.0)
+def test_doubts_come_again_while_the_silence_lasts() -> None:
+    """A silent device is doubted when its silence is longer than usual, at three times that, and so on to the last clock."""
+    one, struck = attempt(predicted_first_token_s=4.0), []
     one.take(Ack(), 10.0)
-    alive(one, Phase.PREFILL, 17)
-    first = one.strikes(1000.0)
-    one.doubt()
-    alive(one, Phase.PREFILL, 69)
+    for until_s in (17, 33, 49, 65, 69):
+        alive(one, Phase.PREFILL, until_s)
+        struck.append(one.strikes(1000.0))
+        one.doubt()
 
-    assert ((18.0, Clock.DOUBT), (70.0, Clock.FIRST_TOKEN)) == (first, one.strikes(1000.0))  # 10 + 2 x 4; 10 + 60
+    doubts = [(at_s, Clock.DOUBT) for at_s in (18.0, 34.0, 50.0, 66.0)]  # 10 + 2 x 4 x (1, 3, 5, 7)
+    assert [*doubts, (70.0, Clock.FIRST_TOKEN)] == struck  # 10 + 60
 
 
 def test_a_doubt_comes_again_after_a_sign_of_life() -> None:
@@ -137,7 +138,8 @@ def test_a_load_has_the_time_that_its_device_usually_takes() -> None:
     one = attempt(predicted_load_s=40.0)
     one.take(Ack(), 10.0)
     alive(one, Phase.LOAD, 11)
-    one.doubt()
+    for _ in range(9):
+        one.doubt()
     alive(one, Phase.LOAD, 130)
     struck = one.strikes(1000.0)
     more = one.load_on()
