@@ -13,14 +13,17 @@ from typing import Any
 
 from common.clock import Clock
 from common.codec import Encoding
-from common.errors import BadRequest, DuplicateJob, Stopping
+from common.errors import BadRequest, DuplicateJob, FleetError
+from common.logs import get_logger
 from common.subjects import require_token
-from dispatcher.delivery.answer import Answer
+from dispatcher.delivery.answer import Answer, moved
 from dispatcher.delivery.audience import Audience
 from dispatcher.delivery.kept import Kept
 from dispatcher.delivery.listener import Listener, Seat
 from dispatcher.outcomes import Job
 from dispatcher.peers import Peers, Word
+
+log = get_logger("sharing")
 
 MOST_LEFT_S = 86_400.0
 MOST_KEEP_S = 60.0
@@ -81,10 +84,16 @@ class Sharing:
         return False
 
     async def _hand_over(self, job: Job, answer: Answer, done: Listener) -> None:
-        for listener in answer.release():
-            if listener is not done and await self._ask(job, listener) is not Word.MINE:
-                await listener.error(Stopping(f"job {job.id} moved to another dispatcher: send it again"))
-            listener.close()
+        """Have all who wait here hear it from the other one, and who comes meanwhile too; none is left behind, whatever fails."""
+        while listeners := answer.release():
+            for listener in listeners:
+                try:
+                    if listener is not done and await self._ask(job, listener) is not Word.MINE:
+                        await listener.error(moved(job.id))
+                except FleetError as error:
+                    log.warning("listener.untold", job=job.id, error=error.code)
+                finally:
+                    listener.close()
 
     async def _ask(self, job: Job, listener: Listener) -> Word:
         seat = listener.seat
