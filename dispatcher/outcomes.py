@@ -142,7 +142,6 @@ class Delivered:
     error: FleetError | None = None
     queue_s: float = 0.0
     first_token_s: float | None = None
-    text_chars: int = 0
 
 
 class JobState(StrEnum):

@@ -259,7 +259,13 @@ class Answer:
                 late = "the answer was not complete at this request's deadline: allow more time (timeout_s)"
                 await self._fail(listener, DeadlineExceeded(late, retry_after_s=1.0))
             elif self._acked:
-                await listener.tick(self._silent or frames.KeepAlive(self._phase))
+                await self._remind(listener)
+
+    async def _remind(self, listener: Listener) -> None:
+        try:
+            await listener.tick(self._silent or frames.KeepAlive(self._phase))
+        except FleetError as error:
+            await self._fail(listener, error)
 
     @property
     def _phase(self) -> Phase:
