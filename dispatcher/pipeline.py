@@ -19,19 +19,20 @@ from common.clock import Clock
 from common.errors import BusError, FleetError, InternalError, Interrupted, JobCancelled, Stopping, UnknownJob
 from common.logs import get_logger
 from common.subjects import Subjects
-from dispatcher.admission import House, admit
+from dispatcher.admission import Known, admit
 from dispatcher.delivery.answer import Answer
 from dispatcher.delivery.courier import Courier
+from dispatcher.delivery.kept import Keep
 from dispatcher.delivery.listener import Seat, refuse, seat
 from dispatcher.delivery.retry import interrupted
 from dispatcher.delivery.sink import AnswerSink
 from dispatcher.intake import Intake
-from dispatcher.outcomes import Decision, Delivered, Job, JobState, Rejected
+from dispatcher.outcomes import Admitted, Decision, Delivered, Job, JobState, Rejected
 from dispatcher.peers import Word
 from dispatcher.record import Recorder, account
 from dispatcher.roster import Roster
 from dispatcher.routing import Ask, RoutingPolicy, decide, features, nobody
-from dispatcher.sharing import Claim, Order, Sharing, reused
+from dispatcher.sharing import Claim, Order, Sharing
 
 log = get_logger("pipeline")
 
@@ -118,7 +119,6 @@ class Pipeline:
             job = self.intake.read(delivery)
             if job.given and self._join(job.tenant, seat(job), job.fingerprint, spawn):
                 return
-            self._admit(job)
         except FleetError as error:
             spawn(self._refuse(delivery, error))
             return
@@ -213,16 +213,16 @@ class Pipeline:
         the id means another request, or one whose answer goes elsewhere."""
         key = tenant, where.job
         running, kept = self._running.get(key), self.sharing.kept.get(key)
-        if running is not None:
-            mine = running.job.given and running.job.fingerprint == fingerprint
-            if not isinstance(running.out, Answer) or not mine:
-                raise reused(where.job)
+        match admit(where.job, fingerprint, _known(running, kept)):
+            case Rejected(error):
+                raise error
+            case Admitted():
+                return False
+        if running is not None and isinstance(running.out, Answer):
             spawn(self._attach(tenant, where, running.out, "attached", running))
         elif kept is not None:
-            if kept.fingerprint != fingerprint:
-                raise reused(where.job)
             spawn(self._attach(tenant, where, Answer.again(where.job, kept.ended), "replayed"))
-        return running is not None or kept is not None
+        return True
 
     @bordered
     async def _attach(
@@ -270,11 +270,6 @@ class Pipeline:
             running.claim = None
 
     # -- the steps -----------------------------------------------------------------------------------------------
-
-    def _admit(self, job: Job) -> None:
-        admission = admit(job, House(self._running.keys()))
-        if isinstance(admission, Rejected):
-            raise admission.error
 
     @bordered
     async def _work(self, running: _Running) -> None:
@@ -387,6 +382,13 @@ class Pipeline:
             # A task that is cancelled before its first step never takes it; it then finds `ended_by` by itself.
             if running.begun and running.task is not None:
                 running.task.cancel()
+
+
+def _known(running: _Running | None, kept: Keep | None) -> Known | None:
+    """Say what the house has under an id."""
+    if running is not None:
+        return Known(fingerprint=running.job.fingerprint, shared=running.job.given and isinstance(running.out, Answer))
+    return None if kept is None else Known(fingerprint=kept.fingerprint, shared=True)
 
 
 def _require_continuable(job: Job) -> None:

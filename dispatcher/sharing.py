@@ -13,9 +13,10 @@ from typing import Any
 
 from common.clock import Clock
 from common.codec import Encoding
-from common.errors import BadRequest, DuplicateJob, FleetError
+from common.errors import BadRequest, FleetError
 from common.logs import get_logger
 from common.subjects import require_token
+from dispatcher.admission import reused
 from dispatcher.delivery.answer import Answer, moved
 from dispatcher.delivery.audience import Audience
 from dispatcher.delivery.kept import Kept
@@ -147,11 +148,3 @@ def _seconds(value: object, most_s: float) -> float:
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError("a time is no number")
     return min(max(0.0, float(value)), most_s)
-
-
-def reused(job: str) -> DuplicateJob:
-    """Say that an id has a meaning already."""
-    return DuplicateJob(
-        f"job {job} is another request: the same id means the same request; send this one under an id of its own",
-        job=job,
-    )
