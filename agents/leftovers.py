@@ -81,10 +81,17 @@ class Leftovers:
     def fault(self) -> str | None:
         """Say that the engine has been silent for too long on one of them."""
         for left in self._tasks.values():
-            silent_s = self._pulse.silent_s(left.since_s)
-            if silent_s > left.patience_s:
+            if self._is_overdue(left):
                 return f"its engine has been silent on {left.model} for more than {left.patience_s:.0f} s: restart it"
         return None
+
+    @property
+    def overdue(self) -> int:
+        """Count those on which it has been silent for too long."""
+        return sum(self._is_overdue(left) for left in self._tasks.values())
+
+    def _is_overdue(self, left: Leftover) -> bool:
+        return self._pulse.silent_s(left.since_s) > left.patience_s
 
     def keep(self, left: Leftover) -> None:
         """Hold the slot until the engine is done with this one."""
@@ -112,7 +119,7 @@ class Leftovers:
             yield
         except FleetError as error:
             log.info("leftover.failed", job=left.job, code=error.code, error=error.message)
-            if self._pulse.silent_s(left.since_s) > left.patience_s:
+            if self._is_overdue(left):
                 self._pulse.doubt(f"its engine never answered a job on {left.model} ({error.message})")
         except Exception:
             log.exception("leftover.crashed", job=left.job)

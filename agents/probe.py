@@ -76,16 +76,29 @@ class Work(Protocol):
     @property
     def silent_s(self) -> float | None: ...
 
+    @property
+    def fault(self) -> str | None: ...
+
 
 class Prober:
     """Probes one engine, once at a time: who asks meanwhile gets the same outcome."""
 
-    def __init__(self, engine: Engine, work: Work, pulse: Pulse, group: asyncio.TaskGroup, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        work: Work,
+        pulse: Pulse,
+        group: asyncio.TaskGroup,
+        *,
+        clock: Clock,
+        again_s: float = AGAIN_S,
+    ) -> None:
         self._engine = engine
         self._work = work
         self._pulse = pulse
         self._group = group
         self._clock = clock
+        self._again_s = again_s
         self._current: asyncio.Task[Probe] | None = None
         self._model: str | None = None
 
@@ -109,10 +122,10 @@ class Prober:
             return self._failed(f"no token within {within_s:g} s", self._clock.monotonic() - started_s)
 
     async def watch(self) -> None:
-        """Probe an engine that is doubted, until it is not; runs as long as the agent."""
+        """Probe an engine that is doubted, whoever doubts it, until it is not; runs as long as the agent."""
         while True:
-            await asyncio.sleep(AGAIN_S)
-            if self._pulse.fault is not None:
+            await asyncio.sleep(self._again_s)
+            if self._work.fault is not None:
                 await self.probe()
 
     def close(self) -> None:
@@ -133,9 +146,10 @@ class Prober:
             return self._failed(error.message, self._clock.monotonic() - started_s)
         if outcome is Verdict.BUSY:
             return self._busy()
-        self._pulse.trust()  # without a model in memory there is no engine that could hang
         if outcome is Verdict.NOTHING_LOADED:
+            self._pulse.trust()  # without a model in memory there is no engine that could hang
             return Probe(verdict=outcome)
+        self._pulse.beat()
         return Probe(verdict=outcome, model=self._model, seconds=self._clock.monotonic() - started_s)
 
     async def _ask(self) -> Verdict:

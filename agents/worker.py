@@ -86,13 +86,18 @@ class Worker:
 
     def workload(self) -> Workload:
         """Say what runs now, and what has run."""
-        fault = self._pulse.fault or self._leftovers.fault
-        return self._tally.workload(self._slots, draining=self._draining, fault=fault)
+        return self._tally.workload(self._slots, draining=self._draining, fault=self.fault)
+
+    @property
+    def fault(self) -> str | None:
+        """Why the engine is taken for hung, if it is."""
+        return self._pulse.fault or self._leftovers.fault
 
     @property
     def full(self) -> bool:
-        """True when a request to the backend would wait there behind others."""
-        return self._slots.in_flight >= self._slots.total
+        """True when a request to the backend would wait there behind others. Those that it has been silent on for too long don't
+        count: whether it works at all is the question then."""
+        return self._slots.in_flight - self._leftovers.overdue >= self._slots.total
 
     @property
     def loading(self) -> frozenset[str]:

@@ -138,7 +138,6 @@ class Drover:
         self._open: set[_Inbox] = set()
         self.durable = DurableJobs(bus, JetStream(bus), tenant=tenant, subjects=subjects)
         """Jobs that survive every process, with all that can be asked of them."""
-        bus.on_disconnect(self._lose)
 
     @classmethod
     @asynccontextmanager
@@ -170,7 +169,12 @@ class Drover:
     ) -> AsyncIterator[Self]:
         """Use a bus that is open already; it stays open."""
         async with reply_mux(bus, f"_INBOX_{tenant}.{secrets.token_hex(6)}") as mux:
-            yield cls(bus, mux, tenant=tenant, subjects=Subjects(prefix), patience_s=patience_s)
+            drover = cls(bus, mux, tenant=tenant, subjects=Subjects(prefix), patience_s=patience_s)
+            forget = bus.on_disconnect(drover._lose)
+            try:
+                yield drover
+            finally:
+                forget()
 
     def chat(self, prompt: str | Sequence[Message | dict[str, Any]], **fields: Any) -> ChatStream:
         """Stream an answer. `prompt` is a text or a conversation; `fields` are those of `ChatRequest`.

@@ -43,13 +43,17 @@ class Subjects:
         return f"{self.prefix}.{kind}.{tenant}"
 
     def control(self, job: str, verb: str) -> str:
-        """Where anyone allowed asks the dispatcher that owns `job` to `cancel` it or give its `status`, and another
-        dispatcher to `attach` a producer of its own."""
+        """Where anyone allowed asks the dispatcher that owns `job` to `cancel` it or give its `status`."""
         return f"{self.prefix}.ctl.{job}.{verb}"
 
     def peer(self, dispatcher: str) -> str:
         """Where a dispatcher tells the others that it lives, or leaves."""
         return f"{self.prefix}.peer.{dispatcher}"
+
+    def peer_question(self, dispatcher: str) -> str:
+        """Where a dispatcher asks all others to let a producer hear a job that they may have; permissions keep all but
+        dispatchers away from it."""
+        return f"{self.prefix}.peer.{dispatcher}.attach"
 
     def device(self, device: str, verb: str) -> str:
         """One device's own subjects: `job`, `cancel`, `drain`, `probe`."""

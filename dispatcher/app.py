@@ -122,9 +122,10 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
                         bus.flush()
                     )  # whoever is told that we are ready must find us: the server knows the subscriptions now
                     yield pipeline
-                presence.cancel()
-                await others.leave()
+                # Until its last job is over the others ask this one: a job that is sent again meanwhile must find it.
                 await _finish(pipeline, settings.dispatcher.grace_s)
+                presence.cancel()
+                await _go(pipeline.bus, others)
             keeper.cancel()
             speaker.cancel()
             pulse.cancel()
@@ -216,8 +217,13 @@ async def _finish(pipeline: Pipeline, grace_s: float) -> None:
     except TimeoutError:
         log.warning("dispatcher.cut", running=pipeline.stop_all())
         await _last_words(pipeline)
+
+
+async def _go(bus: Bus, others: Peers) -> None:
+    """Say goodbye, and have the server know all that was said."""
+    await others.leave()
     try:
-        await pipeline.bus.flush(timeout_s=2.0)
+        await bus.flush(timeout_s=2.0)
     except BusError as error:
         log.warning("dispatcher.unflushed", error=error.code)
 

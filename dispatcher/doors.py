@@ -12,7 +12,7 @@ from common.errors import BadRequest, FleetError, UnknownJob
 from common.heartbeats import read_heartbeat
 from common.logs import get_logger
 from common.subjects import QUEUE_DISPATCH
-from dispatcher.pipeline import Pipeline
+from dispatcher.pipeline import Pipeline, bordered
 
 log = get_logger("doors")
 
@@ -42,11 +42,13 @@ class Doors:
         subjects = self._pipeline.subjects
         beats = await bus.subscribe(subjects.heartbeat("*"), self._heartbeat, pending=4096)
         control = await bus.subscribe(subjects.control("*", "*"), self._control)
+        questions = await bus.subscribe(subjects.peer_question("*"), self._attach)
         try:
             yield
         finally:
             await beats.unsubscribe()
             await control.unsubscribe()
+            await questions.unsubscribe()
 
     @asynccontextmanager
     async def open(self, bus: Bus) -> AsyncIterator[None]:
@@ -83,8 +85,6 @@ class Doors:
                 self._answer(delivery, job, {"job": job, "cancelled": True} if known else None)
             case "status":
                 self._answer(delivery, job, self._status(job, tenant))
-            case "attach":
-                self._attach(delivery, job, body)
             case _:
                 return
 
@@ -104,6 +104,7 @@ class Doors:
             wait_s = QUEUE_FIRST_S if self._queued() else wait_s
             self._jobs.create_task(self._unknown(delivery.reply, job, wait_s))
 
+    @bordered
     async def _unknown(self, reply: str, job: str, wait_s: float) -> None:
         await asyncio.sleep(wait_s)
         error = UnknownJob(
@@ -112,14 +113,19 @@ class Doors:
         body = {"job": job, "cancelled": False, "state": "unknown", "error": error.to_wire()}
         await _send(self._pipeline.bus, reply, codec.encode(body))
 
-    def _attach(self, delivery: Delivery, job: str, body: dict[str, object]) -> None:
+    def _attach(self, delivery: Delivery) -> None:
+        """Take another dispatcher's question; whoever is no dispatcher gets no answer."""
         peers = self._pipeline.sharing.peers
-        if not delivery.reply or body.get("from") == peers.me:
+        asker = self._pipeline.subjects.tokens(delivery.subject)[1]
+        if not delivery.reply or asker == peers.me:
+            return
+        if asker not in peers.others:
+            log.warning("attach.stranger", asker=asker)
             return
         try:
-            order = self._pipeline.sharing.read(job, body)
+            order = self._pipeline.sharing.read(asker, _body(delivery.data))
         except BadRequest as error:
-            log.warning("attach.garbled", job=job, error=error.message)
+            log.warning("attach.garbled", asker=asker, error=error.message)
             return
         word = self._pipeline.lend(order, self._jobs.create_task)
         self._jobs.create_task(_send(self._pipeline.bus, delivery.reply, peers.say(word)))
@@ -129,6 +135,7 @@ class Doors:
             self._jobs.create_task(_send(self._pipeline.bus, delivery.reply, codec.encode(body)))
 
 
+@bordered
 async def _send(bus: Bus, subject: str, payload: bytes) -> None:
     try:
         await bus.publish(subject, payload)

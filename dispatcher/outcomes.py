@@ -46,13 +46,18 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
+class Joins:
+    """The job is here already: its party hears that one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """The job may not go on, and why."""
 
     error: FleetError
 
 
-Admission = Admitted | Rejected
+Admission = Admitted | Joins | Rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,6 @@ class Delivered:
     error: FleetError | None = None
     queue_s: float = 0.0
     first_token_s: float | None = None
-    text_chars: int = 0
 
 
 class JobState(StrEnum):

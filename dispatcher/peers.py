@@ -30,6 +30,10 @@ ANSWER_S = 0.25
 for each job whose id was chosen by a client, until it counts as gone."""
 
 
+MOST_PEERS = 64
+"""More are not listened to: each one that is silent costs every job with a given id a wait."""
+
+
 class Word(StrEnum):
     """What a dispatcher says when it is asked for a job."""
 
@@ -64,9 +68,17 @@ class Peers:
         if delivery.data == _LEAVING:
             self._heard_s.pop(name, None)
             return
-        if name not in self.others:
+        others = self.others
+        if name not in others:
+            self._forget(others)
+            if len(others) >= MOST_PEERS:
+                return
             self._newcomer.set()
         self._heard_s[name] = self._now()
+
+    def _forget(self, others: frozenset[str]) -> None:
+        """Drop the names of those that are gone: each start of a dispatcher brings a new one."""
+        self._heard_s = {name: heard_s for name, heard_s in self._heard_s.items() if name in others}
 
     async def beat(self) -> None:
         """Say that this one lives; without a bus nobody hears it."""
@@ -103,8 +115,8 @@ class Peers:
 
         with self._mux.slot(hear) as reply:
             try:
-                payload = codec.encode({**order, "from": self.me})
-                await self._bus.publish(self._subjects.control(job, "attach"), payload, reply=reply(1))
+                payload = codec.encode({**order, "job": job})
+                await self._bus.publish(self._subjects.peer_question(self.me), payload, reply=reply(1))
                 async with asyncio.timeout(ANSWER_S):
                     while waiting:
                         name, word = await heard.get()

@@ -6,9 +6,10 @@ This module alone knows the order of the steps; none of them knows another.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec
 
 from ulid import ULID
 
@@ -18,21 +19,24 @@ from common.clock import Clock
 from common.errors import BusError, FleetError, InternalError, Interrupted, JobCancelled, Stopping, UnknownJob
 from common.logs import get_logger
 from common.subjects import Subjects
-from dispatcher.admission import House, admit
+from dispatcher.admission import Known, admit
 from dispatcher.delivery.answer import Answer
 from dispatcher.delivery.courier import Courier
+from dispatcher.delivery.kept import Keep
 from dispatcher.delivery.listener import Seat, refuse, seat
 from dispatcher.delivery.retry import interrupted
 from dispatcher.delivery.sink import AnswerSink
 from dispatcher.intake import Intake
-from dispatcher.outcomes import Decision, Delivered, Job, JobState, Rejected
+from dispatcher.outcomes import Admitted, Decision, Delivered, Job, JobState, Rejected
 from dispatcher.peers import Word
 from dispatcher.record import Recorder, account
 from dispatcher.roster import Roster
 from dispatcher.routing import Ask, RoutingPolicy, decide, features, nobody
-from dispatcher.sharing import Claim, Order, Sharing, reused
+from dispatcher.sharing import Claim, Order, Sharing
 
 log = get_logger("pipeline")
+
+P = ParamSpec("P")
 
 STOPPING_RETRY_S = 1.0
 """Another dispatcher takes it at once; a lone one is back in a moment."""
@@ -55,7 +59,7 @@ Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 @dataclass(slots=True, eq=False)
 class _Running:
     """A job in the house. `ended_by` is set when somebody ends it; `answering` from its last words on; `claim` while another
-    dispatcher may have it."""
+    dispatcher may have it; `leaving` ends it for want of listeners."""
 
     job: Job
     out: AnswerSink
@@ -64,6 +68,26 @@ class _Running:
     begun: bool = False
     answering: bool = False
     ended_by: FleetError | None = None
+    leaving: asyncio.TimerHandle | None = None
+
+    def stay(self) -> None:
+        """Forget that nobody listened: somebody comes, or the job is over."""
+        if self.leaving is not None:
+            self.leaving.cancel()
+            self.leaving = None
+
+
+def bordered(work: Callable[P, Awaitable[None]]) -> Callable[P, Coroutine[Any, Any, None]]:
+    """Make a task of its own out of work for one party: a bug in it is logged, and ends neither the process nor other jobs."""
+
+    @wraps(work)
+    async def inside(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            await work(*args, **kwargs)
+        except Exception:
+            log.exception("task.crashed", task=work.__qualname__)
+
+    return inside
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,7 +119,6 @@ class Pipeline:
             job = self.intake.read(delivery)
             if job.given and self._join(job.tenant, seat(job), job.fingerprint, spawn):
                 return
-            self._admit(job)
         except FleetError as error:
             spawn(self._refuse(delivery, error))
             return
@@ -190,19 +213,25 @@ class Pipeline:
         the id means another request, or one whose answer goes elsewhere."""
         key = tenant, where.job
         running, kept = self._running.get(key), self.sharing.kept.get(key)
-        if running is not None:
-            if not isinstance(running.out, Answer) or running.job.fingerprint != fingerprint:
-                raise reused(where.job)
-            spawn(self._attach(tenant, where, running.out, "attached"))
+        match admit(where.job, fingerprint, _known(running, kept)):
+            case Rejected(error):
+                raise error
+            case Admitted():
+                return False
+        if running is not None and isinstance(running.out, Answer):
+            spawn(self._attach(tenant, where, running.out, "attached", running))
         elif kept is not None:
-            if kept.fingerprint != fingerprint:
-                raise reused(where.job)
             spawn(self._attach(tenant, where, Answer.again(where.job, kept.ended), "replayed"))
-        return running is not None or kept is not None
+        return True
 
-    async def _attach(self, tenant: str, where: Seat, answer: Answer, how: str) -> None:
+    @bordered
+    async def _attach(
+        self, tenant: str, where: Seat, answer: Answer, how: str, running: _Running | None = None
+    ) -> None:
         if answer.at(where.reply) is not None:
             return  # the question for it came twice
+        if running is not None:
+            running.stay()
         await answer.attach(self.sharing.audience.seated(where, answer))
         log.info(f"job.{how}", job=where.job, tenant=tenant)
         body = codec.encode({"job": where.job, "tenant": tenant, "state": how})
@@ -218,8 +247,9 @@ class Pipeline:
             if isinstance(running.out, Answer) and running.out.deserted:
                 self._end(running, JobCancelled(f"job {running.job.id} was cancelled: nobody waits for it any more"))
 
+        running.stay()
         if keep_s > 0:
-            asyncio.get_running_loop().call_later(keep_s, give_up)
+            running.leaving = asyncio.get_running_loop().call_later(keep_s, give_up)
         else:
             give_up()
 
@@ -232,21 +262,22 @@ class Pipeline:
         except FleetError as error:
             running.ended_by = running.ended_by or error
             return False
+        except Exception as error:
+            log.exception("job.crashed", job=running.job.id)
+            running.ended_by = running.ended_by or _bug(f"job {running.job.id}", error)
+            return False
         finally:
             running.claim = None
 
     # -- the steps -----------------------------------------------------------------------------------------------
 
-    def _admit(self, job: Job) -> None:
-        admission = admit(job, House(self._running.keys()))
-        if isinstance(admission, Rejected):
-            raise admission.error
-
+    @bordered
     async def _work(self, running: _Running) -> None:
         try:
             if running.claim is None or not await self._elsewhere(running):
                 await self._run(running)
         finally:
+            running.stay()
             del self._running[running.job.tenant, running.job.id]
             if not self._running:
                 self._idle.set()
@@ -324,6 +355,7 @@ class Pipeline:
         except FleetError as again:
             log.warning("job.unanswered", error=error.code, then=again.code)
 
+    @bordered
     async def _refuse(self, delivery: Delivery, error: FleetError) -> None:
         """Answer and record a request that did not become a job."""
         encoding = codec.sniff(delivery.data)
@@ -350,6 +382,13 @@ class Pipeline:
             # A task that is cancelled before its first step never takes it; it then finds `ended_by` by itself.
             if running.begun and running.task is not None:
                 running.task.cancel()
+
+
+def _known(running: _Running | None, kept: Keep | None) -> Known | None:
+    """Say what the house has under an id."""
+    if running is not None:
+        return Known(fingerprint=running.job.fingerprint, shared=running.job.given and isinstance(running.out, Answer))
+    return None if kept is None else Known(fingerprint=kept.fingerprint, shared=True)
 
 
 def _require_continuable(job: Job) -> None:

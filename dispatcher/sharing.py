@@ -6,20 +6,29 @@ answer to its question, or, when both questions crossed, asks once more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from common.clock import Clock
 from common.codec import Encoding
-from common.errors import BadRequest, DuplicateJob, Stopping
+from common.errors import BadRequest, FleetError
+from common.logs import get_logger
 from common.subjects import require_token
-from dispatcher.delivery.answer import Answer
+from dispatcher.admission import reused
+from dispatcher.delivery.answer import Answer, moved
 from dispatcher.delivery.audience import Audience
 from dispatcher.delivery.kept import Kept
 from dispatcher.delivery.listener import Listener, Seat
 from dispatcher.outcomes import Job
 from dispatcher.peers import Peers, Word
+
+log = get_logger("sharing")
+
+MOST_LEFT_S = 86_400.0
+MOST_KEEP_S = 60.0
+"""As much as a request may ask for; what another dispatcher says is bounded like it."""
 
 MOST_ROUNDS = 3
 """A crossed question is asked again; what still crosses then is answered here, which costs work and no second answer."""
@@ -76,10 +85,16 @@ class Sharing:
         return False
 
     async def _hand_over(self, job: Job, answer: Answer, done: Listener) -> None:
-        for listener in answer.release():
-            if listener is not done and await self._ask(job, listener) is not Word.MINE:
-                await listener.error(Stopping(f"job {job.id} moved to another dispatcher: send it again"))
-            listener.close()
+        """Have all who wait here hear it from the other one, and who comes meanwhile too; none is left behind, whatever fails."""
+        while listeners := answer.release():
+            for listener in listeners:
+                try:
+                    if listener is not done and await self._ask(job, listener) is not Word.MINE:
+                        await listener.error(moved(job.id))
+                except FleetError as error:
+                    log.warning("listener.untold", job=job.id, error=error.code)
+                finally:
+                    listener.close()
 
     async def _ask(self, job: Job, listener: Listener) -> Word:
         seat = listener.seat
@@ -100,31 +115,36 @@ class Sharing:
             )  # it left while we asked; the other has not heard that
         return word
 
-    def read(self, job: str, wire: Mapping[str, Any]) -> Order:
-        """Read another dispatcher's question. Raises `BadRequest`."""
+    def read(self, asker: str, wire: Mapping[str, Any]) -> Order:
+        """Read another dispatcher's question. Raises `BadRequest`, also for one that does not say what was asked: ids are told
+        to all who hear events, and only who knows the question may hear the answer."""
         try:
             seat = Seat(
-                job=require_token("job", job),
-                reply=str(wire["reply"]),
+                job=require_token("job", str(wire["job"])),
+                reply=_text(wire["reply"]),
                 encoding=Encoding(wire["encoding"]),
                 framed=bool(wire["framed"]),
                 held=bool(wire["held"]),
-                deadline_s=self.clock.monotonic() + float(wire["left_s"]),
-                keep_s=float(wire["keep_s"]),
+                deadline_s=self.clock.monotonic() + _seconds(wire["left_s"], MOST_LEFT_S),
+                keep_s=_seconds(wire["keep_s"], MOST_KEEP_S),
             )
             return Order(
-                asker=str(wire["from"]),
+                asker=asker,
                 tenant=require_token("tenant", str(wire["tenant"])),
-                fingerprint=str(wire["fingerprint"]),
+                fingerprint=_text(wire["fingerprint"]),
                 seat=seat,
             )
         except (KeyError, ValueError, TypeError) as error:
-            raise BadRequest(f"a dispatcher asked for job {job!r} in a way that can't be read: {error!r}") from error
+            raise BadRequest(f"{asker} asked for a job in a way that can't be read: {error!r}") from error
 
 
-def reused(job: str) -> DuplicateJob:
-    """Say that an id has a meaning already."""
-    return DuplicateJob(
-        f"job {job} is another request: the same id means the same request; send this one under an id of its own",
-        job=job,
-    )
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a text is empty, or none")
+    return value
+
+
+def _seconds(value: object, most_s: float) -> float:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("a time is no number")
+    return min(max(0.0, float(value)), most_s)

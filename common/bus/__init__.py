@@ -84,8 +84,8 @@ class Bus(Protocol):
         """Give a reply subject that nobody else hears, under this connection's private prefix."""
         ...
 
-    def on_disconnect(self, hook: Callable[[], None]) -> None:
-        """Have `hook` called each time the connection is lost; it must return at once."""
+    def on_disconnect(self, hook: Callable[[], None]) -> Callable[[], None]:
+        """Have `hook` called each time the connection is lost; it must return at once. Gives what takes it away again."""
         ...
 
     def on_reconnect(self, hook: Callable[[], None]) -> None:

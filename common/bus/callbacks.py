@@ -47,12 +47,18 @@ class Hooks:
         self._counters = counters
         self._hooks: list[Hook] = []
 
-    def add(self, hook: Hook) -> None:
+    def add(self, hook: Hook) -> Hook:
+        """Add a hook; gives what takes it away again."""
         self._hooks.append(hook)
+        return lambda: self._drop(hook)
+
+    def _drop(self, hook: Hook) -> None:
+        if hook in self._hooks:
+            self._hooks.remove(hook)
 
     def run(self) -> None:
         """Call all of them; one that raises is counted and logged, and the others still run."""
-        for hook in self._hooks:
+        for hook in tuple(self._hooks):
             try:
                 hook()
             except Exception:

@@ -185,9 +185,9 @@ class MemoryBus:
         """Give a reply subject that nobody else hears."""
         return self._questions.new_inbox()
 
-    def on_disconnect(self, hook: Hook) -> None:
-        """Have `hook` called by `disconnect`."""
-        self._lost.add(hook)
+    def on_disconnect(self, hook: Hook) -> Hook:
+        """Have `hook` called by `disconnect`; gives what takes it away again."""
+        return self._lost.add(hook)
 
     def on_reconnect(self, hook: Hook) -> None:
         """Have `hook` called by `reconnect`."""

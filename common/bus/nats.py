@@ -492,9 +492,9 @@ class NatsBus:
         """Give a reply subject that nobody else hears."""
         return self._questions.new_inbox()
 
-    def on_disconnect(self, hook: Hook) -> None:
-        """Have `hook` called each time the connection is lost."""
-        self._lost.add(hook)
+    def on_disconnect(self, hook: Hook) -> Hook:
+        """Have `hook` called each time the connection is lost; gives what takes it away again."""
+        return self._lost.add(hook)
 
     def on_reconnect(self, hook: Hook) -> None:
         """Have `hook` called each time the connection is back and all subscriptions stand again."""

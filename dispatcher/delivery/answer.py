@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from common import frames
-from common.errors import BusError, DeadlineExceeded, FleetError
+from common.errors import BusError, DeadlineExceeded, FleetError, Stopping
 from common.frames import Phase
 from common.logs import get_logger
 from dispatcher.delivery.listener import Listener
@@ -40,6 +40,11 @@ class _Failed:
 
 def _nothing(_: float) -> None:
     """Nobody needs to hear that listeners are gone: the answer is finished."""
+
+
+def moved(job: str) -> Stopping:
+    """Say that the answer comes from elsewhere."""
+    return Stopping(f"job {job} moved to another dispatcher: send it again")
 
 
 class Answer:
@@ -184,8 +189,12 @@ class Answer:
         self._on_deserted(max(self._keep_s, keep_s))
 
     def release(self) -> tuple[Listener, ...]:
-        """Give all listeners away: another dispatcher has them now."""
+        """Give all listeners away: another dispatcher has them now. Once there are none left the answer has moved for good, and who
+        still comes is told so."""
         given, self._listeners, self._live, self._framed = tuple(self._listeners), [], 0, 0
+        if not given:
+            self._last = _Failed(moved(self._job), None)
+            self._on_deserted = _nothing
         return given
 
     def _remove(self, listener: Listener) -> None:
@@ -250,7 +259,13 @@ class Answer:
                 late = "the answer was not complete at this request's deadline: allow more time (timeout_s)"
                 await self._fail(listener, DeadlineExceeded(late, retry_after_s=1.0))
             elif self._acked:
-                await listener.tick(self._silent or frames.KeepAlive(self._phase))
+                await self._remind(listener)
+
+    async def _remind(self, listener: Listener) -> None:
+        try:
+            await listener.tick(self._silent or frames.KeepAlive(self._phase))
+        except FleetError as error:
+            await self._fail(listener, error)
 
     @property
     def _phase(self) -> Phase:

@@ -47,9 +47,13 @@ class Audience:
             answer.leave(listener)
 
     async def tick(self, now_s: float) -> None:
-        """Speak to those who wait in silence; call it about twice a second."""
+        """Speak to those who wait in silence; call it about twice a second. A bug met for one answer is logged: whoever calls this
+        does so for all."""
         for answer in dict.fromkeys(answer for answer, _ in self._open.values()):
-            await answer.tick(now_s)
+            try:
+                await answer.tick(now_s)
+            except Exception:
+                log.exception("answer.tick_crashed")
 
     def _forget(self, number: int) -> None:
         self._open.pop(number, None)

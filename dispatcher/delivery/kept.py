@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,8 +11,8 @@ from dispatcher.delivery.answer import Ended
 Key = tuple[str, str]
 """Tenant and job."""
 
-OVERHEAD_BYTES = 2500
-"""What an answer takes besides its text: the account of its route, mostly."""
+OVERHEAD_BYTES = 1000
+"""What an answer takes besides its text, its account and its tool calls: names, times, and the places where they stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Kept:
 
     def put(self, key: Key, fingerprint: str, ended: Ended) -> None:
         """Keep an answer; the oldest make room, and one that is larger than all the room is not kept."""
-        size_bytes = 4 * len(ended.text) + OVERHEAD_BYTES
+        size_bytes = _size_bytes(ended)
         self.drop(key)
         if size_bytes > self._limit_bytes or not self._entries:
             return
@@ -71,3 +72,23 @@ class Kept:
         now_s = self._now()
         for key in [key for key, keep in self._kept.items() if now_s >= keep.until_s]:
             self.drop(key)
+
+
+def _size_bytes(ended: Ended) -> int:
+    """Count what an answer takes in memory, 4 bytes for each character of its text: the most that Python takes."""
+    calls = [part for call in ended.end.tool_calls for part in (call.name, call.id, call.arguments)]
+    return OVERHEAD_BYTES + 4 * len(ended.text) + _deep_bytes(calls) + _deep_bytes(ended.route)
+
+
+def _deep_bytes(whole: object) -> int:
+    """Count an object with all that is in it. Without recursion: models nest arguments as deep as they like."""
+    total, waiting = 0, [whole]
+    while waiting:
+        one = waiting.pop()
+        total += sys.getsizeof(one)
+        if isinstance(one, dict):
+            waiting.extend(one)
+            waiting.extend(one.values())
+        elif isinstance(one, list | tuple):
+            waiting.extend(one)
+    return total

@@ -6,7 +6,8 @@ Three ways: frames as they come, frames whose text is held back until it is comp
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,6 +67,7 @@ class Listener:
     __slots__ = (
         "_bus",
         "_closed",
+        "_ending",
         "_gone",
         "_loop",
         "_probe_s",
@@ -83,6 +85,7 @@ class Listener:
         self._bus = bus
         self._gone = gone
         self._closed = closed
+        self._ending = False
         self._seq = 0
         self._loop = asyncio.get_running_loop()
         self._sent_s = self._loop.time()
@@ -117,7 +120,7 @@ class Listener:
 
     async def tick(self, frame: frames.KeepAlive) -> None:
         """Say that the job lives, if nothing was said for a while; called at any moment, also while another writes."""
-        if self.finished or self._tick is not None or self._loop.time() - self._sent_s < SILENCE_S:
+        if self.finished or self._ending or self._tick is not None or self._loop.time() - self._sent_s < SILENCE_S:
             return
         self._tick = self._loop.create_future()
         try:
@@ -128,8 +131,11 @@ class Listener:
 
     async def end(self, text: str, end: frames.End, route: dict[str, Any]) -> None:
         """Finish with the answer. Raises `PayloadTooLarge` when it is too long for one message, `BusError` without a bus."""
-        if self.finished:
-            return
+        with self._once() as first:
+            if first:
+                await self._end(text, end, route)
+
+    async def _end(self, text: str, end: frames.End, route: dict[str, Any]) -> None:
         if not self.seat.framed:
             wire = reply_to_wire(self.seat.job, text, end, route)
             await self._publish(codec.encode(wire, self.seat.encoding))
@@ -145,13 +151,24 @@ class Listener:
 
     async def error(self, error: FleetError, route: dict[str, Any] | None = None) -> None:
         """Finish with an error; nothing happens when it is finished already. Raises `BusError`."""
-        if self.finished:
+        with self._once() as first:
+            if first and self.seat.framed:
+                await self._last(frames.Err(error, route))
+            elif first:
+                await refuse(self._bus, self.seat.reply, error, self.seat.encoding, job=self.seat.job)
+                self.close()
+
+    @contextmanager
+    def _once(self) -> Iterator[bool]:
+        """Give True to the one who may write the end: nobody did so, nor is about to. What fails may be tried again."""
+        if self.finished or self._ending:
+            yield False
             return
-        if self.seat.framed:
-            await self._last(frames.Err(error, route))
-        else:
-            await refuse(self._bus, self.seat.reply, error, self.seat.encoding, job=self.seat.job)
-            self.close()
+        self._ending = True
+        try:
+            yield True
+        finally:
+            self._ending = False
 
     def close(self) -> None:
         """Write nothing more."""

@@ -384,7 +384,6 @@ class Run:
             error=error,
             queue_s=self._seats.queued_s,
             first_token_s=self._first_token_s,
-            text_chars=self._out.visible_chars,
         )
 
 

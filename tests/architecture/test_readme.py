@@ -13,6 +13,7 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from dispatcher.__main__ import app
+from dispatcher.settings import ReplaySection
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -131,3 +132,12 @@ def test_every_knob_in_readme_exists() -> None:
     named = set(re.findall(r"\b((?:DROVER|NATS|OLLAMA|LOG)_[A-Z0-9_]+)\b", README))
 
     assert sorted(named - known) == []
+
+
+def test_what_is_kept_for_those_who_send_again() -> None:
+    """README's number of kept answers, and how long they last at 50 jobs a second, are those of the settings."""
+    entries = ReplaySection().entries
+
+    assert re.findall(r"the last ([\d,]+) that.*?\(at 50 jobs a second: (\d+) seconds", README, re.DOTALL) == [
+        (f"{entries:,}", str(entries // 50))
+    ]

@@ -507,6 +507,22 @@ async def test_raising_hook(world: World) -> None:
         assert counters_of(bus).handler_failures == 2
 
 
+async def test_a_hook_that_was_taken_away(world: World) -> None:
+    """It is not called any more; the others are."""
+    async with world.connect() as bus:
+        called: list[str] = []
+        lost = asyncio.Event()
+        forget = bus.on_disconnect(lambda: called.append("gone"))
+        bus.on_disconnect(lost.set)
+        forget()
+        async with asyncio.timeout(GUARD_S):
+            await world.break_connections()
+            await lost.wait()
+            await world.mend()
+
+    assert called == []
+
+
 async def test_closed(world: World) -> None:
     """After its context a bus is not connected, and says so on every verb."""
     async with world.connect() as bus:

@@ -159,7 +159,7 @@ async def test_a_first_sending_asks_nobody(a_pair: OpenPair) -> None:
     """A producer that has just made up its id, and says so, does not wait for other dispatchers."""
     async with a_pair() as pair:
         asked: list[Delivery] = []
-        await pair.house.world.subscribe("llm.v1.ctl.*.attach", asked.append)
+        await pair.house.world.subscribe("llm.v1.peer.*.attach", asked.append)
         await pair.house.world.flush()
         await pair.house.device("nano", answer("Once"))
         await both_know(pair)
@@ -167,7 +167,7 @@ async def test_a_first_sending_asks_nobody(a_pair: OpenPair) -> None:
         await (await pair.take(pair.second, job="known")).end()
         await until(lambda: bool(asked), "the second one is asked for")
 
-        assert ["llm.v1.ctl.known.attach"] == [one.subject for one in asked]
+        assert ["known"] == [codec.decode(one.data)["job"] for one in asked]
 
 
 async def test_a_party_that_joined_from_elsewhere_can_hang_up(a_pair: OpenPair) -> None:

@@ -7,8 +7,10 @@ import time
 
 import pytest
 
+from agents.probe import Prober
 from agents.slots import STOPPING
 from common.errors import BackendError
+from common.messages import ModelInfo
 from tests.listening import GUARD_S
 from tests.unit.agents.hand_clock import HandClock
 from tests.unit.agents.worker_rig import FIRST, Rig, frames, kinds, opened
@@ -118,6 +120,27 @@ async def test_an_engine_that_never_lets_go_is_a_fault() -> None:
 
         assert (early, late.in_flight, rig.worker.workload().fault) == (None, 1, None)
         assert "silent on m" in (late.fault or "")
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+async def test_an_engine_silent_on_a_cancelled_job_is_probed(slots: int) -> None:
+    """Nothing else would clear it: a faulty device gets no jobs. A token does, also where the silent job has the only slot."""
+    clock = HandClock()
+    async with opened(slots=slots, clock=clock) as rig, asyncio.TaskGroup() as group:
+        await cancelled_in_prefill(rig)
+        rig.backend.listed = (ModelInfo(name="other", loaded=True),)
+        rig.backend.token.set()
+        clock.now_s += 61
+        doubted = rig.worker.workload().fault
+        prober = Prober(rig.backend, rig.worker, rig.pulse, group, clock=clock, again_s=0.01)
+        watching = group.create_task(prober.watch())
+        async with asyncio.timeout(GUARD_S):
+            await rig.backend.probing.wait()
+        await prober.probe(GUARD_S)
+        watching.cancel()
+        prober.close()
+
+        assert (True, None) == ("silent on m" in (doubted or ""), rig.worker.workload().fault)
 
 
 async def test_an_engine_that_was_given_up_stays_doubted() -> None:

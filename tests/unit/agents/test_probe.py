@@ -30,6 +30,7 @@ class Load:
     full: bool = False
     loading: frozenset[str] = frozenset()
     silent_s: float | None = None
+    fault: str | None = None
 
 
 @dataclass

@@ -369,3 +369,13 @@ async def test_an_error_of_the_request_is_told_at_once() -> None:
             error = await outcome(stream)
 
         assert (UnknownModel, True) == (type(error), there.requests.empty())
+
+
+async def test_a_drover_that_is_closed_leaves_nothing_on_the_bus() -> None:
+    """A thousand of them over one bus, one after another, as a web server might open them."""
+    async with connect_memory(MemoryBroker()) as bus:
+        for _ in range(1000):
+            async with Drover.over(bus):
+                pass
+
+        assert [] == bus._lost._hooks

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from common.frames import End
+from common.messages import ToolCall
 from dispatcher.delivery.answer import Ended
-from dispatcher.delivery.kept import OVERHEAD_BYTES, Kept
+from dispatcher.delivery.kept import Kept
 
 
 class Hand:
@@ -51,18 +54,48 @@ def test_the_least_recently_used_makes_room() -> None:
 def test_the_size_is_bounded_and_counted_back() -> None:
     """Long texts push out others, one that is larger than all the room is not taken, and sweeping leaves nothing."""
     clock = Hand()
-    answers = kept(clock, size_bytes=3 * OVERHEAD_BYTES)
+    one_bytes = weight(ended("x" * 300))
+    answers = kept(clock, size_bytes=2 * one_bytes + 100)
     for name in ("a", "b"):
-        answers.put(("t", name), "f", ended("x" * 300))  # 1200 bytes and the overhead: two fit
-    answers.put(("t", "huge"), "f", ended("x" * OVERHEAD_BYTES))
+        answers.put(("t", name), "f", ended("x" * 300))
+    answers.put(("t", "huge"), "f", ended("x" * one_bytes))
     two = (len(answers), answers.size_bytes)
-    answers.put(("t", "c"), "f", ended())
-    answers.put(("t", "d"), "f", ended())
+    answers.put(("t", "c"), "f", ended("x" * 299))
+    answers.put(("t", "d"), "f", ended("x" * 299))
     after = {name for name in "abcd" if answers.get(("t", name)) is not None}
     clock.now_s = 60.0
     answers.sweep()
 
-    assert ((2, 2 * (1200 + OVERHEAD_BYTES)), {"c", "d"}, 0, 0) == (two, after, len(answers), answers.size_bytes)
+    assert ((2, 2 * one_bytes), {"c", "d"}, 0, 0) == (two, after, len(answers), answers.size_bytes)
+
+
+def weight(one: Ended) -> int:
+    """Give what an answer counts for."""
+    answers = kept(Hand())
+    answers.put(("t", "j"), "f", one)
+    return answers.size_bytes
+
+
+def deep(levels: int) -> list[Any]:
+    """Lists in one another."""
+    whole: list[Any] = []
+    for _ in range(levels):
+        whole = [whole]
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "least_bytes"),
+    [({"x": "y" * 100_000}, 100_000), ({"x": list(range(1000, 11_000))}, 80_000), ({"x": deep(5000)}, 5000 * 56)],
+    ids=["a long text", "many numbers", "deep"],
+)
+def test_tool_calls_and_the_account_count(arguments: dict[str, Any], least_bytes: int) -> None:
+    """An answer may have no text and be large all the same."""
+    plain = weight(ended())
+    calls = weight(Ended(text="x", end=End(tool_calls=(ToolCall(name="f", arguments=arguments),)), route={}))
+    account = weight(Ended(text="x", end=End(), route=arguments))
+
+    assert (True, True) == (calls - plain >= least_bytes, account - plain >= least_bytes)
 
 
 def test_no_room_keeps_nothing() -> None:

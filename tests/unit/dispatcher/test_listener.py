@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from common.errors import BadRequest, Interrupted, PayloadTooLarge
 from common.frames import End, KeepAlive, Phase
 from common.messages import ToolCall, Usage
 from dispatcher.delivery.answer import Answer
+from dispatcher.delivery.audience import Audience
 from dispatcher.delivery.listener import PIECE_CHARS, Listener, refuse, seat
 from tests.unit.dispatcher.builders import candidate, job
 
@@ -159,6 +160,80 @@ async def test_after_the_end_nothing_more_is_written(wire: Wire, stream: bool) -
     await out.error(Interrupted("too late"))
 
     assert before == await wire.seen()
+
+
+class SlowBus(MemoryBus):
+    """A bus that is congested until it is let go."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        super().__init__(broker)
+        self.reached = asyncio.Event()
+        self.free = asyncio.Event()
+
+    async def publish(
+        self, subject: str, data: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.reached.set()
+        await self.free.wait()
+        await super().publish(subject, data, reply=reply, headers=headers)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("first", ["end", "error"])
+async def test_two_writers_write_one_end(stream: bool, first: str) -> None:
+    """While the first waits for a congested bus the second finds that the end is written already."""
+    broker = MemoryBroker()
+    bus = SlowBus(broker)
+    async with connect_memory(broker) as world:
+        wire = Wire(world)
+        await world.subscribe("_INBOX.test", wire.arrived.append)
+        listener = Listener(bus, seat(job(stream=stream)), "", lambda: None)
+        ways = [listener.end("abc", End(), ROUTE), listener.error(Interrupted("too late"))]
+        async with asyncio.TaskGroup() as tasks:
+            for way in ways if first == "end" else reversed(ways):
+                tasks.create_task(way)
+            await bus.reached.wait()
+            bus.free.set()
+        kinds = await wire.kinds()
+
+    assert 1 == len([kind for kind in kinds if kind])
+
+
+async def test_a_listener_that_can_t_be_reminded_is_let_go(wire: Wire) -> None:
+    """Whatever the error: the others hear on, and whoever ticks for all is not ended."""
+
+    class Odd(Listener):
+        async def tick(self, frame: frames.Frame) -> None:
+            raise BadRequest(f"no subject for {frame}")
+
+    asked = job(stream=True)
+    out = wire.producer(stream=True)
+    await out.ack()
+    odd = Odd(wire.bus, seat(asked), "", lambda: None)
+    out.add(odd)
+    await out.tick(0.0)
+
+    assert (True, 1) == (odd.finished, len(out.listeners))
+
+
+async def test_a_bug_in_one_reminder_stops_no_other(wire: Wire) -> None:
+    """The audience ticks for all answers; one that crashes is logged."""
+    ticked: list[str] = []
+
+    class Crashing(Answer):
+        async def tick(self, now_s: float) -> None:
+            raise RuntimeError(f"a bug at {now_s}")
+
+    class Noting(Answer):
+        async def tick(self, now_s: float) -> None:
+            ticked.append(f"at {now_s:g}")
+
+    hall = Audience(wire.bus)
+    for answer in (Crashing("a", lambda _: None), Noting("b", lambda _: None)):
+        hall.seated(seat(job(stream=True)), answer)
+    await hall.tick(7.0)
+
+    assert ["at 7"] == ticked
 
 
 async def test_a_refusal_is_a_service_error(wire: Wire) -> None:
