@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -173,14 +173,18 @@ class DurableJobs:
                 tasks.create_task(self._search_part(job, tenant, first, min(first + step, end + 1)))
                 for first in range(state.first_seq, end + 1, step)
             ]
-        return next((found for part in parts if (found := part.result()) is not None), None)
+        return _found([part.result() for part in parts])
 
-    async def _search_part(self, job: str, tenant: str, first: int, end: int) -> Kept | None:
+    async def _search_part(self, job: str, tenant: str, first: int, end: int) -> Kept | FleetError | None:
+        """Look from `first` to before `end`; an error is given, since raised in the group it would come wrapped."""
         subject, seq = self._subjects.jobs(tenant, "*"), first
-        while (kept := await self._streams.next(self._names.jobs, subject, seq)) is not None and kept.seq < end:
-            if job_id_of(kept) == job:
-                return kept
-            seq = kept.seq + 1
+        try:
+            while (kept := await self._streams.next(self._names.jobs, subject, seq)) is not None and kept.seq < end:
+                if job_id_of(kept) == job:
+                    return kept
+                seq = kept.seq + 1
+        except FleetError as error:
+            return error
         return None
 
     def _remember(self, tenant: str, job: str, seq: int) -> None:
@@ -224,6 +228,18 @@ def answer_or_raise(note: Note) -> Note:
     if note.answer is None:
         raise FleetError(f"job {note.job} ended as {note.state} without an answer")
     return note
+
+
+def _found(parts: Iterable[Kept | FleetError | None]) -> Kept | None:
+    """Give what one part of a search has found, whatever the others met. Raises the first error, if none has found it."""
+    failure: FleetError | None = None
+    for part in parts:
+        if isinstance(part, Kept):
+            return part
+        failure = failure or part
+    if failure is not None:
+        raise failure
+    return None
 
 
 async def _wait(stirred: asyncio.Event) -> None:

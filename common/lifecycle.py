@@ -96,7 +96,7 @@ async def _guarded(work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
     except Exception:
-        log.exception("task.crashed", task=work.__qualname__)
+        log.exception("task.crashed", task=getattr(work, "__qualname__", repr(work)))
 
 
 def run(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> int:

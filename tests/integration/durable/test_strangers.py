@@ -5,9 +5,14 @@ from __future__ import annotations
 import pytest
 
 from common import codec
+from common.bus.jetstream import JetStream
+from common.bus.streams import StreamState
+from common.client import chat_request
 from common.durable import Stage
-from tests.integration.dispatcher.scripted import answer, ignore
-from tests.integration.durable.world import dispatching, world
+from common.durable_client import DurableJobs
+from common.errors import BusDisconnected, FleetError
+from tests.integration.dispatcher.scripted import Hold, answer, ignore
+from tests.integration.durable.world import World, dispatching, eventually, world
 
 ANSWER = answer("all ", "of it")
 
@@ -24,3 +29,29 @@ async def test_an_order_to_cancel_that_makes_no_sense(order: bytes) -> None:
             states = [(await here.over(job)).state, (await here.over(await here.submit("next"))).state]
 
     assert (True, [Stage.CANCELLED, Stage.DONE]) == (codec.decode(reply.data)["cancelled"], states)
+
+
+class _CutStreams(JetStream):
+    """The server is killed when a search has begun."""
+
+    def __init__(self, here: World) -> None:
+        super().__init__(here.bus)
+        self._here = here
+
+    async def state(self, stream: str) -> StreamState:
+        found = await super().state(stream)
+        await self._here.server.kill()
+        return found
+
+
+@pytest.mark.parametrize("verb", ["look", "result", "cancel"])
+async def test_a_server_that_is_lost_during_a_search_is_one_typed_error(verb: str) -> None:
+    """Whoever asks for a queued job then gets what any other call gives: `BusDisconnected`, and no group of errors."""
+    async with world() as here:
+        async with dispatching(here):
+            pass
+        for number in range(40):
+            await here.submit(f"{number}")
+        jobs = DurableJobs(here.bus, _CutStreams(here), tenant="default", subjects=here.subjects)
+        with pytest.raises(BusDisconnected):
+            await getattr(jobs, verb)("elsewhere")
