@@ -40,6 +40,25 @@ async def test_an_order_to_cancel_that_makes_no_sense(order: bytes) -> None:
     assert (True, [Stage.CANCELLED, Stage.DONE]) == (codec.decode(reply.data)["cancelled"], states)
 
 
+@pytest.mark.parametrize(("status", "data"), [("404", b"x"), ("500", b"x"), ("503", b"")])
+async def test_a_job_with_a_status_of_its_own_blinds_nobody(status: str, data: bytes) -> None:
+    """What lies behind it is found, the sweep goes on, and both have their end."""
+    async with world() as here:
+        async with dispatching(here):
+            pass
+        await here.streams.publish("llm.v1.jobs.default.normal", data, headers={"Status": status, "Nx-Job": "bad"})
+        job = await here.submit()
+        other = DurableJobs(here.bus, here.streams, tenant="default", subjects=here.subjects)
+        queued = (await other.look(job)).state
+        await here.device("nano", ANSWER)
+        async with dispatching(here):
+            states = [(await here.over(job)).state]
+            await here.empty()
+            states.append((await here.over("bad")).state)
+
+    assert (Stage.QUEUED, [Stage.DONE, Stage.FAILED]) == (queued, states)
+
+
 class _CutStreams(JetStream):
     """The server is killed when a search has begun."""
 
