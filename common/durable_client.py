@@ -6,6 +6,7 @@ Everything is read from the streams themselves, so it works while no dispatcher 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
@@ -15,7 +16,7 @@ from ulid import ULID
 
 from common import codec
 from common.bus import Bus, Delivery
-from common.bus.streams import Kept, Streams
+from common.bus.streams import Kept, Stored, Streams
 from common.codec import Encoding
 from common.durable import Names, Note, Stage, job_id_of, message_id, read_note
 from common.errors import BusDisconnected, BusTimeout, FleetError, NoResponders, UnknownJob
@@ -79,7 +80,7 @@ class DurableJobs:
         give_up_s = _now() + SUBMIT_S
         while True:
             try:
-                stored = await self._streams.publish(subject, payload, msg_id=message_id(owner, job))
+                stored = await self._stored(owner, job, subject, payload)
                 break
             except (BusDisconnected, BusTimeout):
                 # It may have arrived: the id makes the second one harmless.
@@ -88,6 +89,26 @@ class DurableJobs:
                 await asyncio.sleep(PAUSE_S)
         self._remember(owner, job, stored.seq)
         return Submitted(job, stored.seq, stored.duplicate)
+
+    async def _stored(self, owner: str, job: str, subject: str, payload: bytes) -> Stored:
+        """Store a job, unless it is there.
+
+        An id under which a message is stored once counts for the whole stream, and anybody may have used it: 1. its own, 2. one
+        that is the same again for the same job, 3. one that nobody has used.
+        """
+        first = message_id(owner, job)
+        for msg_id in (first, f"{first}-{hashlib.sha256(payload).hexdigest()[:32]}"):  # 1, 2
+            stored = await self._streams.publish(subject, payload, msg_id=msg_id)
+            if not stored.duplicate or await self._is_there(owner, job, stored.seq):
+                return stored
+        return await self._streams.publish(subject, payload, msg_id=f"{first}-{ULID()}")  # 3
+
+    async def _is_there(self, owner: str, job: str, seq: int) -> bool:
+        """True when message `seq` is this job, or was: then something was told of it before it left the queue."""
+        kept = await self._streams.next(self._names.jobs, self._subjects.jobs(owner, "*"), seq)
+        if kept is not None and kept.seq == seq:
+            return job_id_of(kept) == job
+        return await self._last(owner, job) is not None
 
     async def look(self, job: str, *, tenant: str | None = None) -> Note:
         """Say how far a job is. Raises `UnknownJob` when it never was, or is over for longer than results are kept."""

@@ -59,6 +59,32 @@ async def test_a_job_with_a_status_of_its_own_blinds_nobody(status: str, data: b
     assert (Stage.QUEUED, [Stage.DONE, Stage.FAILED]) == (queued, states)
 
 
+@pytest.mark.parametrize("gone", [False, True], ids=["theirs-is-queued", "theirs-is-over"])
+async def test_an_id_that_another_tenant_has_used_up(gone: bool) -> None:
+    """The job is stored all the same, and once; it is neither taken for the other one nor lost."""
+    async with world() as here:
+        device = await here.device("nano", ANSWER, slots=4)
+        async with dispatching(here):
+            pass
+        for of in ("default.mine", "default.other"):
+            await here.streams.publish(
+                "llm.v1.jobs.evil.normal", b'{"prompt":"hi"}', headers={"Nx-Job": of[8:]}, msg_id=of
+            )
+        if gone:
+            async with dispatching(here):
+                await here.empty()
+        theirs = len(device.attempts)
+        known = [(await here.submitted("hi", job="mine")).known for _ in range(2)]
+        async with dispatching(here):
+            notes = [await here.over("mine")]
+            await here.empty()
+            known.append((await here.submitted("hi", job="mine")).known)
+
+    assert ([False, True, True], [("default", Stage.DONE)]) == (known, [(note.tenant, note.state) for note in notes])
+    assert (2 if gone else 0) == theirs
+    assert 3 == len(device.attempts)
+
+
 class _CutStreams(JetStream):
     """The server is killed when a search has begun."""
 
