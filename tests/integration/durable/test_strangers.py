@@ -48,6 +48,8 @@ async def test_a_job_with_a_status_of_its_own_blinds_nobody(status: str, data: b
             pass
         await here.streams.publish("llm.v1.jobs.default.normal", data, headers={"Status": status, "Nx-Job": "bad"})
         job = await here.submit()
+        for number in range(40):  # so many that a search does not begin at each of them
+            await here.submit(f"{number}")
         other = DurableJobs(here.bus, here.streams, tenant="default", subjects=here.subjects)
         queued = (await other.look(job)).state
         await here.device("nano", ANSWER)
