@@ -139,7 +139,10 @@ class DurableJobs:
         return note
 
     async def events(self, job: str, *, after: int = 0, tenant: str | None = None) -> AsyncGenerator[Event, None]:
-        """Give the notes behind number `after`, those to come included, the final one last. The job must be known: `look`."""
+        """Give the notes behind number `after`, those to come included, the final one last. The job must be known: `look`.
+
+        There are none when `after` is the final one, or behind it.
+        """
         owner = require_token("tenant", tenant or self._tenant)
         subject = self._subjects.result(owner, require_token("job", job))
         async with self._woken(subject) as stirred:
@@ -148,6 +151,8 @@ class DurableJobs:
                 stirred.clear()
                 kept = await self._patient_next(subject, seq + 1)
                 if kept is None:
+                    if seq == after and await self._ended(owner, job, after):
+                        return
                     await _wait(stirred)
                     continue
                 seq = kept.seq
@@ -155,6 +160,11 @@ class DurableJobs:
                 yield event
                 if event.note.final:
                     return
+
+    async def over(self, job: str, *, after: int, tenant: str | None = None) -> bool:
+        """True when nothing more will be told of a job behind number `after`."""
+        owner = require_token("tenant", tenant or self._tenant)
+        return after > 0 and await self._ended(owner, require_token("job", job), after)
 
     async def cancel(self, job: str, *, tenant: str | None = None, timeout_s: float = 5.0) -> bool:
         """Cancel a job, queued or running; False when it is over. Raises `UnknownJob`, `BusTimeout` when no dispatcher answers."""
@@ -215,6 +225,14 @@ class DurableJobs:
 
     async def _last(self, tenant: str, job: str) -> Kept | None:
         return await self._streams.last(self._names.results, self._subjects.result(tenant, job))
+
+    async def _ended(self, tenant: str, job: str, seq: int) -> bool:
+        """True when the final note stands, and is no newer than `seq`; while the server is away nobody knows."""
+        try:
+            kept = await self._last(tenant, job)
+        except (BusDisconnected, BusTimeout):
+            return False
+        return kept is not None and kept.seq <= seq and read_note(kept).final
 
     async def _patient_next(self, subject: str, seq: int) -> Kept | None:
         """Read on; while the server is away there is nothing yet."""
