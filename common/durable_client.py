@@ -30,9 +30,6 @@ PAUSE_S = 0.25
 POLL_S = 5.0
 """Whoever waits for a note is woken by it; what is lost with a connection is found by looking again."""
 
-SEARCH_MOST = 20_000
-"""So many queued jobs are looked through for one that nobody has touched yet: about a second."""
-
 _SEARCHERS = 32
 _REMEMBERED = 10_000
 
@@ -183,21 +180,28 @@ class DurableJobs:
         return bool(codec.decode(answer.data).get("cancelled"))
 
     async def find(self, job: str, *, tenant: str, near: int = 0) -> Kept | None:
-        """Find a job that lies in the queue: where it was put, or else by looking through the oldest `SEARCH_MOST`.
+        """Find a job that lies in the queue: where it was put, or else by looking through the queue, 20,000 jobs in about a second.
 
         The tenant `*` finds it whosever it is.
         """
-        for seq in {near, self._places.get((tenant, job), 0)} - {0}:
-            kept = await self._streams.next(self._names.jobs, self._subjects.jobs(tenant, "*"), seq)
-            if kept is not None and kept.seq == seq and job_id_of(kept) == job:
+        for seq in {near, self._places.get((tenant, job), 0)}:
+            if (kept := await self.at(job, tenant=tenant, seq=seq)) is not None:
                 return kept
-        return await self._search(job, tenant)
+        kept = await self._search(job, tenant)
+        if kept is not None:
+            self._remember(tenant, job, kept.seq)  # whoever looks at it is likely to look again, or to cancel it
+        return kept
+
+    async def at(self, job: str, *, tenant: str, seq: int) -> Kept | None:
+        """Give a job that lies in the queue as number `seq`."""
+        kept = await self._streams.next(self._names.jobs, self._subjects.jobs(tenant, "*"), seq) if seq > 0 else None
+        return kept if kept is not None and kept.seq == seq and job_id_of(kept) == job else None
 
     async def _search(self, job: str, tenant: str) -> Kept | None:
         state = await self._streams.state(self._names.jobs)
         if not state.messages:
             return None
-        end = min(state.last_seq, state.first_seq + SEARCH_MOST)
+        end = state.last_seq
         step = max(1, -(-(end - state.first_seq + 1) // _SEARCHERS))
         async with asyncio.TaskGroup() as tasks:
             parts = [

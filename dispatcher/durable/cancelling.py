@@ -63,8 +63,11 @@ class Cancelling:
             if run.job == job and wish.tenant in {None, run.place.tenant}:  # 1
                 run.cancelled = True
                 return run.answer is None
-        async with self._turn:  # one search at a time: it asks for every queued job
-            kept = await self._queue.find(job, tenant=wish.tenant or "*", near=wish.near)
+        tenant = wish.tenant or "*"
+        kept = await self._queue.at(job, tenant=tenant, seq=wish.near)
+        if kept is None:
+            async with self._turn:  # one search at a time: it asks for every queued job
+                kept = await self._queue.find(job, tenant=tenant)
         return kept is not None and await self._call_off(job, kept)  # 2
 
     async def _call_off(self, job: str, kept: Kept) -> bool:
