@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from common import codec
 from common.bus.streams import Streams
 from common.durable import JOB_HEADER, RETRY_HEADER, Letter, Names, message_id, read_letter
-from common.errors import UnknownJob
+from common.errors import PayloadTooLarge, UnknownJob
 from common.subjects import Subjects
 
 
@@ -50,12 +50,18 @@ class DeadLetters:
         return found
 
     async def retry(self, which: str) -> Filed:
-        """Put the job into its queue again, as its producer sent it, under its old id. Raises `UnknownJob`, `QueueFull`.
+        """Put the job into its queue again, as its producer sent it, under its old id. Raises `UnknownJob`, `QueueFull`,
+        `PayloadTooLarge` for one of which a part was cut off.
 
         Its old result goes first, since a job with a result is over. Interrupted anywhere, it can be done again.
         """
         filed = await self.one(which)
         letter = filed.letter
+        if letter.cut_bytes:
+            raise PayloadTooLarge(
+                f"dead letter {filed.seq} is not whole: the last {letter.cut_bytes} bytes of job {letter.job} did not fit in it; "
+                "let its producer submit it again"
+            )
         payload = codec.encode(letter.payload) if letter.payload is not None else bytes.fromhex(letter.raw or "")
         await self._streams.purge(self._names.results, self._subjects.result(letter.tenant, letter.job))
         await self._streams.publish(

@@ -72,7 +72,10 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """A job that could not be answered, and why. `payload` is what its producer sent, if that was an object, else `raw` in hex."""
+    """A job that could not be answered, and why. `payload` is what its producer sent, if that was an object, else `raw` in hex.
+
+    One too large for a letter is in `raw` too, object or not, without its last `cut_bytes`.
+    """
 
     job: Token
     tenant: Token
@@ -85,6 +88,7 @@ class Letter:
     error: Document | None = None
     payload: Document | None = None
     raw: str | None = None
+    cut_bytes: Count = 0
 
 
 def encode_note(note: Note) -> bytes:

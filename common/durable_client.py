@@ -6,8 +6,9 @@ Everything is read from the streams themselves, so it works while no dispatcher 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ from ulid import ULID
 
 from common import codec
 from common.bus import Bus, Delivery
-from common.bus.streams import Kept, Streams
+from common.bus.streams import Kept, Stored, Streams
 from common.codec import Encoding
 from common.durable import Names, Note, Stage, job_id_of, message_id, read_note
 from common.errors import BusDisconnected, BusTimeout, FleetError, NoResponders, UnknownJob
@@ -28,9 +29,6 @@ SUBMIT_S = 15.0
 PAUSE_S = 0.25
 POLL_S = 5.0
 """Whoever waits for a note is woken by it; what is lost with a connection is found by looking again."""
-
-SEARCH_MOST = 20_000
-"""So many queued jobs are looked through for one that nobody has touched yet: about a second."""
 
 _SEARCHERS = 32
 _REMEMBERED = 10_000
@@ -79,7 +77,7 @@ class DurableJobs:
         give_up_s = _now() + SUBMIT_S
         while True:
             try:
-                stored = await self._streams.publish(subject, payload, msg_id=message_id(owner, job))
+                stored = await self._stored(owner, job, subject, payload)
                 break
             except (BusDisconnected, BusTimeout):
                 # It may have arrived: the id makes the second one harmless.
@@ -88,6 +86,26 @@ class DurableJobs:
                 await asyncio.sleep(PAUSE_S)
         self._remember(owner, job, stored.seq)
         return Submitted(job, stored.seq, stored.duplicate)
+
+    async def _stored(self, owner: str, job: str, subject: str, payload: bytes) -> Stored:
+        """Store a job, unless it is there.
+
+        An id under which a message is stored once counts for the whole stream, and anybody may have used it: 1. its own, 2. one
+        that is the same again for the same job, 3. one that nobody has used.
+        """
+        first = message_id(owner, job)
+        for msg_id in (first, f"{first}-{hashlib.sha256(payload).hexdigest()[:32]}"):  # 1, 2
+            stored = await self._streams.publish(subject, payload, msg_id=msg_id)
+            if not stored.duplicate or await self._is_there(owner, job, stored.seq):
+                return stored
+        return await self._streams.publish(subject, payload, msg_id=f"{first}-{ULID()}")  # 3
+
+    async def _is_there(self, owner: str, job: str, seq: int) -> bool:
+        """True when message `seq` is this job, or was: then something was told of it before it left the queue."""
+        kept = await self._streams.next(self._names.jobs, self._subjects.jobs(owner, "*"), seq)
+        if kept is not None and kept.seq == seq:
+            return job_id_of(kept) == job
+        return await self._last(owner, job) is not None
 
     async def look(self, job: str, *, tenant: str | None = None) -> Note:
         """Say how far a job is. Raises `UnknownJob` when it never was, or is over for longer than results are kept."""
@@ -118,7 +136,10 @@ class DurableJobs:
         return note
 
     async def events(self, job: str, *, after: int = 0, tenant: str | None = None) -> AsyncGenerator[Event, None]:
-        """Give the notes behind number `after`, those to come included, the final one last. The job must be known: `look`."""
+        """Give the notes behind number `after`, those to come included, the final one last. The job must be known: `look`.
+
+        There are none when `after` is the final one, or behind it.
+        """
         owner = require_token("tenant", tenant or self._tenant)
         subject = self._subjects.result(owner, require_token("job", job))
         async with self._woken(subject) as stirred:
@@ -127,6 +148,8 @@ class DurableJobs:
                 stirred.clear()
                 kept = await self._patient_next(subject, seq + 1)
                 if kept is None:
+                    if seq == after and await self._ended(owner, job, after):
+                        return
                     await _wait(stirred)
                     continue
                 seq = kept.seq
@@ -134,6 +157,11 @@ class DurableJobs:
                 yield event
                 if event.note.final:
                     return
+
+    async def over(self, job: str, *, after: int, tenant: str | None = None) -> bool:
+        """True when nothing more will be told of a job behind number `after`."""
+        owner = require_token("tenant", tenant or self._tenant)
+        return after > 0 and await self._ended(owner, require_token("job", job), after)
 
     async def cancel(self, job: str, *, tenant: str | None = None, timeout_s: float = 5.0) -> bool:
         """Cancel a job, queued or running; False when it is over. Raises `UnknownJob`, `BusTimeout` when no dispatcher answers."""
@@ -152,35 +180,46 @@ class DurableJobs:
         return bool(codec.decode(answer.data).get("cancelled"))
 
     async def find(self, job: str, *, tenant: str, near: int = 0) -> Kept | None:
-        """Find a job that lies in the queue: where it was put, or else by looking through the oldest `SEARCH_MOST`.
+        """Find a job that lies in the queue: where it was put, or else by looking through the queue, 20,000 jobs in about a second.
 
         The tenant `*` finds it whosever it is.
         """
-        for seq in {near, self._places.get((tenant, job), 0)} - {0}:
-            kept = await self._streams.next(self._names.jobs, self._subjects.jobs(tenant, "*"), seq)
-            if kept is not None and kept.seq == seq and job_id_of(kept) == job:
+        for seq in {near, self._places.get((tenant, job), 0)}:
+            if (kept := await self.at(job, tenant=tenant, seq=seq)) is not None:
                 return kept
-        return await self._search(job, tenant)
+        kept = await self._search(job, tenant)
+        if kept is not None:
+            self._remember(tenant, job, kept.seq)  # whoever looks at it is likely to look again, or to cancel it
+        return kept
+
+    async def at(self, job: str, *, tenant: str, seq: int) -> Kept | None:
+        """Give a job that lies in the queue as number `seq`."""
+        kept = await self._streams.next(self._names.jobs, self._subjects.jobs(tenant, "*"), seq) if seq > 0 else None
+        return kept if kept is not None and kept.seq == seq and job_id_of(kept) == job else None
 
     async def _search(self, job: str, tenant: str) -> Kept | None:
         state = await self._streams.state(self._names.jobs)
         if not state.messages:
             return None
-        end = min(state.last_seq, state.first_seq + SEARCH_MOST)
+        end = state.last_seq
         step = max(1, -(-(end - state.first_seq + 1) // _SEARCHERS))
         async with asyncio.TaskGroup() as tasks:
             parts = [
                 tasks.create_task(self._search_part(job, tenant, first, min(first + step, end + 1)))
                 for first in range(state.first_seq, end + 1, step)
             ]
-        return next((found for part in parts if (found := part.result()) is not None), None)
+        return _found([part.result() for part in parts])
 
-    async def _search_part(self, job: str, tenant: str, first: int, end: int) -> Kept | None:
+    async def _search_part(self, job: str, tenant: str, first: int, end: int) -> Kept | FleetError | None:
+        """Look from `first` to before `end`; an error is given, since raised in the group it would come wrapped."""
         subject, seq = self._subjects.jobs(tenant, "*"), first
-        while (kept := await self._streams.next(self._names.jobs, subject, seq)) is not None and kept.seq < end:
-            if job_id_of(kept) == job:
-                return kept
-            seq = kept.seq + 1
+        try:
+            while (kept := await self._streams.next(self._names.jobs, subject, seq)) is not None and kept.seq < end:
+                if job_id_of(kept) == job:
+                    return kept
+                seq = kept.seq + 1
+        except FleetError as error:
+            return error
         return None
 
     def _remember(self, tenant: str, job: str, seq: int) -> None:
@@ -190,6 +229,14 @@ class DurableJobs:
 
     async def _last(self, tenant: str, job: str) -> Kept | None:
         return await self._streams.last(self._names.results, self._subjects.result(tenant, job))
+
+    async def _ended(self, tenant: str, job: str, seq: int) -> bool:
+        """True when the final note stands, and is no newer than `seq`; while the server is away nobody knows."""
+        try:
+            kept = await self._last(tenant, job)
+        except (BusDisconnected, BusTimeout):
+            return False
+        return kept is not None and kept.seq <= seq and read_note(kept).final
 
     async def _patient_next(self, subject: str, seq: int) -> Kept | None:
         """Read on; while the server is away there is nothing yet."""
@@ -224,6 +271,18 @@ def answer_or_raise(note: Note) -> Note:
     if note.answer is None:
         raise FleetError(f"job {note.job} ended as {note.state} without an answer")
     return note
+
+
+def _found(parts: Iterable[Kept | FleetError | None]) -> Kept | None:
+    """Give what one part of a search has found, whatever the others met. Raises the first error, if none has found it."""
+    failure: FleetError | None = None
+    for part in parts:
+        if isinstance(part, Kept):
+            return part
+        failure = failure or part
+    if failure is not None:
+        raise failure
+    return None
 
 
 async def _wait(stirred: asyncio.Event) -> None:

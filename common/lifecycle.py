@@ -81,6 +81,24 @@ async def serve(name: str, service: Callable[[], Awaitable[None]]) -> None:
     raise ServiceDied(f"{name} ended")
 
 
+def guarding(tasks: asyncio.TaskGroup) -> Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]:
+    """Give what starts tasks in a group that none of them can end: a bug in one job must not take the others with it."""
+
+    def spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = tasks.create_task(_guarded(work))
+        task.add_done_callback(lambda _: work.close())  # cancelled before its first step, it was never awaited
+        return task
+
+    return spawn
+
+
+async def _guarded(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception:
+        log.exception("task.crashed", task=getattr(work, "__qualname__", repr(work)))
+
+
 def run(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> int:
     """Run `main` on uvloop where there is one, and give the exit status; a typed error becomes one clear line.
 

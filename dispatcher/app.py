@@ -15,7 +15,7 @@ from common.bus.options import options_from
 from common.clock import LoopClock
 from common.discovery import EndpointStats, ServiceInfo, discoverable
 from common.errors import BusError, ConfigError
-from common.lifecycle import Stop, run
+from common.lifecycle import Stop, guarding, run
 from common.logs import configure, get_logger
 from common.settings import load
 from common.subjects import QUEUE_DISPATCH, Subjects, as_token
@@ -106,8 +106,9 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             ),
         )
         async with asyncio.TaskGroup() as jobs:
-            durable = _durable(settings, bus, pipeline, jobs.create_task)
-            doors = Doors(pipeline, jobs, queued=durable.ready.is_set)
+            spawn = guarding(jobs)
+            durable = _durable(settings, bus, pipeline, spawn)
+            doors = Doors(pipeline, spawn, queued=durable.ready.is_set)
             keeper = jobs.create_task(_keep(roster, pipeline.clock.monotonic, DeviceEvents(bus, subjects)))
             speaker = jobs.create_task(_speak(hall, pipeline.sharing.kept, pipeline.clock.monotonic))
             pulse = jobs.create_task(pipeline.courier.pulse.beat(mux))

@@ -12,7 +12,7 @@ from common.errors import BadRequest, FleetError, UnknownJob
 from common.heartbeats import read_heartbeat
 from common.logs import get_logger
 from common.subjects import QUEUE_DISPATCH
-from dispatcher.pipeline import Pipeline, bordered
+from dispatcher.pipeline import Pipeline, Spawn, bordered
 
 log = get_logger("doors")
 
@@ -29,10 +29,10 @@ MOST_KEEP_S = 60.0
 class Doors:
     """What the dispatcher hears: jobs, control, heartbeats. Handlers only read and hand over."""
 
-    def __init__(self, pipeline: Pipeline, jobs: asyncio.TaskGroup, *, queued: Callable[[], bool]) -> None:
+    def __init__(self, pipeline: Pipeline, spawn: Spawn, *, queued: Callable[[], bool]) -> None:
         """Take what the bus delivers. `queued` tells whether jobs may also lie in a durable queue, where others look for them."""
         self._pipeline = pipeline
-        self._jobs = jobs
+        self._spawn = spawn
         self._queued = queued
         self.garbled_beats = 0
 
@@ -60,7 +60,7 @@ class Doors:
             await work.drain()
 
     def _job(self, delivery: Delivery) -> None:
-        self._pipeline.take(delivery, self._jobs.create_task)
+        self._pipeline.take(delivery, self._spawn)
 
     def _heartbeat(self, delivery: Delivery) -> None:
         try:
@@ -102,7 +102,7 @@ class Doors:
         elif delivery.reply:
             wait_s = OTHERS_FIRST_S if self._pipeline.sharing.peers.others else 0.0
             wait_s = QUEUE_FIRST_S if self._queued() else wait_s
-            self._jobs.create_task(self._unknown(delivery.reply, job, wait_s))
+            self._spawn(self._unknown(delivery.reply, job, wait_s))
 
     @bordered
     async def _unknown(self, reply: str, job: str, wait_s: float) -> None:
@@ -127,12 +127,12 @@ class Doors:
         except BadRequest as error:
             log.warning("attach.garbled", asker=asker, error=error.message)
             return
-        word = self._pipeline.lend(order, self._jobs.create_task)
-        self._jobs.create_task(_send(self._pipeline.bus, delivery.reply, peers.say(word)))
+        word = self._pipeline.lend(order, self._spawn)
+        self._spawn(_send(self._pipeline.bus, delivery.reply, peers.say(word)))
 
     def _reply(self, delivery: Delivery, body: dict[str, object]) -> None:
         if delivery.reply:
-            self._jobs.create_task(_send(self._pipeline.bus, delivery.reply, codec.encode(body)))
+            self._spawn(_send(self._pipeline.bus, delivery.reply, codec.encode(body)))
 
 
 @bordered

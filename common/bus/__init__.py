@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+KEPT_HEADER = "Nats-Sequence"
+"""In the answer that gives a message of a stream: its number there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -21,8 +24,11 @@ class Delivery:
 
     @property
     def no_responders(self) -> bool:
-        """True for the server's own answer to a request that nobody heard (status 503, no data)."""
-        return not self.data and self.headers.get("Status") == "503"
+        """True for the server's own answer to a request that nobody heard (status 503, no data).
+
+        What a stream has kept comes with its number, and may have any header of its own.
+        """
+        return not self.data and self.headers.get("Status") == "503" and KEPT_HEADER not in self.headers
 
 
 Handler = Callable[[Delivery], None]

@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from common import codec
-from common.bus import Bus, Delivery
+from common.bus import KEPT_HEADER, Bus, Delivery
 from common.bus.streams import Bucket, ConsumerSpec, Entry, Kept, Progress, Puller, Stored, StreamSpec, StreamState
 from common.errors import (
     BadRequest,
@@ -62,7 +62,10 @@ _NOTHING_THERE = frozenset({None, "404", "408"})
 
 _LOST = "lost"
 
-_OURS = frozenset({"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp", "Nats-Last-Sequence"})
+_OURS = frozenset(
+    {"Nats-Stream", "Nats-Subject", KEPT_HEADER, "Nats-Time-Stamp", "Nats-Last-Sequence", "Status", "Description"}
+)
+"""What the server says of a message that it gives, or may say instead of one."""
 
 
 class JetStream:
@@ -164,12 +167,12 @@ class JetStream:
 
     async def _direct(self, stream: str, query: Mapping[str, Any]) -> Kept | None:
         answer = await self._request(f"{_API}.DIRECT.GET.{stream}", codec.encode(query), None)
-        status = answer.headers.get("Status")
+        if KEPT_HEADER in answer.headers:  # whatever else its headers say: they are its sender's
+            return _kept(answer)
+        status = answer.headers.get("Status", "no status")
         if status == "404":
             return None
-        if status is not None:
-            raise StreamError(f"reading from {stream} failed: {status} {answer.headers.get('Description', '')}")
-        return _kept(answer)
+        raise StreamError(f"reading from {stream} failed: {status} {answer.headers.get('Description', '')}")
 
     async def _request(self, subject: str, payload: bytes, headers: Mapping[str, str] | None) -> Delivery:
         """Ask, and twice more when nobody is there: on the subject of a stream nobody means that the stream is not up yet."""
@@ -389,7 +392,7 @@ def _kept(answer: Delivery) -> Kept:
     return Kept(
         subject=headers["Nats-Subject"],
         data=answer.data,
-        seq=int(headers["Nats-Sequence"]),
+        seq=int(headers[KEPT_HEADER]),
         stored_unix_s=_unix_s(headers["Nats-Time-Stamp"]),
         headers={name: value for name, value in headers.items() if name not in _OURS},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Annotated, Any
@@ -53,6 +53,9 @@ BODY: dict[str, Any] = {
     },
 }
 
+COMMENT_S = 15.0
+"""A job may lie in the queue for hours: proxies end a connection that is silent for half a minute or more."""
+
 _ID = Path(description="the job's id, as the submission gave it")
 
 
@@ -82,8 +85,11 @@ def jobs(drover: Drover, curfew: Curfew, read_body: ReadBody, job_id: JobId) -> 
 
     @router.get("/{job}/events", summary="What happens to a job, as server-sent events")
     async def events(http: Request, job: Annotated[str, _ID]) -> Response:
+        after = _last_event(http.headers)
         await durable.look(_known(job))
-        return JobEvents(durable, job, _last_event(http.headers), curfew)
+        if await durable.over(job, after=after):
+            return Response(status_code=204)  # by it a browser's EventSource learns that it need not come back
+        return JobEvents(durable, job, after, curfew)
 
     @router.delete("/{job}", summary="Cancel a job")
     async def cancel(job: Annotated[str, _ID]) -> Response:
@@ -95,12 +101,15 @@ def jobs(drover: Drover, curfew: Curfew, read_body: ReadBody, job_id: JobId) -> 
 class JobEvents(Response):
     """The notes of one job as they come, each with its number in the stream: `Last-Event-ID` goes on behind it."""
 
-    def __init__(self, durable: DurableJobs, job: str, after: int, curfew: Curfew) -> None:
+    def __init__(
+        self, durable: DurableJobs, job: str, after: int, curfew: Curfew, *, comment_s: float = COMMENT_S
+    ) -> None:
         super().__init__()
         self._durable = durable
         self._job = job
         self._after = after
         self._curfew = curfew
+        self._comment_s = comment_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # as ASGI calls it
         await while_connected(receive, self._follow(EventStream(send)))
@@ -113,14 +122,32 @@ class JobEvents(Response):
                 aclosing(self._durable.events(self._job, after=self._after)) as events,
             ):
                 with self._curfew.bind(limit):
-                    async for event in events:
-                        await out.event(_event(event), number=event.seq, name=str(event.note.state))
+                    await self._tell(events, out)
         except TimeoutError:
             pass  # the bridge stops: the client comes again, with the number of the last event
         except ReaderStalled:
             log.info("http.job_events", job=self._job, outcome="reader_stalled")
             return
         await out.close()
+
+    async def _tell(self, events: AsyncIterator[Event], out: EventStream) -> None:
+        """Send the events, and comments while there is none. Raises `ReaderStalled`."""
+        stalled = False
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                comments = tasks.create_task(self._comment(out))
+                async for event in events:
+                    await out.event(_event(event), number=event.seq, name=str(event.note.state))
+                comments.cancel()
+        except* ReaderStalled:
+            stalled = True
+        if stalled:
+            raise ReaderStalled
+
+    async def _comment(self, out: EventStream) -> None:
+        while True:
+            await asyncio.sleep(self._comment_s)
+            await out.comment()
 
 
 def _event(event: Event) -> bytes:

@@ -48,6 +48,10 @@ class EventStream:
         head = b"" if number is None else b"id: %d\nevent: %b\n" % (number, name.encode())
         await self._put({"type": "http.response.body", "body": b"%bdata: %b\n\n" % (head, data), "more_body": True})
 
+    async def comment(self) -> None:
+        """Send a line that says nothing: proxies end what is silent for a minute. Raises `ReaderStalled`."""
+        await self._put({"type": "http.response.body", "body": b":\n\n", "more_body": True})
+
     async def close(self) -> None:
         """End the response."""
         await self._put({"type": "http.response.body", "body": b"", "more_body": False})

@@ -6,7 +6,7 @@ Running jobs are cancelled at the dispatcher's own door. Of all dispatchers one 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from dataclasses import dataclass
 
 from common import codec
 from common.bus import Delivery
@@ -24,6 +24,14 @@ from dispatcher.pipeline import Spawn
 log = get_logger("durable")
 
 QUEUE_CANCEL = "durable-cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """Whose job is meant, None for whosever it is, and where it lay when it was seen, 0 when that is not known."""
+
+    tenant: str | None
+    near: int
 
 
 class Cancelling:
@@ -49,20 +57,17 @@ class Cancelling:
         except FleetError as error:
             log.warning("durable.not_cancelled", job=job, error=error.code)
 
-    async def _found(self, job: str, wish: dict[str, Any]) -> bool:
+    async def _found(self, job: str, wish: _Wish) -> bool:
         """Cancel it, if it is nobody's. 1. It is on its way here. 2. It lies in the queue."""
-        tenant = wish.get("tenant")
         for run in self._lane.runs.values():
-            if run.job == job and tenant in {None, run.place.tenant}:  # 1
+            if run.job == job and wish.tenant in {None, run.place.tenant}:  # 1
                 run.cancelled = True
                 return run.answer is None
-        near = wish.get("seq")
-        async with self._turn:  # one search at a time: it asks for every queued job
-            kept = await self._queue.find(
-                job,
-                tenant=tenant if isinstance(tenant, str) and is_token(tenant) else "*",
-                near=near if isinstance(near, int) and near > 0 else 0,
-            )
+        tenant = wish.tenant or "*"
+        kept = await self._queue.at(job, tenant=tenant, seq=wish.near)
+        if kept is None:
+            async with self._turn:  # one search at a time: it asks for every queued job
+                kept = await self._queue.find(job, tenant=tenant)
         return kept is not None and await self._call_off(job, kept)  # 2
 
     async def _call_off(self, job: str, kept: Kept) -> bool:
@@ -84,8 +89,14 @@ class Cancelling:
         return stored
 
 
-def _wish(delivery: Delivery) -> dict[str, Any]:
+def _wish(delivery: Delivery) -> _Wish:
+    """Read an order, of which operators leave out what they don't know; what can't be read says nothing."""
     try:
-        return codec.decode_request(delivery.data)
+        wire = codec.decode_request(delivery.data)
     except BadRequest:
-        return {}
+        wire = {}
+    tenant, near = wire.get("tenant"), wire.get("seq")
+    return _Wish(
+        tenant if isinstance(tenant, str) and is_token(tenant) else None,
+        near if isinstance(near, int) and near > 0 else 0,
+    )

@@ -7,10 +7,10 @@ crash of the server itself is found by a sweep: a job that nobody holds, whose n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from common import codec
-from common.bus.streams import Bucket, Kept, Pulled, Puller, Streams
+from common.bus.streams import Bucket, Kept, Progress, Pulled, Puller, Streams
 from common.durable import JOB_HEADER, RETRY_HEADER, Names, Note, Stage, job_id_of, message_id
 from common.errors import BackendError, BadRequest, BusError, FleetError, StreamConflict
 from common.logs import get_logger
@@ -120,7 +120,8 @@ class Janitor:
     async def read(self, puller: Puller, *, wait_s: float) -> None:
         """Bury what the server told of."""
         for told in await puller.fetch(BATCH) or await puller.fetch(1, wait_s=wait_s):
-            await self._told(told)
+            if not await _bordered(told.kept.seq, self._told(told)):
+                await told.nak(self._ack_wait_s)
 
     async def _told(self, told: Pulled) -> None:
         """Look at one job. Who holds it may live, and only have been mute too long: it gets the time to show that."""
@@ -158,11 +159,14 @@ class Janitor:
                 if kept.seq > progress.delivered:
                     break
                 seq = kept.seq + 1
-                sign = await self._last_sign(kept)
-                if sign is not None and await self._still(kept, sign):  # 1
-                    await self._bury(kept)
-                elif sign is None and kept.seq <= progress.settled and await self._still(kept, -kept.seq):  # 2
-                    await self._renew(kept)
+                await _bordered(kept.seq, self._sweep_one(kept, progress))
+
+    async def _sweep_one(self, kept: Kept, progress: Progress) -> None:
+        sign = await self._last_sign(kept)
+        if sign is not None and await self._still(kept, sign):  # 1
+            await self._bury(kept)
+        elif sign is None and kept.seq <= progress.settled and await self._still(kept, -kept.seq):  # 2
+            await self._renew(kept)
 
     async def _last_sign(self, kept: Kept) -> int | None:
         """Give what would move if the job moved, for one that had its last try; None for all others."""
@@ -219,6 +223,18 @@ class Janitor:
 
     def _notes(self, tenant: str, job: str) -> Notes:
         return Notes(self._streams, self._names, self._subjects, tenant, job)
+
+
+async def _bordered(seq: int, work: Awaitable[None]) -> bool:
+    """Do the work on one message; False when it failed, so that those behind it have their turn. Raises `BusError`: no one has."""
+    try:
+        await work
+    except BusError:
+        raise
+    except Exception:
+        log.exception("durable.unburied", seq=seq)
+        return False
+    return True
 
 
 def _last_error(newest: Note | None, tries: int) -> FleetError:

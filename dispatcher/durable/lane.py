@@ -123,10 +123,12 @@ class Lane:
 
     async def _take(self, pulled: Pulled, spawn: Spawn) -> None:
         """The border: a bug in one job must not end the others."""
-        kept = pulled.kept
-        place = self.reading.place(kept)
-        job = job_id_of(kept)
-        run = Run(pulled, place, job, Notes(self.streams, self.names, self.subjects, place.tenant, job))
+        try:
+            run = self._arrived(pulled)
+        except Exception:
+            self._arriving -= 1  # a place that nobody gave back would be one job less for ever
+            raise
+        job = run.job
         try:
             if self.stopping:
                 await pulled.nak()
@@ -143,6 +145,10 @@ class Lane:
         finally:
             self._seat(run)
             self.stirred.set()
+
+    def _arrived(self, pulled: Pulled) -> Run:
+        place, job = self.reading.place(pulled.kept), job_id_of(pulled.kept)
+        return Run(pulled, place, job, Notes(self.streams, self.names, self.subjects, place.tenant, job))
 
     async def _again(self, known: Run, pulled: Pulled) -> None:
         """The server delivers what runs here: our last sign of life did not arrive. Or it is a second message for the same job."""

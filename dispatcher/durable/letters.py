@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from common import codec
-from common.bus.streams import Kept, Pulled, Streams
+from common.bus.streams import Kept, Streams
 from common.clock import Clock
 from common.durable import RETRY_HEADER, Letter, Names, Note, Stage, body, job_id, named
-from common.errors import FleetError
+from common.errors import FleetError, PayloadTooLarge
 from common.logs import get_logger
 from common.subjects import Subjects
 from dispatcher.durable.notes import Notes
 from dispatcher.durable.reading import Place
 
 log = get_logger("durable")
+
+SMALL_BYTES = 256 << 10
+"""What any server carries, where none has said how much it does."""
+
+HEADERS_BYTES = 1024
+"""More than the headers of a letter take: an id of two names, each of 64 characters at most."""
+
+ERROR_BYTES = 16 << 10
+ERROR_CHARS = 1000
 
 
 class Letters:
@@ -30,11 +41,10 @@ class Letters:
         The job still lies in the queue: its caller takes it out then.
         """
         letter = self._letter(kept, place, reason, error, tries)
-        await self._streams.publish(
-            self._subjects.dead(reason, place.tenant),
-            codec.encode(codec.plain(letter)),
-            msg_id=f"{place.tenant}.{letter.job}-{kept.seq}",
-        )
+        try:
+            await self._post(letter)
+        except PayloadTooLarge as refusal:
+            await self._post(_cut(letter, kept, int(refusal.details.get("limit_bytes", SMALL_BYTES))))
         note = Note(
             job=letter.job,
             tenant=place.tenant,
@@ -45,6 +55,13 @@ class Letters:
         )
         await notes.finish(note, retry=kept.headers.get(RETRY_HEADER, ""))
         log.warning("durable.dead", job=letter.job, tenant=place.tenant, reason=reason, tries=tries, error=error.code)
+
+    async def _post(self, letter: Letter) -> None:
+        await self._streams.publish(
+            self._subjects.dead(letter.reason, letter.tenant),
+            codec.encode(codec.plain(letter)),
+            msg_id=f"{letter.tenant}.{letter.job}-{letter.seq}",
+        )
 
     def _letter(self, kept: Kept, place: Place, reason: str, error: FleetError, tries: int) -> Letter:
         sent = body(kept)
@@ -57,12 +74,22 @@ class Letters:
             submitted_unix_s=kept.stored_unix_s,
             at_unix_s=self._clock.unix_s(),
             seq=kept.seq,
-            error=error.to_wire(),
+            error=_brief(error),
             payload=None if sent is None else dict(sent),
             raw=kept.data.hex() if sent is None else None,
         )
 
 
-async def take_out(pulled: Pulled) -> None:
-    """Let the server forget a job that has its final note."""
-    await pulled.term()
+def _cut(letter: Letter, kept: Kept, limit_bytes: int) -> Letter:
+    """Make it fit: of what was sent as much as there is room for, as it was sent. In hex a byte takes two."""
+    bare = replace(letter, payload=None, raw="", cut_bytes=len(kept.data))
+    room = max(0, limit_bytes - len(codec.encode(codec.plain(bare))) - HEADERS_BYTES) // 2
+    return replace(bare, raw=kept.data[:room].hex(), cut_bytes=max(0, len(kept.data) - room))
+
+
+def _brief(error: FleetError) -> dict[str, object]:
+    """Give an error as it travels; of one that a device has made long, the beginning."""
+    wire = error.to_wire()
+    if len(codec.encode(wire)) <= ERROR_BYTES:
+        return wire
+    return {"code": error.code, "message": error.message[:ERROR_CHARS], "retry": error.retryable}

@@ -128,6 +128,26 @@ async def test_reading_a_subject_in_order(streams: JetStream) -> None:
     assert seen == [("log.a", b"1", {"Nx-Of": "1"}, 1), ("log.a", b"2", {"Nx-Of": "2"}, 3)]
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Status": "404"},
+        {"Status": "500", "Description": "no"},
+        {"Status": "503"},
+        {"Nats-Sequence": "9", "Nats-Subject": "log.z", "Nats-Time-Stamp": "never"},
+    ],
+)
+async def test_forged_headers_hide_nothing(streams: JetStream, headers: dict[str, str]) -> None:
+    """A message may say of itself what the server says of none: it is read like any other, and so is the one behind it."""
+    await streams.publish("log.a", b"", headers=headers | {"Nx-Of": "me"})
+    await streams.publish("log.a", b"2")
+    seen = [await streams.next("LOG", "log.a", seq) for seq in (1, 2)]
+
+    assert [("log.a", b"", 1, {"Nx-Of": "me"}), ("log.a", b"2", 2, {})] == [
+        (kept.subject, kept.data, kept.seq, dict(kept.headers)) for kept in seen if kept is not None
+    ]
+
+
 async def test_taking_out(streams: JetStream) -> None:
     """One message by its number, and all of a subject; what is not there is no error."""
     for number in range(3):

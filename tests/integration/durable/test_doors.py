@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from common.client import Drover
 from common.durable import Stage
 from common.errors import BackendError, BusTimeout
+from dispatcher.bridge.jobs import JobEvents
+from dispatcher.bridge.sse import Curfew
 from tests.bridge_process import bridge_process
 from tests.commands import drover
 from tests.integration.dispatcher.scripted import Hold, answer, fail
@@ -165,6 +168,47 @@ async def test_events_over_http_are_resumable() -> None:
 
     assert (["running"], ["done"]) == ([one["event"] for one in head], [one["event"] for one in rest])
     assert (head + rest, 400) == (whole, bad.status_code)
+
+
+async def test_events_behind_the_last_one_are_no_stream() -> None:
+    """A browser that comes again after the end is told that there is nothing to come back for, and no reader waits."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here):
+            job = await here.submit("hi")
+            await here.over(job)
+        async with bridge_process(here.server.url) as bridge, httpx.AsyncClient(timeout=20.0) as client:
+            url = f"{bridge.url}/v1/jobs/{job}/events"
+            (*_, last) = await _events(client, url)
+            again = await client.get(url, headers={"last-event-id": last["id"]})
+        async with asyncio.timeout(20.0):
+            rest = [event async for event in here.jobs.events(job, after=int(last["id"]))]
+
+    assert (204, b"", []) == (again.status_code, again.content, rest)
+
+
+async def test_comments_while_a_job_is_queued() -> None:
+    """Nothing happens to it, and the connection is not silent: lines that no reader takes for an event."""
+    async with world() as here:
+        async with dispatching(here):
+            pass
+        job = await here.submit("hi")
+        curfew, sent, bodies = Curfew(), asyncio.Event(), []
+
+        async def receive() -> object:
+            return await asyncio.Event().wait()
+
+        async def send(message: dict[str, Any]) -> None:
+            bodies.append(message.get("body"))
+            if bodies.count(b":\n\n") == 2:
+                sent.set()
+
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(20.0):
+            tasks.create_task(JobEvents(here.jobs, job, 0, curfew, comment_s=0.01)({}, receive, send))
+            await sent.wait()
+            curfew.fall()
+
+    assert {b":\n\n", b"", None} == set(bodies)
 
 
 async def _events(client: httpx.AsyncClient, url: str, *, last: str = "", most: int = 100) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from common.bus.jetstream import JetStream
 from common.bus.nats import NatsOptions, connect_nats
 from common.client import chat_request
 from common.durable import Note, Stage
+from common.durable_client import DurableJobs
 from common.errors import BackendError, QueueFull, StreamsUnavailable, UnknownJob, UnsupportedByModel
 from common.messages import Priority
 from dispatcher.app import dispatcher
@@ -293,6 +294,32 @@ async def test_looking_at_a_queued_job() -> None:
         note = await here.jobs.look("theirs")
 
     assert Stage.QUEUED == note.state
+
+
+async def test_a_job_far_back_in_the_queue_is_found() -> None:
+    """Behind more than 20,000 others, by somebody who did not submit it; the order to cancel then says where it lies."""
+    async with world() as here:
+        async with dispatching(here):
+            pass
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(16):
+                tasks.create_task(_fill(here, 1_300))
+        await here.submit("far", job="far", priority=Priority.BATCH)
+        other = DurableJobs(here.bus, here.streams, tenant="default", subjects=here.subjects)
+        state = (await other.look("far")).state
+        orders: list[bytes] = []
+        await here.bus.subscribe(here.subjects.control("far", "cancel"), lambda order: orders.append(order.data))
+        async with dispatching(here):
+            cancelled = await other.cancel("far")
+            end = (await here.over("far")).state
+
+    assert (Stage.QUEUED, True, Stage.CANCELLED) == (state, cancelled, end)
+    assert [20_801] == [codec.decode(order)["seq"] for order in orders]
+
+
+async def _fill(here: World, number: int) -> None:
+    for _ in range(number):
+        await here.streams.publish("llm.v1.jobs.default.normal", b'{"prompt":"hi"}')
 
 
 async def test_events_go_on_where_a_reader_stopped() -> None:
