@@ -40,18 +40,18 @@ class Claims:
         self._bucket = bucket
         self._name = name
 
-    async def take(self, key: str, *, seq: int, tries: int) -> Claim | None:
+    async def take(self, key: str, *, seq: int, tries: int, gone: int = 0) -> Claim | None:
         """Claim a job for message `seq` in its try number `tries`; None when somebody else works on it.
 
-        1. Nobody has it. 2. Its holder had this very message, and it is delivered again: the holder is gone, or mute.
-        3. Its holder has another message with the same job.
+        1. Nobody has it. 2. Its holder had this very message, and it is delivered again: the holder is gone, or mute. Or he had
+        message `gone`, which does not exist any more. 3. Its holder has another message with the same job.
         """
         value = codec.encode({"by": self._name, "seq": seq, "tries": tries})
         try:
             return Claim(key, value, await self._bucket.create(key, value))  # 1
         except StreamConflict:
             entry = await self._bucket.get(key)
-        if entry is None or holder_of(entry).seq == seq:  # 2
+        if entry is None or holder_of(entry).seq in {seq, gone}:  # 2
             return await self._replace(key, value, 0 if entry is None else entry.revision)
         return None  # 3
 

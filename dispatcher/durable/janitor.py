@@ -202,6 +202,9 @@ class Janitor:
         place, job = self._reading.place(kept), job_id_of(kept)
         notes = self._notes(place.tenant, job)
         newest = await notes.look()
+        holder = await self._claims.holder(claim_key(place.tenant, job))
+        if holder is not None and holder.seq != kept.seq and not (newest is not None and newest.final):
+            return  # another message of the same job is being worked on: this one is looked at again when that has its result
         if newest is None or not newest.final:
             error = _last_error(newest, self._max_deliver)
             await self._letters.bury(kept, place, EXHAUSTED, error, tries=self._max_deliver, notes=notes)

@@ -150,7 +150,23 @@ class Lane:
             known.pulled = pulled
             await pulled.in_progress()
         else:
+            await self._twice(pulled, await self._lying(known.kept.seq), known.job)
+
+    async def _lying(self, seq: int) -> Kept | None:
+        """Give message `seq` of the queue, if it is still there."""
+        kept = await self.streams.next(self.names.jobs, self.subjects.jobs("*", "*"), seq)
+        return kept if kept is not None and kept.seq == seq else None
+
+    async def _twice(self, pulled: Pulled, other: Kept | None, job: str) -> None:
+        """A second message for a job that somebody has: the first will be answered, and is delivered again until it is.
+
+        One that was taken from the dead letters again begins another life, and waits for the end of the one before.
+        """
+        if other is None or other.headers.get(RETRY_HEADER) != pulled.kept.headers.get(RETRY_HEADER):
             await pulled.nak(self.ack_wait_s)
+            return
+        log.info("durable.twice", job=job, seq=pulled.kept.seq, first=other.seq)
+        await pulled.ack()
 
     async def _keep(self, run: Run, spawn: Spawn) -> None:
         self.runs[run.key] = run
@@ -165,9 +181,7 @@ class Lane:
 
     async def _claim(self, run: Run, spawn: Spawn) -> None:
         """Claim it, unless 1. another dispatcher works on it, or 2. its result stands."""
-        run.claim = await self.claims.take(run.key, seq=run.kept.seq, tries=run.tries)
-        if run.claim is None:  # 1
-            await run.pulled.nak(self.ack_wait_s)
+        if not await self._claimed(run):  # 1
             return
         newest = await run.notes.look()
         if newest is not None and newest.final:  # 2
@@ -175,6 +189,20 @@ class Lane:
             await run.pulled.ack()
             return
         await self._run(run, spawn)
+
+    async def _claimed(self, run: Run) -> bool:
+        """Claim it, also from one whose message is gone: he is done with it, and could only not say so."""
+        seq = run.kept.seq
+        run.claim = await self.claims.take(run.key, seq=seq, tries=run.tries)
+        if run.claim is not None:
+            return True
+        holder = await self.claims.holder(run.key)
+        other = None if holder is None else await self._lying(holder.seq)
+        if holder is not None and other is None:
+            run.claim = await self.claims.take(run.key, seq=seq, tries=run.tries, gone=holder.seq)
+        if run.claim is None:
+            await self._twice(run.pulled, None if other is None or other.seq == seq else other, run.job)
+        return run.claim is not None
 
     async def _run(self, run: Run, spawn: Spawn) -> None:
         try:

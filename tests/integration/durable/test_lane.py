@@ -14,6 +14,7 @@ from common.durable import Note, Stage
 from common.errors import BackendError, QueueFull, StreamsUnavailable, UnknownJob, UnsupportedByModel
 from common.messages import Priority
 from dispatcher.app import dispatcher
+from dispatcher.durable.claims import Claims, claim_key
 from tests.integration.dispatcher.house import nats_wires, open_house
 from tests.integration.dispatcher.scripted import Hold, answer, fail, ignore, until
 from tests.integration.durable.world import World, dispatching, durable_settings, eventually, world
@@ -365,6 +366,36 @@ async def test_redelivered_with_its_result_stored_is_only_acknowledged() -> None
             notes = await here.notes("mine")
 
     assert (1, [Stage.DONE]) == (len(device.attempts), [note.state for note in notes if note.final])
+
+
+async def test_a_second_message_of_a_running_job_is_dropped() -> None:
+    """Sent again when the server has forgotten the id: the job runs on, however long, and its answer is the result."""
+    async with world() as here:
+        hold = Hold("some ", then=ANSWER)
+        device = await here.device("nano", hold, ANSWER, slots=4)
+        async with dispatching(here, max_deliver=2, ack_wait_s=0.5), dispatching(here, max_deliver=2, ack_wait_s=0.5):
+            await here.submit(job="mine")
+            await hold.reached.wait()
+            for _ in range(4):  # whichever dispatcher gets them
+                await here.streams.publish("llm.v1.jobs.default.normal", b'{"prompt":"hi","job":"mine"}')
+            await eventually(here.queued, 1, "the others are gone")
+            hold.released.set()
+            note = await here.over("mine")
+            letters = await here.letters()
+
+    assert (Stage.DONE, 1, []) == (note.state, len(device.attempts), letters)
+
+
+async def test_a_claim_that_was_left_over() -> None:
+    """Its holder is done with it and could not give it up: the job's next life begins all the same."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here, max_deliver=2, ack_wait_s=0.5):
+            ghost = Claims(here.streams.bucket(here.names.claims), "ghost")
+            await ghost.take(claim_key("default", "mine"), seq=1000, tries=1)
+            note = await here.over(await here.submit(job="mine"))
+
+    assert Stage.DONE == note.state
 
 
 async def test_a_live_job_of_the_same_id_is_left_alone() -> None:
