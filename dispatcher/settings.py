@@ -136,7 +136,7 @@ class DurableSection(Section):
     max_deliver: Annotated[int, Ge(1), Le(1000)] = Field(
         5,
         validation_alias="DROVER_DURABLE_TRIES",
-        description="how often a durable job is tried before it becomes a dead letter",
+        description="how often a durable job is given to a device, or dies with its dispatcher, before it is a dead letter",
     )
     first_delay_s: Annotated[float, Gt(0), Le(3600)] = Field(
         1.0,

@@ -12,7 +12,7 @@ from common.bus.nats import NatsOptions, connect_nats
 from common.client import chat_request
 from common.durable import Note, Stage
 from common.errors import BackendError, QueueFull, StreamsUnavailable, UnknownJob, UnsupportedByModel
-from common.messages import Priority
+from common.messages import ModelInfo, Priority
 from dispatcher.app import dispatcher
 from dispatcher.durable.claims import Claims, claim_key
 from tests.integration.dispatcher.house import nats_wires, open_house
@@ -352,7 +352,45 @@ async def test_a_stopping_dispatcher_hands_its_jobs_back() -> None:
             note = await here.over(job)
             await here.empty()
 
-    assert (Stage.DONE, 2, 2) == (note.state, note.tries, len(device.attempts))
+    assert (Stage.DONE, 1, 2) == (note.state, note.tries, len(device.attempts))
+
+
+async def test_restarts_use_up_no_tries() -> None:
+    """A job that is longer than every dispatcher lives is handed on more often than it may be tried, and then answered."""
+    async with world() as here:
+        holds = [Hold("some ", then=ANSWER) for _ in range(3)]
+        device = await here.device("nano", *holds, ANSWER, slots=8)
+        job = ""
+        for hold in holds:
+            async with dispatching(here, max_deliver=2):
+                job = job or await here.submit()
+                await hold.reached.wait()
+        async with dispatching(here, max_deliver=2):
+            note = await here.over(job)
+        letters = await here.letters()
+        for hold in holds:
+            hold.released.set()
+
+    assert (Stage.DONE, 1, 4, []) == (note.state, note.tries, len(device.attempts), letters)
+
+
+async def test_a_fleet_without_room_uses_up_no_tries() -> None:
+    """The device with the model comes when the job was delivered more often than it may be tried. Why it waits is told once."""
+    async with world() as here:
+        await here.device("other", ANSWER)
+        async with dispatching(here, max_deliver=2):
+            job = await here.submit(model="big:70b")
+            await eventually(lambda: _deliveries(here, 6), True, "it was handed back again and again")
+            late = await here.device("late", ANSWER, models=(ModelInfo(name="big:70b", size_bytes=10**9, loaded=True),))
+            note = await here.over(job)
+            waits = [one for one in await here.notes(job) if one.state is Stage.RETRYING]
+
+    assert (Stage.DONE, 1, 1, 1) == (note.state, note.tries, len(late.attempts), len(waits))
+
+
+async def _deliveries(here: World, enough: int) -> bool:
+    """Each delivery has a number of its own in the consumer."""
+    return int((await here.info())["delivered"]["consumer_seq"]) >= enough
 
 
 async def test_redelivered_with_its_result_stored_is_only_acknowledged() -> None:
@@ -392,7 +430,7 @@ async def test_a_claim_that_was_left_over() -> None:
         await here.device("nano", ANSWER)
         async with dispatching(here, max_deliver=2, ack_wait_s=0.5):
             ghost = Claims(here.streams.bucket(here.names.claims), "ghost")
-            await ghost.take(claim_key("default", "mine"), seq=1000, tries=1)
+            await ghost.take(claim_key("default", "mine"), seq=1000)
             note = await here.over(await here.submit(job="mine"))
 
     assert Stage.DONE == note.state
