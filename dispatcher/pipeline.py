@@ -158,6 +158,12 @@ class Pipeline:
         self._end(found, JobCancelled(f"job {job_id} was cancelled: {why}"))
         return True
 
+    def end(self, job_id: str, error: FleetError, *, tenant: str) -> None:
+        """End a job that runs here with this error; nothing happens when it is ending already."""
+        found = self._find(job_id, tenant)
+        if found is not None:
+            self._end(found, error)
+
     def leave(self, job_id: str, reply: str, *, tenant: str | None = None, keep_s: float = 0.0) -> bool:
         """Let one party go, known by where it listens; True when it was here. The last one takes the job with it, after the time
         that it, or the request, asked for."""

@@ -70,7 +70,7 @@ class Run:
     @property
     def reached(self) -> bool:
         """A device got it in this try."""
-        return self.answer is not None and self.answer.reached
+        return self.answer is not None and self.answer.reached_s is not None
 
     @property
     def key(self) -> str:
@@ -95,6 +95,7 @@ class Lane:
     reading: Reading
     limits: Limits
     ack_wait_s: float
+    try_s: float
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when there may be room for another job."""
     runs: dict[str, Run] = field(default_factory=dict)

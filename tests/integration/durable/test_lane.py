@@ -16,7 +16,7 @@ from common.messages import ModelInfo, Priority
 from dispatcher.app import dispatcher
 from dispatcher.durable.claims import Claims, claim_key
 from tests.integration.dispatcher.house import nats_wires, open_house
-from tests.integration.dispatcher.scripted import Hold, answer, fail, ignore, until
+from tests.integration.dispatcher.scripted import Hold, answer, fail, ignore, stall, until
 from tests.integration.durable.world import World, dispatching, durable_settings, eventually, world
 from tests.nats_server import nats_server
 
@@ -353,6 +353,55 @@ async def test_a_stopping_dispatcher_hands_its_jobs_back() -> None:
             await here.empty()
 
     assert (Stage.DONE, 1, 2) == (note.state, note.tries, len(device.attempts))
+
+
+async def test_a_job_has_the_time_that_it_asked_for() -> None:
+    """The device hears the job's own deadline, also when that is later than a live request's would be."""
+    async with world() as here:
+        device = await here.device("nano", ANSWER)
+        async with dispatching(here):
+            await here.over(await here.submit(timeout_s=3600.0))
+    dispatch = device.attempts[0].dispatch
+    left_s = ((dispatch.deadline_ms or 0) - (dispatch.sent_ms or 0)) / 1000
+
+    assert 3000.0 < left_s <= 3600.0
+
+
+async def test_a_try_that_takes_too_long() -> None:
+    """It counts as failed, its device is told, and the job is tried again."""
+    async with world() as here:
+        device = await here.device("nano", stall("some "), ANSWER)
+        async with dispatching(here, try_s=0.5):
+            job = await here.submit()
+            note = await here.over(job)
+            (again,) = [one for one in await here.notes(job) if one.state is Stage.RETRYING]
+
+    assert again.error is not None
+    assert (Stage.DONE, 2, "deadline", [(job, 1)]) == (note.state, note.tries, again.error["code"], device.cancels)
+
+
+async def test_the_wait_for_a_device_is_no_part_of_a_try() -> None:
+    """The job's device is busy for longer than a try may take; then it is answered at once, in its first try."""
+    async with world() as here:
+        hold = Hold(then=ANSWER)
+        device = await here.device("nano", hold, ANSWER)
+        await here.device("free", ANSWER)
+        async with dispatching(here, try_s=0.5) as pipeline:
+            inbox = here.bus.new_inbox()
+            await here.bus.publish("llm.v1.chat.default", b'{"prompt":"live","device":"nano"}', reply=inbox)
+            await hold.reached.wait()
+            job = await here.submit(device="nano")
+            await eventually(lambda: _waits(here, job), True, "it stands in the line")
+            begun_s = pipeline.clock.monotonic()
+            await until(lambda: pipeline.clock.monotonic() - begun_s > 1.0, "a try would be over")
+            hold.released.set()
+            note = await here.over(job)
+
+    assert (Stage.DONE, 1, 2) == (note.state, note.tries, len(device.attempts))
+
+
+async def _waits(here: World, job: str) -> bool:
+    return any(note.state is Stage.QUEUED for note in await here.notes(job))
 
 
 async def test_restarts_use_up_no_tries() -> None:
