@@ -105,10 +105,10 @@ class DurableLane:
             yield
             return
         queue = DurableJobs(self._bus, self.streams, tenant="default", subjects=self.subjects)
-        orders = await self._bus.subscribe(
-            self.subjects.control("*", "cancel"),
-            Cancelling(self.lane, queue, self._spawn).hear,
-            queue=QUEUE_CANCEL,
+        cancelling, subject = Cancelling(self.lane, queue, self._spawn), self.subjects.control("*", "cancel")
+        orders = (
+            await self._bus.subscribe(subject, cancelling.hear_own),
+            await self._bus.subscribe(subject, cancelling.hear, queue=QUEUE_CANCEL),
         )
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(self._serve())
@@ -117,7 +117,8 @@ class DurableLane:
             finally:
                 self.lane.stop()
                 serving.cancel()
-                await orders.unsubscribe()
+                for order in orders:
+                    await order.unsubscribe()
 
     async def _serve(self) -> None:
         """Pull for ever; where that is not possible, the live lane goes on without."""

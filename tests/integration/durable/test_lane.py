@@ -15,6 +15,10 @@ from common.errors import BackendError, QueueFull, StreamsUnavailable, UnknownJo
 from common.messages import ModelInfo, Priority
 from dispatcher.app import dispatcher
 from dispatcher.durable.claims import Claims, claim_key
+from dispatcher.durable.lane import Run
+from dispatcher.durable.notes import Notes
+from dispatcher.durable.reading import Place
+from dispatcher.durable.service import DurableLane
 from tests.integration.dispatcher.house import nats_wires, open_house
 from tests.integration.dispatcher.scripted import Hold, answer, fail, ignore, stall, until
 from tests.integration.durable.world import World, dispatching, durable_settings, eventually, world
@@ -267,6 +271,24 @@ async def test_cancelling_a_queued_job() -> None:
     assert [True, True] == [reply["cancelled"] for reply in replies]
     assert [Stage.DONE] * 5 + [Stage.CANCELLED] * 2 == states
     assert 5 == len(device.attempts)
+
+
+async def test_cancelling_a_job_that_is_about_to_begin() -> None:
+    """One dispatcher has claimed it and runs it not yet: it takes the order, whoever else hears it."""
+    async with world() as here, dispatching(here) as pipeline:  # without a device nobody pulls
+        durable, spawn = durable_settings().durable, here.tasks.create_task
+        other = DurableLane(here.bus, pipeline, durable, room=lambda: 0, spawn=spawn)
+        async with other.open(), here.streams.puller(here.names.jobs, Priority.NORMAL) as puller:
+            job = await here.submit()
+            (pulled,) = await puller.fetch(1, wait_s=5.0)
+            notes = Notes(here.streams, here.names, here.subjects, "default", job)
+            run = Run(pulled, Place("default", Priority.NORMAL), job, notes)
+            run.claim = await other.lane.claims.take(run.key, seq=pulled.kept.seq)
+            other.lane.runs[run.key] = run
+            replies = [await here.order(job) for _ in range(6)]
+
+    assert [True] * 6 == [reply["cancelled"] for reply in replies]
+    assert run.cancelled
 
 
 async def test_cancelling_what_is_over() -> None:
