@@ -41,7 +41,7 @@ FINAL = frozenset({Stage.DONE, Stage.FAILED, Stage.CANCELLED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What happened to a job. `tries` counts its deliveries to dispatchers, `attempt` those to devices in this try.
+    """What happened to a job. `tries` numbers its tries by dispatchers, `attempt` the deliveries to devices in this one.
 
     A final note has the `answer`, as a live request gets it in one piece, or the `error`.
     """

@@ -162,9 +162,7 @@ def _durable(settings: DispatcherSettings, bus: Bus, pipeline: Pipeline, spawn: 
         devices = pipeline.roster.fleet.devices.values()
         return sum(device.free_slots for device in devices if device.usable) - pipeline.courier.line.waiting
 
-    return DurableLane(
-        bus, pipeline, settings.durable, try_s=settings.admission.default_timeout_s, room=room, spawn=spawn
-    )
+    return DurableLane(bus, pipeline, settings.durable, room=room, spawn=spawn)
 
 
 def _limits(settings: DispatcherSettings) -> Limits:

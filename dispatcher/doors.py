@@ -12,7 +12,7 @@ from common.errors import BadRequest, FleetError, UnknownJob
 from common.heartbeats import read_heartbeat
 from common.logs import get_logger
 from common.subjects import QUEUE_DISPATCH
-from dispatcher.pipeline import Pipeline, Spawn, bordered
+from dispatcher.pipeline import Pipeline, Spawn
 
 log = get_logger("doors")
 
@@ -104,7 +104,6 @@ class Doors:
             wait_s = QUEUE_FIRST_S if self._queued() else wait_s
             self._spawn(self._unknown(delivery.reply, job, wait_s))
 
-    @bordered
     async def _unknown(self, reply: str, job: str, wait_s: float) -> None:
         await asyncio.sleep(wait_s)
         error = UnknownJob(
@@ -135,7 +134,6 @@ class Doors:
             self._spawn(_send(self._pipeline.bus, delivery.reply, codec.encode(body)))
 
 
-@bordered
 async def _send(bus: Bus, subject: str, payload: bytes) -> None:
     try:
         await bus.publish(subject, payload)

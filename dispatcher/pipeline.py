@@ -6,9 +6,8 @@ This module alone knows the order of the steps; none of them knows another.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
-from functools import wraps
 from typing import Any, ParamSpec
 
 from ulid import ULID
@@ -75,19 +74,6 @@ class _Running:
         if self.leaving is not None:
             self.leaving.cancel()
             self.leaving = None
-
-
-def bordered(work: Callable[P, Awaitable[None]]) -> Callable[P, Coroutine[Any, Any, None]]:
-    """Make a task of its own out of work for one party: a bug in it is logged, and ends neither the process nor other jobs."""
-
-    @wraps(work)
-    async def inside(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            await work(*args, **kwargs)
-        except Exception:
-            log.exception("task.crashed", task=work.__qualname__)
-
-    return inside
 
 
 @dataclass(slots=True, kw_only=True)
@@ -158,6 +144,12 @@ class Pipeline:
         self._end(found, JobCancelled(f"job {job_id} was cancelled: {why}"))
         return True
 
+    def end(self, job_id: str, error: FleetError, *, tenant: str) -> None:
+        """End a job that runs here with this error; nothing happens when it is ending already."""
+        found = self._find(job_id, tenant)
+        if found is not None:
+            self._end(found, error)
+
     def leave(self, job_id: str, reply: str, *, tenant: str | None = None, keep_s: float = 0.0) -> bool:
         """Let one party go, known by where it listens; True when it was here. The last one takes the job with it, after the time
         that it, or the request, asked for."""
@@ -224,7 +216,6 @@ class Pipeline:
             spawn(self._attach(tenant, where, Answer.again(where.job, kept.ended), "replayed"))
         return True
 
-    @bordered
     async def _attach(
         self, tenant: str, where: Seat, answer: Answer, how: str, running: _Running | None = None
     ) -> None:
@@ -271,7 +262,6 @@ class Pipeline:
 
     # -- the steps -----------------------------------------------------------------------------------------------
 
-    @bordered
     async def _work(self, running: _Running) -> None:
         try:
             if running.claim is None or not await self._elsewhere(running):
@@ -355,7 +345,6 @@ class Pipeline:
         except FleetError as again:
             log.warning("job.unanswered", error=error.code, then=again.code)
 
-    @bordered
     async def _refuse(self, delivery: Delivery, error: FleetError) -> None:
         """Answer and record a request that did not become a job."""
         encoding = codec.sniff(delivery.data)

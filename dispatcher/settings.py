@@ -136,7 +136,12 @@ class DurableSection(Section):
     max_deliver: Annotated[int, Ge(1), Le(1000)] = Field(
         5,
         validation_alias="DROVER_DURABLE_TRIES",
-        description="how often a durable job is tried before it becomes a dead letter",
+        description="how often a durable job is given to a device, or dies with its dispatcher, before it is a dead letter",
+    )
+    try_s: Annotated[float, Gt(0), Le(86_400)] = Field(
+        3600.0,
+        validation_alias="DROVER_DURABLE_TRY_S",
+        description="seconds that one try of a durable job may take from when a device gets it; the wait for one does not count",
     )
     first_delay_s: Annotated[float, Gt(0), Le(3600)] = Field(
         1.0,

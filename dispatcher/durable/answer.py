@@ -35,6 +35,8 @@ class HeldAnswer:
         self._text: list[str] = []
         self.progress: Note | None = None
         """What is to be told next; whoever tells it takes it away."""
+        self.reached_s: float | None = None
+        """When a device was chosen first, on the monotonic clock: from then on it is a try."""
         self.answer: dict[str, Any] | None = None
         self.failure: FleetError | None = None
 
@@ -48,6 +50,8 @@ class HeldAnswer:
             self._seated = None
 
     async def route(self, candidate: Candidate, attempt: int) -> None:
+        if self.reached_s is None:
+            self.reached_s = self._clock.monotonic()
         self.progress = self._note(
             Stage.RUNNING, device=candidate.device, model=candidate.model, reason=candidate.reason, attempt=attempt
         )

@@ -1,11 +1,13 @@
 """Cancelling a durable job that no dispatcher runs: it is looked for in the queue, and gets its final note there.
 
-Running jobs are cancelled at the dispatcher's own door. Of all dispatchers one hears each order here.
+Running jobs are cancelled at the dispatcher's own door. Each dispatcher looks for what is on its way there; of all of them one
+looks through the queue.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from common import codec
@@ -17,11 +19,12 @@ from common.errors import BadRequest, FleetError, JobCancelled
 from common.logs import get_logger
 from common.subjects import is_token
 from dispatcher.durable.claims import claim_key
-from dispatcher.durable.lane import Lane
+from dispatcher.durable.lane import Lane, Run
 from dispatcher.durable.notes import Notes
 from dispatcher.pipeline import Spawn
 
 log = get_logger("durable")
+
 
 QUEUE_CANCEL = "durable-cancel"
 
@@ -34,6 +37,9 @@ class _Wish:
     near: int
 
 
+Search = Callable[[str, _Wish], Awaitable[bool]]
+
+
 class Cancelling:
     """Hears orders to cancel."""
 
@@ -43,32 +49,50 @@ class Cancelling:
         self._spawn = spawn
         self._turn = asyncio.Lock()
 
-    def hear(self, delivery: Delivery) -> None:
-        """Take in an order. One without a reply comes from a live stream that was closed, and means no durable job."""
+    def hear_own(self, delivery: Delivery) -> None:
+        """Take in an order as every dispatcher does: only the one that has claimed a job knows that it is about to begin."""
         if delivery.reply:
-            self._spawn(self._cancel(delivery))
+            self._spawn(self._cancel(delivery, self._on_its_way))
 
-    async def _cancel(self, delivery: Delivery) -> None:
+    def hear(self, delivery: Delivery) -> None:
+        """Take in an order as one dispatcher of all does.
+
+        One without a reply comes from a live stream that was closed, and means no durable job.
+        """
+        if delivery.reply:
+            self._spawn(self._cancel(delivery, self._queued))
+
+    async def _cancel(self, delivery: Delivery, found: Search) -> None:
         _, job, _ = self._lane.subjects.tokens(delivery.subject)
         wish = _wish(delivery)
         try:
-            if await self._found(job, wish):
+            if await found(job, wish):
                 await self._lane.pipeline.bus.publish(delivery.reply, codec.encode({"job": job, "cancelled": True}))
         except FleetError as error:
             log.warning("durable.not_cancelled", job=job, error=error.code)
 
-    async def _found(self, job: str, wish: _Wish) -> bool:
-        """Cancel it, if it is nobody's. 1. It is on its way here. 2. It lies in the queue."""
-        for run in self._lane.runs.values():
-            if run.job == job and wish.tenant in {None, run.place.tenant}:  # 1
-                run.cancelled = True
-                return run.answer is None
+    async def _on_its_way(self, job: str, wish: _Wish) -> bool:
+        """Cancel what was taken here, and has not begun."""
+        run = self._here(job, wish)
+        if run is None:
+            return False
+        run.cancelled = True
+        return run.answer is None
+
+    def _here(self, job: str, wish: _Wish) -> Run | None:
+        runs = self._lane.runs.values()
+        return next((run for run in runs if run.job == job and wish.tenant in {None, run.place.tenant}), None)
+
+    async def _queued(self, job: str, wish: _Wish) -> bool:
+        """Cancel what lies in the queue, and is nobody's."""
+        if self._here(job, wish) is not None:
+            return False  # whoever asks is told already
         tenant = wish.tenant or "*"
         kept = await self._queue.at(job, tenant=tenant, seq=wish.near)
         if kept is None:
             async with self._turn:  # one search at a time: it asks for every queued job
                 kept = await self._queue.find(job, tenant=tenant)
-        return kept is not None and await self._call_off(job, kept)  # 2
+        return kept is not None and await self._call_off(job, kept)
 
     async def _call_off(self, job: str, kept: Kept) -> bool:
         lane = self._lane

@@ -21,6 +21,8 @@ class Claim:
     key: str
     value: bytes
     revision: int
+    tries: int
+    """Number of the try that it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +42,38 @@ class Claims:
         self._bucket = bucket
         self._name = name
 
-    async def take(self, key: str, *, seq: int, tries: int) -> Claim | None:
-        """Claim a job for message `seq` in its try number `tries`; None when somebody else works on it.
+    async def take(self, key: str, *, seq: int, gone: int = 0) -> Claim | None:
+        """Claim a job for message `seq`; None when somebody else works on it.
 
-        1. Nobody has it. 2. Its holder had this very message, and it is delivered again: the holder is gone, or mute.
-        3. Its holder has another message with the same job.
+        1. Nobody has it. 2. Its holder had this very message, and it is delivered again: the holder is gone, or mute, and a try
+        with him. Or he had message `gone`, which does not exist any more. 3. Its holder has another message with the same job.
         """
-        value = codec.encode({"by": self._name, "seq": seq, "tries": tries})
+        value = self._value(seq, 1)
         try:
-            return Claim(key, value, await self._bucket.create(key, value))  # 1
+            return Claim(key, value, await self._bucket.create(key, value), 1)  # 1
         except StreamConflict:
             entry = await self._bucket.get(key)
-        if entry is None or holder_of(entry).seq == seq:  # 2
-            return await self._replace(key, value, 0 if entry is None else entry.revision)
+        if entry is None:  # 1, since a moment
+            return await self._replace(key, seq, 1, 0)
+        holder = holder_of(entry)
+        if holder.seq in {seq, gone}:  # 2
+            return await self._replace(key, seq, holder.tries + 1 if holder.seq == seq else 1, holder.revision)
         return None  # 3
 
-    async def _replace(self, key: str, value: bytes, revision: int) -> Claim | None:
+    async def _replace(self, key: str, seq: int, tries: int, revision: int) -> Claim | None:
+        value = self._value(seq, tries)
         try:
-            return Claim(key, value, await self._bucket.update(key, value, revision))
+            return Claim(key, value, await self._bucket.update(key, value, revision), tries)
         except StreamConflict:
             return None
+
+    def _value(self, seq: int, tries: int) -> bytes:
+        return codec.encode({"by": self._name, "seq": seq, "tries": tries})
+
+    async def recount(self, claim: Claim, *, seq: int, tries: int) -> bool:
+        """Say that it is for a later try than was thought; False when it is another's by now."""
+        claim.value, claim.tries = self._value(seq, tries), tries
+        return await self.renew(claim)
 
     async def renew(self, claim: Claim) -> bool:
         """Say that we still work on it; False when it is another's.

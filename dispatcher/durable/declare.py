@@ -14,6 +14,10 @@ CLAIM_AGE_S = 3600.0
 RESUBMIT_S = 600.0
 """A producer that is not sure sends again within this time, and the job is stored once."""
 
+MOST_DELIVERIES = 1_000_000
+"""Dispatchers count the tries of a job, and the server its deliveries: it also counts a job that was only handed on, because a
+dispatcher stopped or the fleet had no place. This is no limit, at one delivery a second, for ten days."""
+
 DEAD_AGE_S = 30 * 86_400.0
 DEAD_MOST_BYTES = 64 << 20
 JANITOR = "janitor"
@@ -30,7 +34,7 @@ async def declare(streams: Streams, names: Names, subjects: Subjects, settings: 
                 name=priority,
                 subject=subjects.jobs("*", priority),
                 ack_wait_s=settings.ack_wait_s,
-                max_deliver=settings.max_deliver,
+                max_deliver=MOST_DELIVERIES,
             )
         )
     await streams.declare_consumer(

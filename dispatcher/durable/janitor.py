@@ -1,7 +1,8 @@
 """Jobs that were delivered as often as they may be, and that no dispatcher lived to bury; one dispatcher at a time looks for them.
 
-The server tells of each once, and then leaves the job in the queue for ever. What it told is kept in a stream. What was lost with a
-crash of the server itself is found by a sweep: a job that nobody holds, whose newest sign says that it has had its last try.
+Tries are counted by those who make them, so the server seldom has a word in it: it tells of each such job once, and then leaves it
+in the queue for ever. What it told is kept in a stream. What was lost with a crash of the server itself is found by a sweep: a job
+that nobody moves, whose claim says that it has had its last try, or whose result stands.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Awaitable, Callable
 
 from common import codec
 from common.bus.streams import Bucket, Kept, Progress, Pulled, Puller, Streams
-from common.durable import JOB_HEADER, RETRY_HEADER, Names, Note, Stage, job_id_of, message_id
-from common.errors import BackendError, BadRequest, BusError, FleetError, StreamConflict
+from common.durable import JOB_HEADER, RETRY_HEADER, Names, job_id_of, message_id
+from common.errors import BadRequest, BusError, StreamConflict
 from common.logs import get_logger
 from common.messages import Priority
 from common.subjects import Subjects
@@ -20,7 +21,7 @@ from dispatcher.durable.claims import Claims, Holder, claim_key
 from dispatcher.durable.letters import Letters
 from dispatcher.durable.notes import Notes, note_of
 from dispatcher.durable.reading import Reading
-from dispatcher.durable.verdict import EXHAUSTED
+from dispatcher.durable.verdict import EXHAUSTED, last_error
 
 log = get_logger("durable")
 
@@ -178,7 +179,7 @@ class Janitor:
         if last is None:
             return None
         note = note_of(last)
-        return last.seq if note is not None and (note.final or note.tries >= self._max_deliver) else None
+        return last.seq if note is not None and note.final else None
 
     async def _claim(self, kept: Kept) -> int:
         holder = await self._holder(kept)
@@ -206,8 +207,11 @@ class Janitor:
         place, job = self._reading.place(kept), job_id_of(kept)
         notes = self._notes(place.tenant, job)
         newest = await notes.look()
+        holder = await self._claims.holder(claim_key(place.tenant, job))
+        if holder is not None and holder.seq != kept.seq and not (newest is not None and newest.final):
+            return  # another message of the same job is being worked on: this one is looked at again when that has its result
         if newest is None or not newest.final:
-            error = _last_error(newest, self._max_deliver)
+            error = last_error(newest, self._max_deliver)
             await self._letters.bury(kept, place, EXHAUSTED, error, tries=self._max_deliver, notes=notes)
         await self._streams.delete(self._names.jobs, kept.seq)
 
@@ -235,10 +239,3 @@ async def _bordered(seq: int, work: Awaitable[None]) -> bool:
         log.exception("durable.unburied", seq=seq)
         return False
     return True
-
-
-def _last_error(newest: Note | None, tries: int) -> FleetError:
-    if newest is not None and newest.failure is not None:
-        return newest.failure
-    where = f"; it ran on {newest.device} last" if newest is not None and newest.state is Stage.RUNNING else ""
-    return BackendError(f"the job was taken {tries} times and no dispatcher lived to answer it{where}")

@@ -30,9 +30,9 @@ from common.subjects import Subjects
 from dispatcher.durable.answer import HeldAnswer
 from dispatcher.durable.claims import Claim, Claims, claim_key
 from dispatcher.durable.letters import Letters
-from dispatcher.durable.notes import Notes
+from dispatcher.durable.notes import Notes, spent
 from dispatcher.durable.reading import Place, Reading
-from dispatcher.durable.verdict import Again, Bury, CallOff, Limits, after
+from dispatcher.durable.verdict import EXHAUSTED, Again, Bury, CallOff, Limits, after, last_error
 from dispatcher.outcomes import Job
 from dispatcher.pipeline import Pipeline, Spawn
 
@@ -60,14 +60,17 @@ class Run:
     cancelled: bool = False
     lost: bool = False
     seated: bool = False
+    tries: int = 1
+    """Number of this try: of those before, only such count as reached a device, or ended with their dispatcher."""
 
     @property
     def kept(self) -> Kept:
         return self.pulled.kept
 
     @property
-    def tries(self) -> int:
-        return self.pulled.deliveries
+    def reached(self) -> bool:
+        """A device got it in this try."""
+        return self.answer is not None and self.answer.reached_s is not None
 
     @property
     def key(self) -> str:
@@ -92,6 +95,7 @@ class Lane:
     reading: Reading
     limits: Limits
     ack_wait_s: float
+    try_s: float
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when there may be room for another job."""
     runs: dict[str, Run] = field(default_factory=dict)
@@ -156,7 +160,23 @@ class Lane:
             known.pulled = pulled
             await pulled.in_progress()
         else:
+            await self._twice(pulled, await self._lying(known.kept.seq), known.job)
+
+    async def _lying(self, seq: int) -> Kept | None:
+        """Give message `seq` of the queue, if it is still there."""
+        kept = await self.streams.next(self.names.jobs, self.subjects.jobs("*", "*"), seq)
+        return kept if kept is not None and kept.seq == seq else None
+
+    async def _twice(self, pulled: Pulled, other: Kept | None, job: str) -> None:
+        """A second message for a job that somebody has: the first will be answered, and is delivered again until it is.
+
+        One that was taken from the dead letters again begins another life, and waits for the end of the one before.
+        """
+        if other is None or other.headers.get(RETRY_HEADER) != pulled.kept.headers.get(RETRY_HEADER):
             await pulled.nak(self.ack_wait_s)
+            return
+        log.info("durable.twice", job=job, seq=pulled.kept.seq, first=other.seq)
+        await pulled.ack()
 
     async def _keep(self, run: Run, spawn: Spawn) -> None:
         self.runs[run.key] = run
@@ -171,16 +191,42 @@ class Lane:
 
     async def _claim(self, run: Run, spawn: Spawn) -> None:
         """Claim it, unless 1. another dispatcher works on it, or 2. its result stands."""
-        run.claim = await self.claims.take(run.key, seq=run.kept.seq, tries=run.tries)
-        if run.claim is None:  # 1
-            await run.pulled.nak(self.ack_wait_s)
+        if not await self._claimed(run):  # 1
             return
         newest = await run.notes.look()
         if newest is not None and newest.final:  # 2
             log.info("durable.known", job=run.job, state=str(newest.state), tries=run.tries)
             await run.pulled.ack()
             return
-        await self._run(run, spawn)
+        if not await self._counted(run, newest):
+            await run.pulled.nak(self.ack_wait_s)
+        elif run.tries > self.limits.max_deliver:
+            run.tries -= 1
+            await self._bury(run, EXHAUSTED, last_error(newest, run.tries))
+        else:
+            await self._run(run, spawn)
+
+    async def _claimed(self, run: Run) -> bool:
+        """Claim it, also from one whose message is gone: he is done with it, and could only not say so."""
+        seq = run.kept.seq
+        run.claim = await self.claims.take(run.key, seq=seq)
+        if run.claim is not None:
+            return True
+        holder = await self.claims.holder(run.key)
+        other = None if holder is None else await self._lying(holder.seq)
+        if holder is not None and other is None:
+            run.claim = await self.claims.take(run.key, seq=seq, gone=holder.seq)
+        if run.claim is None:
+            await self._twice(run.pulled, None if other is None or other.seq == seq else other, run.job)
+        return run.claim is not None
+
+    async def _counted(self, run: Run, newest: Note | None) -> bool:
+        """Number the try, by the claim of the one before and by what was told; False when the claim is another's by now."""
+        claim = run.claim
+        if claim is None:
+            return False
+        run.tries = max(claim.tries, spent(newest) + 1)
+        return run.tries == claim.tries or await self.claims.recount(claim, seq=run.kept.seq, tries=run.tries)
 
     async def _run(self, run: Run, spawn: Spawn) -> None:
         try:
@@ -197,7 +243,7 @@ class Lane:
             return
         if self.stopping:
             # Whoever waits for the last job must not find one that begins after it.
-            await self._hand_back(run, Stopping("the dispatcher is stopping"), 0.0, told=False)
+            await self._hand_back(run, Stopping("the dispatcher is stopping"), Again(0.0, counts=False))
             return
         run.answer = HeldAnswer(job, run.tries, self.clock, lambda: self._seat(run))
         await self.pipeline.enter(job, run.answer, spawn)
@@ -212,6 +258,7 @@ class Lane:
             return False
 
     async def _conclude(self, run: Run, answer: HeldAnswer) -> None:
+        answer.progress = None  # what is told from here on is newer
         if answer.answer is None:
             await self._failed(run, answer.failure or Stopping("the dispatcher is stopping"))
             return
@@ -226,28 +273,48 @@ class Lane:
 
     async def _failed(self, run: Run, error: FleetError) -> None:
         overdue = isinstance(error, DeadlineExceeded) and self._overdue(run)
-        match after(error, tries=run.tries, limits=self.limits, overdue=overdue):
+        verdict = after(
+            error,
+            tries=run.tries,
+            deliveries=run.pulled.deliveries,
+            limits=self.limits,
+            overdue=overdue,
+            reached=run.reached,
+        )
+        match verdict:
             case CallOff():
                 await self._called_off(run, error)
             case Bury(reason):
-                await self._patiently(
-                    run,
-                    lambda: self.letters.bury(run.kept, run.place, reason, error, tries=run.tries, notes=run.notes),
-                )
-                await run.pulled.term()
-            case Again(delay_s, counts):
-                await self._hand_back(run, error, delay_s, told=counts)
+                await self._bury(run, reason, error)
+            case Again():
+                await self._hand_back(run, error, verdict)
 
-    async def _hand_back(self, run: Run, error: FleetError, delay_s: float, *, told: bool) -> None:
-        if told:
-            note = self._note(run, Stage.RETRYING, again_s=delay_s, error=error.to_wire())
+    async def _bury(self, run: Run, reason: str, error: FleetError) -> None:
+        await self._patiently(
+            run, lambda: self.letters.bury(run.kept, run.place, reason, error, tries=run.tries, notes=run.notes)
+        )
+        await run.pulled.term()
+
+    async def _hand_back(self, run: Run, error: FleetError, again: Again) -> None:
+        """Give it to whoever takes it next.
+
+        Told is 1. that a try failed, 2. that one which was told of does not count, and 3. why the job waits, once for each reason:
+        one that waits for a day is handed back a thousand times.
+        """
+        before = run.notes.newest
+        why = before.failure.code if before is not None and before.failure is not None else ""
+        waits = not isinstance(error, Stopping) and error.code != why
+        if again.counts or run.reached or waits:
+            if not again.counts:
+                run.tries -= 1
+            note = self._note(run, Stage.RETRYING, again_s=again.delay_s, error=error.to_wire())
             await self._quietly(run.notes.tell(note))
-            log.info("durable.again", job=run.job, tries=run.tries, error=error.code, delay_s=delay_s)
+            log.info("durable.again", job=run.job, tries=run.tries, error=error.code, delay_s=again.delay_s)
         # The claim goes first: whoever gets the job next must not find it taken.
         if run.claim is not None:
             await self._quietly(self.claims.release(run.claim))
             run.claim = None
-        await run.pulled.nak(delay_s)
+        await run.pulled.nak(again.delay_s)
 
     async def _called_off(self, run: Run, error: FleetError) -> None:
         note = self._note(run, Stage.CANCELLED, error=error.to_wire())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from common.bus.streams import Kept, Streams
-from common.durable import Names, Note, encode_note, final_id, read_note
+from common.durable import Names, Note, Stage, encode_note, final_id, read_note
 from common.errors import BadRequest, StreamConflict
 from common.subjects import Subjects
 
@@ -67,6 +67,14 @@ class Notes:
                 self.newest = note
                 return not stored.duplicate
         raise StreamConflict(f"the result of job {self._job} could not be stored: others write there")
+
+
+def spent(newest: Note | None) -> int:
+    """Give the number of tries that a job has behind it, as its newest note has it: one that ran, and of which nothing more was
+    told, has ended with its dispatcher."""
+    if newest is None or newest.final:
+        return 0
+    return newest.tries if newest.state in {Stage.RETRYING, Stage.RUNNING} else max(0, newest.tries - 1)
 
 
 def note_of(kept: Kept) -> Note | None:

@@ -28,12 +28,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Reads jobs. `default_life_s` holds for those that name neither deadline nor time-out; a try has `try_s`."""
+    """Reads jobs. `default_life_s` holds for those that name neither deadline nor time-out."""
 
     clock: Clock
     subjects: Subjects
     default_life_s: float
-    try_s: float
 
     def place(self, kept: Kept) -> Place:
         """Say whose it is, from its subject alone."""
@@ -48,7 +47,6 @@ class Reading:
         if left_s <= 0:
             raise DeadlineExceeded(f"the job's deadline passed {-left_s:.0f} s ago, while it was queued")
         place, (model, device) = self.place(kept), wanted_model(request)
-        run_s = min(left_s, self.try_s)
         return Job(
             id=job_id(kept, request.job),
             tenant=place.tenant,
@@ -61,8 +59,8 @@ class Reading:
             encoding=Encoding.JSON,
             received_s=now_s,
             received_unix_s=now_unix_s,
-            deadline_s=now_s + run_s,
-            deadline_unix_s=now_unix_s + run_s,
+            deadline_s=now_s + left_s,
+            deadline_unix_s=now_unix_s + left_s,
             priority=place.priority,
         )
 

@@ -46,7 +46,6 @@ class DurableLane:
         pipeline: Pipeline,
         settings: DurableSection,
         *,
-        try_s: float,
         room: Callable[[], int],
         spawn: Spawn,
     ) -> None:
@@ -61,7 +60,7 @@ class DurableLane:
         self.name = f"{pipeline.courier.dispatcher}-{secrets.token_hex(4)}"
         claims = Claims(self.streams.bucket(self.names.claims), self.name)
         letters = Letters(self.streams, self.names, self.subjects, pipeline.clock)
-        reading = Reading(pipeline.clock, self.subjects, settings.life_s, try_s)
+        reading = Reading(pipeline.clock, self.subjects, settings.life_s)
         self.lane = Lane(
             streams=self.streams,
             names=self.names,
@@ -73,6 +72,7 @@ class DurableLane:
             reading=reading,
             limits=Limits(settings.max_deliver, settings.first_delay_s, settings.longest_delay_s),
             ack_wait_s=settings.ack_wait_s,
+            try_s=settings.try_s,
         )
         self.janitor = Janitor(
             self.streams,
@@ -105,10 +105,10 @@ class DurableLane:
             yield
             return
         queue = DurableJobs(self._bus, self.streams, tenant="default", subjects=self.subjects)
-        orders = await self._bus.subscribe(
-            self.subjects.control("*", "cancel"),
-            Cancelling(self.lane, queue, self._spawn).hear,
-            queue=QUEUE_CANCEL,
+        cancelling, subject = Cancelling(self.lane, queue, self._spawn), self.subjects.control("*", "cancel")
+        orders = (
+            await self._bus.subscribe(subject, cancelling.hear_own),
+            await self._bus.subscribe(subject, cancelling.hear, queue=QUEUE_CANCEL),
         )
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(self._serve())
@@ -117,7 +117,8 @@ class DurableLane:
             finally:
                 self.lane.stop()
                 serving.cancel()
-                await orders.unsubscribe()
+                for order in orders:
+                    await order.unsubscribe()
 
     async def _serve(self) -> None:
         """Pull for ever; where that is not possible, the live lane goes on without."""

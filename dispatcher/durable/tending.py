@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from common.errors import FleetError
+from common.errors import DeadlineExceeded, FleetError
 from common.logs import get_logger
 from dispatcher.durable.lane import Lane, Run
 
@@ -32,6 +32,7 @@ async def tend(lane: Lane) -> None:
 
 
 async def _tend(lane: Lane, run: Run, *, due: bool) -> None:
+    _end_overlong(lane, run)
     try:
         if due:
             await run.pulled.in_progress()
@@ -41,6 +42,16 @@ async def _tend(lane: Lane, run: Run, *, due: bool) -> None:
             await run.notes.tell(note)
     except FleetError as error:
         log.debug("durable.untended", job=run.job, error=error.code)
+
+
+def _end_overlong(lane: Lane, run: Run) -> None:
+    """End a try that takes too long: on another device the job may be over soon."""
+    begun_s = None if run.answer is None else run.answer.reached_s
+    if begun_s is not None and lane.clock.monotonic() - begun_s > lane.try_s:
+        late = DeadlineExceeded(
+            f"the try was not over within {lane.try_s:g} s: raise DROVER_DURABLE_TRY_S if it needs more"
+        )
+        lane.pipeline.end(run.job, late, tenant=run.place.tenant)
 
 
 async def _renew(lane: Lane, run: Run) -> None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from common.durable import Note, Stage
 from common.errors import (
+    BackendError,
+    BusError,
+    CapacityError,
+    DeviceBusy,
     FleetError,
     JobCancelled,
     RequestError,
@@ -27,7 +32,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Hand it back; it is delivered again after `delay_s`. `counts` tells that the try failed, and was not called off."""
+    """Hand it back; it is delivered again after `delay_s`. `counts` tells that the job was tried, and failed."""
 
     delay_s: float
     counts: bool = True
@@ -48,12 +53,14 @@ class CallOff:
 Verdict = Again | Bury | CallOff
 
 
-def after(error: FleetError, *, tries: int, limits: Limits, overdue: bool) -> Verdict:
-    """Decide what follows a failed try.
+def after(error: FleetError, *, tries: int, deliveries: int, limits: Limits, overdue: bool, reached: bool) -> Verdict:
+    """Decide what follows a failed try, the job's `tries`-th; the server has delivered it `deliveries` times, and `reached` tells
+    whether a device got it.
 
     1. Cancelled. 2. This dispatcher stops: another one takes it at once. 3. The job's own deadline is over. 4. The request is at
     fault, and would be again; a model that no device has now is not the request's fault, since its device may come back.
-    5. It was tried as often as it may be. 6. Otherwise again, later.
+    5. It was not tried: the fleet had no place for it, or the bus failed. It waits, until its own deadline at most. 6. It was tried
+    as often as it may be. 7. Otherwise again, later.
     """
     if isinstance(error, JobCancelled):  # 1
         return CallOff()
@@ -63,9 +70,24 @@ def after(error: FleetError, *, tries: int, limits: Limits, overdue: bool) -> Ve
         return Bury(DEADLINE)
     if isinstance(error, RequestError) and not isinstance(error, UnknownModel):  # 4
         return Bury(error.code)
-    if tries >= limits.max_deliver:  # 5
-        return Bury(EXHAUSTED)
-    return Again(_delay_s(error, tries, limits))  # 6
+    if not _tried(error, reached=reached):  # 5
+        return Again(_delay_s(error, deliveries, limits), counts=False)
+    return Bury(EXHAUSTED) if tries >= limits.max_deliver else Again(_delay_s(error, tries, limits))  # 6, 7
+
+
+def _tried(error: FleetError, *, reached: bool) -> bool:
+    """True when it was the job that failed, or a device with it; what the fleet lacks counts only after a device has had it."""
+    if isinstance(error, CapacityError):
+        return reached
+    return not isinstance(error, BusError | DeviceBusy | UnknownModel)
+
+
+def last_error(newest: Note | None, tries: int) -> FleetError:
+    """Give what is known of a job whose last dispatcher did not live to tell."""
+    if newest is not None and newest.failure is not None:
+        return newest.failure
+    where = f"; it ran on {newest.device} last" if newest is not None and newest.state is Stage.RUNNING else ""
+    return BackendError(f"the job was taken {tries} times and no dispatcher lived to answer it{where}")
 
 
 def _delay_s(error: FleetError, tries: int, limits: Limits) -> float:

@@ -28,12 +28,12 @@ async def bucket() -> AsyncIterator[Bucket]:
 async def test_one_of_two_has_it(bucket: Bucket) -> None:
     """A second message with the same job waits until the first is done; released, it is free."""
     one, two = Claims(bucket, "one"), Claims(bucket, "two")
-    mine = await one.take("t.job", seq=1, tries=1)
-    theirs = await two.take("t.job", seq=2, tries=1)
+    mine = await one.take("t.job", seq=1)
+    theirs = await two.take("t.job", seq=2)
     assert mine is not None
     holder = await two.holder("t.job")
     await one.release(mine)
-    later = await two.take("t.job", seq=2, tries=2)
+    later = await two.take("t.job", seq=2)
 
     assert holder is not None
     assert (None, "one", 1, True) == (theirs, holder.name, holder.seq, later is not None)
@@ -42,8 +42,8 @@ async def test_one_of_two_has_it(bucket: Bucket) -> None:
 async def test_a_redelivery_proves_that_the_holder_is_gone(bucket: Bucket) -> None:
     """Whoever is delivered the very message takes the claim over, and the one before finds that it is no longer his."""
     one, two = Claims(bucket, "one"), Claims(bucket, "two")
-    before = await one.take("t.job", seq=1, tries=1)
-    after = await two.take("t.job", seq=1, tries=2)
+    before = await one.take("t.job", seq=1)
+    after = await two.take("t.job", seq=1)
     assert before is not None
     assert after is not None
     kept = [await two.renew(after), await one.renew(before)]
@@ -57,12 +57,12 @@ async def test_a_redelivery_proves_that_the_holder_is_gone(bucket: Bucket) -> No
 async def test_a_bucket_that_was_forgotten(bucket: Bucket) -> None:
     """A server that was restarted knows no claim: the next sign of life makes it anew, unless somebody was faster."""
     one, two = Claims(bucket, "one"), Claims(bucket, "two")
-    mine = await one.take("t.job", seq=1, tries=1)
+    mine = await one.take("t.job", seq=1)
     assert mine is not None
     await bucket.delete(mine.revision)
     again = await one.renew(mine)
     await bucket.delete(mine.revision)
-    theirs = await two.take("t.job", seq=1, tries=2)
+    theirs = await two.take("t.job", seq=1)
     lost = await one.renew(mine)
 
     assert (True, True, False) == (again, theirs is not None, lost)

@@ -8,6 +8,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
+from common.bus.streams import ConsumerSpec
 from common.durable import Stage, read_note
 from common.errors import BusError
 from common.messages import Priority
@@ -143,17 +144,43 @@ async def test_a_job_that_kills_dispatchers_is_a_dead_letter(tmp_path: Path) -> 
     assert (Stage.FAILED, "exhausted", 2, Stage.DONE) == (note.state, letter.reason, letter.tries, fine.state)
 
 
-async def _told(here: World, job: str, tries: int) -> bool:
-    return any(note.tries == tries for note in await here.notes(job))
-
-
-async def test_the_sweep_finds_what_nobody_told(tmp_path: Path) -> None:
-    """As above, but the server's own word of it is lost: the job lies there, and is found."""
+async def test_tries_are_remembered_over_the_server(tmp_path: Path) -> None:
+    """Dispatcher and server die together, and the claim with them: what was told of the try counts it."""
     async with world() as here:
         device = await here.device("nano", Hold(), ANSWER, slots=4)
         async with dispatcher_process(here, tmp_path, DROVER_DURABLE_TRIES="1") as victim:
             await victim.until("durable.ready")
             await device.beat()
+            job = await here.submit()
+            await eventually(lambda: _told(here, job, 1), True, "the try is told")
+            victim.signal(signal.SIGKILL)
+            await victim.ended()
+        await here.server.kill()
+        await here.server.restart()
+        await eventually(here.queued, 1, "the server is back")
+        async with dispatching(here, max_deliver=1):
+            note = await here.over(job)
+            (letter,) = await here.letters()
+
+    assert (Stage.FAILED, "exhausted", 1) == (note.state, letter.reason, letter.tries)
+
+
+async def _told(here: World, job: str, tries: int) -> bool:
+    return any(note.tries == tries for note in await here.notes(job))
+
+
+async def test_the_sweep_finds_what_nobody_told(tmp_path: Path) -> None:
+    """A server that was told to count deliveries gives up, and its own word of it is lost: the job lies there, and is found."""
+    async with world() as here:
+        device = await here.device("nano", Hold(), ANSWER, slots=4)
+        subject = here.subjects.jobs("*", Priority.NORMAL)
+        once = ConsumerSpec(
+            stream=here.names.jobs, name=Priority.NORMAL, subject=subject, ack_wait_s=1.0, max_deliver=1
+        )
+        async with dispatcher_process(here, tmp_path, DROVER_DURABLE_TRIES="1") as victim:
+            await victim.until("durable.ready")
+            await device.beat()
+            await here.streams.declare_consumer(once)
             job = await here.submit()
             await eventually(lambda: _told(here, job, 1), True, "the try is told")
             victim.signal(signal.SIGKILL)

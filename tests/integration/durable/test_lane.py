@@ -13,10 +13,15 @@ from common.client import chat_request
 from common.durable import Note, Stage
 from common.durable_client import DurableJobs
 from common.errors import BackendError, QueueFull, StreamsUnavailable, UnknownJob, UnsupportedByModel
-from common.messages import Priority
+from common.messages import ModelInfo, Priority
 from dispatcher.app import dispatcher
+from dispatcher.durable.claims import Claims, claim_key
+from dispatcher.durable.lane import Run
+from dispatcher.durable.notes import Notes
+from dispatcher.durable.reading import Place
+from dispatcher.durable.service import DurableLane
 from tests.integration.dispatcher.house import nats_wires, open_house
-from tests.integration.dispatcher.scripted import Hold, answer, fail, ignore, until
+from tests.integration.dispatcher.scripted import Hold, answer, fail, ignore, stall, until
 from tests.integration.durable.world import World, dispatching, durable_settings, eventually, world
 from tests.nats_server import nats_server
 
@@ -269,6 +274,24 @@ async def test_cancelling_a_queued_job() -> None:
     assert 5 == len(device.attempts)
 
 
+async def test_cancelling_a_job_that_is_about_to_begin() -> None:
+    """One dispatcher has claimed it and runs it not yet: it takes the order, whoever else hears it."""
+    async with world() as here, dispatching(here) as pipeline:  # without a device nobody pulls
+        durable, spawn = durable_settings().durable, here.tasks.create_task
+        other = DurableLane(here.bus, pipeline, durable, room=lambda: 0, spawn=spawn)
+        async with other.open(), here.streams.puller(here.names.jobs, Priority.NORMAL) as puller:
+            job = await here.submit()
+            (pulled,) = await puller.fetch(1, wait_s=5.0)
+            notes = Notes(here.streams, here.names, here.subjects, "default", job)
+            run = Run(pulled, Place("default", Priority.NORMAL), job, notes)
+            run.claim = await other.lane.claims.take(run.key, seq=pulled.kept.seq)
+            other.lane.runs[run.key] = run
+            replies = [await here.order(job) for _ in range(6)]
+
+    assert [True] * 6 == [reply["cancelled"] for reply in replies]
+    assert run.cancelled
+
+
 async def test_cancelling_what_is_over() -> None:
     """It says so, and the result stays; a job that never was is an error."""
     async with world() as here:
@@ -378,7 +401,94 @@ async def test_a_stopping_dispatcher_hands_its_jobs_back() -> None:
             note = await here.over(job)
             await here.empty()
 
-    assert (Stage.DONE, 2, 2) == (note.state, note.tries, len(device.attempts))
+    assert (Stage.DONE, 1, 2) == (note.state, note.tries, len(device.attempts))
+
+
+async def test_a_job_has_the_time_that_it_asked_for() -> None:
+    """The device hears the job's own deadline, also when that is later than a live request's would be."""
+    async with world() as here:
+        device = await here.device("nano", ANSWER)
+        async with dispatching(here):
+            await here.over(await here.submit(timeout_s=3600.0))
+    dispatch = device.attempts[0].dispatch
+    left_s = ((dispatch.deadline_ms or 0) - (dispatch.sent_ms or 0)) / 1000
+
+    assert 3000.0 < left_s <= 3600.0
+
+
+async def test_a_try_that_takes_too_long() -> None:
+    """It counts as failed, its device is told, and the job is tried again."""
+    async with world() as here:
+        device = await here.device("nano", stall("some "), ANSWER)
+        async with dispatching(here, try_s=0.5):
+            job = await here.submit()
+            note = await here.over(job)
+            (again,) = [one for one in await here.notes(job) if one.state is Stage.RETRYING]
+
+    assert again.error is not None
+    assert (Stage.DONE, 2, "deadline", [(job, 1)]) == (note.state, note.tries, again.error["code"], device.cancels)
+
+
+async def test_the_wait_for_a_device_is_no_part_of_a_try() -> None:
+    """The job's device is busy for longer than a try may take; then it is answered at once, in its first try."""
+    async with world() as here:
+        hold = Hold(then=ANSWER)
+        device = await here.device("nano", hold, ANSWER)
+        await here.device("free", ANSWER)
+        async with dispatching(here, try_s=0.5) as pipeline:
+            inbox = here.bus.new_inbox()
+            await here.bus.publish("llm.v1.chat.default", b'{"prompt":"live","device":"nano"}', reply=inbox)
+            await hold.reached.wait()
+            job = await here.submit(device="nano")
+            await eventually(lambda: _waits(here, job), True, "it stands in the line")
+            begun_s = pipeline.clock.monotonic()
+            await until(lambda: pipeline.clock.monotonic() - begun_s > 1.0, "a try would be over")
+            hold.released.set()
+            note = await here.over(job)
+
+    assert (Stage.DONE, 1, 2) == (note.state, note.tries, len(device.attempts))
+
+
+async def _waits(here: World, job: str) -> bool:
+    return any(note.state is Stage.QUEUED for note in await here.notes(job))
+
+
+async def test_restarts_use_up_no_tries() -> None:
+    """A job that is longer than every dispatcher lives is handed on more often than it may be tried, and then answered."""
+    async with world() as here:
+        holds = [Hold("some ", then=ANSWER) for _ in range(3)]
+        device = await here.device("nano", *holds, ANSWER, slots=8)
+        job = ""
+        for hold in holds:
+            async with dispatching(here, max_deliver=2):
+                job = job or await here.submit()
+                await hold.reached.wait()
+        async with dispatching(here, max_deliver=2):
+            note = await here.over(job)
+        letters = await here.letters()
+        for hold in holds:
+            hold.released.set()
+
+    assert (Stage.DONE, 1, 4, []) == (note.state, note.tries, len(device.attempts), letters)
+
+
+async def test_a_fleet_without_room_uses_up_no_tries() -> None:
+    """The device with the model comes when the job was delivered more often than it may be tried. Why it waits is told once."""
+    async with world() as here:
+        await here.device("other", ANSWER)
+        async with dispatching(here, max_deliver=2):
+            job = await here.submit(model="big:70b")
+            await eventually(lambda: _deliveries(here, 6), True, "it was handed back again and again")
+            late = await here.device("late", ANSWER, models=(ModelInfo(name="big:70b", size_bytes=10**9, loaded=True),))
+            note = await here.over(job)
+            waits = [one for one in await here.notes(job) if one.state is Stage.RETRYING]
+
+    assert (Stage.DONE, 1, 1, 1) == (note.state, note.tries, len(late.attempts), len(waits))
+
+
+async def _deliveries(here: World, enough: int) -> bool:
+    """Each delivery has a number of its own in the consumer."""
+    return int((await here.info())["delivered"]["consumer_seq"]) >= enough
 
 
 async def test_redelivered_with_its_result_stored_is_only_acknowledged() -> None:
@@ -392,6 +502,36 @@ async def test_redelivered_with_its_result_stored_is_only_acknowledged() -> None
             notes = await here.notes("mine")
 
     assert (1, [Stage.DONE]) == (len(device.attempts), [note.state for note in notes if note.final])
+
+
+async def test_a_second_message_of_a_running_job_is_dropped() -> None:
+    """Sent again when the server has forgotten the id: the job runs on, however long, and its answer is the result."""
+    async with world() as here:
+        hold = Hold("some ", then=ANSWER)
+        device = await here.device("nano", hold, ANSWER, slots=4)
+        async with dispatching(here, max_deliver=2, ack_wait_s=0.5), dispatching(here, max_deliver=2, ack_wait_s=0.5):
+            await here.submit(job="mine")
+            await hold.reached.wait()
+            for _ in range(4):  # whichever dispatcher gets them
+                await here.streams.publish("llm.v1.jobs.default.normal", b'{"prompt":"hi","job":"mine"}')
+            await eventually(here.queued, 1, "the others are gone")
+            hold.released.set()
+            note = await here.over("mine")
+            letters = await here.letters()
+
+    assert (Stage.DONE, 1, []) == (note.state, len(device.attempts), letters)
+
+
+async def test_a_claim_that_was_left_over() -> None:
+    """Its holder is done with it and could not give it up: the job's next life begins all the same."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here, max_deliver=2, ack_wait_s=0.5):
+            ghost = Claims(here.streams.bucket(here.names.claims), "ghost")
+            await ghost.take(claim_key("default", "mine"), seq=1000)
+            note = await here.over(await here.submit(job="mine"))
+
+    assert Stage.DONE == note.state
 
 
 async def test_a_live_job_of_the_same_id_is_left_alone() -> None:

@@ -7,12 +7,15 @@ import pytest
 from common.errors import (
     BackendError,
     BadRequest,
+    BusDisconnected,
     DeadlineExceeded,
+    DeviceBusy,
     FleetError,
     InternalError,
     JobCancelled,
     NoDevice,
     PayloadTooLarge,
+    QueueFull,
     Stopping,
     UnknownModel,
     UnsupportedByModel,
@@ -33,8 +36,10 @@ LIMITS = Limits(max_deliver=5, first_delay_s=1.0, longest_delay_s=20.0)
         (BadRequest(), 1, False, Bury("bad_request")),
         (PayloadTooLarge(), 1, False, Bury("too_large")),
         (UnsupportedByModel(), 1, False, Bury("unsupported")),
-        (UnknownModel(), 1, False, Again(1.0)),
-        (UnknownModel(), 5, False, Bury("exhausted")),
+        (UnknownModel(), 5, False, Again(16.0, counts=False)),  # its device may come back
+        (BusDisconnected(), 5, False, Again(16.0, counts=False)),
+        (DeviceBusy(), 5, False, Again(16.0, counts=False)),
+        (BusDisconnected(), 1, True, Bury("deadline")),
         (BackendError(), 1, False, Again(1.0)),
         (BackendError(), 2, False, Again(4.0)),  # 1 · 4
         (BackendError(), 3, False, Again(16.0)),  # 1 · 4 · 4
@@ -46,14 +51,34 @@ LIMITS = Limits(max_deliver=5, first_delay_s=1.0, longest_delay_s=20.0)
     ],
 )
 def test_after(error: FleetError, tries: int, overdue: bool, wanted: Verdict) -> None:
-    """The table of what follows a failed try."""
-    assert after(error, tries=tries, limits=LIMITS, overdue=overdue) == wanted
+    """The table of what follows a try that reached a device, at the third delivery."""
+    assert after(error, tries=tries, deliveries=3, limits=LIMITS, overdue=overdue, reached=True) == wanted
+
+
+@pytest.mark.parametrize("error", [NoDevice(), QueueFull(), DeadlineExceeded(), UnknownModel(), BusDisconnected()])
+def test_waiting_for_room_is_no_try(error: FleetError) -> None:
+    """A job that no device got is handed back after its last try too, at growing distances."""
+    verdicts = [
+        after(error, tries=5, deliveries=deliveries, limits=LIMITS, overdue=False, reached=False)
+        for deliveries in (1, 2, 1000)
+    ]
+
+    assert [Again(delay_s, counts=False) for delay_s in (1.0, 4.0, 20.0)] == verdicts
+
+
+def test_a_bug_is_a_try() -> None:
+    """Also before a device: it would be met for ever."""
+    verdict = after(InternalError(), tries=5, deliveries=5, limits=LIMITS, overdue=False, reached=False)
+
+    assert Bury("exhausted") == verdict
 
 
 @pytest.mark.parametrize("tries", [1, 10, 1000, 10**9])
 def test_the_delay_has_a_bound(tries: int) -> None:
     """However often a job was tried, the next try is not later than the setting says."""
-    verdict = after(BackendError(), tries=tries, limits=Limits(10**10, 1.0, 60.0), overdue=False)
+    verdict = after(
+        BackendError(), tries=tries, deliveries=tries, limits=Limits(10**10, 1.0, 60.0), overdue=False, reached=True
+    )
 
     assert isinstance(verdict, Again)
     assert verdict.delay_s <= 60.0
