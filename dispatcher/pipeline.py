@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ParamSpec
+from typing import Any
 
 from ulid import ULID
 
@@ -35,7 +35,6 @@ from dispatcher.sharing import Claim, Order, Sharing
 
 log = get_logger("pipeline")
 
-P = ParamSpec("P")
 
 STOPPING_RETRY_S = 1.0
 """Another dispatcher takes it at once; a lone one is back in a moment."""

@@ -86,7 +86,7 @@ async def test_one_janitor_at_a_time(bucket: Bucket) -> None:
 
 
 async def test_two_dispatchers_share_the_queue() -> None:
-    """Each job is run once, whoever takes it, and all are answered."""
+    """Each job is run once, whoever takes it, and all are answered; who is quicker may take most of them."""
     async with world() as here:
         device = await here.device("nano", answer("ok"), slots=4)
         async with dispatching(here), dispatching(here):
@@ -94,9 +94,6 @@ async def test_two_dispatchers_share_the_queue() -> None:
             states = [(await here.over(job)).state for job in jobs]
             await here.empty()
         runs = [attempt.dispatch.job for attempt in device.attempts if attempt.dispatch.attempt == 1]
-        takers = {attempt.dispatch.dispatcher for attempt in device.attempts}
-
     assert [Stage.DONE] * 40 == states
     assert sorted(jobs) == sorted(set(runs))
     assert len(runs) == len(set(runs))
-    assert 2 == len(takers)
