@@ -9,7 +9,7 @@ import pytest
 
 from common import codec
 from common.bus.jetstream import JetStream
-from common.bus.streams import Kept, Puller, StreamState
+from common.bus.streams import ConsumerSpec, Kept, Puller, StreamState
 from common.clock import LoopClock
 from common.dead_letters import DeadLetters
 from common.durable import Stage
@@ -187,11 +187,15 @@ async def test_a_job_that_can_not_be_buried_is_passed_over(way: str) -> None:
     async with world() as here:
         async with dispatching(here, max_deliver=1):
             pass
+        subject = here.subjects.jobs("*", "normal")  # dispatchers let the server count no tries; here it does
+        await here.streams.declare_consumer(
+            ConsumerSpec(stream=here.names.jobs, name="normal", subject=subject, ack_wait_s=1.0, max_deliver=1)
+        )
         for data in (b"first", b"second"):
             await here.streams.publish("llm.v1.jobs.evil.normal", data, headers={"Nx-Job": data.decode()})
         claims = Claims(here.streams.bucket(here.names.claims), "gone")
         for seq, job in enumerate(("first", "second"), 1):
-            await claims.take(f"evil.{job}", seq=seq, tries=1)
+            await claims.take(f"evil.{job}", seq=seq)
         async with (
             here.streams.puller(here.names.jobs, "normal") as puller,
             here.streams.puller(here.names.advisories, "janitor") as told,
