@@ -217,7 +217,7 @@ def _janitor(here: World) -> Janitor:
         here.streams,
         here.names,
         here.subjects,
-        reading=Reading(clock, here.subjects, 60.0, 60.0),
+        reading=Reading(clock, here.subjects, 60.0),
         letters=_Stubborn(here.streams, here.names, here.subjects, clock),
         claims=Claims(here.streams.bucket(here.names.claims), "janitor"),
         max_deliver=1,
