@@ -19,12 +19,24 @@ from common.bus import Bus, Delivery
 from common.bus.streams import Kept, Stored, Streams
 from common.codec import Encoding
 from common.durable import Names, Note, Stage, job_id_of, message_id, read_note
-from common.errors import BusDisconnected, BusTimeout, FleetError, NoResponders, UnknownJob
-from common.messages import ChatRequest, Priority
+from common.errors import (
+    BadRequest,
+    BusDisconnected,
+    BusTimeout,
+    DuplicateJob,
+    FleetError,
+    NoResponders,
+    QueueFull,
+    UnknownJob,
+)
+from common.messages import ChatRequest, Priority, conversation
 from common.subjects import Subjects, require_token
 
 SUBMIT_S = 15.0
 """A submission is repeated so long while the server is away; it takes a restarted one about a second to be back."""
+
+FULL_RETRY_S = 5.0
+"""A guess: a full queue has as many jobs before this one as it has room for."""
 
 PAUSE_S = 0.25
 POLL_S = 5.0
@@ -68,8 +80,10 @@ class DurableJobs:
         """Put a job into the queue; on return it survives every process. The same job id again adds nothing.
 
         `priority` None takes the request's own.
-        Raises `QueueFull`, `StreamsUnavailable` when nobody keeps a queue, `BadRequest` for a name that can't be.
+        Raises `QueueFull`, `StreamsUnavailable` when nobody keeps a queue, `BadRequest` for a name that can't be or when there is
+        nothing to answer, `DuplicateJob` when another request lies in the queue under the id.
         """
+        conversation(request)
         owner = require_token("tenant", tenant or self._tenant)
         job = require_token("job", request.job or str(ULID()))
         subject = self._subjects.jobs(owner, priority or request.priority)
@@ -79,6 +93,11 @@ class DurableJobs:
             try:
                 stored = await self._stored(owner, job, subject, payload)
                 break
+            except QueueFull as full:
+                raise QueueFull(
+                    "the durable queue is full (DROVER_DURABLE_QUEUE_LIMIT, DROVER_DURABLE_QUEUE_LIMIT_BYTES): try again later",
+                    retry_after_s=FULL_RETRY_S,
+                ) from full
             except (BusDisconnected, BusTimeout):
                 # It may have arrived: the id makes the second one harmless.
                 if _now() > give_up_s:
@@ -96,14 +115,17 @@ class DurableJobs:
         first = message_id(owner, job)
         for msg_id in (first, f"{first}-{hashlib.sha256(payload).hexdigest()[:32]}"):  # 1, 2
             stored = await self._streams.publish(subject, payload, msg_id=msg_id)
-            if not stored.duplicate or await self._is_there(owner, job, stored.seq):
+            if not stored.duplicate or await self._is_there(owner, job, stored.seq, payload):
                 return stored
         return await self._streams.publish(subject, payload, msg_id=f"{first}-{ULID()}")  # 3
 
-    async def _is_there(self, owner: str, job: str, seq: int) -> bool:
-        """True when message `seq` is this job, or was: then something was told of it before it left the queue."""
+    async def _is_there(self, owner: str, job: str, seq: int, payload: bytes) -> bool:
+        """True when message `seq` is this job, or was: then something was told of it before it left the queue. Raises
+        `DuplicateJob` when it is another request under the same id, as long as it lies there."""
         kept = await self._streams.next(self._names.jobs, self._subjects.jobs(owner, "*"), seq)
         if kept is not None and kept.seq == seq:
+            if job_id_of(kept) == job and not _alike(kept.data, payload):
+                raise DuplicateJob(f"another request lies in the queue under the id {job}: send another id", job=job)
             return job_id_of(kept) == job
         return await self._last(owner, job) is not None
 
@@ -301,3 +323,16 @@ def _unknown(job: str) -> UnknownJob:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _alike(one: bytes, other: bytes) -> bool:
+    """True when two requests ask for the same, whatever their form."""
+    try:
+        return _asked(one) == _asked(other)
+    except BadRequest:
+        return False
+
+
+def _asked(payload: bytes) -> ChatRequest:
+    request = codec.build(ChatRequest, codec.decode_request(payload))
+    return replace(request, prompt=None, messages=conversation(request), job=None, resends=None)

@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from pydantic import AllowInfNan, BeforeValidator, ConfigDict, FailFast
 
 from common.codec import require_writable
+from common.errors import BadRequest
 
 AUTO = "auto"
 """The model name that leaves the choice to the dispatcher."""
@@ -132,6 +133,22 @@ class ChatRequest:
     resends: Count | None = None
     resume: Annotated[str, MaxLen(500_000)] = ""
     priority: Priority = Priority.NORMAL
+
+
+def conversation(request: ChatRequest) -> tuple[Message, ...]:
+    """Give the messages of a request. Raises `BadRequest` when there is nothing to answer, or a choice to make."""
+    if request.prompt is not None and request.messages:
+        raise BadRequest("both prompt and messages are given: send one of them", param="prompt")
+    messages = request.messages
+    if request.prompt is not None:
+        messages = (Message(role=Role.USER, content=request.prompt),)
+    if not messages:
+        raise BadRequest(
+            'prompt is missing: send {"prompt":"hi"} or {"messages":[{"role":"user","content":"hi"}]}', param="prompt"
+        )
+    if not any(message.content.strip() or message.images or message.tool_calls for message in messages):
+        raise BadRequest("the prompt is empty: say something", param="prompt")
+    return messages
 
 
 def split_target(model: str) -> tuple[str, str | None]:

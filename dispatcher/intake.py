@@ -12,7 +12,7 @@ from common import codec
 from common.bus import Delivery
 from common.clock import Clock
 from common.errors import BadRequest, DeadlineExceeded
-from common.messages import AUTO, ChatRequest, Message, Priority, Role, split_target
+from common.messages import AUTO, ChatRequest, Priority, conversation, split_target
 from common.subjects import Subjects, require_token
 from dispatcher.fleet import canonical
 from dispatcher.outcomes import Job
@@ -72,22 +72,6 @@ _DELIVERY: Mapping[str, Any] = {
     "resume": "",
     "priority": Priority.NORMAL,
 }
-
-
-def conversation(request: ChatRequest) -> tuple[Message, ...]:
-    """Give the messages of a request. Raises `BadRequest` when there is nothing to answer, or a choice to make."""
-    if request.prompt is not None and request.messages:
-        raise BadRequest("both prompt and messages are given: send one of them", param="prompt")
-    messages = request.messages
-    if request.prompt is not None:
-        messages = (Message(role=Role.USER, content=request.prompt),)
-    if not messages:
-        raise BadRequest(
-            'prompt is missing: send {"prompt":"hi"} or {"messages":[{"role":"user","content":"hi"}]}', param="prompt"
-        )
-    if not any(message.content.strip() or message.images or message.tool_calls for message in messages):
-        raise BadRequest("the prompt is empty: say something", param="prompt")
-    return messages
 
 
 def time_left_s(request: ChatRequest, *, now_unix_s: float, default_s: float) -> float:

@@ -8,6 +8,7 @@ from common.frames import RouteNote
 
 JOB_HEADER = "x-drover-job"
 PRIORITY_HEADER = "x-drover-priority"
+TIMEOUT_HEADER = "x-drover-timeout"
 QUEUE_HEADER = "x-drover-queue-s"
 MAX_VALUE = 200
 """Characters of a header value; the full reason stands in the body's `x_drover`."""

@@ -22,10 +22,12 @@ from common.logs import get_logger
 from common.messages import AUTO, Priority
 from common.subjects import as_token
 from dispatcher.bridge.answer import ChatAnswer, Manner, Means
-from dispatcher.bridge.headers import JOB_HEADER, PRIORITY_HEADER, header_text
+from dispatcher.bridge.headers import JOB_HEADER, PRIORITY_HEADER, TIMEOUT_HEADER, header_text
 from dispatcher.bridge.jobs import jobs
 from dispatcher.bridge.openai import reply, request
 from dispatcher.bridge.presence import Offer, Presence, find, offers
+
+MOST_TIMEOUT_S = 86_400.0
 
 log = get_logger("bridge")
 
@@ -142,6 +144,7 @@ def api(bridge: Bridge) -> APIRouter:
         )
         chat = request.to_chat(asked, job=job or str(ULID()), priority=priority(http.headers))
         # Only who chose the id can come again under it; for others nobody needs to look whether the job is known.
+        chat = replace(chat, timeout_s=timeout_s(http.headers))
         chat = replace(chat, resends=0) if job is None else replace(chat, keep_s=bridge.retry_grace_s)
         return ChatAnswer(chat, manner, bridge.means)
 
@@ -246,6 +249,23 @@ def job_id(headers: Mapping[str, str]) -> str | None:
     if token == given:
         return token
     return f"{token[:40]}-{hashlib.sha256(given.encode()).hexdigest()[:16]}"
+
+
+def timeout_s(headers: Mapping[str, str]) -> float | None:
+    """The total time in seconds that a header allows, if one does. Raises `BadRequest` for what is none."""
+    given = headers.get(TIMEOUT_HEADER)
+    if given is None:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= MOST_TIMEOUT_S:
+        raise BadRequest(
+            f"{TIMEOUT_HEADER} is {given[:40]!r}: send seconds above 0, at most {MOST_TIMEOUT_S:.0f}",
+            param=TIMEOUT_HEADER,
+        )
+    return seconds
 
 
 def priority(headers: Mapping[str, str]) -> Priority | None:

@@ -63,7 +63,7 @@ async def drop(which: list[str]) -> int:
 def _table(found: list[Filed]) -> Table:
     table = Table()
     for name in ("id", "job", "tenant", "class", "reason", "tries", "since", "last error"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name in {"id", "job"})  # what is copied stays in one piece
     for filed in found:
         letter = filed.letter
         since = datetime.fromtimestamp(letter.at_unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S")

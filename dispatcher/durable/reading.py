@@ -10,9 +10,9 @@ from common.clock import Clock
 from common.codec import Encoding
 from common.durable import job_id
 from common.errors import DeadlineExceeded
-from common.messages import ChatRequest, Priority
+from common.messages import ChatRequest, Priority, conversation
 from common.subjects import Subjects
-from dispatcher.intake import conversation, wanted_model
+from dispatcher.intake import wanted_model
 from dispatcher.outcomes import Job
 
 KIND = "chat"

@@ -12,8 +12,16 @@ from common.bus.nats import NatsOptions, connect_nats
 from common.client import chat_request
 from common.durable import Note, Stage
 from common.durable_client import DurableJobs
-from common.errors import BackendError, QueueFull, StreamsUnavailable, UnknownJob, UnsupportedByModel
-from common.messages import ModelInfo, Priority
+from common.errors import (
+    BackendError,
+    BadRequest,
+    DuplicateJob,
+    QueueFull,
+    StreamsUnavailable,
+    UnknownJob,
+    UnsupportedByModel,
+)
+from common.messages import ChatRequest, Message, ModelInfo, Priority, Role
 from dispatcher.app import dispatcher
 from dispatcher.durable.claims import Claims, claim_key
 from dispatcher.durable.lane import Run
@@ -137,6 +145,27 @@ async def test_higher_classes_go_first() -> None:
     assert ["interactive"] * 3 + ["normal"] * 3 + ["batch"] * 3 == order
 
 
+async def test_another_request_under_the_same_id_is_refused() -> None:
+    """While it lies in the queue; the same one again, in whatever form, adds nothing."""
+    async with world() as here, dispatching(here):
+        first = await here.jobs.submit(ChatRequest(prompt="one", job="mine"))
+        again = await here.jobs.submit(ChatRequest(messages=(Message(role=Role.USER, content="one"),), job="mine"))
+        with pytest.raises(DuplicateJob, match="mine"):
+            await here.jobs.submit(ChatRequest(prompt="other", job="mine"))
+
+    assert (False, True) == (first.known, again.known)
+
+
+@pytest.mark.parametrize(
+    "request_", [ChatRequest(), ChatRequest(prompt=" "), ChatRequest(prompt="a", messages=(Message(role=Role.USER),))]
+)
+async def test_what_can_not_be_answered_is_not_queued(request_: ChatRequest) -> None:
+    """As the live door refuses it, at once."""
+    async with world() as here:
+        with pytest.raises(BadRequest, match="prompt"):
+            await here.jobs.submit(request_)
+
+
 async def test_a_full_queue_refuses() -> None:
     """The producer gets a typed error, and what lies in the queue is answered."""
     async with world() as here:
@@ -146,7 +175,7 @@ async def test_a_full_queue_refuses() -> None:
             first = await here.submit("0")
             await hold.reached.wait()
             jobs = [first, await here.submit("1"), await here.submit("2")]
-            with pytest.raises(QueueFull):
+            with pytest.raises(QueueFull, match="DROVER_DURABLE_QUEUE_LIMIT"):
                 await here.submit("3")
             hold.released.set()
             states = [(await here.over(job)).state for job in jobs]

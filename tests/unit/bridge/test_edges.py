@@ -44,6 +44,19 @@ def test_a_header_asks_for_a_priority(headers: dict[str, str], expected: Priorit
     assert expected is routes.priority(headers)
 
 
+@pytest.mark.parametrize(("headers", "expected"), [({}, None), ({"x-drover-timeout": "2.5"}, 2.5)])
+def test_a_header_limits_the_time(headers: dict[str, str], expected: float | None) -> None:
+    """OpenAI's body has no field for it."""
+    assert expected == routes.timeout_s(headers)
+
+
+@pytest.mark.parametrize("given", ["soon", "0", "-1", "nan", "inf", "86401", ""])
+def test_a_limit_that_is_none_is_refused(given: str) -> None:
+    """The header is named, and what it takes."""
+    with pytest.raises(errors.BadRequest, match=r"x-drover-timeout is .*: send seconds above 0"):
+        routes.timeout_s({"x-drover-timeout": given})
+
+
 def test_a_priority_that_there_is_not_is_refused() -> None:
     """The message lists those there are."""
     with pytest.raises(errors.BadRequest, match="interactive, normal, batch"):
