@@ -86,7 +86,7 @@ async def on_terminal(*command: str, cwd: Path, columns: int = 140, **environmen
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=cwd,
-            env=clean_environment(TERM="xterm", **environment),
+            env=clean_environment(TERM="xterm", COLUMNS=str(columns), LINES="50", **environment),
             preexec_fn=lambda: os.login_tty(other),
         )
     finally:
