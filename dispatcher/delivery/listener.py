@@ -25,8 +25,8 @@ SILENCE_S = 1.0
 """A listener of frames hears this often that the job lives; who hears nothing for longer takes the dispatcher for dead."""
 
 PROBE_S = 0.5
-"""So often a frame asks whether anybody hears it. A producer that is gone is found within this while text flows, and within one and a
-half seconds, with a tick, while nothing does."""
+"""So often a frame asks whether anybody hears it. A producer that is gone is found within this while text flows, and while nothing
+does within one and a half seconds, with a tick."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
