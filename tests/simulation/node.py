@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 
 from common.bus.memory import MemoryBroker
 from common.subjects import Subjects
@@ -19,7 +20,7 @@ def models_of(name: str) -> list[str]:
     return [MODEL, RARE_MODEL] if name == "ant" else [MODEL]
 
 
-class Node:
+class Node(ABC):
     """One device, through all its lives."""
 
     def __init__(
@@ -48,9 +49,9 @@ class Node:
         self._broker = broker
         self._subjects = subjects
 
+    @abstractmethod
     async def start(self, group: asyncio.TaskGroup) -> None:
         """Begin a new life; its tasks, if it has any, belong to the group."""
-        raise NotImplementedError
 
     def reborn(self, wire: Wire) -> None:
         """Forget the life before."""

@@ -32,6 +32,9 @@ WARM_UP_SHARE = 0.1
 
 IN_FLIGHT = 64
 
+JOIN_S = 30.0
+DISPATCHER_STATS = "$SRV.STATS.llm-dispatcher"
+
 
 async def heartbeats(where: Stage, devices: int, seconds: float) -> tuple[float, float]:
     """Give the dispatcher's share of a core without and with so many devices, each beating once a second."""
@@ -40,10 +43,20 @@ async def heartbeats(where: Stage, devices: int, seconds: float) -> tuple[float,
         idle = await _share(where.dispatcher_pid, seconds)
         async with asyncio.TaskGroup() as tasks:
             beating = tasks.create_task(_fleet(bus, subjects, devices))
-            await asyncio.sleep(3.0)  # they join
+            await _joined(bus, devices)
             busy = await _share(where.dispatcher_pid, seconds)
             beating.cancel()
     return idle, busy
+
+
+async def _joined(bus: Bus, devices: int) -> None:
+    """Return when the dispatcher says that it has them all. Raises `TimeoutError`."""
+    async with asyncio.timeout(JOIN_S):
+        while True:
+            stats = codec.decode((await bus.request(DISPATCHER_STATS, b"", timeout_s=JOIN_S)).data)
+            if sum(len(endpoint["data"]["devices"]) for endpoint in stats["endpoints"]) >= devices:
+                return
+            await asyncio.sleep(0.2)
 
 
 async def _fleet(bus: Bus, subjects: Subjects, devices: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
@@ -21,7 +20,6 @@ from tests.nats_server import nats_server
 from tests.terminal import on_terminal
 
 ROOT = Path(__file__).parents[3]
-NO_MAKE = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 
 def make_up(directory: Path) -> tuple[str, ...]:
@@ -33,7 +31,7 @@ def make_up(directory: Path) -> tuple[str, ...]:
     return ("make", "-C", str(ROOT), "-o", "setup", "up", f"BIN={wrapper.parent}")
 
 
-@pytest.mark.parametrize("who", [pytest.param("make", marks=NO_MAKE), "drover"])
+@pytest.mark.parametrize("who", ["make", "drover"])
 async def test_a_terminal_that_closes_takes_the_fleet_down(tmp_path: Path, who: str) -> None:
     """In good order, also where make leads the session: make keeps the SIGHUP to itself and waits for us."""
     command = make_up(tmp_path) if who == "make" else (*DROVER, "up")
