@@ -89,10 +89,6 @@ class Fleet:
 
     devices: Mapping[str, Device] = field(default_factory=dict)
 
-    def with_model(self, model: str) -> list[Device]:
-        """The devices that have `model`, whatever their state."""
-        return [device for device in self.devices.values() if model in device.models]
-
 
 def canonical(model: str) -> str:
     """Give a model's full name: Ollama takes a missing tag for `latest`."""
