@@ -22,7 +22,7 @@ from common.subjects import QUEUE_DISPATCH, Subjects, as_token
 from dispatcher.delivery.audience import Audience, audience
 from dispatcher.delivery.clocks import Limits
 from dispatcher.delivery.courier import Courier
-from dispatcher.delivery.kept import Kept
+from dispatcher.delivery.kept import ReplayCache
 from dispatcher.delivery.line import Rules
 from dispatcher.doors import Doors
 from dispatcher.durable.service import DurableLane
@@ -134,7 +134,7 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
 
 def _sharing(settings: DispatcherSettings, hall: Audience, others: Peers) -> Sharing:
     clock, replay = LoopClock(), settings.replay
-    kept = Kept(clock.monotonic, ttl_s=replay.ttl_s, entries=replay.entries, size_bytes=replay.size_mb << 20)
+    kept = ReplayCache(clock.monotonic, ttl_s=replay.ttl_s, entries=replay.entries, size_bytes=replay.size_mb << 20)
     return Sharing(clock=clock, audience=hall, kept=kept, peers=others)
 
 
@@ -192,7 +192,7 @@ async def _keep(roster: Roster, now: Callable[[], float], events: DeviceEvents) 
         await asyncio.sleep(SWEEP_S)
 
 
-async def _speak(hall: Audience, kept: Kept, now: Callable[[], float]) -> None:
+async def _speak(hall: Audience, kept: ReplayCache, now: Callable[[], float]) -> None:
     """Let nobody wait in silence, and forget old answers."""
     while True:
         await asyncio.sleep(TICK_S)

@@ -19,7 +19,7 @@ from common.errors import BusError, FleetError, InternalError, Interrupted, JobC
 from common.logs import get_logger
 from common.subjects import Subjects
 from dispatcher.admission import Known, admit
-from dispatcher.delivery.answer import Answer
+from dispatcher.delivery.answer import SharedAnswer
 from dispatcher.delivery.courier import Courier
 from dispatcher.delivery.kept import Keep
 from dispatcher.delivery.listener import Seat, refuse, seat
@@ -31,7 +31,7 @@ from dispatcher.peers import Word
 from dispatcher.record import Recorder, account
 from dispatcher.roster import Roster
 from dispatcher.routing import Ask, RoutingPolicy, decide, features, nobody
-from dispatcher.sharing import Claim, Order, Sharing
+from dispatcher.sharing import AttachRequest, Inquiry, Sharing
 
 log = get_logger("pipeline")
 
@@ -56,12 +56,12 @@ Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
 @dataclass(slots=True, eq=False)
 class _Running:
-    """A job in the house. `ended_by` is set when somebody ends it; `answering` from its last words on; `claim` while another
+    """A job in the house. `ended_by` is set when somebody ends it; `answering` from its last words on; `inquiry` while another
     dispatcher may have it; `leaving` ends it for want of listeners."""
 
     job: Job
     out: AnswerSink
-    claim: Claim | None = None
+    inquiry: Inquiry | None = None
     task: asyncio.Task[None] | None = None
     begun: bool = False
     answering: bool = False
@@ -119,8 +119,8 @@ class Pipeline:
 
     def _begin(self, job: Job, spawn: Spawn) -> None:
         """Run a job that a producer sent."""
-        answer = Answer(job.id, lambda keep_s: self._deserted(running, keep_s), begun=job.request.resume)
-        running = _Running(job, answer, Claim() if self.sharing.asks(job) else None)
+        answer = SharedAnswer(job.id, lambda keep_s: self._deserted(running, keep_s), begun=job.request.resume)
+        running = _Running(job, answer, Inquiry() if self.sharing.asks(job) else None)
         answer.add(self.sharing.audience.seated(seat(job), answer))
         self._start(running, spawn)
 
@@ -153,18 +153,18 @@ class Pipeline:
         """Let one party go, known by where it listens; True when it was here. The last one takes the job with it, after the time
         that it, or the request, asked for."""
         found = self._find(job_id, tenant)
-        if found is None or not isinstance(found.out, Answer):
+        if found is None or not isinstance(found.out, SharedAnswer):
             return False
         listener = found.out.at(reply)
         if listener is not None:
             found.out.leave(listener, keep_s=keep_s)
         return listener is not None
 
-    def lend(self, order: Order, spawn: Spawn) -> Word:
+    def lend(self, order: AttachRequest, spawn: Spawn) -> Word:
         """Let a party of another dispatcher hear a job that is here. See `sharing` for who wins when both have just got it."""
         running = self._running.get((order.tenant, order.seat.job))
-        if running is not None and running.claim is not None and order.asker < self.sharing.peers.me:
-            running.claim.crossed = True
+        if running is not None and running.inquiry is not None and order.asker < self.sharing.peers.me:
+            running.inquiry.crossed = True
             return Word.NO
         try:
             return Word.MINE if self._join(order.tenant, order.seat, order.fingerprint, spawn) else Word.NO
@@ -209,14 +209,14 @@ class Pipeline:
                 raise error
             case Admitted():
                 return False
-        if running is not None and isinstance(running.out, Answer):
+        if running is not None and isinstance(running.out, SharedAnswer):
             spawn(self._attach(tenant, where, running.out, "attached", running))
         elif kept is not None:
-            spawn(self._attach(tenant, where, Answer.again(where.job, kept.ended), "replayed"))
+            spawn(self._attach(tenant, where, SharedAnswer.again(where.job, kept.ended), "replayed"))
         return True
 
     async def _attach(
-        self, tenant: str, where: Seat, answer: Answer, how: str, running: _Running | None = None
+        self, tenant: str, where: Seat, answer: SharedAnswer, how: str, running: _Running | None = None
     ) -> None:
         if answer.at(where.reply) is not None:
             return  # the question for it came twice
@@ -234,7 +234,7 @@ class Pipeline:
         """Nobody listens any more: end the job, now or when nobody has come by then."""
 
         def give_up() -> None:
-            if isinstance(running.out, Answer) and running.out.deserted:
+            if isinstance(running.out, SharedAnswer) and running.out.deserted:
                 self._end(running, JobCancelled(f"job {running.job.id} was cancelled: nobody waits for it any more"))
 
         running.stay()
@@ -245,10 +245,10 @@ class Pipeline:
 
     async def _elsewhere(self, running: _Running) -> bool:
         """True when another dispatcher has the job; it then answers all who wait here, and writes the record."""
-        if running.claim is None or not isinstance(running.out, Answer):
+        if running.inquiry is None or not isinstance(running.out, SharedAnswer):
             return False
         try:
-            return await self.sharing.elsewhere(running.job, running.out, running.claim)
+            return await self.sharing.elsewhere(running.job, running.out, running.inquiry)
         except FleetError as error:
             running.ended_by = running.ended_by or error
             return False
@@ -257,13 +257,13 @@ class Pipeline:
             running.ended_by = running.ended_by or _bug(f"job {running.job.id}", error)
             return False
         finally:
-            running.claim = None
+            running.inquiry = None
 
     # -- the steps -----------------------------------------------------------------------------------------------
 
     async def _work(self, running: _Running) -> None:
         try:
-            if running.claim is None or not await self._elsewhere(running):
+            if running.inquiry is None or not await self._elsewhere(running):
                 await self._run(running)
         finally:
             running.stay()
@@ -329,7 +329,7 @@ class Pipeline:
             if not (job.given and isinstance(error, BusError)):
                 delivered = replace(delivered, end=None, error=error)
             await self._last_word(out, error)
-        if job.given and isinstance(out, Answer) and out.ended is not None:
+        if job.given and isinstance(out, SharedAnswer) and out.ended is not None:
             self.sharing.kept.put((job.tenant, job.id), job.fingerprint, out.ended)
         await self._write(job, delivered)
 
@@ -375,7 +375,9 @@ class Pipeline:
 def _known(running: _Running | None, kept: Keep | None) -> Known | None:
     """Say what the house has under an id."""
     if running is not None:
-        return Known(fingerprint=running.job.fingerprint, shared=running.job.given and isinstance(running.out, Answer))
+        return Known(
+            fingerprint=running.job.fingerprint, shared=running.job.given and isinstance(running.out, SharedAnswer)
+        )
     return None if kept is None else Known(fingerprint=kept.fingerprint, shared=True)
 
 

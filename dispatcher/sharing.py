@@ -17,9 +17,9 @@ from common.errors import BadRequest, FleetError
 from common.logs import get_logger
 from common.subjects import require_token
 from dispatcher.admission import reused
-from dispatcher.delivery.answer import Answer, moved
+from dispatcher.delivery.answer import SharedAnswer, moved
 from dispatcher.delivery.audience import Audience
-from dispatcher.delivery.kept import Kept
+from dispatcher.delivery.kept import ReplayCache
 from dispatcher.delivery.listener import Listener, Seat
 from dispatcher.outcomes import Job
 from dispatcher.peers import Peers, Word
@@ -35,14 +35,14 @@ MOST_ROUNDS = 3
 
 
 @dataclass(slots=True)
-class Claim:
+class Inquiry:
     """A job whose id was chosen by a client, while the other dispatchers are asked for it."""
 
     crossed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class AttachRequest:
     """What one dispatcher asks of another: to let a party hear a job that it may have."""
 
     asker: str
@@ -57,20 +57,20 @@ class Sharing:
 
     clock: Clock
     audience: Audience
-    kept: Kept
+    kept: ReplayCache
     peers: Peers
 
     def asks(self, job: Job) -> bool:
         """True when another dispatcher may have the job: its id was given, may have been sent before, and there are others."""
         return job.given and job.request.resends != 0 and bool(self.peers.others)
 
-    async def elsewhere(self, job: Job, answer: Answer, claim: Claim) -> bool:
+    async def elsewhere(self, job: Job, answer: SharedAnswer, inquiry: Inquiry) -> bool:
         """True when another dispatcher has the job, and all who wait for it here hear it from there.
 
         Raises `DuplicateJob` when it has the id for another request.
         """
         for _ in range(MOST_ROUNDS):
-            claim.crossed = False
+            inquiry.crossed = False
             waiting = answer.listeners
             if not waiting:
                 return False
@@ -80,11 +80,11 @@ class Sharing:
             if word is Word.MINE:
                 await self._hand_over(job, answer, waiting[0])
                 return True
-            if not claim.crossed:
+            if not inquiry.crossed:
                 return False
         return False
 
-    async def _hand_over(self, job: Job, answer: Answer, done: Listener) -> None:
+    async def _hand_over(self, job: Job, answer: SharedAnswer, done: Listener) -> None:
         """Have all who wait here hear it from the other one, and who comes meanwhile too; none is left behind, whatever fails."""
         while listeners := answer.release():
             for listener in listeners:
@@ -115,7 +115,7 @@ class Sharing:
             )  # it left while we asked; the other has not heard that
         return word
 
-    def read(self, asker: str, wire: Mapping[str, Any]) -> Order:
+    def read(self, asker: str, wire: Mapping[str, Any]) -> AttachRequest:
         """Read another dispatcher's question. Raises `BadRequest`, also for one that does not say what was asked: ids are told
         to all who hear events, and only who knows the question may hear the answer."""
         try:
@@ -128,7 +128,7 @@ class Sharing:
                 deadline_s=self.clock.monotonic() + _seconds(wire["left_s"], MOST_LEFT_S),
                 keep_s=_seconds(wire["keep_s"], MOST_KEEP_S),
             )
-            return Order(
+            return AttachRequest(
                 asker=asker,
                 tenant=require_token("tenant", str(wire["tenant"])),
                 fingerprint=_text(wire["fingerprint"]),

@@ -47,7 +47,7 @@ def moved(job: str) -> Stopping:
     return Stopping(f"job {job} moved to another dispatcher: send it again")
 
 
-class Answer:
+class SharedAnswer:
     """An `AnswerSink` with any number of listeners.
 
     `visible_chars` counts what any listener was shown, and never goes down: one that left may come back, and holds us to it. A
@@ -88,7 +88,7 @@ class Answer:
         self._last: Ended | _Failed | None = None
 
     @classmethod
-    def again(cls, job: str, ended: Ended) -> Answer:
+    def again(cls, job: str, ended: Ended) -> SharedAnswer:
         """Give a finished answer again, to whoever is attached; its account says that it is a replay."""
         answer = cls(job, lambda _: None, begun=ended.text)
         ended = replace(ended, route={**ended.route, "replayed": True})

@@ -25,7 +25,7 @@ class Keep:
     size_bytes: int
 
 
-class Kept:
+class ReplayCache:
     """The answers, the least recently used first. `now` is monotonic, in seconds."""
 
     def __init__(self, now: Callable[[], float], *, ttl_s: float, entries: int, size_bytes: int) -> None:

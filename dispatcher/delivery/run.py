@@ -33,7 +33,7 @@ LOOK_S = 0.02
 """What a socket's reader needs to hand over what waits in it."""
 
 
-class Courier(Protocol):
+class RunHost(Protocol):
     """What a run needs of the house: its devices, and what is known of them."""
 
     async def send(self, job: Job, attempt: LiveAttempt, reply: str, out: AnswerSink) -> None:
@@ -81,8 +81,8 @@ class _Alarm:
 class Run:
     """One job on its way. `decision`, `attempts` and `speaker` tell how far it has come."""
 
-    def __init__(self, courier: Courier, seats: Seats, inbox: Inbox, reply: Callable[[int], str]) -> None:
-        self._courier = courier
+    def __init__(self, host: RunHost, seats: Seats, inbox: Inbox, reply: Callable[[int], str]) -> None:
+        self._host = host
         self._seats = seats
         self._job = seats.job
         self._out = seats.out
@@ -143,12 +143,12 @@ class Run:
         """Give the job to the device whose slot was taken."""
         candidate = replace(seat, reason=reason)
         self._number += 1
-        attempt = self._live[self._number] = self._courier.begun(self, candidate, self._number, beside=beside)
+        attempt = self._live[self._number] = self._host.begun(self, candidate, self._number, beside=beside)
         attempt.begun_chars = self._out.visible_chars
         self._inbox.open(attempt.number)
         if not beside:
             await self._only(attempt)
-        await self._courier.send(self._job, attempt, self._reply(attempt.number), self._out)
+        await self._host.send(self._job, attempt, self._reply(attempt.number), self._out)
 
     async def _only(self, attempt: LiveAttempt) -> None:
         """Begin the answer anew, or go on where the producer has it."""
@@ -156,21 +156,21 @@ class Run:
         self._out.restart()
         if not self._out.visible_chars:
             self._first_token_s = None
-            after_s = self._courier.hedge_after_s(attempt.candidate)
+            after_s = self._host.hedge_after_s(attempt.candidate)
             self._hedge_at_s = None if after_s is None else _now() + after_s
         await self._out.route(attempt.candidate, attempt.number)
 
     async def _try_beside(self, cause: Beside, late: LiveAttempt) -> bool:
         """Begin a second attempt, if another device has room for it now; the first goes on. All but a load's are paid from the
         budget."""
-        if cause is not Beside.LOAD and not self._courier.may_hedge():
+        if cause is not Beside.LOAD and not self._host.may_hedge():
             return False
         held = {attempt.device: "it runs the job already" for attempt in self._live.values()}
         seat = self._seats.take_now(self._excluded | held, warm=cause is Beside.HEDGE)
         if seat is None:
             return False
         if cause is not Beside.LOAD:
-            self._courier.hedged()
+            self._host.hedged()
         await self._begin(seat, why_beside(cause, late.candidate, late.running_s(_now()), seat), beside=True)
         return True
 
@@ -304,7 +304,7 @@ class Run:
     async def _doubted(self, attempt: LiveAttempt, doubts: int) -> bool:
         """Have the device prove that it works. At the first doubt another device may be asked as well; from the second on the job
         moves, as soon as another one has room: a proof says nothing of this one request, and a busy device can't give any."""
-        await self._courier.doubt(attempt)
+        await self._host.doubt(attempt)
         if not self._unheard_of() or attempt.loads:
             return True
         if doubts == 1:
@@ -368,11 +368,11 @@ class Run:
         self._attempts.append(note)
         if len(self._attempts) > MOST_ATTEMPTS:
             del self._attempts[MOST_ATTEMPTS // 2]
-        self._courier.ended(self, attempt, error, outrun=outrun)
+        self._host.ended(self, attempt, error, outrun=outrun)
         return outrun or (error is not None and not isinstance(error, DeviceBusy))
 
     async def _recall(self, attempt: LiveAttempt) -> None:
-        await self._courier.recall(self._job, attempt, self._reply(attempt.number))
+        await self._host.recall(self._job, attempt, self._reply(attempt.number))
 
     def delivered(self, *, end: frames.End | None = None, error: FleetError | None = None) -> Delivered:
         """Give how it went."""

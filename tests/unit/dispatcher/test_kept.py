@@ -9,7 +9,7 @@ import pytest
 from common.frames import End
 from common.messages import ToolCall
 from dispatcher.delivery.answer import Ended
-from dispatcher.delivery.kept import Kept
+from dispatcher.delivery.kept import ReplayCache
 
 
 class Hand:
@@ -25,8 +25,8 @@ def ended(text: str = "x") -> Ended:
     return Ended(text=text, end=End(), route={})
 
 
-def kept(clock: Hand, *, entries: int = 10, size_bytes: int = 1 << 20) -> Kept:
-    return Kept(clock, ttl_s=60.0, entries=entries, size_bytes=size_bytes)
+def kept(clock: Hand, *, entries: int = 10, size_bytes: int = 1 << 20) -> ReplayCache:
+    return ReplayCache(clock, ttl_s=60.0, entries=entries, size_bytes=size_bytes)
 
 
 @pytest.mark.parametrize(("age_s", "found"), [(0.0, True), (59.9, True), (60.0, False)])
