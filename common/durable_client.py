@@ -17,6 +17,7 @@ from ulid import ULID
 from common import codec
 from common.bus import Bus, Delivery
 from common.bus.streams import Kept, Stored, Streams
+from common.clock import loop_s
 from common.codec import Encoding
 from common.durable import Names, Note, Stage, job_id_of, message_id, read_note
 from common.errors import (
@@ -88,7 +89,7 @@ class DurableJobs:
         job = require_token("job", request.job or str(ULID()))
         subject = self._subjects.jobs(owner, priority or request.priority)
         payload = codec.encode(codec.plain(replace(request, job=job)), Encoding.JSON)
-        give_up_s = _now() + SUBMIT_S
+        give_up_s = loop_s() + SUBMIT_S
         while True:
             try:
                 stored = await self._stored(owner, job, subject, payload)
@@ -100,7 +101,7 @@ class DurableJobs:
                 ) from full
             except (BusDisconnected, BusTimeout):
                 # It may have arrived: the id makes the second one harmless.
-                if _now() > give_up_s:
+                if loop_s() > give_up_s:
                     raise
                 await asyncio.sleep(PAUSE_S)
         self._remember(owner, job, stored.seq)
@@ -319,10 +320,6 @@ def _unknown(job: str) -> UnknownJob:
     return UnknownJob(
         f"job {job!r} is not known: the id is wrong, or it is over for longer than results are kept (DROVER_DURABLE_RESULT_AGE_S)"
     )
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _alike(one: bytes, other: bytes) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from common.clock import loop_s
 from common.errors import DeadlineInfeasible, FleetError, QueueFull
 from dispatcher.delivery.flow import Chance, Place, Waiter
 from dispatcher.delivery.order import Order
@@ -69,7 +70,7 @@ class Line:
 
         Raises `QueueFull` when the limit is reached and nobody stands behind this place.
         """
-        now_s = _now()
+        now_s = loop_s()
         ticket = Ticket(self, place, first=first, now_s=now_s, epoch=self.epoch)
         self._make_room(ticket)
         self._tickets[ticket] = None
@@ -80,7 +81,7 @@ class Line:
 
     def position(self, ticket: Ticket) -> int:
         """Give the place in the order of service, from 1; one that has not waited yet comes behind all others."""
-        now_s = _now()
+        now_s = loop_s()
         if ticket.flow is None:
             return 1 if ticket.slot is not None else len(self._order) + 1
         if now_s - self._counted_s >= POSITIONS_S or ticket not in self._positions:
@@ -117,7 +118,7 @@ class Line:
         if ticket in self._tickets:
             if ticket.flow is None:
                 self._require_time(ticket)
-            self._order.add(ticket, _now())
+            self._order.add(ticket, loop_s())
         self._serve(*devices, *changed)
 
     # -- inside --------------------------------------------------------------------------------------------------
@@ -148,7 +149,7 @@ class Line:
 
         # Asked anew each time: a device that is on trial has room for one.
         while len(asked) < min(self._room(device), ASKED_AT_ONCE):
-            ticket, lost = self._order.pick(fits, _now())
+            ticket, lost = self._order.pick(fits, loop_s())
             for one in lost:
                 self._refuse(one, self._too_late())
             if not isinstance(ticket, Ticket):
@@ -169,7 +170,7 @@ class Line:
         self._roster.take(device)
         self._order.serve(ticket)
         self._forget(ticket)
-        self.pace.granted(_now())
+        self.pace.granted(loop_s())
         ticket.grant(device)
         self._due.update(dict.fromkeys(changed))
 
@@ -253,7 +254,7 @@ class Line:
 
     def _require_time(self, ticket: Ticket) -> None:
         """Raise `DeadlineInfeasible` for a ticket that can't be served and answered in time, at the best."""
-        left_s = ticket.place.deadline_s - _now()
+        left_s = ticket.place.deadline_s - loop_s()
         ahead = self._order.ahead(ticket)
         wait_s, work_s = self.pace.soonest_s(ahead), self.pace.least_s(ticket.place.expected_s)
         if left_s > wait_s + work_s:
@@ -287,8 +288,3 @@ def _full(waiting: int, limit: int) -> str:
     if not limit:
         return "no device has a free slot, and nobody may wait (DROVER_QUEUE_LIMIT=0): try again later"
     return f"{waiting} jobs wait already (limit {limit}): try again later"
-
-
-def _now() -> float:
-    """The loop's clock, on which deadlines stand."""
-    return asyncio.get_running_loop().time()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NoReturn, Protocol
 
 from common import frames
+from common.clock import loop_s
 from common.errors import DeadlineExceeded, DeviceBusy, DeviceSilent, FleetError
 from dispatcher.delivery.attempt import OUTRUN, LiveAttempt
 from dispatcher.delivery.clocks import HOP_MARGIN_S, Clock
@@ -157,7 +158,7 @@ class Run:
         if not self._out.visible_chars:
             self._first_token_s = None
             after_s = self._host.hedge_after_s(attempt.candidate)
-            self._hedge_at_s = None if after_s is None else _now() + after_s
+            self._hedge_at_s = None if after_s is None else loop_s() + after_s
         await self._out.route(attempt.candidate, attempt.number)
 
     async def _try_beside(self, cause: Beside, late: LiveAttempt) -> bool:
@@ -171,7 +172,7 @@ class Run:
             return False
         if cause is not Beside.LOAD:
             self._host.hedged()
-        await self._begin(seat, why_beside(cause, late.candidate, late.running_s(_now()), seat), beside=True)
+        await self._begin(seat, why_beside(cause, late.candidate, late.running_s(loop_s()), seat), beside=True)
         return True
 
     # -- following -----------------------------------------------------------------------------------------------
@@ -193,7 +194,7 @@ class Run:
 
     async def _paused(self, at_s: float) -> bool:
         """True when a clock strikes late because this process itself was paused: what arrived meanwhile is still to be read."""
-        if _now() - at_s < OVERSLEPT_S or at_s <= self._looked_s:
+        if loop_s() - at_s < OVERSLEPT_S or at_s <= self._looked_s:
             return False
         self._looked_s = at_s
         await asyncio.sleep(LOOK_S)
@@ -210,7 +211,7 @@ class Run:
         what nobody has seen can be begun again."""
         pieces: list[str] = []
         end: frames.End | None = None
-        now_s = _now()
+        now_s = loop_s()
         for number, arrival in batch:
             attempt = self._live.get(number)
             if attempt is None:
@@ -258,7 +259,7 @@ class Run:
 
     async def _show(self, text: str) -> None:
         if self._first_token_s is None:
-            self._first_token_s = _now() - self._job.received_s
+            self._first_token_s = loop_s() - self._job.received_s
         await self._out.token(text)
 
     async def _finish(self, end: frames.End) -> frames.End:
@@ -324,7 +325,7 @@ class Run:
         """Believe a device that says that the time is over when it is so by our own clock, but for the hop: the device is not at
         fault, and no other one has more time."""
         said_so = error.details.get("cause") == DeadlineExceeded.code
-        return self._deadline() if said_so and _now() + 2 * HOP_MARGIN_S >= self._job.deadline_s else error
+        return self._deadline() if said_so and loop_s() + 2 * HOP_MARGIN_S >= self._job.deadline_s else error
 
     def _too_late(self) -> NoReturn:
         raise self._deadline()
@@ -364,7 +365,7 @@ class Run:
         self._inbox.fence(attempt.number)
         if attempt is self._speaker:
             self._speaker = None
-        note = attempt.account(error, outrun=outrun, queued_s=self._seats.queued_s, now_s=_now())
+        note = attempt.account(error, outrun=outrun, queued_s=self._seats.queued_s, now_s=loop_s())
         self._attempts.append(note)
         if len(self._attempts) > MOST_ATTEMPTS:
             del self._attempts[MOST_ATTEMPTS // 2]
@@ -389,10 +390,5 @@ class Run:
 
 def _silent(clock: Clock, attempt: LiveAttempt) -> DeviceSilent:
     return DeviceSilent(
-        f"the {clock} clock of {attempt.device} struck after {attempt.running_s(_now()):.1f} s", clock=str(clock)
+        f"the {clock} clock of {attempt.device} struck after {attempt.running_s(loop_s()):.1f} s", clock=str(clock)
     )
-
-
-def _now() -> float:
-    """The loop's clock: the same monotonic seconds as `Clock.monotonic`, and virtual wherever the loop is."""
-    return asyncio.get_running_loop().time()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from common.clock import loop_s
 from common.errors import DeadlineExceeded, FleetError, InternalError
 from common.frames import KeepAlive, Phase
 from dispatcher.delivery.flow import Place
@@ -51,7 +51,7 @@ class Seats:
 
     async def take(self, excluded: Mapping[str, str], *, first: bool) -> Candidate:
         """Take a slot on the best device that has one; wait in the line when none has. Raises what `nobody` says."""
-        started_s = _now()
+        started_s = loop_s()
         try:
             self.decision = decision = self.choose(excluded)
             free = self._free(decision)
@@ -60,7 +60,7 @@ class Seats:
             self.line.take(free.device)
             return self._began(free)
         finally:
-            self.queued_s += _now() - started_s
+            self.queued_s += loop_s() - started_s
 
     def take_now(self, excluded: Mapping[str, str], *, warm: bool) -> Candidate | None:
         """Take a slot for a second attempt if there is one, with its model in memory when it must be `warm`; the decision of
@@ -89,17 +89,17 @@ class Seats:
                 candidates = self._ranked(decision)
                 if not candidates and not self._may_change(decision):
                     raise self.nobody(decision)
-                until_s = min(self.job.deadline_s, _now() + TICK_S)
+                until_s = min(self.job.deadline_s, loop_s() + TICK_S)
                 try:
                     # A dictionary keeps the order and drops the doubles: `auto` ranks several models of one device.
                     device = await ticket.wait(dict.fromkeys(one.device for one in candidates), until_s=until_s)
                 except TimeoutError:
-                    if _now() >= self.job.deadline_s:
+                    if loop_s() >= self.job.deadline_s:
                         raise self._too_late() from None
                     await self.out.keep_alive(KeepAlive(Phase.QUEUE, ticket.eta_s, ticket.position))
                     # The line says when there is another choice, but not when memory comes free; asking always would cost a
                     # thousand waiting jobs a core.
-                    if _now() < self.settled_s or not _wants_memory(decision):
+                    if loop_s() < self.settled_s or not _wants_memory(decision):
                         continue
                     device = None
                 if device is not None:
@@ -108,7 +108,7 @@ class Seats:
 
     def _may_change(self, decision: Decision) -> bool:
         """True when waiting may help: for a device that is away for now, and for those that a new dispatcher has not heard yet."""
-        return _now() < self.settled_s or any(out.for_now for out in decision.removed)
+        return loop_s() < self.settled_s or any(out.for_now for out in decision.removed)
 
     def _place(self, decision: Decision) -> Place:
         works_s = [one.predicted_work_s for one in decision.candidates]
@@ -141,7 +141,3 @@ class Seats:
 
 def _wants_memory(decision: Decision) -> bool:
     return any(out.for_now and out.filter == "memory" for out in decision.removed)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
