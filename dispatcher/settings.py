@@ -133,7 +133,7 @@ class DurableSection(Section):
         validation_alias="DROVER_DURABLE_ACK_WAIT_S",
         description="seconds after its last sign of life until a dead dispatcher's durable job goes to another one",
     )
-    max_deliver: Annotated[int, Ge(1), Le(1000)] = Field(
+    tries: Annotated[int, Ge(1), Le(1000)] = Field(
         5,
         validation_alias="DROVER_DURABLE_TRIES",
         description="how often a durable job is given to a device, or dies with its dispatcher, before it is a dead letter",

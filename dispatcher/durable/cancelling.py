@@ -19,7 +19,7 @@ from common.errors import BadRequest, FleetError, JobCancelled
 from common.logs import get_logger
 from common.subjects import is_token
 from dispatcher.durable.claims import claim_key
-from dispatcher.durable.lane import Lane, Run
+from dispatcher.durable.lane import DurableRun, Lane
 from dispatcher.durable.notes import Notes
 from dispatcher.pipeline import Spawn
 
@@ -79,9 +79,9 @@ class Cancelling:
         run.cancelled = True
         return run.answer is None
 
-    def _here(self, job: str, wish: _Wish) -> Run | None:
+    def _here(self, job: str, wish: _Wish) -> DurableRun | None:
         runs = self._lane.runs.values()
-        return next((run for run in runs if run.job == job and wish.tenant in {None, run.place.tenant}), None)
+        return next((run for run in runs if run.job == job and wish.tenant in {None, run.origin.tenant}), None)
 
     async def _queued(self, job: str, wish: _Wish) -> bool:
         """Cancel what lies in the queue, and is nobody's."""
@@ -96,7 +96,7 @@ class Cancelling:
 
     async def _call_off(self, job: str, kept: Kept) -> bool:
         lane = self._lane
-        tenant = lane.reading.place(kept).tenant
+        tenant = lane.reading.origin(kept).tenant
         if await lane.claims.holder(claim_key(tenant, job)) is not None:
             return False  # its dispatcher hears the same order, and answers
         notes = Notes(lane.streams, lane.names, lane.subjects, tenant, job)

@@ -31,8 +31,8 @@ from dispatcher.durable.answer import HeldAnswer
 from dispatcher.durable.claims import Claim, Claims, claim_key
 from dispatcher.durable.letters import Letters
 from dispatcher.durable.notes import Notes, spent
-from dispatcher.durable.reading import Place, Reading
-from dispatcher.durable.verdict import EXHAUSTED, Again, Bury, CallOff, Limits, after, last_error
+from dispatcher.durable.reading import Origin, Reading
+from dispatcher.durable.verdict import EXHAUSTED, Again, Bury, CallOff, RetryPolicy, after, last_error
 from dispatcher.outcomes import Job
 from dispatcher.pipeline import Pipeline, Spawn
 
@@ -48,11 +48,11 @@ FAREWELL_S = 5.0
 
 
 @dataclass(slots=True, eq=False)
-class Run:
+class DurableRun:
     """One durable job in the house."""
 
     pulled: Pulled
-    place: Place
+    origin: Origin
     job: str
     notes: Notes
     claim: Claim | None = None
@@ -74,7 +74,7 @@ class Run:
 
     @property
     def key(self) -> str:
-        return claim_key(self.place.tenant, self.job)
+        return claim_key(self.origin.tenant, self.job)
 
     @property
     def retry(self) -> str:
@@ -93,12 +93,12 @@ class Lane:
     claims: Claims
     letters: Letters
     reading: Reading
-    limits: Limits
+    policy: RetryPolicy
     ack_wait_s: float
     try_s: float
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when there may be room for another job."""
-    runs: dict[str, Run] = field(default_factory=dict)
+    runs: dict[str, DurableRun] = field(default_factory=dict)
     stopping: bool = False
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
     _arriving: int = 0
@@ -150,11 +150,11 @@ class Lane:
             self._seat(run)
             self.stirred.set()
 
-    def _arrived(self, pulled: Pulled) -> Run:
-        place, job = self.reading.place(pulled.kept), job_id_of(pulled.kept)
-        return Run(pulled, place, job, Notes(self.streams, self.names, self.subjects, place.tenant, job))
+    def _arrived(self, pulled: Pulled) -> DurableRun:
+        origin, job = self.reading.origin(pulled.kept), job_id_of(pulled.kept)
+        return DurableRun(pulled, origin, job, Notes(self.streams, self.names, self.subjects, origin.tenant, job))
 
-    async def _again(self, known: Run, pulled: Pulled) -> None:
+    async def _again(self, known: DurableRun, pulled: Pulled) -> None:
         """The server delivers what runs here: our last sign of life did not arrive. Or it is a second message for the same job."""
         if known.kept.seq == pulled.kept.seq:
             known.pulled = pulled
@@ -178,7 +178,7 @@ class Lane:
         log.info("durable.twice", job=job, seq=pulled.kept.seq, first=other.seq)
         await pulled.ack()
 
-    async def _keep(self, run: Run, spawn: Spawn) -> None:
+    async def _keep(self, run: DurableRun, spawn: Spawn) -> None:
         self.runs[run.key] = run
         try:
             await self._claim(run, spawn)
@@ -189,7 +189,7 @@ class Lane:
             if run.claim is not None and not run.lost:
                 await self._quietly(self.claims.release(run.claim))
 
-    async def _claim(self, run: Run, spawn: Spawn) -> None:
+    async def _claim(self, run: DurableRun, spawn: Spawn) -> None:
         """Claim it, unless 1. another dispatcher works on it, or 2. its result stands."""
         if not await self._claimed(run):  # 1
             return
@@ -200,13 +200,13 @@ class Lane:
             return
         if not await self._counted(run, newest):
             await run.pulled.nak(self.ack_wait_s)
-        elif run.tries > self.limits.max_deliver:
+        elif run.tries > self.policy.tries:
             run.tries -= 1
             await self._bury(run, EXHAUSTED, last_error(newest, run.tries))
         else:
             await self._run(run, spawn)
 
-    async def _claimed(self, run: Run) -> bool:
+    async def _claimed(self, run: DurableRun) -> bool:
         """Claim it, also from one whose message is gone: he is done with it, and could only not say so."""
         seq = run.kept.seq
         run.claim = await self.claims.take(run.key, seq=seq)
@@ -220,7 +220,7 @@ class Lane:
             await self._twice(run.pulled, None if other is None or other.seq == seq else other, run.job)
         return run.claim is not None
 
-    async def _counted(self, run: Run, newest: Note | None) -> bool:
+    async def _counted(self, run: DurableRun, newest: Note | None) -> bool:
         """Number the try, by the claim of the one before and by what was told; False when the claim is another's by now."""
         claim = run.claim
         if claim is None:
@@ -228,7 +228,7 @@ class Lane:
         run.tries = max(claim.tries, spent(newest) + 1)
         return run.tries == claim.tries or await self.claims.recount(claim, seq=run.kept.seq, tries=run.tries)
 
-    async def _run(self, run: Run, spawn: Spawn) -> None:
+    async def _run(self, run: DurableRun, spawn: Spawn) -> None:
         try:
             job = self.reading.job(run.kept)
         except (DeadlineExceeded, RequestError) as error:
@@ -257,7 +257,7 @@ class Lane:
         except UnknownJob:
             return False
 
-    async def _conclude(self, run: Run, answer: HeldAnswer) -> None:
+    async def _conclude(self, run: DurableRun, answer: HeldAnswer) -> None:
         answer.progress = None  # what is told from here on is newer
         if answer.answer is None:
             await self._failed(run, answer.failure or Stopping("the dispatcher is stopping"))
@@ -271,13 +271,13 @@ class Lane:
         await run.pulled.ack()
         log.debug("durable.done", job=run.job, tries=run.tries, first=stored)
 
-    async def _failed(self, run: Run, error: FleetError) -> None:
+    async def _failed(self, run: DurableRun, error: FleetError) -> None:
         overdue = isinstance(error, DeadlineExceeded) and self._overdue(run)
         verdict = after(
             error,
             tries=run.tries,
             deliveries=run.pulled.deliveries,
-            limits=self.limits,
+            policy=self.policy,
             overdue=overdue,
             reached=run.reached,
         )
@@ -289,13 +289,13 @@ class Lane:
             case Again():
                 await self._hand_back(run, error, verdict)
 
-    async def _bury(self, run: Run, reason: str, error: FleetError) -> None:
+    async def _bury(self, run: DurableRun, reason: str, error: FleetError) -> None:
         await self._patiently(
-            run, lambda: self.letters.bury(run.kept, run.place, reason, error, tries=run.tries, notes=run.notes)
+            run, lambda: self.letters.bury(run.kept, run.origin, reason, error, tries=run.tries, notes=run.notes)
         )
         await run.pulled.term()
 
-    async def _hand_back(self, run: Run, error: FleetError, again: Again) -> None:
+    async def _hand_back(self, run: DurableRun, error: FleetError, again: Again) -> None:
         """Give it to whoever takes it next.
 
         Told is 1. that a try failed, 2. that one which was told of does not count, and 3. why the job waits, once for each reason:
@@ -316,12 +316,12 @@ class Lane:
             run.claim = None
         await run.pulled.nak(again.delay_s)
 
-    async def _called_off(self, run: Run, error: FleetError) -> None:
+    async def _called_off(self, run: DurableRun, error: FleetError) -> None:
         note = self._note(run, Stage.CANCELLED, error=error.to_wire())
         await self._patiently(run, lambda: run.notes.finish(note, retry=run.retry))
         await run.pulled.ack()
 
-    def _overdue(self, run: Run) -> bool:
+    def _overdue(self, run: DurableRun) -> bool:
         """True when the job's own deadline has passed, and not only the time of one try."""
         try:
             self.reading.job(run.kept)
@@ -331,7 +331,7 @@ class Lane:
             return False
         return False
 
-    async def _patiently(self, run: Run, work: Callable[[], Awaitable[T]]) -> T:
+    async def _patiently(self, run: DurableRun, work: Callable[[], Awaitable[T]]) -> T:
         """Do what must be done, however long the server is away; done twice it has one effect.
 
         Gives up, raising, when the job is another dispatcher's by now, or this process must end.
@@ -354,15 +354,15 @@ class Lane:
         except FleetError as error:
             log.debug("durable.unsaid", error=error.code)
 
-    def _seat(self, run: Run) -> None:
+    def _seat(self, run: DurableRun) -> None:
         if not run.seated:
             run.seated = True
             self._arriving -= 1
 
-    def _note(self, run: Run, state: Stage, **known: object) -> Note:
+    def _note(self, run: DurableRun, state: Stage, **known: object) -> Note:
         return Note(
             job=run.job,
-            tenant=run.place.tenant,
+            tenant=run.origin.tenant,
             state=state,
             at_unix_s=self.clock.unix_s(),
             tries=run.tries,

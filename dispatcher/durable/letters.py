@@ -12,7 +12,7 @@ from common.errors import FleetError, PayloadTooLarge
 from common.logs import get_logger
 from common.subjects import Subjects
 from dispatcher.durable.notes import Notes
-from dispatcher.durable.reading import Place
+from dispatcher.durable.reading import Origin
 
 log = get_logger("durable")
 
@@ -35,26 +35,28 @@ class Letters:
         self._subjects = subjects
         self._clock = clock
 
-    async def bury(self, kept: Kept, place: Place, reason: str, error: FleetError, *, tries: int, notes: Notes) -> None:
+    async def bury(
+        self, kept: Kept, origin: Origin, reason: str, error: FleetError, *, tries: int, notes: Notes
+    ) -> None:
         """Write the letter, then the final note; both again do nothing, so that it may be interrupted anywhere.
 
         The job still lies in the queue: its caller takes it out then.
         """
-        letter = self._letter(kept, place, reason, error, tries)
+        letter = self._letter(kept, origin, reason, error, tries)
         try:
             await self._post(letter)
         except PayloadTooLarge as refusal:
             await self._post(_cut(letter, kept, int(refusal.details.get("limit_bytes", SMALL_BYTES))))
         note = Note(
             job=letter.job,
-            tenant=place.tenant,
+            tenant=origin.tenant,
             state=Stage.FAILED,
             at_unix_s=letter.at_unix_s,
             tries=tries,
             error=letter.error,
         )
         await notes.finish(note, retry=kept.headers.get(RETRY_HEADER, ""))
-        log.warning("durable.dead", job=letter.job, tenant=place.tenant, reason=reason, tries=tries, error=error.code)
+        log.warning("durable.dead", job=letter.job, tenant=origin.tenant, reason=reason, tries=tries, error=error.code)
 
     async def _post(self, letter: Letter) -> None:
         await self._streams.publish(
@@ -63,12 +65,12 @@ class Letters:
             msg_id=f"{letter.tenant}.{letter.job}-{letter.seq}",
         )
 
-    def _letter(self, kept: Kept, place: Place, reason: str, error: FleetError, tries: int) -> Letter:
+    def _letter(self, kept: Kept, origin: Origin, reason: str, error: FleetError, tries: int) -> Letter:
         sent = body(kept)
         return Letter(
             job=job_id(kept, named(sent)),
-            tenant=place.tenant,
-            priority=place.priority,
+            tenant=origin.tenant,
+            priority=origin.priority,
             reason=reason,
             tries=tries,
             submitted_unix_s=kept.stored_unix_s,

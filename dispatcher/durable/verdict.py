@@ -22,10 +22,10 @@ DEADLINE = "deadline"
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RetryPolicy:
     """How often a job is tried, and the seconds between: the first delay, growing fourfold, up to the longest."""
 
-    max_deliver: int
+    tries: int
     first_delay_s: float
     longest_delay_s: float
 
@@ -53,7 +53,9 @@ class CallOff:
 Verdict = Again | Bury | CallOff
 
 
-def after(error: FleetError, *, tries: int, deliveries: int, limits: Limits, overdue: bool, reached: bool) -> Verdict:
+def after(
+    error: FleetError, *, tries: int, deliveries: int, policy: RetryPolicy, overdue: bool, reached: bool
+) -> Verdict:
     """Decide what follows a failed try, the job's `tries`-th; the server has delivered it `deliveries` times, and `reached` tells
     whether a device got it.
 
@@ -71,8 +73,8 @@ def after(error: FleetError, *, tries: int, deliveries: int, limits: Limits, ove
     if isinstance(error, RequestError) and not isinstance(error, UnknownModel):  # 4
         return Bury(error.code)
     if not _tried(error, reached=reached):  # 5
-        return Again(_delay_s(error, deliveries, limits), counts=False)
-    return Bury(EXHAUSTED) if tries >= limits.max_deliver else Again(_delay_s(error, tries, limits))  # 6, 7
+        return Again(_delay_s(error, deliveries, policy), counts=False)
+    return Bury(EXHAUSTED) if tries >= policy.tries else Again(_delay_s(error, tries, policy))  # 6, 7
 
 
 def _tried(error: FleetError, *, reached: bool) -> bool:
@@ -90,6 +92,6 @@ def last_error(newest: Note | None, tries: int) -> FleetError:
     return BackendError(f"the job was taken {tries} times and no dispatcher lived to answer it{where}")
 
 
-def _delay_s(error: FleetError, tries: int, limits: Limits) -> float:
-    grown_s = limits.first_delay_s * 4 ** min(tries - 1, 20)
-    return float(min(limits.longest_delay_s, max(grown_s, error.retry_after_s or 0.0)))
+def _delay_s(error: FleetError, tries: int, policy: RetryPolicy) -> float:
+    grown_s = policy.first_delay_s * 4 ** min(tries - 1, 20)
+    return float(min(policy.longest_delay_s, max(grown_s, error.retry_after_s or 0.0)))

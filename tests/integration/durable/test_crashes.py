@@ -135,7 +135,7 @@ async def test_a_job_that_kills_dispatchers_is_a_dead_letter(tmp_path: Path) -> 
                 await eventually(partial(_told, here, job, number + 1), True, "the try is told")
                 victim.signal(signal.SIGKILL)
                 await victim.ended()
-        async with dispatching(here, max_deliver=2):
+        async with dispatching(here, tries=2):
             note = await here.over(job)
             await here.empty()
             (letter,) = await here.letters()
@@ -158,7 +158,7 @@ async def test_tries_are_remembered_over_the_server(tmp_path: Path) -> None:
         await here.server.kill()
         await here.server.restart()
         await eventually(here.queued, 1, "the server is back")
-        async with dispatching(here, max_deliver=1):
+        async with dispatching(here, tries=1):
             note = await here.over(job)
             (letter,) = await here.letters()
 
@@ -189,7 +189,7 @@ async def test_the_sweep_finds_what_nobody_told(tmp_path: Path) -> None:
             # Somebody has to ask, or the server does not look whether the last delivery is overdue.
             await eventually(lambda: _advised(here, puller), True, "the server tells")
         await here.streams.purge(here.names.advisories, "$JS.EVENT.ADVISORY.>")
-        async with dispatching(here, max_deliver=1):
+        async with dispatching(here, tries=1):
             note = await here.over(job)
             await here.empty()
             (letter,) = await here.letters()

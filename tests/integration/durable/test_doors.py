@@ -77,7 +77,7 @@ async def test_dead_letters_from_a_shell(tmp_path: Path) -> None:
     async with world() as here:
         broken = fail(BackendError("the engine broke"))
         await here.device("nano", broken, ANSWER)
-        async with dispatching(here, max_deliver=1):
+        async with dispatching(here, tries=1):
             url = here.server.url
             job = await here.submit("hi")
             before = await here.over(job)
@@ -112,7 +112,7 @@ async def test_from_python() -> None:
     async with world() as here:
         hold = Hold(then=ANSWER)
         await here.device("nano", hold, fail(BackendError("the engine broke")))
-        async with dispatching(here, max_deliver=1), Drover.over(here.bus) as producer:
+        async with dispatching(here, tries=1), Drover.over(here.bus) as producer:
             job = await producer.submit("hi")
             await hold.reached.wait()
             with pytest.raises(BusTimeout):

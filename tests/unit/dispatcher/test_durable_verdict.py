@@ -20,9 +20,9 @@ from common.errors import (
     UnknownModel,
     UnsupportedByModel,
 )
-from dispatcher.durable.verdict import Again, Bury, CallOff, Limits, Verdict, after
+from dispatcher.durable.verdict import Again, Bury, CallOff, RetryPolicy, Verdict, after
 
-LIMITS = Limits(max_deliver=5, first_delay_s=1.0, longest_delay_s=20.0)
+POLICY = RetryPolicy(tries=5, first_delay_s=1.0, longest_delay_s=20.0)
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ LIMITS = Limits(max_deliver=5, first_delay_s=1.0, longest_delay_s=20.0)
 )
 def test_after(error: FleetError, tries: int, overdue: bool, wanted: Verdict) -> None:
     """The table of what follows a try that reached a device, at the third delivery."""
-    assert after(error, tries=tries, deliveries=3, limits=LIMITS, overdue=overdue, reached=True) == wanted
+    assert after(error, tries=tries, deliveries=3, policy=POLICY, overdue=overdue, reached=True) == wanted
 
 
 @pytest.mark.parametrize("error", [NoDevice(), QueueFull(), DeadlineExceeded(), UnknownModel(), BusDisconnected()])
 def test_waiting_for_room_is_no_try(error: FleetError) -> None:
     """A job that no device got is handed back after its last try too, at growing distances."""
     verdicts = [
-        after(error, tries=5, deliveries=deliveries, limits=LIMITS, overdue=False, reached=False)
+        after(error, tries=5, deliveries=deliveries, policy=POLICY, overdue=False, reached=False)
         for deliveries in (1, 2, 1000)
     ]
 
@@ -68,7 +68,7 @@ def test_waiting_for_room_is_no_try(error: FleetError) -> None:
 
 def test_a_bug_is_a_try() -> None:
     """Also before a device: it would be met for ever."""
-    verdict = after(InternalError(), tries=5, deliveries=5, limits=LIMITS, overdue=False, reached=False)
+    verdict = after(InternalError(), tries=5, deliveries=5, policy=POLICY, overdue=False, reached=False)
 
     assert Bury("exhausted") == verdict
 
@@ -77,7 +77,12 @@ def test_a_bug_is_a_try() -> None:
 def test_the_delay_has_a_bound(tries: int) -> None:
     """However often a job was tried, the next try is not later than the setting says."""
     verdict = after(
-        BackendError(), tries=tries, deliveries=tries, limits=Limits(10**10, 1.0, 60.0), overdue=False, reached=True
+        BackendError(),
+        tries=tries,
+        deliveries=tries,
+        policy=RetryPolicy(10**10, 1.0, 60.0),
+        overdue=False,
+        reached=True,
     )
 
     assert isinstance(verdict, Again)
