@@ -322,11 +322,12 @@ class JetStreamPuller:
 async def _puller(bus: Bus, stream: str, consumer: str, timeout_s: float) -> AsyncIterator[JetStreamPuller]:
     root = bus.new_inbox()
     puller = JetStreamPuller(bus, stream, consumer, root, timeout_s)
-    bus.on_disconnect(puller.lost)
     subscription = await bus.subscribe(f"{root}.*", puller.hear)
+    forget = bus.on_disconnect(puller.lost)
     try:
         yield puller
     finally:
+        forget()
         await subscription.drain()
         try:
             for pulled in puller.leftovers():

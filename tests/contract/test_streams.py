@@ -339,3 +339,14 @@ def _version(streams: JetStream) -> tuple[int, ...]:
     assert bus.client is not None
     known = bus.client.connected_server_version
     return known.major, known.minor
+
+
+async def test_a_closed_reader_is_told_of_no_loss(server: NatsServer, streams: JetStream) -> None:
+    """Readers come and go with every start of the lane; the bus keeps none of them."""
+    async with joined(server) as bus:
+        reader = JetStream(bus)
+        before = len(bus._lost._hooks)
+        async with reader.puller("WORK", "reader"):
+            while_open = len(bus._lost._hooks)
+
+        assert (before + 1, before) == (while_open, len(bus._lost._hooks))
