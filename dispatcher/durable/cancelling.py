@@ -19,8 +19,9 @@ from common.errors import BadRequest, FleetError, JobCancelled
 from common.logs import get_logger
 from common.subjects import is_token
 from dispatcher.durable.claims import claim_key
-from dispatcher.durable.lane import DurableRun, Lane
+from dispatcher.durable.lane import Lane
 from dispatcher.durable.notes import Notes
+from dispatcher.durable.run import DurableRun
 from dispatcher.pipeline import Spawn
 from dispatcher.unknown import OTHERS_FIRST_S, unknown
 

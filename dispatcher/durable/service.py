@@ -18,6 +18,7 @@ from common.messages import Priority
 from dispatcher.durable.cancelling import QUEUE_CANCEL, Cancelling
 from dispatcher.durable.claims import Claims
 from dispatcher.durable.declare import JANITOR, declare
+from dispatcher.durable.ending import Ending
 from dispatcher.durable.janitor import Janitor, Office
 from dispatcher.durable.lane import Lane
 from dispatcher.durable.letters import Letters
@@ -68,9 +69,14 @@ class DurableLane:
             clock=pipeline.clock,
             pipeline=pipeline,
             claims=claims,
-            letters=letters,
             reading=reading,
-            policy=RetryPolicy(settings.tries, settings.first_delay_s, settings.longest_delay_s),
+            ending=Ending(
+                clock=pipeline.clock,
+                claims=claims,
+                letters=letters,
+                reading=reading,
+                policy=RetryPolicy(settings.tries, settings.first_delay_s, settings.longest_delay_s),
+            ),
             ack_wait_s=settings.ack_wait_s,
             try_s=settings.try_s,
         )

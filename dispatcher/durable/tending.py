@@ -6,7 +6,8 @@ import asyncio
 
 from common.errors import DeadlineExceeded, FleetError
 from common.logs import get_logger
-from dispatcher.durable.lane import DurableRun, Lane
+from dispatcher.durable.lane import Lane
+from dispatcher.durable.run import DurableRun
 
 log = get_logger("durable")
 

@@ -24,9 +24,9 @@ from common.errors import (
 from common.messages import ChatRequest, Message, ModelInfo, Priority, Role
 from dispatcher.app import dispatcher
 from dispatcher.durable.claims import Claims, claim_key
-from dispatcher.durable.lane import DurableRun
 from dispatcher.durable.notes import Notes
 from dispatcher.durable.reading import Origin
+from dispatcher.durable.run import DurableRun
 from dispatcher.durable.service import DurableLane
 from tests.integration.dispatcher.house import nats_wires, open_house
 from tests.integration.dispatcher.scripted import Hold, answer, fail, ignore, stall, until
