@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, overload
 
 from common import frames
 from common.codec import Encoding
@@ -71,7 +71,8 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A device and a model that could answer, with the score and what it is made of."""
+    """A device and a model that could answer, with the score and what it is made of. `details` are what the strategy adds to the
+    three terms."""
 
     device: str
     model: str
@@ -84,6 +85,7 @@ class Candidate:
     predicted_first_token_s: float
     predicted_total_s: float
     predicted_wait_s: float = 0.0
+    details: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def predicted_work_s(self) -> float:
@@ -102,13 +104,59 @@ class Removed:
     model: str | None = None
 
 
+class Ranking(Sequence[Candidate]):
+    """Candidates, best first, each made when it is looked at: of a thousand a job needs one or two."""
+
+    def __init__(self, length: int, make: Callable[[int], Candidate]) -> None:
+        self._made: list[Candidate | None] = [None] * length
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    @overload
+    def __getitem__(self, place: int) -> Candidate: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Candidate]: ...
+    def __getitem__(self, place: int | slice) -> Candidate | Sequence[Candidate]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        found = self._made[place]
+        if found is None:
+            found = self._made[place] = self._make(range(len(self))[place])
+        return found
+
+
+class Deferred(Sequence[Removed]):
+    """Who is out and why, worked out when somebody asks: most jobs never do."""
+
+    def __init__(self, work_out: Callable[[], tuple[Removed, ...]]) -> None:
+        self._work_out = work_out
+        self._known: tuple[Removed, ...] | None = None
+
+    def _all(self) -> tuple[Removed, ...]:
+        if self._known is None:
+            self._known = self._work_out()
+        return self._known
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    @overload
+    def __getitem__(self, place: int) -> Removed: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Removed]: ...
+    def __getitem__(self, place: int | slice) -> Removed | Sequence[Removed]:
+        return self._all()[place]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """Who could answer, best first, and who could not; every term is kept for explain."""
 
     strategy: str
-    candidates: tuple[Candidate, ...]
-    removed: tuple[Removed, ...]
+    candidates: Sequence[Candidate]
+    removed: Sequence[Removed]
     weights: Mapping[str, float]
     features: Mapping[str, Any] = field(default_factory=dict)
 

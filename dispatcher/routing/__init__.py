@@ -1,9 +1,11 @@
 """Routing: which device and which model answer, and why. Pure: no clock, no I/O, no logging.
 
-`decide` is the whole door: features of the request → filters → terms → score → an ordered list of candidates.
+`decide` is the whole door: features of the request → filters → predictions and terms → a strategy's scores → an ordered list.
 """
 
-from dispatcher.routing.decide import Ask, RoutingPolicy, decide, nobody
+from dispatcher.routing.ask import Ask, RoutingPolicy
+from dispatcher.routing.decide import decide, nobody
 from dispatcher.routing.features import Features, features
+from dispatcher.routing.table import Table
 
-__all__ = ["Ask", "Features", "RoutingPolicy", "decide", "features", "nobody"]
+__all__ = ["Ask", "Features", "RoutingPolicy", "Table", "decide", "features", "nobody"]

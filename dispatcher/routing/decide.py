@@ -1,20 +1,25 @@
-"""The decision: filters, then the hybrid score, then the order; every term and every reason is kept.
+"""The decision: filters, then a strategy's scores, then the order; every term and every reason is kept.
 
-S = w1*C_tokens + w2*Sim_centroid + w3*H_latency, weights normalised to a sum of 1 (requirement A3).
+All rows are looked at at once; the words of a reason, and a candidate's figures, are worked out when somebody asks for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+
+import numpy as np
 
 from common.errors import ContextTooLong, FleetError, NoDevice, UnknownModel, UnsupportedByModel
-from common.messages import AUTO, ModelInfo
+from common.messages import AUTO
 from dispatcher.fleet import Device, Fleet
-from dispatcher.outcomes import Candidate, Decision, Removed, Terms
+from dispatcher.outcomes import Candidate, Decision, Deferred, Ranking, Removed, Terms
+from dispatcher.routing.ask import Ask, RoutingPolicy
 from dispatcher.routing.features import Features
-from dispatcher.routing.filters import device_filter, model_filter
+from dispatcher.routing.filters import Ability, device_filter, model_filter, needed, without_model
 from dispatcher.routing.predict import predict
+from dispatcher.routing.strategies import strategy_of
+from dispatcher.routing.strategies.seam import Scene, Scores
+from dispatcher.routing.table import CAN, CONTEXT, Options, Row, Rows, Table, View
 from dispatcher.routing.terms import terms
 
 _TOO_SMALL = frozenset({"context", "context_memory"})
@@ -24,59 +29,29 @@ RETRY_AFTER_S = 2.0
 """A device that is only suspect is back, or dead, within a few heartbeats."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoutingPolicy:
-    """The weights of the three terms; any non-negative numbers, at least one above 0."""
+def decide(
+    ask: Ask, fleet: Fleet, policy: RoutingPolicy, excluded: Mapping[str, str], table: Table | None = None
+) -> Decision:
+    """Order all devices and models that can answer, best first. `excluded` are devices tried already, with the reason; `table`
+    is kept between decisions to make them cheap.
 
-    tokens: float = 0.4
-    topic: float = 0.2
-    health: float = 0.4
-
-    def normalised(self) -> Mapping[str, float]:
-        total = self.tokens + self.topic + self.health or 1.0
-        return {"tokens": self.tokens / total, "topic": self.topic / total, "health": self.health / total}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """What is asked for: a full model name or `auto`, perhaps a device, and the features of the request."""
-
-    model: str
-    device: str | None
-    wanted: Features
-
-
-def decide(ask: Ask, fleet: Fleet, policy: RoutingPolicy, excluded: Mapping[str, str]) -> Decision:
-    """Order all devices and models that can answer, best first. `excluded` are devices tried already, with the reason."""
-    weights = policy.normalised()
-    candidates: list[Candidate] = []
-    removed: list[Removed] = []
-    for device in fleet.devices.values():
-        out = device_filter(device, pinned=ask.device, excluded=excluded)
-        if out is None or out.for_now:
-            # Waiting for a device is vain when it has nothing to answer with. One that lists no models may not know them yet.
-            out = _without_model(device, ask.model, sure=out is None) or out
-        if out is not None:
-            removed.append(out)
-            continue
-        for model in _models(device, ask.model):
-            judged = _judge(device, model, ask, weights)
-            if isinstance(judged, Removed):
-                removed.append(judged)
-            else:
-                candidates.append(judged)
-    candidates.sort(key=lambda candidate: (-candidate.score, candidate.device, candidate.model))
+    Raises `BadRequest` for a strategy that there is not.
+    """
+    strategy = strategy_of(ask.strategy)
+    view = (table or Table()).view(fleet)
+    kept = _kept(view, ask, excluded)
+    scene = _scene(view, kept, ask, policy)
+    scores = strategy(scene)
+    sound = np.isfinite(scores.values)
+    order = np.argsort(-scores.values, kind="stable")
+    if not sound.all():
+        order = order[sound[order]]
     return Decision(
-        strategy="hybrid",
-        candidates=tuple(candidates),
-        removed=tuple(removed),
-        weights=weights,
-        features={
-            "prompt_tokens": ask.wanted.prompt_tokens,
-            "output_tokens": ask.wanted.output_tokens,
-            "context_tokens": ask.wanted.context_tokens,
-            "complexity": round(ask.wanted.complexity, 3),
-        },
+        strategy=ask.strategy,
+        candidates=Ranking(len(order), lambda place: _candidate(scene, scores, int(order[place]))),
+        removed=Deferred(lambda: _removed(view, ask, excluded, set(kept[sound].tolist()))),
+        weights=scores.weights,
+        features=_features(ask.wanted),
     )
 
 
@@ -116,54 +91,89 @@ def _unable(removed: list[Removed], wanted: Features) -> FleetError:
     )
 
 
-def _without_model(device: Device, wanted: str, *, sure: bool) -> Removed | None:
-    """Say that a device has not what is wanted; when not `sure`, only one that lists other models."""
-    if wanted in device.models or (wanted == AUTO and device.models) or not (sure or device.models):
-        return None
-    return Removed(
-        device.name, "model", "it has no models" if wanted == AUTO else f"{wanted} is not installed", for_now=False
-    )
+def _kept(view: View, ask: Ask, excluded: Mapping[str, str]) -> Rows:
+    """Give the rows that pass all filters; `_removed` says of each other one why not."""
+    rows = view.candidates if ask.model == AUTO else view.of_model(ask.model)
+    if ask.device is not None:
+        rows = rows[view.where([ask.device])[rows]]
+    if excluded and len(rows):
+        rows = rows[~view.where(excluded)[rows]]
+    fits = view.cells[CONTEXT, rows] >= ask.wanted.context_tokens
+    if needed(ask.wanted) is not Ability.TEXT:
+        need = int(needed(ask.wanted))
+        fits &= (view.cells[CAN, rows].astype(np.int64) & need) == need
+    return rows if fits.all() else rows[fits]
 
 
-def _models(device: Device, wanted: str) -> Iterator[ModelInfo]:
-    if wanted == AUTO:
-        yield from device.models.values()
-    elif wanted in device.models:
-        yield device.models[wanted]
+def _scene(view: View, kept: Rows, ask: Ask, policy: RoutingPolicy) -> Scene:
+    options = Options(*view.cells[:, kept])
+    with np.errstate(all="ignore"):  # strangers' figures: what comes out of them is looked at at the end
+        predicted = predict(options, ask.wanted, view.rows, kept, ask.warmth)
+        topics = {topic: meant[kept] for topic, meant in view.topics.items()}
+        return Scene(ask, policy, view, kept, options, predicted, terms(options, ask.wanted, predicted, topics))
 
 
-def _judge(device: Device, model: ModelInfo, ask: Ask, weights: Mapping[str, float]) -> Candidate | Removed:
-    """Filter and score one model on one device. What a device says of itself may be nonsense, and must not harm the others."""
-    try:
-        out = model_filter(device, model, ask.wanted)
-        return out or _score(device, model, ask.wanted, weights)
-    except (ArithmeticError, ValueError) as error:
-        reason = f"its figures make no sense ({type(error).__name__})"
-        return Removed(device.name, "garbled", reason, for_now=False, model=model.name)
-
-
-def _score(device: Device, model: ModelInfo, wanted: Features, weights: Mapping[str, float]) -> Candidate:
-    predicted = predict(device, model, wanted)
-    parts = terms(device, model, wanted, predicted)
-    score = weights["tokens"] * parts.tokens + weights["topic"] * parts.topic + weights["health"] * parts.health
+def _candidate(scene: Scene, scores: Scores, place: int) -> Candidate:
+    row, predicted, parts = scene.view.rows[scene.kept[place]], scene.predicted, scene.terms
+    warm = bool(scene.options.warm[place])
+    said = Terms(float(parts.tokens[place]), float(parts.topic[place]), float(parts.health[place]))
+    score = float(scores.values[place])
     return Candidate(
-        device=device.name,
-        model=model.name,
+        device=row.device,
+        model=row.model.name,
         score=score,
-        terms=parts,
-        reason=_reason(score, parts, warm=model.loaded),
-        warm=model.loaded,
-        simulated=device.beat.simulated,
-        predicted_load_s=predicted.load_s,
-        predicted_first_token_s=predicted.first_token_s,
-        predicted_total_s=predicted.total_s,
-        predicted_wait_s=predicted.wait_s,
+        terms=said,
+        reason=_reason(scene.ask.strategy, score, said, warm=warm),
+        warm=warm,
+        simulated=scene.view.blocks[row.device].device.beat.simulated,
+        predicted_load_s=float(predicted.load_s[place]),
+        predicted_first_token_s=float(predicted.first_token_s[place]),
+        predicted_total_s=float(predicted.total_s[place]),
+        predicted_wait_s=float(predicted.wait_s[place]),
+        details={name: float(column[place]) for name, column in scores.details.items()},
     )
 
 
-def _reason(score: float, parts: Terms, *, warm: bool) -> str:
+def _removed(view: View, ask: Ask, excluded: Mapping[str, str], kept: set[int]) -> tuple[Removed, ...]:
+    """Say of each device, or of each of its models, why it is out."""
+    removed: list[Removed] = []
+    for block in view.blocks.values():
+        device = block.device
+        out = device_filter(device, pinned=ask.device, excluded=excluded)
+        if out is None or out.for_now:
+            # Waiting for a device is vain when it has nothing to answer with. One that lists no models may not know them yet.
+            out = without_model(device, ask.model, sure=out is None) or out
+        if out is not None:
+            removed.append(out)
+            continue
+        for number in range(block.start, block.stop):
+            row = view.rows[number]
+            if number not in kept and ask.model in {AUTO, row.name}:
+                removed.append(_unfit(device, row, ask.wanted))
+    return tuple(removed)
+
+
+def _unfit(device: Device, row: Row, wanted: Features) -> Removed:
+    """Say why a model is out. What a device says of itself may be nonsense, and must harm nobody but itself."""
+    try:
+        out = model_filter(device, row.model, wanted)
+    except (ArithmeticError, ValueError):
+        out = None
+    return out or Removed(device.name, "garbled", "its figures make no sense", for_now=False, model=row.model.name)
+
+
+def _features(wanted: Features) -> dict[str, object]:
+    return {
+        "prompt_tokens": wanted.prompt_tokens,
+        "output_tokens": wanted.output_tokens,
+        "context_tokens": wanted.context_tokens,
+        "complexity": round(wanted.complexity, 3),
+    }
+
+
+def _reason(strategy: str, score: float, parts: Terms, *, warm: bool) -> str:
     return (
-        f"{'model loaded' if warm else 'model to load'}; hybrid score {score:.2f} "
+        f"{'model loaded' if warm else 'model to load'}; {strategy} score {score:.2f} "
         f"(fit {parts.tokens:.2f}, topic {parts.topic:.2f}, health {parts.health:.2f})"
     )
 

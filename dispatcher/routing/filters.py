@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import IntFlag
 
-from common.messages import DeviceState, ModelInfo
+from common.messages import AUTO, DeviceState, ModelInfo
 from dispatcher.breaker import BreakerState
 from dispatcher.fleet import Device, Liveness
 from dispatcher.outcomes import Removed
@@ -18,13 +19,19 @@ _GIB = 1024**3
 
 
 def device_filter(device: Device, *, pinned: str | None, excluded: Mapping[str, str]) -> Removed | None:
-    """Say why a device is out. 1. Pin. 2. Tried already. 3. Not alive. 4. Not ready. 5. Its breaker."""
+    """Say why a device is out. 1. Pin. 2. Tried already. 3. What it is, whoever asks: `standing`."""
     name = device.name
     if pinned is not None and name != pinned:  # 1
         return Removed(name, "pin", f"the request asks for {pinned}", for_now=False)
     if name in excluded:  # 2
         return Removed(name, "tried", f"tried already: {excluded[name]}", for_now=False)
-    if device.liveness is not Liveness.ALIVE:  # 3
+    return standing(device)  # 3
+
+
+def standing(device: Device) -> Removed | None:
+    """Say why a device is out whatever is asked. 1. Not alive. 2. Not ready. 3. Its breaker."""
+    name = device.name
+    if device.liveness is not Liveness.ALIVE:  # 1
         left = device.beat.state is DeviceState.STOPPED
         return Removed(
             name,
@@ -32,13 +39,13 @@ def device_filter(device: Device, *, pinned: str | None, excluded: Mapping[str, 
             "it signed off" if left else f"it is {device.liveness}",
             for_now=device.liveness is Liveness.SUSPECT,
         )
-    if device.beat.state is not DeviceState.READY:  # 4
+    if device.beat.state is not DeviceState.READY:  # 2
         why = f": {device.beat.reason}" if device.beat.reason else ""
         # Only a device that starts is worth waiting for: nobody knows when a faulty one is well again, and /health says so too.
         return Removed(
             name, "health", f"it is {device.beat.state}{why}", for_now=device.beat.state is DeviceState.STARTING
         )
-    if device.breaker.state is BreakerState.OPEN:  # 5
+    if device.breaker.state is BreakerState.OPEN:  # 3
         breaker = device.breaker
         return Removed(
             name, "breaker", f"it failed {breaker.failures} times in a row, last: {breaker.why}", for_now=False
@@ -46,22 +53,62 @@ def device_filter(device: Device, *, pinned: str | None, excluded: Mapping[str, 
     return None
 
 
+def without_model(device: Device, wanted: str, *, sure: bool) -> Removed | None:
+    """Say that a device has not what is wanted; when not `sure`, only one that lists other models."""
+    if wanted in device.models or (wanted == AUTO and device.models) or not (sure or device.models):
+        return None
+    return Removed(
+        device.name, "model", "it has no models" if wanted == AUTO else f"{wanted} is not installed", for_now=False
+    )
+
+
 def model_filter(device: Device, model: ModelInfo, wanted: Features) -> Removed | None:
     """Say why a model on a device is out. 1. It makes no text. 2. Images. 3. Tools. 4. Context. 5. Memory.
 
     1 and 2 also keep `auto` away from models that are for something else.
     """
-    can = model.capabilities
-    if can and "completion" not in can:  # 1
-        return _out(device, model, "capability", "it does not chat")
-    if can and wanted.images and "vision" not in can:  # 2
+    able = abilities(model)
+    if not able & Ability.TEXT:  # 1
+        return unfit(device, model)
+    if wanted.images and not able & Ability.VISION:  # 2
         return _out(device, model, "capability", "it can't see images")
-    if can and wanted.tools and "tools" not in can:  # 3
+    if wanted.tools and not able & Ability.TOOLS:  # 3
         return _out(device, model, "capability", "it can't call tools")
     short = _context_filter(device, model, wanted)  # 4
     if short is not None:
         return short
-    return _memory_filter(device, model)  # 5
+    return unfit(device, model)  # 5
+
+
+def unfit(device: Device, model: ModelInfo) -> Removed | None:
+    """Say why a model on a device is out whatever is asked. 1. It makes no text. 2. Memory."""
+    if not abilities(model) & Ability.TEXT:  # 1
+        return _out(device, model, "capability", "it does not chat")
+    return _memory_filter(device, model)  # 2
+
+
+class Ability(IntFlag):
+    """What a model can do, as one number."""
+
+    TEXT = 1
+    VISION = 2
+    TOOLS = 4
+
+
+_WORDS = {"completion": Ability.TEXT, "vision": Ability.VISION, "tools": Ability.TOOLS}
+
+
+def abilities(model: ModelInfo) -> Ability:
+    """Give what a model can do; one that does not say is taken to do all, since its device has the last word."""
+    if not model.capabilities:
+        return Ability.TEXT | Ability.VISION | Ability.TOOLS
+    return Ability(sum(_WORDS[word] for word in set(model.capabilities) if word in _WORDS))
+
+
+def needed(wanted: Features) -> Ability:
+    """Give what a request needs."""
+    vision = Ability.VISION if wanted.images else Ability(0)
+    return Ability.TEXT | vision | (Ability.TOOLS if wanted.tools else Ability(0))
 
 
 def _context_filter(device: Device, model: ModelInfo, wanted: Features) -> Removed | None:

@@ -1,14 +1,16 @@
-"""The terms of the hybrid score, each a pure function into [0, 1]; how they are weighed is `decide`'s affair."""
+"""The terms of the hybrid score, each a pure function into [0, 1] over columns; how they are weighed is a strategy's affair."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from common.messages import ModelInfo
-from dispatcher.fleet import Device
-from dispatcher.outcomes import Terms
+import numpy as np
+from numpy.typing import NDArray
+
 from dispatcher.routing.features import Features
 from dispatcher.routing.predict import Prediction
+from dispatcher.routing.table import Numbers, Options
 
 HALF_TOTAL_S = 20.0
 """An answer that takes this long counts half; people give up on chat after some tens of seconds."""
@@ -22,61 +24,69 @@ BASE_DEMAND = 0.3
 NEUTRAL_TOPIC = 0.5
 """For a device that names no topics: neither drawn nor pushed away."""
 
-COOL_C, HOT_C = 70.0, 90.0
-"""Jetsons and Pis start to throttle at 80 to 97 degrees C; the score falls before that."""
+
+@dataclass(slots=True)
+class TermColumns:
+    """The three terms for each row, shape (rows,)."""
+
+    tokens: Numbers
+    topic: Numbers
+    health: Numbers
 
 
-def terms(device: Device, model: ModelInfo, wanted: Features, predicted: Prediction) -> Terms:
-    """Give the three terms for one device and model."""
-    return Terms(
-        tokens=capability_fit(model, wanted, predicted),
-        topic=topic_fit(device, wanted),
-        health=health(device, predicted),
+def terms(
+    options: Options, wanted: Features, predicted: Prediction, topics: Mapping[str, NDArray[np.bool_]]
+) -> TermColumns:
+    """Give the three terms for each row. `topics` tells which rows belong to a device that is meant for a topic."""
+    return TermColumns(
+        tokens=capability_fit(options, wanted, predicted),
+        topic=topic_fit(len(options), wanted, topics),
+        health=health(options, predicted),
     )
 
 
-def capability_fit(model: ModelInfo, wanted: Features, predicted: Prediction) -> float:
+def capability_fit(options: Options, wanted: Features, predicted: Prediction) -> Numbers:
     """C_tokens: how well the request's size and complexity fit what this device can do with this model.
 
     The mean of two halves: `1 - max(0, demand - strength)`, so that a model weaker than the question loses, the demand rising
     with the complexity from `BASE_DEMAND` to 1; and `T / (T + predicted total)`, so that a device on which these tokens take
     long loses.
     """
-    demand = BASE_DEMAND + (1.0 - BASE_DEMAND) * wanted.complexity
-    strong_enough = 1.0 - max(0.0, demand - strength(model))
+    strong_enough = 1.0 - np.maximum(0.0, demand(wanted) - options.strength)
     fast_enough = HALF_TOTAL_S / (HALF_TOTAL_S + predicted.total_s)
-    return (strong_enough + fast_enough) / 2
+    fit: Numbers = (strong_enough + fast_enough) / 2
+    return fit
 
 
-def strength(model: ModelInfo) -> float:
-    """Map a model's size to [0, 1], by the logarithm: 0.25 B gives 0, 1 B 0.25, 8 B 0.61, 70 B 1."""
-    if model.parameters_b is not None and model.parameters_b > 0:
-        billions = model.parameters_b
-    else:
-        billions = model.size_bytes / 0.65e9 if model.size_bytes else 1.0  # ~0.65 bytes/parameter at Q4_K_M
-    return min(1.0, max(0.0, math.log2(billions / 0.25) / math.log2(70 / 0.25)))
+def demand(wanted: Features) -> float:
+    """Give the strength that a question deserves, in [0, 1]."""
+    return BASE_DEMAND + (1.0 - BASE_DEMAND) * wanted.complexity
 
 
-def topic_fit(device: Device, wanted: Features) -> float:
+def topic_fit(rows: int, wanted: Features, topics: Mapping[str, NDArray[np.bool_]]) -> Numbers:
     """Sim_centroid: similarity of the question to the nearest of the topics that the device is for."""
-    known = [wanted.topics[topic] for topic in device.beat.topics if topic in wanted.topics]
-    return max(known) if known else NEUTRAL_TOPIC
+    known = [(wanted.topics[topic], meant) for topic, meant in topics.items() if topic in wanted.topics]
+    if not known:
+        return np.full(rows, NEUTRAL_TOPIC)
+    nearest = np.full(rows, -1.0)
+    for similarity, meant in known:
+        nearest[meant] = np.maximum(nearest[meant], similarity)
+    return np.where(nearest < 0.0, NEUTRAL_TOPIC, nearest)
 
 
-def health(device: Device, predicted: Prediction) -> float:
+def health(options: Options, predicted: Prediction) -> Numbers:
     """H_latency: `(1 - error rate) x coolness x mean(latency, room)`.
 
     Latency is `T / (T + first token)`, the first token as predicted or as seen, whichever is later, behind the load; room is
     `1 / (1 + jobs per slot)`; coolness falls from 1 at 70 degrees C to 0 at 90, and is halved by throttling.
     """
-    first_token_s = predicted.load_s + max(predicted.wait_s + predicted.prefill_s, device.track.first_token_s or 0.0)
+    first_token_s = predicted.load_s + np.maximum(predicted.wait_s + predicted.prefill_s, options.seen_first_token_s)
     latency = HALF_FIRST_TOKEN_S / (HALF_FIRST_TOKEN_S + first_token_s)
-    room = 1.0 / (1.0 + device.in_flight / max(1, device.beat.slots))
-    return (1.0 - device.track.error_rate) * coolness(device) * (latency + room) / 2
+    healthy: Numbers = options.steady * (latency + room(options)) / 2
+    return healthy
 
 
-def coolness(device: Device) -> float:
-    """Give 1 for a cool device, 0 for one at 90 degrees C; a device that does not say is taken for cool."""
-    celsius = device.beat.temperature_c
-    cool = 1.0 if celsius is None else min(1.0, max(0.0, (HOT_C - celsius) / (HOT_C - COOL_C)))
-    return cool / 2 if device.beat.throttled else cool
+def room(options: Options) -> Numbers:
+    """Give `1 / (1 + jobs per slot)`."""
+    free: Numbers = options.slots / (options.slots + options.in_flight)
+    return free

@@ -29,7 +29,7 @@ def out(decision: Decision) -> dict[str, str]:
 def refusal(question: Ask, *devices: Device, excluded: dict[str, str] | None = None) -> FleetError:
     """What the caller is told when nobody is left."""
     decision = decide(question, fleet(*devices), POLICY, excluded or {})
-    assert decision.candidates == ()
+    assert not decision.candidates
     return nobody(question, decision, fleet(*devices))
 
 
@@ -344,7 +344,7 @@ def test_an_empty_fleet_gives_an_empty_decision() -> None:
     """No devices, no candidates, no reasons."""
     decision = decide(ask(), Fleet(), POLICY, {})
 
-    assert ((), ()) == (decision.candidates, decision.removed)
+    assert ([], []) == (list(decision.candidates), list(decision.removed))
 
 
 def test_a_prompt_that_no_model_holds_is_refused_by_its_length() -> None:

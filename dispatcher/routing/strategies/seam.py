@@ -1,0 +1,44 @@
+"""What a strategy sees and gives; it knows no strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from dispatcher.routing.ask import Ask, RoutingPolicy
+from dispatcher.routing.predict import Prediction
+from dispatcher.routing.table import Numbers, Options, Rows, View
+from dispatcher.routing.terms import TermColumns
+
+
+@dataclass(slots=True)
+class Scene:
+    """Everything that a choice is made from: the request, what is known, and a column of each figure, one row for each model on a
+    device that passed the filters."""
+
+    ask: Ask
+    policy: RoutingPolicy
+    view: View
+    kept: Rows
+    options: Options
+    predicted: Prediction
+    terms: TermColumns
+
+    @property
+    def devices(self) -> list[str]:
+        """Give the device of each row."""
+        return [self.view.rows[number].device for number in self.kept]
+
+
+@dataclass(slots=True)
+class Scores:
+    """A score for each row, the higher the better, in [0, 1] unless a strategy says otherwise; equals go by name. `weights` and
+    `details` are told to whoever asks why."""
+
+    values: Numbers
+    weights: Mapping[str, float] = field(default_factory=dict)
+    details: Mapping[str, Numbers] = field(default_factory=dict)
+
+
+Strategy = Callable[[Scene], Scores]
+"""Scores all rows at once. Pure: chance comes from `ask.seed`, sequence from `ask.turn`."""
