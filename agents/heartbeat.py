@@ -78,6 +78,8 @@ def heartbeat(
         memory_total_bytes=readings.memory_total_bytes,
         memory_available_bytes=readings.memory_available_bytes,
         temperature_c=readings.temperature_c,
+        idle_w=readings.idle_w,
+        busy_w=readings.busy_w,
         backend=identity.backend,
         backend_version=stock.version.text if stock.version else None,
         simulated=stock.version.simulated if stock.version else False,

@@ -229,7 +229,7 @@ class Heartbeat:
 
     `jobs_by_dispatcher` counts the running jobs by the dispatcher that sent them: a dispatcher knows its own share exactly
     and needs to hear only of the others'. `continues` says that the backend goes on with a conversation that ends in the
-    assistant's own unfinished words.
+    assistant's own unfinished words. `idle_w` and `busy_w` are what the device draws without and with a job.
     """
 
     device: Token
@@ -248,6 +248,8 @@ class Heartbeat:
     memory_available_bytes: Count | None = None
     temperature_c: Number | None = None
     throttled: bool | None = None
+    idle_w: Number | None = None
+    busy_w: Number | None = None
     backend: str = "ollama"
     backend_version: str | None = None
     simulated: bool = False

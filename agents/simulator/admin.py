@@ -78,4 +78,6 @@ def sensors(sim: Simulator) -> Line:
         "memory_available_bytes": engine.memory_available_bytes(),
         "temperature_c": round(power.temperature_c, 2),
         "watts": power.watts,
+        "idle_watts": engine.device.idle_w.value,
+        "busy_watts": engine.device.decode_w.value,
     }

@@ -9,11 +9,14 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """One look at the sensors; what can't be read is absent."""
+    """One look at the sensors; what can't be read is absent. `idle_w` and `busy_w` are what the board draws without and with a
+    job, and not what it draws now."""
 
     memory_total_bytes: int | None = None
     memory_available_bytes: int | None = None
     temperature_c: float | None = None
+    idle_w: float | None = None
+    busy_w: float | None = None
 
 
 class Sensors(Protocol):

@@ -31,8 +31,14 @@ def _readings(said: dict[str, object]) -> Readings:
     return Readings(
         memory_total_bytes=_bytes(said.get("memory_total_bytes")),
         memory_available_bytes=_bytes(said.get("memory_available_bytes")),
-        temperature_c=float(hot) if isinstance(hot := said.get("temperature_c"), int | float) else None,
+        temperature_c=_number(said.get("temperature_c")),
+        idle_w=_number(said.get("idle_watts")),
+        busy_w=_number(said.get("busy_watts")),
     )
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _bytes(value: object) -> int | None:

@@ -6,29 +6,53 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dispatcher.routing.features import Features
-from dispatcher.routing.predict import Warmth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingPolicy:
-    """The weights of the three terms of the hybrid score: any non-negative numbers, at least one above 0."""
+    """What the owner decided. `tokens`, `topic` and `health` are the weights of the hybrid score: any non-negative numbers, at
+    least one above 0. `workloads` gives the shares of devices for each workload, `strong_from` the strength in [0, 1] from which
+    a model counts as strong (None: the upper half of those at hand), `token_threshold` the tokens from which a prompt is long.
+    """
 
     tokens: float = 0.4
     topic: float = 0.2
     health: float = 0.4
+    strong_from: float | None = None
+    token_threshold: int = 500
+    workloads: Mapping[str, dict[str, float]] = field(default_factory=dict)
 
     def normalised(self) -> Mapping[str, float]:
-        """Give them with a sum of 1."""
+        """Give the weights with a sum of 1."""
         total = self.tokens + self.topic + self.health or 1.0
         return {"tokens": self.tokens / total, "topic": self.topic / total, "health": self.health / total}
+
+
+@dataclass(frozen=True, slots=True)
+class Warmth:
+    """Where the conversation was answered last, and how many tokens of its prompt that model has in its cache."""
+
+    device: str
+    model: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the trained router says: the predicted gain of a strong model over a weak one, and which it takes."""
+
+    gain: float
+    strong: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """What is asked for: a full model name or `auto`, perhaps a device, and the features of the request.
 
-    `strategy` names how to score; `seed` and `turn` stand for chance and sequence, so that deciding stays pure. `warmth` tells
-    where the conversation was before.
+    `strategy` names how to score, with a variant behind a colon; `seed` and `turn` stand for chance and sequence, so that deciding
+    stays pure. `workload` overrides the kind that the text looks like. `warmth` tells where the conversation was before,
+    `verdict` what the trained router says, `difficulty` in [0, 1] what a classifying model says; `escalated` that a weak answer
+    did not hold.
     """
 
     model: str
@@ -37,12 +61,13 @@ class Ask:
     strategy: str = "hybrid"
     seed: int = 0
     turn: int = 0
+    workload: str = ""
     warmth: Warmth | None = None
-    tenant: str = ""
+    verdict: Verdict | None = None
+    difficulty: float | None = None
+    escalated: bool = False
 
-
-@dataclass(frozen=True, slots=True)
-class Knowledge:
-    """What strategies know besides the request and the fleet: settings and trained parts."""
-
-    policy: RoutingPolicy = field(default_factory=RoutingPolicy)
+    @property
+    def variant(self) -> str:
+        """What stands behind the colon of the strategy's name."""
+        return self.strategy.partition(":")[2]

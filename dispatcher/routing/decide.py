@@ -13,13 +13,13 @@ from common.errors import ContextTooLong, FleetError, NoDevice, UnknownModel, Un
 from common.messages import AUTO
 from dispatcher.fleet import Device, Fleet
 from dispatcher.outcomes import Candidate, Decision, Deferred, Ranking, Removed, Terms
-from dispatcher.routing.ask import Ask, RoutingPolicy
+from dispatcher.routing.ask import Ask, RoutingPolicy, Warmth
 from dispatcher.routing.features import Features
 from dispatcher.routing.filters import Ability, device_filter, model_filter, needed, without_model
 from dispatcher.routing.predict import predict
 from dispatcher.routing.strategies import strategy_of
 from dispatcher.routing.strategies.seam import Scene, Scores
-from dispatcher.routing.table import CAN, CONTEXT, Options, Row, Rows, Table, View
+from dispatcher.routing.table import CAN, CONTEXT, Numbers, Options, Row, Rows, Table, View
 from dispatcher.routing.terms import terms
 
 _TOO_SMALL = frozenset({"context", "context_memory"})
@@ -108,9 +108,18 @@ def _kept(view: View, ask: Ask, excluded: Mapping[str, str]) -> Rows:
 def _scene(view: View, kept: Rows, ask: Ask, policy: RoutingPolicy) -> Scene:
     options = Options(*view.cells[:, kept])
     with np.errstate(all="ignore"):  # strangers' figures: what comes out of them is looked at at the end
-        predicted = predict(options, ask.wanted, view.rows, kept, ask.warmth)
+        predicted = predict(options, ask.wanted, _cached(view, kept, options, ask.warmth))
         topics = {topic: meant[kept] for topic, meant in view.topics.items()}
         return Scene(ask, policy, view, kept, options, predicted, terms(options, ask.wanted, predicted, topics))
+
+
+def _cached(view: View, kept: Rows, options: Options, warmth: Warmth | None) -> Numbers | None:
+    """Give the tokens of the prompt that each row has read before; a model that left memory has forgotten them."""
+    if warmth is None:
+        return None
+    there = [(view.rows[row].device, view.rows[row].name) == (warmth.device, warmth.model) for row in kept]
+    cached: Numbers = np.array(there, dtype=np.bool_) * options.warm * warmth.tokens
+    return cached
 
 
 def _candidate(scene: Scene, scores: Scores, place: int) -> Candidate:

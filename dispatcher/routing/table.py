@@ -30,12 +30,17 @@ LOAD_BPS = 150e6
 PREFILL_TO_DECODE = 8.0
 """Prior: prefill runs some 3 (Pi) to 35 (Orin) times as fast as decode (device profiles of the simulator)."""
 
+ACTIVE_W = 6.0
+"""Prior for a device that does not say what it draws: Pis and Jetsons take 3 to 10 W above idle (profiles of the simulator)."""
+
+LEAST_ACTIVE_W = 0.1
+
 COOL_C, HOT_C = 70.0, 90.0
 """Jetsons and Pis start to throttle at 80 to 97 degrees C; the score falls before that."""
 
 _FALLBACK_SIZE = 1_000_000_000
 _NO_ROWS = np.empty(0, dtype=np.intp)
-_COLUMNS = 12
+_COLUMNS = 13
 CONTEXT, CAN = 9, 11
 """Columns that the filters look at; the order is that of `Options`."""
 
@@ -46,7 +51,8 @@ _STATE_COLUMNS = 5
 @dataclass(slots=True)
 class Options:
     """The rows that are left, each column of shape (rows,): what a strategy may look at. Speeds in tokens/s, `load_s` 0 for a
-    model in memory, `steady` = (1 - error rate) x coolness, `context_tokens` what model and memory hold, `can` is `Ability`."""
+    model in memory, `steady` = (1 - error rate) x coolness, `context_tokens` what model and memory hold, `can` is `Ability`,
+    `watts` those of a job above idle."""
 
     slots: Numbers
     in_flight: Numbers
@@ -60,6 +66,7 @@ class Options:
     context_tokens: Numbers
     warm: Numbers
     can: Numbers
+    watts: Numbers
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -96,7 +103,6 @@ class View:
     candidates: Rows
     cells: Numbers
     topics: Mapping[str, NDArray[np.bool_]]
-
 
     def of_model(self, name: str) -> Rows:
         """Give the rows of one model that can take jobs."""
@@ -140,12 +146,10 @@ def _built(devices: Sequence[Device]) -> View:
     for device in sorted(devices, key=lambda one: one.name):
         start = len(rows)
         for name in sorted(device.models):
-            row, cells = _row(device, name)
+            row, figures = _row(device, name)
             rows.append(row)
-            columns.append(cells)
-        blocks[device.name] = Block(
-            device=device, start=start, stop=len(rows), standing=filters.standing(device)
-        )
+            columns.append(figures)
+        blocks[device.name] = Block(device=device, start=start, stop=len(rows), standing=filters.standing(device))
     by_model: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
         by_model.setdefault(row.name, []).append(number)
@@ -225,7 +229,14 @@ def _figures(device: Device, model: ModelInfo) -> list[float]:
         float(min(model.context_tokens or math.inf, _given(model.most_context_tokens))),
         float(model.loaded),
         float(filters.abilities(model)),
+        _watts(device),
     ]
+
+
+def _watts(device: Device) -> float:
+    """Give what a job draws above idle."""
+    busy_w = _positive(device.beat.busy_w)
+    return ACTIVE_W if busy_w is None else max(LEAST_ACTIVE_W, busy_w - (device.beat.idle_w or 0.0))
 
 
 def strength(model: ModelInfo) -> float:

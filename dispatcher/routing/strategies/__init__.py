@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 from common.errors import BadRequest
+from dispatcher.routing.strategies.cascade import cascade
+from dispatcher.routing.strategies.energy import energy
+from dispatcher.routing.strategies.heuristic import heuristic
 from dispatcher.routing.strategies.hybrid import hybrid
+from dispatcher.routing.strategies.learned import learned
+from dispatcher.routing.strategies.least_loaded import least_loaded
+from dispatcher.routing.strategies.llm import llm
+from dispatcher.routing.strategies.perf import perf
+from dispatcher.routing.strategies.random import random
+from dispatcher.routing.strategies.round_robin import round_robin
 from dispatcher.routing.strategies.seam import Strategy
+from dispatcher.routing.strategies.semantic import semantic
+from dispatcher.routing.strategies.token import token
+from dispatcher.routing.strategies.weighted import weighted
 
 STRATEGIES: dict[str, Strategy] = {
+    "cascade": cascade,
+    "energy": energy,
+    "heuristic": heuristic,
     "hybrid": hybrid,
+    "learned": learned,
+    "least_loaded": least_loaded,
+    "llm": llm,
+    "perf": perf,
+    "random": random,
+    "round_robin": round_robin,
+    "semantic": semantic,
+    "token": token,
+    "weighted": weighted,
 }
 
 
 def strategy_of(name: str) -> Strategy:
-    """Give the strategy of a name. Raises `BadRequest`."""
-    found = STRATEGIES.get(name)
+    """Give the strategy of a name, which may carry a variant behind a colon. Raises `BadRequest`."""
+    found = STRATEGIES.get(name.partition(":")[0])
     if found is None:
-        raise BadRequest(f"there is no strategy {name!r}: use one of {', '.join(sorted(STRATEGIES))}", param="strategy")
+        raise BadRequest(
+            f"there is no strategy {name[:60]!r}: use one of {', '.join(sorted(STRATEGIES))}", param="strategy"
+        )
     return found

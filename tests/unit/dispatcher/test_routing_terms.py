@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from common.messages import ModelInfo, Speed
 from dispatcher.fleet import Device, Track
 from dispatcher.routing.features import Features
-from dispatcher.routing.predict import predict
-from dispatcher.routing.terms import capability_fit, coolness, health, strength, terms, topic_fit
+from dispatcher.routing.table import coolness, strength
 from tests.unit.dispatcher.builders import GB, device, model, speed, wanted
+from tests.unit.dispatcher.judged import judged
 
 MAYBE_SPEED = st.none() | st.floats(allow_nan=True, allow_infinity=True)
 FINITE_SPEED = st.floats(min_value=0.01, max_value=1e4)
@@ -73,22 +73,18 @@ def devices(draw: st.DrawFn) -> Device:
     )
 
 
-def its_model(one: Device) -> ModelInfo:
-    return next(iter(one.models.values()))
-
-
 def health_of(one: Device, question: Features | None = None) -> float:
-    return health(one, predict(one, its_model(one), question or wanted()))
+    return judged(one, question).health
 
 
 def fit_of(one: Device, question: Features | None = None) -> float:
-    return capability_fit(its_model(one), question or wanted(), predict(one, its_model(one), question or wanted()))
+    return judged(one, question).tokens
 
 
 @given(devices(), QUESTIONS)
 def test_terms_stay_in_range(one: Device, question: Features) -> None:
     """Each term is in [0, 1], whatever a device reports and whatever is asked."""
-    parts = terms(one, its_model(one), question, predict(one, its_model(one), question))
+    parts = judged(one, question)
 
     assert [True] * 3 == [0.0 <= part <= 1.0 for part in (parts.tokens, parts.topic, parts.health)]
 
@@ -96,7 +92,7 @@ def test_terms_stay_in_range(one: Device, question: Features) -> None:
 @given(devices(), QUESTIONS)
 def test_no_prediction_is_negative(one: Device, question: Features) -> None:
     """Nothing takes less than no time."""
-    predicted = predict(one, its_model(one), question)
+    predicted = judged(one, question)
 
     assert min(predicted.wait_s, predicted.load_s, predicted.prefill_s, predicted.decode_s) >= 0.0
 
@@ -213,7 +209,7 @@ def test_strength_is_logarithmic_in_size(info: ModelInfo, expected: float) -> No
 )
 def test_the_nearest_topic_counts(topics: tuple[str, ...], expected: float) -> None:
     """A device is as near as the nearest of its topics; one that names none we know is neutral."""
-    assert expected == topic_fit(device(topics=topics), wanted(topics={"code": 0.3, "chat": 0.8}))
+    assert expected == judged(device(topics=topics), wanted(topics={"code": 0.3, "chat": 0.8})).topic
 
 
 @pytest.mark.parametrize(
@@ -267,7 +263,7 @@ def test_waiting_is_predicted_in_waves(one: Device, wait_s: float) -> None:
     """A full device lets wait for half a job, and a whole one for each further wave."""
     measured = replace(one, beat=replace(one.beat, speeds=speed(decode_tps=10.0, prefill_tps=1.0)))
 
-    assert pytest.approx(wait_s) == predict(measured, its_model(measured), wanted()).wait_s
+    assert pytest.approx(wait_s) == judged(measured).wait_s
 
 
 def test_an_unmeasured_model_is_predicted_from_the_devices_bandwidth() -> None:
@@ -275,7 +271,7 @@ def test_an_unmeasured_model_is_predicted_from_the_devices_bandwidth() -> None:
     small, big = model("small:1b", size_bytes=GB), model("big:2b", size_bytes=2 * GB)
     one = device("nano", small, big, speeds={"small:1b": Speed(decode_tps=20.0)})
 
-    assert pytest.approx(10.0) == predict(one, big, wanted(output_tokens=100)).decode_s  # 100 / (20 x 1 / 2)
+    assert pytest.approx(10.0) == judged(one, wanted(output_tokens=100), of=big).decode_s  # 100 / (20 x 1 / 2)
 
 
 def test_a_model_without_a_tag_counts_for_the_bandwidth() -> None:
@@ -283,7 +279,7 @@ def test_a_model_without_a_tag_counts_for_the_bandwidth() -> None:
     small, big = model("small", size_bytes=GB), model("big", size_bytes=2 * GB)
     one = device("nano", small, big, speeds={"small": Speed(decode_tps=20.0)})
 
-    assert pytest.approx(10.0) == predict(one, big, wanted(output_tokens=100)).decode_s
+    assert pytest.approx(10.0) == judged(one, wanted(output_tokens=100), of=big).decode_s
 
 
 def test_loading_is_measured_or_guessed_from_the_size() -> None:
@@ -291,7 +287,7 @@ def test_loading_is_measured_or_guessed_from_the_size() -> None:
     cold = model(size_bytes=3 * GB, loaded=False)
 
     assert [pytest.approx(20.0), 7.0, 0.0] == [
-        predict(device("a", cold), cold, wanted()).load_s,  # 3e9 / 150e6
-        predict(device("a", cold, speeds=speed(load_s=7.0)), cold, wanted()).load_s,
-        predict(device("a", model()), model(), wanted()).load_s,
+        judged(device("a", cold)).load_s,  # 3e9 / 150e6
+        judged(device("a", cold, speeds=speed(load_s=7.0))).load_s,
+        judged(device("a", model())).load_s,
     ]

@@ -1,0 +1,13 @@
+"""The weak models first; their answer is checked, and the strong ones are asked when it does not hold (requirement E7)."""
+
+from __future__ import annotations
+
+from dispatcher.routing.strategies.hybrid import hybrid
+from dispatcher.routing.strategies.seam import Scene, Scores
+from dispatcher.routing.strategies.tiers import first, strong
+
+
+def cascade(scene: Scene) -> Scores:
+    """Rank the weak tier first, and after an answer that did not hold the strong one; within both by the hybrid score."""
+    inside, upper = hybrid(scene), strong(scene)
+    return Scores(first(upper if scene.ask.escalated else ~upper, inside.values), inside.weights)

@@ -1,0 +1,39 @@
+"""By joules and seconds (requirement N2): `energy:eco` takes the fewest joules, `energy:fast` the fewest seconds, and
+`energy:balanced` the smallest product of both (the energy-delay product)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from common.errors import BadRequest
+from dispatcher.routing.strategies.seam import Scene, Scores
+from dispatcher.routing.table import Numbers
+from dispatcher.routing.terms import demand
+
+MODES = {"eco": (1.0, 0.0), "balanced": (0.5, 0.5), "fast": (0.0, 1.0)}
+"""The exponents of energy and of time."""
+
+TOO_WEAK = 0.25
+"""Strength that may be missing: a wrong answer saves nothing."""
+
+
+def energy(scene: Scene) -> Scores:
+    """Score by `(least joules / joules)^a x (least seconds / seconds)^b`; a model far too weak for the question comes last.
+
+    Raises `BadRequest` for a mode that there is not.
+    """
+    mode = scene.ask.variant or "balanced"
+    if mode not in MODES:
+        raise BadRequest(f"there is no energy mode {mode[:40]!r}: use one of {', '.join(MODES)}", param="strategy")
+    for_joules, for_seconds = MODES[mode]
+    joules, seconds = scene.predicted.energy_j, scene.predicted.total_s
+    frugal, quick = _best_over(joules), _best_over(seconds)
+    able = demand(scene.ask.wanted) - scene.options.strength <= TOO_WEAK
+    values = frugal**for_joules * quick**for_seconds * np.where(able, 1.0, 0.1)
+    return Scores(values, {"energy": for_joules, "time": for_seconds}, {"frugal": frugal, "quick": quick})
+
+
+def _best_over(figures: Numbers) -> Numbers:
+    floor = np.maximum(figures, 1e-9)
+    ratio: Numbers = np.min(floor, initial=np.inf) / floor
+    return ratio

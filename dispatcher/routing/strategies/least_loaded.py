@@ -1,0 +1,11 @@
+"""A baseline: the device with the fewest jobs for each of its slots."""
+
+from __future__ import annotations
+
+from dispatcher.routing.strategies.seam import Scene, Scores
+from dispatcher.routing.terms import room
+
+
+def least_loaded(scene: Scene) -> Scores:
+    """Score by room alone."""
+    return Scores(room(scene.options))

@@ -1,0 +1,44 @@
+"""By shares for each workload, such as coding 80/20 (requirement C1): lots that fall in these proportions, and roles.
+
+A device with a share of 0 is a fallback: it comes behind all that have one. A device that the workload does not name is behind
+those. Without a workload in the policy it is the hybrid score.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from dispatcher.routing.strategies.heuristic import kind_of
+from dispatcher.routing.strategies.hybrid import hybrid
+from dispatcher.routing.strategies.seam import Scene, Scores
+
+SHARED, FALLBACK, UNNAMED = 2 / 3, 1 / 3, 0.0
+"""Where the three groups begin in [0, 1]."""
+
+
+def weighted(scene: Scene) -> Scores:
+    """Draw lots: `u^(1/share)` with u uniform in (0, 1) puts a device first with a probability of its share of the sum
+    (Efraimidis and Spirakis 2006, weighted random sampling). Among the models of one device the healthiest comes first."""
+    shares = scene.policy.workloads.get(scene.ask.workload or kind_of(scene.ask.wanted))
+    if shares is None:
+        return hybrid(scene)
+    names = scene.devices
+    lots = _lots(sorted(set(names)), shares, scene.ask.seed)
+    drawn = np.array([lots[name] for name in names])
+    # Scores of devices differ by far more than a health of 1 moves them here, except where lots are equal.
+    return Scores(drawn * 0.999 + 0.001 * scene.terms.health / 3, weights=dict(shares))
+
+
+def _lots(names: list[str], shares: dict[str, float], seed: int) -> dict[str, float]:
+    uniform = np.random.default_rng(seed).random(len(names))
+    return {name: _lot(shares.get(name), float(u)) for name, u in zip(names, uniform, strict=True)}
+
+
+def _lot(share: float | None, u: float) -> float:
+    if share is None:
+        return UNNAMED + u / 3 * 0.99
+    if share <= 0.0:
+        return FALLBACK + u / 3 * 0.99
+    return SHARED + math.pow(max(u, 1e-12), 1.0 / share) / 3
