@@ -7,6 +7,7 @@ import numpy as np
 
 from common.errors import BadRequest
 from dispatcher.routing.strategies.seam import Scene, Scores
+from dispatcher.routing.strategies.tiers import first
 from dispatcher.routing.table import Numbers
 from dispatcher.routing.terms import demand
 
@@ -18,7 +19,8 @@ TOO_WEAK = 0.25
 
 
 def energy(scene: Scene) -> Scores:
-    """Score by `(least joules / joules)^a x (least seconds / seconds)^b`; a model far too weak for the question comes last.
+    """Score by `(least joules / joules)^a x (least seconds / seconds)^b`; models far too weak for the
+    question come behind all others.
 
     Raises `BadRequest` for a mode that there is not.
     """
@@ -29,7 +31,7 @@ def energy(scene: Scene) -> Scores:
     joules, seconds = scene.predicted.energy_j, scene.predicted.total_s
     frugal, quick = _best_over(joules), _best_over(seconds)
     able = demand(scene.ask.wanted) - scene.options.strength <= TOO_WEAK
-    values = frugal**for_joules * quick**for_seconds * np.where(able, 1.0, 0.1)
+    values = first(able, frugal**for_joules * quick**for_seconds)
     return Scores(values, {"energy": for_joules, "time": for_seconds}, {"frugal": frugal, "quick": quick})
 
 

@@ -119,7 +119,9 @@ def test_a_decision_is_not_changed_by_what_comes_after() -> None:
     """Candidates and reasons that are looked at later are those of the moment of the decision."""
     table, before = Table(), fleet(device("a"), device("b", liveness=Liveness.DEAD))
     decision = decide(ask(), before, RoutingPolicy(), {}, table)
-    decide(ask(), fleet(device("a", liveness=Liveness.DEAD), device("b", model("other:1b"))), RoutingPolicy(), {}, table)
+    decide(
+        ask(), fleet(device("a", liveness=Liveness.DEAD), device("b", model("other:1b"))), RoutingPolicy(), {}, table
+    )
 
     assert [("a", "llama3.2:1b")] == [(one.device, one.model) for one in decision.candidates]
     assert [("b", "it is dead")] == [(one.device, one.reason) for one in decision.removed]
