@@ -15,7 +15,7 @@ MODES = {"eco": (1.0, 0.0), "balanced": (0.5, 0.5), "fast": (0.0, 1.0)}
 """The exponents of energy and of time."""
 
 TOO_WEAK = 0.25
-"""Strength that may be missing: a wrong answer saves nothing."""
+"""Strength that may be missing, of what the question deserves or of the strongest at hand: a wrong answer saves nothing."""
 
 
 def energy(scene: Scene) -> Scores:
@@ -30,7 +30,8 @@ def energy(scene: Scene) -> Scores:
     for_joules, for_seconds = MODES[mode]
     joules, seconds = scene.predicted.energy_j, scene.predicted.total_s
     frugal, quick = _best_over(joules), _best_over(seconds)
-    able = demand(scene.ask.wanted) - scene.options.strength <= TOO_WEAK
+    strength = scene.options.strength
+    able = strength >= min(demand(scene.ask.wanted), float(strength.max(initial=0.0))) - TOO_WEAK
     values = first(able, frugal**for_joules * quick**for_seconds)
     return Scores(values, {"energy": for_joules, "time": for_seconds}, {"frugal": frugal, "quick": quick})
 
