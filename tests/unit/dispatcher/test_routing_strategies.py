@@ -128,7 +128,7 @@ def test_what_a_device_decides(strategy: str, better: Device, worse: Device) -> 
 
 def test_energy_does_not_save_on_a_model_that_can_not() -> None:
     """The frugal device comes last when its model is far too weak for the question."""
-    frugal = device("nano", model("tiny:0.3b", parameters_b=0.3), busy_w=2.0)
+    frugal = device("nano", model("tiny:0.5b", parameters_b=0.5), busy_w=2.0)
     able = device("orin", LARGE, busy_w=25.0)
 
     assert ("nano", "orin") == tuple(best("energy:eco", frugal, able, complexity=hard) for hard in (0.0, 1.0))
