@@ -104,6 +104,12 @@ class UnknownModel(RequestError):
     code = "unknown_model"
 
 
+class NotAllowed(RequestError):
+    """The tenant may not use the model or the devices that it asks for."""
+
+    code = "not_allowed"
+
+
 class UnsupportedByModel(RequestError):
     """The model exists, but can't do what the request needs."""
 

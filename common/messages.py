@@ -112,7 +112,8 @@ class ChatRequest:
     The same `job` sent again by the same tenant is the same job: who sends it joins the running answer, or gets the finished one
     again. `keep_s` is how long it runs on when nobody listens any more, for one who comes back. `resends` tells how often it was
     sent before: 0 promises that no dispatcher can know the id, and absent says nothing. `resume` is the text that the producer has
-    already; a dispatcher that does not know the job goes on behind it.
+    already; a dispatcher that does not know the job goes on behind it. `strategy` names how the device is chosen, such as `hybrid`
+    or `energy:eco`; absent leaves it to the fleet's owner.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -133,6 +134,7 @@ class ChatRequest:
     resends: Count | None = None
     resume: Annotated[str, MaxLen(500_000)] = ""
     priority: Priority = Priority.NORMAL
+    strategy: Annotated[str, MaxLen(64)] | None = None
 
 
 def conversation(request: ChatRequest) -> tuple[Message, ...]:

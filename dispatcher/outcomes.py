@@ -85,6 +85,7 @@ class Candidate:
     predicted_first_token_s: float
     predicted_total_s: float
     predicted_wait_s: float = 0.0
+    predicted_energy_j: float = 0.0
     details: Mapping[str, float] = field(default_factory=dict)
 
     @property

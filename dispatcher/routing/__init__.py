@@ -3,9 +3,10 @@
 `decide` is the whole door: features of the request → filters → predictions and terms → a strategy's scores → an ordered list.
 """
 
-from dispatcher.routing.ask import Ask, RoutingPolicy
+from dispatcher.routing.ask import Ask, RoutingPolicy, Warmth
 from dispatcher.routing.decide import decide, nobody
+from dispatcher.routing.explain import explain, record
 from dispatcher.routing.features import Features, features
 from dispatcher.routing.table import Table
 
-__all__ = ["Ask", "Features", "RoutingPolicy", "Table", "decide", "features", "nobody"]
+__all__ = ["Ask", "Features", "RoutingPolicy", "Table", "Warmth", "decide", "explain", "features", "nobody", "record"]

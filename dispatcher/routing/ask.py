@@ -9,23 +9,51 @@ from dispatcher.routing.features import Features
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TenantRules:
+    """What one tenant gets: a strategy of its own, and the models and devices that it may use; patterns as in `qwen2.5*`, empty
+    for all."""
+
+    strategy: str = ""
+    models: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caps:
+    """Limits that keep devices out while they are reached: degrees Celsius of a device, watts of one device, and of all."""
+
+    celsius: float | None = None
+    device_w: float | None = None
+    fleet_w: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingPolicy:
     """What the owner decided. `tokens`, `topic` and `health` are the weights of the hybrid score: any non-negative numbers, at
-    least one above 0. `workloads` gives the shares of devices for each workload, `strong_from` the strength in [0, 1] from which
-    a model counts as strong (None: the upper half of those at hand), `token_threshold` the tokens from which a prompt is long.
+    least one above 0. `strategy` is that of tenants without one of their own. `workloads` gives the shares of devices for each
+    workload, `strong_from` the strength in [0, 1] from which a model counts as strong (None: the upper half of those at hand),
+    `token_threshold` the tokens from which a prompt is long.
     """
 
     tokens: float = 0.4
     topic: float = 0.2
     health: float = 0.4
+    strategy: str = "hybrid"
     strong_from: float | None = None
     token_threshold: int = 500
     workloads: Mapping[str, dict[str, float]] = field(default_factory=dict)
+    tenants: Mapping[str, TenantRules] = field(default_factory=dict)
+    caps: Caps = Caps()
 
     def normalised(self) -> Mapping[str, float]:
         """Give the weights with a sum of 1."""
         total = self.tokens + self.topic + self.health or 1.0
         return {"tokens": self.tokens / total, "topic": self.topic / total, "health": self.health / total}
+
+    def strategy_for(self, tenant: str) -> str:
+        """Give the strategy of a tenant that asks for none."""
+        rules = self.tenants.get(tenant)
+        return rules.strategy if rules is not None and rules.strategy else self.strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +86,7 @@ class Ask:
     model: str
     device: str | None
     wanted: Features
+    tenant: str = ""
     strategy: str = "hybrid"
     seed: int = 0
     turn: int = 0

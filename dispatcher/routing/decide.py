@@ -5,11 +5,11 @@ All rows are looked at at once; the words of a reason, and a candidate's figures
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
-from common.errors import ContextTooLong, FleetError, NoDevice, UnknownModel, UnsupportedByModel
+from common.errors import ContextTooLong, FleetError, NoDevice, NotAllowed, UnknownModel, UnsupportedByModel
 from common.messages import AUTO
 from dispatcher.fleet import Device, Fleet
 from dispatcher.outcomes import Candidate, Decision, Deferred, Ranking, Removed, Terms
@@ -17,6 +17,7 @@ from dispatcher.routing.ask import Ask, RoutingPolicy, Warmth
 from dispatcher.routing.features import Features
 from dispatcher.routing.filters import Ability, device_filter, model_filter, needed, without_model
 from dispatcher.routing.predict import predict
+from dispatcher.routing.rules import allows_model, barred
 from dispatcher.routing.strategies import strategy_of
 from dispatcher.routing.strategies.seam import Scene, Scores
 from dispatcher.routing.table import CAN, CONTEXT, Numbers, Options, Row, Rows, Table, View
@@ -39,7 +40,8 @@ def decide(
     """
     strategy = strategy_of(ask.strategy)
     view = (table or Table()).view(fleet)
-    kept = _kept(view, ask, excluded)
+    out = barred(view.blocks, policy, ask.tenant)
+    kept = _kept(view, ask, policy, {*excluded, *out})
     scene = _scene(view, kept, ask, policy)
     scores = strategy(scene)
     sound = np.isfinite(scores.values)
@@ -49,7 +51,7 @@ def decide(
     return Decision(
         strategy=ask.strategy,
         candidates=Ranking(len(order), lambda place: _candidate(scene, scores, int(order[place]))),
-        removed=Deferred(lambda: _removed(view, ask, excluded, set(kept[sound].tolist()))),
+        removed=Deferred(lambda: _removed(view, ask, policy, (excluded, out), set(kept[sound].tolist()))),
         weights=scores.weights,
         features=_features(ask.wanted),
     )
@@ -58,8 +60,8 @@ def decide(
 def nobody(ask: Ask, decision: Decision, fleet: Fleet) -> FleetError:
     """Say why a decision has no candidates, and the way out.
 
-    1. No devices at all. 2. The pinned device is unknown. 3. No device has the model, or not the pinned one. 4. Those that have
-    it can't do this. 5. Those that could are away, or were tried.
+    1. No devices at all. 2. The pinned device is unknown. 3. No device has the model, or not the pinned one. 4. The tenant may not.
+    5. Those that have it can't do this. 6. Those that could are away, or were tried.
     """
     if not fleet.devices:  # 1
         return NoDevice(
@@ -72,11 +74,15 @@ def nobody(ask: Ask, decision: Decision, fleet: Fleet) -> FleetError:
         known = {name for device in asked for name in device.models}
         who = "no device has" if ask.device is None else f"device {ask.device} does not have"
         return UnknownModel(f"{who} the model {ask.model!r}: use `auto`, or one of {_listed(known)}", param="model")
+    forbidden = [out for out in decision.removed if out.filter == "tenant"]
+    others = {out.filter for out in decision.removed} - {"tenant", "model", "pin"}
+    if forbidden and not others:  # 4
+        return NotAllowed(f"tenant {ask.tenant} may not use what could answer: {_reasons(forbidden)}", param="model")
     unable = [out for out in decision.removed if out.filter in _UNABLE]
-    if unable and not any(out.filter in {"health", "tried"} for out in decision.removed):  # 4
+    if unable and not others & {"health", "tried", "heat", "power", "breaker"}:  # 5
         return _unable(unable, ask.wanted)
     out = [one for one in decision.removed if one.filter != "pin"]
-    return NoDevice("no device can take the job now: " + _reasons(out), retry_after_s=RETRY_AFTER_S)  # 5
+    return NoDevice("no device can take the job now: " + _reasons(out), retry_after_s=RETRY_AFTER_S)  # 6
 
 
 def _unable(removed: list[Removed], wanted: Features) -> FleetError:
@@ -91,13 +97,15 @@ def _unable(removed: list[Removed], wanted: Features) -> FleetError:
     )
 
 
-def _kept(view: View, ask: Ask, excluded: Mapping[str, str]) -> Rows:
+def _kept(view: View, ask: Ask, policy: RoutingPolicy, out: Collection[str]) -> Rows:
     """Give the rows that pass all filters; `_removed` says of each other one why not."""
     rows = view.candidates if ask.model == AUTO else view.of_model(ask.model)
     if ask.device is not None:
         rows = rows[view.where([ask.device])[rows]]
-    if excluded and len(rows):
-        rows = rows[~view.where(excluded)[rows]]
+    if out and len(rows):
+        rows = rows[~view.where(out)[rows]]
+    if policy.tenants and len(rows):
+        rows = rows[[allows_model(policy, ask.tenant, view.rows[row].name) for row in rows]]
     fits = view.cells[CONTEXT, rows] >= ask.wanted.context_tokens
     if needed(ask.wanted) is not Ability.TEXT:
         need = int(needed(ask.wanted))
@@ -139,16 +147,20 @@ def _candidate(scene: Scene, scores: Scores, place: int) -> Candidate:
         predicted_first_token_s=float(predicted.first_token_s[place]),
         predicted_total_s=float(predicted.total_s[place]),
         predicted_wait_s=float(predicted.wait_s[place]),
+        predicted_energy_j=float(predicted.energy_j[place]),
         details={name: float(column[place]) for name, column in scores.details.items()},
     )
 
 
-def _removed(view: View, ask: Ask, excluded: Mapping[str, str], kept: set[int]) -> tuple[Removed, ...]:
-    """Say of each device, or of each of its models, why it is out."""
+def _removed(
+    view: View, ask: Ask, policy: RoutingPolicy, gone: tuple[Mapping[str, str], Mapping[str, Removed]], kept: set[int]
+) -> tuple[Removed, ...]:
+    """Say of each device, or of each of its models, why it is out; `gone` are those tried already and those barred by rules."""
+    excluded, by_rule = gone
     removed: list[Removed] = []
     for block in view.blocks.values():
         device = block.device
-        out = device_filter(device, pinned=ask.device, excluded=excluded)
+        out = device_filter(device, pinned=ask.device, excluded=excluded) or by_rule.get(device.name)
         if out is None or out.for_now:
             # Waiting for a device is vain when it has nothing to answer with. One that lists no models may not know them yet.
             out = without_model(device, ask.model, sure=out is None) or out
@@ -158,14 +170,18 @@ def _removed(view: View, ask: Ask, excluded: Mapping[str, str], kept: set[int]) 
         for number in range(block.start, block.stop):
             row = view.rows[number]
             if number not in kept and ask.model in {AUTO, row.name}:
-                removed.append(_unfit(device, row, ask.wanted))
+                removed.append(_unfit(device, row, ask, policy))
     return tuple(removed)
 
 
-def _unfit(device: Device, row: Row, wanted: Features) -> Removed:
+def _unfit(device: Device, row: Row, ask: Ask, policy: RoutingPolicy) -> Removed:
     """Say why a model is out. What a device says of itself may be nonsense, and must harm nobody but itself."""
+    if not allows_model(policy, ask.tenant, row.name):
+        return Removed(
+            device.name, "tenant", f"tenant {ask.tenant} may not use it", for_now=False, model=row.model.name
+        )
     try:
-        out = model_filter(device, row.model, wanted)
+        out = model_filter(device, row.model, ask.wanted)
     except (ArithmeticError, ValueError):
         out = None
     return out or Removed(device.name, "garbled", "its figures make no sense", for_now=False, model=row.model.name)

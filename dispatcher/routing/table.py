@@ -229,11 +229,11 @@ def _figures(device: Device, model: ModelInfo) -> list[float]:
         float(min(model.context_tokens or math.inf, _given(model.most_context_tokens))),
         float(model.loaded),
         float(filters.abilities(model)),
-        _watts(device),
+        active_w(device),
     ]
 
 
-def _watts(device: Device) -> float:
+def active_w(device: Device) -> float:
     """Give what a job draws above idle."""
     busy_w = _positive(device.beat.busy_w)
     return ACTIVE_W if busy_w is None else max(LEAST_ACTIVE_W, busy_w - (device.beat.idle_w or 0.0))

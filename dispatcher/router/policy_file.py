@@ -1,0 +1,187 @@
+"""The owner's routing rules in a TOML file, read again when it changes; a file that is wrong changes nothing and says so.
+
+strategy = "hybrid"          # of tenants that name none
+token_threshold = 500
+strong_from = 0.5
+
+[weights]
+tokens = 0.4
+topic = 0.2
+health = 0.4
+
+[caps]
+celsius = 88.0
+device_w = 30.0
+fleet_w = 60.0
+
+[workloads.code]             # shares of devices
+orin = 80
+nano = 20
+
+[tenants.alice]
+strategy = "energy:eco"
+models = ["qwen2.5*"]
+devices = ["pi*"]
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from annotated_types import Ge, Gt, Le, MaxLen
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from common import codec
+from common.errors import BadRequest, ConfigError
+from common.logs import get_logger
+from dispatcher.routing import RoutingPolicy
+from dispatcher.routing.ask import Caps, TenantRules
+from dispatcher.routing.strategies import strategy_of
+
+log = get_logger("router.policy")
+
+MOST_BYTES = 1_000_000
+
+Weight = Annotated[float, Ge(0), Le(1000)]
+Share = Annotated[float, Ge(0), Le(1_000_000)]
+
+
+def _known(strategy: str) -> str:
+    try:
+        strategy_of(strategy)
+    except BadRequest as error:
+        raise ValueError(error.message) from error
+    return strategy
+
+
+StrategyName = Annotated[str, AfterValidator(_known)]
+Patterns = Annotated[list[Annotated[str, MaxLen(200)]], MaxLen(1000)]
+
+
+class _Page(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Weights(_Page):
+    tokens: Weight
+    topic: Weight
+    health: Weight
+
+    @model_validator(mode="after")
+    def _something_counts(self) -> Self:
+        if not (self.tokens or self.topic or self.health):
+            raise ValueError("tokens, topic and health are all 0: one must be more")
+        return self
+
+
+class _Caps(_Page):
+    celsius: Annotated[float, Gt(0), Le(200)] | None = None
+    device_w: Annotated[float, Gt(0), Le(100_000)] | None = None
+    fleet_w: Annotated[float, Gt(0), Le(1_000_000)] | None = None
+
+
+class _Tenant(_Page):
+    strategy: StrategyName | None = None
+    models: Patterns = Field(default_factory=list)
+    devices: Patterns = Field(default_factory=list)
+
+
+class _File(_Page):
+    strategy: StrategyName | None = None
+    token_threshold: Annotated[int, Ge(1), Le(10_000_000)] | None = None
+    strong_from: Annotated[float, Ge(0), Le(1)] | None = None
+    weights: _Weights | None = None
+    caps: _Caps = Field(default_factory=_Caps)
+    workloads: Annotated[dict[str, Annotated[dict[str, Share], MaxLen(10_000)]], MaxLen(1000)] = Field(
+        default_factory=dict
+    )
+    tenants: Annotated[dict[str, _Tenant], MaxLen(10_000)] = Field(default_factory=dict)
+
+
+def policy_from(text: str, base: RoutingPolicy) -> RoutingPolicy:
+    """Give the policy of a file over `base`, which holds for all that it does not name. Raises `ConfigError` that names each wrong
+    key, its value and what was expected."""
+    try:
+        said = _File.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"it is no TOML: {error}") from error
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(str(part) for part in fault['loc'])}={fault['input']!r:.80}: {codec.expectation(fault)}"
+            for fault in error.errors(include_url=False, include_context=False)[:10]
+        ]
+        raise ConfigError("; ".join(faults)) from error
+    return replace(base, **_given(said))
+
+
+def _given(said: _File) -> Mapping[str, Any]:
+    weights = said.weights.model_dump() if said.weights else {}
+    singles = {
+        name: value
+        for name in ("strategy", "token_threshold", "strong_from")
+        if (value := getattr(said, name)) is not None
+    }
+    return {
+        **weights,
+        **singles,
+        "caps": Caps(**said.caps.model_dump()),
+        "workloads": said.workloads,
+        "tenants": {
+            name: TenantRules(strategy=rules.strategy or "", models=tuple(rules.models), devices=tuple(rules.devices))
+            for name, rules in said.tenants.items()
+        },
+    }
+
+
+class PolicyFile:
+    """The policy as the file has it now. Without a path it is `base` for ever."""
+
+    def __init__(self, path: Path | None, base: RoutingPolicy) -> None:
+        """Read the file. Raises `ConfigError` when it is wrong: at the start somebody is there to mend it."""
+        self._path = path
+        self._base = base
+        self._stamp: tuple[int, int] | None = None
+        self.policy = base
+        if path is not None:
+            self._stamp = _stamp(path)
+            self.policy = _read(path, base)
+
+    def refresh(self) -> None:
+        """Read the file again if it changed. One that is wrong leaves the policy as it was, and is told once."""
+        if self._path is None or (stamp := _stamp(self._path)) == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self.policy = _read(self._path, self._base)
+        except ConfigError as error:
+            log.warning("policy.refused", path=str(self._path), error=error.message)
+        else:
+            log.info("policy.changed", path=str(self._path), strategy=self.policy.strategy)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def _read(path: Path, base: RoutingPolicy) -> RoutingPolicy:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"the routing file {path} can't be read: {error.strerror}") from error
+    if len(data) > MOST_BYTES:
+        raise ConfigError(f"the routing file {path} is larger than {MOST_BYTES} bytes")
+    try:
+        return policy_from(data.decode("utf-8"), base)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the routing file {path} is not UTF-8 at byte {error.start}") from error
+    except ConfigError as error:
+        raise ConfigError(f"the routing file {path} is wrong: {error.message}") from error
