@@ -24,7 +24,16 @@ from common.bus.nats import NatsOptions, connect_nats
 from common.chat_inbox import ChatInbox
 from common.chat_stream import Answer, ChatStream
 from common.durable_client import DurableJobs, answer_or_raise
-from common.errors import BadRequest, BusError, FleetError, GarbledReply, Interrupted
+from common.errors import (
+    BadRequest,
+    BusError,
+    FleetError,
+    GarbledReply,
+    Interrupted,
+    NoDispatcher,
+    NoResponders,
+    from_wire,
+)
 from common.messages import ChatRequest, Message, Priority, Role
 from common.retelling import PATIENCE_S, Retelling
 from common.subjects import Subjects, require_token
@@ -32,6 +41,9 @@ from common.subjects import Subjects, require_token
 SILENCE_S = 2.5
 """A dispatcher sends a frame at least each one and a half seconds; after this long it is taken for dead, and the job is sent
 again. If it lives, that only joins the running answer."""
+
+EXPLAIN_S = 5.0
+"""Deciding takes a millisecond; whoever waits this long waits for a dispatcher that hangs."""
 
 RETURN_S = 10.0
 """So long the old dispatcher is asked to keep the job for a producer that looks for it elsewhere."""
@@ -170,6 +182,31 @@ class Drover:
             finally:
                 if not inbox.over:
                     await self._abandon(job, tenant, reply, keep_s)
+
+    async def explain(
+        self, request: ChatRequest, *, tenant: str | None = None, timeout_s: float = EXPLAIN_S
+    ) -> dict[str, Any]:
+        """Tell where a request would go and why, without running it.
+
+        Raises what the request would be refused with before it is routed, `NoDispatcher`, `BusTimeout`.
+        """
+        subject = self._subjects.work("route", tenant or self._tenant)
+        return await self._told(subject, codec.encode_request(codec.plain(request)), timeout_s)
+
+    async def why(self, job: str, *, tenant: str | None = None, timeout_s: float = EXPLAIN_S) -> dict[str, Any]:
+        """Tell why a job that ran lately went where it went. Raises `UnknownJob`, `NoDispatcher`, `BusTimeout`."""
+        subject = self._subjects.control(require_token("job", job), "why")
+        return await self._told(subject, _order(tenant or self._tenant), timeout_s)
+
+    async def _told(self, subject: str, body: bytes, timeout_s: float) -> dict[str, Any]:
+        try:
+            reply = await self._bus.request(subject, body, timeout_s=timeout_s)
+        except NoResponders as error:
+            raise NoDispatcher("no dispatcher runs: start one (`drover dispatcher`), or `make up`") from error
+        told = codec.decode(reply.data)
+        if "options" not in told:
+            raise from_wire(told.get("error") or {})
+        return told
 
     async def cancel(self, job: str, *, tenant: str | None = None, timeout_s: float = 2.0) -> bool:
         """Cancel a job of this tenant anywhere, for all who wait for it; True when a dispatcher knew it. Raises `BusTimeout` when

@@ -68,6 +68,9 @@ def ask(
             "--priority", metavar="interactive|normal|batch", help="who goes first while jobs wait for devices"
         ),
     ] = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", help="how the device is chosen, such as hybrid, token:500 or energy:eco")
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -106,6 +109,7 @@ def ask(
         temperature=temperature,
         timeout_s=timeout_s,
         priority=priority,
+        strategy=strategy,
     )
     try:
         wish.check()
@@ -234,6 +238,36 @@ def cancel(job: Annotated[str, typer.Argument(help="id of the job, as X-Drover-J
     from dispatcher.cli.cancel import cancel as cancel_job  # noqa: PLC0415  # as above
 
     raise typer.Exit(running.run(cancel_job(job)))
+
+
+@app.command()
+def explain(
+    prompt: Annotated[str | None, typer.Argument(help="what would be asked; - reads it from standard input")] = None,
+    *,
+    job: Annotated[str | None, typer.Option("--job", help="a job that ran lately, instead of a question")] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="a model of the fleet, or auto")] = "auto",
+    device: Annotated[str | None, typer.Option("--device", help="only this device")] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", min=1, help="length of the answer, at most")] = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", help="how the device is chosen, such as hybrid, token:500 or energy:eco")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print all of it as JSON")] = False,
+) -> None:
+    """Show where a question would go and why; nothing is run."""
+    if (prompt is None) == (job is None):
+        raise typer.BadParameter("give a prompt, or - to read it from standard input, or --job")
+    from common.errors import FleetError  # noqa: PLC0415  # as above
+    from dispatcher.cli import running  # noqa: PLC0415  # as above
+    from dispatcher.cli.ask import Wish, read_prompt  # noqa: PLC0415  # as above
+    from dispatcher.cli.explain import explain as show  # noqa: PLC0415  # as above
+
+    wish = Wish(model=model, device=device, max_tokens=max_tokens, strategy=strategy)
+    try:
+        wish.check()
+        work = show(None if prompt is None else read_prompt(prompt), job, wish, as_json=as_json)
+    except FleetError as error:
+        raise typer.Exit(running.fail(error)) from error
+    raise typer.Exit(running.run(work))
 
 
 @app.command()

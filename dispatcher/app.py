@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 from common.bus import Bus
 from common.bus.mux import reply_mux
@@ -14,7 +15,7 @@ from common.bus.nats import connect_nats
 from common.bus.options import options_from
 from common.clock import LoopClock
 from common.discovery import EndpointStats, ServiceInfo, discoverable
-from common.errors import BusError, ConfigError
+from common.errors import BadRequest, BusError, ConfigError
 from common.lifecycle import Stop, guarding, run
 from common.logs import configure, get_logger
 from common.settings import load
@@ -33,8 +34,11 @@ from dispatcher.record import Recorder
 from dispatcher.record.events import DeviceEvents, EventSink
 from dispatcher.record.log import LogSink
 from dispatcher.roster import Change, DeviceEvent, Roster
+from dispatcher.router import Router
+from dispatcher.router.policy_file import PolicyFile
 from dispatcher.routing import RoutingPolicy
-from dispatcher.settings import DispatcherSettings, weights_from
+from dispatcher.routing.strategies import strategy_of
+from dispatcher.settings import DispatcherSettings, RoutingSection, weights_from
 from dispatcher.sharing import Sharing
 
 log = get_logger("dispatcher")
@@ -44,6 +48,9 @@ SWEEP_S = 0.25
 
 TICK_S = 0.5
 """Half of the silence that a listener is spared: it hears something at least every one and a half seconds."""
+
+REREAD_S = 1.0
+"""An owner who edits the routing file waits no longer than this."""
 
 LAST_WORDS_S = 2.0
 """What cancelled jobs get for their terminal frame; it is a matter of milliseconds on a bus that works."""
@@ -110,6 +117,7 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             durable = _durable(settings, bus, pipeline, spawn)
             doors = Doors(pipeline, spawn, queued=durable.ready.is_set)
             keeper = jobs.create_task(_keep(roster, pipeline.clock.monotonic, DeviceEvents(bus, subjects)))
+            reader = jobs.create_task(_reread(pipeline.router.rules))
             speaker = jobs.create_task(_speak(hall, pipeline.sharing.kept, pipeline.clock.monotonic))
             pulse = jobs.create_task(pipeline.courier.pulse.beat(mux))
             async with doors.ears(bus), durable.tended():
@@ -128,6 +136,7 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
                 presence.cancel()
                 await _go(pipeline.bus, others)
             keeper.cancel()
+            reader.cancel()
             speaker.cancel()
             pulse.cancel()
 
@@ -142,18 +151,32 @@ def _pipeline(
     settings: DispatcherSettings, subjects: Subjects, roster: Roster, sharing: Sharing, courier: Courier
 ) -> Pipeline:
     clock, bus = sharing.clock, courier.bus
-    weights = settings.routing
     return Pipeline(
         bus=bus,
         clock=clock,
         subjects=subjects,
         intake=Intake(clock, subjects, settings.admission.default_timeout_s),
         roster=roster,
-        policy=RoutingPolicy(tokens=weights.weight_tokens, topic=weights.weight_topic, health=weights.weight_health),
+        router=_router(settings.routing, roster),
         courier=courier,
         recorder=Recorder(LogSink(), EventSink(bus, subjects)),
         sharing=sharing,
     )
+
+
+def _router(settings: RoutingSection, roster: Roster) -> Router:
+    """Build the router. Raises `ConfigError` when the strategy or the routing file is wrong."""
+    try:
+        strategy_of(settings.strategy)
+    except BadRequest as error:
+        raise ConfigError(f"DROVER_STRATEGY={settings.strategy!r}: {error.message}") from error
+    base = RoutingPolicy(
+        tokens=settings.weight_tokens,
+        topic=settings.weight_topic,
+        health=settings.weight_health,
+        strategy=settings.strategy,
+    )
+    return Router(roster, PolicyFile(Path(settings.file) if settings.file else None, base))
 
 
 def _durable(settings: DispatcherSettings, bus: Bus, pipeline: Pipeline, spawn: Spawn) -> DurableLane:
@@ -190,6 +213,13 @@ async def _keep(roster: Roster, now: Callable[[], float], events: DeviceEvents) 
         roster.sweep(now())
         await events.publish()
         await asyncio.sleep(SWEEP_S)
+
+
+async def _reread(rules: PolicyFile) -> None:
+    """Follow the routing file."""
+    while True:
+        await asyncio.sleep(REREAD_S)
+        rules.refresh()
 
 
 async def _speak(hall: Audience, kept: ReplayCache, now: Callable[[], float]) -> None:

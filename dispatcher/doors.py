@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from common import codec
 from common.bus import Bus, Delivery
-from common.errors import BadRequest, FleetError, UnknownJob
+from common.errors import BadRequest, FleetError, InternalError, UnknownJob
 from common.heartbeats import read_heartbeat
 from common.logs import get_logger
 from common.subjects import QUEUE_DISPATCH
@@ -48,14 +48,43 @@ class Doors:
     @asynccontextmanager
     async def open(self, bus: Bus) -> AsyncIterator[None]:
         """Take jobs."""
-        work = await bus.subscribe(self._pipeline.subjects.work("chat", "*"), self._job, queue=QUEUE_DISPATCH)
+        subjects = self._pipeline.subjects
+        work = await bus.subscribe(subjects.work("chat", "*"), self._job, queue=QUEUE_DISPATCH)
+        asked = await bus.subscribe(subjects.work("route", "*"), self._explain, queue=QUEUE_DISPATCH)
+        lookups = await bus.subscribe(subjects.control("*", "why"), self._why)
         try:
             yield
         finally:
+            await lookups.unsubscribe()
+            await asked.drain()
             await work.drain()
 
     def _job(self, delivery: Delivery) -> None:
         self._pipeline.take(delivery, self._spawn)
+
+    def _explain(self, delivery: Delivery) -> None:
+        """Tell where a request would go; nothing is run."""
+        if delivery.reply:
+            self._spawn(_send(self._pipeline.bus, delivery.reply, self._explained(delivery)))
+
+    def _explained(self, delivery: Delivery) -> bytes:
+        try:
+            return codec.encode(self._pipeline.explain(delivery))
+        except FleetError as error:
+            return codec.encode({"error": error.to_wire()})
+        except Exception:
+            log.exception("explain.crashed", size_bytes=len(delivery.data))
+            bug = InternalError("the request could not be explained: the dispatcher's log says why")
+            return codec.encode({"error": bug.to_wire()})
+
+    def _why(self, delivery: Delivery) -> None:
+        """Tell why a job went where it went, if it was here lately."""
+        _, job, _ = self._pipeline.subjects.tokens(delivery.subject)
+        told = self._pipeline.router.explained(job, _text(_body(delivery.data), "tenant"))
+        if told is not None:
+            self._reply(delivery, {"job": job, **told})
+        elif delivery.reply:
+            self._spawn(self._unknown(delivery.reply, job, OTHERS_FIRST_S))
 
     def _heartbeat(self, delivery: Delivery) -> None:
         try:

@@ -71,6 +71,7 @@ _DELIVERY: Mapping[str, Any] = {
     "resends": None,
     "resume": "",
     "priority": Priority.NORMAL,
+    "strategy": None,
 }
 
 

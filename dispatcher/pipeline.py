@@ -30,7 +30,7 @@ from dispatcher.outcomes import Admitted, Decision, Delivered, Job, JobState, Re
 from dispatcher.peers import Word
 from dispatcher.record import Recorder, account
 from dispatcher.roster import Roster
-from dispatcher.routing import Ask, RoutingPolicy, decide, features, nobody
+from dispatcher.router import Router
 from dispatcher.sharing import AttachRequest, Inquiry, Sharing
 
 log = get_logger("pipeline")
@@ -84,7 +84,7 @@ class Pipeline:
     subjects: Subjects
     intake: Intake
     roster: Roster
-    policy: RoutingPolicy
+    router: Router
     courier: Courier
     recorder: Recorder
     sharing: Sharing
@@ -180,6 +180,10 @@ class Pipeline:
             error.details["cause"] = stopping.code  # a producer goes on elsewhere, with the text that it has
             self._end(running, error)
         return len(self._running)
+
+    def explain(self, delivery: Delivery) -> dict[str, Any]:
+        """Tell where a request would go and why; nothing is run. Raises what a job would be refused with."""
+        return self.router.explain(replace(self.intake.read(delivery), kind="chat"))
 
     def status(self, job_id: str, *, tenant: str | None = None) -> dict[str, object]:
         """Say what a job does. Raises `UnknownJob`."""
@@ -301,16 +305,16 @@ class Pipeline:
     async def _deliver(self, running: _Running) -> Delivered:
         job, out = running.job, running.out
         _require_continuable(job)
-        ask = Ask(model=job.model, device=job.device, wanted=features(job.request, job.messages))
+        ask = self.router.ask(job)
 
         def choose(excluded: Mapping[str, str]) -> Decision:
-            return decide(ask, self.roster.fleet, self.policy, excluded)
+            return self.router.decide(ask, excluded)
 
         await out.ack()
         return await self.courier.deliver(
             job,
             choose,
-            lambda decision: nobody(ask, decision, self.roster.fleet),
+            lambda decision: self.router.nobody(ask, decision),
             out,
             lambda: running.ended_by,
         )
@@ -336,6 +340,7 @@ class Pipeline:
     async def _write(self, job: Job, delivered: Delivered) -> None:
         total_s = self.clock.monotonic() - job.received_s
         self._count(delivered.error, total_s)
+        self.router.note(job, delivered)
         await self.recorder.write(account.record(job, delivered, total_s=total_s))
 
     async def _last_word(self, out: AnswerSink, error: FleetError) -> None:

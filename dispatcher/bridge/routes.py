@@ -19,15 +19,17 @@ from ulid import ULID
 from common import codec
 from common.errors import BadRequest, DeadlineInfeasible, FleetError, InternalError, QueueFull, Stopping, UnknownModel
 from common.logs import get_logger
-from common.messages import AUTO, Priority
+from common.messages import AUTO, ChatRequest, Priority
 from common.subjects import as_token
 from dispatcher.bridge.answer import ChatAnswer, Manner, Means
-from dispatcher.bridge.headers import JOB_HEADER, PRIORITY_HEADER, TIMEOUT_HEADER, header_text
+from dispatcher.bridge.explaining import explaining
+from dispatcher.bridge.headers import JOB_HEADER, PRIORITY_HEADER, STRATEGY_HEADER, TIMEOUT_HEADER, header_text
 from dispatcher.bridge.jobs import jobs
 from dispatcher.bridge.openai import reply, request
 from dispatcher.bridge.presence import Offer, Presence, find, offers
 
 MOST_TIMEOUT_S = 86_400.0
+MOST_STRATEGY = 64
 
 log = get_logger("bridge")
 
@@ -51,6 +53,7 @@ STATUSES: Mapping[str, Verdict] = {
     "bad_request": Verdict(400, _THEIRS),
     "too_large": Verdict(413, _THEIRS),
     "unknown_model": Verdict(404, _THEIRS),
+    "not_allowed": Verdict(403, "permission_error"),
     "unsupported": Verdict(400, _THEIRS),
     "context_length_exceeded": Verdict(400, _THEIRS),
     "unknown_job": Verdict(404, _THEIRS),
@@ -144,7 +147,7 @@ def api(bridge: Bridge) -> APIRouter:
         )
         chat = request.to_chat(asked, job=job or str(ULID()), priority=priority(http.headers))
         # Only who chose the id can come again under it; for others nobody needs to look whether the job is known.
-        chat = replace(chat, timeout_s=timeout_s(http.headers))
+        chat = replace(chat, timeout_s=timeout_s(http.headers), strategy=strategy(http.headers))
         chat = replace(chat, resends=0) if job is None else replace(chat, keep_s=bridge.retry_grace_s)
         return ChatAnswer(chat, manner, bridge.means)
 
@@ -170,9 +173,17 @@ def api(bridge: Bridge) -> APIRouter:
             return _json({"status": "unavailable", "reason": now.reason, **now.facts}, 503)
         return _json({"status": "ok", **now.facts})
 
+    router.include_router(explaining(bridge.means.drover, _asked))
     router.include_router(jobs(bridge.means.drover, bridge.means.curfew, _json_body, job_id))
     router.add_api_route("/health", health, methods=["HEAD"], include_in_schema=False)
     return router
+
+
+async def _asked(http: Request) -> ChatRequest:
+    """Read a chat that is to be explained, and not run."""
+    asked = request.read(await _json_body(http))
+    chat = request.to_chat(asked, job=str(ULID()), priority=priority(http.headers))
+    return replace(chat, timeout_s=timeout_s(http.headers), strategy=strategy(http.headers))
 
 
 def answer_errors(app: FastAPI) -> None:
@@ -279,6 +290,16 @@ def priority(headers: Mapping[str, str]) -> Priority | None:
         raise BadRequest(
             f"{PRIORITY_HEADER} is {given[:40]!r}: send one of {', '.join(Priority)}", param=PRIORITY_HEADER
         ) from None
+
+
+def strategy(headers: Mapping[str, str]) -> str | None:
+    """How the device is to be chosen, as a header says; the dispatcher knows which strategies there are. Raises `BadRequest`."""
+    given = headers.get(STRATEGY_HEADER)
+    if given is not None and len(given) > MOST_STRATEGY:
+        raise BadRequest(
+            f"{STRATEGY_HEADER} has {len(given)} characters: at most {MOST_STRATEGY}", param=STRATEGY_HEADER
+        )
+    return given.strip().lower() or None if given is not None else None
 
 
 def _auto_card(bridge: Bridge) -> reply.Json:

@@ -28,6 +28,7 @@ class Wish:
     temperature: float | None = None
     timeout_s: float | None = None
     priority: str | None = None
+    strategy: str | None = None
 
     def fields(self) -> dict[str, Any]:
         """Give the fields of a chat request beside its messages."""
@@ -37,6 +38,7 @@ class Wish:
             "device": self.device,
             "timeout_s": self.timeout_s,
             "priority": self.priority,
+            "strategy": self.strategy,
             "options": {key: value for key, value in options.items() if value is not None},
         }
         return {key: value for key, value in wanted.items() if value is not None}

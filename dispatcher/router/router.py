@@ -67,11 +67,11 @@ class Router:
         """Tell where a job would go and why, without running it. Raises `BadRequest`."""
         return explain(self.ask(job), self._roster.fleet, self.rules.policy)
 
-    def explained(self, job_id: str, tenant: str) -> dict[str, Any] | None:
-        """Tell why a job that was here lately went where it went."""
+    def explained(self, job_id: str, tenant: str | None) -> dict[str, Any] | None:
+        """Tell why a job that was here lately went where it went; without a tenant any tenant's."""
         for kept, of, decision in reversed(self._decided):
-            if (kept, of) == (job_id, tenant):
-                return record(decision)
+            if kept == job_id and tenant in {None, of}:
+                return {"tenant": of, **record(decision)}
         return None
 
     def note(self, job: Job, delivered: Delivered) -> None:

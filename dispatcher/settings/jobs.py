@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MaxLen
 from pydantic import AfterValidator, Field, model_validator
 
 from common.settings import Section
@@ -176,7 +176,21 @@ class DeliverySection(Section):
 
 
 class RoutingSection(Section):
-    """The hybrid score S = w1*C_tokens + w2*Sim_centroid + w3*H_latency; weights are normalised to a sum of 1."""
+    """How devices are chosen. The hybrid score is S = w1*C_tokens + w2*Sim_centroid + w3*H_latency, weights normalised to 1."""
+
+    strategy: Annotated[str, MaxLen(64)] = Field(
+        "hybrid",
+        validation_alias="DROVER_STRATEGY",
+        description="how a device is chosen when neither request nor tenant say: "
+        "hybrid, token, heuristic, semantic, perf, weighted, learned, energy, cascade, llm, round_robin, least_loaded or random; "
+        "a variant stands behind a colon, as energy:eco or token:1000",
+    )
+    file: str = Field(
+        "",
+        validation_alias="DROVER_ROUTING_FILE",
+        description="TOML file with weights, strategies and allow-lists of tenants, shares of workloads, and caps on heat and "
+        "watts; read again whenever it changes",
+    )
 
     weight_tokens: Weight = Field(
         0.4, validation_alias="DROVER_WEIGHT_TOKENS", description="w1: request size against the device's capability"
