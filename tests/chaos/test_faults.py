@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
-from tests.chaos.faults import broker, devices, dispatchers, hostile, pressure, rolling
-from tests.chaos.outcome import SMALL, Outcome
+from tests.chaos.durable_load import POISON
+from tests.chaos.faults import broker, devices, dispatchers, durable, hostile, pressure, rolling
+from tests.chaos.outcome import SMALL, Outcome, Size
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
 
@@ -18,10 +21,12 @@ def _bad(row: Outcome) -> dict[str, object]:
         "duplicated": account.duplicated,
         "spliced": account.spliced,
         "troubles": row.troubles,
+        "unmeasured": row.unmeasured,
     }
 
 
-_NONE = {"lost": 0, "duplicated": 0, "spliced": 0, "troubles": ()}
+_NONE = {"lost": 0, "duplicated": 0, "spliced": 0, "troubles": (), "unmeasured": []}
+_DURABLE = (durable.dispatchers_killed, durable.agents_killed, durable.broker_killed, durable.submitted_twice)
 
 
 async def test_every_job_is_answered_when_nothing_fails() -> None:
@@ -78,6 +83,15 @@ async def test_a_job_that_is_submitted_again_and_again_has_one_answer() -> None:
 
     assert _bad(row) == _NONE
     assert row.account.answered == row.account.jobs
+
+
+@pytest.mark.parametrize("fault", _DURABLE, ids=lambda fault: fault.__name__)
+async def test_a_durable_job_has_one_result_whatever_dies(fault: Callable[[Size], Awaitable[Outcome]]) -> None:
+    """F2, F3, F6, F7 in the durable lane: one final note for each, the unreadable are dead letters, and the queue is empty."""
+    row = await fault(SMALL)
+
+    assert _bad(row) == _NONE
+    assert (row.account.answered, row.value("left in the queue")) == (SMALL.jobs - SMALL.jobs // POISON, 0)
 
 
 async def test_every_process_is_restarted_in_turn_and_no_request_fails() -> None:
