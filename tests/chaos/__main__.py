@@ -22,8 +22,19 @@ TOTAL_S = 600.0
 """What all of them together may take."""
 
 USUAL_S: Mapping[str, float] = {
-    **{"F1": 16, "F2": 90, "F3": 85, "F4": 45, "F5": 60, "F6": 50, "F7": 60},
-    **{"F8": 40, "F9": 50, "F10": 8, "F11": 85, "F12": 12, "F13": 32},
+    "F1": 16,
+    "F2": 90,
+    "F3": 85,
+    "F4": 45,
+    "F5": 60,
+    "F6": 50,
+    "F7": 60,
+    "F8": 40,
+    "F9": 50,
+    "F10": 8,
+    "F11": 85,
+    "F12": 12,
+    "F13": 32,
 }
 """What each takes on an idle machine of two cores. On one that is busy, those that come late get fewer jobs and rounds."""
 

@@ -35,7 +35,8 @@ LINGER_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crowd:
-    """Short jobs beside the others, so that a fault meets thousands: at least `jobs`, as long as it lasts, and at most `per_s` a second."""
+    """Short jobs beside the others, so that a fault meets thousands: at least `jobs`, as long as it lasts, and no more than `per_s`
+    in a second."""
 
     questions: Iterator[Question]
     jobs: int
