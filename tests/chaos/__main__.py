@@ -83,19 +83,21 @@ async def _run(names: list[str], size: Size) -> tuple[list[Outcome], list[str]]:
     until_s = monotonic() + TOTAL_S + SOAK_SHARE * soak_s
     for number, name in enumerate(names):
         began = monotonic()
-        try:
+        fitting = _fit(size, names[number:], until_s - began - SOAK_SHARE * soak_s)
+        for fault in FAULTS[name]:
             own_s = FAULT_S + SOAK_SHARE * soak_s * (name == "F13")
-            async with asyncio.timeout(min(own_s, until_s - began)):
-                outcomes += await FAULTS[name](_fit(size, names[number:], until_s - began))
-        except Exception as error:  # noqa: BLE001  # the table must show the others
-            broken.append(f"{name} could not be acted out: {_leaf(error)}")
-        sys.stderr.write(f"{name} took {monotonic() - began:.0f} s\n")
+            try:
+                async with asyncio.timeout(min(own_s, until_s - monotonic())):
+                    outcomes.append(await fault(fitting))
+            except Exception as error:  # noqa: BLE001  # the table must show the others
+                broken.append(f"{name} could not be acted out: {fault.__name__}: {_leaf(error)}")
+        sys.stderr.write(f"{name} took {monotonic() - began:.0f} s, with {fitting.jobs} jobs\n")
     return outcomes, broken
 
 
 def _fit(size: Size, names: list[str], left_s: float) -> Size:
     """Give what there is time for, if all that remain get alike."""
-    share = min(1.0, left_s / sum(USUAL_S[name] for name in names))
+    share = min(1.0, max(0.05, left_s / sum(USUAL_S[name] for name in names)))
     return replace(size, jobs=int(size.jobs * share), rounds=max(1, int(size.rounds * share)))
 
 
