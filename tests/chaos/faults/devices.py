@@ -39,7 +39,9 @@ async def killed(size: Size) -> Outcome:
     async with world(_FLEET) as house:
         async with _load(house, size, per_s=300.0) as asked:
             await asked.answered(4)
-            for _ in range(size.rounds):
+            rounds = 0
+            while rounds < size.rounds or not (early and midway):  # the stream may have been at its end
+                rounds += 1
                 victim = await _streaming(house, asked)
                 midway += (await _kill(asked, victim)).held
                 early += (await _kill(asked, await _given(house, asked))).held
@@ -108,37 +110,43 @@ async def _shortly(house: World, asked: Load, lasting_s: float) -> Moves:
 
 async def partitioned(size: Size) -> Outcome:
     """F5: nothing passes between two agents and the bus: in neither direction, then in one, then in the other."""
+    found = Moves([], [])
     figures: list[Figure] = []
     async with world(_MANY) as house:
         async with _load(house, size, per_s=220.0) as asked:
             await asked.answered(4)
             for number, (way, closed) in enumerate(_WAYS.items()):
                 victims = [await _streaming(house, asked), house.echoes[number % len(house.echoes)]]
-                figures += await _cut_off(asked, victims, closed, size.freeze_s / 2, note=f"{way}: ")
-        return outcome("F5", "agents cut off from the bus, both ways and one way, then healed", house, asked, *figures)
+                back_s = await _cut_off(asked, victims, closed, size.freeze_s / 2, found)
+                figures.append(Figure(name=f"cut off {way}: serve again after", value=back_s, unit="s"))
+        return outcome(
+            "F5",
+            "agents cut off from the bus, both ways and one way, then healed",
+            house,
+            asked,
+            spread("mid-stream found", found.held, STALL_S),
+            spread("for new jobs found", found.new, ACCEPT_S),
+            *figures,
+        )
 
 
-_WAYS: Mapping[str, Mapping[str, bool]] = {"both": {}, "to bus": {"down": False}, "from bus": {"up": False}}
+_WAYS: Mapping[str, Mapping[str, bool]] = {"both ways": {}, "to bus": {"down": False}, "from bus": {"up": False}}
 
 
-async def _cut_off(
-    asked: Load, victims: list[Agent], closed: Mapping[str, bool], away_s: float, *, note: str
-) -> list[Figure]:
-    """Let agents be cut off for some time; gives how fast that was found, for jobs they had and for those they were given then."""
+async def _cut_off(asked: Load, victims: list[Agent], closed: Mapping[str, bool], away_s: float, found: Moves) -> float:
+    """Let agents be cut off for some time, and add how fast that was found; gives how long they took to serve again."""
     since_s = _now()
     proxies = [victim.proxy for victim in victims if victim.proxy is not None]
     for proxy in proxies:
         proxy.blackhole(**closed)
     await asyncio.sleep(away_s)  # the fault's own length
-    found = [moves(asked, victim.name, since_s) for victim in victims]
+    for victim in victims:
+        moved = moves(asked, victim.name, since_s)
+        found.held.extend(moved.held)
+        found.new.extend(moved.new)
     for proxy in proxies:
         proxy.heal()
-    back = [await _back(asked, victim) for victim in victims]
-    return [
-        spread(f"{note}mid-stream found", [one for each in found for one in each.held], STALL_S),
-        spread(f"{note}for new jobs found", [one for each in found for one in each.new], ACCEPT_S),
-        Figure(name=f"{note}serve again after", value=max(back), unit="s"),
-    ]
+    return max([await _back(asked, victim) for victim in victims])
 
 
 async def _streaming(house: World, asked: Load) -> Agent:
