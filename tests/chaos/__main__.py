@@ -38,6 +38,9 @@ USUAL_S: Mapping[str, float] = {
 }
 """What each takes on an idle machine of two cores. On one that is busy, those that come late get fewer jobs and rounds."""
 
+FIXED = frozenset({"F4", "F5", "F8", "F11", "F13"})
+"""Those that last as long as they last, however many jobs they have."""
+
 SOAK_SHARE = 1.5
 """A soak takes its own length, a warm-up, and the end of its processes."""
 
@@ -97,7 +100,9 @@ async def _run(names: list[str], size: Size) -> tuple[list[Outcome], list[str]]:
 
 def _fit(size: Size, names: list[str], left_s: float) -> Size:
     """Give what there is time for, if all that remain get alike."""
-    share = min(1.0, max(0.05, left_s / sum(USUAL_S[name] for name in names)))
+    fixed_s = sum(USUAL_S[name] for name in names if name in FIXED)
+    scaled_s = sum(USUAL_S[name] for name in names if name not in FIXED)
+    share = min(1.0, max(0.05, (left_s - fixed_s) / max(scaled_s, 1.0)))
     return replace(size, jobs=int(size.jobs * share), rounds=max(1, int(size.rounds * share)))
 
 
