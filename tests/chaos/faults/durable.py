@@ -32,7 +32,7 @@ _KNOBS = {
 }
 _FLEET = Plan(dispatchers=2, simulated=1, echo=3, slots=8, time_factor=16.0, knobs=_KNOBS)
 _CRASHING = replace(_FLEET, knobs=_KNOBS | {"DROVER_DURABLE_TRIES": "50"})
-"""A job that lies in the line of a dispatcher that is killed has been tried once more; here that happens more often than in years."""
+"""A job in the line of a dispatcher that is killed has been tried once more; here that happens more often than in years."""
 
 _LONG = 50
 """One job in so many streams for a while."""
