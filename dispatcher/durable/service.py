@@ -76,6 +76,8 @@ class DurableLane:
                 letters=letters,
                 reading=reading,
                 policy=RetryPolicy(settings.tries, settings.first_delay_s, settings.longest_delay_s),
+                fleet=lambda: pipeline.roster.fleet,
+                began_s=pipeline.clock.monotonic(),
             ),
             ack_wait_s=settings.ack_wait_s,
             try_s=settings.try_s,
