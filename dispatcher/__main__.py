@@ -124,7 +124,10 @@ def submit(
     prompt: Annotated[str | None, typer.Argument(help="what to ask; - reads it from standard input")] = None,
     *,
     file: Annotated[
-        Path | None, typer.Option("--file", "-f", help="submit all questions of a .json, .jsonl or .csv file instead")
+        Path | None,
+        typer.Option(
+            "--file", "-f", help="submit all rows of a .json, .jsonl or .csv file instead: questions, or whole requests"
+        ),
     ] = None,
     priority: Annotated[
         Literal["interactive", "normal", "batch"], typer.Option("--priority", "-p", help="class of the queue")

@@ -10,12 +10,12 @@ from pathlib import Path
 from common import codec
 from common.client import Drover, chat_request
 from common.durable import Note, Stage
-from common.errors import BadRequest, UnknownJob
-from common.messages import Message, Priority, Role
+from common.errors import UnknownJob
+from common.messages import ChatRequest, Message, Priority, Role
 from dispatcher.cli import running
 from dispatcher.cli.ask import Wish
 from dispatcher.cli.connect import open_producer, shell_settings
-from dispatcher.cli.questions import read
+from dispatcher.cli.requests import requests
 
 WAIT_MOST_S = 30 * 86_400.0
 """`--wait` without a time: longer than any job lives."""
@@ -51,26 +51,21 @@ async def submit(prompt: str, wish: Wish, posting: Posting) -> int:
 
 
 async def submit_file(path: Path, wish: Wish, posting: Posting) -> int:
-    """Put all questions of a file into the queue, and print their ids in the order of the file."""
-    conversations = read(path)
-    for conversation in conversations:
-        if len(conversation.questions) > 1:
-            raise BadRequest(
-                f"{path}: {conversation.id} asks several questions, each of which needs the answer before it: "
-                "durable jobs stand alone; use drover ask --file"
-            )
+    """Put all requests of a file into the queue, and print their ids in its order; nothing is sent when a row is wrong."""
+    rows = requests(path, wish, posting.priority)
     async with open_producer(shell_settings()) as drover:
-        for conversation in conversations:
-            (question,) = conversation.questions
-            await _submit(drover, (*wish.before(), *question.messages), wish, posting)
+        for request in rows:
+            await _post(drover, request, posting)
     return 0
 
 
 async def _submit(drover: Drover, messages: tuple[Message, ...], wish: Wish, posting: Posting) -> None:
     fields = wish.fields() | ({} if posting.job is None else {"job": posting.job})
-    done = await drover.durable.submit(
-        chat_request(messages, **fields), priority=posting.priority, tenant=posting.tenant
-    )
+    await _post(drover, chat_request(messages, **{**fields, "priority": posting.priority}), posting)
+
+
+async def _post(drover: Drover, request: ChatRequest, posting: Posting) -> None:
+    done = await drover.durable.submit(request, tenant=posting.tenant)
     sys.stdout.write(f"{done.job}\n")
     sys.stdout.flush()
 
