@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from tests.chaos.faults import broker, devices, dispatchers, hostile, pressure, rolling
+from tests.chaos.faults import broker, devices, dispatchers, hostile, pressure, producers, rolling
 from tests.chaos.outcome import Outcome, Size
 
 Fault = Callable[[Size], Awaitable[list[Outcome]]]
@@ -38,4 +38,5 @@ FAULTS: Mapping[str, Fault] = {
     "F11": _one(pressure.overload),
     "F12": _each(hostile.bad_input, hostile.wrong_clocks),
     "F13": _one(pressure.soak),
+    "F14": _one(producers.killed),
 }
