@@ -136,6 +136,10 @@ class Names:
         return f"{self.root}_ADVISORIES"
 
     @property
+    def answers(self) -> str:
+        return f"{self.root}_ANSWERS"
+
+    @property
     def claims(self) -> str:
         return f"{self.root}_CLAIMS"
 

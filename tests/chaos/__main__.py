@@ -35,6 +35,7 @@ USUAL_S: Mapping[str, float] = {
     "F11": 85,
     "F12": 12,
     "F13": 32,
+    "F14": 45,
 }
 """What each takes on an idle machine of two cores. On one that is busy, those that come late get fewer jobs and rounds."""
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from common.bus import Delivery
 from common.bus.jetstream import JetStream
 from common.bus.memory import MemoryBroker, connect_memory
 from common.bus.nats import NatsBus, NatsOptions, connect_nats
@@ -341,12 +342,55 @@ def _version(streams: JetStream) -> tuple[int, ...]:
     return known.major, known.minor
 
 
-async def test_a_closed_reader_is_told_of_no_loss(server: NatsServer, streams: JetStream) -> None:
-    """Readers come and go with every start of the lane; the bus keeps none of them."""
-    async with joined(server) as bus:
-        reader = JetStream(bus)
-        before = len(bus._lost._hooks)
-        async with reader.puller("WORK", "reader"):
-            while_open = len(bus._lost._hooks)
+async def test_an_offer_is_stored_before_what_comes_behind_it(server: NatsServer) -> None:
+    """Nobody waits for the word on it, and whoever hears the next message finds it there."""
+    async with joined(server) as bus, joined(server) as other:
+        streams, words = JetStream(bus), asyncio.Queue[Delivery]()
+        await streams.declare(bucket_spec("B", max_age_s=60, in_memory=False))
+        bucket, elsewhere = streams.bucket("B"), JetStream(other).bucket("B")
+        heard = asyncio.Event()
+        await bus.subscribe("word", words.put_nowait)
+        await other.subscribe("behind", lambda _: heard.set())
+        await other.flush()
+        await bucket.offer("t.j", b"1", reply="word")
+        await bus.publish("behind", b"")
+        async with asyncio.timeout(GUARD_S):
+            await heard.wait()
+            found = await elsewhere.get("t.j")
+            revision = bucket.offered(await words.get())
 
-        assert (before + 1, before) == (while_open, len(bus._lost._hooks))
+        assert Entry(b"1", revision) == found
+
+
+async def test_an_offer_leaves_what_is_there(server: NatsServer) -> None:
+    """The first stays, and the word on the second says so."""
+    async with joined(server) as bus:
+        streams, words = JetStream(bus), asyncio.Queue[Delivery]()
+        await streams.declare(bucket_spec("B", max_age_s=60, in_memory=False))
+        await bus.subscribe("word", words.put_nowait)
+        bucket = streams.bucket("B")
+        for value in (b"1", b"2"):
+            await bucket.offer("t.j", value, reply="word")
+        async with asyncio.timeout(GUARD_S):
+            bucket.offered(await words.get())
+            with pytest.raises(StreamConflict):
+                bucket.offered(await words.get())
+        found = await bucket.get("t.j")
+
+        assert found is not None
+        assert b"1" == found.value
+
+
+async def test_an_offer_to_nobody_is_told() -> None:
+    """Without the bucket the word is that nobody stores it."""
+    async with nats_server() as server, joined(server) as bus:
+        words = asyncio.Queue[Delivery]()
+        await bus.subscribe("word", words.put_nowait)
+        bucket = JetStream(bus).bucket("B")
+        await bucket.offer("t.j", b"1", reply="word")
+        async with asyncio.timeout(GUARD_S):
+            word = await words.get()
+        with pytest.raises(StreamsUnavailable) as refused:
+            bucket.offered(word)
+
+        assert "nats-server with JetStream" in refused.value.message

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from tests.chaos.faults import broker, devices, dispatchers, durable, hostile, pressure, rolling
+from tests.chaos.faults import broker, devices, dispatchers, durable, hostile, pressure, producers, rolling
 from tests.chaos.outcome import Outcome, Size
 
 Fault = Callable[[Size], Awaitable[Outcome]]
@@ -23,4 +23,5 @@ FAULTS: Mapping[str, tuple[Fault, ...]] = {
     "F11": (pressure.overload,),
     "F12": (hostile.bad_input, hostile.wrong_clocks),
     "F13": (pressure.soak,),
+    "F14": (producers.killed,),
 }
