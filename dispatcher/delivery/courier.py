@@ -28,7 +28,7 @@ from common.errors import (
 from common.messages import DeviceState, Dispatch, Message, Options, Role
 from common.subjects import Subjects
 from dispatcher.delivery.attempt import LiveAttempt
-from dispatcher.delivery.clocks import HOP_MARGIN_S, Limits
+from dispatcher.delivery.clocks import Limits, device_left_s
 from dispatcher.delivery.hedge import FirstTokens, HedgeBudget, crowded, hedge_after_s
 from dispatcher.delivery.inbox import Inbox
 from dispatcher.delivery.line import Line, Rules
@@ -252,7 +252,7 @@ def _times_ms(job: Job, now_s: float) -> tuple[int, int]:
     then: a step of ours meanwhile changes nothing."""
     left_s = max(0.0, job.deadline_s - now_s)
     sent_ms = int((job.received_unix_s + now_s - job.received_s) * 1000)
-    return sent_ms, sent_ms + max(1, int((left_s - min(HOP_MARGIN_S, left_s / 10)) * 1000))
+    return sent_ms, sent_ms + max(1, int(device_left_s(left_s) * 1000))
 
 
 def _conversation(job: Job, out: AnswerSink) -> tuple[Message, ...]:
