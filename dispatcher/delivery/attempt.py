@@ -130,6 +130,19 @@ class LiveAttempt:
             raise GarbledReply(f"frame {self._tokens} is missing: {seq} came instead")
         self._tokens += 1
 
+    def whole(self, end: frames.End) -> frames.End:
+        """Give its end with the text of those before counted into the usage: their tokens are not known, and four characters make
+        about one."""
+        before = self.begun_chars // 4
+        if not before:
+            return end
+        usage = replace(
+            end.usage,
+            prompt_tokens=max(0, end.usage.prompt_tokens - before),
+            completion_tokens=end.usage.completion_tokens + before,
+        )
+        return replace(end, usage=usage)
+
     def account(self, error: BaseException | None, *, outrun: bool, queued_s: float, now_s: float) -> Attempt:
         """Give the attempt as it went."""
         return Attempt(
