@@ -66,6 +66,15 @@ class LiveAttempt:
         """Give the moment of the earliest of its clocks, and which it is."""
         return strikes(self._progress, self._limits, self._expected, deadline_s)
 
+    @property
+    def accepted(self) -> bool:
+        """True when its device has said that it has it."""
+        return self._progress.accepted_s is not None
+
+    def sent_again(self, now_s: float) -> None:
+        """Begin anew, as nobody knows whether the first message arrived."""
+        self._progress = Progress(now_s)
+
     def running_s(self, now_s: float) -> float:
         return now_s - self._progress.sent_s
 

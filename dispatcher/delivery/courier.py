@@ -69,7 +69,7 @@ class Courier:
         self.settled_s = loop_s() + settle_s
         """Until then a device that is not known may only not have been heard yet."""
         self.hedges = HedgeBudget(hedge_share)
-        self.pulse = Pulse(bus, subjects, busy=self.busy, gone=self._unheard, hung=self._hung)
+        self.pulse = Pulse(bus, subjects, busy=self.busy, gone=self._unheard, hung=self._hung, back=self._send_again)
         self._first_tokens = FirstTokens()
         self._runs: dict[str, dict[Run, int]] = defaultdict(dict)
         self._blind_until_s = -math.inf
@@ -207,6 +207,24 @@ class Courier:
         """Hold no attempt against its device that was sent before now, or before the devices have had time to come back as well:
         the broker took it along, and three in a row would keep a device out that never failed."""
         self._blind_until_s = loop_s() + RECONNECT_S
+
+    async def _send_again(self) -> None:
+        """Give the devices once more what they have not accepted: the connection may have taken it along. An agent that has it
+        knows it by its reply subject, and runs it once."""
+        async with asyncio.TaskGroup() as tasks:
+            for device in self.busy():
+                tasks.create_task(self._send_again_to(device))
+
+    async def _send_again_to(self, device: str) -> None:
+        try:
+            # One that is not back itself would fail the attempt at once; its clocks give it more time.
+            await self.bus.request(
+                self.subjects.device(device, "probe"), codec.encode({}), timeout_s=self.limits.accept_s
+            )
+            for run in list(self._runs[device]):
+                await run.send_again(device)
+        except FleetError:
+            return  # what did not go out either is found by its clocks
 
     # -- what happens to devices ---------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ MOST_ATTEMPTS = 16
 """So many attempts are kept for the account, the first and the last: refusals are unlimited, and a frame is not."""
 
 
-class Courier(Protocol):
+class RunHost(Protocol):
     """What a run needs of the house: its devices, and what is known of them."""
 
     async def send(self, job: Job, attempt: LiveAttempt, reply: str, out: AnswerSink) -> None:
@@ -110,6 +110,13 @@ class Run:
         for attempt in self._live.values():
             if attempt.device == device and not spared(attempt):
                 self._inbox.fail(attempt.number, error)
+
+    async def send_again(self, device: str) -> None:
+        """Send what a device has not accepted once more. Raises `BusError`."""
+        for attempt in list(self._live.values()):
+            if attempt.device == device and not attempt.accepted:
+                attempt.sent_again(loop_s())
+                await self._host.send(self._job, attempt, self._reply(attempt.number), self._out)
 
     # -- beginning -----------------------------------------------------------------------------------------------
 
@@ -271,7 +278,7 @@ class Run:
 
     async def doubt(self, attempt: LiveAttempt) -> None:
         """Have the device prove that its backend works."""
-        await self._courier.doubt(attempt)
+        await self._host.doubt(attempt)
 
     def _judged(self, error: FleetError) -> FleetError:
         """Believe a device that says that the time is over when it is so by our own clock, but for the hop: the device is not at
