@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.bus.memory import matches
 from common.bus.memory_store import MemoryStream
 from common.bus.streams import Kept
 
@@ -131,11 +132,13 @@ class MemoryReader:
         if seq in self.pending:
             self.pending[seq] = now_s + self.ack_wait_s
 
-    def lost(self, seq: int) -> None:
+    def lost(self, kept: Kept) -> None:
         """A client has had a message deleted. Of one that was not delivered yet the server counts one too many, and passes over
         the last that waits."""
-        if seq < self.next_seq:
-            self.settle(seq)
+        if kept.seq < self.next_seq:
+            self.settle(kept.seq)
+            return
+        if not matches(self.subject.split("."), kept.subject.split(".")):
             return
         waiting = [kept.seq for kept in self.stream.after(self.subject, self.next_seq) if kept.seq not in self.starved]
         if waiting:

@@ -99,7 +99,7 @@ class MemoryStream:
             self._require_room(limits, subject, len(data) + _header_bytes(headers))
         self.last_seq += 1
         self.messages[self.last_seq] = Kept(
-            subject=subject, data=data, seq=self.last_seq, stored_unix_s=now_s, headers=dict(headers)
+            subject=subject, data=data, seq=self.last_seq, stored_unix_s=int(now_s * 1e6) / 1e6, headers=dict(headers)
         )
         self._by_subject.setdefault(subject, []).append(self.last_seq)
         self.size_bytes += size

@@ -153,8 +153,11 @@ class MemoryStreams:
 
     def _delete(self, body: Answer, name: str) -> Answer:
         stream, seq = self._stream(name), int(body["seq"])
-        if not self._remove(stream, seq):
+        kept = self._forget(stream, seq)
+        if kept is None:
             raise Refusal(404, 10043, f"sequence {seq} not found")
+        for reader in self.readers[name].values():
+            reader.lost(kept)
         return {"success": True}
 
     def _purge(self, body: Answer, name: str) -> Answer:
@@ -245,19 +248,11 @@ class MemoryStreams:
         for reader in self.readers[stream.name].values():
             self._serve(reader)
 
-    def _remove(self, stream: MemoryStream, seq: int) -> bool:
-        """Take out what a client wants gone."""
-        if not self._forget(stream, seq):
-            return False
-        for reader in self.readers[stream.name].values():
-            reader.lost(seq)
-        return True
-
-    def _forget(self, stream: MemoryStream, seq: int) -> bool:
+    def _forget(self, stream: MemoryStream, seq: int) -> Kept | None:
         kept = stream.remove(seq)
         if kept is not None:
             self.removed(stream, kept)
-        return kept is not None
+        return kept
 
     # -- readers -------------------------------------------------------------------------------------------------
 
@@ -295,7 +290,7 @@ class MemoryStreams:
         self._schedule(reader)
 
     def _deliver(self, reader: MemoryReader, kept: Kept, deliveries: int, *, to: str) -> None:
-        tokens = (deliveries, kept.seq, reader.delivered, int(kept.stored_unix_s * 1e9), reader.waiting())
+        tokens = (deliveries, kept.seq, reader.delivered, round(kept.stored_unix_s * 1e6) * 1000, reader.waiting())
         reply = f"$JS.ACK.{reader.stream.name}.{reader.name}." + ".".join(map(str, tokens))
         self.say(Delivery(kept.subject, kept.data, reply, kept.headers), to)
 

@@ -540,6 +540,23 @@ async def test_the_last_delivery_is_told_once(bus: Bus, streams: JetStream) -> N
     assert (1, 0) == (progress.delivered, (await streams.state("WORK")).messages)
 
 
+async def test_deleting_what_another_class_was_given_starves_nobody(streams: JetStream) -> None:
+    """A consumer that has not come past a message of another one's subject loses nothing when that is deleted."""
+    for name in ("a", "b"):
+        spec = ConsumerSpec(stream="TWO", name=name, subject=f"two.{name}", ack_wait_s=30.0, max_deliver=9)
+        if name == "a":
+            await streams.declare(StreamSpec(name="TWO", subjects=("two.*",), retention=Retention.WORK_QUEUE))
+        await streams.declare_consumer(spec)
+    for subject in ("two.b", "two.a", "two.a"):
+        await streams.publish(subject, subject.encode())
+    async with streams.puller("TWO", "a") as one, streams.puller("TWO", "b") as other:
+        await other.fetch(1)
+        await streams.delete("TWO", 1)
+        found = await one.fetch(2)
+
+    assert [2, 3] == [pulled.kept.seq for pulled in found]
+
+
 async def test_how_far_a_consumer_is(streams: JetStream) -> None:
     """Delivered is up to the last that was given, settled up to the first that is not acknowledged."""
     for number in range(3):
