@@ -213,6 +213,8 @@ class Janitor:
         if newest is None or not newest.final:
             error = last_error(newest, self._max_deliver)
             await self._letters.bury(kept, place, EXHAUSTED, error, tries=self._max_deliver, notes=notes)
+        else:
+            await self._letters.again(kept, place, newest)
         await self._streams.delete(self._names.jobs, kept.seq)
 
     async def _renew(self, kept: Kept) -> None:
