@@ -163,7 +163,8 @@ class Wire(MemoryBus):
         """Send without waiting; for peers that are no coroutines."""
         if self._sent is not None:
             self._sent(delivery)
-        self.up.send(delivery)
+        if not self.closed:  # whoever dies on the way to a word does not say it
+            self.up.send(delivery)
 
     async def subscribe(
         self, subject: str, handler: Handler, *, queue: str = "", pending: int = 65_536

@@ -31,6 +31,13 @@ SEEDS = range(3000)
         ("I7", bugs.betrayed(bugs.DeafToCancel)),
         ("I8", bugs.betrayed(bugs.NoSenseOfTime)),
         ("I9", bugs.changed(bugs.keeps_slots)),
+        ("Q1", bugs.betrayed(bugs.BuriesSilently)),
+        ("Q2", bugs.betrayed(bugs.TellsTwice)),
+        ("Q2", bugs.betrayed(bugs.NoCompareAndSet)),
+        ("Q3", bugs.betrayed(bugs.LosesText)),
+        ("Q4", bugs.betrayed(bugs.AcksFirst)),
+        ("Q5", bugs.betrayed(bugs.SaysCancelled)),
+        ("Q6", bugs.betrayed(bugs.LeavesAll)),
     ],
 )
 @pytest.mark.timeout(300)
