@@ -154,7 +154,7 @@ class Host:
         asyncio.get_running_loop().call_later(for_s, self._thaw, wire)
 
     def _thaw(self, wire: Wire) -> None:
-        if not wire.closed:
+        if not wire.closed and self.name in self._ledger.frozen:
             self._ledger.excuse(self.name, OFFLINE)
             self._ledger.frozen.discard(self.name)
             wire.up.release()

@@ -159,13 +159,19 @@ class Schedule:
         rng = random.Random(seed)
         return cls(rng.randbytes(HEADER + STEP * rng.randint(4, MOST_ACTIONS)))
 
+    @classmethod
+    def durable(cls, *actions: tuple[Kind, int]) -> Schedule:
+        """Spell one out for one dispatcher, one device and a queue: what happens, and how, a tenth of a second apart."""
+        codes = {kind: -(-_QUEUE_KINDS.index(kind) * 256 // len(_QUEUE_KINDS)) for kind in _QUEUE_WEIGHTS}
+        return cls(bytes((0, 0, 28, 0)) + b"".join(bytes((codes[kind], 0, how, 5)) for kind, how in actions))
+
     @property
     def layout(self) -> Layout:
         """Read the head."""
         head = self.data[:HEADER].ljust(HEADER, b"\0")
         rng = random.Random(head[0])
         devices = (1, 2, 3, 3)[head[1] % 4]
-        durable = head[2] // 4 % 4 == 3
+        durable = head[2] // 4 % 8 == 7
         return Layout(
             seed=head[0],
             durable=durable,
