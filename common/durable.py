@@ -154,6 +154,11 @@ def final_id(tenant: str, job: str, retry: str = "") -> str:
     return f"{tenant}.{job}-final" + (f"-{retry}" if retry else "")
 
 
+def dead_id(tenant: str, job: str, retry: str = "") -> str:
+    """The id under which a dead letter is stored once, in each life of the job."""
+    return f"{tenant}.{job}-dead" + (f"-{retry}" if retry else "")
+
+
 def job_id(kept: Kept, named: str | None) -> str:
     """Give the job's id, the same at each delivery.
 

@@ -144,6 +144,8 @@ class DurableLane:
                     await self._work(pullers)
                 except* FleetError as group:
                     error = _first(group)
+                # A task group that fails while it is cancelled raises its failure alone, and whoever waits for our end waits on.
+                _require_life()
                 self.ready.clear()
                 if told != error.code:
                     told = error.code
@@ -180,6 +182,13 @@ async def _either(back: asyncio.Event, wait_s: float) -> None:
             await back.wait()
     except TimeoutError:
         pass  # try again
+
+
+def _require_life() -> None:
+    """Raise `CancelledError` when this task was asked to end."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _first(group: BaseExceptionGroup[FleetError]) -> FleetError:
