@@ -158,7 +158,7 @@ class ClockSection(Section):
         description="seconds that a backend may produce nothing after it has begun, though its agent lives",
     )
     stall_s: Seconds = Field(
-        3.0,
+        2.75,
         validation_alias="DROVER_STALL_S",
         description="seconds without any frame, keep-alives included, until a device is given up",
     )
