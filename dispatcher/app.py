@@ -15,6 +15,7 @@ from common.bus.nats import connect_nats
 from common.bus.options import options_from
 from common.clock import LoopClock
 from common.discovery import EndpointStats, ServiceInfo, discoverable
+from common.durable import Names
 from common.errors import BadRequest, BusError, ConfigError
 from common.lifecycle import Stop, guarding, run
 from common.logs import configure, get_logger
@@ -40,14 +41,15 @@ from dispatcher.routing import RoutingPolicy
 from dispatcher.routing.strategies import strategy_of
 from dispatcher.settings import DispatcherSettings, RoutingSection, weights_from
 from dispatcher.sharing import Sharing
+from dispatcher.shelf import Shelf, shelf
 
 log = get_logger("dispatcher")
 
 SWEEP_S = 0.25
 """A quarter of a heartbeat interval: a device is found suspect or dead at most this much late."""
 
-TICK_S = 0.5
-"""Half of the silence that a listener is spared: it hears something at least every one and a half seconds."""
+TICK_S = 0.25
+"""Half of the time in which a producer that is gone is asked for: with its answer it is found within three quarters of a second."""
 
 REREAD_S = 1.0
 """An owner who edits the routing file waits no longer than this."""
@@ -94,12 +96,13 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
         reply_mux(bus, subjects.inbox(life)) as mux,
         audience(bus, mux) as hall,
         peers(bus, mux, subjects, life, asyncio.get_running_loop().time) as others,
+        shelf(bus, mux, Names.below(subjects).answers, settings.replay) as answers,
     ):
         pipeline = _pipeline(
             settings,
             subjects,
             roster,
-            _sharing(settings, hall, others),
+            _sharing(settings, hall, others, answers),
             Courier(
                 bus,
                 mux,
@@ -122,6 +125,7 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             pulse = jobs.create_task(pipeline.courier.pulse.beat(mux))
             async with doors.ears(bus), durable.tended():
                 presence = jobs.create_task(others.keep())
+                shelving = jobs.create_task(answers.keep(bus))
                 async with (
                     doors.open(bus),
                     durable.open(),
@@ -134,6 +138,7 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
                 # Until its last job is over the others ask this one: a job that is sent again meanwhile must find it.
                 await _finish(pipeline, settings.dispatcher.grace_s)
                 presence.cancel()
+                shelving.cancel()
                 await _go(pipeline.bus, others)
             keeper.cancel()
             reader.cancel()
@@ -141,10 +146,10 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             pulse.cancel()
 
 
-def _sharing(settings: DispatcherSettings, hall: Audience, others: Peers) -> Sharing:
+def _sharing(settings: DispatcherSettings, hall: Audience, others: Peers, answers: Shelf) -> Sharing:
     clock, replay = LoopClock(), settings.replay
     kept = ReplayCache(clock.monotonic, ttl_s=replay.ttl_s, entries=replay.entries, size_bytes=replay.size_mb << 20)
-    return Sharing(clock=clock, audience=hall, kept=kept, peers=others)
+    return Sharing(clock=clock, audience=hall, kept=kept, peers=others, shelf=answers)
 
 
 def _pipeline(

@@ -47,7 +47,7 @@ class Audience:
             answer.leave(listener)
 
     async def tick(self, now_s: float) -> None:
-        """Speak to those who wait in silence; call it about twice a second. A bug met for one answer is logged: whoever calls this
+        """Speak to those who wait in silence; call it some times a second. A bug met for one answer is logged: whoever calls this
         does so for all."""
         for answer in dict.fromkeys(answer for answer, _ in self._open.values()):
             try:

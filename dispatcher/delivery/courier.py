@@ -28,7 +28,7 @@ from common.errors import (
 from common.messages import DeviceState, Dispatch, Message, Options, Role
 from common.subjects import Subjects
 from dispatcher.delivery.attempt import LiveAttempt
-from dispatcher.delivery.clocks import HOP_MARGIN_S, Limits
+from dispatcher.delivery.clocks import Limits, device_left_s
 from dispatcher.delivery.hedge import FirstTokens, HedgeBudget, crowded, hedge_after_s
 from dispatcher.delivery.inbox import Inbox
 from dispatcher.delivery.line import Line, Rules
@@ -69,7 +69,7 @@ class Courier:
         self.settled_s = loop_s() + settle_s
         """Until then a device that is not known may only not have been heard yet."""
         self.hedges = HedgeBudget(hedge_share)
-        self.pulse = Pulse(bus, subjects, busy=self.busy, gone=self._unheard, hung=self._hung)
+        self.pulse = Pulse(bus, subjects, busy=self.busy, gone=self._unheard, hung=self._hung, back=self._send_again)
         self._first_tokens = FirstTokens()
         self._runs: dict[str, dict[Run, int]] = defaultdict(dict)
         self._blind_until_s = -math.inf
@@ -208,6 +208,24 @@ class Courier:
         the broker took it along, and three in a row would keep a device out that never failed."""
         self._blind_until_s = loop_s() + RECONNECT_S
 
+    async def _send_again(self) -> None:
+        """Give the devices once more what they have not accepted: the connection may have taken it along. An agent that has it
+        knows it by its reply subject, and runs it once."""
+        async with asyncio.TaskGroup() as tasks:
+            for device in self.busy():
+                tasks.create_task(self._send_again_to(device))
+
+    async def _send_again_to(self, device: str) -> None:
+        try:
+            # One that is not back itself would fail the attempt at once; its clocks give it more time.
+            await self.bus.request(
+                self.subjects.device(device, "probe"), codec.encode({}), timeout_s=self.limits.accept_s
+            )
+            for run in list(self._runs[device]):
+                await run.send_again(device)
+        except FleetError:
+            return  # what did not go out either is found by its clocks
+
     # -- what happens to devices ---------------------------------------------------------------------------------
 
     def _changed(self, event: DeviceEvent) -> None:
@@ -252,7 +270,7 @@ def _times_ms(job: Job, now_s: float) -> tuple[int, int]:
     then: a step of ours meanwhile changes nothing."""
     left_s = max(0.0, job.deadline_s - now_s)
     sent_ms = int((job.received_unix_s + now_s - job.received_s) * 1000)
-    return sent_ms, sent_ms + max(1, int((left_s - min(HOP_MARGIN_S, left_s / 10)) * 1000))
+    return sent_ms, sent_ms + max(1, int(device_left_s(left_s) * 1000))
 
 
 def _conversation(job: Job, out: AnswerSink) -> tuple[Message, ...]:

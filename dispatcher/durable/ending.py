@@ -9,14 +9,15 @@ from typing import TypeVar
 
 from common.clock import Clock
 from common.durable import Note, Stage
-from common.errors import BusError, CapacityError, DeadlineExceeded, FleetError, RequestError, Stopping
+from common.errors import BusError, CapacityError, DeadlineExceeded, FleetError, RequestError, Stopping, UnknownModel
 from common.logs import get_logger
 from dispatcher.durable.answer import HeldAnswer
 from dispatcher.durable.claims import Claims
 from dispatcher.durable.letters import Letters
 from dispatcher.durable.reading import Reading
 from dispatcher.durable.run import DurableRun
-from dispatcher.durable.verdict import Again, Bury, CallOff, RetryPolicy, after
+from dispatcher.durable.verdict import Again, Bury, CallOff, RetryPolicy, after, none_will_have
+from dispatcher.fleet import Fleet
 
 log = get_logger("durable")
 
@@ -24,6 +25,10 @@ T = TypeVar("T")
 
 PAUSE_S = 0.25
 """Between two tries to store a result while the server is away."""
+
+HEARD_S = 3.0
+"""A dispatcher that has listened for so long knows the devices that are up: their connections are back two seconds after a broker
+at the latest, and their heartbeats come each second."""
 
 FAREWELL_S = 5.0
 """After the stop a result is tried to be stored for so long; then the job is another dispatcher's."""
@@ -38,6 +43,9 @@ class Ending:
     letters: Letters
     reading: Reading
     policy: RetryPolicy
+    fleet: Callable[[], Fleet]
+    began_s: float
+    """When the dispatcher began to hear devices."""
     stop_s: float | None = None
     """When the dispatcher was told to end; not much later it gives up."""
 
@@ -66,6 +74,7 @@ class Ending:
             policy=self.policy,
             overdue=overdue,
             reached=run.reached,
+            misnamed=isinstance(error, UnknownModel) and self._misnamed(run),
         )
         match verdict:
             case CallOff():
@@ -108,6 +117,12 @@ class Ending:
         note = self._note(run, Stage.CANCELLED, error=error.to_wire())
         await self._patiently(run, lambda: run.notes.finish(note, retry=run.retry))
         await run.pulled.ack()
+
+    def _misnamed(self, run: DurableRun) -> bool:
+        """True when no device will have the model that was asked for."""
+        if self.clock.monotonic() < self.began_s + HEARD_S or run.answer is None:
+            return False
+        return none_will_have(self.fleet(), run.answer.job.device)
 
     def _overdue(self, run: DurableRun) -> bool:
         """True when the job's own deadline has passed, and not only the time of one try."""

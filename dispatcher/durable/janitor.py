@@ -213,6 +213,8 @@ class Janitor:
         if newest is None or not newest.final:
             error = last_error(newest, self._most_tries)
             await self._letters.bury(kept, origin, EXHAUSTED, error, tries=self._most_tries, notes=notes)
+        else:
+            await self._letters.again(kept, origin, newest)
         await self._streams.delete(self._names.jobs, kept.seq)
 
     async def _renew(self, kept: Kept) -> None:

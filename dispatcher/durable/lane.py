@@ -151,6 +151,8 @@ class Lane:
         newest = await run.notes.look()
         if newest is not None and newest.final:  # 2
             log.info("durable.known", job=run.job, state=str(newest.state), tries=run.tries)
+            if run.pulled.deliveries > 1:
+                await self.ending.letters.again(run.kept, run.origin, newest)
             await run.pulled.ack()
             return
         if not await self._counted(run, newest):

@@ -76,6 +76,8 @@ class DurableLane:
                 letters=letters,
                 reading=reading,
                 policy=RetryPolicy(settings.tries, settings.first_delay_s, settings.longest_delay_s),
+                fleet=lambda: pipeline.roster.fleet,
+                began_s=pipeline.clock.monotonic(),
             ),
             ack_wait_s=settings.ack_wait_s,
             try_s=settings.try_s,
@@ -142,6 +144,8 @@ class DurableLane:
                     await self._work(pullers)
                 except* FleetError as group:
                     error = _first(group)
+                # A task group that fails while it is cancelled raises its failure alone, and whoever waits for our end waits on.
+                _require_life()
                 self.ready.clear()
                 if told != error.code:
                     told = error.code
@@ -178,6 +182,13 @@ async def _either(back: asyncio.Event, wait_s: float) -> None:
             await back.wait()
     except TimeoutError:
         pass  # try again
+
+
+def _require_life() -> None:
+    """Raise `CancelledError` when this task was asked to end."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _first(group: BaseExceptionGroup[FleetError]) -> FleetError:

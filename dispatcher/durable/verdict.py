@@ -16,6 +16,8 @@ from common.errors import (
     Stopping,
     UnknownModel,
 )
+from common.messages import DeviceState
+from dispatcher.fleet import Fleet, Liveness
 
 EXHAUSTED = "exhausted"
 DEADLINE = "deadline"
@@ -54,13 +56,20 @@ Verdict = Again | Bury | CallOff
 
 
 def after(
-    error: FleetError, *, tries: int, deliveries: int, policy: RetryPolicy, overdue: bool, reached: bool
+    error: FleetError,
+    *,
+    tries: int,
+    deliveries: int,
+    policy: RetryPolicy,
+    overdue: bool,
+    reached: bool,
+    misnamed: bool = False,
 ) -> Verdict:
     """Decide what follows a failed try, the job's `tries`-th; the server has delivered it `deliveries` times, and `reached` tells
-    whether a device got it.
+    whether a device got it. `misnamed` tells that a model which no device has can't be expected of any, see `nobody_has`.
 
     1. Cancelled. 2. This dispatcher stops: another one takes it at once. 3. The job's own deadline is over. 4. The request is at
-    fault, and would be again; a model that no device has now is not the request's fault, since its device may come back.
+    fault, and would be again; a model that no device has now is the request's fault only where no device is away that may have it.
     5. It was not tried: the fleet had no place for it, or the bus failed. It waits, until its own deadline at most. 6. It was tried
     as often as it may be. 7. Otherwise again, later.
     """
@@ -70,11 +79,19 @@ def after(
         return Again(0.0, counts=False)
     if overdue:  # 3
         return Bury(DEADLINE)
-    if isinstance(error, RequestError) and not isinstance(error, UnknownModel):  # 4
+    if isinstance(error, RequestError) and (misnamed or not isinstance(error, UnknownModel)):  # 4
         return Bury(error.code)
     if not _tried(error, reached=reached):  # 5
         return Again(_delay_s(error, deliveries, policy), counts=False)
     return Bury(EXHAUSTED) if tries >= policy.tries else Again(_delay_s(error, tries, policy))  # 6, 7
+
+
+def none_will_have(fleet: Fleet, device: str | None) -> bool:
+    """True when a model that no device has is misspelt, as far as anybody knows: devices live, or the one that was asked for does,
+    and none is only suspect or starting, which may be the one that has it."""
+    asked = [one for one in fleet.devices.values() if device in {None, one.name}]
+    away = any(one.liveness is Liveness.SUSPECT or one.beat.state is DeviceState.STARTING for one in asked)
+    return not away and any(one.liveness is Liveness.ALIVE and one.beat.state is DeviceState.READY for one in asked)
 
 
 def _tried(error: FleetError, *, reached: bool) -> bool:

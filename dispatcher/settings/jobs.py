@@ -82,6 +82,12 @@ class ReplaySection(Section):
     size_mb: Annotated[int, Ge(0), Le(65_536)] = Field(
         32, validation_alias="DROVER_REPLAY_SIZE_MB", description="MiB of memory that the kept answers may take"
     )
+    store_mb: Annotated[int, Ge(0), Le(65_536)] = Field(
+        64,
+        validation_alias="DROVER_REPLAY_STORE_MB",
+        description="MiB on the NATS server's disk, set aside at once, for answers to producers that may come back (an "
+        "Idempotency-Key, or keep_s); above it the oldest are forgotten early; 0 stores none",
+    )
 
 
 class LineSection(Section):
@@ -152,7 +158,7 @@ class ClockSection(Section):
         description="seconds that a backend may produce nothing after it has begun, though its agent lives",
     )
     stall_s: Seconds = Field(
-        3.0,
+        2.75,
         validation_alias="DROVER_STALL_S",
         description="seconds without any frame, keep-alives included, until a device is given up",
     )

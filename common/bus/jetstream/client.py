@@ -14,6 +14,8 @@ from common.bus.jetstream.puller import pulling
 from common.bus.streams import Bucket, ConsumerSpec, Entry, Kept, Progress, Puller, Stored, StreamSpec, StreamState
 from common.errors import InternalError, NoResponders, StreamError, StreamsUnavailable
 
+_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+
 _STARTING_S = 0.25
 """A server that was just started answers on its streams a moment later than on its port: ADR-22 waits so long, twice."""
 
@@ -54,12 +56,12 @@ class JetStream:
         if msg_id:
             said["Nats-Msg-Id"] = msg_id
         if expected_last is not None:
-            said["Nats-Expected-Last-Subject-Sequence"] = str(expected_last)
-        answer = await self._request(subject, data, said)
-        body = read_answer(answer, f"storing in {subject!r}")
-        if "seq" not in body or "stream" not in body:
-            raise StreamError(f"{subject!r} was answered by something that is no stream: let nobody reply there")
-        return Stored(int(body["seq"]), bool(body.get("duplicate", False)))
+            said[_EXPECTED] = str(expected_last)
+        return _stored(await self._request(subject, data, said), subject)
+
+    async def offer(self, subject: str, data: bytes, *, reply: str) -> None:
+        """Send a message that is to be stored as the first of its subject, and don't wait."""
+        await self._bus.publish(subject, data, reply=reply, headers={_EXPECTED: "0"})
 
     async def last(self, stream: str, subject: str) -> Kept | None:
         """Give the newest message of a subject."""
@@ -143,6 +145,19 @@ class JetStreamBucket:
         """Set what is at `revision`."""
         return (await self._streams.publish(f"$KV.{self._name}.{key}", value, expected_last=revision)).seq
 
+    async def offer(self, key: str, value: bytes, *, reply: str) -> None:
+        """Send what is to be set if it is not there."""
+        await self._streams.offer(f"$KV.{self._name}.{key}", value, reply=reply)
+
+    def offered(self, word: Delivery) -> int:
+        """Read the server's word on an offer."""
+        where = f"$KV.{self._name}.>"
+        if word.no_responders:
+            raise StreamsUnavailable(
+                f"nobody stores {where!r}: start nats-server with JetStream (-js), and a dispatcher"
+            )
+        return _stored(word, where).seq
+
     async def get(self, key: str) -> Entry | None:
         """Give the value and its revision."""
         kept = await self._streams.last(f"KV_{self._name}", f"$KV.{self._name}.{key}")
@@ -151,3 +166,11 @@ class JetStreamBucket:
     async def delete(self, revision: int) -> bool:
         """Forget what is at `revision`: a bucket keeps one message per key, so a newer value has taken its place."""
         return await self._streams.delete(f"KV_{self._name}", revision)
+
+
+def _stored(answer: Delivery, subject: str) -> Stored:
+    """Read what the server says of a message that it was to store."""
+    body = read_answer(answer, f"storing in {subject!r}")
+    if "seq" not in body or "stream" not in body:
+        raise StreamError(f"{subject!r} was answered by something that is no stream: let nobody reply there")
+    return Stored(int(body["seq"]), bool(body.get("duplicate", False)))

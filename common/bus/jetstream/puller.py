@@ -38,7 +38,8 @@ class PulledMessage:
             subject=delivery.subject,
             data=delivery.data,
             seq=seq,
-            stored_unix_s=stored_ns / NS,
+            # In microseconds, as it is read by those that ask for it: jobs without an id are named by it, and have one name.
+            stored_unix_s=stored_ns // 1000 / 1_000_000,
             headers=delivery.headers,
         )
 

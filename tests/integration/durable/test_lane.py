@@ -21,7 +21,7 @@ from common.errors import (
     UnknownJob,
     UnsupportedByModel,
 )
-from common.messages import ChatRequest, Message, ModelInfo, Priority, Role
+from common.messages import ChatRequest, DeviceState, Message, ModelInfo, Priority, Role
 from dispatcher.app import dispatcher
 from dispatcher.durable.claims import Claims, claim_key
 from dispatcher.durable.notes import Notes
@@ -505,6 +505,7 @@ async def test_a_fleet_without_room_uses_up_no_tries() -> None:
     """The device with the model comes when the job was delivered more often than it may be tried. Why it waits is told once."""
     async with world() as here:
         await here.device("other", ANSWER)
+        await here.device("slow", ANSWER, state=DeviceState.STARTING)  # and may be the one that has it
         async with dispatching(here, tries=2):
             job = await here.submit(model="big:70b")
             await eventually(lambda: _deliveries(here, 6), True, "it was handed back again and again")
@@ -513,6 +514,17 @@ async def test_a_fleet_without_room_uses_up_no_tries() -> None:
             waits = [one for one in await here.notes(job) if one.state is Stage.RETRYING]
 
     assert (Stage.DONE, 1, 1, 1) == (note.state, note.tries, len(late.attempts), len(waits))
+
+
+async def test_a_misspelt_model_is_refused_at_once() -> None:
+    """Where devices live and none has the model, waiting for a day would help nobody."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here):
+            note = await here.over(await here.submit(model="lama3.2:1b"))
+            (letter,) = await here.letters()
+
+    assert (Stage.FAILED, "unknown_model", "unknown_model") == (note.state, (note.error or {})["code"], letter.reason)
 
 
 async def _deliveries(here: World, enough: int) -> bool:

@@ -20,7 +20,10 @@ from common.errors import (
     UnknownModel,
     UnsupportedByModel,
 )
-from dispatcher.durable.verdict import Again, Bury, CallOff, RetryPolicy, Verdict, after
+from common.messages import DeviceState
+from dispatcher.durable.verdict import Again, Bury, CallOff, RetryPolicy, Verdict, after, none_will_have
+from dispatcher.fleet import Fleet, Liveness
+from tests.unit.dispatcher.builders import device
 
 POLICY = RetryPolicy(tries=5, first_delay_s=1.0, longest_delay_s=20.0)
 
@@ -87,3 +90,38 @@ def test_the_delay_has_a_bound(tries: int) -> None:
 
     assert isinstance(verdict, Again)
     assert verdict.delay_s <= 60.0
+
+
+@pytest.mark.parametrize(("misnamed", "wanted"), [(True, Bury("unknown_model")), (False, Again(1.0, counts=False))])
+def test_a_model_that_nobody_has(*, misnamed: bool, wanted: Verdict) -> None:
+    """4, 5. It waits only where a device may come that has it."""
+    verdict = after(
+        UnknownModel(), tries=1, deliveries=1, policy=POLICY, overdue=False, reached=False, misnamed=misnamed
+    )
+
+    assert wanted == verdict
+
+
+READY, STARTING = DeviceState.READY, DeviceState.STARTING
+
+
+@pytest.mark.parametrize(
+    ("devices", "pinned", "certain"),
+    [
+        ([], None, False),
+        ([("nano", Liveness.ALIVE, READY)], None, True),
+        ([("nano", Liveness.ALIVE, READY), ("orin", Liveness.DEAD, READY)], None, True),
+        ([("nano", Liveness.ALIVE, READY), ("orin", Liveness.SUSPECT, READY)], None, False),
+        ([("nano", Liveness.ALIVE, READY), ("orin", Liveness.ALIVE, STARTING)], None, False),
+        ([("nano", Liveness.DEAD, READY)], None, False),
+        ([("nano", Liveness.ALIVE, READY), ("orin", Liveness.SUSPECT, READY)], "nano", True),
+        ([("nano", Liveness.ALIVE, READY), ("orin", Liveness.DEAD, READY)], "orin", False),
+    ],
+)
+def test_whether_a_device_may_come_that_has_it(
+    devices: list[tuple[str, Liveness, DeviceState]], pinned: str | None, *, certain: bool
+) -> None:
+    """Certain is it only with devices that live, none of which is away for a moment."""
+    known = [device(name, liveness=liveness, state=state) for name, liveness, state in devices]
+
+    assert certain == none_will_have(Fleet({one.name: one for one in known}), pinned)

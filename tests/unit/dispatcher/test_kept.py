@@ -104,3 +104,14 @@ def test_no_room_keeps_nothing() -> None:
     answers.put(("t", "j"), "f", ended())
 
     assert 0 == len(answers)
+
+
+@pytest.mark.parametrize(("most_s", "age_s", "found"), [(5.0, 4.9, True), (5.0, 5.0, False), (90.0, 60.0, False)])
+def test_an_answer_may_be_kept_for_less(most_s: float, age_s: float, found: bool) -> None:
+    """One that is older than it looks is kept for less than the others, and never for longer."""
+    clock = Hand()
+    answers = kept(clock)
+    answers.put(("t", "j"), "f", ended(), most_s=most_s)
+    clock.now_s = age_s
+
+    assert found == (answers.get(("t", "j")) is not None)
