@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from agents.backends import BackendDone, BackendText, Piece, Version
+from agents.backends import BackendDone, BackendText, OnDevice, Piece, Version
 from common.messages import Dispatch, ModelInfo
 from tests.listening import GUARD_S
 
 
-class HeldBackend:
+class HeldBackend(OnDevice):
     """Answers what `say` and `finish` put in; `fault` makes its questions fail, `crash` its chats."""
 
     name = "held"
