@@ -101,8 +101,8 @@ class OpenAIBackend:
             raise UnknownModel(f"this device does not offer {dispatch.model!r}: see DROVER_CLOUD_MODELS")
         prompt = prompt_tokens(dispatch.messages, dispatch.tools)
         with self._purse.hold(_usd(offer, prompt, dispatch.options.max_tokens or ANSWER_TOKENS)) as bill:
-            stream = await self._begin(wire.chat_to_wire(dispatch, self._limit_name), dispatch.model)
-            answer, done = wire.Answer(self._host, self._clock.monotonic()), None
+            stream, sent_s = await self._begin(wire.chat_to_wire(dispatch, self._limit_name), dispatch.model)
+            answer, done = wire.Answer(self._host, sent_s), None
             async with aclosing(stream):
                 try:
                     with self._translated(dispatch.model):
@@ -116,9 +116,10 @@ class OpenAIBackend:
                     bill.usd = _paid(done) or _usd(offer, usage.prompt_tokens, usage.completion_tokens)
         yield done
 
-    async def _begin(self, request: Mapping[str, Any], model: str) -> openai.AsyncStream[Any]:
-        """Send it, and again where that may help, until an answer begins."""
+    async def _begin(self, request: Mapping[str, Any], model: str) -> tuple[openai.AsyncStream[Any], float]:
+        """Send it, and again where that may help, until an answer begins; gives that, and when it was asked for."""
         for tried in itertools.count():
+            sent_s = self._clock.monotonic()
             try:
                 with self._translated(model):
                     stream: openai.AsyncStream[Any] = await self._client.chat.completions.create(
@@ -133,7 +134,7 @@ class OpenAIBackend:
             else:
                 self._quota.note(stream.response.headers)
                 self._trust()
-                return stream
+                return stream, sent_s
         raise AssertionError("unreachable")
 
     def _after(self, error: FleetError, model: str, tried: int) -> float | None:
