@@ -54,9 +54,11 @@ class ProviderProcess:
     async def until(self, fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Wait until what it has seen fits, and give it."""
         async with asyncio.timeout(GUARD_S):
-            while not fits(state := await self.state()):
-                await asyncio.sleep(0.01)
-        return state
+            while True:
+                state = await self.state()
+                if fits(state):
+                    return state
+                await asyncio.sleep(0.01)  # it can't tell by itself
 
     async def _call(self, path: str, body: object = ...) -> Any:
         data = None if body is ... else json.dumps(body).encode()

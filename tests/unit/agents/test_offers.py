@@ -60,7 +60,12 @@ def test_a_slip_of_the_pen_is_quoted(text: str, quoted: str) -> None:
 @pytest.mark.parametrize(
     ("rates", "usage", "cached", "expected"),
     [
-        (prices(0.15, 0.60), Usage(prompt_tokens=1000, completion_tokens=500), 0, 0.00045),  # 1000·0.15 + 500·0.6 = 450 µ$
+        (
+            prices(0.15, 0.60),
+            Usage(prompt_tokens=1000, completion_tokens=500),
+            0,
+            0.00045,
+        ),  # 1000·0.15 + 500·0.6 = 450 µ$
         (prices(2, 8, 0.5), Usage(prompt_tokens=1000, completion_tokens=100), 600, 0.0019),  # 400·2 + 600·0.5 + 100·8
         (prices(2, 8), Usage(prompt_tokens=1000), 1000, 0.002),  # without a price of its own the cache is no cheaper
         (prices(2, 8, 0), Usage(prompt_tokens=10), 99, 0.0),  # no more can be cached than was sent

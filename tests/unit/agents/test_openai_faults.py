@@ -80,7 +80,9 @@ def test_the_way_out_is_named(answer: Said, way_out: str) -> None:
 
 
 @pytest.mark.parametrize("status", [0, 400, 401, 402, 403, 404, 429, 500])
-@pytest.mark.parametrize("text", [f"bad {KEY}!", "bad sk-proj-abc123def456", "bad sk-ab***********wxyz", "Bearer abcdef"])
+@pytest.mark.parametrize(
+    "text", [f"bad {KEY}!", "bad sk-proj-abc123def456", "bad sk-ab***********wxyz", "Bearer abcdef"]
+)
 def test_no_error_holds_a_key(status: int, text: str) -> None:
     """Ours by what it is, and any other by how it looks: providers quote keys, even if shortened."""
     message = fault_of(said(status, text), host=HOST, model="m", key=KEY).message

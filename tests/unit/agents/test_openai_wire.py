@@ -62,7 +62,13 @@ def test_the_form_of_the_answer(wanted: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize(
     ("head", "kind"),
-    [(b"\xff\xd8\xff\xe0", "jpeg"), (b"\x89PNG\r\n", "png"), (b"GIF89a", "gif"), (b"RIFF....", "webp"), (b"??", "jpeg")],
+    [
+        (b"\xff\xd8\xff\xe0", "jpeg"),
+        (b"\x89PNG\r\n", "png"),
+        (b"GIF89a", "gif"),
+        (b"RIFF....", "webp"),
+        (b"??", "jpeg"),
+    ],
 )
 def test_an_image_is_a_data_uri(head: bytes, kind: str) -> None:
     """Its kind is told by its first bytes; the text comes before it."""
@@ -137,7 +143,11 @@ def test_an_answer_with_its_price() -> None:
     )
     done = answer.done(PRICES)
 
-    assert (answer.text, done.finish, done.usage) == ("Hello", Finish.STOP, Usage(prompt_tokens=1000, completion_tokens=500))
+    assert (answer.text, done.finish, done.usage) == (
+        "Hello",
+        Finish.STOP,
+        Usage(prompt_tokens=1000, completion_tokens=500),
+    )
     assert done.cost_usd == pytest.approx(0.0018)
     assert done.engine == EngineTimings(prefill_s=2.0, decode_s=1.0)
 

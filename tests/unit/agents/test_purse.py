@@ -65,7 +65,7 @@ def test_a_total_budget_stays_spent(tmp_path: Path) -> None:
 
 
 def test_what_runs_is_held_back(tmp_path: Path) -> None:
-    """Two answers that are likely to cost all of it leave nothing for a third; one of them ends cheaper, and there is room again."""
+    """Two answers that are likely to cost all of it leave nothing for a third; one ends cheaper, and there is room again."""
     account = purse(tmp_path, at_noon(), day_usd=1.0)
     with account.hold(0.5):
         alone = account.refusal()
@@ -83,9 +83,14 @@ def test_what_runs_is_held_back(tmp_path: Path) -> None:
 def test_an_answer_that_fails_is_paid_for_as_far_as_its_bill_goes(tmp_path: Path) -> None:
     """The provider counts what it has done, whoever hung up."""
     account = purse(tmp_path, at_noon())
-    with pytest.raises(RuntimeError), account.hold(1.0) as bill:
-        bill.usd = 0.25
-        raise RuntimeError
+
+    def breaks_off() -> None:
+        with account.hold(1.0) as bill:
+            bill.usd = 0.25
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        breaks_off()
 
     assert account.spent.total_usd == 0.25
 
