@@ -105,7 +105,7 @@ class Provider:
 
 
 def ordinary(order: dict[str, Any], model: str) -> list[str]:
-    """Give the events of an answer: the role, the deltas, the finish, the usage, the end, as far as the order does not say otherwise."""
+    """Give the events of an answer: the role, the deltas, the finish, the usage, the end, unless the order says otherwise."""
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model}
     deltas = order.get("deltas", [{"content": text} for text in order.get("texts", ["Hello", " from the cloud"])])
     events = [
