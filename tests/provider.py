@@ -70,6 +70,10 @@ class Provider:
         if (refused := self._locked(request)) is not None:
             return refused
         order = self._orders.pop(0) if self._orders else {}
+        if order.get("mute"):
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            self._hung_up += 1
         if order.get("status", 200) != 200:
             return _refusal(order)
         chunks = self._chunks(order, body["model"])

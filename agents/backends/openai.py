@@ -56,6 +56,9 @@ LOCKED_OUT_S = 300.0
 MISSING_S = 600.0
 """For so long a model is not offered that the provider says it does not have."""
 
+_NO_LIST = (403, 404, 405)
+"""There are servers without a list of models, and keys that may chat and not see it: a job finds out what is wrong with them."""
+
 _OWN_NAME = ("api.openai.com",)
 """Where the largest number of tokens is called `max_completion_tokens`; its newer models refuse the name that all others know."""
 
@@ -191,8 +194,8 @@ class OpenAIBackend:
         except DeviceBusy:
             self._trust()  # it is there, and has too much to do: jobs find out how much
         except FleetError as error:
-            if error.details.get("status") in (404, 405):
-                self._trust()  # there are servers without a list; what they lack a job finds out
+            if error.details.get("status") in _NO_LIST:
+                self._trust()
             else:
                 self._doubt(error)
         else:

@@ -70,12 +70,14 @@ def scrubbed(text: str, key: str) -> str:
 
 
 def _locked_out(said: Said, host: str) -> ConfigError:
+    named = f", {said.code}" if said.code else ""
     if said.status == 403:
         return ConfigError(
-            f"{host} does not let this key in (403{f', {said.code}' if said.code else ''}): see what its project and region may do"
+            f"{host} does not let this key in (403{named}): see what its project and region may do", status=said.status
         )
     return ConfigError(
-        f"{host} refuses the key ({said.status or said.code}): set OPENAI_API_KEY to one that is valid there"
+        f"{host} refuses the key ({said.status or said.code}): set OPENAI_API_KEY to one that is valid there",
+        status=said.status or None,
     )
 
 

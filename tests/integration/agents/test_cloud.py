@@ -124,9 +124,9 @@ async def test_slots_come_back_with_the_quota(tmp_path: Path) -> None:
         assert failed["code"] == "busy"
 
 
-@pytest.mark.parametrize("order", [{"texts": ["Once"], "then": "hold"}, {"raw": [], "then": "hold"}])
+@pytest.mark.parametrize("order", [{"texts": ["Once"], "then": "hold"}, {"raw": [], "then": "hold"}, {"mute": True}])
 async def test_a_cancelled_job_hangs_up_at_once(tmp_path: Path, order: dict[str, object]) -> None:
-    """In the middle of the text, and before it: no slot is held for an engine that would go on."""
+    """In the middle of the text, before it, and before the provider has said anything: no slot is held for what would go on."""
     async with rig(tmp_path) as standing:
         await standing.provider.order(order)
         stream = await standing.device.send(model=MODEL, job="j1")

@@ -307,6 +307,17 @@ async def test_closing_an_answer_hangs_up_at_once(tmp_path: Path) -> None:
         assert 0 < standing.spent_usd < ANSWER_USD
 
 
+async def test_a_provider_that_falls_silent_is_given_up(tmp_path: Path) -> None:
+    """Within the limit for silence, and nothing is left open."""
+    async with rig(tmp_path, silence_s=0.2, retries=0) as standing:
+        await standing.provider.order({"mute": True})
+        with pytest.raises(BackendError, match="fell silent"):
+            await standing.ask()
+        state = await standing.provider.until(lambda state: state["hung_up"] == 1)
+
+        assert state["asked"] == 1
+
+
 async def test_a_provider_that_is_not_there_is_told_at_the_first_look(tmp_path: Path) -> None:
     """Its address is named, and what to check."""
     async with open_openai(section(tmp_path), device="cloud") as backend:
@@ -314,9 +325,12 @@ async def test_a_provider_that_is_not_there_is_told_at_the_first_look(tmp_path: 
             await backend.models()
 
 
-@pytest.mark.parametrize("listing", [{"status": 404, "body": "no such page"}, RATE_LIMITED])
+NO_RIGHT = {"status": 403, "error": {"message": "Missing scopes", "type": "invalid_request_error", "code": None}}
+
+
+@pytest.mark.parametrize("listing", [{"status": 404, "body": "no such page"}, NO_RIGHT, RATE_LIMITED])
 async def test_a_server_without_a_list_is_none_the_worse(tmp_path: Path, listing: dict[str, Any]) -> None:
-    """Small servers have none, and a busy one may have no time; both answer chats."""
+    """Small servers have none, a key may have no right to it, and a busy one may have no time; all of them answer chats."""
     async with rig(tmp_path) as standing:
         await standing.provider.order_listing(listing)
 
