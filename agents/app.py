@@ -52,7 +52,8 @@ async def _main(stop: Stop) -> None:
     device = settings.agent.device
     # The inbox carries the device's name, so that its rights on the bus can be limited to its own.
     options = options_from(settings.bus, name=f"drover-agent-{device}", inbox_prefix=f"_INBOX_{device}")
-    gauge = Gauge(sensors_for(settings.agent.sensors_url), poll_s=settings.agent.poll_s)
+    sensors = sensors_for(settings.agent.sensors_url, remote=settings.remote)
+    gauge = Gauge(sensors, poll_s=settings.agent.poll_s)
     async with connect_nats(options) as bus, open_backend(settings, lambda: gauge.readings) as backend:
         await Agent(settings, bus, backend, gauge).serve(stop)
 
@@ -73,6 +74,7 @@ class Agent:
             topics=settings.topics,
             backend=backend.name,
             continues=backend.continues,
+            remote=backend.remote,
             agent_version=version(),
         )
         self._namesakes = Namesakes(section.device, self._identity.boot, clock=clock, changed=self._nudge)

@@ -32,6 +32,7 @@ class Identity:
     topics: tuple[str, ...]
     backend: str
     continues: bool = False
+    remote: bool = False
     agent_version: str
 
 
@@ -84,6 +85,7 @@ def heartbeat(
         backend_version=stock.version.text if stock.version else None,
         simulated=stock.version.simulated if stock.version else False,
         continues=identity.continues,
+        remote=identity.remote,
         agent_version=identity.agent_version,
         uptime_s=round(uptime_s, 3),
         done=workload.done,

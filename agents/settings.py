@@ -6,20 +6,28 @@ The environment variable stands beside each field; `deploy/config/drover.env.exa
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 
-from common.addresses import ollama_url
+from agents.backends.offers import Offer, offers
+from common.addresses import ollama_url, provider_url
 from common.settings import BusSection, LogSection, Section
 from common.subjects import as_token
 
 KEEP_ALIVE = r"^-?(\d+(\.\d+)?|(\d+(\.\d+)?(ns|us|ms|s|m|h))+)$"
 """What Ollama takes: a duration as Go writes it, or a bare number of seconds."""
 
+OPENAI_URL = "https://api.openai.com/v1"
+
+CLOUD_SLOTS = 8
+"""Answers that a provider gives at once: it takes hundreds, and its limits count by the minute."""
+
 Seconds = Annotated[float, Gt(0), Le(86_400)]
+Dollars = Annotated[float, Ge(0), Le(1e6)]
 
 
 def _device_name(name: str) -> str:
@@ -35,15 +43,17 @@ class AgentSection(Section):
         validate_default=True,
         description="name of this device on the bus, A-Z a-z 0-9 _ - (others become _); empty takes the host's name",
     )
-    backend: Literal["ollama", "echo"] = Field(
+    backend: Literal["ollama", "openai", "echo"] = Field(
         "ollama",
         validation_alias="DROVER_BACKEND",
-        description="what runs the models: ollama, or echo, which repeats the prompt and is for benchmarks of the bus",
+        description="what runs the models: ollama; openai, a provider of paid models (or any server that speaks its API); or "
+        "echo, which repeats the prompt and is for benchmarks of the bus",
     )
     slots: Annotated[int, Ge(1), Le(10_000)] | None = Field(
         None,
         validation_alias="DROVER_SLOTS",
-        description="jobs that run at once; above it the agent refuses; not set takes OLLAMA_NUM_PARALLEL",
+        description="jobs that run at once; above it the agent refuses; not set takes OLLAMA_NUM_PARALLEL, or 8 for "
+        "DROVER_BACKEND=openai",
     )
     heartbeat_s: Annotated[float, Gt(0), Le(300)] = Field(
         1.0, validation_alias="DROVER_HEARTBEAT_S", description="seconds between heartbeats"
@@ -103,6 +113,67 @@ class OllamaSection(Section):
     )
 
 
+class CloudSection(Section):
+    """How an agent with DROVER_BACKEND=openai reaches its provider, and what it may spend there."""
+
+    models: str = Field(
+        "",
+        validation_alias="DROVER_CLOUD_MODELS",
+        description="paid models to offer, separated by commas: a name, = and US dollars per million tokens of input/output, or "
+        "input/output/cached input; then what is known of it: the size of its context, vision, tools, json, or text alone; as in "
+        "gpt-4o-mini=0.15/0.60/0.075 128k vision tools json, o3=2/8 200k. `drover up` starts an agent for them",
+    )
+    base_url: Annotated[str, AfterValidator(provider_url)] = Field(
+        OPENAI_URL,
+        validation_alias="OPENAI_BASE_URL",
+        description="address of the provider's API, usually ending in /v1",
+    )
+    api_key: SecretStr | None = Field(
+        None, validation_alias="OPENAI_API_KEY", description="the provider's key; a server of your own may need none"
+    )
+    organization: str | None = Field(
+        None, validation_alias="OPENAI_ORG_ID", description="organization that the provider is to charge"
+    )
+    project: str | None = Field(None, validation_alias="OPENAI_PROJECT_ID", description="project that it is to charge")
+    budget_day_usd: Dollars | None = Field(
+        None,
+        validation_alias="DROVER_CLOUD_BUDGET_DAY_USD",
+        description="US dollars that paid models may cost a day (UTC); then the device is faulty until the next one; not set is "
+        "no limit",
+    )
+    budget_usd: Dollars | None = Field(
+        None,
+        validation_alias="DROVER_CLOUD_BUDGET_USD",
+        description="US dollars that they may cost in all, as counted in DROVER_STATE_DIR; not set is no limit",
+    )
+    state_dir: Path = Field(
+        Path(".drover"),
+        validation_alias="DROVER_STATE_DIR",
+        description="directory in which an agent keeps what its paid models have cost (cloud-<device>.json)",
+    )
+    silence_s: Seconds = Field(
+        120.0,
+        validation_alias="DROVER_CLOUD_SILENCE_S",
+        description="seconds without a byte from the provider until a job is given up",
+    )
+    retries: Annotated[int, Ge(0), Le(10)] = Field(
+        2,
+        validation_alias="DROVER_CLOUD_RETRIES",
+        description="how often the agent itself asks again when the provider is busy or fails, before another device is tried",
+    )
+
+    @field_validator("models")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        offers(text)
+        return text
+
+    @property
+    def offers(self) -> tuple[Offer, ...]:
+        """The models, one by one."""
+        return offers(self.models)
+
+
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
     """What `drover-agent` runs on."""
@@ -111,11 +182,17 @@ class AgentSettings:
     log: LogSection
     agent: AgentSection
     ollama: OllamaSection
+    cloud: CloudSection = field(default_factory=CloudSection)
+
+    @property
+    def remote(self) -> bool:
+        """True when the models run elsewhere."""
+        return self.agent.backend == "openai"
 
     @property
     def slots(self) -> int:
         """How many jobs run at once."""
-        return self.agent.slots or max(1, self.ollama.num_parallel)
+        return self.agent.slots or (CLOUD_SLOTS if self.remote else max(1, self.ollama.num_parallel))
 
     @property
     def topics(self) -> tuple[str, ...]:

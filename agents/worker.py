@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack, aclosing
+from dataclasses import replace
 
 from agents.attempts import Attempts, Repeated, Running
 from agents.backends import Backend, BackendDone, Piece
@@ -85,8 +86,9 @@ class Worker:
         self._leftovers = Leftovers(group, liveness, clock=clock, ended=changed)
 
     def workload(self) -> Workload:
-        """Say what runs now, and what has run."""
-        return self._tally.workload(self._slots, draining=self._draining, fault=self.fault)
+        """Say what runs now, and what has run. A backend that takes nothing new leaves no slot free."""
+        load = self._tally.workload(self._slots, draining=self._draining, fault=self.fault)
+        return load if self._backend.refusal() is None else replace(load, slots=min(load.slots, load.in_flight))
 
     @property
     def fault(self) -> str | None:
@@ -190,6 +192,8 @@ class Worker:
         self.attempts.check(dispatch.job, reply)
         if self._draining:
             raise DeviceBusy("the device is draining and takes no new jobs: try another one")
+        if (refusal := self._backend.refusal()) is not None:
+            raise refusal
 
     async def _run(self, dispatch: Dispatch, outbox: Outbox, held: ExitStack, slot: Slot) -> End:
         outbox.streams = dispatch.stream
@@ -213,7 +217,13 @@ class Worker:
         learnt = Finished(usage=done.usage, engine=done.engine, first_token_s=running.first_token_s, cold=running.cold)
         self._tally.done(dispatch.model, learnt)
         log.debug("job.done", job=dispatch.job, attempt=dispatch.attempt, model=dispatch.model)
-        return End(finish=done.finish, usage=done.usage, engine=done.engine, tool_calls=done.tool_calls)
+        return End(
+            finish=done.finish,
+            usage=done.usage,
+            engine=done.engine,
+            tool_calls=done.tool_calls,
+            cost_usd=done.cost_usd,
+        )
 
     async def _stream(self, running: Running, held: ExitStack, slot: Slot) -> BackendDone:
         running.heard_s = self._clock.monotonic()
@@ -221,7 +231,7 @@ class Worker:
         try:
             piece = await opening.first()
         except asyncio.CancelledError:
-            if running.scope.expired() and not self._leftovers.closed:
+            if running.scope.expired() and not self._leftovers.closed and not self._backend.lets_go:
                 slot.pass_to(STOPPING)
                 self._leftovers.keep(self._leftover(running, opening, held.pop_all()))
             else:

@@ -1,4 +1,4 @@
-"""What OLLAMA_HOST means to a client; it dials nothing."""
+"""What OLLAMA_HOST and OPENAI_BASE_URL mean to a client; it dials nothing."""
 
 from __future__ import annotations
 
@@ -24,3 +24,14 @@ def ollama_url(host: str) -> str:
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name)  # noqa: S104  # an address to reach, not to bind
     port = parts.port or ({"http": 80, "https": 443}[scheme] if mark else OLLAMA_PORT)
     return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}{parts.path.rstrip('/')}"
+
+
+def provider_url(text: str) -> str:
+    """Read OPENAI_BASE_URL: a whole URL, without a user or a password in it, since addresses are shown. Raises `ValueError`."""
+    parts = urlsplit(text.strip().strip("\"'"))
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("OPENAI_BASE_URL is a URL with http:// or https://, such as https://api.openai.com/v1")
+    if parts.username or parts.password:
+        raise ValueError("OPENAI_BASE_URL holds a user or a password: leave it out, the key goes into OPENAI_API_KEY")
+    _ = parts.port  # raises for one that is none
+    return parts.geturl().rstrip("/")

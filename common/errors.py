@@ -18,6 +18,7 @@ FleetError
 │   └── NoDispatcher        no_dispatcher
 ├── AttemptError            one device failed; another may do better
 │   ├── DeviceBusy          busy
+│   │   └── BudgetSpent     budget    no money is left for a paid model
 │   ├── DeviceLost          device_lost
 │   ├── DeviceSilent        silent
 │   ├── BackendError        backend
@@ -188,6 +189,12 @@ class DeviceBusy(AttemptError):
     """The device has no free slot."""
 
     code = "busy"
+
+
+class BudgetSpent(DeviceBusy):
+    """The budget for paid models is spent."""
+
+    code = "budget"
 
 
 class DeviceLost(AttemptError):

@@ -14,6 +14,9 @@ from typing import Any, assert_never
 from common import codec, errors
 from common.messages import EngineTimings, ToolCall, Usage
 
+COST_DIGITS = 9
+"""Digits of an amount of dollars behind the point: a token of a cheap model costs some 5e-8."""
+
 MAX_CALLS = 64
 """Calls of functions in one answer; as many as a request may hold in one message."""
 
@@ -80,13 +83,15 @@ class KeepAlive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """The answer is complete. `tokens` is the number of `tok` frames that came before; `route` is the dispatcher's account."""
+    """The answer is complete. `tokens` is the number of `tok` frames that came before; `route` is the dispatcher's account.
+    `cost_usd` is what the provider of a paid model takes for it; absent where there is none, or where it did not count."""
 
     finish: Finish = Finish.STOP
     tokens: int = 0
     usage: Usage = Usage()
     engine: EngineTimings = EngineTimings()
     tool_calls: tuple[ToolCall, ...] = ()
+    cost_usd: float | None = None
     route: dict[str, Any] | None = field(default=None)
 
 
@@ -159,6 +164,8 @@ def _end_to_wire(frame: End) -> dict[str, Any]:
         wire["engine"] = engine
     if frame.tool_calls:
         wire["tool_calls"] = [codec.plain(call) for call in frame.tool_calls]
+    if frame.cost_usd is not None:
+        wire["cost_usd"] = round(frame.cost_usd, COST_DIGITS)
     if frame.route is not None:
         wire["route"] = frame.route
     return wire
@@ -227,8 +234,18 @@ def _read_end(wire: Mapping[str, Any]) -> Frame:
         ),
         engine=codec.build(EngineTimings, engine),
         tool_calls=tuple(codec.build(ToolCall, call) for call in calls),
+        cost_usd=_cost(wire.get("cost_usd")),
         route=_account(wire),
     )
+
+
+def _cost(value: Any) -> float | None:
+    """Read an amount of dollars; what can be none is no amount."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e6:
+        raise ValueError("cost_usd is no amount")
+    return float(value)
 
 
 def _read_route(wire: Mapping[str, Any]) -> Frame:

@@ -28,6 +28,8 @@ Whole = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]
 Count = Annotated[int, Ge(0), Le(2**63 - 1)]
 Number = Annotated[float, AllowInfNan(allow_inf_nan=False), Ge(-1e15), Le(1e15)]
 """A measurement. Seconds, degrees and rates stay far below the bound, and what is computed from them stays finite."""
+Price = Annotated[float, AllowInfNan(allow_inf_nan=False), Ge(0), Le(1e6)]
+"""An amount of US dollars."""
 Texts = Annotated[tuple[str, ...], FailFast()]
 
 
@@ -195,7 +197,8 @@ class ModelInfo:
     """A model that a device has on disk, and whether it is in memory now.
 
     `context_tokens` is what the model was trained for, `most_context_tokens` what the device's memory allows besides, and
-    `loaded_context_tokens` what it is in memory with.
+    `loaded_context_tokens` what it is in memory with. Prices are in US dollars per million tokens; a model without them costs
+    nothing but energy, or nobody said what.
     """
 
     name: Name
@@ -212,6 +215,8 @@ class ModelInfo:
     family: str | None = None
     digest: str | None = None
     capabilities: Annotated[Texts, MaxLen(100)] = ()
+    input_usd_per_mtok: Price | None = None
+    output_usd_per_mtok: Price | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +236,8 @@ class Heartbeat:
 
     `jobs_by_dispatcher` counts the running jobs by the dispatcher that sent them: a dispatcher knows its own share exactly
     and needs to hear only of the others'. `continues` says that the backend goes on with a conversation that ends in the
-    assistant's own unfinished words. `idle_w` and `busy_w` are what the device draws without and with a job.
+    assistant's own unfinished words, `remote` that the models run elsewhere: for money, and on no power of the device. `idle_w` and
+    `busy_w` are what the device draws without and with a job.
     """
 
     device: Token
@@ -256,6 +262,7 @@ class Heartbeat:
     backend_version: str | None = None
     simulated: bool = False
     continues: bool = False
+    remote: bool = False
     agent_version: str = ""
     uptime_s: Number = 0.0
     done: Count = 0

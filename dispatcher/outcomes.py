@@ -228,6 +228,7 @@ class JobRecord:
     terms: Terms | None = None
     attempts: tuple[Attempt, ...] = ()
     usage: Usage = Usage()
+    cost_usd: float | None = None
     finish: str | None = None
     queue_s: float | None = None
     first_token_s: float | None = None

@@ -23,7 +23,7 @@ from tests.listening import GUARD_S
 
 _ROOT = Path(__file__).parent.parent
 # What the machine that runs the tests may have set for its own fleet must not reach a test's.
-_FOREIGN = ("DROVER_", "OLLAMA_", "NATS_", "LOG_")
+_FOREIGN = ("DROVER_", "OLLAMA_", "OPENAI_", "NATS_", "LOG_")
 _STOP_S = 20.0
 
 

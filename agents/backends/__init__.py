@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, assert_never
 
+from common.errors import ConfigError, DeviceBusy
 from common.frames import Finish
 from common.messages import Dispatch, EngineTimings, ModelInfo, ToolCall, Usage
 
@@ -30,6 +31,7 @@ class BackendDone:
     usage: Usage = Usage()
     engine: EngineTimings = EngineTimings()
     tool_calls: tuple[ToolCall, ...] = ()
+    cost_usd: float | None = None
 
 
 Piece = BackendText | BackendDone
@@ -54,6 +56,20 @@ class Backend(Protocol):
         """True when a conversation that ends in the assistant's own words is gone on with, rather than answered."""
         ...
 
+    @property
+    def remote(self) -> bool:
+        """True when the models run elsewhere, for money."""
+        ...
+
+    @property
+    def lets_go(self) -> bool:
+        """True when closing a chat stops the work for it at any moment; otherwise only once the first piece was given."""
+        ...
+
+    def refusal(self) -> DeviceBusy | None:
+        """Say why nothing new is taken now, whatever slots there are; asked before each job and each heartbeat."""
+        ...
+
     def chat(self, dispatch: Dispatch) -> AsyncGenerator[Piece, None]:
         """Give the answer piece by piece, `BackendDone` last. Closing the generator before that stops the work."""
         ...
@@ -73,6 +89,17 @@ class Backend(Protocol):
     async def version(self) -> Version: ...
 
 
+class OnDevice:
+    """What all backends have in common that run their models on the device itself."""
+
+    remote = False
+    lets_go = False
+
+    def refusal(self) -> DeviceBusy | None:
+        """The slots are the only limit."""
+        return None
+
+
 def open_backend(settings: AgentSettings, readings: Callable[[], Readings]) -> AbstractAsyncContextManager[Backend]:
     """Open the backend that the settings name; its library is imported only then. `readings` gives the device's memory."""
     match settings.agent.backend:
@@ -84,4 +111,17 @@ def open_backend(settings: AgentSettings, readings: Callable[[], Readings]) -> A
             from agents.backends.echo import open_echo  # noqa: PLC0415
 
             return open_echo()
+        case "openai":
+            return _open_cloud(settings)
     assert_never(settings.agent.backend)
+
+
+def _open_cloud(settings: AgentSettings) -> AbstractAsyncContextManager[Backend]:
+    try:
+        from agents.backends.openai import open_openai  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError(
+            f"DROVER_BACKEND=openai needs the openai package ({error}): install drover with the extra cloud, as in "
+            'pip install "drover-….whl[agent,cloud]"'
+        ) from error
+    return open_openai(settings.cloud, device=settings.agent.device)

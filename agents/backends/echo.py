@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
-from agents.backends import Backend, BackendDone, BackendText, Piece, Version
+from agents.backends import Backend, BackendDone, BackendText, OnDevice, Piece, Version
 from common.errors import UnknownModel
 from common.messages import Dispatch, ModelInfo, Role, Usage
 
 MODEL = "echo"
 
 
-class EchoBackend:
+class EchoBackend(OnDevice):
     """Answers `echo: <prompt>` at once; tokens are counted as words."""
 
     name = "echo"

@@ -16,7 +16,7 @@ from typing import Any, cast
 import httpx
 import ollama
 
-from agents.backends import Backend, BackendDone, BackendText, Piece, Version
+from agents.backends import Backend, BackendDone, BackendText, OnDevice, Piece, Version
 from agents.backends import ollama_wire as wire
 from agents.backends.ollama_context import Held, cache_bytes_per_token, chosen, most_tokens
 from agents.backends.ollama_faults import fault_of
@@ -34,7 +34,7 @@ ASK_S = 5.0
 """How long a question that needs no model work may take; a board that swaps needs seconds to answer."""
 
 
-class OllamaBackend:
+class OllamaBackend(OnDevice):
     """One Ollama. Made by `open_ollama`."""
 
     name = "ollama"

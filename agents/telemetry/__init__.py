@@ -42,8 +42,18 @@ class Gauge:
             await asyncio.sleep(self._poll_s)
 
 
-def sensors_for(url: str) -> Sensors:
-    """Give the sensors of the simulated device at `url`, or this machine's own when it is empty."""
+class NoSensors:
+    """For models that run elsewhere: this machine's memory and heat say nothing of them."""
+
+    def read(self) -> Readings:
+        """Read nothing."""
+        return Readings()
+
+
+def sensors_for(url: str, *, remote: bool = False) -> Sensors:
+    """Give the sensors of the simulated device at `url`, or this machine's own when it is empty; none for a `remote` device."""
+    if remote:
+        return NoSensors()
     if url:
         from agents.telemetry.simulated import SimulatedSensors  # noqa: PLC0415
 

@@ -68,6 +68,7 @@ STATUSES: Mapping[str, Verdict] = {
     "no_dispatcher": Verdict(503, _OURS),
     "attempt": Verdict(502, _OURS),
     "busy": Verdict(503, _OURS),
+    "budget": Verdict(503, _OURS),
     "device_lost": Verdict(502, _OURS),
     "silent": Verdict(504, _OURS),
     "backend": Verdict(502, _OURS),

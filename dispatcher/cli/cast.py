@@ -15,6 +15,8 @@ from dispatcher.cli.state import StateDir, tail
 from dispatcher.settings import UpSettings
 
 _LISTENING = re.compile(r"listening on (http://\S+:(\d+))")
+CLOUD = "cloud"
+"""What the device with the paid models is called."""
 MARGIN_S = 5.0
 """What a process gets beyond its own grace before it is killed."""
 
@@ -70,6 +72,12 @@ class Cast:
             "OLLAMA_NUM_PARALLEL": slots,
         }
         return self._spec(f"agent-{device.name}", python("agents"), env=env, grace_s=self.settings.up.agent_grace_s)
+
+    def cloud_agent(self) -> Spec:
+        """An agent for paid models, whose slots are not those of the simulated devices; key, prices and budget it reads itself."""
+        env = {"DROVER_DEVICE": CLOUD, "DROVER_BACKEND": "openai", "DROVER_SLOTS": "", "DROVER_SENSORS_URL": ""}
+        env["DROVER_STATE_DIR"] = str(self.state.path)
+        return self._spec(f"agent-{CLOUD}", python("agents"), env=env, grace_s=self.settings.up.agent_grace_s)
 
     def slots(self, device: SimulatedDevice) -> int:
         return self.settings.up.slots or device.role.slots

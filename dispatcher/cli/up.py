@@ -25,7 +25,7 @@ from common.settings import load
 from common.subjects import Subjects
 from dispatcher.cli import http_probe, nats_server, plan, ports
 from dispatcher.cli.board import Board, follow
-from dispatcher.cli.cast import Cast, log_format, simulator_url
+from dispatcher.cli.cast import CLOUD, Cast, log_format, simulator_url
 from dispatcher.cli.plan import SimulatedDevice
 from dispatcher.cli.processes import Child, Life, LifeEvent, Spec, Tiers
 from dispatcher.cli.running import fail
@@ -163,6 +163,8 @@ class _Supervisor:
         return simulated
 
     async def _start_agents(self, cast: Cast, simulators: dict[SimulatedDevice, Spec]) -> None:
+        if self._settings.up.cloud_models.strip():
+            self._start(cast.cloud_agent())
         if not simulators:
             self._start(cast.real_agent())
             return
@@ -178,7 +180,8 @@ class _Supervisor:
 
         async def healthy() -> bool | None:
             self._view.draw(self._board, self._troubles())
-            if sum(line.state == "ready" for line in self._board.lines()) < devices:
+            # A provider that can't be reached is seen in the table; it is no reason to do without the rest.
+            if sum(line.state == "ready" for line in self._board.lines() if line.name != CLOUD) < devices:
                 return None
             answer = await http_probe.get(f"{http_url}/health", timeout_s=OLLAMA_WAIT_S)
             return True if answer is not None and answer.status == 200 else None

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from common.errors import DeadlineInfeasible, FleetError, JobCancelled, QueueFull
+from common.frames import COST_DIGITS
 from common.messages import EngineTimings, Usage
 from dispatcher.outcomes import Attempt, Candidate, Delivered, Job, JobRecord, JobState
 
@@ -25,6 +26,7 @@ def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
         strategy=delivered.decision.strategy if delivered.decision else None,
         attempts=delivered.attempts,
         usage=end.usage if end else Usage(),
+        cost_usd=end.cost_usd if end else None,
         finish=str(end.finish) if end else None,
         queue_s=delivered.queue_s,
         first_token_s=delivered.first_token_s,
@@ -68,6 +70,8 @@ def route(job: Job, delivered: Delivered, *, total_s: float) -> dict[str, Any]:
     if delivered.decision is not None:
         wire |= {"strategy": delivered.decision.strategy, "weights": dict(delivered.decision.weights)}
         wire["features"] = dict(delivered.decision.features)
+    if delivered.end is not None and delivered.end.cost_usd is not None:
+        wire["cost_usd"] = round(delivered.end.cost_usd, COST_DIGITS)
     if delivered.chosen is not None:
         wire |= _chosen(delivered.chosen) | {"reason": delivered.chosen.reason}
     return wire

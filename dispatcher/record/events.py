@@ -8,6 +8,7 @@ from typing import Any
 from common import codec
 from common.bus import Bus
 from common.errors import BusError
+from common.frames import COST_DIGITS
 from common.subjects import Subjects
 from dispatcher.outcomes import JobRecord
 from dispatcher.roster import DeviceEvent
@@ -40,11 +41,14 @@ def summary(record: JobRecord) -> dict[str, Any]:
         "total_s": record.total_s,
         "prompt_tokens": record.usage.prompt_tokens,
         "completion_tokens": record.usage.completion_tokens,
+        "cost_usd": record.cost_usd,
         "error": record.error,
         "error_message": record.error_message,
     }
     return {
-        key: round(value, 4) if isinstance(value, float) else value for key, value in wire.items() if value is not None
+        key: round(value, COST_DIGITS if key == "cost_usd" else 4) if isinstance(value, float) else value
+        for key, value in wire.items()
+        if value is not None
     }
 
 

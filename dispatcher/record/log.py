@@ -27,6 +27,7 @@ class LogSink:
             total_s=_rounded(record.total_s),
             prompt_tokens=record.usage.prompt_tokens,
             completion_tokens=record.usage.completion_tokens,
+            cost_usd=record.cost_usd,
             error=record.error,
             error_message=record.error_message,
         )

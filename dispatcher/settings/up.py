@@ -47,6 +47,11 @@ class UpSection(Section):
         validation_alias="DROVER_AGENT_GRACE_S",
         description="seconds that `drover up` gives its agents for this, plus five",
     )
+    cloud_models: str = Field(
+        "",
+        validation_alias="DROVER_CLOUD_MODELS",
+        description="when set, `drover up` starts an agent for them beside the others; its device is called cloud",
+    )
     nats_server: str = Field(
         "nats-server",
         validation_alias="DROVER_NATS_SERVER",

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from functools import cache
 
 from agents.app import Agent
-from agents.backends import BackendDone, BackendText, Piece, Version
+from agents.backends import BackendDone, BackendText, OnDevice, Piece, Version
 from agents.settings import AgentSection, AgentSettings, OllamaSection
 from agents.telemetry import Gauge, Readings
 from common import errors
@@ -83,7 +83,7 @@ class RealDevice(Node):
         return execution
 
 
-class Backend:
+class Backend(OnDevice):
     """What the agent has instead of Ollama."""
 
     name = "simulated"

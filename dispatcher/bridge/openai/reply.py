@@ -110,6 +110,7 @@ _ACCOUNT = (
     "weights",
     "attempts",
     "timings",
+    "cost_usd",
     "simulated",
     "replayed",
 )

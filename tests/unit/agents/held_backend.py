@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from agents.backends import BackendDone, BackendText, Piece, Version
+from agents.backends import BackendDone, BackendText, OnDevice, Piece, Version
+from common.errors import DeviceBusy
 from common.messages import Dispatch, ModelInfo
 from tests.listening import GUARD_S
 
 
-class HeldBackend:
-    """Answers what `say` and `finish` put in; `fault` makes its questions fail, `crash` its chats."""
+class HeldBackend(OnDevice):
+    """Answers what `say` and `finish` put in; `fault` makes its questions fail, `crash` its chats; `refuses` lets none begin."""
 
     name = "held"
     continues = True
+    lets_go = False
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
@@ -22,6 +24,7 @@ class HeldBackend:
         self.closings = asyncio.Semaphore(0)
         self.fault: Exception | None = None
         self.crash: Exception | None = None
+        self.refuses: DeviceBusy | None = None
         self.listed: tuple[ModelInfo, ...] = ()
         self.looks = 0
         self.probed: list[str] = []
@@ -29,6 +32,9 @@ class HeldBackend:
         self.token = asyncio.Event()
         """Set when a probe gets its token."""
         self._pieces: asyncio.Queue[Piece | Exception | None] = asyncio.Queue()
+
+    def refusal(self) -> DeviceBusy | None:
+        return self.refuses
 
     def say(self, text: str) -> None:
         self._pieces.put_nowait(BackendText(text))

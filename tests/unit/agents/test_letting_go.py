@@ -36,6 +36,20 @@ async def test_the_slot_of_a_job_cancelled_in_prefill_stays_taken() -> None:
         assert rig.backend.closed.is_set() is False
 
 
+async def test_a_backend_that_lets_go_at_once_keeps_no_slot() -> None:
+    """A provider stops when its stream is closed, also before its first word: nothing is left over."""
+    async with opened() as rig:
+        rig.backend.lets_go = True
+        heard = await rig.send(1)
+        await rig.backend.started.wait()
+        rig.worker.attempts.cancel_job("j1")
+        await heard.until(3)
+        async with asyncio.timeout(GUARD_S):
+            await rig.backend.closed.wait()
+
+        assert rig.worker.workload().in_flight == 0
+
+
 async def test_a_job_behind_a_cancelled_one_is_refused() -> None:
     """And told why there is no room although nothing seems to run."""
     async with opened() as rig:

@@ -10,7 +10,7 @@ from typing import get_type_hints
 import pytest
 
 from agents.settings import AgentSettings
-from common.addresses import ollama_url
+from common.addresses import ollama_url, provider_url
 from common.errors import ConfigError
 from common.settings import load
 from common.subjects import is_token
@@ -48,6 +48,67 @@ def test_ollama_host_is_read_as_ollama_reads_it(text: str, expected: str) -> Non
     actual = ollama_url(text)
 
     assert expected == actual
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://api.example.com/v1", "https://api.example.com/v1"),
+        (" 'http://127.0.0.1:8080/v1/' ", "http://127.0.0.1:8080/v1"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+    ],
+)
+def test_a_provider_s_address_is_a_url(text: str, expected: str) -> None:
+    """As it was written, without what does not count."""
+    assert provider_url(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["api.example.com/v1", "ftp://x/v1", "https://", "https://x:port", "https://me:secret@x/v1"]
+)
+def test_an_impossible_provider_s_address_is_a_clear_fault_without_its_secrets(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """A whole URL is wanted. Addresses are shown in heartbeats, so they hold no password; and the refusal does not show it."""
+    monkeypatch.setenv("OPENAI_BASE_URL", text)
+
+    with pytest.raises(ConfigError, match="OPENAI_BASE_URL") as caught:
+        load(AgentSettings)
+
+    assert "secret" not in caught.value.message
+
+
+def test_a_wrong_price_is_quoted_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Like any other fault of the settings."""
+    monkeypatch.setenv("DROVER_CLOUD_MODELS", "gpt-small=cheap")
+
+    with pytest.raises(ConfigError, match=r"DROVER_CLOUD_MODELS='gpt-small=cheap': 'gpt-small=cheap': prices are"):
+        load(AgentSettings)
+
+
+def test_the_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever prints the settings sees stars."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
+
+    assert "0123" not in repr(load(AgentSettings))
+
+
+@pytest.mark.parametrize(
+    ("environment", "slots"),
+    [
+        ({"OLLAMA_NUM_PARALLEL": "2"}, 2),
+        ({"OLLAMA_NUM_PARALLEL": "2", "DROVER_BACKEND": "openai"}, 8),
+        ({"DROVER_SLOTS": "3", "DROVER_BACKEND": "openai"}, 3),
+    ],
+)
+def test_a_provider_has_slots_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], slots: int
+) -> None:
+    """What Ollama runs at once says nothing of it."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert load(AgentSettings).slots == slots
 
 
 @pytest.mark.parametrize("text", ["ftp://nano", "nano:port", "nano:99999"])

@@ -11,7 +11,7 @@ from agents.backends import BackendDone
 from common import codec
 from common.bus import Delivery
 from common.clock import LoopClock
-from common.errors import BackendError
+from common.errors import BackendError, BudgetSpent
 from common.frames import Finish
 from common.messages import EngineTimings, Usage
 from tests.listening import GUARD_S, Listener, settled
@@ -92,6 +92,31 @@ async def test_a_job_beyond_the_slots_is_refused(rig: Rig) -> None:
 
     await second.until(2)
     assert [frame.get("code") for frame in frames(second)] == ["busy", None]
+
+
+async def test_a_backend_that_takes_nothing_new_leaves_no_slot() -> None:
+    """What runs, runs on and is counted; who comes is told why, in the backend's own words."""
+    async with opened(slots=3, clock=HandClock()) as rig:
+        first = await rig.send(1)
+        await first.until(1)
+        rig.backend.refuses = BudgetSpent("no money left", retry_after_s=7.0)
+
+        second = await rig.send(2)
+        await second.until(2)
+        load = rig.worker.workload()
+        rig.backend.refuses = None
+
+        assert (load.slots, load.in_flight, rig.worker.workload().slots) == (1, 1, 3)
+        assert (frames(second)[0]["code"], frames(second)[0]["retry_after_s"]) == ("budget", 7.0)
+
+
+async def test_the_cost_of_an_answer_travels_with_its_end(rig: Rig) -> None:
+    """As the backend counted it."""
+    heard = await rig.send()
+    rig.backend.finish(BackendDone(cost_usd=0.002))
+
+    await heard.until(3)
+    assert frames(heard)[1]["cost_usd"] == 0.002
 
 
 async def test_a_draining_device_refuses(rig: Rig) -> None:

@@ -63,6 +63,7 @@ def test_an_empty_prompt_is_refused_with_a_way_out(text: str) -> None:
             {"timings": {"decode_tps": 12.34}, "simulated": True},
             "nano · m · fastest · first token 0.25 s · 12.3 tokens/s · simulated",
         ),
+        ({"cost_usd": 0.00045}, "nano · m · fastest · first token 0.25 s · 0.000450 USD"),
         # 30 tokens / (2.0 - 0.5) s
         (
             {"timings": {"first_token_s": 0.5, "total_s": 2.0}},

@@ -33,6 +33,7 @@ END = st.builds(
     usage=st.builds(Usage, prompt_tokens=COUNT, completion_tokens=COUNT),
     engine=st.builds(EngineTimings, load_s=MICROSECONDS, prefill_s=MICROSECONDS, decode_s=MICROSECONDS),
     tool_calls=st.lists(CALL, max_size=3).map(tuple),
+    cost_usd=st.none() | st.integers(0, 10**12).map(lambda nano: round(nano / 10**9, 9)),
     route=ROUTE,
 )
 FRAME = (
@@ -114,6 +115,11 @@ def test_garbage(wire: dict[str, Any], tag: str | None) -> None:
         ("end", {"route": {"a": 2**64}}),
         ("end", {"route": "x"}),
         ("end", {"tool_calls": [{"name": "f"}] * 65}),
+        ("end", {"cost_usd": -0.01}),
+        ("end", {"cost_usd": math.nan}),
+        ("end", {"cost_usd": 10**400}),
+        ("end", {"cost_usd": True}),
+        ("end", {"cost_usd": "cheap"}),
         ("route", {"job": "j", "device": "d", "model": "m", "reason": "r", "attempt": 10**30}),
         ("ka", {"phase": "load", "eta_ms": math.inf}),
         ("ka", {"phase": "load", "eta_ms": 10**400}),

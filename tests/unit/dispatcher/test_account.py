@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from common.errors import BackendError, JobCancelled, NoDevice, QueueFull
@@ -151,6 +153,17 @@ def test_no_speed_without_a_time(decode_s: float | None) -> None:
     delivered = Delivered(end=End(usage=Usage(completion_tokens=5), engine=EngineTimings(decode_s=decode_s)))
 
     assert "decode_tps" not in route(JOB, delivered, total_s=1.0)["timings"]
+
+
+def test_what_an_answer_costs_stands_in_record_route_and_event() -> None:
+    """Down to a billionth of a dollar: a cheap model's token costs some fifty of them. Where nobody knows, nobody claims it."""
+    paid = replace(ANSWERED, end=End(cost_usd=0.0000123456))
+    kept = record(JOB, paid, total_s=1.0)
+
+    assert kept.cost_usd == 0.0000123456
+    assert route(JOB, paid, total_s=1.0)["cost_usd"] == summary(kept)["cost_usd"] == 0.000012346
+    assert "cost_usd" not in route(JOB, ANSWERED, total_s=1.0)
+    assert "cost_usd" not in summary(record(JOB, ANSWERED, total_s=1.0))
 
 
 def test_the_event_of_a_job() -> None:

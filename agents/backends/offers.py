@@ -1,0 +1,115 @@
+"""Which models of a provider are offered to the fleet, and at which prices: read from one line of text; pure, and no vendor's.
+
+    gpt-4o-mini=0.15/0.60/0.075 128k vision tools json, my-model
+
+A model's name; `=` and its prices in US dollars per million tokens: input, output, and, where it is cheaper, input that the
+provider had in its cache; then, in any order, the size of its context and what it can do. Prices change, so none are built in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from common.messages import ModelInfo, Usage
+
+CAN = ("vision", "tools", "json", "text")
+"""What may stand behind a model: `text` alone says that it can do nothing else."""
+
+UNSAID = ("completion", "tools", "json")
+"""What a model can do of which nothing is said: nearly all take tools and JSON, and not all see."""
+
+MOST_USD = 100_000.0
+"""Per million tokens; a slip of the pen is above."""
+
+_CONTEXT = re.compile(r"(\d{1,9})([km]?)", re.IGNORECASE | re.ASCII)
+_PRICE = re.compile(r"\d{1,6}(\.\d{1,9})?", re.ASCII)
+_UNITS = {"": 1, "k": 1000, "m": 1_000_000}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """US dollars per million tokens. `cached` is what input costs that the provider had in its cache."""
+
+    input: float
+    output: float
+    cached: float
+
+    def usd(self, usage: Usage, cached_tokens: int = 0) -> float:
+        """Give what an answer costs; `cached_tokens` is the part of its prompt that was in the cache."""
+        cached = min(cached_tokens, usage.prompt_tokens)
+        fresh = usage.prompt_tokens - cached
+        return (fresh * self.input + cached * self.cached + usage.completion_tokens * self.output) / 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One model as it is offered. Without prices nobody knows what it costs, and no budget holds it."""
+
+    name: str
+    prices: Prices | None = None
+    context_tokens: int | None = None
+    capabilities: tuple[str, ...] = UNSAID
+
+    @property
+    def info(self) -> ModelInfo:
+        """Give it as a heartbeat carries it; it is as good as in memory."""
+        return ModelInfo(
+            name=self.name,
+            loaded=True,
+            context_tokens=self.context_tokens,
+            capabilities=self.capabilities,
+            input_usd_per_mtok=self.prices.input if self.prices else None,
+            output_usd_per_mtok=self.prices.output if self.prices else None,
+        )
+
+
+def offers(text: str) -> tuple[Offer, ...]:
+    """Read them. Raises `ValueError` that quotes the part that is wrong."""
+    found = [_offer(part) for part in re.split(r"[,\n]", text) if part.strip()]
+    twice = next((one.name for one in found if sum(one.name == other.name for other in found) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} stands twice")
+    return tuple(found)
+
+
+def _offer(part: str) -> Offer:
+    """Read one: 1. name and prices 2. the size of the context 3. what it can do."""
+    named, *words = part.split()
+    name, mark, prices = named.partition("=")  # 1
+    if not name or len(name) > 200:
+        raise ValueError(f"{part.strip()!r} names no model: write name=input/output, as in gpt-4o-mini=0.15/0.60")
+    sizes = [word for word in words if word[0].isdigit()]
+    if len(sizes) > 1:
+        raise ValueError(f"{part.strip()!r} has two sizes of a context: {' and '.join(sizes)}")
+    return Offer(
+        name=name,
+        prices=_prices(part, prices) if mark else None,
+        context_tokens=_context(sizes[0]) if sizes else None,  # 2
+        capabilities=_capabilities(word for word in words if word not in sizes),  # 3
+    )
+
+
+def _prices(part: str, text: str) -> Prices:
+    figures = [float(figure) if _PRICE.fullmatch(figure) else -1.0 for figure in text.split("/")]
+    if len(figures) not in (2, 3) or not all(0 <= figure <= MOST_USD for figure in figures):
+        raise ValueError(
+            f"{part.strip()!r}: prices are input/output or input/output/cached, in dollars per million tokens, as in 0.15/0.60"
+        )
+    return Prices(input=figures[0], output=figures[1], cached=figures[2] if len(figures) == 3 else figures[0])
+
+
+def _context(word: str) -> int:
+    found = _CONTEXT.fullmatch(word)
+    if found is None or not (tokens := int(found[1]) * _UNITS[found[2].lower()]):
+        raise ValueError(f"{word!r} is no size of a context: write 8192, 128k or 1m")
+    return tokens
+
+
+def _capabilities(words: Iterable[str]) -> tuple[str, ...]:
+    said = tuple(dict.fromkeys(words))
+    unknown = next((word for word in said if word not in CAN), None)
+    if unknown is not None:
+        raise ValueError(f"{unknown!r} is nothing that a model can do: known are {', '.join(CAN)}")
+    return ("completion", *(word for word in said if word != "text")) if said else UNSAID

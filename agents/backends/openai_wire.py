@@ -1,0 +1,204 @@
+"""Our values to OpenAI's chat API and back, as plain objects; pure, and without the `openai` package."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agents.backends import BackendDone, BackendText
+from agents.backends.offers import Prices
+from common import codec
+from common.errors import BackendError, BadRequest, GarbledReply
+from common.frames import MAX_CALLS, Finish
+from common.messages import Dispatch, EngineTimings, Message, Role, ToolCall, Usage
+
+Json = dict[str, Any]
+
+_KINDS = ((b"\xff\xd8\xff", "jpeg"), (b"\x89PNG", "png"), (b"GIF8", "gif"), (b"RIFF", "webp"))
+"""How images begin."""
+
+LEAST_DECODE_S = 0.05
+"""Chunks that arrive closer together came in one packet, and tell nothing of a speed."""
+
+
+def chat_to_wire(dispatch: Dispatch, limit_name: str) -> Json:
+    """Give the arguments of a chat; what is absent stays absent, so that the model's own defaults hold. `limit_name` is what the
+    provider calls the largest number of tokens. Raises `BadRequest` when an image is not base64."""
+    options = dispatch.options
+    wire = {
+        "model": dispatch.model,
+        "messages": _turns(dispatch.messages),
+        limit_name: options.max_tokens,
+        "temperature": options.temperature,
+        "top_p": options.top_p,
+        "seed": options.seed,
+        "stop": list(options.stop) or None,
+        "frequency_penalty": options.frequency_penalty,
+        "presence_penalty": options.presence_penalty,
+        "tools": list(dispatch.tools) or None,
+        "response_format": _format(dispatch.format),
+    }
+    return {key: value for key, value in wire.items() if value is not None}
+
+
+def _turns(messages: Sequence[Message]) -> list[Json]:
+    """Give the conversation. OpenAI ties each result of a tool to a call by its id; where ours has none, results count for the
+    calls before them, by name and else in order."""
+    turns: list[Json] = []
+    open_calls: list[tuple[str, str]] = []
+    for number, message in enumerate(messages):
+        if message.role is Role.TOOL:
+            turns.append({"role": "tool", "content": message.content, "tool_call_id": _answered(message, open_calls)})
+            continue
+        turn: Json = {"role": str(message.role), "content": _content(message)}
+        if message.tool_calls:
+            named = [(call.id or f"call_{number}_{index}", call) for index, call in enumerate(message.tool_calls)]
+            open_calls = [(known, call.name) for known, call in named]
+            turn |= {"content": message.content or None, "tool_calls": [_call(known, call) for known, call in named]}
+        turns.append(turn)
+    return turns
+
+
+def _answered(message: Message, open_calls: list[tuple[str, str]]) -> str:
+    """Give the id of the call that a result is for, and take it off the list."""
+    wanted = message.tool_call_id
+    fits = [one for one in open_calls if wanted == one[0] or (wanted is None and message.tool_name == one[1])]
+    found = (fits or (open_calls if wanted is None else []))[:1]
+    for one in found:
+        open_calls.remove(one)
+    return found[0][0] if found else wanted or "call_0"
+
+
+def _call(known: str, call: ToolCall) -> Json:
+    arguments = codec.encode(call.arguments).decode()
+    return {"id": known, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+
+def _content(message: Message) -> str | list[Json]:
+    if not message.images:
+        return message.content
+    images = [{"type": "image_url", "image_url": {"url": _data_uri(image)}} for image in message.images]
+    return [*([{"type": "text", "text": message.content}] if message.content else []), *images]
+
+
+def _data_uri(image: str) -> str:
+    try:
+        head = base64.b64decode(image, validate=True)[:8]
+    except (binascii.Error, ValueError) as error:
+        raise BadRequest(f"an image is not base64 ({error}): send it without a data: head", param="images") from error
+    kind = next((kind for start, kind in _KINDS if head.startswith(start)), "jpeg")
+    return f"data:image/{kind};base64,{image}"
+
+
+def _format(wanted: str | Mapping[str, Any] | None) -> Json | None:
+    if wanted is None:
+        return None
+    if isinstance(wanted, str):
+        return {"type": "json_object"}
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(wanted)}}
+
+
+class Answer:
+    """Gathers the chunks of one answer. Times are seconds of one monotonic clock, the first when the request was sent."""
+
+    def __init__(self, host: str, sent_s: float) -> None:
+        self.text = ""
+        """What was said so far."""
+        self._host = host
+        self._sent_s = sent_s
+        self._first_s: float | None = None
+        self._last_s = sent_s
+        self._calls: dict[int, dict[str, str]] = {}
+        self._reason: str | None = None
+        self._usage: Mapping[str, Any] | None = None
+
+    def hear(self, chunk: Mapping[str, Any], now_s: float) -> BackendText | None:
+        """Take in a chunk, and give what it says; None for one that is not of the answer itself. Raises what Python raises of odd
+        values."""
+        if chunk.get("usage"):
+            self._usage = chunk["usage"]  # some count along in every chunk: the last one is the sum
+        choices = chunk.get("choices") or ()
+        if not choices:
+            return None
+        delta = choices[0].get("delta") or {}
+        self._reason = choices[0].get("finish_reason") or self._reason
+        for call in delta.get("tool_calls") or ():
+            self._hear_call(call)
+        text = str(delta.get("content") or delta.get("refusal") or "")
+        if text or any(value for key, value in delta.items() if key != "role"):
+            self._first_s = now_s if self._first_s is None else self._first_s
+            self._last_s = now_s
+        self.text += text
+        return BackendText(text)
+
+    def done(self, prices: Prices | None) -> BackendDone:
+        """Give the end of the answer. Raises when there is none: 1. it broke off 2. it was filtered."""
+        if self._reason is None:  # 1
+            raise BackendError(f"{self._host} broke off its answer: ask again, or another device")
+        if self._reason == "content_filter":  # 2
+            raise BadRequest(
+                f"{self._host} has ended the answer by its content filter: ask otherwise", param="messages"
+            )
+        usage, calls = self.usage, self._tool_calls()
+        return BackendDone(
+            finish=_finish(self._reason, calls),
+            usage=usage or Usage(),
+            engine=self._timings(),
+            tool_calls=calls,
+            cost_usd=prices.usd(usage, self._cached_tokens()) if prices and usage else None,
+        )
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the provider counted; None when it did not."""
+        if self._usage is None:
+            return None
+        return Usage(
+            prompt_tokens=_count(self._usage.get("prompt_tokens")),
+            completion_tokens=_count(self._usage.get("completion_tokens")),
+        )
+
+    def _cached_tokens(self) -> int:
+        details = (self._usage or {}).get("prompt_tokens_details") or {}
+        return _count(details.get("cached_tokens"))
+
+    def _hear_call(self, part: Mapping[str, Any]) -> None:
+        """A call comes in pieces: its id and name first, then its arguments bit by bit."""
+        call = self._calls.setdefault(_count(part.get("index")), {"id": "", "name": "", "arguments": ""})
+        function = part.get("function") or {}
+        call["id"] = call["id"] or str(part.get("id") or "")
+        call["name"] = call["name"] or str(function.get("name") or "")
+        call["arguments"] += str(function.get("arguments") or "")
+
+    def _tool_calls(self) -> tuple[ToolCall, ...]:
+        if len(self._calls) > MAX_CALLS:
+            raise GarbledReply(f"{self._host} called {len(self._calls)} functions at once: {MAX_CALLS} are allowed")
+        return tuple(self._tool_call(call) for _, call in sorted(self._calls.items()))
+
+    def _tool_call(self, call: Mapping[str, str]) -> ToolCall:
+        try:
+            arguments = codec.decode_request(call["arguments"].encode()) if call["arguments"].strip() else {}
+            return codec.build(ToolCall, {"name": call["name"], "arguments": arguments, "id": call["id"] or None})
+        except BadRequest as error:
+            raise GarbledReply(f"the model called {call['name']!r} with arguments that are no JSON object") from error
+
+    def _timings(self) -> EngineTimings:
+        """The wire is in them: of the engine itself a provider tells nothing."""
+        if self._first_s is None:
+            return EngineTimings()
+        decode_s = self._last_s - self._first_s
+        return EngineTimings(
+            prefill_s=self._first_s - self._sent_s, decode_s=decode_s if decode_s >= LEAST_DECODE_S else None
+        )
+
+
+def _finish(reason: str, calls: Sequence[ToolCall]) -> Finish:
+    if reason == "length":
+        return Finish.LENGTH
+    return Finish.TOOL_CALLS if calls else Finish.STOP
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else 0

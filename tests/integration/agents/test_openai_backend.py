@@ -1,0 +1,361 @@
+"""The backend for paid models against a provider in a process of its own that answers as it is ordered to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.backends import Backend, BackendDone, BackendText, Version
+from agents.backends.openai import open_openai
+from agents.settings import CloudSection
+from common import codec
+from common.errors import (
+    BackendError,
+    BadRequest,
+    BudgetSpent,
+    ConfigError,
+    ContextTooLong,
+    DeviceBusy,
+    FleetError,
+    GarbledReply,
+    UnknownModel,
+)
+from common.messages import Dispatch, Message, Role, ToolCall
+from tests.provider_process import KEY, ProviderProcess, provider
+
+MODELS = "gpt-small=1/2/0.5 8k vision tools json, gpt-large=3/10"
+ANSWER_USD = 0.002  # 1,000 tokens at 1 and 500 at 2 dollars per million, as the provider counts by default
+
+RATE_LIMITED = {
+    "status": 429,
+    "error": {
+        "message": "Rate limit reached",
+        "type": "requests",
+        "param": None,
+        "code": "rate_limit_exceeded",
+    },
+}
+NO_CREDIT = {
+    "status": 429,
+    "error": {"message": "No quota", "type": "insufficient_quota", "param": None, "code": "insufficient_quota"},
+}
+OVERLOADED = {
+    "status": 503,
+    "error": {"message": "Overloaded", "type": "server_error", "param": None, "code": None},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """A provider, and a backend that talks to it."""
+
+    provider: ProviderProcess
+    backend: Backend
+    account: Path
+
+    async def ask(self, model: str = "gpt-small", **fields: Any) -> tuple[str, BackendDone]:
+        """Have a chat; gives the text and the end."""
+        pieces = [piece async for piece in self.backend.chat(dispatch(model, **fields))]
+        assert isinstance(pieces[-1], BackendDone)
+        return "".join(piece.text for piece in pieces if isinstance(piece, BackendText)), pieces[-1]
+
+    @property
+    def spent_usd(self) -> float:
+        """What the file says."""
+        return float(codec.decode(self.account.read_bytes())["total_usd"])
+
+
+def dispatch(model: str = "gpt-small", **fields: Any) -> Dispatch:
+    turns = fields.pop("messages", (Message(role=Role.USER, content="hi"),))
+    return Dispatch(job="j", attempt=1, dispatcher="d", model=model, messages=turns, **fields)
+
+
+NOWHERE = "http://127.0.0.1:9/v1"
+"""The discard port: nothing is there."""
+
+
+def section(state_dir: Path, **fields: Any) -> CloudSection:
+    known = {"models": MODELS, "base_url": NOWHERE, "api_key": KEY, "state_dir": state_dir, "silence_s": 20.0}
+    return CloudSection.model_validate(known | fields)
+
+
+@asynccontextmanager
+async def rig(state_dir: Path, **fields: Any) -> AsyncIterator[Rig]:
+    async with (
+        provider() as one,
+        open_openai(section(state_dir, base_url=one.base_url, **fields), device="cloud") as backend,
+    ):
+        yield Rig(one, backend, state_dir / "cloud-cloud.json")
+
+
+async def test_an_answer_and_what_it_costs(tmp_path: Path) -> None:
+    """The text, the tokens that the provider counted, and their price, which the account remembers."""
+    async with rig(tmp_path) as standing:
+        text, done = await standing.ask()
+
+        assert (text, done.usage.total_tokens, done.cost_usd) == ("Hello from the cloud", 1500, ANSWER_USD)
+        assert standing.spent_usd == pytest.approx(ANSWER_USD)
+
+
+async def test_the_request_is_streamed_and_counted(tmp_path: Path) -> None:
+    """The key goes as a bearer token, the usage is asked for, tools and the form of the answer go along."""
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+    async with rig(tmp_path) as standing:
+        await standing.ask(tools=(tool,), format="json")
+        seen = (await standing.provider.state())["seen"][-1]
+
+        assert seen["headers"]["authorization"] == f"Bearer {KEY}"
+        assert seen["body"] == {
+            "model": "gpt-small",
+            "messages": [{"role": "user", "content": "hi"}],
+            "tools": [tool],
+            "response_format": {"type": "json_object"},
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+
+
+async def test_called_functions_arrive(tmp_path: Path) -> None:
+    """Whole, with their ids."""
+    deltas = [
+        {
+            "tool_calls": [
+                {"index": 0, "id": "call_1", "type": "function", "function": {"name": "look", "arguments": ""}}
+            ]
+        },
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"at":'}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '"cats"}'}}]},
+    ]
+    async with rig(tmp_path) as standing:
+        await standing.provider.order({"deltas": deltas, "finish": "tool_calls"})
+        _, done = await standing.ask()
+
+        assert done.tool_calls == (ToolCall(name="look", arguments={"at": "cats"}, id="call_1"),)
+
+
+async def test_the_models_carry_their_prices(tmp_path: Path) -> None:
+    """Looked at, the provider answers; the version names it, since it has none."""
+    async with rig(tmp_path) as standing:
+        models = await standing.backend.models()
+
+        assert [(one.name, one.input_usd_per_mtok, one.output_usd_per_mtok) for one in models] == [
+            ("gpt-small", 1.0, 2.0),
+            ("gpt-large", 3.0, 10.0),
+        ]
+        assert await standing.backend.version() == Version(standing.provider.host)
+
+
+@pytest.mark.parametrize("trouble", [OVERLOADED, RATE_LIMITED])
+async def test_what_passes_is_asked_again(tmp_path: Path, trouble: dict[str, Any]) -> None:
+    """Twice refused, answered the third time: the job hears nothing of it."""
+    patient = trouble | {"headers": {"retry-after-ms": "20"}}
+    async with rig(tmp_path) as standing:
+        await standing.provider.order(patient, patient)
+        text, _ = await standing.ask()
+
+        assert (text, (await standing.provider.state())["asked"]) == ("Hello from the cloud", 3)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "headers", "asked", "expected"),
+    [
+        (OVERLOADED, {"retry-after-ms": "10"}, 3, BackendError),  # it does not pass
+        (OVERLOADED, {"x-should-retry": "false"}, 1, BackendError),
+        (OVERLOADED, {"retry-after": "3600"}, 1, BackendError),
+        (RATE_LIMITED, {"retry-after": "30"}, 1, DeviceBusy),
+        (NO_CREDIT, {}, 1, BudgetSpent),
+    ],
+)
+async def test_what_does_not_pass_is_told(
+    tmp_path: Path, trouble: dict[str, Any], headers: dict[str, str], asked: int, expected: type[FleetError]
+) -> None:
+    """After the last try, or at once where the provider says that there is no use; nothing is spent."""
+    async with rig(tmp_path) as standing:
+        await standing.provider.order(*[trouble | {"headers": headers}] * 3)
+        with pytest.raises(FleetError) as caught:
+            await standing.ask()
+
+        assert (type(caught.value), (await standing.provider.state())["asked"]) == (expected, asked)
+        assert standing.spent_usd == 0.0
+
+
+async def test_a_rate_limit_closes_the_door_until_its_reset(tmp_path: Path) -> None:
+    """The last request of a minute is answered, and its headers say that it was: nothing more is taken."""
+    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m0s"}
+    async with rig(tmp_path) as standing:
+        before = standing.backend.refusal()
+        await standing.provider.order({"headers": headers})
+        await standing.ask()
+        refusal = standing.backend.refusal()
+
+        assert before is None
+        assert refusal is not None
+        assert (refusal.code, 0 < (refusal.retry_after_s or 0) <= 60) == ("busy", True)
+
+
+async def test_a_pause_ends_by_itself(tmp_path: Path) -> None:
+    """Once the provider's time is over, jobs are taken again."""
+    async with rig(tmp_path, retries=0) as standing:
+        await standing.provider.order(RATE_LIMITED | {"headers": {"retry-after-ms": "1"}})
+        with pytest.raises(DeviceBusy):
+            await standing.ask()
+        await standing.provider.state()  # a round trip takes longer than a millisecond
+
+        assert standing.backend.refusal() is None
+
+
+async def test_a_key_that_is_refused_makes_the_device_faulty(tmp_path: Path) -> None:
+    """The way out is named, the key is not."""
+    async with rig(tmp_path, api_key="sk-wrong-0123456789") as standing:
+        with pytest.raises(ConfigError) as looked:
+            await standing.backend.models()
+        with pytest.raises(ConfigError) as asked:
+            await standing.ask()
+
+        assert "OPENAI_API_KEY" in looked.value.message
+        assert [text for text in (looked.value.message, asked.value.message) if "sk-" in text or "6789" in text] == []
+
+
+async def test_an_account_without_credit_makes_the_device_faulty(tmp_path: Path) -> None:
+    """The list of models would still be given; the job that was refused knows better."""
+    async with rig(tmp_path) as standing:
+        await standing.backend.models()
+        await standing.provider.order(NO_CREDIT)
+        with pytest.raises(BudgetSpent):
+            await standing.ask()
+        with pytest.raises(BudgetSpent, match="add credit"):
+            await standing.backend.models()
+
+
+async def test_a_model_that_the_provider_lacks_is_no_longer_offered(tmp_path: Path) -> None:
+    """The other one is none the worse for it."""
+    missing = {"message": "no such model", "type": "invalid_request_error", "param": None, "code": "model_not_found"}
+    async with rig(tmp_path) as standing:
+        await standing.provider.order({"status": 404, "error": missing})
+        with pytest.raises(UnknownModel, match="gpt-large"):
+            await standing.ask("gpt-large")
+
+        assert [model.name for model in await standing.backend.models()] == ["gpt-small"]
+
+
+async def test_a_request_that_is_too_long_is_told_as_such(tmp_path: Path) -> None:
+    """By OpenAI's own code, which is ours too."""
+    error = {
+        "message": "too long",
+        "type": "invalid_request_error",
+        "param": "messages",
+        "code": "context_length_exceeded",
+    }
+    async with rig(tmp_path) as standing:
+        await standing.provider.order({"status": 400, "error": error})
+        with pytest.raises(ContextTooLong) as caught:
+            await standing.ask()
+
+        assert caught.value.details["param"] == "messages"
+
+
+HALF = 'data: {"choices":[{"index":0,"delta":{"content":"Ha"},"finish_reason":null}]}\n\n'
+LATE_ERROR = 'data: {"error":{"message":"boom","type":"server_error","param":null,"code":null}}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ({"raw": [HALF]}, BackendError),
+        ({"raw": []}, BackendError),
+        ({"raw": [HALF], "then": "sever"}, BackendError),
+        ({"raw": [HALF, LATE_ERROR]}, BackendError),
+        ({"raw": [HALF, "data: {broken\n\n"]}, GarbledReply),
+        ({"raw": ["data: [1]\n\n"]}, GarbledReply),
+        ({"raw": ['data: {"choices":7}\n\n']}, GarbledReply),
+        ({"raw": ['data: {"choices":[{"delta":[]}]}\n\n', "data: [DONE]\n\n"]}, BackendError),
+        ({"raw": ["<html>hello</html>"]}, BackendError),
+        ({"texts": ["no"], "finish": "content_filter"}, BadRequest),
+        ({"status": 500, "body": "<html>oops</html>"}, BackendError),
+        ({"status": 404, "body": "404 page not found"}, BackendError),
+    ],
+)
+async def test_a_broken_answer_is_a_typed_error(
+    tmp_path: Path, order: dict[str, Any], expected: type[FleetError]
+) -> None:
+    """Whatever a server sends, nothing of the package's leaves the backend, and half an answer is not taken for a whole one."""
+    async with rig(tmp_path, retries=0) as standing:
+        await standing.provider.order(order)
+
+        with pytest.raises(FleetError) as caught:
+            await standing.ask()
+
+        assert type(caught.value) is expected
+
+
+async def test_closing_an_answer_hangs_up_at_once(tmp_path: Path) -> None:
+    """The provider sees it; what was said so far is paid for by estimate, and so is the prompt."""
+    async with rig(tmp_path) as standing:
+        await standing.provider.order({"texts": ["Once upon a time"], "then": "hold"})
+        async with aclosing(standing.backend.chat(dispatch())) as pieces:
+            async for piece in pieces:
+                if piece == BackendText("Once upon a time"):
+                    break
+        state = await standing.provider.until(lambda state: state["hung_up"] == 1)
+
+        assert state["hung_up"] == 1
+        assert 0 < standing.spent_usd < ANSWER_USD
+
+
+async def test_a_provider_that_falls_silent_is_given_up(tmp_path: Path) -> None:
+    """Within the limit for silence, and nothing is left open."""
+    async with rig(tmp_path, silence_s=0.2, retries=0) as standing:
+        await standing.provider.order({"mute": True})
+        with pytest.raises(BackendError, match="fell silent"):
+            await standing.ask()
+        state = await standing.provider.until(lambda state: state["hung_up"] == 1)
+
+        assert state["asked"] == 1
+
+
+async def test_a_provider_that_is_not_there_is_told_at_the_first_look(tmp_path: Path) -> None:
+    """Its address is named, and what to check."""
+    async with open_openai(section(tmp_path), device="cloud") as backend:
+        with pytest.raises(BackendError, match=r"127\.0\.0\.1:9 .* OPENAI_BASE_URL"):
+            await backend.models()
+
+
+NO_RIGHT = {"status": 403, "error": {"message": "Missing scopes", "type": "invalid_request_error", "code": None}}
+
+
+@pytest.mark.parametrize("listing", [{"status": 404, "body": "no such page"}, NO_RIGHT, RATE_LIMITED])
+async def test_a_server_without_a_list_is_none_the_worse(tmp_path: Path, listing: dict[str, Any]) -> None:
+    """Small servers have none, a key may have no right to it, and a busy one may have no time; all of them answer chats."""
+    async with rig(tmp_path) as standing:
+        await standing.provider.order_listing(listing)
+
+        assert len(await standing.backend.models()) == 2
+
+
+async def test_a_probe_costs_nothing(tmp_path: Path) -> None:
+    """A token would: so nothing counts as in memory, and who insists gets a look at the list of models."""
+    async with rig(tmp_path) as standing:
+        [model, _] = await standing.backend.models()
+        await standing.backend.one_token(model)
+
+        assert (await standing.backend.in_memory(), (await standing.provider.state())["asked"]) == ((), 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"models": ""}, "DROVER_CLOUD_MODELS"),
+        ({"api_key": None, "base_url": "https://api.openai.com/v1"}, "OPENAI_API_KEY is not set"),
+        ({"models": "m=1/2, n", "budget_usd": 1.0}, "no price for n"),
+    ],
+)
+async def test_what_can_t_be_is_said_at_the_start(tmp_path: Path, fields: dict[str, Any], words: str) -> None:
+    """Before the first job, with the way out."""
+    with pytest.raises(ConfigError, match=words):
+        async with open_openai(section(tmp_path, **fields), device="cloud"):
+            raise AssertionError("it was opened")
