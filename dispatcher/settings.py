@@ -276,7 +276,7 @@ class EmbedSection(Section):
     tier: Literal["static", "minilm", "reference", "none"] = Field(
         "static",
         validation_alias="DROVER_EMBEDDER",
-        description="static (a table that comes with Drover, microseconds a text), minilm (a small network, milliseconds; extra onnx), "
+        description="static (a table that comes with Drover, microseconds), minilm (a small network, milliseconds; extra onnx), "
         "reference (the original on torch; extra embedder) or none (routing by text features alone)",
     )
     path: Path | None = Field(
@@ -419,6 +419,13 @@ class DispatcherSettings:
     routing: RoutingSection
     line: LineSection = field(default_factory=LineSection)
     embed: EmbedSection = field(default_factory=EmbedSection)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderSettings:
+    """What `drover embedder check` runs on."""
+
+    embed: EmbedSection
 
 
 @dataclass(frozen=True, slots=True)

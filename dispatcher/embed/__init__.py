@@ -1,4 +1,4 @@
-"""Texts as vectors: three tiers behind one protocol, and the service that runs one; no step is known here, and no step imports this."""
+"""Texts as vectors: three tiers behind one protocol, and the service that runs one; it knows no step."""
 
 from dispatcher.embed.errors import EmbedderUnusable, ExtraMissing
 from dispatcher.embed.protocol import Embedder, EmbedderId, Tier, Vector, Vectors

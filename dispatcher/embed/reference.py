@@ -1,4 +1,4 @@
-"""The reference tier: all-MiniLM-L6-v2 by sentence-transformers on torch, the only module that knows it; others are measured by it."""
+"""The reference tier: all-MiniLM-L6-v2 by sentence-transformers on torch, which others are measured by; it alone knows those."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ReferenceEmbedder:
 
     @classmethod
     def open(cls, path: Path | None = None, *, threads: int = 1) -> ReferenceEmbedder:
-        """Load the model of a directory, or the one that the extra `embedder` brings. Raises `EmbedderUnusable` or `ExtraMissing`."""
+        """Load the model of a directory, or that of the extra `embedder`. Raises `EmbedderUnusable` or `ExtraMissing`."""
         return cls(path or packaged(), threads=threads)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
@@ -58,6 +58,23 @@ class ReferenceEmbedder:
             [readable(text) for text in texts], batch_size=64, normalize_embeddings=True, show_progress_bar=False
         )
         return np.asarray(rows, dtype=np.float32)
+
+    def pieces(self) -> tuple[str, ...]:
+        """Give the vocabulary, in the order of the pieces' numbers."""
+        numbers: dict[str, int] = self.model.tokenizer.get_vocab()
+        return tuple(sorted(numbers, key=numbers.__getitem__))
+
+    def pieces_alone(self) -> Vectors:
+        """Embed each word piece by itself, between the marks of a text's start and end."""
+        torch, tokenizer = _module("torch"), self.model.tokenizer
+        rows = []
+        with torch.inference_mode():
+            for some in torch.arange(len(self.pieces())).split(512):
+                first, last = (torch.full_like(some, mark) for mark in (tokenizer.cls_token_id, tokenizer.sep_token_id))
+                ids = torch.stack([first, some, last], 1)
+                hidden = self.model[0].auto_model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+                rows.append(torch.nn.functional.normalize(hidden.mean(1), dim=1))
+        return np.asarray(torch.cat(rows).numpy(), dtype=np.float32)
 
 
 def packaged() -> Path:

@@ -52,8 +52,11 @@ def unseal(path: Path, kind: Tier) -> tuple[bytes, str]:
     return body, digest.hex()
 
 
-def write(path: Path, sealed: bytes) -> None:
-    """Write a file whole or not at all. Raises `EmbedderUnusable` if it can't be written."""
+def write(path: Path, sealed: bytes, *, mode: int = 0o644) -> None:
+    """Write a file whole or not at all. `mode` are its permissions.
+
+    Raises `EmbedderUnusable` if it can't be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
@@ -63,7 +66,7 @@ def write(path: Path, sealed: bytes) -> None:
                 file.write(sealed)
                 file.flush()
                 os.fsync(file.fileno())
-            part.chmod(0o644)
+            part.chmod(mode)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

@@ -28,8 +28,8 @@ MOST_IN_BATCH = 32
 """A batch of the slow tiers then takes half a second at most: that long may a stop have to wait."""
 
 _ORDINARY = (
-    "Write a Python function that merges two sorted lists, and explain why it takes linear time. Then show how it behaves when one of "
-    "the lists is empty, when both hold the same numbers, and when the numbers are negative. Keep the answer short, please."
+    "Write a Python function that merges two sorted lists, and explain why it takes linear time. Then show how it behaves when one "
+    "of the lists is empty, when both hold the same numbers, and when the numbers are negative. Keep the answer short, please."
 )
 
 
@@ -44,7 +44,7 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """`chars`: what is read of a text, its head and tail; `waiting`: texts that may wait for the thread; `kept`: vectors in memory."""
+    """`chars`: what is read of a text, its head and tail; `waiting`: texts that may wait; `kept`: vectors in memory."""
 
     chars: int = 2000
     waiting: int = 256
@@ -134,9 +134,8 @@ class EmbeddingService:
             if not waiters and self._asked.get(key, (None, None))[1] is waiters:
                 del self._asked[key]
 
-    async def work(self, pool: ThreadPoolExecutor) -> None:
+    async def work(self, embedder: Embedder, pool: ThreadPoolExecutor) -> None:
         """Embed what is asked for, batch by batch, until cancelled; then the running batch is waited for."""
-        assert self._embedder is not None
         loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
@@ -144,7 +143,7 @@ class EmbeddingService:
             while self._asked:
                 keys = list(self._asked)[:MOST_IN_BATCH]
                 batch = [(key, *self._asked.pop(key)) for key in keys]
-                running = loop.run_in_executor(pool, self._tried, self._embedder, [text for _, text, _ in batch])
+                running = loop.run_in_executor(pool, self._tried, embedder, [text for _, text, _ in batch])
                 try:
                     rows = await asyncio.shield(running)
                 except asyncio.CancelledError:
@@ -201,7 +200,7 @@ async def embedding(embedder: Embedder | None, bounds: Bounds | None = None) -> 
         service.inline = took_s < INLINE_S
         log.info("embed.ready", embedder=str(embedder.identity), text_us=round(took_s * 1e6), inline=service.inline)
         async with asyncio.TaskGroup() as group:
-            worker = group.create_task(service.work(pool))
+            worker = group.create_task(service.work(embedder, pool))
             try:
                 yield service
             finally:

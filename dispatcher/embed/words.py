@@ -9,6 +9,8 @@ from tokenizers.models import WordPiece
 
 from dispatcher.embed.errors import EmbedderUnusable
 
+UNKNOWN = "[UNK]"
+
 MOST_PIECES = 256
 """What the reference reads of a text (its max_seq_length)."""
 
@@ -23,20 +25,17 @@ def splitter(pieces: Sequence[str]) -> Tokenizer:
 
     Raises `EmbedderUnusable` for a vocabulary without an `[UNK]`.
     """
-    if "[UNK]" not in pieces:
+    if UNKNOWN not in pieces:
         raise EmbedderUnusable("the embedder's vocabulary has no [UNK]: build it anew")
-    tokenizer = Tokenizer(
-        WordPiece(
-            {piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]", max_input_chars_per_word=100
-        )  # noqa: S106
-    )
+    numbers = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(WordPiece(numbers, unk_token=UNKNOWN, max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return tokenizer
 
 
 def from_json(text: str) -> Tokenizer:
-    """Give the tokenizer that a `tokenizer.json` describes, cutting at `MOST_PIECES`, without padding. Raises `EmbedderUnusable`."""
+    """Give the tokenizer that a `tokenizer.json` describes, cut at `MOST_PIECES`, not padded. Raises `EmbedderUnusable`."""
     try:
         tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # the library raises bare Exception

@@ -1,4 +1,4 @@
-"""Sixteen cheap figures of a text for the trained router, each in [0, 1]; it knows no model, and reads the head of a long text only.
+"""Sixteen cheap figures of a text for the trained router, each in [0, 1], from the head of a long text; it knows no model.
 
 Counts are damped by a logarithm and reach 1 at a size that prompts rarely pass, so that a ridge regression sees them on one scale.
 """

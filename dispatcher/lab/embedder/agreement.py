@@ -32,7 +32,7 @@ class Agreement:
 
 def agreement(ours: Vectors, theirs: Vectors, *, neighbours: int = 10) -> Agreement:
     """Compare vectors of the same texts, at least three. Raises `ValueError` for fewer, or for two numbers of rows."""
-    if len(ours) != len(theirs) or len(ours) < 3:  # noqa: PLR2004  # two texts have one similarity: nothing to rank
+    if len(ours) != len(theirs) or len(ours) < 3:  # two texts have one similarity: nothing to rank
         raise ValueError(f"{len(ours)} and {len(theirs)} vectors: the same three or more are needed")
     mapped = ours.shape[1] != theirs.shape[1]
     moved = _mapped(ours, theirs) if mapped else ours

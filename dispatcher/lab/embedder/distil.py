@@ -1,4 +1,4 @@
-"""A static table out of the reference: what each word piece must be, so that sums of pieces come close to the vectors of whole texts.
+"""A static table out of the reference: what each word piece must be, so that sums come close to whole texts.
 
 It knows no file. The steps, each measured by `drover embedder check` on texts that it had not seen: each piece is encoded alone,
 its vector weighted by the logarithm of its rank; a linear map and a weight for each piece are fitted on texts; then every row is.
@@ -7,6 +7,7 @@ Rows of pieces that no text has keep what the first two steps gave them.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -38,28 +39,32 @@ class Recipe:
     seed: int = 0
 
 
-def distil(
-    pieces: Sequence[str],
-    alone: Vectors,
-    texts: Sequence[str],
-    wanted: Vectors,
-    teacher: EmbedderId,
-    recipe: Recipe,
-    say: Say,
-) -> Table:
-    """Fit a table: `alone` are the teacher's vectors of the pieces, `wanted` those of `texts`. Raises `ExtraMissing` without torch."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What the teacher says: `alone` are its vectors of the pieces, `wanted` those of `texts`."""
+
+    teacher: EmbedderId
+    pieces: Sequence[str]
+    alone: Vectors
+    texts: Sequence[str]
+    wanted: Vectors
+
+
+def distil(lesson: Lesson, recipe: Recipe, say: Say) -> Table:
+    """Fit a table. Raises `ExtraMissing` without torch."""
     torch = _torch()
     torch.manual_seed(recipe.seed)
-    cut = splitter(pieces)
-    ids = [
-        np.array(cut.encode(readable(text), add_special_tokens=False).ids[:MOST_PIECES], dtype=np.int64)
-        for text in texts
-    ]
+    cut = splitter(lesson.pieces)
+    ids = [_ids(cut.encode(readable(text), add_special_tokens=False).ids) for text in lesson.texts]
     kept = [place for place, found in enumerate(ids) if len(found)]
-    axes = _axes(wanted, recipe)
-    fit = _Fit(torch, [ids[place] for place in kept], wanted[kept] @ axes, recipe, say)
-    rows = fit.table(_start(alone, axes))
-    return _packed(rows, wanted.mean(0) @ axes, pieces, _card(teacher, recipe, len(kept), np.concatenate(ids)))
+    axes = _axes(lesson.wanted, recipe)
+    fit = _Fit(torch, [ids[place] for place in kept], lesson.wanted[kept] @ axes, recipe, say)
+    rows = fit.table(_start(lesson.alone, axes))
+    return _packed(rows, lesson.wanted.mean(0) @ axes, lesson.pieces, _card(lesson, recipe, np.concatenate(ids)))
+
+
+def _ids(found: list[int]) -> Ids:
+    return np.array(found[:MOST_PIECES], dtype=np.int64)
 
 
 def _axes(wanted: Vectors, recipe: Recipe) -> Floats:
@@ -89,14 +94,14 @@ class _Fit:
         """Give the rows."""
         torch, recipe = self._torch, self._recipe
         first = torch.from_numpy(start)
-        carry = torch.eye(start.shape[1]).requires_grad_(True)
-        weight = torch.zeros(len(start), 1).requires_grad_(True)
+        carry = torch.eye(start.shape[1]).requires_grad_()
+        weight = torch.zeros(len(start), 1).requires_grad_()
         self._descend(
             "map", [carry, weight], lambda: (first @ carry) * torch.exp(weight), recipe.map_epochs, recipe.map_rate
         )
         with torch.no_grad():
             mapped = (first @ carry) * torch.exp(weight)
-            rows = (mapped / mapped.norm(dim=1).mean()).requires_grad_(True)
+            rows = (mapped / mapped.norm(dim=1).mean()).requires_grad_()
         self._descend("rows", [rows], lambda: rows, recipe.row_epochs, recipe.row_rate)
         result: Floats = rows.detach().numpy()
         return result
@@ -137,13 +142,14 @@ def _packed(rows: Floats, middle: Floats, pieces: Sequence[str], card: dict[str,
     )
 
 
-def _card(teacher: EmbedderId, recipe: Recipe, texts: int, ids: Ids) -> dict[str, Any]:
+def _card(lesson: Lesson, recipe: Recipe, ids: Ids) -> dict[str, Any]:
     return {
         "tier": str(Tier.STATIC),
         "from": "sentence-transformers/all-MiniLM-L6-v2",
         "licence": "Apache-2.0",
-        "reference": str(teacher),
-        "texts": texts,
+        "reference": str(lesson.teacher),
+        "texts": len(lesson.texts),
+        "texts_sha256": hashlib.sha256("\0".join(lesson.texts).encode("utf-8", "surrogatepass")).hexdigest(),
         "pieces_seen": len(np.unique(ids)),
         "recipe": asdict(recipe),
     }

@@ -99,44 +99,42 @@ def sentences(
     `pieces` are the vocabulary, `near` the neighbours of each piece by its own vector: half of a sentence's words are kin to its
     first, as in real ones.
     """
-    rng = random.Random(seed)  # noqa: S311  # nothing secret
-    words = [number for number, piece in enumerate(pieces) if _WORD.match(piece)]
-    tails = [number for number, piece in enumerate(pieces) if _TAIL.match(piece)]
-    return [
-        " ".join(_sentence(rng, pieces, near, words, tails) for _ in range(_length(rng, longest))) for _ in range(count)
-    ]
+    writer = _Writer(random.Random(seed), pieces, near)  # noqa: S311  # nothing secret
+    return [" ".join(writer.sentence() for _ in range(writer.length(longest))) for _ in range(count)]
 
 
-def _length(rng: random.Random, longest: int) -> int:
-    return 1 if rng.random() < 0.7 else rng.randint(2, longest)
+class _Writer:
+    def __init__(self, rng: random.Random, pieces: Sequence[str], near: Sequence[Sequence[int]]) -> None:
+        self._rng = rng
+        self._pieces = pieces
+        self._near = near
+        self._words = [number for number, piece in enumerate(pieces) if _WORD.match(piece)]
+        self._tails = [piece.removeprefix("##") for piece in pieces if _TAIL.match(piece)]
 
+    def length(self, longest: int) -> int:
+        """Seven of ten prompts are one sentence."""
+        return 1 if self._rng.randrange(10) < 7 else self._rng.randint(2, longest)
 
-def _sentence(
-    rng: random.Random, pieces: Sequence[str], near: Sequence[Sequence[int]], words: Sequence[int], tails: Sequence[int]
-) -> str:
-    anchor = rng.choice(words)
-    slots = {letter: _slot(rng, pieces, near, anchor, words, tails) for letter in "bcde"}
-    numbers = {
-        letter: str(rng.choice((rng.randint(1, 12), rng.randint(10, 100), rng.randint(100, 5000)))) for letter in "nmk"
-    }
-    name, name2 = rng.sample(_NAMES, 2)
-    return rng.choice(FRAMES).format(
-        a=pieces[anchor], name=name, name2=name2, y=rng.randint(1200, 2024), **slots, **numbers
-    )
+    def sentence(self) -> str:
+        """Fill one frame."""
+        rng = self._rng
+        anchor = rng.choice(self._words)
+        slots = {letter: self._slot(anchor) for letter in "bcde"}
+        sizes = (rng.randint(1, 12), rng.randint(10, 100), rng.randint(100, 5000))
+        numbers = {letter: str(rng.choice(sizes)) for letter in "nmk"}
+        name, name2 = rng.sample(_NAMES, 2)
+        frame = rng.choice(FRAMES)
+        return frame.format(
+            a=self._pieces[anchor], name=name, name2=name2, y=rng.randint(1200, 2024), **slots, **numbers
+        )
 
-
-def _slot(
-    rng: random.Random,
-    pieces: Sequence[str],
-    near: Sequence[Sequence[int]],
-    anchor: int,
-    words: Sequence[int],
-    tails: Sequence[int],
-) -> str:
-    """A word: kin of the anchor, any, or one that the vocabulary lacks (its parts must be learnt too)."""
-    draw = rng.random()
-    if draw < 0.5:
-        return pieces[rng.choice(near[anchor])].removeprefix("##")
-    if draw < 0.75:
-        return pieces[rng.choice(words)]
-    return pieces[rng.choice(words)] + pieces[rng.choice(tails)].removeprefix("##")
+    def _slot(self, anchor: int) -> str:
+        """A word: kin of the anchor, any, or one that the vocabulary lacks, since its parts must be learnt too."""
+        rng, pieces = self._rng, self._pieces
+        match rng.randrange(4):
+            case 0 | 1:
+                return pieces[rng.choice(self._near[anchor])].removeprefix("##")
+            case 2:
+                return pieces[rng.choice(self._words)]
+            case _:
+                return pieces[rng.choice(self._words)] + rng.choice(self._tails)
