@@ -271,7 +271,10 @@ class RoutingSection(Section):
 
 
 class EmbedSection(Section):
-    """The embedder: how texts become vectors for routing. `drover embedder use` sets it."""
+    """The embedder: how texts become vectors for routing. `drover embedder use` sets it.
+
+    A field's own name is read from the environment as well, so `path` would be the shell's PATH.
+    """
 
     tier: Literal["static", "minilm", "reference", "none"] = Field(
         "static",
@@ -279,7 +282,7 @@ class EmbedSection(Section):
         description="static (a table that comes with Drover, microseconds), minilm (a small network, milliseconds; extra onnx), "
         "reference (the original on torch; extra embedder) or none (routing by text features alone)",
     )
-    path: Path | None = Field(
+    embedder_path: Path | None = Field(
         None,
         validation_alias="DROVER_EMBEDDER_PATH",
         description="its file, or the reference's directory; not set takes the table that comes with Drover, what "

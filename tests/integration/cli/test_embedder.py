@@ -38,7 +38,8 @@ async def test_check_tells_that_the_shipped_table_is_whole_and_how_fast(tmp_path
 
     assert 0 == status, err
     figures = json.loads(out)
-    assert ("static", 4, True) == (figures["tier"], figures["texts"], figures["p50_us"] <= figures["p95_us"])
+    assert 0 < figures["features_p50_us"] <= figures["features_p95_us"]
+    assert ("static", 4, True) == (figures["tier"], figures["texts"], 0 < figures["p50_us"] <= figures["p95_us"])
 
 
 async def test_use_writes_what_check_then_finds(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_what_use_writes_is_what_the_dispatcher_reads(tmp_path: Path, monkeypatc
     identity = use(Tier.STATIC, table, env)
     knobs = load(EmbedderSettings).embed
 
-    assert ("static", table) == (knobs.tier, knobs.path)
+    assert ("static", table) == (knobs.tier, knobs.embedder_path)
     assert (str(open_embedder(Tier.STATIC, table).identity), 0o640) == (identity, stat.S_IMODE(env.stat().st_mode))  # type: ignore[union-attr]
 
 
