@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from common.settings import BusSection, LogSection
 from dispatcher.settings.bridge import BridgeSection
 from dispatcher.settings.durable import DurableSection
+from dispatcher.settings.embed import EmbedSection
 from dispatcher.settings.jobs import (
     MOST_WEIGHTS,
     AdmissionSection,
@@ -34,6 +35,8 @@ __all__ = [
     "DispatcherSection",
     "DispatcherSettings",
     "DurableSection",
+    "EmbedSection",
+    "EmbedderSettings",
     "LineSection",
     "OllamaSection",
     "ReplaySection",
@@ -60,6 +63,14 @@ class DispatcherSettings:
     delivery: DeliverySection
     routing: RoutingSection
     line: LineSection = field(default_factory=LineSection)
+    embed: EmbedSection = field(default_factory=EmbedSection)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderSettings:
+    """What `drover embedder check` runs on."""
+
+    embed: EmbedSection
 
 
 @dataclass(frozen=True, slots=True)
