@@ -7,7 +7,6 @@ Random calls give PGR(c) = c, so 0.5 is what an APGR must be held against.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,18 +94,82 @@ def auroc(score: Floats, positive: NDArray[np.bool_]) -> float:
     ups, downs = int(positive.sum()), int((~positive).sum())
     if ups == 0 or downs == 0:
         return float("nan")
-    values, at, counts = np.unique(score, return_inverse=True, return_counts=True)
+    _, at, counts = np.unique(score, return_inverse=True, return_counts=True)
     middle = np.cumsum(counts) - (counts - 1) / 2
     return float((middle[at][positive].sum() - ups * (ups + 1) / 2) / (ups * downs))
 
 
-def bootstrap(figure: Callable[[NDArray[np.intp]], float], count: int, *, draws: int = 1000, seed: int = 0) -> Interval:
-    """Give a figure with its 95 % interval over draws of the test prompts with replacement.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """How good an order of prompts is; each figure with its interval."""
 
-    `figure` gets the indices of the prompts that were drawn. Draws where it is not defined are left out.
+    apgr: Interval
+    cpt50: Interval
+    cpt80: Interval
+    auroc_gain: Interval
+    auroc_weak_fails: Interval
+    apgr_binned: float
+    cpt50_binned: float
+    pgr45: float
+
+
+def judge(score: Floats, weak: Floats, strong: Floats, *, draws: int = 1000, seed: int = 0) -> Order:
+    """Judge a score. The label of the first AUROC is a gain over 0, of the second a weak answer below one half."""
+    gain = strong - weak
+    intervals = _resampled(score, gain, weak < 0.5, draws, np.random.default_rng(seed))
+    values = (
+        apgr(score, gain),
+        cpt(score, gain, 0.5),
+        cpt(score, gain, 0.8),
+        auroc(score, gain > 0),
+        auroc(score, weak < 0.5),
+    )
+    figures = [Interval(value, low, high) for value, (low, high) in zip(values, intervals, strict=True)]
+    return Order(
+        apgr=figures[0],
+        cpt50=figures[1],
+        cpt80=figures[2],
+        auroc_gain=figures[3],
+        auroc_weak_fails=figures[4],
+        apgr_binned=apgr_binned(score, gain),
+        cpt50_binned=cpt_binned(score, gain, 0.5),
+        pgr45=pgr_at(score, gain, 0.45),
+    )
+
+
+def _resampled(
+    score: Floats, gain: Floats, fails: NDArray[np.bool_], draws: int, rng: np.random.Generator
+) -> list[tuple[float, float]]:
+    """Give the 2.5 % and 97.5 % quantiles of five figures over draws of the prompts with replacement.
+
+    The prompts are sorted once, and a draw is how often each of them occurs. Where scores are equal, random order stands for a coin.
+    Draws in which a figure is not defined are left out of it.
     """
-    rng = np.random.default_rng(seed)
-    drawn = np.array([figure(rng.integers(0, count, count)) for _ in range(draws)]) if count else np.array([])
-    drawn = drawn[np.isfinite(drawn)]
-    low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (float("nan"), float("nan"))
-    return Interval(figure(np.arange(count)), float(low), float(high))
+    order = np.lexsort((rng.random(len(score)), -score))
+    gain, up, fails = gain[order], gain[order] > 0, fails[order]
+    drawn = np.array([_once(np.bincount(rng.integers(0, len(score), len(score)), minlength=len(score)), gain, up, fails) for _ in range(draws)])
+    bounds = []
+    for figures in drawn.reshape(draws, 5).T:
+        sound = figures[np.isfinite(figures)]
+        low, high = np.quantile(sound, [0.025, 0.975]) if len(sound) else (np.nan, np.nan)
+        bounds.append((float(low), float(high)))
+    return bounds
+
+
+def _once(times: NDArray[np.intp], gain: Floats, up: NDArray[np.bool_], fails: NDArray[np.bool_]) -> tuple[float, ...]:
+    recovered = np.cumsum(times * gain)
+    share = np.cumsum(times) / times.sum()
+    total = recovered[-1]
+    if total <= 0:
+        return (np.nan, np.nan, np.nan, _ranked(times, up), _ranked(times, fails))
+    area = float((times * (recovered - times * gain / 2)).sum() / times.sum() / total)
+    half, most = (float(share[np.argmax(recovered >= part * total)]) for part in (0.5, 0.8))
+    return (area, half, most, _ranked(times, up), _ranked(times, fails))
+
+
+def _ranked(times: NDArray[np.intp], positive: NDArray[np.bool_]) -> float:
+    """Give the AUROC of prompts that are in falling order of score, each so many times."""
+    ups, downs = times * positive, times * ~positive
+    if not ups.any() or not downs.any():
+        return float("nan")
+    return float((ups[::-1] * (np.cumsum(downs[::-1]) - downs[::-1] / 2)).sum() / ups.sum() / downs.sum())
