@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from dispatcher.lab.embedder.cli import app as embedder
+
 app = typer.Typer(
     name="drover",
     help="Dispatch LLM chat over a fleet of Jetsons, Raspberry Pis and whatever else runs Ollama.",
@@ -175,6 +177,8 @@ def result(
 
     raise typer.Exit(running.run(show_result(job, wait=wait, tenant=tenant, as_json=as_json)))
 
+
+app.add_typer(embedder)
 
 dlq = typer.Typer(name="dlq", help="The durable jobs that could not be answered.", no_args_is_help=True)
 app.add_typer(dlq)

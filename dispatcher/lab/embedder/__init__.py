@@ -1,0 +1,1 @@
+"""Building, choosing and checking embedders; the dispatcher itself needs none of it."""
