@@ -26,7 +26,9 @@ _OPERATOR = r"\s{0,3}[-+*/x×÷]\s{0,3}"
 """Everything is bounded: a page of digits or of spaces must not cost more than its length."""
 
 _NUMBER = re.compile(rf"-?{_DIGITS}")
-_SUM = re.compile(rf"(?<![\d.,])(-?\$?{_DIGITS})((?:{_OPERATOR}\$?{_DIGITS}){{1,6}})\s{{0,3}}=\s{{0,3}}\$?(-?{_DIGITS})")
+_SUM = re.compile(
+    rf"(?<![\d.,])(-?\$?{_DIGITS})((?:{_OPERATOR}\$?{_DIGITS}){{1,6}})\s{{0,3}}=\s{{0,3}}\$?(-?{_DIGITS})"
+)
 _STEP = re.compile(rf"\s{{0,3}}([-+*/x×÷])\s{{0,3}}\$?({_DIGITS})")
 _RESULT = re.compile(rf"(?:####|\\boxed\{{|answer(?: is)?:?)\s{{0,3}}\$?(-?{_DIGITS})?", re.IGNORECASE)
 _SENTENCE = re.compile(r"[.!?](?:\s|$)")
@@ -35,7 +37,17 @@ _HEDGES = (
     "not sure", "i think", "maybe", "perhaps", "might be", "possibly", "it seems", "probably", "approximately", "unclear",
     "assuming", "assume", "however", "wait", "depends on",
 )  # fmt: skip
-_REFUSALS = ("i cannot", "i can't", "i'm sorry", "i am sorry", "as an ai", "unable to", "don't know", "do not know", "not enough information")
+_REFUSALS = (
+    "i cannot",
+    "i can't",
+    "i'm sorry",
+    "i am sorry",
+    "as an ai",
+    "unable to",
+    "don't know",
+    "do not know",
+    "not enough information",
+)
 _TRUE_WITHIN = 0.011
 """A sum that rounds to cents is right."""
 

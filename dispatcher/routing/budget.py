@@ -87,7 +87,13 @@ class Verdict:
 
 
 def verdict(
-    score: float, *, in_domain: bool, fallback_strong: bool, budget: Budget, chance: float, exploration: float = EXPLORATION
+    score: float,
+    *,
+    in_domain: bool,
+    fallback_strong: bool,
+    budget: Budget,
+    chance: float,
+    exploration: float = EXPLORATION,
 ) -> tuple[Verdict, Budget]:
     """Decide one prompt, and give the budget after it. `chance` is a random number in [0, 1) that the caller draws.
 

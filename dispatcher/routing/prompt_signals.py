@@ -25,10 +25,12 @@ _WORD = re.compile(r"[^\W\d_][\w'-]*")
 _OPTION = re.compile(r"(?m)^[ \t]*\(?[A-Ja-j][.):][ \t]*(.*)$")
 _FORMULA = re.compile(r"[=<>^+*/√∑∫π≤≥×÷\\|]|\bx\b")
 _CODE = ("```", "def ", "class ", "import ", "return", "#include", "function", "();", "assert")
-_NEGATIONS = frozenset("not except never neither nor cannot false incorrect least without wrong".split())
-_WHAT = frozenset("what who when where which".split())
-_TASK = frozenset("how why explain calculate find determine solve prove compute".split())
-_SUPPOSE = frozenset("if suppose assume let given consider would should could".split())
+_NEGATIONS = frozenset(
+    ["not", "except", "never", "neither", "nor", "cannot", "false", "incorrect", "least", "without", "wrong"]
+)
+_WHAT = frozenset(["what", "who", "when", "where", "which"])
+_TASK = frozenset(["how", "why", "explain", "calculate", "find", "determine", "solve", "prove", "compute"])
+_SUPPOSE = frozenset(["if", "suppose", "assume", "let", "given", "consider", "would", "should", "could"])
 _MOST_NEGATIONS = 3
 
 

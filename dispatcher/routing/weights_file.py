@@ -52,9 +52,13 @@ def read_weights(path: Path, *, kind: str, version: int) -> tuple[dict[str, NDAr
     """
     card = _read_card(card_path(path))
     if card.get("kind") != kind:
-        raise WeightsMismatch(f"{path} holds {card.get('kind')!r}, and {kind!r} is needed: give the file that was made for this")
+        raise WeightsMismatch(
+            f"{path} holds {card.get('kind')!r}, and {kind!r} is needed: give the file that was made for this"
+        )
     if card.get("version") != version:
-        raise WeightsMismatch(f"{path} has version {card.get('version')!r}, and this program reads {version}: train it anew")
+        raise WeightsMismatch(
+            f"{path} has version {card.get('version')!r}, and this program reads {version}: train it anew"
+        )
     try:
         if path.stat().st_size > MOST_BYTES:
             raise WeightsError(f"{path} has {path.stat().st_size} bytes, over the limit of {MOST_BYTES}")
@@ -62,7 +66,9 @@ def read_weights(path: Path, *, kind: str, version: int) -> tuple[dict[str, NDAr
     except OSError as error:
         raise WeightsError(f"{path} can't be read: {error}") from error
     if hashlib.sha256(data).hexdigest() != card.get("sha256"):
-        raise WeightsError(f"{path} is not the file that {card_path(path).name} describes: copy both anew, or train again")
+        raise WeightsError(
+            f"{path} is not the file that {card_path(path).name} describes: copy both anew, or train again"
+        )
     return _arrays(path, data), card
 
 

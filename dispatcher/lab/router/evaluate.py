@@ -128,9 +128,7 @@ def evaluate(material: Material, plan: Plan, recipe: Recipe | None = None) -> Re
         if method == "router":
             domains = _per_domain(*parts[0], material.labels)
     rows.extend(_unseen(material, plan, recipe, group))
-    return Report(
-        rows=tuple(rows), domains=domains, curves=tuple(curves), plan=plan, train_rows=len(repeats[0][0][0])
-    )
+    return Report(rows=tuple(rows), domains=domains, curves=tuple(curves), plan=plan, train_rows=len(repeats[0][0][0]))
 
 
 def _methods(material: Material, recipe: Recipe, seed: int) -> dict[str, Scorer]:
@@ -187,7 +185,7 @@ def _row(method: str, name: str, parts: Sequence[tuple[Rows, Floats]], labels: L
         judge(score, labels.weak[test], labels.strong[test], draws=plan.draws if at == 0 else 1, seed=plan.seed)
         for at, (test, score) in enumerate(parts)
     ]
-    test, score = parts[0]
+    test, _score = parts[0]
     weak, strong = float(labels.weak[test].mean()), float(labels.strong[test].mean())
     return Row(
         method=method,

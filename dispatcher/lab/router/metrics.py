@@ -147,7 +147,12 @@ def _resampled(
     """
     order = np.lexsort((rng.random(len(score)), -score))
     gain, up, fails = gain[order], gain[order] > 0, fails[order]
-    drawn = np.array([_once(np.bincount(rng.integers(0, len(score), len(score)), minlength=len(score)), gain, up, fails) for _ in range(draws)])
+    drawn = np.array(
+        [
+            _once(np.bincount(rng.integers(0, len(score), len(score)), minlength=len(score)), gain, up, fails)
+            for _ in range(draws)
+        ]
+    )
     bounds = []
     for figures in drawn.reshape(draws, 5).T:
         sound = figures[np.isfinite(figures)]

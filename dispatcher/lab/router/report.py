@@ -35,9 +35,13 @@ def as_markdown(report: Report, title: str) -> str:
 def _how(report: Report) -> str:
     plan = report.plan
     how = (
-        f"{plan.repeats} draws of a training set" if plan.train_rows is not None else f"{plan.folds} folds, {plan.repeats} times"
+        f"{plan.repeats} draws of a training set"
+        if plan.train_rows is not None
+        else f"{plan.folds} folds, {plan.repeats} times"
     )
-    together = "prompts that begin alike stay together" if plan.grouped else "prompts that begin alike may be on both sides"
+    together = (
+        "prompts that begin alike stay together" if plan.grouped else "prompts that begin alike may be on both sides"
+    )
     return (
         f"Out of sample: {how}, {report.train_rows} rows trained on, {together}; seed {plan.seed}. "
         f"[…] are 95 % bootstrap intervals over the test prompts. APGR: random calls give 0.5. CPT: strong calls needed for 50 % and "
@@ -47,9 +51,7 @@ def _how(report: Report) -> str:
 
 
 def _heading(test: str, row: Row) -> str:
-    return (
-        f"## Test: {test} ({row.count} prompts; always weak {100 * row.weak:.1f} % right, always strong {100 * row.strong:.1f} %)"
-    )
+    return f"## Test: {test} ({row.count} prompts; always weak {100 * row.weak:.1f} % right, always strong {100 * row.strong:.1f} %)"
 
 
 def _orders(rows: Iterable[Row]) -> str:

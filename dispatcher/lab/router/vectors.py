@@ -35,7 +35,10 @@ def cache_dir() -> Path:
 
 
 def embed_all(
-    embedder: Embedder, texts: Sequence[str], cache: Path, progress: Callable[[int, int], None] = lambda _done, _all: None
+    embedder: Embedder,
+    texts: Sequence[str],
+    cache: Path,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Vector:
     """Give a row for each text, from the cache where it has one; what was computed is kept, also when this is interrupted."""
     path = cache / f"{_key(str(embedder.identity)).hex()}.npz"
