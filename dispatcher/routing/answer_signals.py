@@ -22,14 +22,14 @@ ANSWER_SIGNALS = (
 )  # fmt: skip  # as a table of words it reads better
 
 _DIGITS = r"\d[\d,]{0,18}(?:\.\d{1,9})?"
-_OPERATOR = r"\s{0,3}[-+*/x×÷]\s{0,3}"
+_OPERATOR = r"\s{0,3}[-+*/x\u00d7\u00f7]\s{0,3}"
 """Everything is bounded: a page of digits or of spaces must not cost more than its length."""
 
 _NUMBER = re.compile(rf"-?{_DIGITS}")
 _SUM = re.compile(
     rf"(?<![\d.,])(-?\$?{_DIGITS})((?:{_OPERATOR}\$?{_DIGITS}){{1,6}})\s{{0,3}}=\s{{0,3}}\$?(-?{_DIGITS})"
 )
-_STEP = re.compile(rf"\s{{0,3}}([-+*/x×÷])\s{{0,3}}\$?({_DIGITS})")
+_STEP = re.compile(rf"\s{{0,3}}([-+*/x\u00d7\u00f7])\s{{0,3}}\$?({_DIGITS})")
 _RESULT = re.compile(rf"(?:####|\\boxed\{{|answer(?: is)?:?)\s{{0,3}}\$?(-?{_DIGITS})?", re.IGNORECASE)
 _SENTENCE = re.compile(r"[.!?](?:\s|$)")
 _WORD = re.compile(r"\w+")

@@ -77,7 +77,7 @@ class Budget:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What to do with a prompt: whom to ask, and why. `explore` asks for the answer that would else not be had."""
 
@@ -103,12 +103,14 @@ def verdict(
         threshold = budget.threshold()
         strong = score > threshold
         reason = f"predicted gain {score:+.2f} {'over' if strong else 'not over'} {threshold:+.2f}"
-        return Verdict(strong, False, reason), budget.after(score, strong=strong)
+        return Verdict(strong=strong, explore=False, reason=reason), budget.after(score, strong=strong)
     if chance < exploration:  # 3
-        return Verdict(not fallback_strong, True, "unlike all labelled prompts: explored"), replace(
-            budget, decisions=budget.decisions + 1, strong=budget.strong + (not fallback_strong)
-        )
-    return Verdict(fallback_strong, False, "unlike all labelled prompts: the rules decide"), replace(  # 2
+        return Verdict(
+            strong=not fallback_strong, explore=True, reason="unlike all labelled prompts: explored"
+        ), replace(budget, decisions=budget.decisions + 1, strong=budget.strong + (not fallback_strong))
+    return Verdict(
+        strong=fallback_strong, explore=False, reason="unlike all labelled prompts: the rules decide"
+    ), replace(  # 2
         budget, decisions=budget.decisions + 1, strong=budget.strong + fallback_strong
     )
 

@@ -1,8 +1,8 @@
 """Cheap signals of a prompt, read off its text in well under 0.2 ms; what they mean for a model is learned elsewhere.
 
-They are counts and shares, mostly on a log scale, of what made questions hard or easy in the data that we measured: length, numbers,
-options and their form, negations, formulae, code. `SIGNALS` names them in order, and is part of a trained router's card: weights that
-were fitted to other signals are refused.
+They are counts and shares, mostly on a log scale, of what made questions hard or easy in the data that we measured: length,
+numbers, options and their form, negations, formulae, code. `SIGNALS` names them in order, and is part of a trained router's card:
+weights that were fitted to other signals are refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIGNALS = (
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _WORD = re.compile(r"[^\W\d_][\w'-]*")
 _OPTION = re.compile(r"(?m)^[ \t]*\(?[A-Ja-j][.):][ \t]*(.*)$")
-_FORMULA = re.compile(r"[=<>^+*/√∑∫π≤≥×÷\\|]|\bx\b")
+_FORMULA = re.compile(r"[=<>^+*/√∑∫π≤≥\u00d7÷\\|]|\bx\b")
 _CODE = ("```", "def ", "class ", "import ", "return", "#include", "function", "();", "assert")
 _NEGATIONS = frozenset(
     ["not", "except", "never", "neither", "nor", "cannot", "false", "incorrect", "least", "without", "wrong"]

@@ -71,7 +71,8 @@ class FeatureSpace:
 
     def point(self, signals: Sequence[float], vector: Vector | None) -> Vector:
         """Place a prompt. Raises `WeightsMismatch` when signals or vector are not those of training."""
-        return self.points(np.asarray([signals], dtype=np.float32), None if vector is None else vector[None, :])[0]
+        rows = self.points(np.asarray([signals], dtype=np.float32), None if vector is None else vector[None, :])
+        return np.asarray(rows[0], dtype=np.float32)
 
     def points(self, signals: Vector, vectors: Vector | None) -> Vector:
         """Place many prompts, a row each. Raises like `point`."""

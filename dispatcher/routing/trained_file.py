@@ -22,7 +22,7 @@ Array = NDArray[Any]
 def write_router(path: Path, router: TrainedRouter, card: Mapping[str, Any]) -> None:
     """Write the router to `path` (.npz), and its card beside it. Raises `WeightsError` when they can't be written."""
     space, memory, kernel, blend = router.space, router.memory, router.kernel, router.blend
-    arrays = {
+    arrays: dict[str, Array] = {
         "signal_mean": space.mean,
         "signal_scale": space.scale,
         "centre": space.centre,

@@ -1,7 +1,7 @@
 """Trained weights as files: arrays in one .npz, and beside it a JSON card that says what they are; it knows no model.
 
-The card holds the digest of the arrays, so a file that was cut, swapped or mixed up is refused before anything in it is read. Nothing
-in either file is ever executed: pickles are not read.
+The card holds the digest of the arrays, so a file that was cut, swapped or mixed up is refused before anything in it is read.
+Nothing in either file is ever executed: pickles are not read.
 """
 
 from __future__ import annotations

@@ -55,12 +55,12 @@ def card_text(name: str, found: dict[str, Any], router: TrainedRouter, report: R
     lines = [
         f"# Model card: {name}",
         (
-            f"Router between a weak and a strong model, by ridge and kernel regression on the signed gain, and nearest neighbours. "
+            f"Router between a weak and a strong model, by ridge and kernel regression on the signed gain, and neighbours. "
             f"Embedder: {router.space.embedder or 'none, text signals only'}. Seed {found['recipe']['seed']}."
         ),
         (
             f"Data: `{data['file']}` (SHA-256 {data['sha256'][:16]}…), {data['rows']} prompts in {data['domains']} domains; "
-            f"weak model {100 * data['weak']:.1f} % right, strong {100 * data['strong']:.1f} %. The weights hold the beginnings of the prompts, "
+            f"weak model {100 * data['weak']:.1f} % right, strong {100 * data['strong']:.1f} %. The weights hold how prompts begin, "
             "unless they were trained with `--head-chars 0`."
         ),
         "\n".join(f"- {limit}" for limit in found["limits"]),

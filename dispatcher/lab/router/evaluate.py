@@ -1,7 +1,7 @@
 """Evaluation of routers on labels that they did not see: every method on the same test rows; it writes nothing.
 
-A method is scored out of sample: by folds, or by several draws of a small training set (`Plan.train_rows`). The figures of repeats are
-those of their scores one by one, averaged; intervals are those of the first repeat, over its test rows.
+A method is scored out of sample: by folds, or by several draws of a small training set (`Plan.train_rows`). The figures
+of repeats are those of their scores one by one, averaged; intervals are those of the first repeat, over its test rows.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """What a share of strong calls gives. `saved` is the part of the all-strong cost that is saved; a cascade pays every weak call."""
+    """What a share of strong calls gives. `saved` is the part of the all-strong cost that is saved; a cascade pays all weak ones."""
 
     share: float
     accuracy: float

@@ -142,7 +142,7 @@ def _resampled(
 ) -> list[tuple[float, float]]:
     """Give the 2.5 % and 97.5 % quantiles of five figures over draws of the prompts with replacement.
 
-    The prompts are sorted once, and a draw is how often each of them occurs. Where scores are equal, random order stands for a coin.
+    The prompts are sorted once, and a draw is how often each of them occurs. Equal scores are in random order.
     Draws in which a figure is not defined are left out of it.
     """
     order = np.lexsort((rng.random(len(score)), -score))

@@ -44,14 +44,15 @@ def _how(report: Report) -> str:
     )
     return (
         f"Out of sample: {how}, {report.train_rows} rows trained on, {together}; seed {plan.seed}. "
-        f"[…] are 95 % bootstrap intervals over the test prompts. APGR: random calls give 0.5. CPT: strong calls needed for 50 % and "
-        f"80 % of the gap. AUROC (gain): strong better than weak; AUROC (fails): weak wrong, which is not what routing needs. "
+        f"[…] are 95 % bootstrap intervals over the test prompts. APGR: random calls give 0.5. CPT: strong calls needed for 50 % "
+        f"and 80 % of the gap. AUROC (gain): strong better than weak; AUROC (fails): weak wrong, which is not what routing needs. "
         f"Savings: a weak call costs {plan.cost_ratio:g} of a strong one; a cascade pays every weak call."
     )
 
 
 def _heading(test: str, row: Row) -> str:
-    return f"## Test: {test} ({row.count} prompts; always weak {100 * row.weak:.1f} % right, always strong {100 * row.strong:.1f} %)"
+    weak, strong = 100 * row.weak, 100 * row.strong
+    return f"## Test: {test} ({row.count} prompts; always weak {weak:.1f} % right, always strong {strong:.1f} %)"
 
 
 def _orders(rows: Iterable[Row]) -> str:
@@ -108,12 +109,12 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _plain(value: float, times: float = 1) -> str:
-    return "–" if math.isnan(value) else f"{times * value:.{1 if times > 1 else 3}f}"
+    return "n/a" if math.isnan(value) else f"{times * value:.{1 if times > 1 else 3}f}"
 
 
 def _ranged(interval: Interval, times: float = 1) -> str:
     if math.isnan(interval.value):
-        return "–"
+        return "n/a"
     return f"{_plain(interval.value, times)} [{_plain(interval.low, times)}, {_plain(interval.high, times)}]"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ class Source:
     """Where labels and vectors come from. `vectors` is a .npy file with a row for each label, instead of an embedder."""
 
     labels: Path
-    columns: Columns = Columns()
+    columns: Columns = field(default_factory=Columns)
     embedder: Tier = Tier.STATIC
     vectors: Path | None = None
     head_chars: int = HEAD_CHARS
@@ -91,7 +91,8 @@ def brief(report: Report) -> str:
         order = row.order
         lines.append(
             f"{row.test[:32]:32} {row.method:18} APGR {order.apgr.value:.3f} [{order.apgr.low:.3f}, {order.apgr.high:.3f}]  "
-            f"CPT50 {100 * order.cpt50.value:4.1f} %  CPT80 {100 * order.cpt80.value:4.1f} %  AUROC(gain) {order.auroc_gain.value:.3f}"
+            f"CPT50 {100 * order.cpt50.value:4.1f} %  CPT80 {100 * order.cpt80.value:4.1f} %  "
+            f"AUROC(gain) {order.auroc_gain.value:.3f}"
         )
     return "\n".join(lines)
 
