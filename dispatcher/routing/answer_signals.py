@@ -82,7 +82,7 @@ def _form(prompt: str, answer: str) -> tuple[float, ...]:
 def _numbers(prompt: str, answer: str) -> tuple[float, ...]:
     """Recheck the sums, and compare the answer's numbers with those that the prompt gave."""
     sums = [(_worth(first, steps), _value(result)) for first, steps, result in _SUM.findall(answer)]
-    wrong = sum(abs(worth - said) > max(_TRUE_WITHIN, 1e-4 * abs(worth)) for worth, said in sums)
+    wrong = sum(not math.isclose(worth, said, rel_tol=1e-4, abs_tol=_TRUE_WITHIN) for worth, said in sums)
     given = {_value(text) for text in _NUMBER.findall(prompt)}
     used = [_value(text) for text in _NUMBER.findall(answer)]
     result = _result(answer, used)

@@ -19,7 +19,7 @@ WARM_UP = 64
 GAIN = 0.02
 """How far one decision moves the quantile per unit of error: a lasting error of 0.1 is made up for in some 100 decisions."""
 
-MOST_DEBT = 10.0
+MOST_DEBT = 25.0
 """Strong calls that may be owed or saved up: a burst of hard prompts is allowed, an endless one not."""
 
 EXPLORATION = 0.03

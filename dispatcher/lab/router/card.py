@@ -60,7 +60,7 @@ def card_text(name: str, found: dict[str, Any], router: TrainedRouter, report: R
         ),
         (
             f"Data: `{data['file']}` (SHA-256 {data['sha256'][:16]}…), {data['rows']} prompts in {data['domains']} domains; "
-            f"weak model {100 * data['weak']:.1f} % right, strong {100 * data['strong']:.1f} %. The weights hold how prompts begin, "
+            f"weak model {100 * data['weak']:.1f} % right, strong {100 * data['strong']:.1f} %. They hold how prompts begin, "
             "unless they were trained with `--head-chars 0`."
         ),
         "\n".join(f"- {limit}" for limit in found["limits"]),

@@ -47,7 +47,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """What a share of strong calls gives. `saved` is the part of the all-strong cost that is saved; a cascade pays all weak ones."""
+    """What a share of strong calls gives. `saved` is the saved part of the all-strong cost; a cascade pays each weak one."""
 
     share: float
     accuracy: float

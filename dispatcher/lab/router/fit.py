@@ -33,10 +33,10 @@ class Recipe:
     seed: int = 0
     weights: tuple[float, ...] = (1.0, 2.0)
     gammas: tuple[float, ...] = (0.5, 1.5)
-    tried_rows: int = 1500
+    tried_rows: int = 750
     neighbours: int = 100
     axes: int = 128
-    landmarks: int = 2000
+    landmarks: int = 1500
     memory_rows: int = 16384
     ridge_share: float = 1.0
     kernel_share: float = 2.0

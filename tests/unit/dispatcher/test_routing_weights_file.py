@@ -1,4 +1,4 @@
-"""Trained weights on disk: what is written comes back, and what is damaged, foreign or made for something else is refused by name."""
+"""Trained weights on disk: what is written comes back, and what is damaged or foreign is refused by name."""
 
 from __future__ import annotations
 
@@ -199,10 +199,12 @@ def test_a_foreign_file_is_refused(path: Path) -> None:
 def test_a_bomb_is_not_unpacked(path: Path) -> None:
     """A small archive whose members are larger than memory is refused by what they say of themselves."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("rows.npy", "w", force_zip64=True) as member:
-            for _ in range(300):
-                member.write(bytes(1 << 20))
+    with (
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("rows.npy", "w", force_zip64=True) as member,
+    ):
+        for _ in range(300):
+            member.write(bytes(1 << 20))
     _forged(path, buffer.getvalue())
     with pytest.raises(WeightsError, match="unpacks to 314572800 bytes"):
         _read(path)

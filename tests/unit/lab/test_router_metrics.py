@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -82,7 +84,7 @@ def test_apgr_is_the_mean_over_all_cuts(gain: np.ndarray, seed: int) -> None:
         return
     recovered = [gain[score >= cut].sum() / gain.sum() for cut in np.r_[np.sort(score)[::-1]]]
     cuts = [0.0, *recovered]
-    brute = sum((a + b) / 2 for a, b in zip(cuts, cuts[1:], strict=False)) / len(gain)
+    brute = sum((a + b) / 2 for a, b in pairwise(cuts)) / len(gain)
 
     assert apgr(score, gain) == pytest.approx(brute)
 
