@@ -125,6 +125,29 @@ def evaluate(
     _run(lambda: eval_verb(_source(labels, embedder, vectors, column), output, Recipe(seed=seed), plan, plots=plots))
 
 
+@app.command()
+def centroids(
+    examples: Annotated[Path, typer.Option("--from", help="CSV, plain or .gz: the column text and perhaps topic")],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help=".npz file; its card goes beside it")] = Path(
+        ".drover/topics/topics.npz"
+    ),
+    embedder: _EMBEDDER = "static",
+    count: Annotated[
+        int | None,
+        typer.Option(
+            "--topics", min=2, max=100, help="how many to find where none are named [default: what parts best]"
+        ),
+    ] = None,
+    seed: _SEED = 0,
+) -> None:
+    """Train topics of your own: centroids of examples, labelled or found by k-means."""
+    from dispatcher.embed import Tier  # noqa: PLC0415  # see the module
+    from dispatcher.lab.centroids.verb import centroids_verb  # noqa: PLC0415  # as above
+
+    _run(lambda: centroids_verb(examples, output, Tier(embedder), count=count, seed=seed))
+
+
 def _source(
     labels: Path, embedder: _Tier, vectors: Path | None, column: list[str] | None, *, head_chars: int = 80
 ) -> Source:
