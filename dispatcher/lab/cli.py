@@ -52,6 +52,12 @@ def train(
     folds: _FOLDS = 5,
     draws: _DRAWS = 500,
     evaluation: Annotated[bool, typer.Option("--eval/--no-eval", help="put figures into the card")] = True,
+    base: Annotated[
+        str | None, typer.Option("--base", help="several models: the column of the cheapest one; then -o is a folder")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="with --base: the column of another model; may be given often")
+    ] = None,
     head_chars: Annotated[
         int,
         typer.Option(
@@ -59,11 +65,19 @@ def train(
         ),
     ] = 80,
 ) -> None:
-    """Train a router between a weak and a strong model, and write it with its model card."""
+    """Train a router between a weak and a strong model, and write it with its model card; with --base among several models."""
     from dispatcher.lab.router.evaluate import Plan  # noqa: PLC0415  # see the module
     from dispatcher.lab.router.fit import Recipe  # noqa: PLC0415  # as above
-    from dispatcher.lab.router.verbs import train_verb  # noqa: PLC0415  # as above
+    from dispatcher.lab.router.verbs import train_several_verb, train_verb  # noqa: PLC0415  # as above
 
+    if (base is None) != (not model):
+        raise typer.BadParameter(
+            "--base and --model belong together: a column for the base, and one for each other model"
+        )
+    if base is not None and model:
+        several = _source(labels, embedder, vectors, column, head_chars=head_chars)
+        _run(lambda: train_several_verb(several, base, model, output.with_suffix(""), Recipe(seed=seed)))
+        return
     plan = Plan(seed=seed, folds=folds, draws=draws) if evaluation else None
     _run(
         lambda: train_verb(

@@ -27,7 +27,8 @@ class Recipe:
     """How to train. The lists are tried by leaving one out, on `tried_rows` rows at most.
 
     `weights` weigh the embedding (of length `weight`) against the signals (of length about 1); `gammas` are widths of the kernel.
-    The shares say how the three opinions are mixed, each brought to the same spread first.
+    The shares say how the three opinions are mixed, each brought to the same spread first; the straight line was the worst of the
+    three on MMLU and as good as any on GSM8K, so it counts half.
     """
 
     seed: int = 0
@@ -38,8 +39,8 @@ class Recipe:
     axes: int = 128
     landmarks: int = 1500
     memory_rows: int = 16384
-    ridge_share: float = 1.0
-    kernel_share: float = 2.0
+    ridge_share: float = 0.5
+    kernel_share: float = 1.0
     knn_share: float = 1.0
 
 

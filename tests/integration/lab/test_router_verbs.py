@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import WeightsError
+from dispatcher.routing.multi_file import read_multi
 from dispatcher.routing.prompt_signals import SIGNALS, prompt_signals
 from dispatcher.routing.trained_file import read_router
 
@@ -133,3 +135,40 @@ def test_a_column_that_is_none_of_ours_is_wrong_usage(tmp_path: Path, pair: str)
     end = _drover("train", "--from", _labels(tmp_path / "l.csv"), "--column", pair, cwd=tmp_path)
 
     assert (end.returncode, "prompt, strong, weak" in end.stderr) == (2, True)
+
+
+def test_several_models_are_trained(tmp_path: Path) -> None:
+    """A folder comes out: sums go to the model that can do them, talk stays with the base, and the probabilities say so."""
+    with _labels(tmp_path / "l.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    with (tmp_path / "m.csv").open("w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["prompt", "tiny", "poet", "solver"])
+        table.writerows([row["prompt"], row["weak"], int(row["domain"] == "talk"), 1] for row in rows)
+    words = ["--base", "tiny", "--model", "poet", "--model", "solver", "--embedder", "none", "-o", "models"]
+    end = _drover("train", "--from", "m.csv", *words, cwd=tmp_path)
+
+    assert end.returncode == 0, end.stderr
+    multi = read_multi(tmp_path / "models", signals=SIGNALS, embedder=None)
+    hard, easy = (
+        multi.choose(prompt_signals(text), None, costs={"solver": 0.1, "poet": 0.1})
+        for text in (
+            "I have 12 and 7 and 81 and 5 and 33 hats. How many are they in all?",
+            "Tell me about pens and oars.",
+        )
+    )
+
+    assert (hard.model, easy.model, sorted(hard.probabilities)) == ("solver", "tiny", ["poet", "solver", "tiny"])
+    assert hard.probabilities["poet"] < 0.1 < hard.confidence
+
+
+@pytest.mark.parametrize(
+    "index",
+    ["", '{"kind": "drover.models", "version": 1}', '{"kind": "x"}',
+     '{"kind": "drover.models", "version": 1, "base": "a", "temperature": 0.1, "files": {"b": "../b.npz"}}'],
+)  # fmt: skip
+def test_an_index_that_is_none_is_refused(tmp_path: Path, index: str) -> None:
+    """Nor is a file outside its folder read."""
+    (tmp_path / "models.json").write_text(index)
+    with pytest.raises(WeightsError):
+        read_multi(tmp_path, signals=SIGNALS, embedder=None)
