@@ -34,6 +34,9 @@ FleetError
 │   ├── StreamConflict      stream_conflict
 │   └── StreamError         stream
 ├── ConfigError             config
+│   ├── LabelsError         labels        a table of examples to learn from
+│   └── WeightsError        weights       a file of trained weights
+│       └── WeightsMismatch weights_mismatch    it is sound, and made for another embedder or version
 └── InternalError           internal       a bug of ours
 """
 
@@ -287,6 +290,24 @@ class ConfigError(FleetError):
     """The settings are wrong."""
 
     code = "config"
+
+
+class LabelsError(ConfigError):
+    """The table of examples can't be used."""
+
+    code = "labels"
+
+
+class WeightsError(ConfigError):
+    """The file of trained weights can't be used."""
+
+    code = "weights"
+
+
+class WeightsMismatch(WeightsError):
+    """The trained weights were made for something else."""
+
+    code = "weights_mismatch"
 
 
 class InternalError(FleetError):

@@ -1,0 +1,195 @@
+"""`drover lab train|eval|centroids`: options in, lines out; it knows neither how weights are found nor what figures mean.
+
+Every verb of `drover` loads this module: what a verb needs is imported when it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from dispatcher.lab.router.verbs import Source
+
+app = typer.Typer(name="lab", help="Train and judge what routes: from your own examples.", no_args_is_help=True)
+
+_Tier = Literal["static", "minilm", "reference", "none"]
+
+_FROM = Annotated[
+    Path,
+    typer.Option("--from", help="CSV, plain or .gz: columns prompt, weak, strong and perhaps weak_response, domain"),
+]
+_EMBEDDER = Annotated[_Tier, typer.Option("--embedder", help="how prompts become vectors; none: text signals only")]
+_VECTORS = Annotated[
+    Path | None, typer.Option("--vectors", help=".npy file with a row for each label, instead of an embedder")
+]
+_COLUMN = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column", help="weak=mistral-7b and the like: another name for a column; may be given more than once"
+    ),
+]
+_SEED = Annotated[int, typer.Option("--seed", help="the same seed gives the same weights and figures")]
+_FOLDS = Annotated[int, typer.Option("--folds", min=2, max=50, help="parts that the labels are divided into")]
+_DRAWS = Annotated[int, typer.Option("--draws", min=1, max=100_000, help="bootstrap draws for the 95 % intervals")]
+
+
+@app.command()
+def train(
+    labels: _FROM,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help=".npz file; its cards go beside it")] = Path(
+        ".drover/router/router.npz"
+    ),
+    embedder: _EMBEDDER = "static",
+    vectors: _VECTORS = None,
+    column: _COLUMN = None,
+    seed: _SEED = 0,
+    folds: _FOLDS = 5,
+    draws: _DRAWS = 500,
+    evaluation: Annotated[bool, typer.Option("--eval/--no-eval", help="put figures into the card")] = True,
+    base: Annotated[
+        str | None, typer.Option("--base", help="several models: the column of the cheapest one; then -o is a folder")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="with --base: the column of another model; may be given often")
+    ] = None,
+    head_chars: Annotated[
+        int,
+        typer.Option(
+            "--head-chars", min=0, max=200, help="characters of each prompt that the weights keep, to explain"
+        ),
+    ] = 80,
+) -> None:
+    """Train a router between a weak and a strong model, and write it with its model card; with --base among several models."""
+    from dispatcher.lab.router.evaluate import Plan  # noqa: PLC0415  # see the module
+    from dispatcher.lab.router.fit import Recipe  # noqa: PLC0415  # as above
+    from dispatcher.lab.router.verbs import train_several_verb, train_verb  # noqa: PLC0415  # as above
+
+    if (base is None) != (not model):
+        raise typer.BadParameter(
+            "--base and --model belong together: a column for the base, and one for each other model"
+        )
+    if base is not None and model:
+        several = _source(labels, embedder, vectors, column, head_chars=head_chars)
+        _run(lambda: train_several_verb(several, base, model, output.with_suffix(""), Recipe(seed=seed)))
+        return
+    plan = Plan(seed=seed, folds=folds, draws=draws) if evaluation else None
+    _run(
+        lambda: train_verb(
+            _source(labels, embedder, vectors, column, head_chars=head_chars), output, Recipe(seed=seed), plan
+        )
+    )
+
+
+@app.command("eval")
+def evaluate(
+    labels: _FROM,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder for report.json, report.md and plots")] = Path(
+        "results/router"
+    ),
+    embedder: _EMBEDDER = "static",
+    vectors: _VECTORS = None,
+    column: _COLUMN = None,
+    seed: _SEED = 0,
+    folds: _FOLDS = 5,
+    repeats: Annotated[
+        int, typer.Option("--repeats", min=1, max=100, help="do it so often, divided anew each time")
+    ] = 1,
+    train_rows: Annotated[
+        int | None, typer.Option("--train-rows", min=40, help="train on so many labels, test on all others; no folds")
+    ] = None,
+    grouped: Annotated[
+        bool,
+        typer.Option("--grouped/--ungrouped", help="keep prompts with the same first 100 characters on one side"),
+    ] = True,
+    unseen_folds: Annotated[
+        int, typer.Option("--unseen-folds", min=0, max=50, help="parts for the test on unseen domains; 0: none")
+    ] = 5,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", help="look again without this domain; may be given more than once")
+    ] = None,
+    cost_ratio: Annotated[
+        float, typer.Option("--cost-ratio", min=0, max=1, help="what a weak call costs of a strong one")
+    ] = 0.1,
+    draws: _DRAWS = 1000,
+    plots: Annotated[bool, typer.Option("--plots/--no-plots", help="draw PNG and SVG; needs the extra lab")] = True,
+) -> None:
+    """Judge a router out of sample, beside random calls, prompt length, the domain's mean and the oracle."""
+    from dispatcher.lab.router.evaluate import Plan  # noqa: PLC0415  # see the module
+    from dispatcher.lab.router.fit import Recipe  # noqa: PLC0415  # as above
+    from dispatcher.lab.router.verbs import eval_verb  # noqa: PLC0415  # as above
+
+    plan = Plan(
+        seed=seed,
+        folds=folds,
+        repeats=repeats,
+        train_rows=train_rows,
+        grouped=grouped,
+        unseen_folds=unseen_folds,
+        without=tuple(without or ()),
+        cost_ratio=cost_ratio,
+        draws=draws,
+    )
+    _run(lambda: eval_verb(_source(labels, embedder, vectors, column), output, Recipe(seed=seed), plan, plots=plots))
+
+
+@app.command()
+def centroids(
+    examples: Annotated[Path, typer.Option("--from", help="CSV, plain or .gz: the column text and perhaps topic")],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help=".npz file; its card goes beside it")] = Path(
+        ".drover/topics/topics.npz"
+    ),
+    embedder: _EMBEDDER = "static",
+    count: Annotated[
+        int | None,
+        typer.Option(
+            "--topics", min=2, max=100, help="how many to find where none are named [default: what parts best]"
+        ),
+    ] = None,
+    seed: _SEED = 0,
+) -> None:
+    """Train topics of your own: centroids of examples, labelled or found by k-means."""
+    from dispatcher.embed import Tier  # noqa: PLC0415  # see the module
+    from dispatcher.lab.centroids.verb import centroids_verb  # noqa: PLC0415  # as above
+
+    _run(lambda: centroids_verb(examples, output, Tier(embedder), count=count, seed=seed))
+
+
+def _source(
+    labels: Path, embedder: _Tier, vectors: Path | None, column: list[str] | None, *, head_chars: int = 80
+) -> Source:
+    from dataclasses import fields  # noqa: PLC0415  # as above
+
+    from dispatcher.embed import Tier  # noqa: PLC0415  # as above
+    from dispatcher.lab.router.labels import Columns  # noqa: PLC0415  # as above
+    from dispatcher.lab.router.verbs import Source  # noqa: PLC0415  # as above
+
+    known = {field.name for field in fields(Columns)}
+    named = {}
+    for pair in column or []:
+        ours, equals, theirs = pair.partition("=")
+        if ours not in known or not equals or not theirs:
+            raise typer.BadParameter(
+                f"--column {pair!r}: give ours=theirs, with one of {', '.join(sorted(known))} as ours"
+            )
+        named[ours] = theirs
+    return Source(
+        labels=labels, columns=Columns(**named), embedder=Tier(embedder), vectors=vectors, head_chars=head_chars
+    )
+
+
+def _run(work: Callable[[], str]) -> None:
+    from common.errors import FleetError  # noqa: PLC0415  # as above
+    from dispatcher.cli.running import fail  # noqa: PLC0415  # as above
+
+    try:
+        sys.stdout.write(work() + "\n")
+    except FleetError as error:
+        raise typer.Exit(fail(error)) from error

@@ -1,0 +1,60 @@
+"""Splits of labelled prompts into training and test that share no group; it knows neither labels nor models.
+
+Prompts with the same first characters are one group: passages that several questions share, and copies of a question, would else
+stand on both sides. A group is never divided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.intp]
+Split = tuple[Rows, Rows]
+
+HEAD_CHARS = 100
+"""MMLU's history and moral items share passages that begin alike over at least so many characters."""
+
+
+def groups(prompts: Sequence[str], head_chars: int = HEAD_CHARS) -> Rows:
+    """Number the groups: prompts alike in their first `head_chars` characters, spaces and case aside, are one."""
+    known: dict[str, int] = {}
+    heads = (" ".join(prompt.split()).casefold()[:head_chars] for prompt in prompts)
+    return np.array([known.setdefault(head, len(known)) for head in heads], dtype=np.intp)
+
+
+def holdout(group: Rows, train_rows: int, seed: int) -> Split:
+    """Put whole groups into training, in random order, while no more than `train_rows` rows are in it; the rest is test."""
+    rng = np.random.default_rng(seed)
+    sizes = np.bincount(group)
+    inside = np.zeros(len(sizes), dtype=bool)
+    left = train_rows
+    for one in rng.permutation(len(sizes)):
+        if sizes[one] <= left:
+            inside[one] = True
+            left -= sizes[one]
+    train = inside[group]
+    return np.flatnonzero(train), np.flatnonzero(~train)
+
+
+def folds(group: Rows, count: int, seed: int) -> Iterator[Split]:
+    """Give `count` splits; each row is in exactly one test part, each group too."""
+    rng = np.random.default_rng(seed)
+    fold = (rng.permutation(int(group.max()) + 1) % count)[group]
+    for one in range(count):
+        yield np.flatnonzero(fold != one), np.flatnonzero(fold == one)
+
+
+def domain_folds(domains: Sequence[str], group: Rows, count: int, seed: int) -> Iterator[Split]:
+    """Give splits whose test part holds domains that training never saw. Groups that reach into a test domain leave training."""
+    names = sorted(set(domains))
+    count = min(count, len(names))
+    rng = np.random.default_rng(seed)
+    fold_of = dict(zip(names, rng.permutation(len(names)) % count, strict=True))
+    fold = np.array([fold_of[domain] for domain in domains])
+    for one in range(count):
+        test = fold == one
+        train = ~test & ~np.isin(group, np.unique(group[test]))
+        yield np.flatnonzero(train), np.flatnonzero(test)

@@ -1,0 +1,126 @@
+"""Who goes to the strong model: a threshold from one's own traffic, and a controller that keeps to a share; pure values.
+
+A threshold that was right for the training prompts sends anything between a quarter and two thirds of other traffic to the strong
+model (measured on unseen subjects of MMLU). So it is the quantile of the scores seen last, and an integrator corrects what the
+quantile misses while traffic drifts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+WINDOW = 512
+"""Scores that are remembered: a share of 10 % then rests on some 50 of them."""
+
+WARM_UP = 64
+"""Below so many scores of its own traffic the training prompts' quantiles still weigh in."""
+
+GAIN = 0.02
+"""How far one decision moves the quantile per unit of error: a lasting error of 0.1 is made up for in some 100 decisions."""
+
+MOST_DEBT = 25.0
+"""Strong calls that may be owed or saved up: a burst of hard prompts is allowed, an endless one not."""
+
+EXPLORATION = 0.03
+"""Out of the domain, the share of prompts that go to both models, or to the other one, to learn; 2 to 5 % are sensible."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """A wished share of strong calls, and what has happened. `scores` are the last ones, in the order of arrival.
+
+    `debt` is the sum of (share wished - share had) over decisions, bounded by `MOST_DEBT`: positive when calls were saved.
+    """
+
+    share: float
+    prior: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
+    debt: float = 0.0
+    decisions: int = 0
+    strong: int = 0
+
+    @property
+    def realised(self) -> float:
+        """The share of strong calls so far."""
+        return self.strong / self.decisions if self.decisions else 0.0
+
+    def threshold(self) -> float:
+        """Give the score above which a prompt goes to the strong model now; minus or plus infinity at the ends."""
+        aim = self.share + GAIN * self.debt
+        if self.share <= 0 or aim <= 0:
+            return math.inf
+        if self.share >= 1 or aim >= 1:
+            return -math.inf
+        own = _quantile(self.scores, 1 - aim)
+        known = len(self.scores)
+        if known >= WARM_UP or not self.prior:
+            return own if known else -math.inf
+        # A weighted step from the training prompts' threshold to that of one's own traffic.
+        before = _quantile(self.prior, 1 - aim)
+        return before if not known else before + (own - before) * known / WARM_UP
+
+    def decide(self, score: float) -> tuple[bool, Budget]:
+        """Say whether a prompt goes to the strong model, and give the budget after it."""
+        strong = score > self.threshold()
+        return strong, self.after(score, strong=strong)
+
+    def after(self, score: float, *, strong: bool) -> Budget:
+        """Give the budget after a decision, also one that was taken elsewhere: a pin, an outage."""
+        debt = self.debt + self.share - (1.0 if strong else 0.0)
+        return replace(
+            self,
+            scores=(*self.scores, score)[-WINDOW:],
+            debt=min(MOST_DEBT, max(-MOST_DEBT, debt)),
+            decisions=self.decisions + 1,
+            strong=self.strong + strong,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What to do with a prompt: whom to ask, and why. `explore` asks for the answer that would else not be had."""
+
+    strong: bool
+    explore: bool
+    reason: str
+
+
+def verdict(
+    score: float,
+    *,
+    in_domain: bool,
+    fallback_strong: bool,
+    budget: Budget,
+    chance: float,
+    exploration: float = EXPLORATION,
+) -> tuple[Verdict, Budget]:
+    """Decide one prompt, and give the budget after it. `chance` is a random number in [0, 1) that the caller draws.
+
+    1. In the domain the score decides. 2. Out of it the rules do (`fallback_strong`), 3. but now and then both are asked.
+    """
+    if in_domain:  # 1
+        threshold = budget.threshold()
+        strong = score > threshold
+        reason = f"predicted gain {score:+.2f} {'over' if strong else 'not over'} {threshold:+.2f}"
+        return Verdict(strong=strong, explore=False, reason=reason), budget.after(score, strong=strong)
+    if chance < exploration:  # 3
+        return Verdict(
+            strong=not fallback_strong, explore=True, reason="unlike all labelled prompts: explored"
+        ), replace(budget, decisions=budget.decisions + 1, strong=budget.strong + (not fallback_strong))
+    return Verdict(
+        strong=fallback_strong, explore=False, reason="unlike all labelled prompts: the rules decide"
+    ), replace(  # 2
+        budget, decisions=budget.decisions + 1, strong=budget.strong + fallback_strong
+    )
+
+
+def _quantile(values: tuple[float, ...], part: float) -> float:
+    """Give a quantile, between the two nearest values in proportion."""
+    if not values:
+        return 0.0
+    ordered = sorted(values)
+    place = part * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)

@@ -1,0 +1,123 @@
+"""A trained router as a file, written by training and read by whoever routes; what the numbers mean stands in `trained`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import WeightsError, WeightsMismatch
+from dispatcher.routing.trained import Blend, FeatureSpace, Kernel, Memory, TrainedRouter
+from dispatcher.routing.weights_file import read_weights, write_weights
+
+KIND = "drover.router"
+VERSION = 1
+
+Array = NDArray[Any]
+
+
+def write_router(path: Path, router: TrainedRouter, card: Mapping[str, Any]) -> None:
+    """Write the router to `path` (.npz), and its card beside it. Raises `WeightsError` when they can't be written."""
+    space, memory, kernel, blend = router.space, router.memory, router.kernel, router.blend
+    arrays: dict[str, Array] = {
+        "signal_mean": space.mean,
+        "signal_scale": space.scale,
+        "centre": space.centre,
+        "ridge": router.ridge,
+        "axes": memory.axes,
+        "rows": memory.rows,
+        "gains": memory.gains,
+        "heads": np.frombuffer("\n".join(memory.heads).encode(), dtype=np.uint8),
+        "kernel_rows": kernel.rows.astype(np.int64),
+        "kernel_weights": kernel.weights,
+        "quantiles": router.quantiles,
+        "scalars": np.array(
+            [
+                space.weight, router.ridge_bias, memory.count, memory.least_similarity, kernel.gamma, kernel.bias,
+                blend.bias, blend.ridge, blend.kernel, blend.knn,
+            ],
+            dtype=np.float64,
+        ),
+    }  # fmt: skip
+    bound = {"embedder": space.embedder, "signals": list(space.signals)}
+    write_weights(path, kind=KIND, version=VERSION, arrays=arrays, card={**bound, **card})
+
+
+def read_router(path: Path, *, signals: tuple[str, ...], embedder: str | None) -> tuple[TrainedRouter, dict[str, Any]]:
+    """Read a router and its card. `embedder` is the identity of the one that will be asked; any does for signals alone.
+
+    Raises `WeightsError` for files that can't be read or are damaged, `WeightsMismatch` when the router was trained with another
+    embedder or other signals.
+    """
+    arrays, card = read_weights(path, kind=KIND, version=VERSION)
+    trained_with = card.get("embedder")
+    if trained_with is not None and trained_with != embedder:
+        raise WeightsMismatch(
+            f"{path} was trained with the embedder {trained_with}, and {embedder or 'none'} is in use: "
+            "switch to it, or train again with the other"
+        )
+    if card.get("signals") != list(signals):
+        raise WeightsMismatch(f"{path} was trained with other text signals than this version has: train it anew")
+    try:
+        router = _router(arrays, signals, trained_with)
+        _check(router)
+    except (KeyError, ValueError, IndexError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{path} is damaged: {error}") from error
+    return router, card
+
+
+def _router(arrays: Mapping[str, Array], signals: tuple[str, ...], embedder: str | None) -> TrainedRouter:
+    weight, ridge_bias, count, least, gamma, kernel_bias, *blend = (float(one) for one in arrays["scalars"])
+    texts = arrays["heads"].tobytes().decode()
+    memory = Memory(
+        axes=arrays["axes"],
+        rows=arrays["rows"],
+        gains=arrays["gains"],
+        heads=tuple(texts.split("\n")),
+        count=int(count),
+        least_similarity=least,
+    )
+    return TrainedRouter(
+        space=FeatureSpace(
+            signals=signals,
+            embedder=embedder,
+            mean=arrays["signal_mean"],
+            scale=arrays["signal_scale"],
+            weight=weight,
+            centre=arrays["centre"],
+        ),
+        ridge=arrays["ridge"],
+        ridge_bias=ridge_bias,
+        memory=memory,
+        kernel=Kernel(rows=arrays["kernel_rows"], weights=arrays["kernel_weights"], gamma=gamma, bias=kernel_bias),
+        blend=Blend(bias=blend[0], ridge=blend[1], kernel=blend[2], knn=blend[3]),
+        quantiles=arrays["quantiles"],
+    )
+
+
+def _check(router: TrainedRouter) -> None:
+    """Raise `ValueError` where the shapes don't fit each other: no request shall find out."""
+    space, memory, kernel = router.space, router.memory, router.kernel
+    width, rows = len(space.centre), len(memory.rows)
+    sound = (
+        rows > 0
+        and memory.count >= 1
+        and space.mean.shape == space.scale.shape == (len(space.signals),)
+        and width >= len(space.signals)
+        and bool((space.scale > 0).all())
+        and router.ridge.shape == (width,)
+        and memory.axes.ndim == 2
+        and memory.axes.shape[0] == width
+        and memory.rows.shape == (rows, memory.axes.shape[1])
+        and memory.gains.shape == (rows,)
+        and len(memory.heads) == rows
+        and kernel.rows.shape == kernel.weights.shape
+        and bool(((kernel.rows >= 0) & (kernel.rows < rows)).all())
+        and router.quantiles.ndim == 1
+        and len(router.quantiles) > 1
+    )
+    if not sound:
+        raise ValueError("its parts do not fit each other")

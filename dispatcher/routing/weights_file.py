@@ -1,0 +1,104 @@
+"""Trained weights as files: arrays in one .npz, and beside it a JSON card that says what they are; it knows no model.
+
+The card holds the digest of the arrays, so a file that was cut, swapped or mixed up is refused before anything in it is read.
+Nothing in either file is ever executed: pickles are not read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common import codec
+from common.errors import BadRequest, WeightsError, WeightsMismatch
+
+MOST_BYTES = 256 * 1024 * 1024
+"""A hundred thousand labelled prompts of 384 dimensions; a larger file is not one of ours."""
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def card_path(path: Path) -> Path:
+    """Give where the card of the weights at `path` lies."""
+    return path.with_suffix(".json")
+
+
+def write_weights(path: Path, *, kind: str, version: int, arrays: Arrays, card: Mapping[str, Any]) -> None:
+    """Write arrays and card; a reader never sees half of a file. Raises `WeightsError` when they can't be written."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
+    data = buffer.getvalue()
+    head = {"kind": kind, "version": version, "sha256": hashlib.sha256(data).hexdigest()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, data)
+        _replace(card_path(path), codec.encode_pretty({**head, **card}).encode())
+    except OSError as error:
+        raise WeightsError(f"{path} can't be written: {error}") from error
+
+
+def read_weights(path: Path, *, kind: str, version: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read arrays and card.
+
+    Raises `WeightsError` for files that can't be read, are damaged or too large, and `WeightsMismatch` for sound ones of another
+    kind or version.
+    """
+    card = _read_card(card_path(path))
+    if card.get("kind") != kind:
+        raise WeightsMismatch(
+            f"{path} holds {card.get('kind')!r}, and {kind!r} is needed: give the file that was made for this"
+        )
+    if card.get("version") != version:
+        raise WeightsMismatch(
+            f"{path} has version {card.get('version')!r}, and this program reads {version}: train it anew"
+        )
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise WeightsError(f"{path} has {path.stat().st_size} bytes, over the limit of {MOST_BYTES}")
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path} can't be read: {error}") from error
+    if hashlib.sha256(data).hexdigest() != card.get("sha256"):
+        raise WeightsError(
+            f"{path} is not the file that {card_path(path).name} describes: copy both anew, or train again"
+        )
+    return _arrays(path, data), card
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    try:
+        return codec.decode(path.read_bytes())
+    except OSError as error:
+        raise WeightsError(f"{path} can't be read: {error}; weights need their card beside them") from error
+    except BadRequest as error:
+        raise WeightsError(f"{path} is no card: {error}") from error
+
+
+def _arrays(path: Path, data: bytes) -> dict[str, NDArray[Any]]:
+    """Unpack. A member may say that it is larger than memory, so the sizes are added up first."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MOST_BYTES:
+            raise WeightsError(f"{path} unpacks to {size} bytes, over the limit of {MOST_BYTES}")
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            found = {name: archive[name] for name in archive.files}
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError, NotImplementedError) as error:
+        raise WeightsError(f"{path} is damaged: {error}") from error
+    for name, array in found.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise WeightsError(f"{path} is damaged: {name} holds numbers that are none")
+    return found
+
+
+def _replace(path: Path, data: bytes) -> None:
+    half = path.with_name(f".{path.name}.half")
+    half.write_bytes(data)
+    half.replace(path)

@@ -1,0 +1,174 @@
+"""`drover lab` as a command: train, evaluate, and what it says of bad tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.errors import WeightsError
+from dispatcher.routing.multi_file import read_multi
+from dispatcher.routing.prompt_signals import SIGNALS, prompt_signals
+from dispatcher.routing.trained_file import read_router
+
+THINGS = "apples boats candles doors engines forks gardens hats islands jackets kettles lamps mirrors nails oars pens".split()  # noqa: SIM905
+
+
+def _labels(path: Path, rows: int = 240) -> Path:
+    """Small talk, which both models answer, and sums, which the weak one often gets wrong: more so the longer they are."""
+    draw = random.Random(7)
+    with path.open("w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["prompt", "weak", "strong", "weak_response", "domain"])
+        for number in range(rows):
+            first, second = draw.choice(THINGS), draw.choice(THINGS)
+            if number % 2:
+                table.writerow(
+                    [f"Tell me about {first} and {second}, number {number}.", 1, 1, f"About {first}.", "talk"]
+                )
+                continue
+            counts = [draw.randint(2, 99) for _ in range(draw.randint(2, 6))]
+            right = draw.random() > len(counts) / 6
+            said = sum(counts) + (0 if right else draw.randint(1, 9))
+            prompt = f"I have {' and '.join(map(str, counts))} {first}. How many are they in all?"
+            table.writerow([prompt, int(right), 1, f"{' + '.join(map(str, counts))} = {said}", "sums"])
+    return path
+
+
+def _drover(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dispatcher", "lab", *map(str, words)]
+    root = Path(__file__).parents[3]
+    return subprocess.run(
+        command, cwd=cwd, env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(cwd)},
+        capture_output=True, text=True, check=False, timeout=150,
+    )  # fmt: skip
+
+
+def test_a_router_is_trained_without_any_embedder(tmp_path: Path) -> None:
+    """Weights, card and model card come out; a sum then promises more gain than small talk."""
+    end = _drover(
+        "train", "--from", _labels(tmp_path / "l.csv"), "-o", "r.npz", "--embedder", "none", "--no-eval", cwd=tmp_path
+    )
+
+    assert end.returncode == 0, end.stderr
+    router, card = read_router(tmp_path / "r.npz", signals=SIGNALS, embedder=None)
+    hard, easy = (
+        router.gain(prompt_signals(text), None).score
+        for text in (
+            "I have 12 and 7 and 81 and 5 and 33 hats. How many are they in all?",
+            "Tell me about pens and oars.",
+        )
+    )
+
+    assert (hard > 0.3, easy < 0.2, card["data"]["rows"]) == (True, True, 240)
+    assert "# Model card: r" in (tmp_path / "r.md").read_text()
+
+
+def test_the_same_seed_writes_the_same_weights(tmp_path: Path) -> None:
+    """Byte for byte."""
+    labels = _labels(tmp_path / "l.csv", 80)
+    digests = []
+    for name in ("a", "b"):
+        end = _drover("train", "--from", labels, "-o", f"{name}.npz", "--embedder", "none", "--no-eval", cwd=tmp_path)
+        assert end.returncode == 0, end.stderr
+        digests.append(json.loads((tmp_path / f"{name}.json").read_text())["sha256"])
+
+    assert digests[0] == digests[1]
+
+
+def test_an_evaluation_is_reported(tmp_path: Path) -> None:
+    """Every method beside each other, as JSON, as Markdown and as plots; the router beats length, the answer helps."""
+    pytest.importorskip("matplotlib", reason="plots need the extra lab")
+    words = ["--embedder", "none", "--draws", "50", "--folds", "3", "--without", "talk", "-o", "out"]
+    end = _drover("eval", "--from", _labels(tmp_path / "l.csv"), *words, cwd=tmp_path)
+
+    assert end.returncode == 0, end.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    found = {row["method"]: row["order"]["apgr"]["value"] for row in report["rows"] if row["test"] == "all"}
+
+    assert sorted(found) == [
+        "cascade",
+        "domain mean",
+        "oracle",
+        "prompt length",
+        "random",
+        "router",
+        "text signals only",
+    ]
+    assert found["oracle"] >= found["cascade"] > found["router"] > 0.6 > found["random"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "apgr.png", "apgr.svg", "pgr.png", "pgr.svg", "report.json", "report.md",
+    ]  # fmt: skip
+    assert "always weak" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_bad_rows_end_it_with_their_lines(tmp_path: Path) -> None:
+    """On one line of standard error, with status 1."""
+    path = _labels(tmp_path / "l.csv")
+    path.write_text(path.read_text() + "lost,maybe,1,,\n")
+    end = _drover("train", "--from", path, "--embedder", "none", cwd=tmp_path)
+
+    assert (end.returncode, "line 242: weak is 'maybe', no number" in end.stderr) == (1, True)
+
+
+def test_vectors_that_are_there_already_are_taken(tmp_path: Path) -> None:
+    """A row for each label, or it is refused."""
+    import numpy as np  # noqa: PLC0415  # this test alone makes vectors
+
+    np.save(tmp_path / "v.npy", np.eye(240, 8, dtype=np.float32))
+    labels = _labels(tmp_path / "l.csv")
+    good = _drover("train", "--from", labels, "--vectors", "v.npy", "-o", "r.npz", "--no-eval", cwd=tmp_path)
+    bad = _drover("train", "--from", _labels(tmp_path / "m.csv", 100), "--vectors", "v.npy", "--no-eval", cwd=tmp_path)
+
+    assert (good.returncode, bad.returncode) == (0, 1)
+    assert "a row of numbers for each of 100 labels is needed" in bad.stderr
+
+
+@pytest.mark.parametrize("pair", ["weak", "small=qwen", "weak="])
+def test_a_column_that_is_none_of_ours_is_wrong_usage(tmp_path: Path, pair: str) -> None:
+    """With the names that there are."""
+    end = _drover("train", "--from", _labels(tmp_path / "l.csv"), "--column", pair, cwd=tmp_path)
+
+    assert (end.returncode, "prompt, strong, weak" in end.stderr) == (2, True)
+
+
+def test_several_models_are_trained(tmp_path: Path) -> None:
+    """A folder comes out: sums go to the model that can do them, talk stays with the base, and the probabilities say so."""
+    with _labels(tmp_path / "l.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    with (tmp_path / "m.csv").open("w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["prompt", "tiny", "poet", "solver"])
+        table.writerows([row["prompt"], row["weak"], int(row["domain"] == "talk"), 1] for row in rows)
+    words = ["--base", "tiny", "--model", "poet", "--model", "solver", "--embedder", "none", "-o", "models"]
+    end = _drover("train", "--from", "m.csv", *words, cwd=tmp_path)
+
+    assert end.returncode == 0, end.stderr
+    multi = read_multi(tmp_path / "models", signals=SIGNALS, embedder=None)
+    hard, easy = (
+        multi.choose(prompt_signals(text), None, costs={"solver": 0.1, "poet": 0.1})
+        for text in (
+            "I have 12 and 7 and 81 and 5 and 33 hats. How many are they in all?",
+            "Tell me about pens and oars.",
+        )
+    )
+
+    assert (hard.model, easy.model, sorted(hard.probabilities)) == ("solver", "tiny", ["poet", "solver", "tiny"])
+    assert hard.probabilities["poet"] < 0.1 < hard.confidence
+
+
+@pytest.mark.parametrize(
+    "index",
+    ["", '{"kind": "drover.models", "version": 1}', '{"kind": "x"}',
+     '{"kind": "drover.models", "version": 1, "base": "a", "temperature": 0.1, "files": {"b": "../b.npz"}}'],
+)  # fmt: skip
+def test_an_index_that_is_none_is_refused(tmp_path: Path, index: str) -> None:
+    """Nor is a file outside its folder read."""
+    (tmp_path / "models.json").write_text(index)
+    with pytest.raises(WeightsError):
+        read_multi(tmp_path, signals=SIGNALS, embedder=None)

@@ -1,0 +1,139 @@
+"""Training: closed forms against brute force, and what is learned from data whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dispatcher.lab.router import least_squares
+from dispatcher.lab.router.fit import Examples, Recipe, scores, train
+from dispatcher.lab.router.metrics import apgr
+from dispatcher.routing.trained import TrainedRouter
+
+
+def examples(count: int, seed: int, *, dimensions: int = 8) -> Examples:
+    """Prompts whose gain depends on one signal and one direction of the embedding."""
+    rng = np.random.default_rng(seed)
+    signals = rng.normal(size=(count, 3)).astype(np.float32)
+    vectors = rng.normal(size=(count, dimensions)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    chance = 1 / (1 + np.exp(-(1.5 * signals[:, 0] + 4 * vectors[:, 0])))
+    return Examples(
+        names=("a", "b", "c"),
+        signals=signals,
+        embedder="toy",
+        vectors=vectors if dimensions else None,
+        gain=(rng.random(count) < chance).astype(float),
+        heads=tuple(f"prompt {row}" for row in range(count)),
+    )
+
+
+def _router(rows: int = 300, recipe: Recipe | None = None) -> tuple[TrainedRouter, Examples]:
+    known = examples(rows, 0)
+    return train(known, recipe), known
+
+
+def test_leaving_one_out_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The closed form gives what fitting without the row gives."""
+    monkeypatch.setattr(least_squares, "PENALTIES", np.array([3.0]))
+    rng = np.random.default_rng(0)
+    rows, target = rng.normal(size=(40, 5)), rng.normal(size=40)
+    left_out = []
+    for one in range(40):
+        rest = np.arange(40) != one
+        fitted = least_squares.ridge(rows[rest], target[rest])
+        left_out.append(rows[one] @ fitted.weights + fitted.bias)
+
+    assert least_squares.ridge(rows, target).left_out == pytest.approx(np.array(left_out))
+
+
+def test_kernel_ridge_with_a_linear_kernel_is_ridge() -> None:
+    """Two ways to one fit."""
+    rng = np.random.default_rng(1)
+    rows, target = rng.normal(size=(40, 5)), rng.normal(size=40)
+    plain, kernel = least_squares.ridge(rows, target), least_squares.kernel_ridge(rows @ rows.T, target)
+
+    assert rows @ rows.T @ kernel.weights + kernel.bias == pytest.approx(rows @ plain.weights + plain.bias)
+
+
+def test_one_prompt_is_judged_as_among_many() -> None:
+    """The batch that evaluation uses and the call that routing uses give the same scores, exact and with landmarks."""
+    for recipe in (Recipe(), Recipe(landmarks=60, memory_rows=200)):
+        router, _ = _router(recipe=recipe)
+        asked = examples(20, 1)
+        one_by_one = [router.gain(asked.signals[row].tolist(), asked.vectors[row]).score for row in range(20)]  # type: ignore[index]
+
+        assert scores(router, asked.signals, asked.vectors) == pytest.approx(one_by_one, abs=1e-4)
+
+
+def test_it_learns_what_there_is_to_learn() -> None:
+    """On other prompts of the same kind it orders much better than chance, and by chance where labels are noise."""
+    asked = examples(2000, 2)
+    known = examples(600, 3)
+    noise = replace(known, gain=np.random.default_rng(4).permutation(known.gain))
+    learned, fooled = (apgr(scores(train(one), asked.signals, asked.vectors), asked.gain) for one in (known, noise))
+
+    assert learned > 0.66
+    assert 0.4 < fooled < 0.6
+
+
+def test_scores_are_gains() -> None:
+    """A score is on the scale of the labels: over many prompts they agree on the mean."""
+    asked = examples(2000, 5)
+    router, _ = _router(600)
+
+    assert scores(router, asked.signals, asked.vectors).mean() == pytest.approx(asked.gain.mean(), abs=0.05)
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    """Also where rows are drawn by chance."""
+    recipe = Recipe(landmarks=60, memory_rows=100, tried_rows=80, seed=5)
+    first, again = (_router(recipe=recipe)[0] for _ in range(2))
+
+    assert (first.memory.heads, first.ridge.tolist()) == (again.memory.heads, again.ridge.tolist())
+
+
+def test_text_signals_alone_are_enough_to_train() -> None:
+    """Without any embedder."""
+    known = replace(examples(300, 0), vectors=None, embedder=None)
+    router = train(known)
+    judged = router.gain(known.signals[0].tolist(), None)
+
+    assert (router.space.dimensions, len(judged.neighbours)) == (0, 5)
+
+
+def test_the_nearest_neighbour_of_a_labelled_prompt_is_itself() -> None:
+    """Neighbours are told with how their text begins, their label, and how alike they are."""
+    router, known = _router()
+    assert known.vectors is not None
+    judged = router.gain(known.signals[7].tolist(), known.vectors[7], shown=1)
+    [nearest] = judged.neighbours
+
+    assert (nearest.head, nearest.gain, round(nearest.similarity, 3)) == ("prompt 7", known.gain[7], 1.0)
+
+
+def test_what_is_unlike_all_labels_is_out_of_the_domain() -> None:
+    """Few labelled prompts are, and one from the far side is."""
+    rng = np.random.default_rng(0)
+    known = examples(400, 0)
+    assert known.vectors is not None
+    vectors = np.abs(known.vectors) + np.float32(2)
+    router = train(replace(known, vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True)))
+    far = -np.ones(8, dtype=np.float32) / np.sqrt(np.float32(8))
+    inside = [
+        router.gain(rng.normal(size=3).tolist(), vectors[row] / np.linalg.norm(vectors[row])).in_domain
+        for row in range(50)
+    ]
+
+    assert sum(inside) > 40
+    assert not router.gain([0.0, 0.0, 0.0], far).in_domain
+
+
+def test_a_threshold_is_the_quantile_of_training() -> None:
+    """A third of the training prompts' own scores lie above the threshold for a third."""
+    router, known = _router(600)
+    found = scores(router, known.signals, known.vectors) > router.threshold(1 / 3)
+
+    assert found.mean() == pytest.approx(1 / 3, abs=0.1)
