@@ -14,7 +14,13 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from annotated_types import Gt
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from common import codec
 from common.errors import ConfigError
@@ -30,6 +36,10 @@ class _EnvFile(DotEnvSettingsSource):
     def _load_env_vars(self) -> Mapping[str, str | None]:
         given = {name.lower() for name in os.environ}
         return {name: value for name, value in super()._load_env_vars().items() if name not in given}
+
+    def __call__(self) -> dict[str, Any]:
+        """Give what is said of known variables: other lines, which pydantic would hand on by their names, are other programs'."""
+        return EnvSettingsSource.__call__(self)
 
 
 class Section(BaseSettings):
@@ -54,7 +64,11 @@ class Section(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # there are none
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Give where values come from, the strongest first; called by pydantic."""
-        return init_settings, env_settings, _EnvFile(settings_cls)
+        sources = (env_settings, _EnvFile(settings_cls))
+        for source in sources:
+            # Code may name a field, the environment only its variable: USER, PORT and PATH are set on every machine, for others.
+            source.config = SettingsConfigDict(**{**source.config, "populate_by_name": False})
+        return init_settings, *sources
 
 
 class BusSection(Section):

@@ -110,3 +110,18 @@ def test_knobs_that_contradict_one_another_are_refused_together(
         "\n  DROVER_SUSPECT_AFTER=6 is more than DROVER_DEAD_AFTER=5: " in caught.value.message,
         "\n  DROVER_WEIGHT_TOKENS, DROVER_WEIGHT_TOPIC and DROVER_WEIGHT_HEALTH are all 0: " in caught.value.message,
     ) == (True, True)
+
+
+@pytest.mark.parametrize("source", ["environment", ".env"])
+def test_a_field_hears_its_own_variable_alone(source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`USER`, `PREFIX` and `PASSWORD` are set on many machines and mean other things: no knob has them."""
+    monkeypatch.chdir(tmp_path)
+    names = ("USER", "PREFIX", "PASSWORD", "URL")
+    if source == "environment":
+        for name in names:
+            monkeypatch.setenv(name, "foreign")
+    else:
+        (tmp_path / ".env").write_text("".join(f"{name}=foreign\n" for name in names))
+    bus = BusSection()
+
+    assert (None, "llm.v1", None, "nats://127.0.0.1:4222") == (bus.user, bus.prefix, bus.password, bus.url)
