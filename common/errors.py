@@ -5,6 +5,7 @@ FleetError
 │   ├── BadRequest          bad_request
 │   ├── PayloadTooLarge     too_large
 │   ├── UnknownModel        unknown_model
+│   ├── NotAllowed          not_allowed    the tenant may not use what could answer
 │   ├── UnsupportedByModel  unsupported
 │   │   └── ContextTooLong  context_length_exceeded    OpenAI's own word for it
 │   ├── UnknownJob          unknown_job

@@ -7,7 +7,6 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from pathlib import Path
 
 from common.bus import Bus
 from common.bus.mux import reply_mux
@@ -16,7 +15,7 @@ from common.bus.options import options_from
 from common.clock import LoopClock
 from common.discovery import EndpointStats, ServiceInfo, discoverable
 from common.durable import Names
-from common.errors import BadRequest, BusError, ConfigError
+from common.errors import BusError, ConfigError
 from common.lifecycle import Stop, guarding, run
 from common.logs import configure, get_logger
 from common.settings import load
@@ -36,10 +35,8 @@ from dispatcher.record.events import DeviceEvents, EventSink
 from dispatcher.record.log import LogSink
 from dispatcher.roster import Change, DeviceEvent, Roster
 from dispatcher.router import Router
-from dispatcher.router.policy_file import PolicyFile
-from dispatcher.routing import RoutingPolicy
-from dispatcher.routing.strategies import strategy_of
-from dispatcher.settings import DispatcherSettings, RoutingSection, weights_from
+from dispatcher.router.life import running_router
+from dispatcher.settings import DispatcherSettings, weights_from
 from dispatcher.sharing import Sharing
 from dispatcher.shelf import Shelf, shelf
 
@@ -50,9 +47,6 @@ SWEEP_S = 0.25
 
 TICK_S = 0.25
 """Half of the time in which a producer that is gone is asked for: with its answer it is found within three quarters of a second."""
-
-REREAD_S = 1.0
-"""An owner who edits the routing file waits no longer than this."""
 
 LAST_WORDS_S = 2.0
 """What cancelled jobs get for their terminal frame; it is a matter of milliseconds on a bus that works."""
@@ -97,11 +91,12 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
         audience(bus, mux) as hall,
         peers(bus, mux, subjects, life, asyncio.get_running_loop().time) as others,
         shelf(bus, mux, Names.below(subjects).answers, settings.replay) as answers,
+        running_router(roster, settings.routing, settings.embed) as router,
     ):
         pipeline = _pipeline(
             settings,
             subjects,
-            roster,
+            router,
             _sharing(settings, hall, others, answers),
             Courier(
                 bus,
@@ -120,7 +115,6 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             durable = _durable(settings, bus, pipeline, spawn)
             doors = Doors(pipeline, spawn, queued=durable.ready.is_set)
             keeper = jobs.create_task(_keep(roster, pipeline.clock.monotonic, DeviceEvents(bus, subjects)))
-            reader = jobs.create_task(_reread(pipeline.router.rules))
             speaker = jobs.create_task(_speak(hall, pipeline.sharing.kept, pipeline.clock.monotonic))
             pulse = jobs.create_task(pipeline.courier.pulse.beat(mux))
             async with doors.ears(bus), durable.tended():
@@ -141,7 +135,6 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
                 shelving.cancel()
                 await _go(pipeline.bus, others)
             keeper.cancel()
-            reader.cancel()
             speaker.cancel()
             pulse.cancel()
 
@@ -153,7 +146,7 @@ def _sharing(settings: DispatcherSettings, hall: Audience, others: Peers, answer
 
 
 def _pipeline(
-    settings: DispatcherSettings, subjects: Subjects, roster: Roster, sharing: Sharing, courier: Courier
+    settings: DispatcherSettings, subjects: Subjects, router: Router, sharing: Sharing, courier: Courier
 ) -> Pipeline:
     clock, bus = sharing.clock, courier.bus
     return Pipeline(
@@ -161,27 +154,12 @@ def _pipeline(
         clock=clock,
         subjects=subjects,
         intake=Intake(clock, subjects, settings.admission.default_timeout_s),
-        roster=roster,
-        router=_router(settings.routing, roster),
+        roster=courier.roster,
+        router=router,
         courier=courier,
         recorder=Recorder(LogSink(), EventSink(bus, subjects)),
         sharing=sharing,
     )
-
-
-def _router(settings: RoutingSection, roster: Roster) -> Router:
-    """Build the router. Raises `ConfigError` when the strategy or the routing file is wrong."""
-    try:
-        strategy_of(settings.strategy)
-    except BadRequest as error:
-        raise ConfigError(f"DROVER_STRATEGY={settings.strategy!r}: {error.message}") from error
-    base = RoutingPolicy(
-        tokens=settings.weight_tokens,
-        topic=settings.weight_topic,
-        health=settings.weight_health,
-        strategy=settings.strategy,
-    )
-    return Router(roster, PolicyFile(Path(settings.file) if settings.file else None, base))
 
 
 def _durable(settings: DispatcherSettings, bus: Bus, pipeline: Pipeline, spawn: Spawn) -> DurableLane:
@@ -218,13 +196,6 @@ async def _keep(roster: Roster, now: Callable[[], float], events: DeviceEvents) 
         roster.sweep(now())
         await events.publish()
         await asyncio.sleep(SWEEP_S)
-
-
-async def _reread(rules: PolicyFile) -> None:
-    """Follow the routing file."""
-    while True:
-        await asyncio.sleep(REREAD_S)
-        rules.refresh()
 
 
 async def _speak(hall: Audience, kept: ReplayCache, now: Callable[[], float]) -> None:

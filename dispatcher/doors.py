@@ -65,17 +65,18 @@ class Doors:
     def _explain(self, delivery: Delivery) -> None:
         """Tell where a request would go; nothing is run."""
         if delivery.reply:
-            self._spawn(_send(self._pipeline.bus, delivery.reply, self._explained(delivery)))
+            self._spawn(self._explained(delivery))
 
-    def _explained(self, delivery: Delivery) -> bytes:
+    async def _explained(self, delivery: Delivery) -> None:
         try:
-            return codec.encode(self._pipeline.explain(delivery))
+            told = await self._pipeline.explain(delivery)
         except FleetError as error:
-            return codec.encode({"error": error.to_wire()})
+            told = {"error": error.to_wire()}
         except Exception:
             log.exception("explain.crashed", size_bytes=len(delivery.data))
             bug = InternalError("the request could not be explained: the dispatcher's log says why")
-            return codec.encode({"error": bug.to_wire()})
+            told = {"error": bug.to_wire()}
+        await _send(self._pipeline.bus, delivery.reply, codec.encode(told))
 
     def _why(self, delivery: Delivery) -> None:
         """Tell why a job went where it went, if it was here lately."""

@@ -148,9 +148,9 @@ class Pipeline:
             running.end(error)
         return len(self.register)
 
-    def explain(self, delivery: Delivery) -> dict[str, Any]:
+    async def explain(self, delivery: Delivery) -> dict[str, Any]:
         """Tell where a request would go and why; nothing is run. Raises what a job would be refused with."""
-        return self.router.explain(replace(self.intake.read(delivery), kind="chat"))
+        return await self.router.explain(replace(self.intake.read(delivery), kind="chat"))
 
     def status(self, job_id: str, *, tenant: str | None = None) -> dict[str, object]:
         """Say what a job does. Raises `UnknownJob`."""
@@ -257,7 +257,7 @@ class Pipeline:
     async def _deliver(self, running: Running) -> Delivered:
         job, out = running.job, running.out
         _require_continuable(job)
-        ask = self.router.ask(job)
+        ask = await self.router.ask(job)
 
         def choose(excluded: Mapping[str, str]) -> Decision:
             return self.router.decide(ask, excluded)

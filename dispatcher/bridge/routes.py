@@ -85,6 +85,9 @@ STATUSES: Mapping[str, Verdict] = {
     "stream_conflict": Verdict(409, _OURS),
     "stream": Verdict(503, _OURS),
     "config": Verdict(500, _OURS),
+    "labels": Verdict(500, _OURS),
+    "weights": Verdict(500, _OURS),
+    "weights_mismatch": Verdict(500, _OURS),
     "internal": Verdict(500, _OURS),
 }
 

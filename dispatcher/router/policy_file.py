@@ -38,6 +38,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from common import codec
 from common.errors import BadRequest, ConfigError
 from common.logs import get_logger
+from dispatcher.router.files import Stamp, stamp_of
 from dispatcher.routing import RoutingPolicy
 from dispatcher.routing.ask import Caps, TenantRules
 from dispatcher.routing.strategies import strategy_of
@@ -144,15 +145,15 @@ class PolicyFile:
         """Read the file. Raises `ConfigError` when it is wrong: at the start somebody is there to mend it."""
         self._path = path
         self._base = base
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: Stamp | None = None
         self.policy = base
         if path is not None:
-            self._stamp = _stamp(path)
+            self._stamp = stamp_of(path)
             self.policy = _read(path, base)
 
     def refresh(self) -> None:
         """Read the file again if it changed. One that is wrong leaves the policy as it was, and is told once."""
-        if self._path is None or (stamp := _stamp(self._path)) == self._stamp:
+        if self._path is None or (stamp := stamp_of(self._path)) == self._stamp:
             return
         self._stamp = stamp
         try:
@@ -161,14 +162,6 @@ class PolicyFile:
             log.warning("policy.refused", path=str(self._path), error=error.message)
         else:
             log.info("policy.changed", path=str(self._path), strategy=self.policy.strategy)
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
 
 
 def _read(path: Path, base: RoutingPolicy) -> RoutingPolicy:

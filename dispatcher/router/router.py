@@ -1,23 +1,32 @@
-"""From a job to a decision: reads its features, adds what is known of its conversation, and asks `routing`.
+"""From a job to a decision: reads its features, adds what is known of its conversation and what was trained, and asks `routing`.
 
-It keeps the table of the fleet, the turn of the rota, and where conversations were answered. It knows neither bus nor delivery.
+It keeps the table of the fleet, the turn of the rota, the budget of strong calls, and where conversations were answered. It knows
+neither bus nor delivery.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
-from common.errors import FleetError
+from common.errors import FleetError, WeightsMismatch
 from common.logs import get_logger
+from common.messages import Message, Role
+from dispatcher.embed import Embedded, EmbeddingService
 from dispatcher.fleet import canonical
 from dispatcher.outcomes import Decision, Delivered, Job
 from dispatcher.roster import Roster
 from dispatcher.router.affinity import Affinity, conversation_of, goes_on
 from dispatcher.router.policy_file import PolicyFile
-from dispatcher.routing import Ask, Table, Warmth, decide, explain, features, nobody, record
+from dispatcher.router.weights import Weights
+from dispatcher.routing import Ask, Features, Table, Verdict, Warmth, decide, explain, features, nobody, record
+from dispatcher.routing.budget import Budget, verdict
+from dispatcher.routing.prompt_signals import prompt_signals
+from dispatcher.routing.strategies.heuristic import demand_of
+from dispatcher.routing.trained import Gain, TrainedRouter
 
 log = get_logger("router")
 
@@ -25,25 +34,45 @@ DECISIONS_KEPT = 256
 OPTIONS_KEPT = 100_000
 """So many decisions, with so many options in all (some 10 MB), can be asked for after the fact."""
 
+BY_TOPIC = frozenset({"hybrid", "semantic", "heuristic", "weighted", "cascade", "llm"})
+"""Strategies that look at topics."""
+
+STRONG_DEMAND = 0.5
+"""Where the rules send a question up when the trained router can't judge it."""
+
 
 class Router:
-    """Decides for one dispatcher."""
+    """Decides for one dispatcher. `strong_share` is the share of jobs that `learned` may send to strong models."""
 
-    def __init__(self, roster: Roster, rules: PolicyFile) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        rules: PolicyFile,
+        *,
+        embedding: EmbeddingService,
+        weights: Weights,
+        strong_share: float = 0.3,
+    ) -> None:
         self.rules = rules
+        self.weights = weights
+        self._embedding = embedding
         self._roster = roster
         self._table = Table()
         self._affinity = Affinity()
+        self._budget = Budget(share=strong_share)
         self._turn = 0
         self._decided: deque[tuple[str, str, Decision]] = deque()
         self._options = 0
 
-    def ask(self, job: Job) -> Ask:
+    async def ask(self, job: Job) -> Ask:
         """Read off a job what routing is asked. Raises `BadRequest` for a strategy that there is not."""
-        policy, request = self.rules.policy, job.request
         self._turn += 1
+        return await self._asked(job, dry=False)
+
+    async def _asked(self, job: Job, *, dry: bool) -> Ask:
+        policy, request = self.rules.policy, job.request
         warmth = self._affinity.warmth(conversation_of(job.tenant, job.messages)) if goes_on(job.messages) else None
-        return Ask(
+        ask = Ask(
             model=job.model,
             device=job.device,
             wanted=features(request, job.messages),
@@ -54,6 +83,12 @@ class Router:
             workload="" if job.kind == "chat" else job.kind,
             warmth=warmth,
         )
+        name = ask.strategy.partition(":")[0]
+        if name == "learned":
+            return await self._judged(ask, _question(job.messages), dry=dry)
+        if name in BY_TOPIC and self.weights.topics is not None and self._topics_matter():
+            return await self._placed(ask, _question(job.messages))
+        return ask
 
     def decide(self, ask: Ask, excluded: Mapping[str, str]) -> Decision:
         """Order who can answer. Raises `BadRequest` for a strategy that there is not."""
@@ -63,9 +98,9 @@ class Router:
         """Say why nobody can."""
         return nobody(ask, decision, self._roster.fleet)
 
-    def explain(self, job: Job) -> dict[str, Any]:
-        """Tell where a job would go and why, without running it. Raises `BadRequest`."""
-        return explain(self.ask(job), self._roster.fleet, self.rules.policy)
+    async def explain(self, job: Job) -> dict[str, Any]:
+        """Tell where a job would go and why, without running it, and without any trace. Raises `BadRequest`."""
+        return explain(await self._asked(job, dry=True), self._roster.fleet, self.rules.policy)
 
     def explained(self, job_id: str, tenant: str | None) -> dict[str, Any] | None:
         """Tell why a job that was here lately went where it went; without a tenant any tenant's."""
@@ -85,8 +120,88 @@ class Router:
         warmth = Warmth(chosen.device, canonical(chosen.model), end.usage.total_tokens)
         self._affinity.note(conversation_of(job.tenant, job.messages), warmth, slots=device.beat.slots)
 
+    def refresh(self) -> None:
+        """Read the owner's files again where they changed."""
+        self.rules.refresh()
+        self.weights.refresh()
+
+    # -- what was trained ----------------------------------------------------------------------------------------
+
+    def _topics_matter(self) -> bool:
+        """True when a device names topics: to a fleet without, a vector would say nothing."""
+        return bool(self._table.view(self._roster.fleet).topics)
+
+    async def _placed(self, ask: Ask, question: str) -> Ask:
+        """Give the question its place among the trained topics; without a vector the words of the question have to do."""
+        topics, embedded = self.weights.topics, await self._embedding.embed(question)
+        if topics is None or embedded.vector is None:
+            return replace(ask, lacks=embedded.lacks or "")
+        try:
+            similarities = topics.similarities(embedded.vector)
+        except WeightsMismatch as error:
+            return replace(ask, lacks=error.message)
+        return replace(ask, wanted=replace(ask.wanted, topics=similarities), embedder=_identity(embedded))
+
+    async def _judged(self, ask: Ask, question: str, *, dry: bool) -> Ask:
+        """Ask the trained router; where it can't say, the strategy goes by rules."""
+        trained = self.weights.router
+        if trained is None:
+            return replace(ask, lacks=f"a trained router: {self.weights.lacks_router}")
+        embedded = await self._embedding.embed(question) if trained.space.embedder else None
+        if embedded is not None and embedded.vector is None:
+            return replace(ask, lacks=embedded.lacks or "")
+        try:
+            gain = trained.gain(prompt_signals(question), None if embedded is None else embedded.vector)
+        except WeightsMismatch as error:
+            return replace(ask, lacks=error.message)
+        said = self._within_budget(trained, gain, ask, dry=dry)
+        return replace(ask, verdict=said, embedder=_identity(embedded))
+
+    def _within_budget(self, trained: TrainedRouter, gain: Gain, ask: Ask, *, dry: bool) -> Verdict:
+        if not self._budget.prior:
+            self._budget = replace(self._budget, prior=tuple(map(float, trained.quantiles)))
+        told, after = verdict(
+            gain.score,
+            in_domain=gain.in_domain,
+            fallback_strong=_demanding(ask.wanted),
+            budget=self._budget,
+            chance=ask.seed / 2**32,
+        )
+        if not dry:
+            self._budget = after
+        return Verdict(gain=gain.score, strong=told.strong, reason=told.reason, told=_told(gain, self._budget))
+
     def _keep(self, job: Job, decision: Decision) -> None:
         self._decided.append((job.id, job.tenant, decision))
         self._options += len(decision.candidates)
         while len(self._decided) > DECISIONS_KEPT or (self._options > OPTIONS_KEPT and len(self._decided) > 1):
             self._options -= len(self._decided.popleft()[2].candidates)
+
+
+def _question(messages: Sequence[Message]) -> str:
+    """Give the last question: what topic and difficulty are judged by."""
+    return next((message.content for message in reversed(messages) if message.role is Role.USER), "")
+
+
+def _demanding(wanted: Features) -> bool:
+    return demand_of(wanted) >= STRONG_DEMAND
+
+
+def _identity(embedded: Embedded | None) -> str:
+    return "" if embedded is None or embedded.identity is None else str(embedded.identity)
+
+
+def _told(gain: Gain, budget: Budget) -> dict[str, Any]:
+    return {
+        "gain": round(gain.score, 4),
+        "ridge": round(gain.ridge, 4),
+        "kernel": round(gain.kernel, 4),
+        "knn": round(gain.knn, 4),
+        "similarity": round(gain.similarity, 4),
+        "in_domain": gain.in_domain,
+        "strong_share": round(budget.realised, 4),
+        "neighbours": [
+            {"prompt": one.head, "gain": round(one.gain, 3), "similarity": round(one.similarity, 3)}
+            for one in gain.neighbours
+        ],
+    }

@@ -3,10 +3,22 @@
 `decide` is the whole door: features of the request → filters → predictions and terms → a strategy's scores → an ordered list.
 """
 
-from dispatcher.routing.ask import Ask, RoutingPolicy, Warmth
+from dispatcher.routing.ask import Ask, RoutingPolicy, Verdict, Warmth
 from dispatcher.routing.decide import decide, nobody
 from dispatcher.routing.explain import explain, record
 from dispatcher.routing.features import Features, features
 from dispatcher.routing.table import Table
 
-__all__ = ["Ask", "Features", "RoutingPolicy", "Table", "Warmth", "decide", "explain", "features", "nobody", "record"]
+__all__ = [
+    "Ask",
+    "Features",
+    "RoutingPolicy",
+    "Table",
+    "Verdict",
+    "Warmth",
+    "decide",
+    "explain",
+    "features",
+    "nobody",
+    "record",
+]

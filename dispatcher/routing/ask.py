@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from dispatcher.routing.features import Features
 
@@ -67,10 +68,13 @@ class Warmth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the trained router says: the predicted gain of a strong model over a weak one, and which it takes."""
+    """What the trained router says: the predicted gain of a strong model over a weak one, which it takes, and why. `told` are the
+    opinions and the labelled prompts behind it, as they are explained."""
 
     gain: float
     strong: bool
+    reason: str = ""
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +84,7 @@ class Ask:
     `strategy` names how to score, with a variant behind a colon; `seed` and `turn` stand for chance and sequence, so that deciding
     stays pure. `workload` overrides the kind that the text looks like. `warmth` tells where the conversation was before,
     `verdict` what the trained router says, `difficulty` in [0, 1] what a classifying model says; `escalated` that a weak answer
-    did not hold.
+    did not hold. `lacks` says what the strategy would have used and was not there.
     """
 
     model: str
@@ -95,6 +99,8 @@ class Ask:
     verdict: Verdict | None = None
     difficulty: float | None = None
     escalated: bool = False
+    lacks: str = ""
+    embedder: str = ""
 
     @property
     def variant(self) -> str:

@@ -6,6 +6,7 @@ All rows are looked at at once; the words of a reason, and a candidate's figures
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def decide(
         candidates=Ranking(len(order), lambda place: _candidate(scene, scores, int(order[place]))),
         removed=Deferred(lambda: _removed(view, ask, policy, (excluded, out), set(kept[sound].tolist()))),
         weights=scores.weights,
-        features=_features(ask.wanted),
+        features=_features(ask),
     )
 
 
@@ -190,13 +191,21 @@ def _unfit(device: Device, row: Row, ask: Ask, policy: RoutingPolicy) -> Removed
     return out or Removed(device.name, "garbled", "its figures make no sense", for_now=False, model=row.model.name)
 
 
-def _features(wanted: Features) -> dict[str, object]:
-    return {
+def _features(ask: Ask) -> dict[str, Any]:
+    wanted = ask.wanted
+    told: dict[str, Any] = {
         "prompt_tokens": wanted.prompt_tokens,
         "output_tokens": wanted.output_tokens,
         "context_tokens": wanted.context_tokens,
         "complexity": round(wanted.complexity, 3),
     }
+    if ask.embedder:
+        told["embedder"] = ask.embedder
+    if ask.verdict is not None:
+        told["verdict"] = {"strong": ask.verdict.strong, "reason": ask.verdict.reason, **ask.verdict.told}
+    if ask.lacks:
+        told["lacks"] = ask.lacks
+    return told
 
 
 def _reason(strategy: str, score: float, parts: Terms, *, warm: bool) -> str:

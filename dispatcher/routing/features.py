@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from common.messages import ChatRequest, Message, Role
 from common.prompts import context_need
-from dispatcher.routing.signals import signals
 from dispatcher.routing.topics import topic_similarities, word_counts
 
 CHARS_PER_TOKEN = 4.0
@@ -43,7 +42,7 @@ _MATH = re.compile(r"[=<>^∑∫√$\\]|\d\s?[-+*/]\s?\d")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
     """`prompt_tokens` and `output_tokens` are what is likely, `context_tokens` is what a context must hold to be safe;
-    `complexity` is in [0, 1]; `topics` holds similarities in [0, 1]; `signals` are those of `signals.SIGNALS`, each in [0, 1]."""
+    `complexity` is in [0, 1]; `topics` holds similarities in [0, 1]."""
 
     prompt_tokens: int
     output_tokens: int
@@ -52,7 +51,6 @@ class Features:
     topics: dict[str, float]
     images: bool
     tools: bool
-    signals: tuple[float, ...] = ()
 
 
 def features(request: ChatRequest, messages: Sequence[Message]) -> Features:
@@ -69,7 +67,6 @@ def features(request: ChatRequest, messages: Sequence[Message]) -> Features:
         topics=topic_similarities(counts),
         images=images > 0,
         tools=bool(request.tools),
-        signals=signals(last),
     )
 
 

@@ -47,7 +47,7 @@ def read_multi(folder: Path, *, signals: tuple[str, ...], embedder: str | None) 
         and isinstance(temperature, int | float)
         and temperature > 0
     )
-    if not sound:
+    if not sound or not isinstance(files, dict):
         raise WeightsError(
             f"{path} is damaged: it must name a base, a temperature above 0, and files in its own folder"
         )

@@ -12,10 +12,7 @@ from common.settings import Section
 
 
 class EmbedSection(Section):
-    """The embedder: how texts become vectors for routing. `drover embedder use` sets it.
-
-    A field's own name is read from the environment as well, so `path` would be the shell's PATH.
-    """
+    """The embedder: how texts become vectors for routing. `drover embedder use` sets it."""
 
     tier: Literal["static", "minilm", "reference", "none"] = Field(
         "static",

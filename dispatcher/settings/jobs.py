@@ -198,6 +198,21 @@ class RoutingSection(Section):
         "watts; read again whenever it changes",
     )
 
+    topics_file: str = Field(
+        "",
+        validation_alias="DROVER_TOPICS_FILE",
+        description="topics that `drover lab centroids` trained, read again when they change; not set: five topics by words",
+    )
+    router_file: str = Field(
+        "",
+        validation_alias="DROVER_ROUTER_FILE",
+        description="router that `drover lab train` trained, for the strategy learned; read again when it changes",
+    )
+    strong_share: Annotated[float, Ge(0), Le(1)] = Field(
+        0.3,
+        validation_alias="DROVER_STRONG_SHARE",
+        description="share of jobs that the strategy learned may send to strong models: those with the largest predicted gain",
+    )
     weight_tokens: Weight = Field(
         0.4, validation_alias="DROVER_WEIGHT_TOKENS", description="w1: request size against the device's capability"
     )

@@ -1,0 +1,90 @@
+"""The trained parts that a router uses, as their files have them now: topics and the weak-or-strong router; it trains nothing.
+
+A file that is missing, damaged or of another embedder costs its part and nothing else, with one line in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from common.errors import ConfigError
+from common.logs import get_logger
+from dispatcher.router.files import Stamp, stamp_of
+from dispatcher.routing.prompt_signals import SIGNALS
+from dispatcher.routing.topics_file import Topics, read_topics
+from dispatcher.routing.trained import TrainedRouter
+from dispatcher.routing.trained_file import read_router
+
+log = get_logger("router.weights")
+
+P = TypeVar("P")
+
+
+class _Followed(Generic[P]):
+    """One file, read when it is there and again when it changes."""
+
+    def __init__(self, name: str, path: Path | None, read: Callable[[Path], P]) -> None:
+        self._name = name
+        self._path = path
+        self._read = read
+        self._stamp: Stamp | None = None
+        self.part: P | None = None
+        self.lacks = f"no {name} file is set" if path is None else f"{path} is not there"
+
+    def refresh(self) -> None:
+        """Read the file if it changed; a part that can't be read anew stays as it was."""
+        if self._path is None or (stamp := stamp_of(self._path)) == self._stamp:
+            return
+        self._stamp = stamp
+        if stamp is None:
+            self.part, self.lacks = None, f"{self._path} is not there"
+            return
+        try:
+            self.part, self.lacks = self._read(self._path), ""
+        except ConfigError as error:
+            self.lacks = error.message if self.part is None else ""
+            log.warning("weights.refused", part=self._name, path=str(self._path), error=error.message)
+        else:
+            log.info("weights.read", part=self._name, path=str(self._path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightFiles:
+    """Where the trained parts lie; None for none."""
+
+    topics: Path | None = None
+    router: Path | None = None
+
+
+class Weights:
+    """The trained parts. `embedder` is the identity of the one whose vectors they will be asked with; None for no embedder."""
+
+    def __init__(self, files: WeightFiles, embedder: str | None) -> None:
+        self._topics = _Followed("topics", files.topics, lambda path: read_topics(path, embedder=embedder or "none"))
+        self._router = _Followed(
+            "router", files.router, lambda path: read_router(path, signals=SIGNALS, embedder=embedder)[0]
+        )
+        self.refresh()
+
+    @property
+    def topics(self) -> Topics | None:
+        """Trained centroids, if there are any."""
+        return self._topics.part
+
+    @property
+    def router(self) -> TrainedRouter | None:
+        """The trained router, if there is one."""
+        return self._router.part
+
+    @property
+    def lacks_router(self) -> str:
+        """Say why there is no trained router."""
+        return self._router.lacks
+
+    def refresh(self) -> None:
+        """Read what changed."""
+        self._topics.refresh()
+        self._router.refresh()
