@@ -1,6 +1,7 @@
 """What a producer imports: `from drover import Drover`."""
 
-from common.client import Answer, ChatStream, Chunk, Drover
+from common.chat_stream import Answer, ChatStream, Chunk
+from common.client import Drover
 from common.errors import FleetError
 from common.messages import Message, Options, Priority, Role
 

@@ -13,10 +13,10 @@ from agents.backends import Backend, open_backend
 from agents.doors import Doors, open_doors
 from agents.heartbeat import Beacon, Identity, heartbeat, state_of
 from agents.inventory import Inventory
+from agents.liveness import EngineLiveness
 from agents.namesakes import Namesakes, sole_bearer
 from agents.presence import endpoints, service_info
 from agents.probe import Prober
-from agents.pulse import Pulse
 from agents.settings import AgentSettings
 from agents.slots import Slots
 from agents.telemetry import Gauge, sensors_for
@@ -85,7 +85,7 @@ class Agent:
         )
         self._inventory = Inventory(backend, poll_s=section.poll_s, changed=self._beacon.nudge)
         self._gauge = gauge
-        self._pulse = Pulse(clock, changed=self._beacon.nudge)
+        self._liveness = EngineLiveness(clock, changed=self._beacon.nudge)
         self._worker = Worker(
             bus,
             backend,
@@ -93,13 +93,13 @@ class Agent:
             boot=self._identity.boot,
             slots=Slots(settings.slots),
             clock=clock,
-            pulse=self._pulse,
+            liveness=self._liveness,
             flush_s=section.flush_ms / 1000,
             is_loaded=self._inventory.is_loaded,
             changed=self._beacon.nudge,
             finished=self._inventory.nudge,
         )
-        self._prober = Prober(backend, self._worker, self._pulse, self._jobs, clock=clock)
+        self._prober = Prober(backend, self._worker, self._liveness, self._jobs, clock=clock)
 
     async def serve(self, stop: Stop) -> None:
         """Work until asked to stop. Then, in this order: say that it drains, take no new jobs, let those that run finish

@@ -13,7 +13,7 @@ from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 
 from agents.backends import Piece
-from agents.pulse import Pulse
+from agents.liveness import EngineLiveness
 from common.clock import Clock
 from common.errors import FleetError
 from common.logs import get_logger
@@ -61,10 +61,12 @@ class Leftover:
 class Leftovers:
     """Those of one worker. `ended` is called when one is gone, and must return at once."""
 
-    def __init__(self, group: asyncio.TaskGroup, pulse: Pulse, *, clock: Clock, ended: Callable[[], None]) -> None:
+    def __init__(
+        self, group: asyncio.TaskGroup, liveness: EngineLiveness, *, clock: Clock, ended: Callable[[], None]
+    ) -> None:
         self.closed = False
         self._group = group
-        self._pulse = pulse
+        self._liveness = liveness
         self._clock = clock
         self._ended = ended
         self._tasks: dict[asyncio.Task[None], Leftover] = {}
@@ -91,7 +93,7 @@ class Leftovers:
         return sum(self._is_overdue(left) for left in self._tasks.values())
 
     def _is_overdue(self, left: Leftover) -> bool:
-        return self._pulse.silent_s(left.since_s) > left.patience_s
+        return self._liveness.silent_s(left.since_s) > left.patience_s
 
     def keep(self, left: Leftover) -> None:
         """Hold the slot until the engine is done with this one."""
@@ -110,7 +112,7 @@ class Leftovers:
         with left.held, self._noted(left):
             async with aclosing(left.opening.pieces):
                 await left.opening.to_the_end()
-                self._pulse.beat()
+                self._liveness.beat()
 
     @contextmanager
     def _noted(self, left: Leftover) -> Iterator[None]:
@@ -120,7 +122,7 @@ class Leftovers:
         except FleetError as error:
             log.info("leftover.failed", job=left.job, code=error.code, error=error.message)
             if self._is_overdue(left):
-                self._pulse.doubt(f"its engine never answered a job on {left.model} ({error.message})")
+                self._liveness.doubt(f"its engine never answered a job on {left.model} ({error.message})")
         except Exception:
             log.exception("leftover.crashed", job=left.job)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from agents.pulse import Pulse
+from agents.liveness import EngineLiveness
 from common.clock import Clock
 from common.errors import DeviceBusy, FleetError
 from common.logs import get_logger
@@ -87,7 +87,7 @@ class Prober:
         self,
         engine: Engine,
         work: Work,
-        pulse: Pulse,
+        liveness: EngineLiveness,
         group: asyncio.TaskGroup,
         *,
         clock: Clock,
@@ -95,7 +95,7 @@ class Prober:
     ) -> None:
         self._engine = engine
         self._work = work
-        self._pulse = pulse
+        self._liveness = liveness
         self._group = group
         self._clock = clock
         self._again_s = again_s
@@ -147,9 +147,9 @@ class Prober:
         if outcome is Verdict.BUSY:
             return self._busy()
         if outcome is Verdict.NOTHING_LOADED:
-            self._pulse.trust()  # without a model in memory there is no engine that could hang
+            self._liveness.trust()  # without a model in memory there is no engine that could hang
             return Probe(verdict=outcome)
-        self._pulse.beat()
+        self._liveness.beat()
         return Probe(verdict=outcome, model=self._model, seconds=self._clock.monotonic() - started_s)
 
     async def _ask(self) -> Verdict:
@@ -171,7 +171,7 @@ class Prober:
 
     def _failed(self, error: str, seconds: float) -> Probe:
         of = f" of {self._model}" if self._model else ""
-        self._pulse.doubt(f"its engine did not answer a one-token probe{of} ({error}): restart it if this goes on")
+        self._liveness.doubt(f"its engine did not answer a one-token probe{of} ({error}): restart it if this goes on")
         log.info("probe.failed", model=self._model, seconds=round(seconds, 3), error=error)
         return Probe(verdict=Verdict.FAILED, model=self._model, seconds=seconds, error=error)
 

@@ -1,4 +1,4 @@
-"""The places for running jobs: taken or refused at once, and never waited for; who waits is the dispatcher's business."""
+"""The slots for running jobs: taken or refused at once, and never waited for; who waits is the dispatcher's business."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from common.errors import DeviceBusy
 
 STOPPING = "(stopping)"
-"""Holds the places of jobs that have ended while the engine still computes for them. No dispatcher can bear the name, so each
-of them counts these places as somebody else's."""
+"""Holds the slots of jobs that have ended while the engine still computes for them. No dispatcher can bear the name, so each
+of them counts these slots as somebody else's."""
 
 
-class Place:
-    """One place that is taken."""
+class Slot:
+    """One slot that is taken."""
 
     def __init__(self, held: Counter[str], holder: str) -> None:
         self._held = held
@@ -22,7 +22,7 @@ class Place:
         held[holder] += 1
 
     def pass_to(self, holder: str) -> None:
-        """Count the place as another's from now on."""
+        """Count the slot as another's from now on."""
         self.leave()
         self._holder = holder
         self._held[holder] += 1
@@ -35,7 +35,7 @@ class Place:
 
 
 class Slots:
-    """A fixed number of places, and which dispatcher's jobs sit in them."""
+    """A fixed number of slots, and which dispatcher's jobs sit in them."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -53,17 +53,17 @@ class Slots:
         return dict(self._held)
 
     @contextmanager
-    def take(self, dispatcher: str) -> Iterator[Place]:
-        """Hold one place. Raises `DeviceBusy` when all are taken."""
+    def take(self, dispatcher: str) -> Iterator[Slot]:
+        """Hold one slot. Raises `DeviceBusy` when all are taken."""
         if self._in_flight >= self.total:
             raise DeviceBusy(self._refusal(), slots=self.total)
         self._in_flight += 1
-        place = Place(self._held, dispatcher)
+        slot = Slot(self._held, dispatcher)
         try:
-            yield place
+            yield slot
         finally:
             self._in_flight -= 1
-            place.leave()
+            slot.leave()
 
     def _refusal(self) -> str:
         stopping = self._held.get(STOPPING, 0)

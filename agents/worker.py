@@ -16,9 +16,9 @@ from contextlib import ExitStack, aclosing
 from agents.attempts import Attempts, Repeated, Running
 from agents.backends import Backend, BackendDone, Piece
 from agents.leftovers import Leftover, Leftovers, Opening
+from agents.liveness import EngineLiveness
 from agents.outbox import Outbox
-from agents.pulse import Pulse
-from agents.slots import STOPPING, Place, Slots
+from agents.slots import STOPPING, Slot, Slots
 from agents.speeds import Finished
 from agents.tally import Tally, Workload
 from common import codec
@@ -62,7 +62,7 @@ class Worker:
         boot: str,
         slots: Slots,
         clock: Clock,
-        pulse: Pulse,
+        liveness: EngineLiveness,
         flush_s: float,
         is_loaded: Callable[[str], bool],
         changed: Callable[[], None],
@@ -75,14 +75,14 @@ class Worker:
         self._boot = boot
         self._slots = slots
         self._clock = clock
-        self._pulse = pulse
+        self._liveness = liveness
         self._flush_s = flush_s
         self._is_loaded = is_loaded
         self._changed = changed
         self._finished = finished
         self._draining = False
         self._tally = Tally()
-        self._leftovers = Leftovers(group, pulse, clock=clock, ended=changed)
+        self._leftovers = Leftovers(group, liveness, clock=clock, ended=changed)
 
     def workload(self) -> Workload:
         """Say what runs now, and what has run."""
@@ -91,7 +91,7 @@ class Worker:
     @property
     def fault(self) -> str | None:
         """Why the engine is taken for hung, if it is."""
-        return self._pulse.fault or self._leftovers.fault
+        return self._liveness.fault or self._leftovers.fault
 
     @property
     def full(self) -> bool:
@@ -108,7 +108,7 @@ class Worker:
     def silent_s(self) -> float | None:
         """How long the engine has produced nothing although it has work; None when it has none."""
         began = [*(one.started_s for one in self.attempts), *self._leftovers.since_s]
-        return self._pulse.silent_s(min(began)) if began else None
+        return self._liveness.silent_s(min(began)) if began else None
 
     def drain(self, *, on: bool) -> None:
         """Refuse new jobs from now on, or take them again; what runs, runs on."""
@@ -167,9 +167,9 @@ class Worker:
             job = dispatch.job
             self._admit(dispatch, outbox.reply)
             with ExitStack() as held:
-                place = held.enter_context(self._slots.take(dispatch.dispatcher))
+                slot = held.enter_context(self._slots.take(dispatch.dispatcher))
                 held.callback(self._finished)
-                end = await self._run(dispatch, outbox, held, place)
+                end = await self._run(dispatch, outbox, held, slot)
         except FleetError as error:
             self._tally.ended(error, job)
             return Err(error)
@@ -191,7 +191,7 @@ class Worker:
         if self._draining:
             raise DeviceBusy("the device is draining and takes no new jobs: try another one")
 
-    async def _run(self, dispatch: Dispatch, outbox: Outbox, held: ExitStack, place: Place) -> End:
+    async def _run(self, dispatch: Dispatch, outbox: Outbox, held: ExitStack, slot: Slot) -> End:
         outbox.streams = dispatch.stream
         outbox.flush_s = self._flush_s if dispatch.stream else max(self._flush_s, UNSTREAMED_FLUSH_S)
         running = Running(
@@ -206,7 +206,7 @@ class Worker:
                 with self.attempts.run(running):
                     self._changed()
                     await outbox.accept(self._boot)
-                    done = await self._stream(running, held, place)
+                    done = await self._stream(running, held, slot)
         except TimeoutError as error:
             too_late = DeadlineExceeded(f"the deadline of job {dispatch.job} passed while it ran: give it more time")
             raise running.verdict or too_late from error
@@ -215,14 +215,14 @@ class Worker:
         log.debug("job.done", job=dispatch.job, attempt=dispatch.attempt, model=dispatch.model)
         return End(finish=done.finish, usage=done.usage, engine=done.engine, tool_calls=done.tool_calls)
 
-    async def _stream(self, running: Running, held: ExitStack, place: Place) -> BackendDone:
+    async def _stream(self, running: Running, held: ExitStack, slot: Slot) -> BackendDone:
         running.heard_s = self._clock.monotonic()
         opening = Opening(self._backend.chat(running.dispatch), self._group)
         try:
             piece = await opening.first()
         except asyncio.CancelledError:
             if running.scope.expired() and not self._leftovers.closed:
-                place.pass_to(STOPPING)
+                slot.pass_to(STOPPING)
                 self._leftovers.keep(self._leftover(running, opening, held.pop_all()))
             else:
                 await opening.hang_up()
@@ -238,7 +238,7 @@ class Worker:
 
     async def _hear(self, running: Running, piece: Piece) -> BackendDone | None:
         """Deal with one piece; gives the one that ends the answer."""
-        self._pulse.beat()
+        self._liveness.beat()
         if isinstance(piece, BackendDone):
             return piece
         running.hear(self._clock.monotonic(), visible=bool(piece.text))

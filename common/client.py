@@ -8,120 +8,35 @@ async with Drover.connect("nats://127.0.0.1:4222") as drover:
 from __future__ import annotations
 
 import asyncio
-import random
 import secrets
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Self
 
 from ulid import ULID
 
 from common import codec, frames
-from common.bus import Bus, Delivery
+from common.bus import Bus
 from common.bus.jetstream import JetStream
 from common.bus.mux import ReplyMux, reply_mux
 from common.bus.nats import NatsOptions, connect_nats
+from common.chat_inbox import ChatInbox
+from common.chat_stream import Answer, ChatStream
 from common.durable_client import DurableJobs, answer_or_raise
-from common.errors import (
-    TORN,
-    BadRequest,
-    BusDisconnected,
-    BusError,
-    BusTimeout,
-    FleetError,
-    GarbledReply,
-    Interrupted,
-    NoDispatcher,
-    Stopping,
-)
-from common.messages import ChatRequest, Message, Priority, Role, ToolCall, Usage
+from common.errors import BadRequest, BusError, FleetError, GarbledReply, Interrupted
+from common.messages import ChatRequest, Message, Priority, Role
+from common.retelling import PATIENCE_S, Retelling
 from common.subjects import Subjects, require_token
 
 SILENCE_S = 2.5
 """A dispatcher sends a frame at least each one and a half seconds; after this long it is taken for dead, and the job is sent
 again. If it lives, that only joins the running answer."""
 
-PATIENCE_S = 15.0
-"""So long a producer goes on sending a job again that was accepted once; a broker and a dispatcher are back by then."""
-
-FIRST_CONTACT_S = 3.0
-"""So long it tries to find a dispatcher at all: a lone one that is started anew is back by then."""
-
 RETURN_S = 10.0
 """So long the old dispatcher is asked to keep the job for a producer that looks for it elsewhere."""
 
-PAUSE_MIN_S, PAUSE_MAX_S = 0.05, 1.0
-"""Between two tries, doubled each time, and jittered: producers should not come back in step."""
-
-
 Frames = AsyncGenerator[frames.Frame, None]
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A piece of the answer's text."""
-
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A whole answer. `route` is the dispatcher's account: device, model, reason, score terms, attempts, timings."""
-
-    job: str
-    text: str
-    device: str
-    model: str
-    reason: str
-    finish: str = "stop"
-    usage: Usage = Usage()
-    tool_calls: tuple[ToolCall, ...] = ()
-    route: dict[str, Any] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return self.text
-
-
-class ChatStream:
-    """An answer on its way: iterate over it for the chunks; `answer` is there after the last one.
-
-    Leaving the loop early cancels the job when the stream is closed (`aclose`, or the end of `async with`).
-    """
-
-    def __init__(self, source: AsyncGenerator[frames.Frame, None]) -> None:
-        self._source = source
-        self._text: list[str] = []
-        self.answer: Answer | None = None
-
-    @property
-    def text(self) -> str:
-        """The text so far; after an error, all there is."""
-        return "".join(self._text)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        await self._source.aclose()
-
-    async def __aiter__(self) -> AsyncIterator[Chunk]:
-        async with aclosing(self._source) as source:
-            async for frame in source:
-                if isinstance(frame, frames.Token):
-                    self._text.append(frame.text)
-                    yield Chunk(frame.text)
-                elif isinstance(frame, frames.End):
-                    self.answer = _answer(self.text, frame)
-                elif isinstance(frame, frames.Err):
-                    raise frame.error
 
 
 class Drover:
@@ -135,7 +50,7 @@ class Drover:
         self._mux = mux
         self._tenant = tenant
         self._subjects = subjects
-        self._open: set[_Inbox] = set()
+        self._open: set[ChatInbox] = set()
         self.durable = DurableJobs(bus, JetStream(bus), tenant=tenant, subjects=subjects)
         """Jobs that survive every process, with all that can be asked of them."""
 
@@ -227,7 +142,7 @@ class Drover:
             job=request.job or str(ULID()),
             resends=0 if minted else request.resends,
         )
-        telling = Telling(request, patience_s=self._patience_s)
+        telling = Retelling(request, patience_s=self._patience_s)
         while True:
             try:
                 async with aclosing(self._once(telling.request(), tenant or self._tenant)) as source:
@@ -275,9 +190,9 @@ class Drover:
             pass  # there is nobody to tell, and the reader must hear of what ended the stream
 
     @contextmanager
-    def _inbox(self) -> Iterator[tuple[_Inbox, str]]:
+    def _inbox(self) -> Iterator[tuple[ChatInbox, str]]:
         """Open an inbox; gives it, and its reply subject."""
-        inbox = _Inbox()
+        inbox = ChatInbox()
         with self._mux.slot(inbox.put) as reply:
             self._open.add(inbox)
             try:
@@ -288,180 +203,6 @@ class Drover:
     def _lose(self) -> None:
         for inbox in self._open:
             inbox.lose()
-
-
-class Telling:
-    """One answer as its reader gets it, over any number of tries: each begins from the start, and nothing is given twice."""
-
-    def __init__(self, request: ChatRequest, *, patience_s: float) -> None:
-        self.over = False
-        """True when the reader has the terminal frame."""
-        self._request = request
-        self._patience_s = patience_s
-        self._began_s = asyncio.get_running_loop().time()
-        self._sent_s = self._began_s
-        self._failing_s: float | None = None
-        self._tries = 0
-        self._pauses = 0
-        self._acked = False
-        self._given: list[str] = []
-        self._tokens = 0
-        self._before = ""
-        self._heard = 0
-
-    def request(self) -> ChatRequest:
-        """Give what to send next; the time that is left, and the text that the reader has, as they are now."""
-        self._tries += 1
-        self._sent_s = asyncio.get_running_loop().time()
-        if self._tries == 1:
-            return self._request
-        self._before, self._heard = "".join(self._given), 0
-        again = replace(self._request, resends=(self._request.resends or 0) + self._tries - 1, resume=self._before)
-        if (left_s := self._left_s()) is not None:
-            again = replace(again, timeout_s=left_s)
-        return again
-
-    def take(self, frame: frames.Frame) -> list[frames.Frame]:
-        """Give what the reader is to see of a frame. Raises the error of a dispatcher that gave the job up as it stopped."""
-        if isinstance(frame, frames.Err) and _gave_up(frame.error):
-            raise frame.error
-        match frame:
-            case frames.Ack():
-                first, self._acked = not self._acked, True
-                return [frame] if first else []
-            case frames.Token():
-                return self._text(frame.text)
-            case frames.End() if self._heard < len(self._before):
-                return [self._differs()]
-            case frames.End():
-                self.over = True
-                return [replace(frame, tokens=self._tokens)]
-            case frames.Err():
-                self.over = True
-        return [frame]
-
-    def _text(self, text: str) -> list[frames.Frame]:
-        known = self._before[self._heard : self._heard + len(text)]
-        self._heard += len(text)
-        if not text.startswith(known):
-            return [self._differs()]
-        new = text[len(known) :]
-        if not new:
-            return []
-        self._given.append(new)
-        self._failing_s, self._pauses = None, 0
-        self._tokens += 1
-        return [frames.Token(self._tokens - 1, new)]
-
-    def _differs(self) -> frames.Err:
-        self.over = True
-        have = len(self._before)
-        return frames.Err(
-            Interrupted(
-                f"the answer broke off after {have} characters, and came again with other words: ask again",
-                delivered_chars=have,
-            )
-        )
-
-    def pause_s(self, error: FleetError) -> float:
-        """Give the seconds until the next try; raises `error` when there is to be none."""
-        now_s = asyncio.get_running_loop().time()
-        if self._failing_s is None or now_s - self._sent_s > self._patience_s:
-            self._failing_s = (
-                now_s  # new text, or a long time in good order: this is another trouble than the one before
-            )
-        patience_s = self._patience_s if self._acked else min(self._patience_s, FIRST_CONTACT_S)
-        left_s = self._left_s()
-        spent = now_s - self._failing_s >= patience_s or (left_s is not None and left_s <= PAUSE_MIN_S)
-        if spent or not _mendable(error):
-            raise error
-        pause_s = min(PAUSE_MAX_S, PAUSE_MIN_S * 2**self._pauses)
-        self._pauses = min(self._pauses + 1, 10)
-        return random.uniform(pause_s / 2, pause_s)  # noqa: S311  # jitter, not a secret
-
-    def _left_s(self) -> float | None:
-        if self._request.timeout_s is None:
-            return None
-        return max(PAUSE_MIN_S, self._request.timeout_s - (asyncio.get_running_loop().time() - self._began_s))
-
-
-def _gave_up(error: FleetError) -> bool:
-    """True when the dispatcher ended the job because it stops, and another one takes it; or when it could not send it all."""
-    return isinstance(error, Stopping) or error.details.get("cause") in {Stopping.code, TORN}
-
-
-def _mendable(error: FleetError) -> bool:
-    """True when sending the job again may help: what was lost is on the way, not in the request."""
-    return isinstance(error, BusTimeout | BusDisconnected | NoDispatcher | Interrupted | Stopping)
-
-
-class _Inbox:
-    """The frames of one stream in the order of arrival, and whether all have arrived."""
-
-    def __init__(self) -> None:
-        self.over = False
-        """True when the dispatcher has nothing more to say: a terminal frame, the end of the stream, or nobody there."""
-        self._waiting: deque[Delivery] = deque()
-        self._arrived = asyncio.Event()
-        self._lost = False
-        self._tokens = 0
-
-    def put(self, _attempt: int, delivery: Delivery) -> None:
-        self._waiting.append(delivery)
-        self._arrived.set()
-
-    def lose(self) -> None:
-        """Note that the connection is lost, and with it what was under way."""
-        self._lost = True
-        self._arrived.set()
-
-    async def read(self, silence_s: float) -> AsyncIterator[frames.Frame]:
-        """Give the frames, the terminal one last. Raises what `Drover.frames` says."""
-        while not self.over:
-            while self._waiting and not self.over:
-                yield self._take(self._waiting.popleft())
-            if not self.over:
-                await self._more(silence_s)
-
-    def _take(self, delivery: Delivery) -> frames.Frame:
-        if delivery.no_responders:
-            self.over = True
-            raise NoDispatcher("no dispatcher listens on the bus: start one with `drover dispatcher` or `make up`")
-        if not delivery.data:
-            self.over = True
-            raise Interrupted("the end of the answer did not arrive: send the request again")
-        frame = frames.from_wire(codec.decode(delivery.data))
-        self.over = isinstance(frame, frames.Terminal)
-        self._require_all(frame)
-        return frame
-
-    def _require_all(self, frame: frames.Frame) -> None:
-        """Raise `Interrupted` when a token is missing: NATS drops what is sent while a connection is away."""
-        match frame:
-            case frames.Token() if frame.seq == self._tokens:
-                self._tokens += 1
-            case frames.Token():
-                raise Interrupted(
-                    f"piece {self._tokens} of the answer did not arrive (piece {frame.seq} did): send the request again"
-                )
-            case frames.End() if frame.tokens != self._tokens:
-                raise Interrupted(
-                    f"{self._tokens} of {frame.tokens} pieces of the answer arrived: send the request again"
-                )
-            case _:
-                pass
-
-    async def _more(self, silence_s: float) -> None:
-        if self._lost:
-            raise BusDisconnected("the connection was lost while the answer was under way: send the request again")
-        self._arrived.clear()
-        try:
-            async with asyncio.timeout(silence_s):
-                await self._arrived.wait()
-        except TimeoutError as error:
-            raise BusTimeout(
-                f"the dispatcher has been silent for {silence_s:g} s: the job may be lost, send it again"
-            ) from error
 
 
 def _order(tenant: str) -> bytes:
@@ -482,18 +223,3 @@ def _turns(prompt: object) -> list[object]:
         got = "a single message" if isinstance(prompt, Message) else codec.kind(prompt)
         raise BadRequest(f"prompt: it is {got}: give a text, or a list of messages", param="prompt")
     return [codec.plain(turn) if isinstance(turn, Message) else turn for turn in prompt]
-
-
-def _answer(text: str, end: frames.End) -> Answer:
-    route = end.route or {}
-    return Answer(
-        job=str(route.get("job", "")),
-        text=text,
-        device=str(route.get("device", "")),
-        model=str(route.get("model", "")),
-        reason=str(route.get("reason", "")),
-        finish=str(end.finish),
-        usage=end.usage,
-        tool_calls=end.tool_calls,
-        route=route,
-    )

@@ -24,9 +24,14 @@ class LoopClock:
     """The running event loop's monotonic clock, and the machine's wall clock; a loop whose time is virtual brings both."""
 
     def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
+        return loop_s()
 
     def unix_s(self) -> float:
         # A deadline travels as wall time: where a second of the loop is none of the machine's, it would never pass.
         wall: Callable[[], float] = getattr(asyncio.get_running_loop(), "unix_s", time.time)
         return wall()
+
+
+def loop_s() -> float:
+    """Give the running loop's monotonic seconds, on which deadlines stand; virtual wherever the loop is."""
+    return asyncio.get_running_loop().time()

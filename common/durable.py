@@ -136,6 +136,10 @@ class Names:
         return f"{self.root}_ADVISORIES"
 
     @property
+    def answers(self) -> str:
+        return f"{self.root}_ANSWERS"
+
+    @property
     def claims(self) -> str:
         return f"{self.root}_CLAIMS"
 
@@ -148,6 +152,11 @@ def message_id(tenant: str, job: str) -> str:
 def final_id(tenant: str, job: str, retry: str = "") -> str:
     """The id under which a result is stored once, in each life of the job."""
     return f"{tenant}.{job}-final" + (f"-{retry}" if retry else "")
+
+
+def dead_id(tenant: str, job: str, retry: str = "") -> str:
+    """The id under which a dead letter is stored once, in each life of the job."""
+    return f"{tenant}.{job}-dead" + (f"-{retry}" if retry else "")
 
 
 def job_id(kept: Kept, named: str | None) -> str:

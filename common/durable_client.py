@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -17,8 +16,10 @@ from ulid import ULID
 from common import codec
 from common.bus import Bus, Delivery
 from common.bus.streams import Kept, Stored, Streams
+from common.clock import loop_s
 from common.codec import Encoding
 from common.durable import Names, Note, Stage, job_id_of, message_id, read_note
+from common.durable_search import QueueSearch
 from common.errors import (
     BadRequest,
     BusDisconnected,
@@ -41,9 +42,6 @@ FULL_RETRY_S = 5.0
 PAUSE_S = 0.25
 POLL_S = 5.0
 """Whoever waits for a note is woken by it; what is lost with a connection is found by looking again."""
-
-_SEARCHERS = 32
-_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ class DurableJobs:
         self._tenant = tenant
         self._subjects = subjects
         self._names = Names.below(subjects)
-        self._places: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._search = QueueSearch(streams, self._names, subjects)
 
     async def submit(
         self, request: ChatRequest, *, priority: Priority | None = None, tenant: str | None = None
@@ -88,7 +86,7 @@ class DurableJobs:
         job = require_token("job", request.job or str(ULID()))
         subject = self._subjects.jobs(owner, priority or request.priority)
         payload = codec.encode(codec.plain(replace(request, job=job)), Encoding.JSON)
-        give_up_s = _now() + SUBMIT_S
+        give_up_s = loop_s() + SUBMIT_S
         while True:
             try:
                 stored = await self._stored(owner, job, subject, payload)
@@ -100,10 +98,10 @@ class DurableJobs:
                 ) from full
             except (BusDisconnected, BusTimeout):
                 # It may have arrived: the id makes the second one harmless.
-                if _now() > give_up_s:
+                if loop_s() > give_up_s:
                     raise
                 await asyncio.sleep(PAUSE_S)
-        self._remember(owner, job, stored.seq)
+        self._search.remember(owner, job, stored.seq)
         return Submitted(job, stored.seq, stored.duplicate)
 
     async def _stored(self, owner: str, job: str, subject: str, payload: bytes) -> Stored:
@@ -190,7 +188,7 @@ class DurableJobs:
         owner = require_token("tenant", tenant or self._tenant)
         if (await self.look(job, tenant=owner)).final:
             return False
-        order = {"tenant": owner, "seq": self._places.get((owner, job), 0)}
+        order = {"tenant": owner, "seq": self._search.place(owner, job)}
         try:
             answer = await self._bus.request(
                 self._subjects.control(job, "cancel"), codec.encode(order), timeout_s=timeout_s
@@ -202,52 +200,12 @@ class DurableJobs:
         return bool(codec.decode(answer.data).get("cancelled"))
 
     async def find(self, job: str, *, tenant: str, near: int = 0) -> Kept | None:
-        """Find a job that lies in the queue: where it was put, or else by looking through the queue, 20,000 jobs in about a second.
-
-        The tenant `*` finds it whosever it is.
-        """
-        for seq in {near, self._places.get((tenant, job), 0)}:
-            if (kept := await self.at(job, tenant=tenant, seq=seq)) is not None:
-                return kept
-        kept = await self._search(job, tenant)
-        if kept is not None:
-            self._remember(tenant, job, kept.seq)  # whoever looks at it is likely to look again, or to cancel it
-        return kept
+        """Find a job that lies in the queue; see `QueueSearch.find`."""
+        return await self._search.find(job, tenant=tenant, near=near)
 
     async def at(self, job: str, *, tenant: str, seq: int) -> Kept | None:
         """Give a job that lies in the queue as number `seq`."""
-        kept = await self._streams.next(self._names.jobs, self._subjects.jobs(tenant, "*"), seq) if seq > 0 else None
-        return kept if kept is not None and kept.seq == seq and job_id_of(kept) == job else None
-
-    async def _search(self, job: str, tenant: str) -> Kept | None:
-        state = await self._streams.state(self._names.jobs)
-        if not state.messages:
-            return None
-        end = state.last_seq
-        step = max(1, -(-(end - state.first_seq + 1) // _SEARCHERS))
-        async with asyncio.TaskGroup() as tasks:
-            parts = [
-                tasks.create_task(self._search_part(job, tenant, first, min(first + step, end + 1)))
-                for first in range(state.first_seq, end + 1, step)
-            ]
-        return _found([part.result() for part in parts])
-
-    async def _search_part(self, job: str, tenant: str, first: int, end: int) -> Kept | FleetError | None:
-        """Look from `first` to before `end`; an error is given, since raised in the group it would come wrapped."""
-        subject, seq = self._subjects.jobs(tenant, "*"), first
-        try:
-            while (kept := await self._streams.next(self._names.jobs, subject, seq)) is not None and kept.seq < end:
-                if job_id_of(kept) == job:
-                    return kept
-                seq = kept.seq + 1
-        except FleetError as error:
-            return error
-        return None
-
-    def _remember(self, tenant: str, job: str, seq: int) -> None:
-        self._places[tenant, job] = seq
-        if len(self._places) > _REMEMBERED:
-            self._places.popitem(last=False)
+        return await self._search.at(job, tenant=tenant, seq=seq)
 
     async def _last(self, tenant: str, job: str) -> Kept | None:
         return await self._streams.last(self._names.results, self._subjects.result(tenant, job))
@@ -295,18 +253,6 @@ def answer_or_raise(note: Note) -> Note:
     return note
 
 
-def _found(parts: Iterable[Kept | FleetError | None]) -> Kept | None:
-    """Give what one part of a search has found, whatever the others met. Raises the first error, if none has found it."""
-    failure: FleetError | None = None
-    for part in parts:
-        if isinstance(part, Kept):
-            return part
-        failure = failure or part
-    if failure is not None:
-        raise failure
-    return None
-
-
 async def _wait(stirred: asyncio.Event) -> None:
     try:
         async with asyncio.timeout(POLL_S):
@@ -319,10 +265,6 @@ def _unknown(job: str) -> UnknownJob:
     return UnknownJob(
         f"job {job!r} is not known: the id is wrong, or it is over for longer than results are kept (DROVER_DURABLE_RESULT_AGE_S)"
     )
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _alike(one: bytes, other: bytes) -> bool:

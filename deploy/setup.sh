@@ -26,7 +26,14 @@ esac
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
-nats_url_is_set() { [ -n "${NATS_URL:-}" ] || grep -qs '^ *\(export  *\)\?NATS_URL *= *[^ ]' .env; }
+# A variable that is set wins over .env, also with nothing: that means the default, a server of our own.
+nats_url_is_set() {
+    if [ -n "${NATS_URL+set}" ]; then
+        [ -n "$NATS_URL" ]
+    else
+        grep -qs '^ *\(export  *\)\?NATS_URL *= *[^ ]' .env
+    fi
+}
 
 # What is needed of the system, as names of Debian packages.
 wanted_packages() {

@@ -22,7 +22,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; exits with 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."""
+    """Run the command line; exits with 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C; `result` has more."""
     app()
 
 
@@ -127,7 +127,10 @@ def submit(
     prompt: Annotated[str | None, typer.Argument(help="what to ask; - reads it from standard input")] = None,
     *,
     file: Annotated[
-        Path | None, typer.Option("--file", "-f", help="submit all questions of a .json, .jsonl or .csv file instead")
+        Path | None,
+        typer.Option(
+            "--file", "-f", help="submit all rows of a .json, .jsonl or .csv file instead: questions, or whole requests"
+        ),
     ] = None,
     priority: Annotated[
         Literal["interactive", "normal", "batch"], typer.Option("--priority", "-p", help="class of the queue")
@@ -172,7 +175,11 @@ def result(
     tenant: Annotated[str | None, typer.Option("--tenant", help="whose job it is")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print its newest note as JSON, whatever it is")] = False,
 ) -> None:
-    """Print the answer of a durable job."""
+    """Print the answer of a durable job.
+
+    Exit status: 0 done, 3 failed, 4 cancelled, 5 queued or running still, 6 unknown; 1 when it could not be asked for, 2 for
+    wrong usage, 130 after Ctrl-C.
+    """
     from dispatcher.cli import running  # noqa: PLC0415  # as above
     from dispatcher.cli.durable import result as show_result  # noqa: PLC0415  # as above
 

@@ -14,6 +14,7 @@ from common.bus.nats import connect_nats
 from common.bus.options import options_from
 from common.clock import LoopClock
 from common.discovery import EndpointStats, ServiceInfo, discoverable
+from common.durable import Names
 from common.errors import BusError, ConfigError
 from common.lifecycle import Stop, guarding, run
 from common.logs import configure, get_logger
@@ -22,7 +23,7 @@ from common.subjects import QUEUE_DISPATCH, Subjects, as_token
 from dispatcher.delivery.audience import Audience, audience
 from dispatcher.delivery.clocks import Limits
 from dispatcher.delivery.courier import Courier
-from dispatcher.delivery.kept import Kept
+from dispatcher.delivery.kept import ReplayCache
 from dispatcher.delivery.line import Rules
 from dispatcher.doors import Doors
 from dispatcher.durable.service import DurableLane
@@ -36,14 +37,15 @@ from dispatcher.roster import Change, DeviceEvent, Roster
 from dispatcher.routing import RoutingPolicy
 from dispatcher.settings import DispatcherSettings, weights_from
 from dispatcher.sharing import Sharing
+from dispatcher.shelf import Shelf, shelf
 
 log = get_logger("dispatcher")
 
 SWEEP_S = 0.25
 """A quarter of a heartbeat interval: a device is found suspect or dead at most this much late."""
 
-TICK_S = 0.5
-"""Half of the silence that a listener is spared: it hears something at least every one and a half seconds."""
+TICK_S = 0.25
+"""Half of the time in which a producer that is gone is asked for: with its answer it is found within three quarters of a second."""
 
 LAST_WORDS_S = 2.0
 """What cancelled jobs get for their terminal frame; it is a matter of milliseconds on a bus that works."""
@@ -87,12 +89,13 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
         reply_mux(bus, subjects.inbox(life)) as mux,
         audience(bus, mux) as hall,
         peers(bus, mux, subjects, life, asyncio.get_running_loop().time) as others,
+        shelf(bus, mux, Names.below(subjects).answers, settings.replay) as answers,
     ):
         pipeline = _pipeline(
             settings,
             subjects,
             roster,
-            _sharing(settings, hall, others),
+            _sharing(settings, hall, others, answers),
             Courier(
                 bus,
                 mux,
@@ -114,6 +117,7 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             pulse = jobs.create_task(pipeline.courier.pulse.beat(mux))
             async with doors.ears(bus), durable.tended():
                 presence = jobs.create_task(others.keep())
+                shelving = jobs.create_task(answers.keep(bus))
                 async with (
                     doors.open(bus),
                     durable.open(),
@@ -126,16 +130,17 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
                 # Until its last job is over the others ask this one: a job that is sent again meanwhile must find it.
                 await _finish(pipeline, settings.dispatcher.grace_s)
                 presence.cancel()
+                shelving.cancel()
                 await _go(pipeline.bus, others)
             keeper.cancel()
             speaker.cancel()
             pulse.cancel()
 
 
-def _sharing(settings: DispatcherSettings, hall: Audience, others: Peers) -> Sharing:
+def _sharing(settings: DispatcherSettings, hall: Audience, others: Peers, answers: Shelf) -> Sharing:
     clock, replay = LoopClock(), settings.replay
-    kept = Kept(clock.monotonic, ttl_s=replay.ttl_s, entries=replay.entries, size_bytes=replay.size_mb << 20)
-    return Sharing(clock=clock, audience=hall, kept=kept, peers=others)
+    kept = ReplayCache(clock.monotonic, ttl_s=replay.ttl_s, entries=replay.entries, size_bytes=replay.size_mb << 20)
+    return Sharing(clock=clock, audience=hall, kept=kept, peers=others, shelf=answers)
 
 
 def _pipeline(
@@ -192,7 +197,7 @@ async def _keep(roster: Roster, now: Callable[[], float], events: DeviceEvents) 
         await asyncio.sleep(SWEEP_S)
 
 
-async def _speak(hall: Audience, kept: Kept, now: Callable[[], float]) -> None:
+async def _speak(hall: Audience, kept: ReplayCache, now: Callable[[], float]) -> None:
     """Let nobody wait in silence, and forget old answers."""
     while True:
         await asyncio.sleep(TICK_S)

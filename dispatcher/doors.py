@@ -13,14 +13,9 @@ from common.heartbeats import read_heartbeat
 from common.logs import get_logger
 from common.subjects import QUEUE_DISPATCH
 from dispatcher.pipeline import Pipeline, Spawn
+from dispatcher.unknown import OTHERS_FIRST_S, unknown
 
 log = get_logger("doors")
-
-OTHERS_FIRST_S = 0.3
-"""A dispatcher that owns a job answers within milliseconds; after this long those that don't know it say so."""
-
-QUEUE_FIRST_S = 1.0
-"""A job that lies in the durable queue is found, or not, within this."""
 
 MOST_KEEP_S = 60.0
 """As much as a request may ask for."""
@@ -82,7 +77,8 @@ class Doors:
                 self._pipeline.leave(job, reply, tenant=tenant, keep_s=_seconds(body, "keep_s"))
             case "cancel":
                 known = self._pipeline.cancel(job, "on request", tenant=tenant)
-                self._answer(delivery, job, {"job": job, "cancelled": True} if known else None)
+                if known or not self._queued():  # else whoever has looked through the queue says how it is
+                    self._answer(delivery, job, {"job": job, "cancelled": True} if known else None)
             case "status":
                 self._answer(delivery, job, self._status(job, tenant))
             case _:
@@ -101,16 +97,11 @@ class Doors:
             self._reply(delivery, body)
         elif delivery.reply:
             wait_s = OTHERS_FIRST_S if self._pipeline.sharing.peers.others else 0.0
-            wait_s = QUEUE_FIRST_S if self._queued() else wait_s
             self._spawn(self._unknown(delivery.reply, job, wait_s))
 
     async def _unknown(self, reply: str, job: str, wait_s: float) -> None:
         await asyncio.sleep(wait_s)
-        error = UnknownJob(
-            f"no dispatcher knows the job {job}: it is over, or never was, or several tenants have one of that name"
-        )
-        body = {"job": job, "cancelled": False, "state": "unknown", "error": error.to_wire()}
-        await _send(self._pipeline.bus, reply, codec.encode(body))
+        await _send(self._pipeline.bus, reply, codec.encode(unknown(job)))
 
     def _attach(self, delivery: Delivery) -> None:
         """Take another dispatcher's question; whoever is no dispatcher gets no answer."""

@@ -168,6 +168,8 @@ class JobRecord:
     state: JobState
     received_unix_s: float
     total_s: float
+    priority: Priority | None = None
+    """None when the request was refused before anybody read it."""
     asked_model: str = ""
     device: str | None = None
     model: str | None = None

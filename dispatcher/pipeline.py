@@ -15,11 +15,11 @@ from ulid import ULID
 from common import codec
 from common.bus import Bus, Delivery
 from common.clock import Clock
-from common.errors import BusError, FleetError, InternalError, Interrupted, JobCancelled, Stopping, UnknownJob
+from common.errors import BusError, FleetError, InternalError, Interrupted, Stopping, UnknownJob
 from common.logs import get_logger
 from common.subjects import Subjects
 from dispatcher.admission import Known, admit
-from dispatcher.delivery.answer import Answer
+from dispatcher.delivery.answer import SharedAnswer
 from dispatcher.delivery.courier import Courier
 from dispatcher.delivery.kept import Keep
 from dispatcher.delivery.listener import Seat, refuse, seat
@@ -29,9 +29,10 @@ from dispatcher.intake import Intake
 from dispatcher.outcomes import Admitted, Decision, Delivered, Job, JobState, Rejected
 from dispatcher.peers import Word
 from dispatcher.record import Recorder, account
+from dispatcher.register import Register, Running
 from dispatcher.roster import Roster
 from dispatcher.routing import Ask, RoutingPolicy, decide, features, nobody
-from dispatcher.sharing import Claim, Order, Sharing
+from dispatcher.sharing import AttachRequest, Inquiry, Place, Sharing
 
 log = get_logger("pipeline")
 
@@ -54,27 +55,6 @@ Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 """Starts a task in the group that owns the jobs."""
 
 
-@dataclass(slots=True, eq=False)
-class _Running:
-    """A job in the house. `ended_by` is set when somebody ends it; `answering` from its last words on; `claim` while another
-    dispatcher may have it; `leaving` ends it for want of listeners."""
-
-    job: Job
-    out: AnswerSink
-    claim: Claim | None = None
-    task: asyncio.Task[None] | None = None
-    begun: bool = False
-    answering: bool = False
-    ended_by: FleetError | None = None
-    leaving: asyncio.TimerHandle | None = None
-
-    def stay(self) -> None:
-        """Forget that nobody listened: somebody comes, or the job is over."""
-        if self.leaving is not None:
-            self.leaving.cancel()
-            self.leaving = None
-
-
 @dataclass(slots=True, kw_only=True)
 class Pipeline:
     """Runs jobs. `take` is the whole door; it never raises for anything that a job does."""
@@ -89,13 +69,12 @@ class Pipeline:
     recorder: Recorder
     sharing: Sharing
     tally: Tally = field(default_factory=Tally)
-    _running: dict[tuple[str, str], _Running] = field(default_factory=dict)
-    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    register: Register = field(default_factory=Register)
 
     @property
     def running(self) -> int:
         """Jobs in the house, waiting ones included."""
-        return len(self._running)
+        return len(self.register)
 
     def take(self, delivery: Delivery, spawn: Spawn) -> None:
         """Let one request in or refuse it, at once: a cancel right behind its job must find it. The rest is a task."""
@@ -115,56 +94,44 @@ class Pipeline:
 
     def enter(self, job: Job, out: AnswerSink, spawn: Spawn) -> asyncio.Task[None]:
         """Run an admitted job, and write its answer to `out`; the task ends when the answer and the record are written."""
-        return self._start(_Running(job, out), spawn)
+        return self._start(Running(job, out), spawn)
 
     def _begin(self, job: Job, spawn: Spawn) -> None:
         """Run a job that a producer sent."""
-        answer = Answer(job.id, lambda keep_s: self._deserted(running, keep_s), begun=job.request.resume)
-        running = _Running(job, answer, Claim() if self.sharing.asks(job) else None)
+        # The answer is made before the job that it leads to.
+        answer = SharedAnswer(job.id, lambda keep_s: running.deserted(keep_s), begun=job.request.resume)  # noqa: PLW0108
+        running = Running(job, answer, Inquiry() if self.sharing.asks(job) else None)
         answer.add(self.sharing.audience.seated(seat(job), answer))
         self._start(running, spawn)
 
-    def _start(self, running: _Running, spawn: Spawn) -> asyncio.Task[None]:
-        self._running[running.job.tenant, running.job.id] = running
+    def _start(self, running: Running, spawn: Spawn) -> asyncio.Task[None]:
+        self.register.add(running)
         running.task = spawn(self._work(running))
         return running.task
 
     async def idle(self) -> None:
         """Return when no job runs."""
-        while self._running:
-            self._idle.clear()
-            await self._idle.wait()
+        await self.register.idle()
 
     def cancel(self, job_id: str, why: str, *, tenant: str | None = None) -> bool:
         """Cancel a job; True when it runs here. An id that several tenants use needs the tenant: nobody's else is touched."""
-        found = self._find(job_id, tenant)
-        if found is None or found.answering:
-            return False
-        self._end(found, JobCancelled(f"job {job_id} was cancelled: {why}"))
-        return True
+        return self.register.cancel(job_id, why, tenant=tenant)
 
     def end(self, job_id: str, error: FleetError, *, tenant: str) -> None:
         """End a job that runs here with this error; nothing happens when it is ending already."""
-        found = self._find(job_id, tenant)
+        found = self.register.find(job_id, tenant)
         if found is not None:
-            self._end(found, error)
+            found.end(error)
 
     def leave(self, job_id: str, reply: str, *, tenant: str | None = None, keep_s: float = 0.0) -> bool:
-        """Let one party go, known by where it listens; True when it was here. The last one takes the job with it, after the time
-        that it, or the request, asked for."""
-        found = self._find(job_id, tenant)
-        if found is None or not isinstance(found.out, Answer):
-            return False
-        listener = found.out.at(reply)
-        if listener is not None:
-            found.out.leave(listener, keep_s=keep_s)
-        return listener is not None
+        """Let one party go; True when it was here. The last one takes the job with it. See `Register.leave`."""
+        return self.register.leave(job_id, reply, tenant=tenant, keep_s=keep_s)
 
-    def lend(self, order: Order, spawn: Spawn) -> Word:
+    def lend(self, order: AttachRequest, spawn: Spawn) -> Word:
         """Let a party of another dispatcher hear a job that is here. See `sharing` for who wins when both have just got it."""
-        running = self._running.get((order.tenant, order.seat.job))
-        if running is not None and running.claim is not None and order.asker < self.sharing.peers.me:
-            running.claim.crossed = True
+        running = self.register.get((order.tenant, order.seat.job))
+        if running is not None and running.inquiry is not None and order.asker < self.sharing.peers.me:
+            running.inquiry.crossed = True
             return Word.NO
         try:
             return Word.MINE if self._join(order.tenant, order.seat, order.fingerprint, spawn) else Word.NO
@@ -173,17 +140,17 @@ class Pipeline:
 
     def stop_all(self) -> int:
         """End every job, because the process ends; gives their number."""
-        for running in list(self._running.values()):
+        for running in self.register:
             stopping = Stopping("the dispatcher is stopping: send it again", retry_after_s=STOPPING_RETRY_S)
             visible = running.out.visible_chars
             error = interrupted(stopping, visible) if visible else stopping
             error.details["cause"] = stopping.code  # a producer goes on elsewhere, with the text that it has
-            self._end(running, error)
-        return len(self._running)
+            running.end(error)
+        return len(self.register)
 
     def status(self, job_id: str, *, tenant: str | None = None) -> dict[str, object]:
         """Say what a job does. Raises `UnknownJob`."""
-        found = self._find(job_id, tenant)
+        found = self.register.find(job_id, tenant)
         if found is None and tenant is not None and self.sharing.kept.get((tenant, job_id)) is not None:
             return {"job": job_id, "tenant": tenant, "state": str(JobState.DONE)}
         if found is None:
@@ -191,64 +158,49 @@ class Pipeline:
         age_s = round(self.clock.monotonic() - found.job.received_s, 3)
         return {"job": job_id, "tenant": found.job.tenant, "state": "running", "age_s": age_s}
 
-    def _find(self, job_id: str, tenant: str | None) -> _Running | None:
-        if tenant is not None:
-            return self._running.get((tenant, job_id))
-        found = [running for (_, name), running in self._running.items() if name == job_id]
-        return found[0] if len(found) == 1 else None
-
     # -- the same job again ----------------------------------------------------------------------------------------
 
     def _join(self, tenant: str, where: Seat, fingerprint: str, spawn: Spawn) -> bool:
         """Let a party hear a job that runs here, or was answered here lately; True when there is one. Raises `DuplicateJob` when
         the id means another request, or one whose answer goes elsewhere."""
         key = tenant, where.job
-        running, kept = self._running.get(key), self.sharing.kept.get(key)
+        running, kept = self.register.get(key), self.sharing.kept.get(key)
         match admit(where.job, fingerprint, _known(running, kept)):
             case Rejected(error):
                 raise error
             case Admitted():
                 return False
-        if running is not None and isinstance(running.out, Answer):
+        if running is not None and isinstance(running.out, SharedAnswer):
             spawn(self._attach(tenant, where, running.out, "attached", running))
         elif kept is not None:
-            spawn(self._attach(tenant, where, Answer.again(where.job, kept.ended), "replayed"))
+            spawn(self._attach(tenant, where, SharedAnswer.again(where.job, kept.ended), "replayed"))
         return True
 
     async def _attach(
-        self, tenant: str, where: Seat, answer: Answer, how: str, running: _Running | None = None
+        self, tenant: str, where: Seat, answer: SharedAnswer, how: str, running: Running | None = None
     ) -> None:
         if answer.at(where.reply) is not None:
             return  # the question for it came twice
         if running is not None:
             running.stay()
         await answer.attach(self.sharing.audience.seated(where, answer))
-        log.info(f"job.{how}", job=where.job, tenant=tenant)
-        body = codec.encode({"job": where.job, "tenant": tenant, "state": how})
+        await self._tell(tenant, where.job, how)
+
+    async def _tell(self, tenant: str, job: str, how: str) -> None:
+        """Say of a request that it was no job of its own."""
+        log.info(f"job.{how}", job=job, tenant=tenant)
         try:
-            await self.bus.publish(self.subjects.job_event(how, where.job), body)
+            body = codec.encode({"job": job, "tenant": tenant, "state": how})
+            await self.bus.publish(self.subjects.job_event(how, job), body)
         except BusError as error:
-            log.debug("job.untold", job=where.job, error=error.code)
+            log.debug("job.untold", job=job, error=error.code)
 
-    def _deserted(self, running: _Running, keep_s: float) -> None:
-        """Nobody listens any more: end the job, now or when nobody has come by then."""
-
-        def give_up() -> None:
-            if isinstance(running.out, Answer) and running.out.deserted:
-                self._end(running, JobCancelled(f"job {running.job.id} was cancelled: nobody waits for it any more"))
-
-        running.stay()
-        if keep_s > 0:
-            running.leaving = asyncio.get_running_loop().call_later(keep_s, give_up)
-        else:
-            give_up()
-
-    async def _elsewhere(self, running: _Running) -> bool:
-        """True when another dispatcher has the job; it then answers all who wait here, and writes the record."""
-        if running.claim is None or not isinstance(running.out, Answer):
+    async def _elsewhere(self, running: Running) -> bool:
+        """True when another dispatcher has the job, or had it and is done: whoever ran it answers for the record."""
+        if running.inquiry is None or not isinstance(running.out, SharedAnswer):
             return False
         try:
-            return await self.sharing.elsewhere(running.job, running.out, running.claim)
+            place = await self.sharing.place(running.job, running.out, running.inquiry)
         except FleetError as error:
             running.ended_by = running.ended_by or error
             return False
@@ -257,21 +209,21 @@ class Pipeline:
             running.ended_by = running.ended_by or _bug(f"job {running.job.id}", error)
             return False
         finally:
-            running.claim = None
+            running.inquiry = None
+        if place is Place.STORED:
+            await self._tell(running.job.tenant, running.job.id, "replayed")
+        return place is not Place.NOWHERE
 
     # -- the steps -----------------------------------------------------------------------------------------------
 
-    async def _work(self, running: _Running) -> None:
+    async def _work(self, running: Running) -> None:
         try:
-            if running.claim is None or not await self._elsewhere(running):
+            if running.inquiry is None or not await self._elsewhere(running):
                 await self._run(running)
         finally:
-            running.stay()
-            del self._running[running.job.tenant, running.job.id]
-            if not self._running:
-                self._idle.set()
+            self.register.remove(running)
 
-    async def _run(self, running: _Running) -> None:
+    async def _run(self, running: Running) -> None:
         """The border: a bug in a job must neither end the process nor leave its producer waiting."""
         job, out = running.job, running.out
         try:
@@ -284,7 +236,7 @@ class Pipeline:
             await self._last_word(out, bug)
             await self._write(job, Delivered(error=bug))
 
-    async def _delivered(self, running: _Running) -> Delivered:
+    async def _delivered(self, running: Running) -> Delivered:
         """Deliver; an end that somebody asked for, and a bus that fails, are ways to end like others."""
         running.begun = True
         if running.ended_by is not None:
@@ -298,7 +250,7 @@ class Pipeline:
         except FleetError as error:
             return Delivered(error=error)
 
-    async def _deliver(self, running: _Running) -> Delivered:
+    async def _deliver(self, running: Running) -> Delivered:
         job, out = running.job, running.out
         _require_continuable(job)
         ask = Ask(model=job.model, device=job.device, wanted=features(job.request, job.messages))
@@ -321,6 +273,8 @@ class Pipeline:
         route = account.route(job, delivered, total_s=total_s)
         try:
             if delivered.end is not None:
+                if isinstance(out, SharedAnswer):
+                    await self.sharing.keep(job, out.ending(delivered.end, route))
                 await out.end(delivered.end, route)
             elif delivered.error is not None:
                 await out.error(delivered.error, route)
@@ -329,7 +283,7 @@ class Pipeline:
             if not (job.given and isinstance(error, BusError)):
                 delivered = replace(delivered, end=None, error=error)
             await self._last_word(out, error)
-        if job.given and isinstance(out, Answer) and out.ended is not None:
+        if job.given and isinstance(out, SharedAnswer) and out.ended is not None:
             self.sharing.kept.put((job.tenant, job.id), job.fingerprint, out.ended)
         await self._write(job, delivered)
 
@@ -345,7 +299,7 @@ class Pipeline:
             log.warning("job.unanswered", error=error.code, then=again.code)
 
     async def _refuse(self, delivery: Delivery, error: FleetError) -> None:
-        """Answer and record a request that did not become a job."""
+        """SharedAnswer and record a request that did not become a job."""
         encoding = codec.sniff(delivery.data)
         kind, tenant = self.subjects.tokens(delivery.subject)
         job = str(error.details.get("job") or ULID())
@@ -363,19 +317,13 @@ class Pipeline:
             self.tally.errors += 1
             self.tally.last_error = f"{error.code}: {error.summary}"[:200]
 
-    def _end(self, running: _Running, error: FleetError) -> None:
-        # Once, and not while the last words are sent: a second cancel would cost the job its terminal frame and its record.
-        if running.ended_by is None and not running.answering:
-            running.ended_by = error
-            # A task that is cancelled before its first step never takes it; it then finds `ended_by` by itself.
-            if running.begun and running.task is not None:
-                running.task.cancel()
 
-
-def _known(running: _Running | None, kept: Keep | None) -> Known | None:
+def _known(running: Running | None, kept: Keep | None) -> Known | None:
     """Say what the house has under an id."""
     if running is not None:
-        return Known(fingerprint=running.job.fingerprint, shared=running.job.given and isinstance(running.out, Answer))
+        return Known(
+            fingerprint=running.job.fingerprint, shared=running.job.given and isinstance(running.out, SharedAnswer)
+        )
     return None if kept is None else Known(fingerprint=kept.fingerprint, shared=True)
 
 

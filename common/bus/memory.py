@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
+from typing import Protocol
 
 from common import errors
 from common.bus import Delivery, Handler, Subscription
@@ -44,26 +45,49 @@ def _require_subject(subject: str, *, pattern: bool = False) -> None:
         raise errors.BadRequest(f"{subject!r} is not a subject")
 
 
+class Hearer(Protocol):
+    """Whoever hears a subject at the broker: a client's subscription, or a service of the server itself."""
+
+    @property
+    def subject(self) -> str: ...
+
+    @property
+    def pattern(self) -> list[str]:
+        """The tokens of its subject."""
+        ...
+
+    @property
+    def queue(self) -> str: ...
+
+    def arrive(self, delivery: Delivery) -> None:
+        """Take a message; it returns at once."""
+        ...
+
+
 class MemoryBroker:
     """What all clients of one simulated server share. `rng` picks in queue groups; seed it to replay a run."""
 
     def __init__(self, *, max_payload: int = (1 << 20) - 4096, rng: random.Random | None = None) -> None:
         self.max_payload = max_payload
         self._rng = rng or random.Random()  # noqa: S311  # load spreading, not a secret
-        self._interests: list[_Interest] = []
+        self._interests: list[Hearer] = []
 
-    def add(self, interest: _Interest) -> None:
+    def add(self, interest: Hearer) -> None:
         self._interests.append(interest)
 
-    def remove(self, interest: _Interest) -> None:
+    def remove(self, interest: Hearer) -> None:
         if interest in self._interests:
             self._interests.remove(interest)
 
-    def route(self, delivery: Delivery) -> None:
-        """Hand a message to all who hear its subject, once per queue group; nobody means a 503 for the asker."""
-        tokens = delivery.subject.split(".")
-        hearers = [interest for interest in self._interests if matches(interest.pattern, tokens)]
-        groups: dict[str, list[_Interest]] = {}
+    def hearers(self, subject: str) -> list[Hearer]:
+        """Give all who hear a subject."""
+        tokens = subject.split(".")
+        return [interest for interest in self._interests if matches(interest.pattern, tokens)]
+
+    def route(self, delivery: Delivery, *, to: str = "") -> None:
+        """Hand a message to all who hear its subject, or `to` instead, once per queue group; nobody means a 503 for the asker."""
+        hearers = self.hearers(to or delivery.subject)
+        groups: dict[str, list[Hearer]] = {}
         for interest in hearers:
             if interest.queue:
                 groups.setdefault(f"{interest.subject} {interest.queue}", []).append(interest)

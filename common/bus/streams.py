@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from common.bus import Delivery
+
 
 class Retention(StrEnum):
     """When a message leaves its stream."""
@@ -143,6 +145,18 @@ class Bucket(Protocol):
 
     async def update(self, key: str, value: bytes, revision: int) -> int:
         """Set what is at `revision`, and give the new one. Raises `StreamConflict` when it is not."""
+        ...
+
+    async def offer(self, key: str, value: bytes, *, reply: str) -> None:
+        """Send what is to be set if it is not there, and don't wait: the server's word comes to `reply`, for `offered` to read.
+
+        What is published behind it on the same connection reaches nobody before the server has the offer.
+        """
+        ...
+
+    def offered(self, word: Delivery) -> int:
+        """Read the server's word on an offer, and give the revision. Raises `StreamConflict` when the key was there,
+        `StreamsUnavailable` when nobody stores it, `QueueFull` and other `StreamError`s."""
         ...
 
     async def get(self, key: str) -> Entry | None: ...

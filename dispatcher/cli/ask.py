@@ -9,7 +9,8 @@ from time import monotonic
 from typing import Any
 
 from common import codec
-from common.client import Answer, Drover
+from common.chat_stream import Answer
+from common.client import Drover
 from common.errors import BadRequest, GarbledReply
 from common.messages import AUTO, ChatRequest, Message, Role
 from dispatcher.cli.connect import open_producer, shell_settings

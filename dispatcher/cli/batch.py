@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
-from common.client import Answer, Drover
+from common.chat_stream import Answer
+from common.client import Drover
 from common.errors import BadRequest, FleetError
 from common.messages import AUTO, Message, Role
 from dispatcher.cli import questions, results

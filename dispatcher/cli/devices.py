@@ -34,15 +34,17 @@ async def devices(*, as_json: bool, watch: bool, listen_s: float) -> int:
     if as_json:
         sys.stdout.write(codec.encode_pretty([codec.plain(beat) for beat in board.beats()]) + "\n")
     else:
-        _console().print(device_table(board.lines()))
+        console = _console()
+        console.print(device_table(board.lines(), console.width))
     return 0
 
 
 async def _watch(board: Board) -> None:
     """Draw the table anew until Ctrl-C."""
-    with Live(console=_console(), auto_refresh=False) as live:
+    console = _console()
+    with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(device_table(board.lines()), refresh=True)
+            live.update(device_table(board.lines(), console.width), refresh=True)
             await asyncio.sleep(REFRESH_S)
 
 

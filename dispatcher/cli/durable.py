@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from common import codec
 from common.client import Drover, chat_request
-from common.durable import Note
-from common.durable_client import answer_or_raise
-from common.errors import BadRequest
-from common.messages import Message, Priority, Role
+from common.durable import Note, Stage
+from common.errors import UnknownJob
+from common.messages import ChatRequest, Message, Priority, Role
+from dispatcher.cli import running
 from dispatcher.cli.ask import Wish
 from dispatcher.cli.connect import open_producer, shell_settings
-from dispatcher.cli.questions import read
+from dispatcher.cli.requests import requests
 
 WAIT_MOST_S = 30 * 86_400.0
 """`--wait` without a time: longer than any job lives."""
+
+
+STATUSES: Mapping[Stage, int] = {
+    Stage.DONE: 0,
+    Stage.FAILED: 3,
+    Stage.CANCELLED: 4,
+    Stage.QUEUED: 5,
+    Stage.RUNNING: 5,
+    Stage.RETRYING: 5,
+}
+"""The exit status of `drover result` for each state of the job; 1 is left for what went wrong on the way, 2 for wrong usage."""
+
+UNKNOWN = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,39 +51,44 @@ async def submit(prompt: str, wish: Wish, posting: Posting) -> int:
 
 
 async def submit_file(path: Path, wish: Wish, posting: Posting) -> int:
-    """Put all questions of a file into the queue, and print their ids in the order of the file."""
-    conversations = read(path)
-    for conversation in conversations:
-        if len(conversation.questions) > 1:
-            raise BadRequest(
-                f"{path}: {conversation.id} asks several questions, each of which needs the answer before it: "
-                "durable jobs stand alone; use drover ask --file"
-            )
+    """Put all requests of a file into the queue, and print their ids in its order; nothing is sent when a row is wrong."""
+    rows = requests(path, wish, posting.priority)
     async with open_producer(shell_settings()) as drover:
-        for conversation in conversations:
-            (question,) = conversation.questions
-            await _submit(drover, (*wish.before(), *question.messages), wish, posting)
+        for request in rows:
+            await _post(drover, request, posting)
     return 0
 
 
 async def _submit(drover: Drover, messages: tuple[Message, ...], wish: Wish, posting: Posting) -> None:
     fields = wish.fields() | ({} if posting.job is None else {"job": posting.job})
-    done = await drover.durable.submit(
-        chat_request(messages, **fields), priority=posting.priority, tenant=posting.tenant
-    )
+    await _post(drover, chat_request(messages, **{**fields, "priority": posting.priority}), posting)
+
+
+async def _post(drover: Drover, request: ChatRequest, posting: Posting) -> None:
+    done = await drover.durable.submit(request, tenant=posting.tenant)
     sys.stdout.write(f"{done.job}\n")
     sys.stdout.flush()
 
 
 async def result(job: str, *, wait: bool, tenant: str | None, as_json: bool) -> int:
-    """Print a job's answer. Raises the job's own error, `UnknownJob`, and `BusTimeout` when it is not over."""
-    async with open_producer(shell_settings()) as drover:
-        note = await drover.durable.result(job, wait_s=WAIT_MOST_S if wait else 0.0, tenant=tenant)
+    """Print a job's answer, and tell by the exit status how it ended, as `STATUSES` and `UNKNOWN` say."""
+    try:
+        async with open_producer(shell_settings()) as drover:
+            note = await drover.durable.result(job, wait_s=WAIT_MOST_S if wait else 0.0, tenant=tenant)
+    except UnknownJob as error:
+        running.fail(error)
+        return UNKNOWN
     if as_json:
         sys.stdout.write(f"{codec.encode_pretty(codec.plain(note))}\n")
-        return 0 if note.final and note.error is None else 1
-    sys.stdout.write(f"{_text(answer_or_raise(note))}\n")
-    return 0
+    elif note.state is Stage.DONE:
+        sys.stdout.write(f"{_text(note)}\n")
+    elif note.failure is not None and note.final:
+        running.fail(note.failure)
+    else:
+        running.say(
+            f"job {note.job} is {note.state}" + ("" if note.final else " still: ask again later, or with --wait")
+        )
+    return STATUSES[note.state]
 
 
 def _text(note: Note) -> str:

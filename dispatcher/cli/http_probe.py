@@ -13,19 +13,19 @@ _MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpReply:
     """Status and body; the body is empty when it was no JSON object."""
 
     status: int
     body: dict[str, Any]
 
 
-async def get(url: str, *, timeout_s: float) -> Answer | None:
+async def get(url: str, *, timeout_s: float) -> HttpReply | None:
     """Fetch `url`; None when nobody answers in time, or not in HTTP."""
     return await asyncio.to_thread(_get, url, timeout_s)
 
 
-def _get(url: str, timeout_s: float) -> Answer | None:
+def _get(url: str, timeout_s: float) -> HttpReply | None:
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     try:
@@ -33,7 +33,7 @@ def _get(url: str, timeout_s: float) -> Answer | None:
         try:
             connection.request("GET", parts.path or "/")
             response = connection.getresponse()
-            return Answer(response.status, _object(response.read(_MAX_BYTES)))
+            return HttpReply(response.status, _object(response.read(_MAX_BYTES)))
         finally:
             connection.close()
     except (OSError, ValueError, http.client.HTTPException):

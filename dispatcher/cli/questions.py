@@ -39,8 +39,30 @@ class Conversation:
     model: str | None = None
 
 
+Reader = Callable[[str], Iterator[tuple[str, Any]]]
+"""From a text to its rows, each with its place in words."""
+
+
 def read(path: Path) -> list[Conversation]:
     """Read the file. Raises `BadRequest` that names the file, the line and what was expected."""
+    text, reader = _opened(path)
+    return parse(text, reader, str(path))
+
+
+def read_rows(path: Path) -> list[tuple[str, Mapping[str, Any], Conversation]]:
+    """Read the file, as `read` does; gives each row with its place and as it stands there."""
+    text, reader = _opened(path)
+    return list(zip_rows(text, reader, str(path)))
+
+
+def zip_rows(text: str, reader: Reader, name: str) -> Iterator[tuple[str, Mapping[str, Any], Conversation]]:
+    """Give place, row and conversation, in order."""
+    conversations = parse(text, reader, name)
+    for (where, row), found in zip(reader(text), conversations, strict=True):
+        yield where, row, found
+
+
+def _opened(path: Path) -> tuple[str, Reader]:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise BadRequest(f"{path}: the name must end in one of {' '.join(READERS)}")
@@ -52,10 +74,10 @@ def read(path: Path) -> list[Conversation]:
         raise BadRequest(f"{path}: byte {error.start} is not UTF-8: save the file as UTF-8") from error
     except OSError as error:
         raise BadRequest(f"{path}: {error.strerror}") from error
-    return parse(text, reader, str(path))
+    return text, reader
 
 
-def parse(text: str, reader: Callable[[str], Iterator[tuple[str, Any]]], name: str) -> list[Conversation]:
+def parse(text: str, reader: Reader, name: str) -> list[Conversation]:
     """Turn the text of a file into conversations; `name` stands in the errors."""
     found: dict[str, Conversation] = {}
     try:
@@ -109,7 +131,7 @@ def csv_rows(text: str) -> Iterator[tuple[str, Any]]:
         raise BadRequest(f"line {reader.reader.line_num}: not CSV ({error})") from error
 
 
-READERS: Mapping[str, Callable[[str], Iterator[tuple[str, Any]]]] = {
+READERS: Mapping[str, Reader] = {
     ".json": json_rows,
     ".jsonl": jsonl_rows,
     ".ndjson": jsonl_rows,

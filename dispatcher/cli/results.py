@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 
-from common.client import Answer
+from common.chat_stream import Answer
 from common.errors import FleetError
 
 

@@ -95,7 +95,8 @@ class Screen:
 
     def draw(self, board: Board, troubles: Sequence[str]) -> None:
         with self._watched():
-            self._live.update(screen(board.lines(), board.jobs, troubles, self._hints), refresh=True)
+            shown = screen(board.lines(), board.jobs, troubles, self._hints, width=self._console.width)
+            self._live.update(shown, refresh=True)
 
     def close(self) -> None:
         with self._watched():

@@ -13,7 +13,7 @@ from common import frames
 from common.errors import BusError, DeadlineExceeded, FleetError, Stopping
 from common.frames import Phase
 from common.logs import get_logger
-from dispatcher.delivery.listener import Listener
+from dispatcher.delivery.listener import PROBE_S, Listener
 from dispatcher.outcomes import Candidate
 
 log = get_logger("answer")
@@ -47,7 +47,7 @@ def moved(job: str) -> Stopping:
     return Stopping(f"job {job} moved to another dispatcher: send it again")
 
 
-class Answer:
+class SharedAnswer:
     """An `AnswerSink` with any number of listeners.
 
     `visible_chars` counts what any listener was shown, and never goes down: one that left may come back, and holds us to it. A
@@ -88,7 +88,7 @@ class Answer:
         self._last: Ended | _Failed | None = None
 
     @classmethod
-    def again(cls, job: str, ended: Ended) -> Answer:
+    def again(cls, job: str, ended: Ended) -> SharedAnswer:
         """Give a finished answer again, to whoever is attached; its account says that it is a replay."""
         answer = cls(job, lambda _: None, begun=ended.text)
         ended = replace(ended, route={**ended.route, "replayed": True})
@@ -215,13 +215,32 @@ class Answer:
 
     async def _welcome(self, listener: Listener) -> None:
         await listener.ack()
+        if self._note is not None:
+            await listener.note(self._note)
         if self._chars:
             await listener.text(self.text)
+
+    def ending(self, end: frames.End, route: dict[str, Any]) -> Ended:
+        """Give the answer as it will be once its end is told."""
+        return Ended(text=self.text, end=end, route=route, note=self._note)
+
+    async def recall(self, ended: Ended) -> None:
+        """Tell an answer that was finished before, instead of one that was not begun; never raises for what the bus does."""
+        self._pieces, self._chars, self._note = [ended.text], len(ended.text), ended.note
+        self._acked = True
+        if self.streams:
+            self.visible_chars = self._chars
+        await self._each(self._welcome)
+        try:
+            await self.end(ended.end, {**ended.route, "replayed": True})
+        except FleetError as error:
+            log.warning("answer.unheard", job=self._job, error=error.code)
 
     async def route(self, candidate: Candidate, attempt: int) -> None:
         """Say where the job runs now."""
         note = frames.RouteNote(self._job, candidate.device, candidate.model, candidate.reason, attempt)
         self._note = note
+        self._silent = None  # it waits no longer for what it waited for
         if self._framed:
             await self._each(lambda listener: listener.note(note))
 
@@ -262,20 +281,22 @@ class Answer:
                 await self._remind(listener)
 
     async def _remind(self, listener: Listener) -> None:
+        known = self._silent or (frames.KeepAlive(Phase.DECODE) if self._chars else None)
         try:
-            await listener.tick(self._silent or frames.KeepAlive(self._phase))
+            if known is not None:
+                await listener.tick(known, PROBE_S)
+            else:
+                await listener.tick(frames.KeepAlive(self._phase))
         except FleetError as error:
             await self._fail(listener, error)
 
     @property
     def _phase(self) -> Phase:
-        if self._chars:
-            return Phase.DECODE
         return Phase.QUEUE if self._note is None else Phase.PREFILL
 
     async def end(self, end: frames.End, route: dict[str, Any]) -> None:
         """Finish with the answer. Raises why nobody got it, when nobody did; each who could be told was told."""
-        self._last = last = Ended(text=self.text, end=end, route=route, note=self._note)
+        self._last = last = self.ending(end, route)
         self._on_deserted = (
             _nothing  # it leads back to the job: a circle for each would be work for the garbage collector
         )

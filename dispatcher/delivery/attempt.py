@@ -66,6 +66,15 @@ class LiveAttempt:
         """Give the moment of the earliest of its clocks, and which it is."""
         return strikes(self._progress, self._limits, self._expected, deadline_s)
 
+    @property
+    def accepted(self) -> bool:
+        """True when its device has said that it has it."""
+        return self._progress.accepted_s is not None
+
+    def sent_again(self, now_s: float) -> None:
+        """Begin anew, as nobody knows whether the first message arrived."""
+        self._progress = Progress(now_s)
+
     def running_s(self, now_s: float) -> float:
         return now_s - self._progress.sent_s
 
@@ -129,6 +138,19 @@ class LiveAttempt:
         if seq != self._tokens:
             raise GarbledReply(f"frame {self._tokens} is missing: {seq} came instead")
         self._tokens += 1
+
+    def whole(self, end: frames.End) -> frames.End:
+        """Give its end with the text of those before counted into the usage: their tokens are not known, and four characters make
+        about one."""
+        before = self.begun_chars // 4
+        if not before:
+            return end
+        usage = replace(
+            end.usage,
+            prompt_tokens=max(0, end.usage.prompt_tokens - before),
+            completion_tokens=end.usage.completion_tokens + before,
+        )
+        return replace(end, usage=usage)
 
     def account(self, error: BaseException | None, *, outrun: bool, queued_s: float, now_s: float) -> Attempt:
         """Give the attempt as it went."""

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from common.bus import Bus, Delivery
 from common.bus.mux import ReplyMux
 from common.logs import get_logger
-from dispatcher.delivery.answer import Answer
+from dispatcher.delivery.answer import SharedAnswer
 from dispatcher.delivery.listener import Listener, Seat
 
 log = get_logger("audience")
@@ -26,12 +26,12 @@ class Audience:
         self.bus = bus
         self.reply: Callable[[int], str] = lambda _: ""
         self._numbers = itertools.count(1)
-        self._open: dict[int, tuple[Answer, Listener]] = {}
+        self._open: dict[int, tuple[SharedAnswer, Listener]] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def seated(self, seat: Seat, answer: Answer) -> Listener:
+    def seated(self, seat: Seat, answer: SharedAnswer) -> Listener:
         """Make a listener for `answer`, which it is not yet told of."""
         number = next(self._numbers)
         listener = Listener(self.bus, seat, self.reply(number), lambda: self._forget(number))
@@ -47,7 +47,7 @@ class Audience:
             answer.leave(listener)
 
     async def tick(self, now_s: float) -> None:
-        """Speak to those who wait in silence; call it about twice a second. A bug met for one answer is logged: whoever calls this
+        """Speak to those who wait in silence; call it some times a second. A bug met for one answer is logged: whoever calls this
         does so for all."""
         for answer in dict.fromkeys(answer for answer, _ in self._open.values()):
             try:

@@ -28,6 +28,11 @@ HOP_MARGIN_S = 0.1
 takes on a bad Wi-Fi; of little time that is left, a tenth."""
 
 
+def device_left_s(left_s: float) -> float:
+    """Give what a device has of the time that is left for a job."""
+    return left_s - min(HOP_MARGIN_S, left_s / 10) if left_s > 0 else left_s
+
+
 class Clock(StrEnum):
     """The clocks by name."""
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from common import codec
 from common.bus import Bus
 from common.bus.mux import ReplyMux
+from common.clock import loop_s
 from common.codec import Encoding
 from common.errors import (
     AttemptError,
@@ -27,7 +28,7 @@ from common.errors import (
 from common.messages import DeviceState, Dispatch, Message, Options, Role
 from common.subjects import Subjects
 from dispatcher.delivery.attempt import LiveAttempt
-from dispatcher.delivery.clocks import HOP_MARGIN_S, Limits
+from dispatcher.delivery.clocks import Limits, device_left_s
 from dispatcher.delivery.hedge import FirstTokens, HedgeBudget, crowded, hedge_after_s
 from dispatcher.delivery.inbox import Inbox
 from dispatcher.delivery.line import Line, Rules
@@ -65,10 +66,10 @@ class Courier:
         self.limits = limits
         self.subjects = subjects
         self.dispatcher = dispatcher
-        self.settled_s = _now() + settle_s
+        self.settled_s = loop_s() + settle_s
         """Until then a device that is not known may only not have been heard yet."""
         self.hedges = HedgeBudget(hedge_share)
-        self.pulse = Pulse(bus, subjects, busy=self.busy, gone=self._unheard, hung=self._hung)
+        self.pulse = Pulse(bus, subjects, busy=self.busy, gone=self._unheard, hung=self._hung, back=self._send_again)
         self._first_tokens = FirstTokens()
         self._runs: dict[str, dict[Run, int]] = defaultdict(dict)
         self._blind_until_s = -math.inf
@@ -113,11 +114,11 @@ class Courier:
         """Make an attempt, and watch its device for the run."""
         runs = self._runs[candidate.device]
         runs[run] = runs.get(run, 0) + 1
-        return LiveAttempt(number, candidate, self.limits, sent_s=_now(), beside=beside)
+        return LiveAttempt(number, candidate, self.limits, sent_s=loop_s(), beside=beside)
 
     async def send(self, job: Job, attempt: LiveAttempt, reply: str, out: AnswerSink) -> None:
         """Give the attempt to its device. Raises `BusError`, `PayloadTooLarge`."""
-        sent_ms, deadline_ms = _times_ms(job, _now())
+        sent_ms, deadline_ms = _times_ms(job, loop_s())
         dispatch = Dispatch(
             job=job.id,
             attempt=attempt.number,
@@ -155,7 +156,7 @@ class Courier:
             del runs[run]
         try:
             if not outrun:
-                self._learn(attempt, error, _now())
+                self._learn(attempt, error, loop_s())
         finally:
             self.line.give_back(device)
 
@@ -205,7 +206,25 @@ class Courier:
     def _bus_found(self) -> None:
         """Hold no attempt against its device that was sent before now, or before the devices have had time to come back as well:
         the broker took it along, and three in a row would keep a device out that never failed."""
-        self._blind_until_s = _now() + RECONNECT_S
+        self._blind_until_s = loop_s() + RECONNECT_S
+
+    async def _send_again(self) -> None:
+        """Give the devices once more what they have not accepted: the connection may have taken it along. An agent that has it
+        knows it by its reply subject, and runs it once."""
+        async with asyncio.TaskGroup() as tasks:
+            for device in self.busy():
+                tasks.create_task(self._send_again_to(device))
+
+    async def _send_again_to(self, device: str) -> None:
+        try:
+            # One that is not back itself would fail the attempt at once; its clocks give it more time.
+            await self.bus.request(
+                self.subjects.device(device, "probe"), codec.encode({}), timeout_s=self.limits.accept_s
+            )
+            for run in list(self._runs[device]):
+                await run.send_again(device)
+        except FleetError:
+            return  # what did not go out either is found by its clocks
 
     # -- what happens to devices ---------------------------------------------------------------------------------
 
@@ -236,7 +255,7 @@ class Courier:
 
     def _hung(self, device: str, why: str) -> None:
         """Its backend hangs, and its agent lives: whoever has waited for some time waits in vain."""
-        now_s = _now()
+        now_s = loop_s()
         self.roster.hung(device, why, now_s)
         hung = BackendError(f"the backend of {device} hangs: {why}")
         self._fail(device, hung, spared=lambda attempt: attempt.silent_s(now_s) < self.limits.doubt_s)
@@ -251,7 +270,7 @@ def _times_ms(job: Job, now_s: float) -> tuple[int, int]:
     then: a step of ours meanwhile changes nothing."""
     left_s = max(0.0, job.deadline_s - now_s)
     sent_ms = int((job.received_unix_s + now_s - job.received_s) * 1000)
-    return sent_ms, sent_ms + max(1, int((left_s - min(HOP_MARGIN_S, left_s / 10)) * 1000))
+    return sent_ms, sent_ms + max(1, int(device_left_s(left_s) * 1000))
 
 
 def _conversation(job: Job, out: AnswerSink) -> tuple[Message, ...]:
@@ -267,8 +286,3 @@ def _options(job: Job, out: AnswerSink) -> Options:
         return options
     # The tokens that were delivered are not known exactly when a device is lost: four characters make about one.
     return replace(options, max_tokens=max(1, options.max_tokens - out.visible_chars // 4))
-
-
-def _now() -> float:
-    """The loop's clock: the same monotonic seconds as `Clock.monotonic`, and virtual wherever the loop is."""
-    return asyncio.get_running_loop().time()

@@ -18,12 +18,16 @@ LEAST_COST_S, MOST_COST_S = 0.01, 600.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """What a job's place in the line depends on. `deadline_s` is on the loop's clock; `expected_s` is what a device will likely
-    take for it, without any waiting: a guess."""
+    take for it, without any waiting: a guess, but one from the device's own speed where it is `measured`. `least_s` is what any of
+    its devices takes at the very least. Jobs of one `kind` wait for the same."""
 
     deadline_s: float
     priority: Priority = Priority.NORMAL
     tenant: str = "default"
     expected_s: float = 1.0
+    least_s: float = 0.0
+    measured: bool = False
+    kind: str = ""
 
     @property
     def cost_s(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class Keep:
     size_bytes: int
 
 
-class Kept:
+class ReplayCache:
     """The answers, the least recently used first. `now` is monotonic, in seconds."""
 
     def __init__(self, now: Callable[[], float], *, ttl_s: float, entries: int, size_bytes: int) -> None:
@@ -39,13 +40,13 @@ class Kept:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def put(self, key: Key, fingerprint: str, ended: Ended) -> None:
-        """Keep an answer; the oldest make room, and one that is larger than all the room is not kept."""
+    def put(self, key: Key, fingerprint: str, ended: Ended, *, most_s: float = math.inf) -> None:
+        """Keep an answer, for `most_s` at most; the oldest make room, and one that is larger than all the room is not kept."""
         size_bytes = _size_bytes(ended)
         self.drop(key)
         if size_bytes > self._limit_bytes or not self._entries:
             return
-        self._kept[key] = Keep(fingerprint, ended, self._now() + self._ttl_s, size_bytes)
+        self._kept[key] = Keep(fingerprint, ended, self._now() + min(self._ttl_s, most_s), size_bytes)
         self.size_bytes += size_bytes
         while self.size_bytes > self._limit_bytes or len(self._kept) > self._entries:
             self.drop(next(iter(self._kept)))

@@ -12,22 +12,23 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from common.errors import DeadlineInfeasible, FleetError, QueueFull
+from common.clock import loop_s
+from common.errors import FleetError, QueueFull
 from dispatcher.delivery.flow import Chance, Place, Waiter
 from dispatcher.delivery.order import Order
 from dispatcher.delivery.pace import Pace
+from dispatcher.delivery.prospects import Prospects
 from dispatcher.delivery.ticket import Ticket
 from dispatcher.roster import Change, DeviceEvent, Roster
-
-RETRY_AFTER_S = 5.0
-"""A guess until the line knows its speed; and never more than openai-python honours (120 s)."""
-MOST_RETRY_AFTER_S = 120.0
 
 ASKED_AT_ONCE = 8
 """Tickets that choose again in one turn of the loop: a choice among 20 devices with 4 models takes a millisecond."""
 
 POSITIONS_S = 0.25
 """Positions are counted anew at most this often: for a thousand tickets that takes 3 ms, and each asks every second."""
+
+GROWN = frozenset({Change.JOINED, Change.CHANGED, Change.RECOVERED, Change.RESTARTED, Change.RESTORED})
+"""After these the line may move faster than it did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +46,10 @@ class Line:
     def __init__(self, roster: Roster, rules: Rules | None = None) -> None:
         self.rules = rules or Rules()
         self.pace = Pace()
+        self._prospects = Prospects(roster, self.pace)
         self.epoch = 0
         self._roster = roster
-        self._order = Order(self._chance, guard_s=self.rules.guard_s, weights=self.rules.weights)
+        self._order = Order(self._prospects.chance, guard_s=self.rules.guard_s, weights=self.rules.weights)
         self._tickets: dict[Ticket, None] = {}
         self._changed_at: dict[str, int] = {}
         self._asking: dict[Ticket, None] = {}
@@ -69,10 +71,10 @@ class Line:
 
         Raises `QueueFull` when the limit is reached and nobody stands behind this place.
         """
-        now_s = _now()
+        now_s = loop_s()
         ticket = Ticket(self, place, first=first, now_s=now_s, epoch=self.epoch)
         self._make_room(ticket)
-        self._tickets[ticket] = None
+        self._wait(ticket)
         try:
             yield ticket
         finally:
@@ -80,7 +82,7 @@ class Line:
 
     def position(self, ticket: Ticket) -> int:
         """Give the place in the order of service, from 1; one that has not waited yet comes behind all others."""
-        now_s = _now()
+        now_s = loop_s()
         if ticket.flow is None:
             return 1 if ticket.slot is not None else len(self._order) + 1
         if now_s - self._counted_s >= POSITIONS_S or ticket not in self._positions:
@@ -90,7 +92,17 @@ class Line:
 
     def eta_s(self, ticket: Ticket) -> float | None:
         """Give the seconds until a ticket's turn, by how fast the line moves now; None while that is not known."""
-        return self.pace.wait_s(self.position(ticket))
+        return self._prospects.eta_s(ticket.place, self.position(ticket))
+
+    def require_time(self, ticket: Ticket) -> None:
+        """Raise `DeadlineInfeasible` when a ticket that waits has no chance any more, as others came who go before it."""
+        if ticket in self._tickets and not ticket.first:
+            self._prospects.require_time(ticket, self.position(ticket) - 1, loop_s())
+
+    def require_chance(self, place: Place) -> None:
+        """Raise `DeadlineInfeasible` when there is too little time for a job, though it get a slot now."""
+        if self._prospects.chance(place, loop_s()) is Chance.NONE:
+            raise self._prospects.too_late(place)
 
     def has_room(self, device: str) -> bool:
         """Tell whether a slot is free that nobody in the line is about to get."""
@@ -112,12 +124,12 @@ class Line:
         ticket.devices, ticket.chosen_at = devices, ticket.told_at
         if ticket.slot is not None and ticket.slot not in devices:
             slot, ticket.slot = ticket.slot, None
-            self._tickets[ticket] = None
+            self._wait(ticket)
             self.give_back(slot)
         if ticket in self._tickets:
             if ticket.flow is None:
-                self._require_time(ticket)
-            self._order.add(ticket, _now())
+                self._prospects.require_time(ticket, self._order.ahead(ticket), loop_s())
+            self._order.add(ticket, loop_s())
         self._serve(*devices, *changed)
 
     # -- inside --------------------------------------------------------------------------------------------------
@@ -148,9 +160,9 @@ class Line:
 
         # Asked anew each time: a device that is on trial has room for one.
         while len(asked) < min(self._room(device), ASKED_AT_ONCE):
-            ticket, lost = self._order.pick(fits, _now())
+            ticket, lost = self._order.pick(fits, loop_s())
             for one in lost:
-                self._refuse(one, self._too_late())
+                self._refuse(one, self._prospects.too_late(one.place))
             if not isinstance(ticket, Ticket):
                 return
             if self._changed_at.get(device, 0) > ticket.chosen_at:
@@ -168,8 +180,9 @@ class Line:
         changed = self._answered(ticket)
         self._roster.take(device)
         self._order.serve(ticket)
+        if not ticket.first:  # who lost a device was served before
+            self.pace.granted(loop_s(), ticket.place.kind)
         self._forget(ticket)
-        self.pace.granted(_now())
         ticket.grant(device)
         self._due.update(dict.fromkeys(changed))
 
@@ -188,11 +201,20 @@ class Line:
             slot, ticket.slot = ticket.slot, None
             self.give_back(slot)
 
+    def _wait(self, ticket: Ticket) -> None:
+        self._tickets[ticket] = None
+        self._prospects.waiting[ticket.place.kind] += 1
+
     def _forget(self, ticket: Ticket) -> None:
-        self._tickets.pop(ticket, None)
         self._positions.pop(ticket, None)
-        if not self._tickets:
-            self.pace.idle()
+        if ticket not in self._tickets:
+            return
+        del self._tickets[ticket]
+        kind, waiting = ticket.place.kind, self._prospects.waiting
+        waiting[kind] -= 1
+        if not waiting[kind]:
+            del waiting[kind]
+            self.pace.idle(kind)
 
     def _ask(self, ticket: Ticket) -> None:
         self._asking[ticket] = None
@@ -210,6 +232,8 @@ class Line:
         wait for chooses again soon, and the rest when a slot there is theirs to take. A fleet of 20 and a line of 1,000 would
         else cost a second of choosing at each change, and most of it for nothing."""
         name = event.device.name
+        if event.change in GROWN:
+            self.pace.grown()
         if event.change is not Change.ROOM:
             self.epoch += 1
             devices = self._roster.fleet.devices
@@ -245,50 +269,14 @@ class Line:
         if limit and (waiting < limit or ticket.first):
             return
         last = self._order.displaced_by(ticket) if limit else None
-        retry_after_s = self._retry_after_s(waiting / 2)
+        retry_after_s = self._prospects.retry_after_s(ticket.place, waiting / 2)
         if last is None:
             raise QueueFull(_full(waiting, limit), retry_after_s=retry_after_s)
         what = f"the line is full (limit {limit}) and a job that goes before this one came: try again later"
         self._refuse(last, QueueFull(what, retry_after_s=retry_after_s))
-
-    def _require_time(self, ticket: Ticket) -> None:
-        """Raise `DeadlineInfeasible` for a ticket that can't be served and answered in time, at the best."""
-        left_s = ticket.place.deadline_s - _now()
-        ahead = self._order.ahead(ticket)
-        wait_s, work_s = self.pace.soonest_s(ahead), self.pace.least_s(ticket.place.expected_s)
-        if left_s > wait_s + work_s:
-            return
-        likely_s = self.pace.wait_s(ahead) or 0.0
-        raise DeadlineInfeasible(
-            f"{ahead} jobs are served before, which takes about {likely_s:.1f} s, and {max(0.0, left_s):.1f} s are left: allow "
-            "more time (timeout_s), or try again later",
-            retry_after_s=self._retry_after_s(ahead),
-            wait_s=round(likely_s, 3),
-        )
-
-    def _too_late(self) -> DeadlineInfeasible:
-        return DeadlineInfeasible(
-            "the time that is left would not be enough for an answer: allow more time (timeout_s), or try again later",
-            retry_after_s=self._retry_after_s(len(self._tickets)),
-        )
-
-    def _retry_after_s(self, ahead: float) -> float:
-        wait_s = self.pace.wait_s(ahead)
-        return RETRY_AFTER_S if wait_s is None else min(MOST_RETRY_AFTER_S, max(1.0, wait_s))
-
-    def _chance(self, place: Place, now_s: float) -> Chance:
-        left_s = place.deadline_s - now_s
-        if left_s <= self.pace.least_s(place.expected_s):
-            return Chance.NONE
-        return Chance.POOR if left_s < self.pace.likely_s(place.expected_s) else Chance.GOOD
 
 
 def _full(waiting: int, limit: int) -> str:
     if not limit:
         return "no device has a free slot, and nobody may wait (DROVER_QUEUE_LIMIT=0): try again later"
     return f"{waiting} jobs wait already (limit {limit}): try again later"
-
-
-def _now() -> float:
-    """The loop's clock, on which deadlines stand."""
-    return asyncio.get_running_loop().time()

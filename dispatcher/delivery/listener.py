@@ -26,7 +26,8 @@ SILENCE_S = 1.0
 
 PROBE_S = 0.5
 """So often a frame asks whether anybody hears it. A producer that is gone is found within this while text flows, and while nothing
-does within one and a half seconds, with a tick."""
+does within this and a tick: what was said last is said again. Only before anything was said of where a job stands, and what
+comes first is worth waiting for, its whole first second may pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +120,9 @@ class Listener:
             # The device speaks, and so sends no keep-alives; a producer that hears nothing takes the dispatcher for dead.
             await self._frame(frames.KeepAlive(Phase.DECODE))
 
-    async def tick(self, frame: frames.KeepAlive) -> None:
-        """Say that the job lives, if nothing was said for a while; called at any moment, also while another writes."""
-        if self.finished or self._ending or self._tick is not None or self._loop.time() - self._sent_s < SILENCE_S:
+    async def tick(self, frame: frames.KeepAlive, silence_s: float = SILENCE_S) -> None:
+        """Say that the job lives, if nothing was said for `silence_s`; called at any moment, also while another writes."""
+        if self.finished or self._ending or self._tick is not None or self._loop.time() - self._sent_s < silence_s:
             return
         self._tick = self._loop.create_future()
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from dispatcher.delivery.flow import RANK, Chance, Flow, FlowKey, Place, Waiter, by_key, level
 
@@ -30,7 +30,12 @@ class Pick(NamedTuple):
     lost: list[Waiter]
 
 
-Judge = Callable[[Place, float], Chance]
+class Judge(Protocol):
+    """Says what chance a job has that gets its slot now, or when `ahead` others have theirs."""
+
+    def __call__(self, place: Place, now_s: float, ahead: int = 0) -> Chance: ...
+
+
 Fits = Callable[[Waiter], bool]
 
 
@@ -223,10 +228,16 @@ class Order:
             yield from self._good(heapq.heappop(turns)[2], now_s, lost)
         for _, _, flow in sorted(late, key=lambda row: row[:2]):
             for waiter in list(flow.poor):
+                if waiter in lost:
+                    continue
                 if self._judge(waiter.place, now_s) is Chance.NONE:
                     lost.append(waiter)
                 else:
                     yield waiter
+
+    def _good_ones(self, level: int) -> int:
+        """Give how many go before whoever has a poor chance in a class."""
+        return sum(len(flow.good) for flows in self._flows[: level + 1] for flow in flows.values())
 
     def _good(self, flow: Flow, now_s: float, lost: list[Waiter]) -> Iterator[Waiter]:
         index = 0
@@ -238,6 +249,8 @@ class Order:
                 del flow.good[index]
                 waiter.poor = True
                 insort(flow.poor, waiter, key=by_key)
+                if self._judge(waiter.place, now_s, self._good_ones(flow.level)) is Chance.NONE:
+                    lost.append(waiter)
                 continue
             if chance is Chance.NONE:
                 lost.append(waiter)

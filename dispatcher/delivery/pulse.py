@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from common import codec
@@ -35,7 +35,8 @@ RECONNECT_S = 2.0
 
 
 class Pulse:
-    """Asks. `busy` gives the devices that have attempts of ours; `gone` and `hung` are told what was found."""
+    """Asks. `busy` gives the devices that have attempts of ours; `gone` and `hung` are told what was found; `back` is awaited
+    when the connection is back."""
 
     def __init__(
         self,
@@ -45,12 +46,16 @@ class Pulse:
         busy: Callable[[], list[str]],
         gone: Callable[[str], None],
         hung: Callable[[str, str], None],
+        back: Callable[[], Awaitable[None]],
     ) -> None:
         self._bus = bus
         self._subjects = subjects
         self._busy = busy
         self._gone = gone
         self._hung = hung
+        self._back = back
+        self.returning = False
+        """True from a reconnect until `back` has seen to it."""
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {}
         self._fresh = itertools.count()
@@ -67,6 +72,9 @@ class Pulse:
             try:
                 while True:
                     await asyncio.sleep(max(INTERVAL_S, len(self._busy()) / MOST_PER_S))
+                    if self.returning:
+                        await self._back()
+                        self.returning = False
                     await self._ask()
             finally:
                 self._reply = _nowhere
@@ -131,6 +139,7 @@ class Pulse:
         return 2 * number
 
     def _reconnected(self) -> None:
+        self.returning = True
         self._quiet_until_s = asyncio.get_running_loop().time() + RECONNECT_S
 
 

@@ -6,16 +6,17 @@ other is fenced then, as is every attempt that failed: what its device still sen
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NoReturn, Protocol
 
 from common import frames
-from common.errors import DeadlineExceeded, DeviceBusy, DeviceSilent, FleetError
+from common.clock import loop_s
+from common.errors import DeadlineExceeded, DeviceBusy, FleetError
 from dispatcher.delivery.attempt import OUTRUN, LiveAttempt
 from dispatcher.delivery.clocks import HOP_MARGIN_S, Clock
 from dispatcher.delivery.inbox import Arrival, Inbox
+from dispatcher.delivery.patience import Alarm, Pauses, bears, next_alarm, silent
 from dispatcher.delivery.retry import GiveUp, after, interrupted
 from dispatcher.delivery.seat import TICK_S, Seats
 from dispatcher.delivery.sink import AnswerSink
@@ -26,14 +27,7 @@ MOST_ATTEMPTS = 16
 """So many attempts are kept for the account, the first and the last: refusals are unlimited, and a frame is not."""
 
 
-OVERSLEPT_S = 0.1
-"""A loop that works wakes a timer within milliseconds."""
-
-LOOK_S = 0.02
-"""What a socket's reader needs to hand over what waits in it."""
-
-
-class Courier(Protocol):
+class RunHost(Protocol):
     """What a run needs of the house: its devices, and what is known of them."""
 
     async def send(self, job: Job, attempt: LiveAttempt, reply: str, out: AnswerSink) -> None:
@@ -69,20 +63,11 @@ class Courier(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Alarm:
-    """What strikes next. A hedge concerns the job and no attempt."""
-
-    at_s: float
-    clock: Clock
-    attempt: LiveAttempt | None
-
-
 class Run:
     """One job on its way. `decision`, `attempts` and `speaker` tell how far it has come."""
 
-    def __init__(self, courier: Courier, seats: Seats, inbox: Inbox, reply: Callable[[int], str]) -> None:
-        self._courier = courier
+    def __init__(self, host: RunHost, seats: Seats, inbox: Inbox, reply: Callable[[int], str]) -> None:
+        self._host = host
         self._seats = seats
         self._job = seats.job
         self._out = seats.out
@@ -95,7 +80,7 @@ class Run:
         self._chosen: Candidate | None = None
         self._number = 0
         self._hedge_at_s: float | None = None
-        self._looked_s = 0.0
+        self._pauses = Pauses()
         self._first_token_s: float | None = None
 
     @property
@@ -126,6 +111,13 @@ class Run:
             if attempt.device == device and not spared(attempt):
                 self._inbox.fail(attempt.number, error)
 
+    async def send_again(self, device: str) -> None:
+        """Send what a device has not accepted once more. Raises `BusError`."""
+        for attempt in list(self._live.values()):
+            if attempt.device == device and not attempt.accepted:
+                attempt.sent_again(loop_s())
+                await self._host.send(self._job, attempt, self._reply(attempt.number), self._out)
+
     # -- beginning -----------------------------------------------------------------------------------------------
 
     async def _seat(self) -> Candidate:
@@ -143,12 +135,12 @@ class Run:
         """Give the job to the device whose slot was taken."""
         candidate = replace(seat, reason=reason)
         self._number += 1
-        attempt = self._live[self._number] = self._courier.begun(self, candidate, self._number, beside=beside)
+        attempt = self._live[self._number] = self._host.begun(self, candidate, self._number, beside=beside)
         attempt.begun_chars = self._out.visible_chars
         self._inbox.open(attempt.number)
         if not beside:
             await self._only(attempt)
-        await self._courier.send(self._job, attempt, self._reply(attempt.number), self._out)
+        await self._host.send(self._job, attempt, self._reply(attempt.number), self._out)
 
     async def _only(self, attempt: LiveAttempt) -> None:
         """Begin the answer anew, or go on where the producer has it."""
@@ -156,22 +148,22 @@ class Run:
         self._out.restart()
         if not self._out.visible_chars:
             self._first_token_s = None
-            after_s = self._courier.hedge_after_s(attempt.candidate)
-            self._hedge_at_s = None if after_s is None else _now() + after_s
+            after_s = self._host.hedge_after_s(attempt.candidate)
+            self._hedge_at_s = None if after_s is None else loop_s() + after_s
         await self._out.route(attempt.candidate, attempt.number)
 
-    async def _try_beside(self, cause: Beside, late: LiveAttempt) -> bool:
+    async def try_beside(self, cause: Beside, late: LiveAttempt) -> bool:
         """Begin a second attempt, if another device has room for it now; the first goes on. All but a load's are paid from the
         budget."""
-        if cause is not Beside.LOAD and not self._courier.may_hedge():
+        if cause is not Beside.LOAD and not self._host.may_hedge():
             return False
         held = {attempt.device: "it runs the job already" for attempt in self._live.values()}
         seat = self._seats.take_now(self._excluded | held, warm=cause is Beside.HEDGE)
         if seat is None:
             return False
         if cause is not Beside.LOAD:
-            self._courier.hedged()
-        await self._begin(seat, why_beside(cause, late.candidate, late.running_s(_now()), seat), beside=True)
+            self._host.hedged()
+        await self._begin(seat, why_beside(cause, late.candidate, late.running_s(loop_s()), seat), beside=True)
         return True
 
     # -- following -----------------------------------------------------------------------------------------------
@@ -179,11 +171,11 @@ class Run:
     async def _follow(self) -> frames.End | None:
         """Follow the live attempts to the first end; None when all of them have failed."""
         while self._live:
-            alarm = self._next_alarm()
+            alarm = next_alarm(self._live.values(), deadline_s=self._job.deadline_s, hedge_at_s=self._hedge_at_s)
             try:
                 batch = await self._inbox.take(alarm.at_s)
             except TimeoutError:
-                if not await self._paused(alarm.at_s):
+                if not await self._pauses.over(alarm.at_s):
                     await self._struck(alarm)
                 continue
             end = await self._heard(batch)
@@ -191,26 +183,12 @@ class Run:
                 return end
         return None
 
-    async def _paused(self, at_s: float) -> bool:
-        """True when a clock strikes late because this process itself was paused: what arrived meanwhile is still to be read."""
-        if _now() - at_s < OVERSLEPT_S or at_s <= self._looked_s:
-            return False
-        self._looked_s = at_s
-        await asyncio.sleep(LOOK_S)
-        return True
-
-    def _next_alarm(self) -> _Alarm:
-        alarms = [_Alarm(*attempt.strikes(self._job.deadline_s), attempt) for attempt in self._live.values()]
-        if self._hedge_at_s is not None:
-            alarms.append(_Alarm(self._hedge_at_s, Clock.HEDGE, None))
-        return min(alarms, key=lambda alarm: alarm.at_s) if len(alarms) > 1 else alarms[0]
-
     async def _heard(self, batch: list[tuple[int, Arrival]]) -> frames.End | None:
         """Take in what arrived together; text that did so goes on as one piece, and not at all when its attempt failed with it:
         what nobody has seen can be begun again."""
         pieces: list[str] = []
         end: frames.End | None = None
-        now_s = _now()
+        now_s = loop_s()
         for number, arrival in batch:
             attempt = self._live.get(number)
             if attempt is None:
@@ -258,73 +236,55 @@ class Run:
 
     async def _show(self, text: str) -> None:
         if self._first_token_s is None:
-            self._first_token_s = _now() - self._job.received_s
+            self._first_token_s = loop_s() - self._job.received_s
         await self._out.token(text)
 
     async def _finish(self, end: frames.End) -> frames.End:
-        """Close the attempt that has answered, and count the text of those before into the usage: their tokens are not known,
-        and four characters make about one."""
+        """Close the attempt that has answered."""
         attempt = self._leader
         await self._drop(attempt, None)
-        before = attempt.begun_chars // 4
-        if not before:
-            return end
-        usage = replace(
-            end.usage,
-            prompt_tokens=max(0, end.usage.prompt_tokens - before),
-            completion_tokens=end.usage.completion_tokens + before,
-        )
-        return replace(end, usage=usage)
+        return attempt.whole(end)
 
     # -- clocks --------------------------------------------------------------------------------------------------
 
-    async def _struck(self, alarm: _Alarm) -> None:
-        """Act on a clock. A hedge and a doubt begin a second attempt, within the budget: a fleet that is slow as a whole is not
-        helped by twice the work. A load that takes long does so too, and goes on: the model will be wanted. All others end the
-        attempt, and the total ends the job."""
+    async def _struck(self, alarm: Alarm) -> None:
+        """Act on a clock: the total ends the job, and another one its attempt if it has to."""
         if alarm.clock is Clock.TOTAL:
             self._too_late()
         if alarm.attempt is None:
             self._hedge_at_s = None
-            if self._unheard_of():
-                await self._try_beside(Beside.HEDGE, self._leader)
-        elif not await self._bears(alarm.clock, alarm.attempt):
-            await self._failed(alarm.attempt, _silent(alarm.clock, alarm.attempt))
+            if self.unheard_of:
+                await self.try_beside(Beside.HEDGE, self._leader)
+        elif not await bears(alarm.clock, alarm.attempt, self):
+            await self._failed(alarm.attempt, silent(alarm.clock, alarm.attempt))
 
-    async def _bears(self, clock: Clock, attempt: LiveAttempt) -> bool:
-        """Say whether an attempt may go on though a clock has struck, and do what helps meanwhile."""
-        if clock is Clock.DOUBT:
-            return await self._doubted(attempt, attempt.doubt())
-        if clock is Clock.LOAD and attempt.load_on():
-            if self._unheard_of():
-                await self._try_beside(Beside.LOAD, attempt)
-            return True
-        return self._irreplaceable(attempt) and attempt.wait_longer(clock)
+    @property
+    def alone(self) -> bool:
+        """True while a single device has the job."""
+        return len(self._live) == 1
 
-    async def _doubted(self, attempt: LiveAttempt, doubts: int) -> bool:
-        """Have the device prove that it works. At the first doubt another device may be asked as well; from the second on the job
-        moves, as soon as another one has room: a proof says nothing of this one request, and a busy device can't give any."""
-        await self._courier.doubt(attempt)
-        if not self._unheard_of() or attempt.loads:
-            return True
-        if doubts == 1:
-            await self._try_beside(Beside.DOUBT, attempt)
-            return True
-        return not self._seats.room_elsewhere(self._excluded | {attempt.device: "it has the job"})
-
-    def _irreplaceable(self, attempt: LiveAttempt) -> bool:
-        """True when no other device could take the job, now or later."""
-        return len(self._live) == 1 and not self._seats.others(self._excluded | {attempt.device: "it has the job"})
-
-    def _unheard_of(self) -> bool:
+    @property
+    def unheard_of(self) -> bool:
         """True while one device has the job, and has said nothing: another may still answer in its place."""
-        return self._speaker is None and len(self._live) == 1 and not self._out.visible_chars
+        return self._speaker is None and self.alone and not self._out.visible_chars
+
+    def others(self, attempt: LiveAttempt) -> bool:
+        """True when another device could take the job, now or later."""
+        return self._seats.others(self._excluded | {attempt.device: "it has the job"})
+
+    def room_elsewhere(self, attempt: LiveAttempt) -> bool:
+        """True when another device has a free slot for the job now."""
+        return self._seats.room_elsewhere(self._excluded | {attempt.device: "it has the job"})
+
+    async def doubt(self, attempt: LiveAttempt) -> None:
+        """Have the device prove that its backend works."""
+        await self._host.doubt(attempt)
 
     def _judged(self, error: FleetError) -> FleetError:
         """Believe a device that says that the time is over when it is so by our own clock, but for the hop: the device is not at
         fault, and no other one has more time."""
         said_so = error.details.get("cause") == DeadlineExceeded.code
-        return self._deadline() if said_so and _now() + 2 * HOP_MARGIN_S >= self._job.deadline_s else error
+        return self._deadline() if said_so and loop_s() + 2 * HOP_MARGIN_S >= self._job.deadline_s else error
 
     def _too_late(self) -> NoReturn:
         raise self._deadline()
@@ -364,15 +324,15 @@ class Run:
         self._inbox.fence(attempt.number)
         if attempt is self._speaker:
             self._speaker = None
-        note = attempt.account(error, outrun=outrun, queued_s=self._seats.queued_s, now_s=_now())
+        note = attempt.account(error, outrun=outrun, queued_s=self._seats.queued_s, now_s=loop_s())
         self._attempts.append(note)
         if len(self._attempts) > MOST_ATTEMPTS:
             del self._attempts[MOST_ATTEMPTS // 2]
-        self._courier.ended(self, attempt, error, outrun=outrun)
+        self._host.ended(self, attempt, error, outrun=outrun)
         return outrun or (error is not None and not isinstance(error, DeviceBusy))
 
     async def _recall(self, attempt: LiveAttempt) -> None:
-        await self._courier.recall(self._job, attempt, self._reply(attempt.number))
+        await self._host.recall(self._job, attempt, self._reply(attempt.number))
 
     def delivered(self, *, end: frames.End | None = None, error: FleetError | None = None) -> Delivered:
         """Give how it went."""
@@ -385,14 +345,3 @@ class Run:
             queue_s=self._seats.queued_s,
             first_token_s=self._first_token_s,
         )
-
-
-def _silent(clock: Clock, attempt: LiveAttempt) -> DeviceSilent:
-    return DeviceSilent(
-        f"the {clock} clock of {attempt.device} struck after {attempt.running_s(_now()):.1f} s", clock=str(clock)
-    )
-
-
-def _now() -> float:
-    """The loop's clock: the same monotonic seconds as `Clock.monotonic`, and virtual wherever the loop is."""
-    return asyncio.get_running_loop().time()

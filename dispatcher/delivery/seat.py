@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from common.clock import loop_s
 from common.errors import DeadlineExceeded, FleetError, InternalError
 from common.frames import KeepAlive, Phase
+from common.messages import Speed
+from dispatcher.delivery.clocks import HOP_MARGIN_S
 from dispatcher.delivery.flow import Place
 from dispatcher.delivery.line import Line
 from dispatcher.delivery.sink import AnswerSink
@@ -22,6 +24,11 @@ Nobody = Callable[[Decision], FleetError]
 
 UNKNOWN_WORK_S = 1.0
 """What a job counts for that no device could take just now."""
+
+FASTER_LOAD = 4.0
+"""A file that is still in the page cache loads some three times as fast as from an SD card or a slow SSD."""
+
+NO_SPEED = Speed()
 
 TICK_S = 1.0
 """A waiting producer hears this often that it waits, and where in the line."""
@@ -51,16 +58,21 @@ class Seats:
 
     async def take(self, excluded: Mapping[str, str], *, first: bool) -> Candidate:
         """Take a slot on the best device that has one; wait in the line when none has. Raises what `nobody` says."""
-        started_s = _now()
+        started_s = loop_s()
         try:
             self.decision = decision = self.choose(excluded)
             free = self._free(decision)
             if free is None:
                 return self._began(await self._wait(decision, excluded, first=first))
+            if (
+                not free.warm
+                or self.line.pace.least_s(free.predicted_work_s) > self.job.deadline_s - loop_s() - HOP_MARGIN_S
+            ):
+                self.line.require_chance(self._place(decision))
             self.line.take(free.device)
             return self._began(free)
         finally:
-            self.queued_s += _now() - started_s
+            self.queued_s += loop_s() - started_s
 
     def take_now(self, excluded: Mapping[str, str], *, warm: bool) -> Candidate | None:
         """Take a slot for a second attempt if there is one, with its model in memory when it must be `warm`; the decision of
@@ -89,17 +101,18 @@ class Seats:
                 candidates = self._ranked(decision)
                 if not candidates and not self._may_change(decision):
                     raise self.nobody(decision)
-                until_s = min(self.job.deadline_s, _now() + TICK_S)
+                until_s = min(self.job.deadline_s, loop_s() + TICK_S)
                 try:
                     # A dictionary keeps the order and drops the doubles: `auto` ranks several models of one device.
                     device = await ticket.wait(dict.fromkeys(one.device for one in candidates), until_s=until_s)
                 except TimeoutError:
-                    if _now() >= self.job.deadline_s:
+                    if loop_s() >= self.job.deadline_s:
                         raise self._too_late() from None
+                    ticket.require_time()
                     await self.out.keep_alive(KeepAlive(Phase.QUEUE, ticket.eta_s, ticket.position))
                     # The line says when there is another choice, but not when memory comes free; asking always would cost a
                     # thousand waiting jobs a core.
-                    if _now() < self.settled_s or not _wants_memory(decision):
+                    if loop_s() < self.settled_s or not _wants_memory(decision):
                         continue
                     device = None
                 if device is not None:
@@ -108,16 +121,29 @@ class Seats:
 
     def _may_change(self, decision: Decision) -> bool:
         """True when waiting may help: for a device that is away for now, and for those that a new dispatcher has not heard yet."""
-        return _now() < self.settled_s or any(out.for_now for out in decision.removed)
+        return loop_s() < self.settled_s or any(out.for_now for out in decision.removed)
 
     def _place(self, decision: Decision) -> Place:
-        works_s = [one.predicted_work_s for one in decision.candidates]
+        job, candidates = self.job, decision.candidates
         return Place(
-            priority=self.job.priority,
-            tenant=self.job.tenant,
-            deadline_s=self.job.deadline_s,
-            expected_s=min(works_s, default=UNKNOWN_WORK_S),
+            priority=job.priority,
+            tenant=job.tenant,
+            deadline_s=job.deadline_s,
+            expected_s=min((one.predicted_work_s for one in candidates), default=UNKNOWN_WORK_S),
+            least_s=min((self._least_s(one) for one in candidates), default=0.0),
+            measured=bool(candidates) and all(self._speed(one).decode_tps for one in candidates),
+            kind=f"{job.model} on {job.device or 'any'}",
         )
+
+    def _speed(self, candidate: Candidate) -> Speed:
+        device = self.roster.fleet.devices[candidate.device]
+        return device.beat.speeds.get(candidate.model) or NO_SPEED
+
+    def _least_s(self, candidate: Candidate) -> float:
+        """Give what a load takes at the very least, if the device has measured it. An answer may be a word long, and the prompt
+        may be in its cache."""
+        measured = not candidate.warm and self._speed(candidate).load_s
+        return candidate.predicted_load_s / FASTER_LOAD if measured else 0.0
 
     def _free(self, decision: Decision) -> Candidate | None:
         return next((one for one in self._ranked(decision) if self.line.has_room(one.device)), None)
@@ -141,7 +167,3 @@ class Seats:
 
 def _wants_memory(decision: Decision) -> bool:
     return any(out.for_now and out.filter == "memory" for out in decision.removed)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

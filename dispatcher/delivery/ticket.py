@@ -30,6 +30,10 @@ class Keeper(Protocol):
         """Give the seconds until it is served, as far as that is known."""
         ...
 
+    def require_time(self, ticket: Ticket) -> None:
+        """Raise `DeadlineInfeasible` when it waits in vain."""
+        ...
+
 
 class Ticket(Waiter):
     """One place in the line, kept until its holder has a slot or leaves."""
@@ -52,6 +56,10 @@ class Ticket(Waiter):
     def eta_s(self) -> float | None:
         """Seconds until a slot comes, by how fast the line moves now; None while that is not known."""
         return self._line.eta_s(self)
+
+    def require_time(self) -> None:
+        """Raise `DeadlineInfeasible` when its turn can't come in time any more."""
+        self._line.require_time(self)
 
     async def wait(self, devices: Collection[str], *, until_s: float) -> str | None:
         """Wait for a slot on one of `devices`, the best first; give the device, its slot taken, or None when the fleet has changed

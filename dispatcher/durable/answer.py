@@ -28,7 +28,7 @@ class HeldAnswer:
     streams = False
 
     def __init__(self, job: Job, tries: int, clock: Clock, seated: Seated) -> None:
-        self._job = job
+        self.job = job
         self._clock = clock
         self._tries = tries
         self._seated: Seated | None = seated
@@ -67,12 +67,12 @@ class HeldAnswer:
         self._text.clear()
 
     async def end(self, end: frames.End, route: dict[str, Any]) -> None:
-        self.answer = reply_to_wire(self._job.id, self.text, end, route)
+        self.answer = reply_to_wire(self.job.id, self.text, end, route)
 
     async def error(self, error: FleetError, route: dict[str, Any] | None = None) -> None:  # noqa: ARG002  # the record has the route
         if self.answer is None and self.failure is None:
             self.failure = error
 
     def _note(self, state: Stage, **known: Any) -> Note:
-        job, now_s = self._job, self._clock.unix_s()
+        job, now_s = self.job, self._clock.unix_s()
         return Note(job=job.id, tenant=job.tenant, state=state, at_unix_s=now_s, tries=self._tries, **known)

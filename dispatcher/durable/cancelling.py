@@ -19,9 +19,11 @@ from common.errors import BadRequest, FleetError, JobCancelled
 from common.logs import get_logger
 from common.subjects import is_token
 from dispatcher.durable.claims import claim_key
-from dispatcher.durable.lane import Lane, Run
+from dispatcher.durable.lane import Lane
 from dispatcher.durable.notes import Notes
+from dispatcher.durable.run import DurableRun
 from dispatcher.pipeline import Spawn
+from dispatcher.unknown import OTHERS_FIRST_S, unknown
 
 log = get_logger("durable")
 
@@ -52,7 +54,7 @@ class Cancelling:
     def hear_own(self, delivery: Delivery) -> None:
         """Take in an order as every dispatcher does: only the one that has claimed a job knows that it is about to begin."""
         if delivery.reply:
-            self._spawn(self._cancel(delivery, self._on_its_way))
+            self._spawn(self._first_word(delivery))
 
     def hear(self, delivery: Delivery) -> None:
         """Take in an order as one dispatcher of all does.
@@ -60,16 +62,38 @@ class Cancelling:
         One without a reply comes from a live stream that was closed, and means no durable job.
         """
         if delivery.reply:
-            self._spawn(self._cancel(delivery, self._queued))
+            self._spawn(self._last_word(delivery))
 
-    async def _cancel(self, delivery: Delivery, found: Search) -> None:
-        _, job, _ = self._lane.subjects.tokens(delivery.subject)
-        wish = _wish(delivery)
+    async def _first_word(self, delivery: Delivery) -> None:
+        await self._cancel(delivery, self._on_its_way)
+
+    async def _last_word(self, delivery: Delivery) -> None:
+        """Say that nobody knows the job, after the queue was looked through, however long that takes; the first answer is the one
+        that counts, and whoever has the job answers at once."""
+        if await self._cancel(delivery, self._queued):
+            return
+        await asyncio.sleep(OTHERS_FIRST_S)
         try:
-            if await found(job, wish):
-                await self._lane.pipeline.bus.publish(delivery.reply, codec.encode({"job": job, "cancelled": True}))
+            await self._say(delivery, unknown(self._job(delivery)))
+        except FleetError as error:
+            log.debug("durable.unsaid", error=error.code)
+
+    async def _cancel(self, delivery: Delivery, found: Search) -> bool:
+        job = self._job(delivery)
+        try:
+            if await found(job, _wish(delivery)):
+                await self._say(delivery, {"job": job, "cancelled": True})
+                return True
         except FleetError as error:
             log.warning("durable.not_cancelled", job=job, error=error.code)
+        return False
+
+    def _job(self, delivery: Delivery) -> str:
+        _, job, _ = self._lane.subjects.tokens(delivery.subject)
+        return job
+
+    async def _say(self, delivery: Delivery, body: dict[str, object]) -> None:
+        await self._lane.pipeline.bus.publish(delivery.reply, codec.encode(body))
 
     async def _on_its_way(self, job: str, wish: _Wish) -> bool:
         """Cancel what was taken here, and has not begun."""
@@ -79,9 +103,9 @@ class Cancelling:
         run.cancelled = True
         return run.answer is None
 
-    def _here(self, job: str, wish: _Wish) -> Run | None:
+    def _here(self, job: str, wish: _Wish) -> DurableRun | None:
         runs = self._lane.runs.values()
-        return next((run for run in runs if run.job == job and wish.tenant in {None, run.place.tenant}), None)
+        return next((run for run in runs if run.job == job and wish.tenant in {None, run.origin.tenant}), None)
 
     async def _queued(self, job: str, wish: _Wish) -> bool:
         """Cancel what lies in the queue, and is nobody's."""
@@ -96,7 +120,7 @@ class Cancelling:
 
     async def _call_off(self, job: str, kept: Kept) -> bool:
         lane = self._lane
-        tenant = lane.reading.place(kept).tenant
+        tenant = lane.reading.origin(kept).tenant
         if await lane.claims.holder(claim_key(tenant, job)) is not None:
             return False  # its dispatcher hears the same order, and answers
         notes = Notes(lane.streams, lane.names, lane.subjects, tenant, job)

@@ -83,7 +83,7 @@ class Janitor:
         reading: Reading,
         letters: Letters,
         claims: Claims,
-        max_deliver: int,
+        most_tries: int,
         ack_wait_s: float,
     ) -> None:
         self._streams = streams
@@ -92,7 +92,7 @@ class Janitor:
         self._reading = reading
         self._letters = letters
         self._claims = claims
-        self._max_deliver = max_deliver
+        self._most_tries = most_tries
         self._ack_wait_s = ack_wait_s
         self._seen: dict[int, tuple[int, float]] = {}
         """Of each job that may be over, the sign that was seen last, and when."""
@@ -173,8 +173,8 @@ class Janitor:
         """Give what would move if the job moved, for one that had its last try; None for all others."""
         holder = await self._holder(kept)
         if holder is not None:
-            return holder.revision if holder.tries >= self._max_deliver else None
-        tenant, job = self._reading.place(kept).tenant, job_id_of(kept)
+            return holder.revision if holder.tries >= self._most_tries else None
+        tenant, job = self._reading.origin(kept).tenant, job_id_of(kept)
         last = await self._streams.last(self._names.results, self._subjects.result(tenant, job))
         if last is None:
             return None
@@ -187,7 +187,7 @@ class Janitor:
 
     async def _holder(self, kept: Kept) -> Holder | None:
         """Say who holds this very message."""
-        holder = await self._claims.holder(claim_key(self._reading.place(kept).tenant, job_id_of(kept)))
+        holder = await self._claims.holder(claim_key(self._reading.origin(kept).tenant, job_id_of(kept)))
         return holder if holder is not None and holder.seq == kept.seq else None
 
     async def _still(self, kept: Kept, sign: int) -> bool:
@@ -204,20 +204,22 @@ class Janitor:
 
     async def _bury(self, kept: Kept) -> None:
         """Write the letter with the last error that is known, and take the job out; done twice it has one effect."""
-        place, job = self._reading.place(kept), job_id_of(kept)
-        notes = self._notes(place.tenant, job)
+        origin, job = self._reading.origin(kept), job_id_of(kept)
+        notes = self._notes(origin.tenant, job)
         newest = await notes.look()
-        holder = await self._claims.holder(claim_key(place.tenant, job))
+        holder = await self._claims.holder(claim_key(origin.tenant, job))
         if holder is not None and holder.seq != kept.seq and not (newest is not None and newest.final):
             return  # another message of the same job is being worked on: this one is looked at again when that has its result
         if newest is None or not newest.final:
-            error = last_error(newest, self._max_deliver)
-            await self._letters.bury(kept, place, EXHAUSTED, error, tries=self._max_deliver, notes=notes)
+            error = last_error(newest, self._most_tries)
+            await self._letters.bury(kept, origin, EXHAUSTED, error, tries=self._most_tries, notes=notes)
+        else:
+            await self._letters.again(kept, origin, newest)
         await self._streams.delete(self._names.jobs, kept.seq)
 
     async def _renew(self, kept: Kept) -> None:
         """Put a job into the queue once more, under its own id, and take the old message out."""
-        tenant, job = self._reading.place(kept).tenant, job_id_of(kept)
+        tenant, job = self._reading.origin(kept).tenant, job_id_of(kept)
         headers = {name: value for name, value in kept.headers.items() if name == RETRY_HEADER} | {JOB_HEADER: job}
         await self._streams.publish(
             kept.subject, kept.data, msg_id=f"{message_id(tenant, job)}-again-{kept.seq}", headers=headers

@@ -7,12 +7,12 @@ from dataclasses import replace
 from common import codec
 from common.bus.streams import Kept, Streams
 from common.clock import Clock
-from common.durable import RETRY_HEADER, Letter, Names, Note, Stage, body, job_id, named
+from common.durable import RETRY_HEADER, Letter, Names, Note, Stage, body, dead_id, job_id, named
 from common.errors import FleetError, PayloadTooLarge
 from common.logs import get_logger
 from common.subjects import Subjects
 from dispatcher.durable.notes import Notes
-from dispatcher.durable.reading import Place
+from dispatcher.durable.reading import Origin
 
 log = get_logger("durable")
 
@@ -35,40 +35,56 @@ class Letters:
         self._subjects = subjects
         self._clock = clock
 
-    async def bury(self, kept: Kept, place: Place, reason: str, error: FleetError, *, tries: int, notes: Notes) -> None:
-        """Write the letter, then the final note; both again do nothing, so that it may be interrupted anywhere.
+    async def bury(
+        self, kept: Kept, origin: Origin, reason: str, error: FleetError, *, tries: int, notes: Notes
+    ) -> None:
+        """Write the final note, then the letter; both again do nothing, so that it may be interrupted anywhere.
 
-        The job still lies in the queue: its caller takes it out then.
+        The note decides: of a job that has another end by now no letter is written. Whoever finds the note and not its own hand
+        in it sends the letter after (`again`). The job still lies in the queue: its caller takes it out then.
         """
-        letter = self._letter(kept, place, reason, error, tries)
-        try:
-            await self._post(letter)
-        except PayloadTooLarge as refusal:
-            await self._post(_cut(letter, kept, int(refusal.details.get("limit_bytes", SMALL_BYTES))))
+        letter = self._letter(kept, origin, reason, error, tries)
         note = Note(
             job=letter.job,
-            tenant=place.tenant,
+            tenant=origin.tenant,
             state=Stage.FAILED,
             at_unix_s=letter.at_unix_s,
             tries=tries,
+            reason=reason,
             error=letter.error,
         )
-        await notes.finish(note, retry=kept.headers.get(RETRY_HEADER, ""))
-        log.warning("durable.dead", job=letter.job, tenant=place.tenant, reason=reason, tries=tries, error=error.code)
+        if not await notes.finish(note, retry=kept.headers.get(RETRY_HEADER, "")):
+            standing = await notes.look()
+            if standing is None or standing.state is not Stage.FAILED:
+                return
+        await self._post(letter, kept)
+        log.warning("durable.dead", job=letter.job, tenant=origin.tenant, reason=reason, tries=tries, error=error.code)
 
-    async def _post(self, letter: Letter) -> None:
+    async def again(self, kept: Kept, origin: Origin, note: Note) -> None:
+        """Write the letter of a job whose final note says that it failed: whoever told so may not have lived to write it."""
+        error = note.failure
+        if note.state is Stage.FAILED and error is not None:
+            await self._post(self._letter(kept, origin, note.reason or error.code, error, note.tries), kept)
+
+    async def _post(self, letter: Letter, kept: Kept) -> None:
+        try:
+            await self._send(letter, kept)
+        except PayloadTooLarge as refusal:
+            await self._send(_cut(letter, kept, int(refusal.details.get("limit_bytes", SMALL_BYTES))), kept)
+
+    async def _send(self, letter: Letter, kept: Kept) -> None:
         await self._streams.publish(
             self._subjects.dead(letter.reason, letter.tenant),
             codec.encode(codec.plain(letter)),
-            msg_id=f"{letter.tenant}.{letter.job}-{letter.seq}",
+            msg_id=dead_id(letter.tenant, letter.job, kept.headers.get(RETRY_HEADER, "")),
         )
 
-    def _letter(self, kept: Kept, place: Place, reason: str, error: FleetError, tries: int) -> Letter:
+    def _letter(self, kept: Kept, origin: Origin, reason: str, error: FleetError, tries: int) -> Letter:
         sent = body(kept)
         return Letter(
             job=job_id(kept, named(sent)),
-            tenant=place.tenant,
-            priority=place.priority,
+            tenant=origin.tenant,
+            priority=origin.priority,
             reason=reason,
             tries=tries,
             submitted_unix_s=kept.stored_unix_s,

@@ -19,7 +19,7 @@ KIND = "chat"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Origin:
     """Whose job a message is, and in which class."""
 
     tenant: str
@@ -34,10 +34,10 @@ class Reading:
     subjects: Subjects
     default_life_s: float
 
-    def place(self, kept: Kept) -> Place:
+    def origin(self, kept: Kept) -> Origin:
         """Say whose it is, from its subject alone."""
         _, tenant, priority = self.subjects.tokens(kept.subject)
-        return Place(tenant, Priority(priority))
+        return Origin(tenant, Priority(priority))
 
     def job(self, kept: Kept) -> Job:
         """Decode and validate. Raises `BadRequest` that names what is wrong, `DeadlineExceeded` when its time is over."""
@@ -46,10 +46,10 @@ class Reading:
         left_s = self.ends_unix_s(kept, request) - now_unix_s
         if left_s <= 0:
             raise DeadlineExceeded(f"the job's deadline passed {-left_s:.0f} s ago, while it was queued")
-        place, (model, device) = self.place(kept), wanted_model(request)
+        origin, (model, device) = self.origin(kept), wanted_model(request)
         return Job(
             id=job_id(kept, request.job),
-            tenant=place.tenant,
+            tenant=origin.tenant,
             kind=KIND,
             request=request,
             messages=conversation(request),
@@ -61,7 +61,7 @@ class Reading:
             received_unix_s=now_unix_s,
             deadline_s=now_s + left_s,
             deadline_unix_s=now_unix_s + left_s,
-            priority=place.priority,
+            priority=origin.priority,
         )
 
     def ends_unix_s(self, kept: Kept, request: ChatRequest) -> float:

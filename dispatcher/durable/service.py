@@ -18,13 +18,14 @@ from common.messages import Priority
 from dispatcher.durable.cancelling import QUEUE_CANCEL, Cancelling
 from dispatcher.durable.claims import Claims
 from dispatcher.durable.declare import JANITOR, declare
-from dispatcher.durable.intake import Intake
+from dispatcher.durable.ending import Ending
 from dispatcher.durable.janitor import Janitor, Office
 from dispatcher.durable.lane import Lane
 from dispatcher.durable.letters import Letters
+from dispatcher.durable.pulling import PullLoop
 from dispatcher.durable.reading import Reading
 from dispatcher.durable.tending import tend
-from dispatcher.durable.verdict import Limits
+from dispatcher.durable.verdict import RetryPolicy
 from dispatcher.pipeline import Pipeline, Spawn
 from dispatcher.settings import DurableSection
 
@@ -68,9 +69,16 @@ class DurableLane:
             clock=pipeline.clock,
             pipeline=pipeline,
             claims=claims,
-            letters=letters,
             reading=reading,
-            limits=Limits(settings.max_deliver, settings.first_delay_s, settings.longest_delay_s),
+            ending=Ending(
+                clock=pipeline.clock,
+                claims=claims,
+                letters=letters,
+                reading=reading,
+                policy=RetryPolicy(settings.tries, settings.first_delay_s, settings.longest_delay_s),
+                fleet=lambda: pipeline.roster.fleet,
+                began_s=pipeline.clock.monotonic(),
+            ),
             ack_wait_s=settings.ack_wait_s,
             try_s=settings.try_s,
         )
@@ -81,7 +89,7 @@ class DurableLane:
             reading=reading,
             letters=letters,
             claims=claims,
-            max_deliver=settings.max_deliver,
+            most_tries=settings.tries,
             ack_wait_s=settings.ack_wait_s,
         )
         self.ready = asyncio.Event()
@@ -136,6 +144,8 @@ class DurableLane:
                     await self._work(pullers)
                 except* FleetError as group:
                     error = _first(group)
+                # A task group that fails while it is cancelled raises its failure alone, and whoever waits for our end waits on.
+                _require_life()
                 self.ready.clear()
                 if told != error.code:
                     told = error.code
@@ -155,14 +165,14 @@ class DurableLane:
     async def _work(self, pullers: Mapping[str, Puller]) -> None:
         """Pull jobs and keep house, until the server fails."""
         classes = {priority: pullers[priority] for priority in Priority}
-        intake = Intake(classes, lambda: self._room() - self.lane.arriving, self.lane.stirred)
+        pulling = PullLoop(classes, lambda: self._room() - self.lane.arriving, self.lane.stirred)
         now = asyncio.get_running_loop().time
         office = Office(self.streams.bucket(self.names.claims), self.name, self._settings.ack_wait_s, now)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.janitor.work(office, pullers[JANITOR], self._settings.sweep_s))
             log.info("durable.ready", dispatcher=self.name)
             self.ready.set()
-            await intake.run(lambda pulled: self.lane.begin(pulled, self._spawn))
+            await pulling.run(lambda pulled: self.lane.begin(pulled, self._spawn))
 
 
 async def _either(back: asyncio.Event, wait_s: float) -> None:
@@ -172,6 +182,13 @@ async def _either(back: asyncio.Event, wait_s: float) -> None:
             await back.wait()
     except TimeoutError:
         pass  # try again
+
+
+def _require_life() -> None:
+    """Raise `CancelledError` when this task was asked to end."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _first(group: BaseExceptionGroup[FleetError]) -> FleetError:

@@ -6,7 +6,8 @@ import asyncio
 
 from common.errors import DeadlineExceeded, FleetError
 from common.logs import get_logger
-from dispatcher.durable.lane import Lane, Run
+from dispatcher.durable.lane import Lane
+from dispatcher.durable.run import DurableRun
 
 log = get_logger("durable")
 
@@ -31,7 +32,7 @@ async def tend(lane: Lane) -> None:
                 tasks.create_task(_tend(lane, run, due=due))
 
 
-async def _tend(lane: Lane, run: Run, *, due: bool) -> None:
+async def _tend(lane: Lane, run: DurableRun, *, due: bool) -> None:
     _end_overlong(lane, run)
     try:
         if due:
@@ -44,17 +45,17 @@ async def _tend(lane: Lane, run: Run, *, due: bool) -> None:
         log.debug("durable.untended", job=run.job, error=error.code)
 
 
-def _end_overlong(lane: Lane, run: Run) -> None:
+def _end_overlong(lane: Lane, run: DurableRun) -> None:
     """End a try that takes too long: on another device the job may be over soon."""
     begun_s = None if run.answer is None else run.answer.reached_s
     if begun_s is not None and lane.clock.monotonic() - begun_s > lane.try_s:
         late = DeadlineExceeded(
             f"the try was not over within {lane.try_s:g} s: raise DROVER_DURABLE_TRY_S if it needs more"
         )
-        lane.pipeline.end(run.job, late, tenant=run.place.tenant)
+        lane.pipeline.end(run.job, late, tenant=run.origin.tenant)
 
 
-async def _renew(lane: Lane, run: Run) -> None:
+async def _renew(lane: Lane, run: DurableRun) -> None:
     claim = run.claim
     if claim is None or run.lost or await lane.claims.renew(claim):
         return
@@ -62,4 +63,4 @@ async def _renew(lane: Lane, run: Run) -> None:
         return  # it was given up meanwhile
     run.lost = True
     log.warning("durable.lost", job=run.job, tries=run.tries)
-    lane.pipeline.cancel(run.job, "another dispatcher has it", tenant=run.place.tenant)
+    lane.pipeline.cancel(run.job, "another dispatcher has it", tenant=run.origin.tenant)

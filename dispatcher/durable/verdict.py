@@ -16,16 +16,18 @@ from common.errors import (
     Stopping,
     UnknownModel,
 )
+from common.messages import DeviceState
+from dispatcher.fleet import Fleet, Liveness
 
 EXHAUSTED = "exhausted"
 DEADLINE = "deadline"
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RetryPolicy:
     """How often a job is tried, and the seconds between: the first delay, growing fourfold, up to the longest."""
 
-    max_deliver: int
+    tries: int
     first_delay_s: float
     longest_delay_s: float
 
@@ -53,12 +55,21 @@ class CallOff:
 Verdict = Again | Bury | CallOff
 
 
-def after(error: FleetError, *, tries: int, deliveries: int, limits: Limits, overdue: bool, reached: bool) -> Verdict:
+def after(
+    error: FleetError,
+    *,
+    tries: int,
+    deliveries: int,
+    policy: RetryPolicy,
+    overdue: bool,
+    reached: bool,
+    misnamed: bool = False,
+) -> Verdict:
     """Decide what follows a failed try, the job's `tries`-th; the server has delivered it `deliveries` times, and `reached` tells
-    whether a device got it.
+    whether a device got it. `misnamed` tells that a model which no device has can't be expected of any, see `nobody_has`.
 
     1. Cancelled. 2. This dispatcher stops: another one takes it at once. 3. The job's own deadline is over. 4. The request is at
-    fault, and would be again; a model that no device has now is not the request's fault, since its device may come back.
+    fault, and would be again; a model that no device has now is the request's fault only where no device is away that may have it.
     5. It was not tried: the fleet had no place for it, or the bus failed. It waits, until its own deadline at most. 6. It was tried
     as often as it may be. 7. Otherwise again, later.
     """
@@ -68,11 +79,19 @@ def after(error: FleetError, *, tries: int, deliveries: int, limits: Limits, ove
         return Again(0.0, counts=False)
     if overdue:  # 3
         return Bury(DEADLINE)
-    if isinstance(error, RequestError) and not isinstance(error, UnknownModel):  # 4
+    if isinstance(error, RequestError) and (misnamed or not isinstance(error, UnknownModel)):  # 4
         return Bury(error.code)
     if not _tried(error, reached=reached):  # 5
-        return Again(_delay_s(error, deliveries, limits), counts=False)
-    return Bury(EXHAUSTED) if tries >= limits.max_deliver else Again(_delay_s(error, tries, limits))  # 6, 7
+        return Again(_delay_s(error, deliveries, policy), counts=False)
+    return Bury(EXHAUSTED) if tries >= policy.tries else Again(_delay_s(error, tries, policy))  # 6, 7
+
+
+def none_will_have(fleet: Fleet, device: str | None) -> bool:
+    """True when a model that no device has is misspelt, as far as anybody knows: devices live, or the one that was asked for does,
+    and none is only suspect or starting, which may be the one that has it."""
+    asked = [one for one in fleet.devices.values() if device in {None, one.name}]
+    away = any(one.liveness is Liveness.SUSPECT or one.beat.state is DeviceState.STARTING for one in asked)
+    return not away and any(one.liveness is Liveness.ALIVE and one.beat.state is DeviceState.READY for one in asked)
 
 
 def _tried(error: FleetError, *, reached: bool) -> bool:
@@ -90,6 +109,6 @@ def last_error(newest: Note | None, tries: int) -> FleetError:
     return BackendError(f"the job was taken {tries} times and no dispatcher lived to answer it{where}")
 
 
-def _delay_s(error: FleetError, tries: int, limits: Limits) -> float:
-    grown_s = limits.first_delay_s * 4 ** min(tries - 1, 20)
-    return float(min(limits.longest_delay_s, max(grown_s, error.retry_after_s or 0.0)))
+def _delay_s(error: FleetError, tries: int, policy: RetryPolicy) -> float:
+    grown_s = policy.first_delay_s * 4 ** min(tries - 1, 20)
+    return float(min(policy.longest_delay_s, max(grown_s, error.retry_after_s or 0.0)))

@@ -17,11 +17,6 @@ from dispatcher.embed.protocol import EmbedderId, Tier, Vectors
 from dispatcher.embed.sealed import unseal
 from dispatcher.embed.words import from_json, readable
 
-try:
-    import onnxruntime
-except ImportError:  # it is an extra: this tier then says so when it is asked for
-    onnxruntime = None  # type: ignore[assignment,unused-ignore]
-
 TOKENIZER, CARD = "drover.tokenizer", "drover.card"
 """Keys of the model's metadata."""
 
@@ -33,8 +28,10 @@ class MiniLmEmbedder:
     must not depend on its neighbours. On one thread a batch is no faster anyway. See `Embedder`."""
 
     def __init__(self, model: bytes, digest: str, name: str, *, threads: int = 1) -> None:
-        if onnxruntime is None:
-            raise ExtraMissing("the embedder minilm", "onnx", "onnxruntime")
+        try:
+            import onnxruntime  # noqa: PLC0415  # it is an extra, and takes a fifth of a second
+        except ImportError as error:
+            raise ExtraMissing("the embedder minilm", "onnx", "onnxruntime") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -118,8 +118,9 @@ class EmbeddingService:
         rows = self._tried(embedder, [text])
         if rows is None:
             return None
-        self._keep(key, rows[0])
-        return rows[0]
+        vector: Vector = rows[0]
+        self._keep(key, vector)
+        return vector
 
     async def _later(self, key: bytes, text: str) -> Vector | None:
         """Wait for the thread, together with whoever asked for the same text."""
@@ -147,7 +148,7 @@ class EmbeddingService:
                 try:
                     rows = await asyncio.shield(running)
                 except asyncio.CancelledError:
-                    await running
+                    self._hand_out(batch, await running)
                     raise
                 self._hand_out(batch, rows)
 
@@ -174,7 +175,7 @@ class EmbeddingService:
             self.failing = True
             return None
         if self.failing:
-            log.info("embed.recovered", embedder=str(embedder.identity))
+            log.warning("embed.recovered", embedder=str(embedder.identity))
         self.failing = False
         return rows
 
@@ -197,8 +198,9 @@ async def embedding(embedder: Embedder | None, bounds: Bounds | None = None) -> 
         return
     with ThreadPoolExecutor(1, thread_name_prefix="embed") as pool:
         took_s = await asyncio.get_running_loop().run_in_executor(pool, _typical_s, embedder)
-        service.inline = took_s < INLINE_S
-        log.info("embed.ready", embedder=str(embedder.identity), text_us=round(took_s * 1e6), inline=service.inline)
+        service.inline = took_s is not None and took_s < INLINE_S
+        took_us = None if took_s is None else round(took_s * 1e6)
+        log.info("embed.ready", embedder=str(embedder.identity), text_us=took_us, inline=service.inline)
         async with asyncio.TaskGroup() as group:
             worker = group.create_task(service.work(embedder, pool))
             try:
@@ -208,14 +210,14 @@ async def embedding(embedder: Embedder | None, bounds: Bounds | None = None) -> 
                 service.drop()
 
 
-def _typical_s(embedder: Embedder, rounds: int = 7) -> float:
-    """Give the median seconds for an ordinary prompt; infinity for an embedder that fails, which the first request will log."""
+def _typical_s(embedder: Embedder, rounds: int = 7) -> float | None:
+    """Give the median seconds for an ordinary prompt; `None` for an embedder that fails, which the first request will log."""
     took: list[float] = []
     for _ in range(rounds):
         start = perf_counter()
         try:
             embedder.embed([_ORDINARY])
         except Exception:  # noqa: BLE001  # as above
-            return float("inf")
+            return None
         took.append(perf_counter() - start)
     return statistics.median(took)

@@ -20,6 +20,7 @@ def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
         state=_state(delivered),
         received_unix_s=job.received_unix_s,
         total_s=total_s,
+        priority=job.priority,
         asked_model=job.request.model,
         strategy=delivered.decision.strategy if delivered.decision else None,
         attempts=delivered.attempts,

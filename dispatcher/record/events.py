@@ -29,6 +29,7 @@ def summary(record: JobRecord) -> dict[str, Any]:
     wire = {
         "job": record.job,
         "tenant": record.tenant,
+        "priority": None if record.priority is None else str(record.priority),
         "state": str(record.state),
         "device": record.device,
         "model": record.model,

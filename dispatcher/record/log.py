@@ -17,6 +17,7 @@ class LogSink:
             f"job.{record.state}",
             job=record.job,
             tenant=record.tenant,
+            priority=None if record.priority is None else str(record.priority),
             device=record.device,
             model=record.model,
             reason=record.reason,

@@ -20,6 +20,9 @@ from dispatcher.routing.terms import terms
 _TOO_SMALL = frozenset({"context", "context_memory"})
 _UNABLE = _TOO_SMALL | {"capability", "memory"}
 
+_MOST_CHARS, _MOST_NAMED = 260, 6
+"""What the reasons may take in a message, and how many devices are named for each: it goes into a header of NATS and into logs."""
+
 RETRY_AFTER_S = 2.0
 """A device that is only suspect is back, or dead, within a few heartbeats."""
 
@@ -168,11 +171,29 @@ def _reason(score: float, parts: Terms, *, warm: bool) -> str:
     )
 
 
-def _listed(names: Iterable[str]) -> str:
+def _listed(names: Iterable[str], most: int = 12) -> str:
     ordered = sorted(names)
-    return ", ".join(ordered[:12]) + (", …" if len(ordered) > 12 else "") or "none"
+    return ", ".join(ordered[:most]) + (", …" if len(ordered) > most else "") or "none"
 
 
 def _reasons(removed: list[Removed]) -> str:
-    rows = [f"{out.device}{f' ({out.model})' if out.model else ''}: {out.reason}" for out in removed]
-    return "; ".join(rows[:6]) + (f"; and {len(rows) - 6} more" if len(rows) > 6 else "")
+    """Say why each is out, once for each cause, the commonest first; a fleet may have hundreds of devices."""
+    causes: dict[str, list[Removed]] = {}
+    for out in removed:
+        causes.setdefault(out.reason, []).append(out)
+    ordered = sorted(causes.items(), key=lambda cause: -len(cause[1]))
+    said = ""
+    for number, (reason, outs) in enumerate(ordered):
+        one = _cause(reason, outs)
+        if number and len(said) + len(one) > _MOST_CHARS:
+            return f"{said}; and {sum(len(outs) for _, outs in ordered[number:])} more"
+        said = f"{said}; {one}" if said else one[:_MOST_CHARS]
+    return said
+
+
+def _cause(reason: str, outs: list[Removed]) -> str:
+    names = [f"{out.device} ({out.model})" if out.model else out.device for out in outs]
+    if len(outs) == 1:
+        return f"{names[0]}: {reason}"
+    what = "devices" if len({out.device for out in outs}) == len(outs) else "models"
+    return f"{len(outs)} {what}: {reason}: {_listed(names, _MOST_NAMED)}"

@@ -7,8 +7,10 @@ later try may mend, as a fleet without a device, is met here, as `drover ask --f
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 
 from common import frames
 from common.bus.nats import NatsOptions, connect_nats
@@ -27,6 +29,21 @@ AGAIN_S = 0.1
 """The pause before a job is sent again: a killed process has been replaced, or its fellows are there."""
 
 
+LINGER_S = 10.0
+"""So long a crowd that is not through yet is waited for when the fault is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crowd:
+    """Short jobs beside the others, so that a fault meets thousands: at least `jobs`, as long as it lasts, and no more than `per_s`
+    in a second."""
+
+    questions: Iterator[Question]
+    jobs: int
+    per_s: float
+    concurrency: int = 16
+
+
 class Load:
     """Asks questions, so many at once. Open one with `load`."""
 
@@ -40,6 +57,8 @@ class Load:
         self._stopped = False
         self._answered = 0
         self._changed = asyncio.Event()
+        self.crowded = asyncio.Event()
+        """Set when a crowd has asked as much as it should."""
 
     @property
     def in_flight(self) -> list[Entry]:
@@ -50,12 +69,19 @@ class Load:
         """Sum up what became of all jobs."""
         return account(self.ledger, duplicated=self.tap.duplicated(), resent=self.tap.resent())
 
+    def complaints(self) -> list[str]:
+        """Say what no fault excuses."""
+        wrong = [f"{entry.job}: {entry.wrong}" for entry in self.ledger if entry.wrong][:3]
+        doubled = [f"more than one end for {job}" for job in sorted(self.tap.duplicated())[:3]]
+        garbled = [f"{self.tap.garbled} frames could not be read"] if self.tap.garbled else []
+        return [*wrong, *doubled, *garbled]
+
     def stop(self) -> None:
         """Begin no new job; those under way are brought to their end."""
         self._stopped = True
 
     async def answered(self, count: int) -> None:
-        """Return when `count` more jobs were answered than now, or no more will be."""
+        """Return when `count` more jobs were answered than now, or no more will be; a crowd does not count."""
         goal = self._answered + count
         async with asyncio.timeout(4 * GUARD_S):
             while self._answered < goal and not self._stopped:
@@ -85,8 +111,40 @@ class Load:
         self._stopped = True
         self._changed.set()
 
+    async def linger(self) -> None:
+        """Give a crowd some time to have asked as much as it should."""
+        try:
+            async with asyncio.timeout(LINGER_S):
+                await self.crowded.wait()
+        except TimeoutError:
+            pass  # the number of jobs tells
+
+    async def crowd(self, crowd: Crowd) -> None:
+        """Ask the questions of a crowd, so many a second, or as fast as they are answered."""
+        began_s = _now()
+        numbers = itertools.count()
+
+        async def worker() -> None:
+            for number in numbers:  # shared: each takes the next one
+                if number >= crowd.jobs:
+                    self.crowded.set()
+                await asyncio.sleep(max(0.0, began_s + number / crowd.per_s - _now()))
+                if self._stopped:
+                    return
+                await self._bring(next(crowd.questions), {"hold": number % 2 == 1})
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(crowd.concurrency):
+                tasks.create_task(worker())
+
     async def ask(self, question: Question, **fields: object) -> Entry:
         """Bring one job to its end, however often it must be sent."""
+        entry = await self._bring(question, fields)
+        self._answered += entry.outcome == ANSWERED
+        self._changed.set()
+        return entry
+
+    async def _bring(self, question: Question, fields: dict[str, object]) -> Entry:
         entry = Entry(job=question.job, expected=question.expected, sent_s=_now())
         self.ledger.append(entry)
         self._running.add(id(entry))
@@ -97,7 +155,6 @@ class Load:
             entry.ended_s = _now()
             if entry.outcome == ANSWERED:
                 entry.wrong = question.fault_of(entry.text)
-                self._answered += 1
             self._changed.set()
         return entry
 
@@ -151,6 +208,7 @@ async def load(
     jobs: int | None = None,
     concurrency: int = 16,
     patience_s: float = 45.0,
+    crowd: Crowd | None = None,
 ) -> AsyncIterator[Load]:
     """Ask in the background of the context; leaving it waits until each job has come to its end, after `jobs` or at once."""
     tap = Wiretap()
@@ -163,7 +221,11 @@ async def load(
         async with asyncio.TaskGroup() as tasks:
             if concurrency:
                 tasks.create_task(asked.work(jobs, concurrency))
+            if crowd is not None:
+                tasks.create_task(asked.crowd(crowd))
             yield asked
+            if crowd is not None:
+                await asked.linger()
             if jobs is None:
                 asked.stop()
         await spy.flush()

@@ -14,20 +14,14 @@ from rich.table import Table
 
 from tests.chaos.outcome import Figure, Outcome
 
-_HEAD = ("fault", "jobs", "answered", "lost", "dup", "errors", "sent again", "figures", "target", "met")
+_HEAD = ("fault", "jobs", "answered", "lost", "dup", "errors", "sent again", "figures", "target", "")
 
 
-def show(outcomes: Sequence[Outcome], *, took_s: float) -> None:
-    """Print the table, and below it what no fault excuses."""
-    table = Table(*_HEAD, title=f"fault suite, {took_s:.0f} s", show_lines=True)
+def show(outcomes: Sequence[Outcome], *, took_s: float, full: int) -> None:
+    """Print the table, and below it what no fault excuses. A fault that met fewer than `full` jobs says so."""
+    table = Table(*_HEAD, title=f"fault suite, {took_s:.0f} s")
     for row in outcomes:
-        table.add_row(
-            f"{row.fault} {row.title}",
-            *(str(number) for number in _sums(row)),
-            _codes(row.account.errors),
-            _codes(row.account.again),
-            *_columns(row.figures),
-        )
+        _add(table, row, full=full)
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table)
     for row in outcomes:
@@ -52,13 +46,28 @@ def _codes(counted: Mapping[str, int]) -> str:
     return "\n".join(f"{code} {count}" for code, count in sorted(counted.items())) or "-"
 
 
-def _columns(figures: Sequence[Figure]) -> tuple[str, str, str]:
-    marks = {True: "yes", False: "NO", None: ""}
-    return (
-        "\n".join(figure.text for figure in figures),
-        "\n".join(figure.target for figure in figures),
-        "\n".join(marks[figure.met] for figure in figures),
-    )
+def _add(table: Table, row: Outcome, *, full: int) -> None:
+    """Add a row for each figure, so that a target stands beside its figure however long that is."""
+    jobs, *sums = _sums(row)
+    begun = [
+        f"{row.fault} {row.title}",
+        f"{jobs}" if jobs >= full else f"{jobs} (below {full})",
+        *(str(number) for number in sums),
+        _codes(row.account.errors),
+        _codes(row.account.again),
+    ]
+    figures = row.figures or (None,)
+    for figure in figures:
+        table.add_row(*begun, *_cells(figure), end_section=figure is figures[-1])
+        begun = [""] * len(begun)
+
+
+def _cells(figure: Figure | None) -> tuple[str, str, str]:
+    if figure is None:
+        return "", "", ""
+    marks = {True: "met", False: "MISSED", None: ""}
+    mark = "NO SAMPLE" if figure.unmeasured else marks[figure.met]
+    return figure.text, figure.target, mark
 
 
 def _plain(value: Any) -> Any:

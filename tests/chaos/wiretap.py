@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
 from common import codec, frames
@@ -43,15 +43,17 @@ class Wiretap:
         self.placed: list[Placed] = []
         self.garbled = 0
         self._texts: dict[str, set[str]] = defaultdict(set)
+        self._telling: dict[str, Stream] = {}
+        self._place: dict[str, Placed] = {}
         self._changed = asyncio.Event()
 
     def __call__(self, delivery: Delivery) -> None:
         stream = self.streams[delivery.subject]
         if delivery.data:
-            self._take(stream, delivery.data)
+            self._take(delivery.subject, stream, delivery.data)
         self._changed.set()
 
-    def _take(self, stream: Stream, payload: bytes) -> None:
+    def _take(self, subject: str, stream: Stream, payload: bytes) -> None:
         now_s = _now()
         stream.begun_s = stream.begun_s or now_s
         try:
@@ -69,11 +71,14 @@ class Wiretap:
                 stream.job = job
             case frames.RouteNote():
                 stream.job = frame.job
-                self.placed.append(Placed(now_s, frame.job, frame.device, frame.attempt))
+                self._place[frame.job] = Placed(now_s, frame.job, frame.device, frame.attempt)
+                self.placed.append(self._place[frame.job])
             case frames.Token():
                 stream.pieces.append(frame.text)
+                self._telling[subject] = stream
             case frames.End() | frames.Err():
                 self._close(stream, frame, str(wire.get("job") or ""))
+                self._telling.pop(subject, None)
 
     def _close(self, stream: Stream, frame: frames.Terminal, job: str) -> None:
         stream.terminals += 1
@@ -99,16 +104,16 @@ class Wiretap:
         }
         return twice | {job for job, texts in self._texts.items() if len({_bare(text) for text in texts}) > 1}
 
-    async def until_streaming(self) -> Placed:
-        """Wait for a job of which its producer has some text and not all, and give where it runs."""
+    async def until_streaming(self, among: Container[str] | None = None) -> Placed:
+        """Wait for a job of which its producer has some text and not all, on a device `among` those or any; gives where it runs."""
         async with asyncio.timeout(GUARD_S):
             while True:
                 self._changed.clear()
                 await self._changed.wait()
-                begun = {stream.job for stream in self.streams.values() if stream.pieces}
-                places = {placed.job: placed for placed in self.placed if placed.job in begun}
-                if places:
-                    return next(iter(places.values()))
+                for stream in self._telling.values():
+                    placed = self._place.get(stream.job)
+                    if placed is not None and (among is None or placed.device in among):
+                        return placed
 
     async def until_placed(self, fits: Callable[[Placed], bool], *, within_s: float = GUARD_S) -> Placed:
         """Wait for an attempt that fits, among those that were not heard yet."""

@@ -43,6 +43,8 @@ class Plan:
     simulated: int = 0
     bridges: int = 0
     slots: int = 32
+    """Of each simulated device."""
+    echo_slots: int = 32
     time_factor: float = 4.0
     proxied: bool = False
     jetstream: bool = True
@@ -86,6 +88,16 @@ class World:
     def model(self) -> str:
         """The model that jobs ask for."""
         return MODEL if self.plan.simulated else "echo"
+
+    @property
+    def simulated(self) -> list[Agent]:
+        """The agents that have a simulated device."""
+        return self.agents[: self.plan.simulated]
+
+    @property
+    def echoes(self) -> list[Agent]:
+        """The agents that answer at once."""
+        return self.agents[self.plan.simulated :]
 
     @property
     def members(self) -> list[Member]:
@@ -158,7 +170,8 @@ class World:
         number = len(self.agents) + 1
         name = f"dev{number}"
         device = proxy = None
-        knobs = {"DROVER_DEVICE": name, "DROVER_SLOTS": str(self.plan.slots)}
+        slots = self.plan.slots if number <= self.plan.simulated else self.plan.echo_slots
+        knobs = {"DROVER_DEVICE": name, "DROVER_SLOTS": str(slots)}
         if number <= self.plan.simulated:
             started = simulator(PROFILE, time_factor=self.plan.time_factor, num_parallel=self.plan.slots)
             device = await stack.enter_async_context(started)

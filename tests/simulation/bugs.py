@@ -14,7 +14,7 @@ from dispatcher.app import dispatcher
 from dispatcher.pipeline import Pipeline
 from dispatcher.settings import DispatcherSettings
 from tests.simulation.agents import RealDevice
-from tests.simulation.hosts import PRODUCER, Build
+from tests.simulation.hosts import ACK, PRODUCER, Build
 
 Publish = Callable[[Delivery], list[Delivery]]
 """What is sent instead of a message."""
@@ -193,6 +193,107 @@ class Clumsy(Treacherous):
         if b'"draining"' in delivery.data:
             raise RuntimeError("stumbled")
         return [delivery]
+
+
+def _is_note(delivery: Delivery, *states: str) -> bool:
+    """Tell whether a message is a note with one of these states."""
+    return ".result." in delivery.subject and any(f'"state":"{state}"'.encode() in delivery.data for state in states)
+
+
+class AcksFirst(Treacherous):
+    """Takes a job out of the queue as soon as a device has it."""
+
+    def __init__(self, bus: Bus) -> None:
+        super().__init__(bus)
+        self._acks: list[str] = []
+
+    def hears(self, delivery: Delivery) -> list[Delivery]:
+        if delivery.reply.startswith(ACK):
+            self._acks.append(delivery.reply)
+        return [delivery]
+
+    def sends(self, delivery: Delivery) -> list[Delivery]:
+        if delivery.subject.endswith(".job"):
+            acks, self._acks = self._acks, []
+            return [*(Delivery(ack, b"+ACK") for ack in acks), delivery]
+        return [delivery]
+
+
+class LeavesAll(Treacherous):
+    """Stores results, and takes nothing out of the queue, neither by an ack nor as the janitor."""
+
+    def sends(self, delivery: Delivery) -> list[Delivery]:
+        return [] if delivery.subject.startswith(ACK) and delivery.data == b"+ACK" else [delivery]
+
+    async def request(
+        self, subject: str, data: bytes, *, timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> Delivery:
+        """Ask; what was to be deleted stays."""
+        if subject.endswith("MSG.DELETE.LLM_JOBS"):
+            return Delivery("", b'{"success":true}')
+        answer: Delivery = await self._bus.request(subject, data, timeout_s=timeout_s, headers=headers)
+        return answer
+
+
+class TellsTwice(Treacherous):
+    """Stores each result a second time, under no id and whatever stands there: as one would whose claim nobody checks."""
+
+    async def request(
+        self, subject: str, data: bytes, *, timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> Delivery:
+        """Ask, and say it again."""
+        answer: Delivery = await self._bus.request(subject, data, timeout_s=timeout_s, headers=headers)
+        if _is_note(Delivery(subject, data), "done"):
+            await self._bus.publish(subject, data)
+        return answer
+
+
+class NoCompareAndSet(Treacherous):
+    """Expects nothing of what stands there already, and gives its results no id."""
+
+    async def request(
+        self, subject: str, data: bytes, *, timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> Delivery:
+        """Ask, without what protects the answer."""
+        kept = {} if ".result." in subject else dict(headers or {})
+        answer: Delivery = await self._bus.request(subject, data, timeout_s=timeout_s, headers=kept or None)
+        return answer
+
+
+class BuriesSilently(Treacherous):
+    """Writes no dead letters."""
+
+    async def request(
+        self, subject: str, data: bytes, *, timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> Delivery:
+        """Ask; a letter is said to be stored, and is not."""
+        if ".dlq." in subject:
+            return Delivery("", b'{"stream":"LLM_DLQ","seq":1}')
+        answer: Delivery = await self._bus.request(subject, data, timeout_s=timeout_s, headers=headers)
+        return answer
+
+
+class LosesText(Treacherous):
+    """Stores results without their last letters."""
+
+    async def request(
+        self, subject: str, data: bytes, *, timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> Delivery:
+        """Ask for something else to be stored."""
+        if _is_note(Delivery(subject, data), "done"):
+            data = data.replace(b'.2>"', b'"')
+        answer: Delivery = await self._bus.request(subject, data, timeout_s=timeout_s, headers=headers)
+        return answer
+
+
+class SaysCancelled(Treacherous):
+    """Says of each job that it is cancelled, and goes on."""
+
+    def hears(self, delivery: Delivery) -> list[Delivery]:
+        if ".ctl." not in delivery.subject or not delivery.reply:
+            return [delivery]
+        self._bus.say(Delivery(delivery.reply, b'{"cancelled":true}'))  # type: ignore[attr-defined]  # it is a wire
+        return []
 
 
 def betrayed(kind: type[Treacherous]) -> Build:

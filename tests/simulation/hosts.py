@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from common.bus import Bus, Delivery
 from common.bus.memory import MemoryBroker
@@ -23,9 +25,14 @@ Build = Callable[[DispatcherSettings, Bus], AbstractAsyncContextManager[Pipeline
 STOPPING_S = 6.0
 """The grace of the settings, the last words, and what the wires take."""
 
+FAREWELL_S = 15.0
+"""What the durable lane may take beyond that to store a result while the server is silent: its own limit, and two questions."""
+
 USUAL_FIRST_TOKEN_S = 0.02
 
 PRODUCER = "_INBOX_prod."
+ACK = "$JS.ACK."
+DURABLE = f"{os.sep}dispatcher{os.sep}durable{os.sep}"
 
 
 class Host:
@@ -46,6 +53,8 @@ class Host:
         self.wire: Wire
         self.pipeline: Pipeline | None = None
         self.idle_tasks = 0
+        self.settling: Callable[[Host], bool] = lambda host: False  # nobody is in wait
+        """Asked when it is about to say what becomes of a durable job; True when it was killed instead."""
         self._own_slots = 0
         self._broker = broker
         self._ledger = ledger
@@ -58,8 +67,18 @@ class Host:
         self._task: asyncio.Task[None] | None = None
 
     @property
+    def stopping_s(self) -> float:
+        """Give the seconds from a request to stop until it has."""
+        return STOPPING_S + (FAREWELL_S if self._settings.durable.enabled else 0.0)
+
+    @property
     def alive(self) -> bool:
         return self._task is not None and not self._task.done()
+
+    @property
+    def ending(self) -> bool:
+        """It was asked to stop, or killed, and is not gone yet."""
+        return self.alive and (self._stop.is_set() or self.wire.closed)
 
     async def start(self, group: asyncio.TaskGroup) -> None:
         """Begin a new life; on return it hears jobs."""
@@ -72,7 +91,7 @@ class Host:
         await ready.wait()
         await asyncio.sleep(0)  # its services have begun
         self._own_slots = len(self.pipeline.courier.mux._slots) if self.pipeline else 0
-        self.idle_tasks = len(asyncio.all_tasks() - others)
+        self.idle_tasks = len(counted(asyncio.all_tasks() - others))
 
     async def _live(self, ready: asyncio.Event) -> None:
         try:
@@ -95,13 +114,13 @@ class Host:
     def stop(self) -> None:
         """Ask it to stop, as by SIGTERM."""
         self._stop.set()
-        asyncio.get_running_loop().call_later(STOPPING_S, self._check_stopped, self._task)
+        asyncio.get_running_loop().call_later(self.stopping_s, self._check_stopped, self._task)
 
     async def stopped(self) -> None:
         """Return when it has; one that does not in time is told and killed."""
         if self._task is None:
             return
-        await asyncio.wait([self._task], timeout=STOPPING_S)
+        await asyncio.wait([self._task], timeout=self.stopping_s)
         if not self._task.done():
             self._check_stopped(self._task)
             self.kill()
@@ -109,6 +128,7 @@ class Host:
     def kill(self) -> None:
         """End it, as by SIGKILL: it says nothing any more."""
         self._ledger.excuse(self.name, "killed")
+        self._ledger.frozen.discard(self.name)
         self.wire.close()
         if self._task is not None:
             self._task.cancel()
@@ -123,6 +143,31 @@ class Host:
         if self.alive and not self.wire.connected and self.pipeline is not None:
             self._ledger.excuse(self.name, OFFLINE)
             self.wire.reconnect()
+
+    def freeze(self, for_s: float) -> None:
+        """Let all that it hears and says wait; then it arrives, in order."""
+        self._ledger.excuse(self.name, OFFLINE)
+        self._ledger.frozen.add(self.name)
+        wire = self.wire
+        wire.up.hold()
+        wire.down.hold()
+        asyncio.get_running_loop().call_later(for_s, self._thaw, wire)
+
+    def _thaw(self, wire: Wire) -> None:
+        if not wire.closed and self.name in self._ledger.frozen:
+            self._ledger.excuse(self.name, OFFLINE)
+            self._ledger.frozen.discard(self.name)
+            wire.up.release()
+            wire.down.release()
+
+    def thaw(self) -> None:
+        """End that at once."""
+        if self.alive:
+            self._thaw(self.wire)
+
+    def asked(self, reply: str) -> bool:
+        """Tell whether a question is one of its own."""
+        return reply.startswith(self.wire._questions._root)
 
     def check_idle(self) -> None:
         """I9: without jobs it holds nothing."""
@@ -141,11 +186,13 @@ class Host:
 
     def _check_stopped(self, task: asyncio.Task[None] | None) -> None:
         if task is not None and not task.done():
-            self._ledger.violate("I8", f"{self.name} has not stopped {STOPPING_S:.0f} s after it was asked")
+            self._ledger.violate("I8", f"{self.name} has not stopped {self.stopping_s:.0f} s after it was asked")
 
     # -- what passes its wire ------------------------------------------------------------------------------------
 
     def _sent(self, delivery: Delivery) -> None:
+        if delivery.subject.startswith(ACK) and delivery.data != b"+WPI" and self.settling(self):
+            return
         if delivery.subject.startswith(PRODUCER):
             if delivery.subject in self._ledger.submissions:
                 self._ledger.answered(self.name, delivery)
@@ -166,3 +213,12 @@ class Host:
             self._ledger.crowded(
                 f"{self.name} has {known.own} attempts on {device}, which has {self._slots[device]} slots"
             )
+
+
+def counted(tasks: Iterable[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
+    """Give the tasks of which an idle dispatcher has always as many: not those that a pull from the durable queue needs."""
+    return [task for task in tasks if not _pulls(task.get_coro())]
+
+
+def _pulls(work: Any) -> bool:
+    return DURABLE in work.cr_code.co_filename or work.__qualname__ == "Event.wait"

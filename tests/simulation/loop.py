@@ -19,6 +19,10 @@ MOST_TURNS = 3_000
 """Turns of the loop in one and the same instant; whoever needs more waits for nothing, and would hang a real process."""
 
 
+MOST_S = 100_000.0
+"""No run takes so long in virtual time; one that does waits for somebody who never comes."""
+
+
 class Stuck(RuntimeError):
     """Nothing will ever happen again, or too much happens at one instant."""
 
@@ -53,6 +57,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._fail(f"nothing is ready at {self._now_s:.3f} s, and nothing is scheduled")
         self._turns = 0
         self._now_s = max(self._now_s, self._scheduled[0].when())  # type: ignore[attr-defined]  # asyncio's own heap
+        if self._now_s > MOST_S:
+            self._fail(f"there is no end after {MOST_S:.0f} s")
         # No timer is early: one that fired by its clock's inexactness would find, for ever, that its time has not come.
         self._clock_resolution = math.ulp(self._now_s)
         return []

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from common.bus import Delivery, Handler, Subscription
 from common.bus.callbacks import hand_over
-from common.bus.memory import MemoryBroker, MemoryBus, _Interest
+from common.bus.memory import Hearer, MemoryBroker, MemoryBus, matches
 from common.errors import BusTimeout
 
 T = TypeVar("T")
@@ -108,30 +108,30 @@ class QuickBroker(MemoryBroker):
 
     def __init__(self, *, rng: random.Random) -> None:
         super().__init__(rng=rng)
-        self._exact: dict[str, list[_Interest]] = {}
-        self._patterns: dict[int, list[_Interest]] = {}
+        self._exact: dict[str, list[Hearer]] = {}
+        self._patterns: dict[int, list[Hearer]] = {}
         """By their number of tokens; 0 for those that end in `>`."""
 
-    def add(self, interest: _Interest) -> None:
+    def add(self, interest: Hearer) -> None:
         """Hear a newcomer."""
         self._place(interest).append(interest)
 
-    def remove(self, interest: _Interest) -> None:
+    def remove(self, interest: Hearer) -> None:
         """Forget one that leaves."""
         if interest in (place := self._place(interest)):
             place.remove(interest)
 
-    def _place(self, interest: _Interest) -> list[_Interest]:
+    def _place(self, interest: Hearer) -> list[Hearer]:
         if "*" in interest.subject or ">" in interest.subject:
             length = 0 if interest.subject.endswith(">") else len(interest.pattern)
             return self._patterns.setdefault(length, [])
         return self._exact.setdefault(interest.subject, [])
 
-    def route(self, delivery: Delivery) -> None:
-        """Hand a message to all who hear its subject: the plain one has only those left to look at."""
-        length, subject = delivery.subject.count(".") + 1, delivery.subject
-        self._interests = [*self._exact.get(subject, ()), *self._patterns.get(length, ()), *self._patterns.get(0, ())]
-        super().route(delivery)
+    def hearers(self, subject: str) -> list[Hearer]:
+        """Give all who hear a subject: of the patterns only those are looked at that may fit."""
+        tokens = subject.split(".")
+        patterns = *self._patterns.get(len(tokens), ()), *self._patterns.get(0, ())
+        return [*self._exact.get(subject, ()), *(one for one in patterns if matches(one.pattern, tokens))]
 
 
 class Wire(MemoryBus):
@@ -163,7 +163,8 @@ class Wire(MemoryBus):
         """Send without waiting; for peers that are no coroutines."""
         if self._sent is not None:
             self._sent(delivery)
-        self.up.send(delivery)
+        if not self.closed:  # whoever dies on the way to a word does not say it
+            self.up.send(delivery)
 
     async def subscribe(
         self, subject: str, handler: Handler, *, queue: str = "", pending: int = 65_536

@@ -7,6 +7,7 @@ and whoever gets the hexadecimal digits can run the very same.
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -45,6 +46,15 @@ class Kind(StrEnum):
     DISPATCHER_OFFLINE = "dispatcher_offline"
     DISPATCHER_START = "dispatcher_start"
     REPLAY_BEAT = "replay_beat"
+    QUEUE = "queue"
+    QUEUE_AGAIN = "queue_again"
+    QUEUE_RAW = "queue_raw"
+    QUEUE_CANCEL = "queue_cancel"
+    AMBUSH = "ambush"
+    DISPATCHER_FREEZE = "dispatcher_freeze"
+    STREAMS_MUTE = "streams_mute"
+    STREAMS_LOSE = "streams_lose"
+    STREAMS_CRASH = "streams_crash"
 
 
 _WEIGHTS = {
@@ -73,7 +83,41 @@ _WEIGHTS = {
     Kind.DISPATCHER_START: 6,
     Kind.REPLAY_BEAT: 2,
 }
-_KINDS = tuple(kind for kind, weight in _WEIGHTS.items() for _ in range(weight))
+_QUEUE_WEIGHTS = {
+    Kind.WAIT: 8,
+    Kind.SUBMIT: 10,
+    Kind.MOOD: 22,
+    Kind.KILL: 3,
+    Kind.RESTART: 7,
+    Kind.STOP: 2,
+    Kind.CONTINUE: 5,
+    Kind.HEAL: 3,
+    Kind.CUT: 2,
+    Kind.DELAY: 4,
+    Kind.DROP: 2,
+    Kind.DISPATCHER_STOP: 3,
+    Kind.DISPATCHER_KILL: 4,
+    Kind.DISPATCHER_OFFLINE: 3,
+    Kind.DISPATCHER_START: 14,
+    Kind.QUEUE: 46,
+    Kind.QUEUE_AGAIN: 8,
+    Kind.QUEUE_RAW: 7,
+    Kind.QUEUE_CANCEL: 12,
+    Kind.AMBUSH: 12,
+    Kind.DISPATCHER_FREEZE: 6,
+    Kind.STREAMS_MUTE: 4,
+    Kind.STREAMS_LOSE: 6,
+    Kind.STREAMS_CRASH: 4,
+}
+"""Where there is a durable queue."""
+
+
+def _spread(weights: Mapping[Kind, int]) -> tuple[Kind, ...]:
+    return tuple(kind for kind, weight in weights.items() for _ in range(weight))
+
+
+_KINDS = _spread(_WEIGHTS)
+_QUEUE_KINDS = _spread(_QUEUE_WEIGHTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +143,8 @@ class Layout:
     slots: tuple[int, ...]
     delays_s: tuple[float, ...]
     """Of the dispatchers, then of the devices."""
+    durable: bool
+    """The server keeps streams, and there are durable jobs; two dispatchers are as likely as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +159,23 @@ class Schedule:
         rng = random.Random(seed)
         return cls(rng.randbytes(HEADER + STEP * rng.randint(4, MOST_ACTIONS)))
 
+    @classmethod
+    def durable(cls, *actions: tuple[Kind, int]) -> Schedule:
+        """Spell one out for one dispatcher, one device and a queue: what happens, and how, a tenth of a second apart."""
+        codes = {kind: -(-_QUEUE_KINDS.index(kind) * 256 // len(_QUEUE_KINDS)) for kind in _QUEUE_WEIGHTS}
+        return cls(bytes((0, 0, 28, 0)) + b"".join(bytes((codes[kind], 0, how, 5)) for kind, how in actions))
+
     @property
     def layout(self) -> Layout:
         """Read the head."""
         head = self.data[:HEADER].ljust(HEADER, b"\0")
         rng = random.Random(head[0])
         devices = (1, 2, 3, 3)[head[1] % 4]
+        durable = head[2] // 4 % 8 == 7
         return Layout(
             seed=head[0],
-            dispatchers=1 + (head[2] % 4 == 3),
+            durable=durable,
+            dispatchers=1 + (head[2] % 4 >= (2 if durable else 3)),
             devices=devices,
             slots=tuple(1 + (head[1] >> (3 + n)) % 2 for n in range(devices)),
             delays_s=tuple(rng.choice(DELAYS_S) if head[3] % 4 else 0.0 for _ in range(2 + devices)),
@@ -132,8 +186,9 @@ class Schedule:
         """Read the rest; what is left of an action at the end counts for nothing."""
         body = self.data[HEADER:]
         steps = [body[at : at + STEP] for at in range(0, len(body) - STEP + 1, STEP)][:MOST_ACTIONS]
+        kinds = _QUEUE_KINDS if self.layout.durable else _KINDS
         return [
-            Action(PAUSES_S[pause % len(PAUSES_S)], _KINDS[kind * len(_KINDS) // 256], who, how)
+            Action(PAUSES_S[pause % len(PAUSES_S)], kinds[kind * len(kinds) // 256], who, how)
             for kind, who, how, pause in steps
         ]
 

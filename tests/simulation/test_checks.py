@@ -8,7 +8,7 @@ from tests.simulation import bugs
 from tests.simulation.agents import RealDevice
 from tests.simulation.campaign import campaign
 from tests.simulation.hosts import Build
-from tests.simulation.schedule import Schedule
+from tests.simulation.schedule import Kind, Schedule
 from tests.simulation.world import Rules, simulate
 
 SEEDS = range(3000)
@@ -31,6 +31,12 @@ SEEDS = range(3000)
         ("I7", bugs.betrayed(bugs.DeafToCancel)),
         ("I8", bugs.betrayed(bugs.NoSenseOfTime)),
         ("I9", bugs.changed(bugs.keeps_slots)),
+        ("Q1", bugs.betrayed(bugs.BuriesSilently)),
+        ("Q2", bugs.betrayed(bugs.TellsTwice)),
+        ("Q2", bugs.betrayed(bugs.NoCompareAndSet)),
+        ("Q3", bugs.betrayed(bugs.LosesText)),
+        ("Q4", bugs.betrayed(bugs.AcksFirst)),
+        ("Q6", bugs.betrayed(bugs.LeavesAll)),
     ],
 )
 @pytest.mark.timeout(300)
@@ -39,6 +45,16 @@ def test_a_bug_is_caught_by_its_invariant(invariant: str, build: Build) -> None:
     told = campaign(SEEDS, rules=Rules(build=build), until=invariant)
 
     assert told.broken[invariant] > 0
+
+
+@pytest.mark.parametrize(("build", "broken"), [(bugs.Honest, set()), (bugs.SaysCancelled, {"Q5"})])
+def test_a_promise_that_is_not_kept_is_caught(build: type[bugs.Treacherous], broken: set[str]) -> None:
+    """Who is told that a durable job is cancelled, where nothing fails, is told the truth: a liar breaks Q5, and nothing else."""
+    schedule = Schedule.durable((Kind.MOOD, 3), (Kind.QUEUE, 0), (Kind.QUEUE_CANCEL, 0), (Kind.WAIT, 0))
+    ledger = simulate(schedule, rules=Rules(build=bugs.betrayed(build)))
+
+    assert broken == {one.invariant for one in ledger.violations}
+    assert ledger.counts[Kind.QUEUE_CANCEL] == 1
 
 
 @pytest.mark.timeout(300)

@@ -17,24 +17,33 @@ from dispatcher.settings import (
     DeliverySection,
     DispatcherSection,
     DispatcherSettings,
+    DurableSection,
     RosterSection,
     RoutingSection,
 )
 from tests.simulation import loop
+from tests.simulation.ambush import Ambush
 from tests.simulation.devices import Device
-from tests.simulation.hosts import Build, Host
+from tests.simulation.hosts import Build, Host, counted
 from tests.simulation.ledger import GRACE_S, WIRES_S, Ledger, Violation
 from tests.simulation.mischief import Mischief
+from tests.simulation.moods import MOODS
 from tests.simulation.network import QuickBroker
 from tests.simulation.node import Node
 from tests.simulation.producers import DEFAULT_TIMEOUT_S, NAMES, Producers
+from tests.simulation.queue_ledger import QueueLedger
+from tests.simulation.queuers import Queuers
 from tests.simulation.schedule import Action, Kind, Schedule
+from tests.simulation.weather import Weather
 
 REPLAYS = "replay" in DispatcherSettings.__dataclass_fields__
 """Whether a job that comes again gets the answer that it had."""
 
 REST_S = 1.6
 """After the last answer, until everybody must have let go."""
+
+QUESTION_S = 5.5
+"""What a dispatcher waits for an answer of the streams that was lost."""
 
 LOOK_S = 0.25
 
@@ -48,6 +57,7 @@ SETTINGS = load(
     clocks=ClockSection(accept_s=0.5, load_s=3.0, first_token_s=2.0, between_tokens_s=2.5, stall_s=2.0, doubt_s=0.8),
     delivery=DeliverySection(hedge_share=0.5),
     routing=RoutingSection(),
+    durable=DurableSection(enabled=False),
 )
 """Clocks short enough that each strikes within a job's time."""
 
@@ -61,6 +71,21 @@ class Rules:
 
 
 RULES = Rules()
+
+DURABLE = DurableSection(
+    queue_limit=6,
+    ack_wait_s=2.0,
+    tries=3,
+    try_s=9.0,
+    first_delay_s=0.3,
+    longest_delay_s=2.0,
+    life_s=25.0,
+    sweep_s=2.5,
+)
+"""Short, so that each of them strikes, too."""
+
+DRAINED_S = 60.0
+"""A durable job lives for 25 s at most, and a submission is repeated for 15 s; then it is buried or answered."""
 
 Verb = Callable[[Action], Awaitable[None]]
 
@@ -90,17 +115,26 @@ class World:
             for name, slots in self.slots.items()
         ]
         self.hosts = [
-            Host(self.broker, self.subjects, ledger, _named(f"d{n + 1}"), slots=self.slots, build=rules.build)
+            Host(
+                self.broker,
+                self.subjects,
+                ledger,
+                _named(f"d{n + 1}", durable=layout.durable),
+                slots=self.slots,
+                build=rules.build,
+            )
             for n in range(layout.dispatchers)
         ]
         everybody: list[Host | Node] = [*self.hosts, *self.devices]
         for one, delay_s in zip(everybody, layout.delays_s, strict=False):
             one.delay_s = delay_s
         self.producers = Producers(self.broker, self.subjects, ledger)
+        self.lane: LaneWorld | None = None
 
     async def play(self) -> None:
         """Start everybody, let the actions happen, wait until all is over, and look at what is left."""
         async with asyncio.TaskGroup() as group:
+            self.lane = LaneWorld(self, group) if self.schedule.layout.durable else None
             for host in self.hosts:
                 await host.start(group)
             for device in self.devices:
@@ -111,14 +145,42 @@ class World:
                 await asyncio.sleep(action.pause_s)
                 self.ledger.note("--", str(action))
                 await verbs[action.kind](action)
+            if self.lane is not None:
+                await self.lane.ambush.mend()
+                await self._mend(group)
+                await self.lane.drain()
             await self._settle()
             await self._end()
         self.ledger.check_end()
+        if self.lane is not None:
+            self.lane.end()
 
     def _verbs(self, group: asyncio.TaskGroup) -> dict[Kind, Verb]:
         """Give what each kind of action does."""
         mischief = Mischief(self.hosts, self.devices, self.ledger, group, stranger=self.producers.wire)
-        return {kind: getattr(self.producers, f"do_{kind}", None) or getattr(mischief, f"do_{kind}") for kind in Kind}
+        actors: list[object] = [self.producers, mischief, *(self.lane.actors if self.lane else ())]
+        return {kind: getattr(actor, f"do_{kind}") for kind in Kind for actor in actors if hasattr(actor, f"do_{kind}")}
+
+    async def _mend(self, group: asyncio.TaskGroup) -> None:
+        """Have everybody work again: what lies in the queue has a way out now."""
+        self.ledger.note("--", "mend")
+        self.ledger.replays = False
+        for device in self.devices:
+            if device.alive:
+                device.drain(on=False)
+                device.fault(on=False)
+                device.join()
+                if device.stopped:
+                    device.go_on()
+            else:
+                await device.start(group)
+            device.mood = MOODS[0]
+        for host in self.hosts:
+            host.thaw()
+            if host.ending:
+                await host.stopped()
+            if not host.alive:
+                await host.start(group)
 
     async def _settle(self) -> None:
         """Wait until nothing is owed any more, but no longer than anybody may take; then give them time to let go."""
@@ -129,7 +191,7 @@ class World:
                 break
             await asyncio.sleep(LOOK_S)
         self.ledger.note("--", "rest")
-        await asyncio.sleep(REST_S)
+        await asyncio.sleep(REST_S + (QUESTION_S if self.lane is not None else 0.0))
 
     def _quiet(self) -> bool:
         # A producer may hang up before its request has arrived; the job begins all the same.
@@ -145,7 +207,7 @@ class World:
                 device.kill()
         await asyncio.sleep(0.1)
         expected = 1 + sum(host.idle_tasks for host in self.hosts if host.alive)
-        tasks = asyncio.all_tasks()
+        tasks = counted(asyncio.all_tasks())
         if len(tasks) > expected:
             names = sorted(task.get_coro().__qualname__ for task in tasks)  # type: ignore[union-attr]
             self.ledger.violate("I9", f"{len(tasks)} tasks are left of {expected}: {names}")
@@ -155,11 +217,42 @@ class World:
             await host.stopped()
 
 
-def _named(name: str) -> DispatcherSettings:
-    return _NAMED[name]
+class LaneWorld:
+    """The durable part of a world: its streams, its producers, and what befalls them."""
+
+    def __init__(self, world: World, group: asyncio.TaskGroup) -> None:
+        self.queue = QueueLedger(world.ledger, world.subjects)
+        self.weather = Weather(world.broker, self.queue)
+        self.queuers = Queuers(world.broker, world.subjects, self.queue, group)
+        self.ambush = Ambush(world.hosts, self.weather, self.queuers, self.queue)
+
+    @property
+    def actors(self) -> tuple[object, ...]:
+        return self.queuers, self.ambush
+
+    async def drain(self) -> None:
+        """Wait until the queue is empty, and nobody submits any more, but no longer than a job lives."""
+        for _ in range(math.ceil(DRAINED_S / LOOK_S)):
+            if not self.queuers.busy and not any(self.queue.lying.values()):
+                break
+            await asyncio.sleep(LOOK_S)
+
+    def end(self) -> None:
+        """Check what is left, and stop the timers."""
+        self.queue.check_end()
+        self.weather.close()
+
+
+def _named(name: str, *, durable: bool) -> DispatcherSettings:
+    return _NAMED[name, durable]
 
 
 _NAMED = {
-    name: replace(SETTINGS, dispatcher=DispatcherSection(id=name, grace_s=SETTINGS.dispatcher.grace_s))
+    (name, durable): replace(
+        SETTINGS,
+        dispatcher=DispatcherSection(id=name, grace_s=SETTINGS.dispatcher.grace_s),
+        durable=DURABLE if durable else SETTINGS.durable,
+    )
     for name in ("d1", "d2")
+    for durable in (False, True)
 }

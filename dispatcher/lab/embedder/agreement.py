@@ -58,7 +58,8 @@ def _mapped(ours: Vectors, theirs: Vectors) -> Vectors:
         gram = known.T @ known + RIDGE * np.eye(ours.shape[1])
         moved[held] = ours[held] @ np.linalg.solve(gram, known.T @ wanted)
     norms = np.linalg.norm(moved, axis=1, keepdims=True)
-    return (moved / np.maximum(norms, 1e-12)).astype(np.float32)
+    result: Vectors = (moved / np.maximum(norms, 1e-12)).astype(np.float32)
+    return result
 
 
 def _spearman(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 
 from common.errors import ConfigError
+from common.messages import ChatRequest, Message, Role
 from dispatcher.embed import Embedder, ExtraMissing, Tier, open_embedder
 from dispatcher.embed.reference import ReferenceEmbedder
 from dispatcher.embed.service import bounded
 from dispatcher.lab.embedder.agreement import MOST_TEXTS, Agreement, agreement
 from dispatcher.lab.embedder.texts import read_texts
+from dispatcher.routing import features
 
 FEWEST_TEXTS = 3
+_REQUEST = ChatRequest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,8 @@ class Check:
     texts: int
     p50_us: float
     p95_us: float
+    features_p50_us: float
+    features_p95_us: float
     agreement: Agreement | None
     lacks: str | None
 
@@ -56,6 +61,7 @@ def check(
     if len(some) < FEWEST_TEXTS:
         raise ConfigError(f"{len(some)} texts are too few to compare: give {FEWEST_TEXTS} or more")
     vectors, times = _timed(embedder, some)
+    read = _features_us(texts[:MOST_TEXTS])
     agreed, lacks = None, None
     try:
         agreed = agreement(vectors, ReferenceEmbedder.open(model, threads=threads).embed(some))
@@ -67,6 +73,8 @@ def check(
         texts=len(some),
         p50_us=float(np.percentile(times, 50)),
         p95_us=float(np.percentile(times, 95)),
+        features_p50_us=float(np.percentile(read, 50)),
+        features_p95_us=float(np.percentile(read, 95)),
         agreement=agreed,
         lacks=lacks,
     )
@@ -82,11 +90,23 @@ def _timed(embedder: Embedder, texts: Sequence[str]) -> tuple[np.ndarray[Any, np
     return np.stack(rows), times
 
 
+def _features_us(texts: Sequence[str]) -> list[float]:
+    """Time what routing reads off each text without an embedder."""
+    times = []
+    for text in texts:
+        messages = (Message(role=Role.USER, content=text),)
+        start = perf_counter()
+        features(_REQUEST, messages)
+        times.append((perf_counter() - start) * 1e6)
+    return times
+
+
 def lines(found: Check) -> list[str]:
     """Give what a person reads."""
     rows = [
         f"{found.tier}: {found.identity}, its file is whole",
         f"a text takes {found.p50_us / 1000:.3f} ms, 95 of 100 at most {found.p95_us / 1000:.3f} ms ({found.texts} texts)",
+        f"its text features take {found.features_p50_us / 1000:.3f} ms, 95 of 100 at most {found.features_p95_us / 1000:.3f} ms",
     ]
     agreed = found.agreement
     if agreed is None:

@@ -117,7 +117,7 @@ def check(
         chosen = Tier(tier or knobs.tier)
         found = look(
             chosen,
-            path or (knobs.path if chosen == knobs.tier else None),
+            path or (knobs.embedder_path if chosen == knobs.tier else None),
             texts=shipped_texts() if texts is None else read_texts(texts),
             chars=knobs.chars,
             threads=knobs.threads,

@@ -76,7 +76,8 @@ def _axes(wanted: Vectors, recipe: Recipe) -> Floats:
 def _start(alone: Vectors, axes: Floats) -> Floats:
     """Pieces alone: the vocabulary is sorted by frequency, so a piece that comes later says more."""
     rank = np.log1p(np.arange(len(alone))) / np.log(len(alone))
-    return ((alone @ axes) * rank[:, None]).astype(np.float32)
+    start: Floats = ((alone @ axes) * rank[:, None]).astype(np.float32)
+    return start
 
 
 class _Fit:

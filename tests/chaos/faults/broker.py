@@ -21,9 +21,9 @@ async def restarted(size: Size) -> Outcome:
     alls: list[float] = []
     rosters: list[float] = []
     async with world(Plan(dispatchers=2, echo=2)) as house:
-        async with load(house.nats.url, questions(house.model), concurrency=_STREAMS) as asked:
+        async with load(house.nats.url, questions(house.model), jobs=size.jobs, concurrency=_STREAMS) as asked:
             for number in range(_ROUNDS):
-                await asked.answered(size.jobs // (4 * _ROUNDS))
+                await asked.answered(size.jobs // (_ROUNDS + 1))
                 await (house.nats.stop() if number == 1 else house.nats.kill())
                 held = asked.in_flight
                 await house.nats.restart()

@@ -28,11 +28,13 @@ async def undisturbed(size: Size) -> Outcome:
 
 async def one_of_two_killed(size: Size) -> Outcome:
     """F2: kill -9 one of two dispatchers in the middle of the load."""
-    async with world(Plan(dispatchers=2, simulated=2, slots=16)) as house:
-        async with load(house.nats.url, questions(house.model), concurrency=8) as asked:
+    async with world(Plan(dispatchers=2, simulated=2, echo=2, slots=16)) as house:
+        async with load(house.nats.url, questions(house.model), concurrency=8, crowd=size.crowd(350.0)) as asked:
             resent: list[float] = []
             recoveries: list[float] = []
-            for _ in range(size.rounds):
+            rounds = 0
+            while rounds < size.rounds or not resent:  # it may have had no job
+                rounds += 1
                 await asked.answered(12)
                 victim = house.dispatchers[0]
                 since_s = _now()
@@ -54,18 +56,19 @@ async def one_of_two_killed(size: Size) -> Outcome:
 async def only_one_killed(size: Size) -> Outcome:
     """F2: kill -9 the only dispatcher, and start another."""
     async with world(Plan(dispatchers=1, echo=2)) as house:
-        async with load(house.nats.url, questions(house.model), concurrency=_STREAMS) as asked:
+        async with load(house.nats.url, questions(house.model), jobs=size.jobs, concurrency=_STREAMS) as asked:
             recoveries: list[float] = []
             firsts: list[float] = []
             for _ in range(size.rounds):
-                await asked.answered(size.jobs // (4 * size.rounds))
+                await asked.answered(size.jobs // (size.rounds + 1))
                 victim = house.dispatchers[0]
                 held = asked.in_flight
                 await victim.kill()
                 await victim.start()
                 since_s = _now()
                 firsts.append(await _first(asked, since_s))
-                recoveries += await _again(asked, held, since_s)
+                await asked.ended(held)
+                recoveries += [entry.ended_s - since_s for entry in held if entry.ended_s > since_s]
         return outcome(
             "F2",
             "kill -9 the only dispatcher, start another",
@@ -77,24 +80,27 @@ async def only_one_killed(size: Size) -> Outcome:
 
 
 async def submitted_twice(size: Size) -> Outcome:
-    """F7: each job is submitted by several producers at once, over two dispatchers, and once more when it is done."""
-    count = size.jobs // 40
-    async with world(Plan(dispatchers=2, simulated=2, slots=16)) as house:
-        async with load(house.nats.url, questions(house.model, words=12), concurrency=0) as asked:
-            source = questions(house.model, words=12)
-            gate = asyncio.Semaphore(4)
+    """F7: each job is submitted by several producers at once, over two dispatchers, and once more when it is done.
 
-            async def copies() -> None:
-                question = next(source)
-                async with gate:
+    One in ten streams for a while, so that copies meet it midway; the others are over at once, and copies meet what was kept.
+    """
+    count = size.jobs // (_COPIES + 1)
+    async with world(Plan(dispatchers=2, simulated=2, echo=2, slots=16)) as house:
+        async with load(house.nats.url, questions(house.model), concurrency=0) as asked:
+            mixed = questions("echo", prefix="crowd"), questions(house.model, words=12)
+            numbers = iter(range(count))
+
+            async def submit() -> None:
+                for number in numbers:  # shared: each takes the next one
+                    question = next(mixed[number % 10 == 0])
                     async with asyncio.TaskGroup() as tasks:
                         for _ in range(_COPIES):
                             tasks.create_task(asked.ask(question))
                     await asked.ask(question)
 
-            async with asyncio.TaskGroup() as jobs:
-                for _ in range(count):
-                    jobs.create_task(copies())
+            async with asyncio.TaskGroup() as producers:
+                for _ in range(8):
+                    producers.create_task(submit())
         runs = Figure(name="executions per job", value=await house.executions() / count, unit="", limit=1.0)
         return outcome("F7", f"each job submitted {_COPIES + 1} times", house, asked, runs)
 

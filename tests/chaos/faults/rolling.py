@@ -16,23 +16,12 @@ from tests.chaos.world import Plan, world
 _STREAMS = 6
 
 
-async def agents_and_dispatchers(size: Size) -> Outcome:
-    """F9: SIGTERM agents and dispatchers, one after the other."""
-    async with world(Plan(dispatchers=2, simulated=3, slots=4)) as house:
-        async with load(house.nats.url, questions(house.model), concurrency=_STREAMS) as asked:
-            await asked.answered(_STREAMS)
-            ends: list[str] = []
-            for _ in range(size.rounds):
-                ends += await _roll([*house.dispatchers, *(agent.member for agent in house.agents)])
-        errors = Figure(name="errors", value=sum(asked.account().errors.values()), unit="", limit=0)
-        times = spread("latency", latencies(asked.ledger))
-        return outcome("F9", "SIGTERM agents and dispatchers, rolling", house, asked, errors, times, troubles=ends)
-
-
 async def everything(size: Size) -> Outcome:
     """F9: every process but the broker is restarted, bridges included, under producers on the bus and over HTTP."""
-    async with world(Plan(dispatchers=2, simulated=3, slots=4, bridges=2)) as house:
-        async with load(house.nats.url, questions(house.model), concurrency=_STREAMS // 2) as asked:
+    rounds = (size.rounds + 1) // 2
+    async with world(Plan(dispatchers=2, simulated=3, echo=2, slots=4, bridges=2)) as house:
+        source = questions(house.model)
+        async with load(house.nats.url, source, concurrency=_STREAMS // 2, crowd=size.crowd(220.0)) as asked:
             urls = [house.bridge_url(member) for member in house.bridges]
             http = HttpLoad(asked, urls, questions(house.model, prefix="http"))
             async with asyncio.TaskGroup() as tasks:
@@ -40,11 +29,13 @@ async def everything(size: Size) -> Outcome:
                     tasks.create_task(http.work(stream=number % 2 == 0))
                 await asked.answered(_STREAMS)
                 ends: list[str] = []
-                for _ in range((size.rounds + 1) // 2):
+                for _ in range(rounds):
                     ends += await _roll(house.members)
                 http.stop()
         errors = Figure(name="errors", value=sum(asked.account().errors.values()), unit="", limit=0)
-        return outcome("F9", "every process restarted in turn, bridges too", house, asked, errors, troubles=ends)
+        times = spread("latency", latencies(asked.ledger))
+        title = f"SIGTERM every process in turn, bridges too, {rounds} times"
+        return outcome("F9", title, house, asked, errors, times, troubles=ends)
 
 
 async def _roll(members: Sequence[Member]) -> list[str]:

@@ -256,7 +256,11 @@ class House:
         """Nothing is left behind: no slot, no place in the line, no reply subject."""
         assert set() == {name for name, own in self.own().items() if own}
         courier, waiting = self.pipeline.courier, self.pipeline.sharing.audience
-        shared = (courier.pulse._answered, waiting.hear)  # by all jobs, and by all listeners
+        shared = (
+            courier.pulse._answered,
+            waiting.hear,
+            self.pipeline.sharing.shelf.hear,
+        )  # by all jobs, and by all listeners
         of_jobs = [handler for handler in courier.mux._slots.values() if handler not in shared]
         assert (0, 0, 0, []) == (courier.line.waiting, self.pipeline.running, len(waiting), of_jobs)
 

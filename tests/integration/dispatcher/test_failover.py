@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import pytest
 
 from common.bus.memory import MemoryBroker, MemoryBus, connect_memory
-from common.client import ChatStream, Drover
+from common.chat_stream import ChatStream
+from common.client import Drover
 from dispatcher.app import dispatcher
 from dispatcher.pipeline import Pipeline
 from tests.integration.dispatcher.house import House, settings

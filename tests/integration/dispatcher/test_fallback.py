@@ -239,7 +239,7 @@ async def test_silent_decoding_is_no_silence(a_house: OpenHouse) -> None:
 
 
 def _age_s(house: House) -> float:
-    (running,) = house.pipeline._running.values()
+    (running,) = house.pipeline.register
     return float(house.pipeline.clock.monotonic() - running.job.received_s)
 
 

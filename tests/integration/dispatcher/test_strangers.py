@@ -25,7 +25,7 @@ from tests.unit.agents.hand_clock import HandClock
 
 async def fingerprint(house: House, job: str) -> str:
     """Tell what stands for the question of a running job."""
-    return next(one.job.fingerprint for (_, name), one in house.pipeline._running.items() if name == job)
+    return next(one.job.fingerprint for one in house.pipeline.register if one.job.id == job)
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["an id of the client's", "an id of ours"])
@@ -37,7 +37,7 @@ async def test_nobody_hears_a_job_that_is_not_theirs(a_house: OpenHouse, how: st
         await house.device("nano", script)
         stream = await house.stream(**({"job": "j1"} if given else {}))
         await stream.seen(Token)
-        job = next(name for _, name in house.pipeline._running)
+        job = next(one.job.id for one in house.pipeline.register)
         neighbour, spy = Neighbour(house), await ears(house)
         if how != "as a stranger":
             await neighbour.move_in()

@@ -8,10 +8,13 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from common.bus.streams import ConsumerSpec
 from common.durable import Stage, read_note
 from common.errors import BusError
 from common.messages import Priority
+from tests.commands import Running
 from tests.integration.dispatcher.scripted import Hold, answer, until
 from tests.integration.durable.world import (
     World,
@@ -121,48 +124,38 @@ async def _finals(here: World) -> int:
     return count
 
 
-async def test_a_job_that_kills_dispatchers_is_a_dead_letter(tmp_path: Path) -> None:
-    """Each of its tries ends with the dispatcher; the next one buries it, with what is known of it, and goes on."""
+@pytest.mark.parametrize(("tries", "server_too"), [(2, False), (1, True)], ids=["dispatchers", "and the server"])
+async def test_a_job_that_kills_its_dispatchers_is_a_dead_letter(tmp_path: Path, tries: int, server_too: bool) -> None:
+    """Each of its tries ends with the dispatcher, and perhaps the claim with the server: what was told of a try counts it.
+    The next one buries it, with what is known of it, and goes on."""
     async with world() as here:
-        device = await here.device("nano", *[Hold() for _ in range(2)], ANSWER, slots=4)
+        device = await here.device("nano", *[Hold() for _ in range(tries)], ANSWER, slots=4)
         job = ""
-        for number in range(2):
-            async with dispatcher_process(here, tmp_path, DROVER_DURABLE_TRIES="2") as victim:
+        for number in range(tries):
+            async with dispatcher_process(here, tmp_path, DROVER_DURABLE_TRIES=str(tries)) as victim:
                 await victim.until("durable.ready")
                 await device.beat()
                 job = job or await here.submit()
                 await device.attempt(number + 1)
-                await eventually(partial(_told, here, job, number + 1), True, "the try is told")
-                victim.signal(signal.SIGKILL)
-                await victim.ended()
-        async with dispatching(here, max_deliver=2):
+                await _killed_at(here, victim, job, number + 1)
+        if server_too:
+            await here.server.kill()
+            await here.server.restart()
+            await eventually(here.queued, 1, "the server is back")
+        async with dispatching(here, tries=tries):
             note = await here.over(job)
             await here.empty()
             (letter,) = await here.letters()
             fine = await here.over(await here.submit("fine"))
 
-    assert (Stage.FAILED, "exhausted", 2, Stage.DONE) == (note.state, letter.reason, letter.tries, fine.state)
+    assert (note.state, letter.reason, letter.tries, fine.state) == (Stage.FAILED, "exhausted", tries, Stage.DONE)
 
 
-async def test_tries_are_remembered_over_the_server(tmp_path: Path) -> None:
-    """Dispatcher and server die together, and the claim with them: what was told of the try counts it."""
-    async with world() as here:
-        device = await here.device("nano", Hold(), ANSWER, slots=4)
-        async with dispatcher_process(here, tmp_path, DROVER_DURABLE_TRIES="1") as victim:
-            await victim.until("durable.ready")
-            await device.beat()
-            job = await here.submit()
-            await eventually(lambda: _told(here, job, 1), True, "the try is told")
-            victim.signal(signal.SIGKILL)
-            await victim.ended()
-        await here.server.kill()
-        await here.server.restart()
-        await eventually(here.queued, 1, "the server is back")
-        async with dispatching(here, max_deliver=1):
-            note = await here.over(job)
-            (letter,) = await here.letters()
-
-    assert (Stage.FAILED, "exhausted", 1) == (note.state, letter.reason, letter.tries)
+async def _killed_at(here: World, victim: Running, job: str, tries: int) -> None:
+    """Kill a dispatcher as soon as it has told of this try."""
+    await eventually(partial(_told, here, job, tries), True, "the try is told")
+    victim.signal(signal.SIGKILL)
+    await victim.ended()
 
 
 async def _told(here: World, job: str, tries: int) -> bool:
@@ -182,14 +175,12 @@ async def test_the_sweep_finds_what_nobody_told(tmp_path: Path) -> None:
             await device.beat()
             await here.streams.declare_consumer(once)
             job = await here.submit()
-            await eventually(lambda: _told(here, job, 1), True, "the try is told")
-            victim.signal(signal.SIGKILL)
-            await victim.ended()
+            await _killed_at(here, victim, job, 1)
         async with here.streams.puller(here.names.jobs, Priority.NORMAL) as puller:
             # Somebody has to ask, or the server does not look whether the last delivery is overdue.
             await eventually(lambda: _advised(here, puller), True, "the server tells")
         await here.streams.purge(here.names.advisories, "$JS.EVENT.ADVISORY.>")
-        async with dispatching(here, max_deliver=1):
+        async with dispatching(here, tries=1):
             note = await here.over(job)
             await here.empty()
             (letter,) = await here.letters()

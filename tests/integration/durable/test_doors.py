@@ -52,7 +52,7 @@ async def test_submit_a_file(tmp_path: Path) -> None:
 
 
 async def test_bad_ids_from_a_shell(tmp_path: Path) -> None:
-    """Each is one clear line and status 1; a class that is none is wrong usage."""
+    """Each is one clear line and a status that tells of it; a class that is none is wrong usage."""
     async with world() as here, dispatching(here):
         url = here.server.url
         ends = [
@@ -68,8 +68,28 @@ async def test_bad_ids_from_a_shell(tmp_path: Path) -> None:
             )
         ]
 
-    assert [1] * 6 + [2] == [end.status for end in ends]
+    assert [6, 1, 1, 1, 1, 1, 2] == [end.status for end in ends]
     assert [1] * 6 == [len(end.err.splitlines()) for end in ends[:6]]
+
+
+async def test_how_a_job_ended_is_in_the_status(tmp_path: Path) -> None:
+    """A script tells done, failed, cancelled and running apart without reading; JSON changes nothing of that."""
+    async with world() as here:
+        device = await here.device("nano", ANSWER, fail(BackendError("broke")), Hold())
+        async with dispatching(here, tries=1):
+            await here.over(done := await here.submit())
+            await here.over(failed := await here.submit())
+            running = await here.submit()
+            await device.attempt(3)
+            url = here.server.url
+            ends = [await drover("result", job, cwd=tmp_path, NATS_URL=url) for job in (done, failed, running)]
+            as_json = await drover("result", "--json", failed, cwd=tmp_path, NATS_URL=url)
+            assert await here.jobs.cancel(running)
+            await here.over(running)
+            ends.append(await drover("result", running, cwd=tmp_path, NATS_URL=url))
+
+    assert [0, 3, 5, 4] == [end.status for end in ends]
+    assert (3, "failed") == (as_json.status, json.loads(as_json.out)["state"])
 
 
 async def test_dead_letters_from_a_shell(tmp_path: Path) -> None:
@@ -77,7 +97,7 @@ async def test_dead_letters_from_a_shell(tmp_path: Path) -> None:
     async with world() as here:
         broken = fail(BackendError("the engine broke"))
         await here.device("nano", broken, ANSWER)
-        async with dispatching(here, max_deliver=1):
+        async with dispatching(here, tries=1):
             url = here.server.url
             job = await here.submit("hi")
             before = await here.over(job)
@@ -112,7 +132,7 @@ async def test_from_python() -> None:
     async with world() as here:
         hold = Hold(then=ANSWER)
         await here.device("nano", hold, fail(BackendError("the engine broke")))
-        async with dispatching(here, max_deliver=1), Drover.over(here.bus) as producer:
+        async with dispatching(here, tries=1), Drover.over(here.bus) as producer:
             job = await producer.submit("hi")
             await hold.reached.wait()
             with pytest.raises(BusTimeout):

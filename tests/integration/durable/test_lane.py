@@ -21,12 +21,12 @@ from common.errors import (
     UnknownJob,
     UnsupportedByModel,
 )
-from common.messages import ChatRequest, Message, ModelInfo, Priority, Role
+from common.messages import ChatRequest, DeviceState, Message, ModelInfo, Priority, Role
 from dispatcher.app import dispatcher
 from dispatcher.durable.claims import Claims, claim_key
-from dispatcher.durable.lane import Run
 from dispatcher.durable.notes import Notes
-from dispatcher.durable.reading import Place
+from dispatcher.durable.reading import Origin
+from dispatcher.durable.run import DurableRun
 from dispatcher.durable.service import DurableLane
 from tests.integration.dispatcher.house import nats_wires, open_house
 from tests.integration.dispatcher.scripted import Hold, answer, fail, ignore, stall, until
@@ -234,7 +234,7 @@ async def test_a_job_that_always_fails_is_a_dead_letter_after_its_tries() -> Non
     """As many tries as the setting says, then a letter with the last error."""
     async with world() as here:
         device = await here.device("nano", fail(BackendError("the engine broke")))
-        async with dispatching(here, max_deliver=3):
+        async with dispatching(here, tries=3):
             job = await here.submit()
             note = await here.over(job)
             await here.empty()
@@ -312,7 +312,7 @@ async def test_cancelling_a_job_that_is_about_to_begin() -> None:
             job = await here.submit()
             (pulled,) = await puller.fetch(1, wait_s=5.0)
             notes = Notes(here.streams, here.names, here.subjects, "default", job)
-            run = Run(pulled, Place("default", Priority.NORMAL), job, notes)
+            run = DurableRun(pulled, Origin("default", Priority.NORMAL), job, notes)
             run.claim = await other.lane.claims.take(run.key, seq=pulled.kept.seq)
             other.lane.runs[run.key] = run
             replies = [await here.order(job) for _ in range(6)]
@@ -489,10 +489,10 @@ async def test_restarts_use_up_no_tries() -> None:
         device = await here.device("nano", *holds, ANSWER, slots=8)
         job = ""
         for hold in holds:
-            async with dispatching(here, max_deliver=2):
+            async with dispatching(here, tries=2):
                 job = job or await here.submit()
                 await hold.reached.wait()
-        async with dispatching(here, max_deliver=2):
+        async with dispatching(here, tries=2):
             note = await here.over(job)
         letters = await here.letters()
         for hold in holds:
@@ -505,7 +505,8 @@ async def test_a_fleet_without_room_uses_up_no_tries() -> None:
     """The device with the model comes when the job was delivered more often than it may be tried. Why it waits is told once."""
     async with world() as here:
         await here.device("other", ANSWER)
-        async with dispatching(here, max_deliver=2):
+        await here.device("slow", ANSWER, state=DeviceState.STARTING)  # and may be the one that has it
+        async with dispatching(here, tries=2):
             job = await here.submit(model="big:70b")
             await eventually(lambda: _deliveries(here, 6), True, "it was handed back again and again")
             late = await here.device("late", ANSWER, models=(ModelInfo(name="big:70b", size_bytes=10**9, loaded=True),))
@@ -513,6 +514,17 @@ async def test_a_fleet_without_room_uses_up_no_tries() -> None:
             waits = [one for one in await here.notes(job) if one.state is Stage.RETRYING]
 
     assert (Stage.DONE, 1, 1, 1) == (note.state, note.tries, len(late.attempts), len(waits))
+
+
+async def test_a_misspelt_model_is_refused_at_once() -> None:
+    """Where devices live and none has the model, waiting for a day would help nobody."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here):
+            note = await here.over(await here.submit(model="lama3.2:1b"))
+            (letter,) = await here.letters()
+
+    assert (Stage.FAILED, "unknown_model", "unknown_model") == (note.state, (note.error or {})["code"], letter.reason)
 
 
 async def _deliveries(here: World, enough: int) -> bool:
@@ -538,7 +550,7 @@ async def test_a_second_message_of_a_running_job_is_dropped() -> None:
     async with world() as here:
         hold = Hold("some ", then=ANSWER)
         device = await here.device("nano", hold, ANSWER, slots=4)
-        async with dispatching(here, max_deliver=2, ack_wait_s=0.5), dispatching(here, max_deliver=2, ack_wait_s=0.5):
+        async with dispatching(here, tries=2, ack_wait_s=0.5), dispatching(here, tries=2, ack_wait_s=0.5):
             await here.submit(job="mine")
             await hold.reached.wait()
             for _ in range(4):  # whichever dispatcher gets them
@@ -555,7 +567,7 @@ async def test_a_claim_that_was_left_over() -> None:
     """Its holder is done with it and could not give it up: the job's next life begins all the same."""
     async with world() as here:
         await here.device("nano", ANSWER)
-        async with dispatching(here, max_deliver=2, ack_wait_s=0.5):
+        async with dispatching(here, tries=2, ack_wait_s=0.5):
             ghost = Claims(here.streams.bucket(here.names.claims), "ghost")
             await ghost.take(claim_key("default", "mine"), seq=1000)
             note = await here.over(await here.submit(job="mine"))

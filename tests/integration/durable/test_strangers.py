@@ -19,7 +19,7 @@ from dispatcher.durable.claims import Claims
 from dispatcher.durable.janitor import Janitor
 from dispatcher.durable.letters import Letters
 from dispatcher.durable.notes import Notes
-from dispatcher.durable.reading import Place, Reading
+from dispatcher.durable.reading import Origin, Reading
 from tests.integration.dispatcher.scripted import answer, fail, ignore
 from tests.integration.durable.world import World, dispatching, eventually, world
 
@@ -164,7 +164,7 @@ async def test_a_long_error_and_a_long_job_have_their_letter() -> None:
     """A device that explains itself at length does not keep its job from being buried."""
     async with world() as here:
         await here.device("nano", fail(BackendError("y" * LARGE)))
-        async with dispatching(here, max_deliver=1):
+        async with dispatching(here, tries=1):
             note = await here.over(await here.submit("x" * LARGE))
             await here.empty()
             (letter,) = await here.letters()
@@ -175,17 +175,19 @@ async def test_a_long_error_and_a_long_job_have_their_letter() -> None:
 class _Stubborn(Letters):
     """Can't bury one of the jobs, whatever the reason is."""
 
-    async def bury(self, kept: Kept, place: Place, reason: str, error: FleetError, *, tries: int, notes: Notes) -> None:
+    async def bury(
+        self, kept: Kept, origin: Origin, reason: str, error: FleetError, *, tries: int, notes: Notes
+    ) -> None:
         if kept.data == b"first":
             raise PayloadTooLarge("it does not fit")
-        await super().bury(kept, place, reason, error, tries=tries, notes=notes)
+        await super().bury(kept, origin, reason, error, tries=tries, notes=notes)
 
 
 @pytest.mark.parametrize("way", ["told", "swept"])
 async def test_a_job_that_can_not_be_buried_is_passed_over(way: str) -> None:
     """What lies behind it is buried, whether the server told of it or the sweep finds it."""
     async with world() as here:
-        async with dispatching(here, max_deliver=1):
+        async with dispatching(here, tries=1):
             pass
         subject = here.subjects.jobs("*", "normal")  # dispatchers let the server count no tries; here it does
         await here.streams.declare_consumer(
@@ -220,7 +222,7 @@ def _janitor(here: World) -> Janitor:
         reading=Reading(clock, here.subjects, 60.0),
         letters=_Stubborn(here.streams, here.names, here.subjects, clock),
         claims=Claims(here.streams.bucket(here.names.claims), "janitor"),
-        max_deliver=1,
+        most_tries=1,
         ack_wait_s=0.0,
     )
 

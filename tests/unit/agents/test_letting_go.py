@@ -132,7 +132,7 @@ async def test_an_engine_silent_on_a_cancelled_job_is_probed(slots: int) -> None
         rig.backend.token.set()
         clock.now_s += 61
         doubted = rig.worker.workload().fault
-        prober = Prober(rig.backend, rig.worker, rig.pulse, group, clock=clock, again_s=0.01)
+        prober = Prober(rig.backend, rig.worker, rig.liveness, group, clock=clock, again_s=0.01)
         watching = group.create_task(prober.watch())
         async with asyncio.timeout(GUARD_S):
             await rig.backend.probing.wait()

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from agents.liveness import EngineLiveness
 from agents.probe import Probe, Prober, Verdict
-from agents.pulse import Pulse
 from common.errors import BackendError, DeviceBusy, FleetError
 from common.messages import ModelInfo
 from tests.listening import GUARD_S
@@ -44,8 +44,8 @@ class Rig:
 
     def __post_init__(self) -> None:
         self.changes = 0
-        self.pulse = Pulse(self.clock, changed=self._count)
-        self.prober = Prober(self.backend, self.load, self.pulse, self.group, clock=self.clock)
+        self.liveness = EngineLiveness(self.clock, changed=self._count)
+        self.prober = Prober(self.backend, self.load, self.liveness, self.group, clock=self.clock)
         self.backend.listed = (LLAMA,)
 
     def _count(self) -> None:
@@ -69,7 +69,7 @@ async def test_a_token_is_proof() -> None:
         outcome = await rig.prober.probe(GUARD_S)
 
         assert outcome == Probe(verdict=Verdict.OK, model="llama", seconds=0.0)
-        assert rig.pulse.fault is None
+        assert rig.liveness.fault is None
 
 
 async def test_no_token_in_time_is_a_fault() -> None:
@@ -78,7 +78,7 @@ async def test_no_token_in_time_is_a_fault() -> None:
         outcome = await rig.prober.probe(QUICK_S)
 
         assert (outcome.verdict, outcome.model, outcome.error) == (Verdict.FAILED, "llama", "no token within 0.05 s")
-        assert "one-token probe of llama" in (rig.pulse.fault or "")
+        assert "one-token probe of llama" in (rig.liveness.fault or "")
         assert rig.changes == 1
 
 
@@ -89,7 +89,7 @@ async def test_a_late_token_clears_the_engine() -> None:
         rig.backend.token.set()
         outcome = await rig.prober.probe(GUARD_S)
 
-        assert (outcome.verdict, rig.pulse.fault, rig.backend.probed) == (Verdict.OK, None, ["llama"])
+        assert (outcome.verdict, rig.liveness.fault, rig.backend.probed) == (Verdict.OK, None, ["llama"])
 
 
 async def test_probes_at_the_same_time_are_one() -> None:
@@ -117,10 +117,10 @@ async def test_nothing_is_loaded_for_a_probe(listed: tuple[ModelInfo, ...]) -> N
     """Nothing in memory, nothing that makes text, or nothing that stays: an answer of its own, and no doubt."""
     async with opened() as rig:
         rig.backend.listed = listed
-        rig.pulse.doubt("earlier")
+        rig.liveness.doubt("earlier")
         outcome = await rig.prober.probe(GUARD_S)
 
-        assert (outcome, rig.backend.probed, rig.pulse.fault) == (Probe(verdict=Verdict.NOTHING_LOADED), [], None)
+        assert (outcome, rig.backend.probed, rig.liveness.fault) == (Probe(verdict=Verdict.NOTHING_LOADED), [], None)
 
 
 async def test_a_full_engine_is_not_probed() -> None:
@@ -155,7 +155,7 @@ async def test_an_error_is_an_outcome(error: FleetError, verdict: Verdict, *, do
         rig.backend.token.set()
         outcome = await rig.prober.probe(GUARD_S)
 
-        assert (outcome.verdict, rig.pulse.fault is not None) == (verdict, doubted)
+        assert (outcome.verdict, rig.liveness.fault is not None) == (verdict, doubted)
 
 
 async def test_a_backend_that_does_not_answer_fails_the_probe() -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from agents.pulse import Pulse
+from agents.liveness import EngineLiveness
 from agents.slots import Slots
 from agents.worker import Worker
 from common import codec
@@ -34,7 +34,7 @@ class Rig:
         self._changed = asyncio.Event()
         self.loaded = True
         clock = clock or LoopClock()
-        self.pulse = Pulse(clock, changed=self._count)
+        self.liveness = EngineLiveness(clock, changed=self._count)
         self.worker = Worker(
             own,
             self.backend,
@@ -42,7 +42,7 @@ class Rig:
             boot="b1",
             slots=Slots(slots),
             clock=clock,
-            pulse=self.pulse,
+            liveness=self.liveness,
             flush_s=0.0,
             is_loaded=lambda _: self.loaded,
             changed=self._count,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from common.client import Answer
+from common.chat_stream import Answer
 from common.errors import BadRequest
 from common.messages import Role, Usage
 from dispatcher.cli.ask import Wish, footer, read_prompt, report

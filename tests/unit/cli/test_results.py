@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from common.client import Answer
+from common.chat_stream import Answer
 from common.errors import NoDevice
 from common.messages import Usage
 from dispatcher.cli.results import COLUMNS, Group, Row, answered, failed, percentile, summarise, to_csv

@@ -12,7 +12,8 @@ import pytest
 from common import codec, frames
 from common.bus import Delivery
 from common.bus.memory import MemoryBroker, MemoryBus, connect_memory
-from common.client import RETURN_S, ChatStream, Drover
+from common.chat_stream import ChatStream
+from common.client import RETURN_S, Drover
 from common.errors import BadRequest, BusDisconnected, FleetError, GarbledReply, Interrupted, Stopping, UnknownModel
 from common.frames import END_OF_STREAM, Ack, End, Err, Token
 from common.messages import ChatRequest, Message, Role

@@ -158,6 +158,7 @@ def test_the_event_of_a_job() -> None:
     assert {
         "job": "j-1",
         "tenant": "acme",
+        "priority": "normal",
         "state": "failed",
         "device": "pi5",
         "model": "llama3.2:1b",

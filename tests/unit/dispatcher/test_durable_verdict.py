@@ -20,9 +20,12 @@ from common.errors import (
     UnknownModel,
     UnsupportedByModel,
 )
-from dispatcher.durable.verdict import Again, Bury, CallOff, Limits, Verdict, after
+from common.messages import DeviceState
+from dispatcher.durable.verdict import Again, Bury, CallOff, RetryPolicy, Verdict, after, none_will_have
+from dispatcher.fleet import Fleet, Liveness
+from tests.unit.dispatcher.builders import device
 
-LIMITS = Limits(max_deliver=5, first_delay_s=1.0, longest_delay_s=20.0)
+POLICY = RetryPolicy(tries=5, first_delay_s=1.0, longest_delay_s=20.0)
 
 
 @pytest.mark.parametrize(
@@ -52,14 +55,14 @@ LIMITS = Limits(max_deliver=5, first_delay_s=1.0, longest_delay_s=20.0)
 )
 def test_after(error: FleetError, tries: int, overdue: bool, wanted: Verdict) -> None:
     """The table of what follows a try that reached a device, at the third delivery."""
-    assert after(error, tries=tries, deliveries=3, limits=LIMITS, overdue=overdue, reached=True) == wanted
+    assert after(error, tries=tries, deliveries=3, policy=POLICY, overdue=overdue, reached=True) == wanted
 
 
 @pytest.mark.parametrize("error", [NoDevice(), QueueFull(), DeadlineExceeded(), UnknownModel(), BusDisconnected()])
 def test_waiting_for_room_is_no_try(error: FleetError) -> None:
     """A job that no device got is handed back after its last try too, at growing distances."""
     verdicts = [
-        after(error, tries=5, deliveries=deliveries, limits=LIMITS, overdue=False, reached=False)
+        after(error, tries=5, deliveries=deliveries, policy=POLICY, overdue=False, reached=False)
         for deliveries in (1, 2, 1000)
     ]
 
@@ -68,7 +71,7 @@ def test_waiting_for_room_is_no_try(error: FleetError) -> None:
 
 def test_a_bug_is_a_try() -> None:
     """Also before a device: it would be met for ever."""
-    verdict = after(InternalError(), tries=5, deliveries=5, limits=LIMITS, overdue=False, reached=False)
+    verdict = after(InternalError(), tries=5, deliveries=5, policy=POLICY, overdue=False, reached=False)
 
     assert Bury("exhausted") == verdict
 
@@ -77,8 +80,48 @@ def test_a_bug_is_a_try() -> None:
 def test_the_delay_has_a_bound(tries: int) -> None:
     """However often a job was tried, the next try is not later than the setting says."""
     verdict = after(
-        BackendError(), tries=tries, deliveries=tries, limits=Limits(10**10, 1.0, 60.0), overdue=False, reached=True
+        BackendError(),
+        tries=tries,
+        deliveries=tries,
+        policy=RetryPolicy(10**10, 1.0, 60.0),
+        overdue=False,
+        reached=True,
     )
 
     assert isinstance(verdict, Again)
     assert verdict.delay_s <= 60.0
+
+
+@pytest.mark.parametrize(("misnamed", "wanted"), [(True, Bury("unknown_model")), (False, Again(1.0, counts=False))])
+def test_a_model_that_nobody_has(*, misnamed: bool, wanted: Verdict) -> None:
+    """4, 5. It waits only where a device may come that has it."""
+    verdict = after(
+        UnknownModel(), tries=1, deliveries=1, policy=POLICY, overdue=False, reached=False, misnamed=misnamed
+    )
+
+    assert wanted == verdict
+
+
+READY, STARTING = DeviceState.READY, DeviceState.STARTING
+
+
+@pytest.mark.parametrize(
+    ("devices", "pinned", "certain"),
+    [
+        ([], None, False),
+        ([("nano", Liveness.ALIVE, READY)], None, True),
+        ([("nano", Liveness.ALIVE, READY), ("orin", Liveness.DEAD, READY)], None, True),
+        ([("nano", Liveness.ALIVE, READY), ("orin", Liveness.SUSPECT, READY)], None, False),
+        ([("nano", Liveness.ALIVE, READY), ("orin", Liveness.ALIVE, STARTING)], None, False),
+        ([("nano", Liveness.DEAD, READY)], None, False),
+        ([("nano", Liveness.ALIVE, READY), ("orin", Liveness.SUSPECT, READY)], "nano", True),
+        ([("nano", Liveness.ALIVE, READY), ("orin", Liveness.DEAD, READY)], "orin", False),
+    ],
+)
+def test_whether_a_device_may_come_that_has_it(
+    devices: list[tuple[str, Liveness, DeviceState]], pinned: str | None, *, certain: bool
+) -> None:
+    """Certain is it only with devices that live, none of which is away for a moment."""
+    known = [device(name, liveness=liveness, state=state) for name, liveness, state in devices]
+
+    assert certain == none_will_have(Fleet({one.name: one for one in known}), pinned)

@@ -9,7 +9,7 @@ import pytest
 from common.frames import End
 from common.messages import ToolCall
 from dispatcher.delivery.answer import Ended
-from dispatcher.delivery.kept import Kept
+from dispatcher.delivery.kept import ReplayCache
 
 
 class Hand:
@@ -25,8 +25,8 @@ def ended(text: str = "x") -> Ended:
     return Ended(text=text, end=End(), route={})
 
 
-def kept(clock: Hand, *, entries: int = 10, size_bytes: int = 1 << 20) -> Kept:
-    return Kept(clock, ttl_s=60.0, entries=entries, size_bytes=size_bytes)
+def kept(clock: Hand, *, entries: int = 10, size_bytes: int = 1 << 20) -> ReplayCache:
+    return ReplayCache(clock, ttl_s=60.0, entries=entries, size_bytes=size_bytes)
 
 
 @pytest.mark.parametrize(("age_s", "found"), [(0.0, True), (59.9, True), (60.0, False)])
@@ -104,3 +104,14 @@ def test_no_room_keeps_nothing() -> None:
     answers.put(("t", "j"), "f", ended())
 
     assert 0 == len(answers)
+
+
+@pytest.mark.parametrize(("most_s", "age_s", "found"), [(5.0, 4.9, True), (5.0, 5.0, False), (90.0, 60.0, False)])
+def test_an_answer_may_be_kept_for_less(most_s: float, age_s: float, found: bool) -> None:
+    """One that is older than it looks is kept for less than the others, and never for longer."""
+    clock = Hand()
+    answers = kept(clock)
+    answers.put(("t", "j"), "f", ended(), most_s=most_s)
+    clock.now_s = age_s
+
+    assert found == (answers.get(("t", "j")) is not None)

@@ -147,12 +147,12 @@ def paced(house: House, *, gap_s: float = 1.0, took: float = 1.0) -> None:
 
 
 async def test_a_deadline_that_can_not_be_met_is_refused_at_once() -> None:
-    """Behind 40 jobs at one a second, a job with 10 s is told what its wait would be; one with 25 s waits: it might do."""
+    """Behind 40 jobs at one a second, a job with 10 s is told what its wait would be; one with 35 s waits: it might do."""
     house, batch = full_house(), {"tenant": "other", "priority": Priority.BATCH}
     with ExitStack() as stack:
         await stand_waiting(house, stack, 40)
         paced(house)
-        late, possible = [*stand(house, stack, timeout_s=10.0, **batch), *stand(house, stack, timeout_s=25.0, **batch)]
+        late, possible = [*stand(house, stack, timeout_s=10.0, **batch), *stand(house, stack, timeout_s=35.0, **batch)]
         with pytest.raises(DeadlineInfeasible) as refused:
             await late.wait(["nano"], until_s=FAR_S)
         await past(possible)
@@ -196,6 +196,112 @@ async def test_without_experience_no_deadline_is_refused() -> None:
         house.line.give_back("nano")
 
     assert [("a", "nano")] == house.served
+
+
+async def refused(house: House, stack: ExitStack, devices: Collection[str] = ("nano",), **place: Any) -> bool:
+    """Let one more join; tell whether it hears at once that it has no time."""
+    (ticket,) = stand(house, stack, **place)
+    try:
+        await past(ticket, devices)
+    except DeadlineInfeasible:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("timeout_s", "expected"), [(30.0, True), (36.0, False)])
+async def test_behind_a_line_of_known_pace_only_the_hopeless_are_refused(timeout_s: float, expected: bool) -> None:
+    """40 jobs at one a second take 32 s if the line becomes a quarter faster: a job with 30 s is refused, one with 36 s is not."""
+    house = full_house()
+    with ExitStack() as stack:
+        await stand_waiting(house, stack, 40, timeout_s=20.0)
+        paced(house)
+
+        assert expected is await refused(house, stack, timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize(
+    ("measured", "timeout_s", "expected"), [(True, 20.0, True), (True, 60.0, False), (False, 20.0, False)]
+)
+async def test_a_hopeless_deadline_is_refused_before_anything_was_answered(
+    measured: bool, timeout_s: float, expected: bool
+) -> None:
+    """40 jobs of 8 s on one slot take 320 s as predicted: with 20 s there is no point even if they are an eighth as long. With 60 s
+    there may be, and where no device has measured its speed nothing is ruled out."""
+    house = full_house()
+    with ExitStack() as stack:
+        await stand_waiting(house, stack, 40, timeout_s=10.0, expected_s=8.0)
+
+        assert expected is await refused(house, stack, timeout_s=timeout_s, expected_s=8.0, measured=measured)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("", True), ("other", False)])
+async def test_who_waits_for_something_else_is_not_in_the_way(kind: str, expected: bool) -> None:
+    """Behind 40 jobs for one model, a job with 10 s for the same has no time; one for another model, whose device is only
+    busy now, has."""
+    house = House(nano=1, orin=1)
+    house.fill()
+    with ExitStack() as stack:
+        await stand_waiting(house, stack, 40, timeout_s=9.0)
+        paced(house)
+
+        assert expected is await refused(house, stack, ["orin" if kind else "nano"], timeout_s=10.0, kind=kind)
+
+
+@pytest.mark.parametrize(("least_s", "expected"), [(5.0, True), (1.0, False)])
+async def test_a_load_that_takes_longer_than_there_is_time_is_refused(least_s: float, expected: bool) -> None:
+    """With 3 s there is no point in waiting for a model whose load alone takes 5, from the first job on."""
+    house = full_house()
+    with ExitStack() as stack:
+        assert expected is await refused(house, stack, timeout_s=3.0, least_s=least_s)
+
+
+@pytest.mark.parametrize(("timeout_s", "expected"), [(1.05, True), (2.0, False)])
+async def test_a_free_slot_is_no_use_without_time(timeout_s: float, expected: bool) -> None:
+    """Where answers of its length never took less than 2 s, a job with 1 s is refused though a slot is free; one with 2 s may
+    be answered in half the shortest time, and is not."""
+    house = House(nano=1)
+    for _ in range(20):
+        house.line.pace.answered(expected_s=1.0, took_s=2.0)
+    refused = False
+    try:
+        house.line.require_chance(at(timeout_s=timeout_s))
+    except DeadlineInfeasible:
+        refused = True
+
+    assert expected is refused
+
+
+@pytest.mark.parametrize(("crowd", "expected"), [(30, True), (3, False)])
+async def test_who_was_overtaken_is_refused_before_its_time_is_over(crowd: int, expected: bool) -> None:
+    """A job that was let in behind nobody hears that it waits in vain once 30 of a higher class stand before it, and not for 3."""
+    house = full_house()
+    with ExitStack() as stack:
+        (ticket,) = await stand_waiting(house, stack, timeout_s=10.0)
+        await stand_waiting(house, stack, crowd, priority=Priority.INTERACTIVE)
+        paced(house)
+        refused = False
+        try:
+            ticket.require_time()
+        except DeadlineInfeasible:
+            refused = True
+
+        assert expected is refused
+
+
+async def test_the_hop_to_a_device_is_no_time_for_it() -> None:
+    """A job whose time is just enough without the way there gets its slot after one that has enough with it."""
+    house = full_house()
+    for _ in range(20):
+        house.line.pace.answered(expected_s=1.0, took_s=1.0)
+    async with asyncio.TaskGroup() as jobs:
+        jobs.create_task(house.wait("cut", timeout_s=1.05))
+        jobs.create_task(house.wait("whole", timeout_s=2.0))
+        await turn()
+        house.line.give_back("nano")
+        await turn()
+        house.line.give_back("nano")
+
+    assert [("whole", "nano"), ("cut", "nano")] == house.served
 
 
 async def test_the_wait_is_told_by_the_pace() -> None:

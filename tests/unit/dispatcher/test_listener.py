@@ -15,7 +15,7 @@ from common.codec import Encoding
 from common.errors import BadRequest, Interrupted, PayloadTooLarge
 from common.frames import End, KeepAlive, Phase
 from common.messages import ToolCall, Usage
-from dispatcher.delivery.answer import Answer
+from dispatcher.delivery.answer import SharedAnswer
 from dispatcher.delivery.audience import Audience
 from dispatcher.delivery.listener import PIECE_CHARS, Listener, refuse, seat
 from tests.unit.dispatcher.builders import candidate, job
@@ -30,10 +30,10 @@ class Wire:
         self.bus = bus
         self.arrived: list[Delivery] = []
 
-    def producer(self, **fields: Any) -> Answer:
+    def producer(self, **fields: Any) -> SharedAnswer:
         """An answer with one listener."""
         asked = job(**fields)
-        answer = Answer(asked.id, lambda _: None)
+        answer = SharedAnswer(asked.id, lambda _: None)
         answer.add(Listener(self.bus, seat(asked), "", lambda: None))
         return answer
 
@@ -55,7 +55,7 @@ async def wire() -> AsyncIterator[Wire]:
         yield one
 
 
-async def everything(out: Answer) -> None:
+async def everything(out: SharedAnswer) -> None:
     """A whole answer of three pieces, with all that may come before."""
     await out.ack()
     await out.route(candidate(), 1)
@@ -220,11 +220,11 @@ async def test_a_bug_in_one_reminder_stops_no_other(wire: Wire) -> None:
     """The audience ticks for all answers; one that crashes is logged."""
     ticked: list[str] = []
 
-    class Crashing(Answer):
+    class Crashing(SharedAnswer):
         async def tick(self, now_s: float) -> None:
             raise RuntimeError(f"a bug at {now_s}")
 
-    class Noting(Answer):
+    class Noting(SharedAnswer):
         async def tick(self, now_s: float) -> None:
             ticked.append(f"at {now_s:g}")
 

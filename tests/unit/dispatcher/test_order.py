@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from common.messages import Priority
 from dispatcher.delivery.flow import Chance, Place, Waiter, level
-from dispatcher.delivery.order import MOST_IDLE, Order
+from dispatcher.delivery.order import MOST_IDLE, Judge, Order
 
 GUARD_S = 10.0
 ALL = frozenset({"nano"})
 
 
-def good(_place: Place, _now_s: float) -> Chance:
+def good(_place: Place, _now_s: float, _ahead: int = 0) -> Chance:
     return Chance.GOOD
 
 
-def an_order(judge: Callable[[Place, float], Chance] = good, **weights: float) -> Order:
+def an_order(judge: Judge = good, **weights: float) -> Order:
     return Order(judge, guard_s=GUARD_S, weights=weights)
 
 
@@ -118,7 +118,7 @@ def test_who_can_use_the_slot_is_served() -> None:
 
 def test_poor_chances_come_last_in_their_class() -> None:
     """A job that will hardly make its deadline goes after those of its class that will, and before lower classes."""
-    order = an_order(lambda place, now_s: Chance.POOR if place.deadline_s - now_s < 10.0 else Chance.GOOD)
+    order = an_order(lambda place, now_s, ahead=0: Chance.POOR if place.deadline_s - now_s < 10.0 else Chance.GOOD)
     poor, fine = join(order, deadline_s=5.0), join(order, deadline_s=50.0, tenant="other")
     batch = join(order, priority=Priority.BATCH)
 
@@ -127,10 +127,29 @@ def test_poor_chances_come_last_in_their_class() -> None:
 
 def test_who_has_no_chance_is_told_of_and_not_served() -> None:
     """A job that can't be answered in time any more gets no slot."""
-    order = an_order(lambda place, now_s: Chance.NONE if place.deadline_s - now_s < 10.0 else Chance.GOOD)
+    order = an_order(lambda place, now_s, ahead=0: Chance.NONE if place.deadline_s - now_s < 10.0 else Chance.GOOD)
     lost, fine = join(order, deadline_s=5.0), join(order, deadline_s=50.0)
 
     assert (fine, [lost]) == order.pick(anybody, 0.0)
+
+
+def test_a_poor_chance_behind_too_many_is_none() -> None:
+    """Who would have to wait for those with a good chance is lost where they are too many, and waits on where they are few."""
+
+    def judge(place: Place, now_s: float, ahead: int = 0) -> Chance:
+        if place.deadline_s - now_s >= 10.0:
+            return Chance.GOOD
+        return Chance.NONE if ahead > 2 else Chance.POOR
+
+    lost = {}
+    for number in (2, 3):
+        order = an_order(judge)
+        late = join(order, deadline_s=5.0)
+        for _ in range(number):
+            join(order, deadline_s=100.0)
+        lost[number] = order.pick(lambda _: True, 0.0).lost == [late]
+
+    assert {2: False, 3: True} == lost
 
 
 def test_a_tenant_that_comes_one_by_one_pays_as_well() -> None:
@@ -336,7 +355,7 @@ MOVES = st.lists(
 @given(MOVES)
 def test_the_books_are_kept(moves: list[tuple[str, Any]]) -> None:
     """After any moves those who wait are those who came and neither left nor were served, each in the class that its age gives."""
-    order = an_order(lambda place, now_s: Chance.POOR if place.deadline_s - now_s < 60.0 else Chance.GOOD)
+    order = an_order(lambda place, now_s, ahead=0: Chance.POOR if place.deadline_s - now_s < 60.0 else Chance.GOOD)
     waiting: list[Waiter] = []
     now_s = 0.0
     for kind, what in moves:

@@ -251,11 +251,32 @@ def test_those_that_could_are_away(devices: list[Device], excluded: dict[str, st
     )
 
 
-def test_a_long_list_is_cut() -> None:
-    """A thousand devices don't make a message of a thousand lines."""
+def test_a_cause_is_said_once_for_all_its_devices() -> None:
+    """A thousand devices don't make a message of a thousand reasons; the commonest cause comes first."""
+    dead = [device(name, liveness=Liveness.DEAD) for name in ("pi5", "nano", "orin")]
+    error = refusal(ask(), bare("tx2"), *dead)
+
+    assert (
+        error.message == "no device can take the job now: 3 devices: it is dead: nano, orin, pi5; tx2: it has no models"
+    )
+
+
+def test_many_devices_of_one_cause_are_counted() -> None:
+    """Six are named, of however many."""
     error = refusal(ask(), *[device(f"d{number:03}", liveness=Liveness.DEAD) for number in range(1000)])
 
-    assert (True, True) == ("and 994 more" in error.message, len(error.message) < 500)
+    assert error.message == (
+        "no device can take the job now: 1000 devices: it is dead: d000, d001, d002, d003, d004, d005, …"
+    )
+
+
+def test_many_causes_are_bounded() -> None:
+    """The message stays near 300 characters, and says how many it leaves out."""
+    excluded = {f"d{number:03}": f"reason {number}" for number in range(100)}
+    error = refusal(ask(), *[device(name) for name in excluded], excluded=excluded)
+    left_out = 100 - error.message.count("reason")
+
+    assert (True, True) == (error.message.endswith(f"; and {left_out} more"), len(error.message) <= 310)
 
 
 # -- properties -----------------------------------------------------------------------------------------------------------

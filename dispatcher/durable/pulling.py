@@ -17,7 +17,7 @@ MOST = 64
 """So many are taken at once: what is pulled and not begun yet is lost for the ack wait when the process dies."""
 
 
-class Intake:
+class PullLoop:
     """Pulls from one consumer per class. At most one request per class stands while the class is empty."""
 
     def __init__(self, pullers: Mapping[Priority, Puller], room: Callable[[], int], stirred: asyncio.Event) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from common.clock import Clock
 from common.logs import get_logger
 
-log = get_logger("pulse")
+log = get_logger("liveness")
 
 
-class Pulse:
+class EngineLiveness:
     """The engine's last sign of life. `changed` is called when `fault` differs, and must return at once."""
 
     def __init__(self, clock: Clock, *, changed: Callable[[], None]) -> None:

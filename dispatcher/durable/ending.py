@@ -1,0 +1,168 @@
+"""How a try of a durable job ends: its result is stored, or it is handed back, called off or buried; it runs no job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from common.clock import Clock
+from common.durable import Note, Stage
+from common.errors import BusError, CapacityError, DeadlineExceeded, FleetError, RequestError, Stopping, UnknownModel
+from common.logs import get_logger
+from dispatcher.durable.answer import HeldAnswer
+from dispatcher.durable.claims import Claims
+from dispatcher.durable.letters import Letters
+from dispatcher.durable.reading import Reading
+from dispatcher.durable.run import DurableRun
+from dispatcher.durable.verdict import Again, Bury, CallOff, RetryPolicy, after, none_will_have
+from dispatcher.fleet import Fleet
+
+log = get_logger("durable")
+
+T = TypeVar("T")
+
+PAUSE_S = 0.25
+"""Between two tries to store a result while the server is away."""
+
+HEARD_S = 3.0
+"""A dispatcher that has listened for so long knows the devices that are up: their connections are back two seconds after a broker
+at the latest, and their heartbeats come each second."""
+
+FAREWELL_S = 5.0
+"""After the stop a result is tried to be stored for so long; then the job is another dispatcher's."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Ending:
+    """Ends tries. What must be stored is stored however long the server is away; what only helps others is tried once."""
+
+    clock: Clock
+    claims: Claims
+    letters: Letters
+    reading: Reading
+    policy: RetryPolicy
+    fleet: Callable[[], Fleet]
+    began_s: float
+    """When the dispatcher began to hear devices."""
+    stop_s: float | None = None
+    """When the dispatcher was told to end; not much later it gives up."""
+
+    async def conclude(self, run: DurableRun, answer: HeldAnswer) -> None:
+        """Store what the pipeline has left, and acknowledge the job. Raises `BusError` when it must be given up."""
+        answer.progress = None  # what is told from here on is newer
+        if answer.answer is None:
+            await self.failed(run, answer.failure or Stopping("the dispatcher is stopping"))
+            return
+        note = self._note(run, Stage.DONE, answer=answer.answer)
+        try:
+            stored = await self._patiently(run, lambda: run.notes.finish(note, retry=run.retry))
+        except RequestError as error:  # too large for the bus: it would be again
+            await self.failed(run, error)
+            return
+        await run.pulled.ack()
+        log.debug("durable.done", job=run.job, tries=run.tries, first=stored)
+
+    async def failed(self, run: DurableRun, error: FleetError) -> None:
+        """Do what follows a try that failed."""
+        overdue = isinstance(error, DeadlineExceeded) and self._overdue(run)
+        verdict = after(
+            error,
+            tries=run.tries,
+            deliveries=run.pulled.deliveries,
+            policy=self.policy,
+            overdue=overdue,
+            reached=run.reached,
+            misnamed=isinstance(error, UnknownModel) and self._misnamed(run),
+        )
+        match verdict:
+            case CallOff():
+                await self.called_off(run, error)
+            case Bury(reason):
+                await self.bury(run, reason, error)
+            case Again():
+                await self.hand_back(run, error, verdict)
+
+    async def bury(self, run: DurableRun, reason: str, error: FleetError) -> None:
+        """Make it a dead letter."""
+        await self._patiently(
+            run, lambda: self.letters.bury(run.kept, run.origin, reason, error, tries=run.tries, notes=run.notes)
+        )
+        await run.pulled.term()
+
+    async def hand_back(self, run: DurableRun, error: FleetError, again: Again) -> None:
+        """Give it to whoever takes it next.
+
+        Told is 1. that a try failed, 2. that one which was told of does not count, and 3. why the job waits, once for each reason:
+        one that waits for a day is handed back a thousand times.
+        """
+        before = run.notes.newest
+        why = before.failure.code if before is not None and before.failure is not None else ""
+        waits = not isinstance(error, Stopping) and error.code != why
+        if again.counts or run.reached or waits:
+            if not again.counts:
+                run.tries -= 1
+            note = self._note(run, Stage.RETRYING, again_s=again.delay_s, error=error.to_wire())
+            await self.quietly(run.notes.tell(note))
+            log.info("durable.again", job=run.job, tries=run.tries, error=error.code, delay_s=again.delay_s)
+        # The claim goes first: whoever gets the job next must not find it taken.
+        if run.claim is not None:
+            await self.quietly(self.claims.release(run.claim))
+            run.claim = None
+        await run.pulled.nak(again.delay_s)
+
+    async def called_off(self, run: DurableRun, error: FleetError) -> None:
+        """Store that somebody wanted it no more."""
+        note = self._note(run, Stage.CANCELLED, error=error.to_wire())
+        await self._patiently(run, lambda: run.notes.finish(note, retry=run.retry))
+        await run.pulled.ack()
+
+    def _misnamed(self, run: DurableRun) -> bool:
+        """True when no device will have the model that was asked for."""
+        if self.clock.monotonic() < self.began_s + HEARD_S or run.answer is None:
+            return False
+        return none_will_have(self.fleet(), run.answer.job.device)
+
+    def _overdue(self, run: DurableRun) -> bool:
+        """True when the job's own deadline has passed, and not only the time of one try."""
+        try:
+            self.reading.job(run.kept)
+        except DeadlineExceeded:
+            return True
+        except RequestError:
+            return False
+        return False
+
+    async def _patiently(self, run: DurableRun, work: Callable[[], Awaitable[T]]) -> T:
+        """Do what must be done, however long the server is away; done twice it has one effect.
+
+        Gives up, raising, when the job is another dispatcher's by now, or this process must end.
+        """
+        while True:
+            try:
+                return await work()
+            except (BusError, CapacityError):
+                if run.lost or self._must_end():
+                    raise
+            await asyncio.sleep(PAUSE_S)
+
+    def _must_end(self) -> bool:
+        return self.stop_s is not None and self.clock.monotonic() - self.stop_s > FAREWELL_S
+
+    async def quietly(self, work: Awaitable[object]) -> None:
+        """Do what only makes things quicker for others."""
+        try:
+            await work
+        except FleetError as error:
+            log.debug("durable.unsaid", error=error.code)
+
+    def _note(self, run: DurableRun, state: Stage, **known: object) -> Note:
+        return Note(
+            job=run.job,
+            tenant=run.origin.tenant,
+            state=state,
+            at_unix_s=self.clock.unix_s(),
+            tries=run.tries,
+            **known,  # type: ignore[arg-type]  # the fields of a note
+        )

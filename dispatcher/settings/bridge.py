@@ -1,0 +1,58 @@
+"""The knobs of the HTTP bridge; it knows no code that turns them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge, Le
+from pydantic import Field
+
+from common.settings import Section
+from dispatcher.settings.kinds import Port, Seconds
+
+
+class BridgeSection(Section):
+    """The HTTP bridge."""
+
+    host: str = Field("127.0.0.1", validation_alias="DROVER_HTTP_HOST", description="address the bridge listens on")
+    port: Port = Field(
+        8080, validation_alias="DROVER_HTTP_PORT", description="port the bridge listens on; 0 takes a free one"
+    )
+    tenant: str = Field(
+        "default", validation_alias="DROVER_HTTP_TENANT", description="tenant that HTTP requests count for"
+    )
+    max_body_bytes: Annotated[int, Ge(1024)] = Field(
+        900_000,
+        validation_alias="DROVER_HTTP_MAX_BODY_BYTES",
+        description="largest request body; NATS carries 1 MiB a message by default",
+    )
+    header_hold_s: Seconds = Field(
+        5.0,
+        validation_alias="DROVER_HTTP_HEADER_HOLD_S",
+        description="seconds a stream's HTTP headers wait for the first token, so as to name the device that answered",
+    )
+    patience_s: Annotated[float, Ge(0), Le(600)] = Field(
+        15.0,
+        validation_alias="DROVER_HTTP_PATIENCE_S",
+        description="seconds for which the bridge sends a job again when its dispatcher or NATS is lost; 0 tells at once",
+    )
+    retry_grace_s: Annotated[float, Ge(0), Le(60)] = Field(
+        10.0,
+        validation_alias="DROVER_HTTP_RETRY_GRACE_S",
+        description="seconds that a job with an Idempotency-Key runs on for a client whose connection broke, until it comes again",
+    )
+    grace_s: Seconds = Field(
+        10.0,
+        validation_alias="DROVER_HTTP_GRACE_S",
+        description="seconds that open HTTP answers get to finish after the first SIGTERM",
+    )
+    allow_remote: bool = Field(
+        default=False,
+        validation_alias="DROVER_HTTP_ALLOW_REMOTE",
+        description="let DROVER_HTTP_HOST be an address that other machines reach, though anyone there may then use the fleet",
+    )
+    allowed_hosts: str = Field(
+        "",
+        validation_alias="DROVER_HTTP_ALLOWED_HOSTS",
+        description="further names, separated by commas, under which the bridge is reached; others are refused (DNS rebinding)",
+    )

@@ -1,0 +1,203 @@
+"""The knobs of the live lane, from the door to the device; it knows no code that turns them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from annotated_types import Ge, Gt, Le
+from pydantic import AfterValidator, Field, model_validator
+
+from common.settings import Section
+from common.subjects import is_token
+from dispatcher.settings.kinds import Seconds, Weight
+
+MOST_WEIGHTS = 1000
+
+
+def weights_from(text: str) -> dict[str, float]:
+    """Read `alice=3,bob=1`. Raises `ValueError` that names the wrong part."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if len(parts) > MOST_WEIGHTS:
+        raise ValueError(f"{len(parts)} tenants are named: at most {MOST_WEIGHTS} are taken")
+    weights: dict[str, float] = {}
+    for part in parts:
+        tenant, _, share = part.partition("=")
+        weight = _share(share)
+        if not is_token(tenant.strip()) or weight is None or tenant.strip() in weights:
+            raise ValueError(f"{part[:80]!r} is no tenant with a weight of its own: write alice=3, from 0.01 to 1000")
+        weights[tenant.strip()] = weight
+    return weights
+
+
+def _share(text: str) -> float | None:
+    try:
+        weight = float(text)
+    except ValueError:
+        return None
+    return weight if 0.01 <= weight <= 1000 else None
+
+
+def _weights_text(text: str) -> str:
+    weights_from(text)
+    return text
+
+
+class DispatcherSection(Section):
+    """The dispatcher itself."""
+
+    id: str = Field(
+        "", validation_alias="DROVER_DISPATCHER_ID", description="name of this dispatcher; empty makes one up"
+    )
+    grace_s: Seconds = Field(
+        20.0,
+        validation_alias="DROVER_GRACE_S",
+        description="seconds that running jobs get to finish after the first SIGTERM",
+    )
+
+
+class AdmissionSection(Section):
+    """What is let in."""
+
+    queue_limit: Annotated[int, Ge(0), Le(1_000_000)] = Field(
+        1000,
+        validation_alias="DROVER_QUEUE_LIMIT",
+        description="jobs that may wait for a slot; above it they are refused; 0 lets nobody wait",
+    )
+    default_timeout_s: Seconds = Field(
+        600.0, validation_alias="DROVER_JOB_TIMEOUT_S", description="total time of a job that names no deadline"
+    )
+
+
+class ReplaySection(Section):
+    """Finished answers, kept for whoever sends the same job id again."""
+
+    ttl_s: Seconds = Field(
+        600.0,
+        validation_alias="DROVER_REPLAY_TTL_S",
+        description="seconds for which a finished answer is given again to the same job id",
+    )
+    entries: Annotated[int, Ge(0), Le(1_000_000)] = Field(
+        2000, validation_alias="DROVER_REPLAY_ENTRIES", description="finished answers that are kept; 0 keeps none"
+    )
+    size_mb: Annotated[int, Ge(0), Le(65_536)] = Field(
+        32, validation_alias="DROVER_REPLAY_SIZE_MB", description="MiB of memory that the kept answers may take"
+    )
+    store_mb: Annotated[int, Ge(0), Le(65_536)] = Field(
+        64,
+        validation_alias="DROVER_REPLAY_STORE_MB",
+        description="MiB on the NATS server's disk, set aside at once, for answers to producers that may come back (an "
+        "Idempotency-Key, or keep_s); above it the oldest are forgotten early; 0 stores none",
+    )
+
+
+class LineSection(Section):
+    """In which order waiting jobs get the slots that come free."""
+
+    guard_s: Seconds = Field(
+        60.0,
+        validation_alias="DROVER_QUEUE_GUARD_S",
+        description="seconds of waiting after which a job counts as one class higher (batch, normal, interactive), and again "
+        "after as many more",
+    )
+    tenant_weights: Annotated[str, AfterValidator(_weights_text)] = Field(
+        "",
+        validation_alias="DROVER_TENANT_WEIGHTS",
+        description="shares of tenants that wait in the same class, as alice=3,bob=1: 0.01 to 1000; who is not named has 1",
+    )
+
+
+class RosterSection(Section):
+    """When a device counts as alive. Multiples of the interval that the device's heartbeat names."""
+
+    suspect_after: Annotated[float, Gt(1)] = Field(
+        2.5, validation_alias="DROVER_SUSPECT_AFTER", description="missed heartbeat intervals until a device is suspect"
+    )
+    dead_after: Annotated[float, Gt(1)] = Field(
+        5.0, validation_alias="DROVER_DEAD_AFTER", description="missed heartbeat intervals until a device is dead"
+    )
+    settle_s: Annotated[float, Ge(0)] = Field(
+        1.5,
+        validation_alias="DROVER_SETTLE_S",
+        description="seconds after its start in which a dispatcher keeps jobs waiting for devices that it has not heard yet",
+    )
+    forget_after_s: Seconds = Field(
+        3600.0, validation_alias="DROVER_FORGET_AFTER_S", description="seconds until a dead device leaves the roster"
+    )
+
+    @model_validator(mode="after")
+    def _suspect_before_dead(self) -> Self:
+        if self.suspect_after > self.dead_after:
+            raise ValueError(
+                f"DROVER_SUSPECT_AFTER={self.suspect_after:g} is more than DROVER_DEAD_AFTER={self.dead_after:g}: "
+                "a device is suspect before it is dead"
+            )
+        return self
+
+
+class ClockSection(Section):
+    """How long an attempt may stay silent, phase by phase."""
+
+    accept_s: Seconds = Field(
+        0.45, validation_alias="DROVER_ACCEPT_S", description="seconds until the agent must have accepted a job"
+    )
+    load_s: Seconds = Field(
+        60.0,
+        validation_alias="DROVER_LOAD_S",
+        description="seconds a model may take to load, or three times what its size and the device's history predict if that is "
+        "longer; after them another device is asked as well, and after twice as long the load is given up",
+    )
+    first_token_s: Seconds = Field(
+        60.0,
+        validation_alias="DROVER_FIRST_TOKEN_S",
+        description="seconds from accept, or from the end of the load, to the first token, or three times what is predicted if "
+        "that is longer",
+    )
+    between_tokens_s: Seconds = Field(
+        15.0,
+        validation_alias="DROVER_BETWEEN_TOKENS_S",
+        description="seconds that a backend may produce nothing after it has begun, though its agent lives",
+    )
+    stall_s: Seconds = Field(
+        3.0,
+        validation_alias="DROVER_STALL_S",
+        description="seconds without any frame, keep-alives included, until a device is given up",
+    )
+    doubt_s: Seconds = Field(
+        5.0,
+        validation_alias="DROVER_DOUBT_S",
+        description="seconds of silence, or twice what is predicted if that is longer, after which a device must prove that its "
+        "backend works, and a second device is asked where that is safe",
+    )
+
+
+class DeliverySection(Section):
+    """How jobs are moved."""
+
+    hedge_share: Annotated[float, Ge(0), Le(1)] = Field(
+        0.05,
+        validation_alias="DROVER_HEDGE_SHARE",
+        description="share of jobs that may be given to a second device when their first token is later than the 95th "
+        "percentile, or their device is silent for long; 0 turns it off",
+    )
+
+
+class RoutingSection(Section):
+    """The hybrid score S = w1*C_tokens + w2*Sim_centroid + w3*H_latency; weights are normalised to a sum of 1."""
+
+    weight_tokens: Weight = Field(
+        0.4, validation_alias="DROVER_WEIGHT_TOKENS", description="w1: request size against the device's capability"
+    )
+    weight_topic: Weight = Field(
+        0.2, validation_alias="DROVER_WEIGHT_TOPIC", description="w2: similarity to the device's topics"
+    )
+    weight_health: Weight = Field(
+        0.4, validation_alias="DROVER_WEIGHT_HEALTH", description="w3: health, load, heat and latency history"
+    )
+
+    @model_validator(mode="after")
+    def _something_counts(self) -> Self:
+        if not (self.weight_tokens or self.weight_topic or self.weight_health):
+            raise ValueError(
+                "DROVER_WEIGHT_TOKENS, DROVER_WEIGHT_TOPIC and DROVER_WEIGHT_HEALTH are all 0: one must be more"
+            )
+        return self

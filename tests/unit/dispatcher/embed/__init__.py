@@ -1,0 +1,1 @@
+"""The embedder tiers, their files and the service."""
