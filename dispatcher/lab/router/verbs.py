@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Sequence
@@ -138,7 +139,7 @@ def _given(labels: Labels, source: Source) -> Material:
     path = source.vectors
     assert path is not None  # noqa: S101  # asked by the caller
     try:
-        vectors = np.load(path, allow_pickle=False)
+        vectors = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ConfigError(f"{path} can't be read as a .npy file: {error}") from error
     if vectors.ndim != 2 or len(vectors) != len(labels.prompts) or vectors.dtype.kind != "f":
