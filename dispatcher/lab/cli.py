@@ -106,7 +106,9 @@ def evaluate(
     ] = None,
     grouped: Annotated[
         bool,
-        typer.Option("--grouped/--ungrouped", help="keep prompts with the same first 100 characters on one side"),
+        typer.Option(
+            "--grouped/--ungrouped", help="keep prompts with the same first 100 characters on one side, or copies alone"
+        ),
     ] = True,
     unseen_folds: Annotated[
         int, typer.Option("--unseen-folds", min=0, max=50, help="parts for the test on unseen domains; 0: none")

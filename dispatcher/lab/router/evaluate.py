@@ -30,7 +30,8 @@ SHARES = (0.1, 0.25, 0.45, 0.5, 0.75)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How to evaluate. `train_rows` draws training sets of that size instead of folds; `grouped` keeps alike prompts together.
+    """How to evaluate. `train_rows` draws training sets of that size instead of folds; `grouped` keeps prompts
+    that begin alike together, else only copies are.
 
     `without` are domains that are left out for a second look. `cost_ratio` is what a weak call costs of a strong one.
     """
@@ -113,7 +114,7 @@ Scorer = Callable[[Rows, Rows], Floats]
 def evaluate(material: Material, plan: Plan, recipe: Recipe | None = None) -> Report:
     """Score every method out of sample and judge it."""
     recipe = recipe or Recipe(seed=plan.seed)
-    group = splits.groups(material.labels.prompts) if plan.grouped else np.arange(len(material.labels.prompts))
+    group = splits.groups(material.labels.prompts, splits.HEAD_CHARS if plan.grouped else splits.WHOLE)
     repeats = [list(_splits(group, plan, repeat)) for repeat in range(plan.repeats)]
     rows: list[Row] = []
     curves: list[tuple[str, Floats, Floats]] = []

@@ -41,9 +41,7 @@ def _how(report: Report) -> str:
     )
     if not report.train_rows:
         how = "given weights, and labels that they were not trained on"
-    together = (
-        "prompts that begin alike stay together" if plan.grouped else "prompts that begin alike may be on both sides"
-    )
+    together = "prompts that begin alike stay together" if plan.grouped else "copies of a prompt stay together"
     return (
         f"Out of sample: {how}, {report.train_rows or 'no'} rows trained on, {together}; seed {plan.seed}. "
         f"[…] are 95 % bootstrap intervals over the test prompts. APGR: random calls give 0.5. CPT: strong calls needed for 50 % "
