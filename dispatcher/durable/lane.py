@@ -110,11 +110,15 @@ class Lane:
         return DurableRun(pulled, origin, job, Notes(self.streams, self.names, self.subjects, origin.tenant, job))
 
     async def _again(self, known: DurableRun, pulled: Pulled) -> None:
-        """The server delivers what runs here: our last sign of life did not arrive. Or it is a second message for the same job."""
-        if known.kept.seq == pulled.kept.seq:
+        """1. The server delivers what runs here: our last sign of life did not arrive. 2. It is a second message for a job that is
+        not claimed yet: the claim may turn out to be this one's, and each must not go because of the other. 3. It is one for a job
+        that we have."""
+        if known.kept.seq == pulled.kept.seq:  # 1
             known.pulled = pulled
             await pulled.in_progress()
-        else:
+        elif known.claim is None:  # 2
+            await pulled.nak(self.ack_wait_s)
+        else:  # 3
             await self._twice(pulled, await self._lying(known.kept.seq), known.job)
 
     async def _lying(self, seq: int) -> Kept | None:
