@@ -173,7 +173,8 @@ class Janitor:
         """Give what would move if the job moved, for one that had its last try; None for all others."""
         holder = await self._holder(kept)
         if holder is not None:
-            return holder.revision if holder.tries >= self._most_tries else None
+            over = holder.reached and holder.tries >= self._most_tries
+            return holder.revision if over else None
         tenant, job = self._reading.origin(kept).tenant, job_id_of(kept)
         last = await self._streams.last(self._names.results, self._subjects.result(tenant, job))
         if last is None:

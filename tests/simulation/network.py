@@ -131,9 +131,7 @@ class QuickBroker(MemoryBroker):
         tokens = subject.split(".")
         found = list(self._exact.get(subject, ()))
         for shape in _shapes(*_shape(tokens)):
-            for one in self._patterns.get(shape, ()):
-                if matches(one.pattern, tokens):
-                    found.append(one)
+            found += (one for one in self._patterns.get(shape, ()) if matches(one.pattern, tokens))
         return found
 
 
