@@ -70,5 +70,5 @@ class DurableSection(Section):
     sweep_s: Annotated[float, Gt(0), Le(3600)] = Field(
         60.0,
         validation_alias="DROVER_DURABLE_SWEEP_S",
-        description="seconds between two searches for jobs that were tried too often without anybody noticing",
+        description="seconds between two searches for jobs that lie in the queue and come no more, except after a reconnect",
     )

@@ -214,7 +214,8 @@ async def _told(here: World, job: str, tries: int) -> bool:
 
 
 async def test_the_sweep_finds_what_nobody_told(tmp_path: Path) -> None:
-    """A server that was told to count deliveries gives up, and its own word of it is lost: the job lies there, and is found."""
+    """A server that was told to count deliveries gives up, and its own word of it is lost: the job lies there, and is found,
+    soon after a dispatcher has come or is back, however seldom sweeps are otherwise."""
     async with world() as here:
         device = await here.device("nano", Hold(), ANSWER, slots=4)
         subject = here.subjects.jobs("*", Priority.NORMAL)
@@ -231,7 +232,7 @@ async def test_the_sweep_finds_what_nobody_told(tmp_path: Path) -> None:
             # Somebody has to ask, or the server does not look whether the last delivery is overdue.
             await eventually(lambda: _advised(here, puller), True, "the server tells")
         await here.streams.purge(here.names.advisories, "$JS.EVENT.ADVISORY.>")
-        async with dispatching(here, tries=1):
+        async with dispatching(here, tries=1, sweep_s=3600):
             note = await here.over(job)
             await here.empty()
             (letter,) = await here.letters()
