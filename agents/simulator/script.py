@@ -134,7 +134,7 @@ def _pieces(
 
 def _structured(wanted: object, writer: text.Writer) -> str:
     try:
-        return structured.fill(wanted, label=writer.label, topic=writer.topic)
+        return structured.fill(wanted, label=writer.label, topic=writer.topic, question=writer.question)
     except ValueError as error:
         raise Refused(500, f"invalid JSON schema in format: {error}") from error
 

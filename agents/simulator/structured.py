@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from agents.simulator import judging
 
 _DEEPEST = 8
 
 
-def fill(wanted: object, *, label: str, topic: str) -> str:
-    """Write JSON text for a format; free strings carry the label, so that the text stays marked as simulated.
+def fill(wanted: object, *, label: str, topic: str, question: str = "") -> str:
+    """Write JSON text for a format; free strings carry the label, so that the text stays marked as simulated. What a schema bounds
+    on both sides, or enumerates, is taken for a judgement of the question.
 
     Raise ValueError for a schema that is none.
     """
-    sample = f"{label}{topic}"
+    sample = _Sample(f"{label}{topic}", question)
     if not isinstance(wanted, Mapping):
-        return json.dumps({"simulated": True, "answer": sample}, ensure_ascii=False)
+        return json.dumps({"simulated": True, "answer": sample.text}, ensure_ascii=False)
     try:
         value = _value(wanted, wanted, sample, 0)
     except (TypeError, AttributeError, KeyError) as error:
@@ -28,13 +32,21 @@ def fill(wanted: object, *, label: str, topic: str) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _value(schema: object, root: Mapping[str, Any], sample: str, depth: int) -> Any:
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """What values are made of."""
+
+    text: str
+    question: str
+
+
+def _value(schema: object, root: Mapping[str, Any], sample: _Sample, depth: int) -> Any:
     if not isinstance(schema, Mapping) or depth > _DEEPEST:
         return None
     if "const" in schema:
         return schema["const"]
     if schema.get("enum"):
-        return schema["enum"][0]
+        return judging.chosen(sample.question, schema["enum"])
     inner = _alternative(schema, root)
     if inner is not None:
         return _value(inner, root, sample, depth + 1)
@@ -74,7 +86,7 @@ def _merged(schema: Mapping[str, Any], parts: list[Any], root: Mapping[str, Any]
     return merged
 
 
-def _typed(schema: Mapping[str, Any], root: Mapping[str, Any], sample: str, depth: int) -> Any:
+def _typed(schema: Mapping[str, Any], root: Mapping[str, Any], sample: _Sample, depth: int) -> Any:
     kind = _kind(schema)
     match kind:
         case "object":
@@ -84,12 +96,14 @@ def _typed(schema: Mapping[str, Any], root: Mapping[str, Any], sample: str, dept
             count = max(int(schema.get("minItems", 1)), 0)
             return [_value(schema.get("items", {}), root, sample, depth + 1) for _ in range(count)]
         case "integer" | "number":
-            number = _within(schema, 1 if kind == "integer" else 1.5)
+            judged = _judged(schema, sample.question)
+            usual = 1.0 if kind == "integer" else 1.5
+            number = _within(schema, usual if judged is None else judged)
             return int(number) if kind == "integer" else number
         case "boolean" | "null":
             return True if kind == "boolean" else None
         case _:
-            padded = sample.ljust(int(schema.get("minLength", 0)), ".")
+            padded = sample.text.ljust(int(schema.get("minLength", 0)), ".")
             return padded[: int(schema["maxLength"])] if "maxLength" in schema else padded
 
 
@@ -102,6 +116,13 @@ def _kind(schema: Mapping[str, Any]) -> str:
     if "properties" in schema:
         return "object"
     return "array" if "items" in schema else "string"
+
+
+def _judged(schema: Mapping[str, Any], question: str) -> float | None:
+    """Give how hard the question is on the scale from 0 to 1 or more that a schema names; None for other numbers."""
+    if schema.get("minimum") != 0 or "maximum" not in schema:
+        return None
+    return float(schema["maximum"]) * judging.difficulty(question)
 
 
 def _within(schema: Mapping[str, Any], value: float) -> float:
