@@ -34,6 +34,7 @@ from dispatcher.record import Recorder
 from dispatcher.record.events import DeviceEvents, EventSink
 from dispatcher.record.log import LogSink
 from dispatcher.roster import Change, DeviceEvent, Roster
+from dispatcher.rounds import Classifier, Manners, Rounds
 from dispatcher.router import Router
 from dispatcher.router.life import running_router
 from dispatcher.settings import DispatcherSettings, weights_from
@@ -157,8 +158,19 @@ def _pipeline(
         roster=courier.roster,
         router=router,
         courier=courier,
+        rounds=_rounds(settings, courier, router),
         recorder=Recorder(LogSink(), EventSink(bus, subjects)),
         sharing=sharing,
+    )
+
+
+def _rounds(settings: DispatcherSettings, courier: Courier, router: Router) -> Rounds:
+    routing = settings.routing
+    return Rounds(
+        courier=courier,
+        router=router,
+        manners=Manners(prefix_chars=routing.cascade_prefix_chars, patience_s=routing.cascade_patience_s),
+        classifier=Classifier(courier, router, timeout_s=routing.classifier_s) if routing.classifier_s > 0 else None,
     )
 
 

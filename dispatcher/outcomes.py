@@ -183,8 +183,30 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cascaded:
+    """How a weak answer fared that was checked before anybody saw it. `why` is the check in words, `faults` are its doubts; `given`
+    tells which answer the producer got, and `instead` why it was the weak one though the strong was wanted.
+
+    `usage` is what the weak answer took when the strong one was given: `Delivered.end` counts both.
+    """
+
+    weak: Candidate
+    escalated: bool
+    score: float
+    threshold: float
+    by: str
+    why: str
+    faults: Mapping[str, float] = field(default_factory=dict)
+    given: str = "weak"
+    instead: str = ""
+    usage: Usage = Usage()
+    weak_s: float = 0.0
+    strong: Candidate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """How delivery ended: `end` or `error`, and all attempts. `chosen` is the candidate of the last one.
+    """How delivery ended: `end` or `error`, and all attempts. `chosen` is the candidate whose answer was given, or of the last one.
 
     `queue_s` is what the job waited for slots, all attempts together; `first_token_s` is from the job's receipt.
     """
@@ -196,6 +218,7 @@ class Delivered:
     error: FleetError | None = None
     queue_s: float = 0.0
     first_token_s: float | None = None
+    cascaded: Cascaded | None = None
 
 
 class JobState(StrEnum):
@@ -235,3 +258,5 @@ class JobRecord:
     error: str | None = None
     error_message: str | None = None
     simulated: bool = False
+    escalated: bool | None = None
+    """Whether a checked answer went up to a stronger model; None where none was checked."""

@@ -6,7 +6,7 @@ This module alone knows the order of the steps; none of them knows another.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,11 +26,12 @@ from dispatcher.delivery.listener import Seat, refuse, seat
 from dispatcher.delivery.retry import interrupted
 from dispatcher.delivery.sink import AnswerSink
 from dispatcher.intake import Intake
-from dispatcher.outcomes import Admitted, Decision, Delivered, Job, JobState, Rejected
+from dispatcher.outcomes import Admitted, Delivered, Job, JobState, Rejected
 from dispatcher.peers import Word
 from dispatcher.record import Recorder, account
 from dispatcher.register import Register, Running
 from dispatcher.roster import Roster
+from dispatcher.rounds import Rounds
 from dispatcher.router import Router
 from dispatcher.sharing import AttachRequest, Inquiry, Place, Sharing
 
@@ -66,6 +67,7 @@ class Pipeline:
     roster: Roster
     router: Router
     courier: Courier
+    rounds: Rounds
     recorder: Recorder
     sharing: Sharing
     tally: Tally = field(default_factory=Tally)
@@ -150,7 +152,7 @@ class Pipeline:
 
     async def explain(self, delivery: Delivery) -> dict[str, Any]:
         """Tell where a request would go and why; nothing is run. Raises what a job would be refused with."""
-        return await self.router.explain(replace(self.intake.read(delivery), kind="chat"))
+        return await self.rounds.explain(replace(self.intake.read(delivery), kind="chat"))
 
     def status(self, job_id: str, *, tenant: str | None = None) -> dict[str, object]:
         """Say what a job does. Raises `UnknownJob`."""
@@ -258,18 +260,8 @@ class Pipeline:
         job, out = running.job, running.out
         _require_continuable(job)
         ask = await self.router.ask(job)
-
-        def choose(excluded: Mapping[str, str]) -> Decision:
-            return self.router.decide(ask, excluded)
-
         await out.ack()
-        return await self.courier.deliver(
-            job,
-            choose,
-            lambda decision: self.router.nobody(ask, decision),
-            out,
-            lambda: running.ended_by,
-        )
+        return await self.rounds.deliver(job, ask, out, lambda: running.ended_by)
 
     async def _answer(self, job: Job, out: AnswerSink, delivered: Delivered) -> None:
         """Send the terminal frame, then write the record."""

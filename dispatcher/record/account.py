@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from common.errors import DeadlineInfeasible, FleetError, JobCancelled, QueueFull
-from common.frames import COST_DIGITS
+from common.frames import COST_DIGITS, usage_to_wire
 from common.messages import EngineTimings, Usage
-from dispatcher.outcomes import Attempt, Candidate, Delivered, Job, JobRecord, JobState
+from dispatcher.outcomes import Attempt, Candidate, Cascaded, Delivered, Job, JobRecord, JobState
 
 
 def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
@@ -32,6 +32,7 @@ def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
         first_token_s=delivered.first_token_s,
         error=error.code if error else None,
         error_message=error.summary if error else None,
+        escalated=delivered.cascaded.escalated if delivered.cascaded else None,
     )
     if chosen is None:
         return account
@@ -74,6 +75,8 @@ def route(job: Job, delivered: Delivered, *, total_s: float) -> dict[str, Any]:
         wire["cost_usd"] = round(delivered.end.cost_usd, COST_DIGITS)
     if delivered.chosen is not None:
         wire |= _chosen(delivered.chosen) | {"reason": delivered.chosen.reason}
+    if delivered.cascaded is not None:
+        wire["cascade"] = _cascaded(delivered.cascaded)
     return wire
 
 
@@ -97,6 +100,31 @@ def _chosen(chosen: Candidate) -> dict[str, Any]:
         },
         "simulated": chosen.simulated,
     }
+
+
+def _cascaded(told: Cascaded) -> dict[str, Any]:
+    """Tell both tiers; the joules are predictions, as all are that a decision is made from."""
+    wire: dict[str, Any] = {
+        "given": told.given,
+        "escalated": told.escalated,
+        "score": round(told.score, 4),
+        "threshold": round(told.threshold, 4),
+        "by": told.by,
+        "why": told.why,
+        "faults": {name: round(doubt, 3) for name, doubt in told.faults.items()},
+        "weak": {**_tier(told.weak), "s": round(told.weak_s, 3)},
+    }
+    if told.given == "strong":
+        wire["weak"]["usage"] = usage_to_wire(told.usage)
+    if told.strong is not None:
+        wire["strong"] = _tier(told.strong)
+    if told.instead:
+        wire["instead"] = told.instead
+    return wire
+
+
+def _tier(one: Candidate) -> dict[str, Any]:
+    return {"device": one.device, "model": one.model, "predicted_energy_j": round(one.predicted_energy_j, 3)}
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

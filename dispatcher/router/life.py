@@ -27,10 +27,19 @@ async def running_router(roster: Roster, routing: RoutingSection, embed: EmbedSe
     policy = PolicyFile(_path(routing.file), _base(routing))
     embedder = open_embedder(Tier(embed.tier), embed.embedder_path, threads=embed.threads)
     bounds = Bounds(chars=embed.chars, waiting=embed.queue_limit, kept=embed.kept)
-    files = WeightFiles(topics=_path(routing.topics_file), router=_path(routing.router_file))
+    files = WeightFiles(
+        topics=_path(routing.topics_file), router=_path(routing.router_file), cascade=_path(routing.cascade_file)
+    )
     weights = Weights(files, None if embedder is None else str(embedder.identity))
     async with embedding(embedder, bounds) as vectors, asyncio.TaskGroup() as tasks:
-        router = Router(roster, policy, embedding=vectors, weights=weights, strong_share=routing.strong_share)
+        router = Router(
+            roster,
+            policy,
+            embedding=vectors,
+            weights=weights,
+            strong_share=routing.strong_share,
+            answer_share=routing.cascade_share,
+        )
         reader = tasks.create_task(_reread(router))
         try:
             yield router

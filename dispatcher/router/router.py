@@ -7,7 +7,7 @@ neither bus nor delivery.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from zlib import crc32
@@ -24,6 +24,7 @@ from dispatcher.router.policy_file import PolicyFile
 from dispatcher.router.weights import Weights
 from dispatcher.routing import Ask, Features, Table, Verdict, Warmth, decide, explain, features, nobody, record
 from dispatcher.routing.budget import Budget, verdict
+from dispatcher.routing.checking import Check, WeakAnswer, check, hopeless, signals_of
 from dispatcher.routing.prompt_signals import prompt_signals
 from dispatcher.routing.strategies.heuristic import demand_of
 from dispatcher.routing.trained import Gain, TrainedRouter
@@ -52,6 +53,7 @@ class Router:
         embedding: EmbeddingService,
         weights: Weights,
         strong_share: float = 0.3,
+        answer_share: float = 0.3,
     ) -> None:
         self.rules = rules
         self.weights = weights
@@ -60,6 +62,7 @@ class Router:
         self._table = Table()
         self._affinity = Affinity()
         self._budget = Budget(share=strong_share)
+        self._answers = Budget(share=answer_share)
         self._turn = 0
         self._decided: deque[tuple[str, str, Decision]] = deque()
         self._options = 0
@@ -98,9 +101,10 @@ class Router:
         """Say why nobody can."""
         return nobody(ask, decision, self._roster.fleet)
 
-    async def explain(self, job: Job) -> dict[str, Any]:
-        """Tell where a job would go and why, without running it, and without any trace. Raises `BadRequest`."""
-        return explain(await self._asked(job, dry=True), self._roster.fleet, self.rules.policy)
+    async def explain(self, job: Job, known: Callable[[Ask], Ask] = lambda ask: ask) -> dict[str, Any]:
+        """Tell where a job would go and why, without running it, and without any trace; `known` adds what is known of the question
+        already. Raises `BadRequest`."""
+        return explain(known(await self._asked(job, dry=True)), self._roster.fleet, self.rules.policy)
 
     def explained(self, job_id: str, tenant: str | None) -> dict[str, Any] | None:
         """Tell why a job that was here lately went where it went; without a tenant any tenant's."""
@@ -124,6 +128,48 @@ class Router:
         """Read the owner's files again where they changed."""
         self.rules.refresh()
         self.weights.refresh()
+
+    # -- weak answers --------------------------------------------------------------------------------------------
+
+    def question(self, job: Job) -> str:
+        """Give what a job asks."""
+        return _question(job.messages)
+
+    async def check(self, ask: Ask, job: Job, answer: WeakAnswer) -> Check:
+        """Judge a weak answer: by the trained judge where there is one and it knows the like, else by the rules.
+
+        What is no answer at all needs no judge, and the beginning of one is judged by the rules: training saw whole ones.
+        """
+        by_rules, trained = check(answer, job.request), self.weights.cascade
+        if trained is None or not answer.whole or hopeless(answer, job.request):
+            return by_rules
+        embedded = await self._embedding.embed(answer.question) if trained.space.embedder else None
+        if embedded is not None and embedded.vector is None:
+            return by_rules
+        signals = (*prompt_signals(answer.question), *signals_of(answer))
+        try:
+            gain = trained.gain(signals, None if embedded is None else embedded.vector, shown=0)
+        except WeightsMismatch:
+            return by_rules
+        return self._by_gain(gain, by_rules, trained, ask)
+
+    def _by_gain(self, gain: Gain, by_rules: Check, trained: TrainedRouter, ask: Ask) -> Check:
+        if not self._answers.prior:
+            self._answers = replace(self._answers, prior=tuple(map(float, trained.quantiles)))
+        threshold = self._answers.threshold()
+        chance = ask.seed / 2**32
+        told, self._answers = verdict(
+            gain.score,
+            in_domain=gain.in_domain,
+            fallback_strong=by_rules.escalate,
+            budget=self._answers,
+            chance=chance,
+        )
+        if not gain.in_domain:
+            return replace(by_rules, escalate=told.strong, by=f"rules ({told.reason})")
+        return Check(
+            escalate=told.strong, score=gain.score, threshold=threshold, by="predicted gain", faults=by_rules.faults
+        )
 
     # -- what was trained ----------------------------------------------------------------------------------------
 

@@ -1,4 +1,6 @@
-"""The trained parts that a router uses, as their files have them now: topics and the weak-or-strong router; it trains nothing.
+"""The trained parts that a router uses, as their files have them now: topics, the weak-or-strong router, the judge of answers.
+
+It trains nothing.
 
 A file that is missing, damaged or of another embedder costs its part and nothing else, with one line in the log.
 """
@@ -13,6 +15,7 @@ from typing import Generic, TypeVar
 from common.errors import ConfigError
 from common.logs import get_logger
 from dispatcher.router.files import Stamp, stamp_of
+from dispatcher.routing.answer_signals import ANSWER_SIGNALS
 from dispatcher.routing.prompt_signals import SIGNALS
 from dispatcher.routing.topics_file import Topics, read_topics
 from dispatcher.routing.trained import TrainedRouter
@@ -57,6 +60,7 @@ class WeightFiles:
 
     topics: Path | None = None
     router: Path | None = None
+    cascade: Path | None = None
 
 
 class Weights:
@@ -66,6 +70,11 @@ class Weights:
         self._topics = _Followed("topics", files.topics, lambda path: read_topics(path, embedder=embedder or "none"))
         self._router = _Followed(
             "router", files.router, lambda path: read_router(path, signals=SIGNALS, embedder=embedder)[0]
+        )
+        self._cascade = _Followed(
+            "cascade",
+            files.cascade,
+            lambda path: read_router(path, signals=(*SIGNALS, *ANSWER_SIGNALS), embedder=embedder)[0],
         )
         self.refresh()
 
@@ -84,7 +93,13 @@ class Weights:
         """Say why there is no trained router."""
         return self._router.lacks
 
+    @property
+    def cascade(self) -> TrainedRouter | None:
+        """The trained judge of weak answers, if there is one."""
+        return self._cascade.part
+
     def refresh(self) -> None:
         """Read what changed."""
+        self._cascade.refresh()
         self._topics.refresh()
         self._router.refresh()

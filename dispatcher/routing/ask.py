@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.messages import AUTO
 from dispatcher.routing.features import Features
 
 
@@ -83,8 +84,8 @@ class Ask:
 
     `strategy` names how to score, with a variant behind a colon; `seed` and `turn` stand for chance and sequence, so that deciding
     stays pure. `workload` overrides the kind that the text looks like. `warmth` tells where the conversation was before,
-    `verdict` what the trained router says, `difficulty` in [0, 1] what a classifying model says; `escalated` that a weak answer
-    did not hold. `lacks` says what the strategy would have used and was not there.
+    `verdict` what the trained router says, `difficulty` in [0, 1] what a classifying model says, and `classified`
+    which one; `escalated` that a weak answer did not hold. `lacks` says what the strategy would have used and was not there.
     """
 
     model: str
@@ -98,9 +99,20 @@ class Ask:
     warmth: Warmth | None = None
     verdict: Verdict | None = None
     difficulty: float | None = None
+    classified: Mapping[str, Any] = field(default_factory=dict)
     escalated: bool = False
     lacks: str = ""
     embedder: str = ""
+
+    @property
+    def classifies(self) -> bool:
+        """True when a small model is to say how hard the question is: the strategy asks for it, and models are free to choose."""
+        return self.strategy.partition(":")[0] == "llm" and self.model == AUTO and self.difficulty is None
+
+    @property
+    def cascades(self) -> bool:
+        """True when a weak answer is to be checked."""
+        return self.strategy.partition(":")[0] == "cascade"
 
     @property
     def variant(self) -> str:

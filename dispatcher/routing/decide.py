@@ -203,6 +203,10 @@ def _features(ask: Ask) -> dict[str, Any]:
         told["embedder"] = ask.embedder
     if ask.verdict is not None:
         told["verdict"] = {"strong": ask.verdict.strong, "reason": ask.verdict.reason, **ask.verdict.told}
+    if ask.classified:
+        told["classified"] = dict(ask.classified)
+    if ask.escalated:
+        told["escalated"] = True
     if ask.lacks:
         told["lacks"] = ask.lacks
     return told

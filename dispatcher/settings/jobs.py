@@ -213,6 +213,34 @@ class RoutingSection(Section):
         validation_alias="DROVER_STRONG_SHARE",
         description="share of jobs that the strategy learned may send to strong models: those with the largest predicted gain",
     )
+    cascade_file: str = Field(
+        "",
+        validation_alias="DROVER_CASCADE_FILE",
+        description="judge of weak answers that `drover lab train` trained (….cascade.npz), for the strategy cascade; read again "
+        "when it changes; not set: a few rules",
+    )
+    cascade_share: Annotated[float, Ge(0), Le(1)] = Field(
+        0.3,
+        validation_alias="DROVER_CASCADE_SHARE",
+        description="share of weak answers that the trained judge may hand to strong models: those with the largest predicted gain",
+    )
+    cascade_prefix_chars: Annotated[int, Ge(0), Le(100_000)] = Field(
+        0,
+        validation_alias="DROVER_CASCADE_PREFIX_CHARS",
+        description="characters of a streamed weak answer after which it is judged, and told as it comes if they hold; 0 holds it "
+        "back until it is whole",
+    )
+    cascade_patience_s: Seconds = Field(
+        120.0,
+        validation_alias="DROVER_CASCADE_PATIENCE_S",
+        description="seconds that a strong model gets until its first text (its whole answer, when nobody watches); then the weak "
+        "answer is given",
+    )
+    classifier_s: Annotated[float, Ge(0), Le(60)] = Field(
+        1.5,
+        validation_alias="DROVER_CLASSIFIER_S",
+        description="seconds that a small model gets to classify a question, for the strategy llm; later, or with 0, rules decide",
+    )
     weight_tokens: Weight = Field(
         0.4, validation_alias="DROVER_WEIGHT_TOKENS", description="w1: request size against the device's capability"
     )

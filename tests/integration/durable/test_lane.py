@@ -21,7 +21,7 @@ from common.errors import (
     UnknownJob,
     UnsupportedByModel,
 )
-from common.messages import ChatRequest, DeviceState, Message, ModelInfo, Priority, Role
+from common.messages import ChatRequest, DeviceState, Message, ModelInfo, Priority, Role, Speed
 from dispatcher.app import dispatcher
 from dispatcher.durable.claims import Claims, claim_key
 from dispatcher.durable.notes import Notes
@@ -47,6 +47,22 @@ async def test_a_job_is_answered_and_acknowledged() -> None:
 
     assert note.answer is not None
     assert (Stage.DONE, "all of it", "nano", 1) == (note.state, note.answer["text"], note.answer["device"], note.tries)
+
+
+async def test_a_doubted_answer_of_a_durable_job_goes_up() -> None:
+    """With strategy `cascade` the result holds the strong answer alone, and tells of both."""
+    small = ModelInfo(name="llama3.2:1b", size_bytes=10**9, parameters_b=1.2, loaded=True)
+    large = ModelInfo(name="qwen2.5:14b", size_bytes=9 * 10**9, parameters_b=14.8, loaded=True)
+    async with world() as here:
+        await here.device("pi", answer("12 + 7 = 21."), models=(small,))
+        await here.device("orin", answer("12 + 7 = 19."), models=(large,), speeds={large.name: Speed(decode_tps=99.0)})
+        async with dispatching(here):
+            note = await here.over(await here.submit("12 apples and 7 more?", strategy="cascade"))
+            await here.empty()
+
+    assert note.answer is not None
+    told = note.answer["route"]["cascade"]
+    assert ("12 + 7 = 19.", "orin", "pi") == (note.answer["text"], note.answer["device"], told["weak"]["device"])
 
 
 async def test_the_same_id_again_is_the_same_job() -> None:
