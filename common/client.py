@@ -198,13 +198,22 @@ class Drover:
         subject = self._subjects.control(require_token("job", job), "why")
         return await self._told(subject, _order(tenant or self._tenant), timeout_s)
 
-    async def _told(self, subject: str, body: bytes, timeout_s: float) -> dict[str, Any]:
+    async def rate(
+        self, job: str, said: dict[str, Any], *, tenant: str | None = None, timeout_s: float = EXPLAIN_S
+    ) -> dict[str, Any]:
+        """Say how an answer was: `{"rating": "up"}` or `{"score": 0.3}`, perhaps with `reason` and `source` (user, vote, judge).
+        Raises `BadRequest`, `UnknownJob`, `NoDispatcher`, `BusTimeout`."""
+        subject = self._subjects.control(require_token("job", job), "feedback")
+        order = codec.encode_request({**said, "tenant": tenant or self._tenant})
+        return await self._told(subject, order, timeout_s, key="counted")
+
+    async def _told(self, subject: str, body: bytes, timeout_s: float, *, key: str = "options") -> dict[str, Any]:
         try:
             reply = await self._bus.request(subject, body, timeout_s=timeout_s)
         except NoResponders as error:
             raise NoDispatcher("no dispatcher runs: start one (`drover dispatcher`), or `make up`") from error
         told = codec.decode(reply.data)
-        if "options" not in told:
+        if key not in told:
             raise from_wire(told.get("error") or {})
         return told
 

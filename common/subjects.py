@@ -71,6 +71,10 @@ class Subjects:
     def device_event(self, state: str, device: str) -> str:
         return f"{self.prefix}.evt.dev.{state}.{device}"
 
+    def route_event(self, state: str, dispatcher: str) -> str:
+        """Where a dispatcher tells that its routing has changed by itself."""
+        return f"{self.prefix}.evt.route.{state}.{dispatcher}"
+
     def jobs(self, tenant: str, priority: str) -> str:
         """Where producers of `tenant` publish jobs that must survive every process; a stream keeps them."""
         return f"{self.prefix}.jobs.{tenant}.{priority}"

@@ -31,7 +31,7 @@ from dispatcher.intake import Intake
 from dispatcher.peers import Peers, peers
 from dispatcher.pipeline import Pipeline, Spawn
 from dispatcher.record import Recorder
-from dispatcher.record.events import DeviceEvents, EventSink
+from dispatcher.record.events import DeviceEvents, EventSink, RouteEvents
 from dispatcher.record.log import LogSink
 from dispatcher.roster import Change, DeviceEvent, Roster
 from dispatcher.rounds import Classifier, Manners, Rounds
@@ -92,7 +92,7 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
         audience(bus, mux) as hall,
         peers(bus, mux, subjects, life, asyncio.get_running_loop().time) as others,
         shelf(bus, mux, Names.below(subjects).answers, settings.replay) as answers,
-        running_router(roster, settings.routing, settings.embed) as router,
+        running_router(roster, settings.routing, settings.embed, settings.dispatcher.id and name) as router,
     ):
         pipeline = _pipeline(
             settings,
@@ -115,7 +115,14 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             spawn = guarding(jobs)
             durable = _durable(settings, bus, pipeline, spawn)
             doors = Doors(pipeline, spawn, queued=durable.ready.is_set)
-            keeper = jobs.create_task(_keep(roster, pipeline.clock.monotonic, DeviceEvents(bus, subjects)))
+            keeper = jobs.create_task(
+                _keep(
+                    roster,
+                    pipeline.clock.monotonic,
+                    DeviceEvents(bus, subjects),
+                    RouteEvents(bus, subjects, name, router.feedback.told),
+                )
+            )
             speaker = jobs.create_task(_speak(hall, pipeline.sharing.kept, pipeline.clock.monotonic))
             pulse = jobs.create_task(pipeline.courier.pulse.beat(mux))
             async with doors.ears(bus), durable.tended():
@@ -200,13 +207,14 @@ def _rules(settings: DispatcherSettings) -> Rules:
     return Rules(limit=settings.admission.queue_limit, guard_s=line.guard_s, weights=weights_from(line.tenant_weights))
 
 
-async def _keep(roster: Roster, now: Callable[[], float], events: DeviceEvents) -> None:
-    """Age the roster and tell its changes."""
+async def _keep(roster: Roster, now: Callable[[], float], events: DeviceEvents, changes: RouteEvents) -> None:
+    """Age the roster, and tell its changes and those of the routing."""
     roster.on_change(events.note)
     roster.on_change(_log_change)
     while True:
         roster.sweep(now())
         await events.publish()
+        await changes.publish()
         await asyncio.sleep(SWEEP_S)
 
 

@@ -13,6 +13,7 @@ from common.heartbeats import read_heartbeat
 from common.logs import get_logger
 from common.subjects import QUEUE_DISPATCH
 from dispatcher.pipeline import Pipeline, Spawn
+from dispatcher.router.feedback import read_rating
 from dispatcher.unknown import OTHERS_FIRST_S, unknown
 
 log = get_logger("doors")
@@ -111,8 +112,19 @@ class Doors:
                     self._answer(delivery, job, {"job": job, "cancelled": True} if known else None)
             case "status":
                 self._answer(delivery, job, self._status(job, tenant))
+            case "feedback":
+                self._rated(delivery, job, tenant, body)
             case _:
                 return
+
+    def _rated(self, delivery: Delivery, job: str, tenant: str | None, body: dict[str, object]) -> None:
+        """Take what somebody says of an answer; what can't be read is told by whoever knows the job."""
+        try:
+            said = self._pipeline.router.feedback.rate(job, tenant, read_rating(body))
+        except BadRequest as error:
+            self._reply(delivery, {"job": job, "error": error.to_wire()})
+        else:
+            self._answer(delivery, job, said)
 
     def _status(self, job: str, tenant: str | None) -> dict[str, object] | None:
         try:

@@ -286,7 +286,7 @@ class Pipeline:
     async def _write(self, job: Job, delivered: Delivered) -> None:
         total_s = self.clock.monotonic() - job.received_s
         self._count(delivered.error, total_s)
-        self.router.note(job, delivered)
+        self.router.note(job, delivered, total_s)
         await self.recorder.write(account.record(job, delivered, total_s=total_s))
 
     async def _last_word(self, out: AnswerSink, error: FleetError) -> None:

@@ -177,7 +177,7 @@ def api(bridge: Bridge) -> APIRouter:
             return _json({"status": "unavailable", "reason": now.reason, **now.facts}, 503)
         return _json({"status": "ok", **now.facts})
 
-    router.include_router(explaining(bridge.means.drover, _asked))
+    router.include_router(explaining(bridge.means.drover, _asked, _json_body))
     router.include_router(jobs(bridge.means.drover, bridge.means.curfew, _json_body, job_id))
     router.add_api_route("/health", health, methods=["HEAD"], include_in_schema=False)
     return router

@@ -37,6 +37,11 @@ def _parts(told: Told) -> Iterator[RenderableType]:
         yield _removed(told["removed"][:MOST_ROWS])
     if told.get("error"):
         yield Text(f"nobody: {told['error']['message']}", style="red")
+    if (feedback := told.get("feedback")) and feedback["learned"] != feedback["configured"]:
+        yield Text(
+            f"learned from {feedback['outcomes']} outcomes: weights {_weights(feedback['learned'])}, "
+            f"configured {_weights(feedback['configured'])}"
+        )
     for change in told.get("changes", []):
         yield Text(f"· {change}")
     if told.get("strategies"):
@@ -45,8 +50,12 @@ def _parts(told: Told) -> Iterator[RenderableType]:
         )
 
 
+def _weights(weights: Told) -> str:
+    return ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
+
+
 def _head(told: Told) -> Text:
-    weights = ", ".join(f"{name} {weight:.2f}" for name, weight in told["weights"].items())
+    weights = _weights(told["weights"])
     features = ", ".join(
         f"{name} {value:g}" for name, value in told["features"].items() if isinstance(value, int | float)
     )

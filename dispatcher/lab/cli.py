@@ -1,4 +1,4 @@
-"""`drover lab train|eval|centroids`: options in, lines out; it knows neither how weights are found nor what figures mean.
+"""`drover lab train|eval|centroids|feedback`: options in, lines out; it knows neither how weights are found nor what figures mean.
 
 Every verb of `drover` loads this module: what a verb needs is imported when it runs.
 """
@@ -170,6 +170,31 @@ def centroids(
     from dispatcher.lab.centroids.verb import centroids_verb  # noqa: PLC0415  # as above
 
     _run(lambda: centroids_verb(examples, output, Tier(embedder), count=count, seed=seed))
+
+
+@app.command()
+def feedback(
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder for feedback.json and the plot")] = Path(
+        "results/feedback"
+    ),
+    seeds: Annotated[int, typer.Option("--seeds", min=2, max=10_000, help="simulated fleets, each another one")] = 30,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="the first of them")] = 0,
+    jobs: Annotated[int, typer.Option("--jobs", min=100, max=1_000_000, help="jobs for each fleet")] = 3000,
+    shift_at: Annotated[int, typer.Option("--shift-at", help="jobs until the speeds shift")] = 1000,
+    devices: Annotated[int, typer.Option("--devices", min=2, max=1000, help="devices of each fleet")] = 4,
+    load: Annotated[
+        float, typer.Option("--load", min=0.01, max=0.95, help="part of its first capacity that is used")
+    ] = 0.3,
+    target_s: Annotated[float, typer.Option("--target", min=0.1, help="seconds that an answer may take")] = 8.0,
+    plots: Annotated[bool, typer.Option("--plots/--no-plots", help="draw PNG and SVG; needs the extra lab")] = True,
+) -> None:
+    """Simulate fleets whose speeds shift: how fixed and how learned weights recover."""
+    from dispatcher.lab.feedback.fleet import Plan  # noqa: PLC0415  # see the module
+    from dispatcher.lab.feedback.verb import feedback_verb  # noqa: PLC0415  # as above
+
+    plan = Plan(jobs=jobs, shift_at=shift_at, devices=devices, load=load)
+    _run(lambda: feedback_verb(plan, output, seeds=seeds, first_seed=seed, target_s=target_s, plots=plots))
 
 
 def _source(

@@ -52,6 +52,26 @@ def summary(record: JobRecord) -> dict[str, Any]:
     }
 
 
+class RouteEvents:
+    """Publishes what feedback changed in the routing, taking it from where it collects."""
+
+    def __init__(self, bus: Bus, subjects: Subjects, dispatcher: str, waiting: deque[dict[str, Any]]) -> None:
+        self._bus = bus
+        self._subject = subjects.route_event("changed", dispatcher)
+        self._dispatcher = dispatcher
+        self._waiting = waiting
+
+    async def publish(self) -> None:
+        """Send what has collected; while there is no bus it waits, the oldest giving way to the newest."""
+        while self._waiting:
+            body = {"dispatcher": self._dispatcher, **self._waiting[0]}
+            try:
+                await self._bus.publish(self._subject, codec.encode(body))
+            except BusError:
+                return
+            self._waiting.popleft()
+
+
 class DeviceEvents:
     """Collects the roster's changes, which come in the middle of other work, and publishes them when asked."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from common.errors import BadRequest, ConfigError
 from dispatcher.embed import Bounds, Tier, embedding, open_embedder
 from dispatcher.roster import Roster
+from dispatcher.router.feedback import Feedback, FeedbackMode
 from dispatcher.router.policy_file import PolicyFile
 from dispatcher.router.router import Router
 from dispatcher.router.weights import WeightFiles, Weights
@@ -22,8 +23,13 @@ REREAD_S = 1.0
 
 
 @asynccontextmanager
-async def running_router(roster: Roster, routing: RoutingSection, embed: EmbedSection) -> AsyncIterator[Router]:
-    """Run a router over a roster. Raises `ConfigError` when the strategy, the routing file or the embedder is wrong."""
+async def running_router(
+    roster: Roster, routing: RoutingSection, embed: EmbedSection, name: str = ""
+) -> AsyncIterator[Router]:
+    """Run a router over a roster; `name` is what the owner calls this dispatcher.
+
+    Raises `ConfigError` when the strategy, the routing file or the embedder is wrong.
+    """
     policy = PolicyFile(_path(routing.file), _base(routing))
     embedder = open_embedder(Tier(embed.tier), embed.embedder_path, threads=embed.threads)
     bounds = Bounds(chars=embed.chars, waiting=embed.queue_limit, kept=embed.kept)
@@ -32,6 +38,10 @@ async def running_router(roster: Roster, routing: RoutingSection, embed: EmbedSe
     )
     weights = Weights(files, None if embedder is None else str(embedder.identity))
     async with embedding(embedder, bounds) as vectors, asyncio.TaskGroup() as tasks:
+        feedback = Feedback(
+            mode=FeedbackMode(routing.feedback), target_s=routing.feedback_target_s, file=_feedback_file(routing, name)
+        )
+        feedback.open()
         router = Router(
             roster,
             policy,
@@ -39,6 +49,7 @@ async def running_router(roster: Roster, routing: RoutingSection, embed: EmbedSe
             weights=weights,
             strong_share=routing.strong_share,
             answer_share=routing.cascade_share,
+            feedback=feedback,
         )
         reader = tasks.create_task(_reread(router))
         try:
@@ -64,6 +75,11 @@ def _base(routing: RoutingSection) -> RoutingPolicy:
         health=routing.weight_health,
         strategy=routing.strategy,
     )
+
+
+def _feedback_file(routing: RoutingSection, name: str) -> Path:
+    """Name the file: several dispatchers in one directory are told apart by their names, which their owner has given then."""
+    return routing.state_dir / (f"feedback-{name}.json" if name else "feedback.json")
 
 
 def _path(text: str) -> Path | None:

@@ -20,13 +20,26 @@ from dispatcher.fleet import canonical
 from dispatcher.outcomes import Decision, Delivered, Job
 from dispatcher.roster import Roster
 from dispatcher.router.affinity import Affinity, conversation_of, goes_on
+from dispatcher.router.feedback import Feedback, FeedbackMode
 from dispatcher.router.policy_file import PolicyFile
 from dispatcher.router.weights import Weights
-from dispatcher.routing import Ask, Features, Table, Verdict, Warmth, decide, explain, features, nobody, record
+from dispatcher.routing import (
+    Ask,
+    Features,
+    RoutingPolicy,
+    Table,
+    Verdict,
+    Warmth,
+    decide,
+    explain,
+    features,
+    nobody,
+    record,
+)
 from dispatcher.routing.budget import Budget, verdict
 from dispatcher.routing.checking import Check, WeakAnswer, check, hopeless, signals_of
 from dispatcher.routing.prompt_signals import prompt_signals
-from dispatcher.routing.strategies.heuristic import demand_of
+from dispatcher.routing.strategies.heuristic import demand_of, kind_of
 from dispatcher.routing.trained import Gain, TrainedRouter
 
 log = get_logger("router")
@@ -54,9 +67,12 @@ class Router:
         weights: Weights,
         strong_share: float = 0.3,
         answer_share: float = 0.3,
+        feedback: Feedback | None = None,
     ) -> None:
         self.rules = rules
         self.weights = weights
+        self.feedback = feedback or Feedback()
+        self._shares = strong_share, answer_share
         self._embedding = embedding
         self._roster = roster
         self._table = Table()
@@ -85,6 +101,7 @@ class Router:
             turn=self._turn,
             workload="" if job.kind == "chat" else job.kind,
             warmth=warmth,
+            explores=not dry and self.feedback.explores(job),
         )
         name = ask.strategy.partition(":")[0]
         if name == "learned":
@@ -95,7 +112,7 @@ class Router:
 
     def decide(self, ask: Ask, excluded: Mapping[str, str]) -> Decision:
         """Order who can answer. Raises `BadRequest` for a strategy that there is not."""
-        return decide(ask, self._roster.fleet, self.rules.policy, excluded, self._table)
+        return decide(ask, self._roster.fleet, self._policy, excluded, self._table)
 
     def nobody(self, ask: Ask, decision: Decision) -> FleetError:
         """Say why nobody can."""
@@ -104,7 +121,13 @@ class Router:
     async def explain(self, job: Job, known: Callable[[Ask], Ask] = lambda ask: ask) -> dict[str, Any]:
         """Tell where a job would go and why, without running it, and without any trace; `known` adds what is known of the question
         already. Raises `BadRequest`."""
-        return explain(known(await self._asked(job, dry=True)), self._roster.fleet, self.rules.policy)
+        told = explain(known(await self._asked(job, dry=True)), self._roster.fleet, self._policy)
+        return {**told, "feedback": self.feedback.account(self.rules.policy)}
+
+    @property
+    def _policy(self) -> RoutingPolicy:
+        """The owner's policy, as far as feedback has moved it."""
+        return self.feedback.policy(self.rules.policy)
 
     def explained(self, job_id: str, tenant: str | None) -> dict[str, Any] | None:
         """Tell why a job that was here lately went where it went; without a tenant any tenant's."""
@@ -113,8 +136,10 @@ class Router:
                 return {"tenant": of, **record(decision)}
         return None
 
-    def note(self, job: Job, delivered: Delivered) -> None:
-        """Learn from how a job ended: where its conversation is warm now."""
+    def note(self, job: Job, delivered: Delivered, total_s: float = 0.0) -> None:
+        """Learn from how a job ended: where its conversation is warm now, and how well it went."""
+        if self.feedback.mode is not FeedbackMode.OFF:
+            self.feedback.note(job, delivered, kind_of(features(job.request, job.messages)), total_s)
         if delivered.decision is not None:
             self._keep(job, delivered.decision)
         chosen, end = delivered.chosen, delivered.end
@@ -128,6 +153,9 @@ class Router:
         """Read the owner's files again where they changed."""
         self.rules.refresh()
         self.weights.refresh()
+        self.feedback.refresh()
+        self._budget = replace(self._budget, share=self.feedback.strong_share(self._shares[0]))
+        self._answers = replace(self._answers, share=self.feedback.strong_share(self._shares[1]))
 
     # -- weak answers --------------------------------------------------------------------------------------------
 

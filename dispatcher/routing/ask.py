@@ -85,7 +85,8 @@ class Ask:
     `strategy` names how to score, with a variant behind a colon; `seed` and `turn` stand for chance and sequence, so that deciding
     stays pure. `workload` overrides the kind that the text looks like. `warmth` tells where the conversation was before,
     `verdict` what the trained router says, `difficulty` in [0, 1] what a classifying model says, and `classified`
-    which one; `escalated` that a weak answer did not hold. `lacks` says what the strategy would have used and was not there.
+    which one; `escalated` that a weak answer did not hold, `explores` that the second best is to be
+    tried, where it is not far behind. `lacks` says what the strategy would have used and was not there.
     """
 
     model: str
@@ -101,6 +102,7 @@ class Ask:
     difficulty: float | None = None
     classified: Mapping[str, Any] = field(default_factory=dict)
     escalated: bool = False
+    explores: bool = False
     lacks: str = ""
     embedder: str = ""
 

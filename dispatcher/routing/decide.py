@@ -30,6 +30,12 @@ _UNABLE = _TOO_SMALL | {"capability", "memory"}
 _MOST_CHARS, _MOST_NAMED = 260, 6
 """What the reasons may take in a message, and how many devices are named for each: it goes into a header of NATS and into logs."""
 
+EXPLORED_BEHIND = 0.2
+"""Of the score: who is further behind is not tried for the sake of learning."""
+
+EXPLORED_SLOWER = 3.0
+"""Nor one that is predicted to take so many times as long."""
+
 RETRY_AFTER_S = 2.0
 """A device that is only suspect is back, or dead, within a few heartbeats."""
 
@@ -52,6 +58,8 @@ def decide(
     order = np.argsort(-scores.values, kind="stable")
     if not sound.all():
         order = order[sound[order]]
+    if ask.explores:
+        order = _explored(scene, scores, order)
     return Decision(
         strategy=ask.strategy,
         candidates=Ranking(len(order), lambda place: _candidate(scene, scores, int(order[place]))),
@@ -123,6 +131,18 @@ def _scene(view: View, kept: Rows, ask: Ask, policy: RoutingPolicy) -> Scene:
         predicted = predict(options, ask.wanted, _cached(view, kept, options, ask.warmth))
         topics = {topic: meant[kept] for topic, meant in view.topics.items()}
         return Scene(ask, policy, view, kept, options, predicted, terms(options, ask.wanted, predicted, topics))
+
+
+def _explored(scene: Scene, scores: Scores, order: Rows) -> Rows:
+    """Put the best one of another device first, if it is not far behind in score and in time: learning must not cost much."""
+    devices = scene.devices
+    for number in range(1, len(order)):
+        best, other = int(order[0]), int(order[number])
+        if devices[other] != devices[best]:
+            near = scores.values[best] - scores.values[other] <= EXPLORED_BEHIND
+            soon = scene.predicted.total_s[other] <= EXPLORED_SLOWER * scene.predicted.total_s[best]
+            return np.concatenate([order[number : number + 1], np.delete(order, number)]) if near and soon else order
+    return order
 
 
 def _cached(view: View, kept: Rows, options: Options, warmth: Warmth | None) -> Numbers | None:
@@ -207,6 +227,8 @@ def _features(ask: Ask) -> dict[str, Any]:
         told["classified"] = dict(ask.classified)
     if ask.escalated:
         told["escalated"] = True
+    if ask.explores:
+        told["explores"] = True
     if ask.lacks:
         told["lacks"] = ask.lacks
     return told

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
 from annotated_types import Ge, Gt, Le, MaxLen
 from pydantic import AfterValidator, Field, model_validator
@@ -240,6 +241,21 @@ class RoutingSection(Section):
         1.5,
         validation_alias="DROVER_CLASSIFIER_S",
         description="seconds that a small model gets to classify a question, for the strategy llm; later, or with 0, rules decide",
+    )
+    feedback: Literal["off", "explicit", "all"] = Field(
+        "explicit",
+        validation_alias="DROVER_FEEDBACK",
+        description="what moves the weights of the hybrid score, and the share of strong calls, within narrow bounds: off; "
+        "explicit (ratings: POST /v1/feedback); all (also how long answers take, failures and repeated questions; 3 % of the "
+        "jobs then try the second best). Delete feedback.json in DROVER_STATE_DIR to forget what was learned",
+    )
+    feedback_target_s: Seconds = Field(
+        10.0,
+        validation_alias="DROVER_FEEDBACK_TARGET_S",
+        description="seconds that an answer may take, where feedback listens to clocks",
+    )
+    state_dir: Path = Field(
+        Path(".drover"), validation_alias="DROVER_STATE_DIR", description="directory of what feedback has taught"
     )
     weight_tokens: Weight = Field(
         0.4, validation_alias="DROVER_WEIGHT_TOKENS", description="w1: request size against the device's capability"

@@ -1,12 +1,12 @@
-"""Plots of an evaluation; the only module that draws. It needs matplotlib, of the extra `lab`."""
+"""Plots of an evaluation; it needs matplotlib, of the extra `lab`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from dispatcher.lab.figures import Figure, saved
 from dispatcher.lab.router.evaluate import Report
 from dispatcher.lab.router.metrics import apgr, pgr_curve
 
@@ -16,7 +16,7 @@ _POINTS = 400
 
 def draw(report: Report, folder: Path) -> list[Path]:
     """Draw PGR over the share of strong calls, and APGR with intervals; each as PNG and SVG. Gives the files."""
-    return [*_saved(_curves(report), folder / "pgr"), *_saved(_bars(report), folder / "apgr")]
+    return [*saved(_curves(report), folder / "pgr"), *saved(_bars(report), folder / "apgr")]
 
 
 def _curves(report: Report) -> Figure:
@@ -56,11 +56,3 @@ def _bars(report: Report) -> Figure:
     axes.set_xlabel("APGR with its 95 % interval; random calls give 0.5")
     axes.grid(alpha=0.3, axis="x")
     return figure
-
-
-def _saved(figure: Figure, stem: Path) -> list[Path]:
-    paths = [stem.with_suffix(suffix) for suffix in (".png", ".svg")]
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None)
-    return paths

@@ -1,0 +1,191 @@
+"""Feedback through the whole dispatcher: ratings over the bus, what is read off jobs, what changes, what a restart remembers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common import codec
+from common.bus import Delivery
+from common.client import Drover, chat_request
+from common.errors import BackendError, BadRequest, UnknownJob
+from common.messages import ModelInfo, Speed
+from dispatcher.router.feedback import Feedback, FeedbackMode
+from dispatcher.settings import RoutingSection
+from tests.integration.dispatcher.house import House, memory_wires, open_house
+from tests.integration.dispatcher.scripted import Script, answer, fail, until
+from tests.unit.dispatcher.builders import job
+
+TEXT = answer("an answer")
+CODE = "Please fix the bug in this python function: def f(): return 1"
+
+SMALL = ModelInfo(name="llama3.2:1b", size_bytes=10**9, parameters_b=1.2, loaded=True)
+SLOW, FAST = ({SMALL.name: Speed(jobs=9, decode_tps=tps, prefill_tps=10 * tps)} for tps in (8.0, 80.0))
+
+
+@asynccontextmanager
+async def fleet(
+    directory: Path, script: Script = TEXT, **routing: Any
+) -> AsyncIterator[tuple[House, list[dict[str, Any]]]]:
+    """A device that is for code and slow, and one that is fast and for chat; the owner has topics decide. Gives the events too."""
+    section = RoutingSection(state_dir=directory, **{"weight_topic": 2.0, **routing})
+    changes: list[dict[str, Any]] = []
+
+    def note(delivery: Delivery) -> None:
+        changes.append(codec.decode(delivery.data))
+
+    async with open_house(memory_wires, routing=section) as house:
+        await house.world.subscribe(f"{house.subjects.prefix}.evt.route.changed.*", note)
+        await house.device("coder", script, models=(SMALL,), speeds=SLOW, topics=("code",))
+        await house.device("talker", script, models=(SMALL,), speeds=FAST, topics=("chat",))
+        yield house, changes
+
+
+async def asked(house: House, name: str, prompt: str = CODE, **fields: Any) -> dict[str, Any]:
+    """The answer of a job, which is over and noted."""
+    body = await (await house.ask(prompt, job=name, **fields)).reply()
+    await house.event(name)
+    return body
+
+
+async def rate(house: House, name: str, *, tenant: str = "default", **said: Any) -> dict[str, Any]:
+    """Rate as the client's library does."""
+    async with Drover.over(house.world, tenant=tenant) as drover:
+        return await drover.rate(name, said)
+
+
+async def weights(house: House, prompt: str = CODE) -> dict[str, Any]:
+    """What explain tells of feedback."""
+    async with Drover.over(house.world) as drover:
+        return dict((await drover.explain(chat_request(prompt)))["feedback"])
+
+
+async def test_thumbs_move_the_weights_and_each_change_is_told(tmp_path: Path) -> None:
+    """A thumb up, then one down on what topic chose: topic loses weight, an event says so, and explain shows both."""
+    async with fleet(tmp_path) as (house, changes):
+        body = await asked(house, "j-1")
+        first = await rate(house, "j-1", rating="up")
+        await until(lambda: house.pipeline.router.feedback.learned.outcomes == 1, "the first is heard")
+        await asked(house, "j-2")
+        second = await rate(house, "j-2", rating="down", reason="too slow")
+        await until(lambda: bool(changes), "the change is told")
+        told = await weights(house)
+
+    assert ("coder", True, True) == (body["device"], first["counted"], second["counted"])
+    assert changes[-1]["factors"]["topic"] < 1.0 < changes[-1]["factors"]["health"]
+    assert told["learned"]["topic"] < told["configured"]["topic"]
+    assert (2, "explicit") == (told["outcomes"], told["mode"])
+    assert [2] == [one["rated"] for one in told["kinds"].values()]
+
+
+@pytest.mark.parametrize(("owner", "last"), [(0.5, "talker"), (2.0, "coder")])
+async def test_thumbs_move_a_close_choice_and_not_what_the_owner_is_sure_of(
+    tmp_path: Path, owner: float, last: str
+) -> None:
+    """The bounds leave topic a good part of its weight: a close choice falls the other way, and a clear one stays."""
+    async with fleet(tmp_path, weight_topic=owner) as (house, _):
+        feedback = house.pipeline.router.feedback
+        await asked(house, "j-0")
+        await rate(house, "j-0", rating="up")
+        for number in range(1, 40):
+            body = await asked(house, f"j-{number}")
+            if body["device"] == "talker":
+                break
+            await rate(house, f"j-{number}", rating="down")
+            feedback.refresh()  # what the dispatcher does once a second
+        told = await weights(house)
+
+    assert last == body["device"]
+    assert told["learned"]["topic"] >= told["configured"]["topic"] / 4
+
+
+async def test_what_was_learned_survives_a_restart_and_a_deleted_file_resets_it(tmp_path: Path) -> None:
+    """The file stands beside the dispatcher's other state."""
+    async with fleet(tmp_path) as (house, _):
+        for number, thumb in enumerate(("up", "down", "down")):
+            await asked(house, f"j-{number}")
+            await rate(house, f"j-{number}", rating=thumb)
+        await until((tmp_path / "feedback.json").exists, "the file is written")
+        await until(lambda: house.pipeline.router.feedback.learned.weight == 0.0, "all is applied")
+        before = await weights(house)
+    async with fleet(tmp_path) as (house, _):
+        again = await weights(house)
+        (tmp_path / "feedback.json").unlink()
+        await until(lambda: house.pipeline.router.feedback.learned.outcomes == 0, "it is forgotten")
+        reset = await weights(house)
+
+    assert before["learned"] == pytest.approx(again["learned"])
+    assert before["learned"] != before["configured"]
+    assert (reset["configured"], {}) == (reset["learned"], reset["kinds"])
+
+
+async def test_off_takes_ratings_and_learns_nothing(tmp_path: Path) -> None:
+    """Nothing is remembered and nothing written; who rates is told that no job is known."""
+    async with fleet(tmp_path, feedback="off") as (house, _):
+        await asked(house, "j-1")
+        with pytest.raises(UnknownJob):
+            await rate(house, "j-1", rating="down")
+        told = await weights(house)
+        house.pipeline.router.refresh()
+
+    assert (told["configured"], False) == (told["learned"], (tmp_path / "feedback.json").exists())
+
+
+async def test_a_job_counts_once_and_a_stranger_does_not_count(tmp_path: Path) -> None:
+    """A second thumb is taken and not counted; another tenant knows no such job, nor does anyone know one that never was."""
+    async with fleet(tmp_path) as (house, _):
+        await asked(house, "j-1")
+        with pytest.raises(UnknownJob):
+            await rate(house, "j-1", tenant="mallory", rating="down")
+        first, second = await rate(house, "j-1", score=0.2, source="judge"), await rate(house, "j-1", rating="up")
+        with pytest.raises(UnknownJob):
+            await rate(house, "never", rating="up")
+
+    assert (True, False) == (first["counted"], second["counted"])
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"rating": "meh"}, {"score": 1.5}, {"rating": "up", "score": 0.1}, {"score": 0.1, "source": "god"}]
+)
+async def test_a_rating_that_is_none_is_refused_by_name(tmp_path: Path, said: dict[str, Any]) -> None:
+    """Nothing of it is counted."""
+    async with fleet(tmp_path) as (house, _):
+        await asked(house, "j-1")
+        with pytest.raises(BadRequest):
+            await rate(house, "j-1", **said)
+        outcomes = house.pipeline.router.feedback.learned.outcomes
+
+    assert 0 == outcomes
+
+
+async def test_clocks_failures_and_repeated_questions_are_heard_when_all_is_on(tmp_path: Path) -> None:
+    """Two answers are two latencies, the second asks the same again and so blames the first; a failed job is one outcome."""
+    async with fleet(tmp_path, feedback="all") as (house, _):
+        feedback = house.pipeline.router.feedback
+        await asked(house, "j-1")
+        one = feedback.learned.outcomes
+        await asked(house, "j-2")
+        two = feedback.learned.outcomes
+    async with fleet(tmp_path, fail(BackendError("out of memory")), feedback="all") as (house, _):
+        before = house.pipeline.router.feedback.learned.outcomes
+        await asked(house, "j-1")
+        failed = house.pipeline.router.feedback.learned.outcomes - before
+
+    assert (1, 3, 1) == (one, two, failed)
+
+
+async def test_a_bounded_share_of_jobs_explores_and_the_route_says_so(tmp_path: Path) -> None:
+    """The same job always does the same; a pinned one never does."""
+    feedback = Feedback(mode=FeedbackMode.ALL)
+    name = next(f"j-{number}" for number in range(10_000) if feedback.explores(job(name=f"j-{number}")))
+    async with fleet(tmp_path, feedback="all", weight_topic=0.5) as (house, _):
+        usual = await asked(house, "j-usual")
+        explored = await asked(house, name)
+
+    assert ("coder", "talker") == (usual["device"], explored["device"])
+    assert explored["route"]["features"]["explores"] is True
+    assert not feedback.explores(job(name=name, model="auto@coder"))
