@@ -76,7 +76,7 @@ def route(job: Job, delivered: Delivered, *, total_s: float) -> dict[str, Any]:
     if delivered.chosen is not None:
         wire |= _chosen(delivered.chosen) | {"reason": delivered.chosen.reason}
     if delivered.cascaded is not None:
-        wire["cascade"] = _cascaded(delivered.cascaded)
+        wire["cascade"] = cascade(delivered.cascaded)
     return wire
 
 
@@ -102,7 +102,7 @@ def _chosen(chosen: Candidate) -> dict[str, Any]:
     }
 
 
-def _cascaded(told: Cascaded) -> dict[str, Any]:
+def cascade(told: Cascaded) -> dict[str, Any]:
     """Tell both tiers; the joules are predictions, as all are that a decision is made from."""
     wire: dict[str, Any] = {
         "given": told.given,

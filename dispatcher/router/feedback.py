@@ -11,6 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -43,6 +44,9 @@ MOST_TRACES = 10_000
 """Jobs that can still be rated: some 5 MB."""
 
 MOST_FILE_BYTES = 100_000
+MOST_LOOKED_AT = 8
+"""Candidates that are made to find one of another device: a device may have many models."""
+
 RETRY_S = 120.0
 """Who asks the same again within this time, after an answer, was not served by it."""
 
@@ -196,12 +200,12 @@ class Feedback:
             self._hear(trace, Source(rating.source), rating.reward)
         return {"job": job, "tenant": of, "counted": counted, "mode": str(self.mode)}
 
-    def note(self, job: Job, delivered: Delivered, kind: str, total_s: float) -> None:
+    def note(self, job: Job, delivered: Delivered, total_s: float) -> None:
         """Remember a job, and read off how it went what nobody will say."""
         decision, chosen = delivered.decision, delivered.chosen
         if self.mode is FeedbackMode.OFF or decision is None or chosen is None:
             return
-        trace = _trace(decision, chosen, delivered, kind)
+        trace = _trace(decision, chosen, delivered)
         self._traces[job.tenant, job.id] = trace
         if len(self._traces) > MOST_TRACES:
             self._traces.popitem(last=False)
@@ -292,15 +296,17 @@ class Feedback:
             self.file = None  # told once
 
 
-def _trace(decision: Decision, chosen: Candidate, delivered: Delivered, kind: str) -> _Trace:
+def _trace(decision: Decision, chosen: Candidate, delivered: Delivered) -> _Trace:
     """Remember the terms of the chosen one, and of the best of another device."""
-    rival = next((one.terms for one in decision.candidates[:8] if one.device != chosen.device), None)
+    rival = next(
+        (one.terms for one in islice(decision.candidates, MOST_LOOKED_AT) if one.device != chosen.device), None
+    )
     strong: bool | None = None
     if delivered.cascaded is not None:
         strong = delivered.cascaded.given == "strong"
     elif (verdict := decision.features.get("verdict")) is not None:
         strong = bool(verdict["strong"])
-    return _Trace(chosen.terms, rival, strong, kind)
+    return _Trace(chosen.terms, rival, strong, str(decision.features.get("kind", "")))
 
 
 def _digest(tenant: str, messages: tuple[Message, ...]) -> bytes:

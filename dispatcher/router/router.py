@@ -17,7 +17,8 @@ from common.logs import get_logger
 from common.messages import Message, Role
 from dispatcher.embed import Embedded, EmbeddingService
 from dispatcher.fleet import canonical
-from dispatcher.outcomes import Decision, Delivered, Job
+from dispatcher.outcomes import Cascaded, Decision, Delivered, Job
+from dispatcher.record.account import cascade
 from dispatcher.roster import Roster
 from dispatcher.router.affinity import Affinity, conversation_of, goes_on
 from dispatcher.router.feedback import Feedback, FeedbackMode
@@ -39,7 +40,7 @@ from dispatcher.routing import (
 from dispatcher.routing.budget import Budget, verdict
 from dispatcher.routing.checking import Check, WeakAnswer, check, hopeless, signals_of
 from dispatcher.routing.prompt_signals import prompt_signals
-from dispatcher.routing.strategies.heuristic import demand_of, kind_of
+from dispatcher.routing.strategies.heuristic import demand_of
 from dispatcher.routing.trained import Gain, TrainedRouter
 
 log = get_logger("router")
@@ -80,7 +81,7 @@ class Router:
         self._budget = Budget(share=strong_share)
         self._answers = Budget(share=answer_share)
         self._turn = 0
-        self._decided: deque[tuple[str, str, Decision]] = deque()
+        self._decided: deque[tuple[str, str, Cascaded | None, Decision]] = deque()
         self._options = 0
 
     async def ask(self, job: Job) -> Ask:
@@ -131,17 +132,18 @@ class Router:
 
     def explained(self, job_id: str, tenant: str | None) -> dict[str, Any] | None:
         """Tell why a job that was here lately went where it went; without a tenant any tenant's."""
-        for kept, of, decision in reversed(self._decided):
+        for kept, of, cascaded, decision in reversed(self._decided):
             if kept == job_id and tenant in {None, of}:
-                return {"tenant": of, **record(decision)}
+                checked = {} if cascaded is None else {"cascade": cascade(cascaded)}
+                return {"tenant": of, **record(decision), **checked}
         return None
 
     def note(self, job: Job, delivered: Delivered, total_s: float = 0.0) -> None:
         """Learn from how a job ended: where its conversation is warm now, and how well it went."""
         if self.feedback.mode is not FeedbackMode.OFF:
-            self.feedback.note(job, delivered, kind_of(features(job.request, job.messages)), total_s)
+            self.feedback.note(job, delivered, total_s)
         if delivered.decision is not None:
-            self._keep(job, delivered.decision)
+            self._keep(job, delivered.decision, delivered.cascaded)
         chosen, end = delivered.chosen, delivered.end
         device = None if chosen is None else self._roster.fleet.devices.get(chosen.device)
         if chosen is None or end is None or device is None:
@@ -245,11 +247,11 @@ class Router:
             self._budget = after
         return Verdict(gain=gain.score, strong=told.strong, reason=told.reason, told=_told(gain, self._budget))
 
-    def _keep(self, job: Job, decision: Decision) -> None:
-        self._decided.append((job.id, job.tenant, decision))
+    def _keep(self, job: Job, decision: Decision, cascaded: Cascaded | None) -> None:
+        self._decided.append((job.id, job.tenant, cascaded, decision))
         self._options += len(decision.candidates)
         while len(self._decided) > DECISIONS_KEPT or (self._options > OPTIONS_KEPT and len(self._decided) > 1):
-            self._options -= len(self._decided.popleft()[2].candidates)
+            self._options -= len(self._decided.popleft()[3].candidates)
 
 
 def _question(messages: Sequence[Message]) -> str:

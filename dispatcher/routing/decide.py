@@ -20,6 +20,7 @@ from dispatcher.routing.filters import Ability, device_filter, model_filter, nee
 from dispatcher.routing.predict import predict
 from dispatcher.routing.rules import allows_model, barred
 from dispatcher.routing.strategies import strategy_of
+from dispatcher.routing.strategies.heuristic import kind_of
 from dispatcher.routing.strategies.seam import Scene, Scores
 from dispatcher.routing.table import CAN, CONTEXT, Numbers, Options, Row, Rows, Table, View
 from dispatcher.routing.terms import terms
@@ -218,6 +219,7 @@ def _features(ask: Ask) -> dict[str, Any]:
         "output_tokens": wanted.output_tokens,
         "context_tokens": wanted.context_tokens,
         "complexity": round(wanted.complexity, 3),
+        "kind": kind_of(wanted),
     }
     if ask.embedder:
         told["embedder"] = ask.embedder

@@ -97,9 +97,12 @@ async def test_a_wrong_sum_is_never_seen_and_the_strong_model_asked() -> None:
 async def test_a_plain_reply_is_the_strong_answer_alone() -> None:
     """One reply, one text, one record."""
     async with tiers(answer(WRONG), answer(RIGHT)) as (house, _, _):
-        body = await (await house.ask("12 apples and 7 more?")).reply()
+        body = await (await house.ask("12 apples and 7 more?", job="j-1")).reply()
+        event = await house.event("j-1")
+        why = await house.order("j-1", "why")
 
     assert (RIGHT, "orin", True) == (body["text"], body["device"], body["route"]["cascade"]["escalated"])
+    assert (True, body["route"]["cascade"]) == (event["escalated"], why["cascade"])
 
 
 async def test_a_held_stream_is_the_strong_answer_alone() -> None:
