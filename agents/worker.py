@@ -223,6 +223,7 @@ class Worker:
             engine=done.engine,
             tool_calls=done.tool_calls,
             cost_usd=done.cost_usd,
+            logprobs=done.logprobs,
         )
 
     async def _stream(self, running: Running, held: ExitStack, slot: Slot) -> BackendDone:

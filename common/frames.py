@@ -20,6 +20,9 @@ COST_DIGITS = 9
 MAX_CALLS = 64
 """Calls of functions in one answer; as many as a request may hold in one message."""
 
+MAX_LOGPROBS = 1024
+"""Tokens of an answer of which it is told how sure the model was; more would not say more of it."""
+
 END_OF_STREAM = b""
 """An empty payload without headers; `nats req --wait-for-empty` stops at it."""
 
@@ -84,7 +87,8 @@ class KeepAlive:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
     """The answer is complete. `tokens` is the number of `tok` frames that came before; `route` is the dispatcher's account.
-    `cost_usd` is what the provider of a paid model takes for it; absent where there is none, or where it did not count."""
+    `cost_usd` is what the provider of a paid model takes for it; absent where there is none, or where it did not count.
+    `logprobs` are those of the first tokens, if they were asked for and the backend tells."""
 
     finish: Finish = Finish.STOP
     tokens: int = 0
@@ -92,6 +96,7 @@ class End:
     engine: EngineTimings = EngineTimings()
     tool_calls: tuple[ToolCall, ...] = ()
     cost_usd: float | None = None
+    logprobs: tuple[float, ...] = ()
     route: dict[str, Any] | None = field(default=None)
 
 
@@ -166,6 +171,8 @@ def _end_to_wire(frame: End) -> dict[str, Any]:
         wire["tool_calls"] = [codec.plain(call) for call in frame.tool_calls]
     if frame.cost_usd is not None:
         wire["cost_usd"] = round(frame.cost_usd, COST_DIGITS)
+    if frame.logprobs:
+        wire["logprobs"] = [round(one, 3) for one in frame.logprobs[:MAX_LOGPROBS]]
     if frame.route is not None:
         wire["route"] = frame.route
     return wire
@@ -235,6 +242,7 @@ def _read_end(wire: Mapping[str, Any]) -> Frame:
         engine=codec.build(EngineTimings, engine),
         tool_calls=tuple(codec.build(ToolCall, call) for call in calls),
         cost_usd=_cost(wire.get("cost_usd")),
+        logprobs=_logprobs(wire.get("logprobs")),
         route=_account(wire),
     )
 
@@ -246,6 +254,17 @@ def _cost(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e6:
         raise ValueError("cost_usd is no amount")
     return float(value)
+
+
+def _logprobs(value: Any) -> tuple[float, ...]:
+    """Read logarithms of probabilities: a bounded list of numbers that are none above 0."""
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) > MAX_LOGPROBS:
+        raise ValueError("logprobs is no list, or too long a one")
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) and -1e6 <= one <= 0 for one in value):
+        raise ValueError("logprobs holds what is no logarithm of a probability")
+    return tuple(map(float, value))
 
 
 def _read_route(wire: Mapping[str, Any]) -> Frame:

@@ -166,7 +166,8 @@ class Dispatch:
     """One attempt at a job, as the dispatcher hands it to one device.
 
     `deadline_ms` is absolute by the dispatcher's clock, and `sent_ms` is what that clock showed when this was sent: their
-    difference is the time that is left, also on a device whose own clock is an hour off.
+    difference is the time that is left, also on a device whose own clock is an hour off. `logprobs` asks for how sure the model was
+    of each token, where the backend tells.
     """
 
     job: Token
@@ -178,6 +179,7 @@ class Dispatch:
     options: Options = Options()
     tools: Annotated[tuple[Document, ...], FailFast(), MaxLen(128)] = ()
     format: Literal["json"] | Document | None = None
+    logprobs: bool = False
     deadline_ms: Count | None = None
     sent_ms: Count | None = None
 

@@ -36,6 +36,8 @@ class Job:
     priority: Priority = Priority.NORMAL
     given: bool = False
     """True when the producer chose the id, and so may send the job again."""
+    logprobs: bool = False
+    """True when the answer is to be checked, and how sure the model was helps."""
     fingerprint: str = ""
     """What was asked, in short; only of a job with a given id."""
 

@@ -32,6 +32,7 @@ class BackendDone:
     engine: EngineTimings = EngineTimings()
     tool_calls: tuple[ToolCall, ...] = ()
     cost_usd: float | None = None
+    logprobs: tuple[float, ...] = ()
 
 
 Piece = BackendText | BackendDone

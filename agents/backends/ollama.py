@@ -23,6 +23,7 @@ from agents.backends.ollama_faults import fault_of
 from agents.settings import OllamaSection
 from agents.telemetry import Readings
 from common.errors import BackendError, BadRequest, GarbledReply
+from common.frames import MAX_LOGPROBS
 from common.logs import get_logger
 from common.messages import Dispatch, Message, ModelInfo, Options, Role, ToolCall
 from common.prompts import context_need
@@ -72,16 +73,18 @@ class OllamaBackend(OnDevice):
         Raises `ContextTooLong` and `ModelNotLoadable` for a prompt that Ollama would have to cut.
         """
         calls: list[ToolCall] = []
+        sure: list[float] = []
         done: BackendDone | None = None
         with self._context(dispatch) as context_tokens, translated(self._host, dispatch.model):
             async with aclosing(await self._begin(dispatch, context_tokens)) as chunks:
                 # read to its end, also behind the last line: only then does the next job find the connection open
                 async for chunk in chunks:
                     calls += _tool_calls(chunk.message)
+                    sure += [one.logprob for one in chunk.logprobs or () if len(sure) < MAX_LOGPROBS]
                     if chunk.message.content or not chunk.done:
                         yield BackendText(chunk.message.content or "")
                     if chunk.done:
-                        done = _done(chunk, tuple(calls))
+                        done = replace(_done(chunk, tuple(calls)), logprobs=wire.logprobs_of(sure))
         if done is None:
             raise BackendError(
                 f"Ollama broke off its answer with {dispatch.model!r}: its runner may have crashed, see its log"

@@ -66,7 +66,13 @@ def chat_to_wire(dispatch: Dispatch, keep_alive: str, context_tokens: int | None
         "options": options_to_wire(dispatch.options, context_tokens),
         "format": dispatch.format,
         "keep_alive": keep_alive_to_wire(keep_alive),
+        **({"logprobs": True} if dispatch.logprobs else {}),  # older libraries have no such argument
     }
+
+
+def logprobs_of(told: Sequence[float]) -> tuple[float, ...]:
+    """Read how sure the model was; Ollama 0.12.11 is the first to tell, and what is no logarithm of a probability is left out."""
+    return tuple(max(one, -1e6) for one in told if one <= 0.0)
 
 
 def finish_of(reason: str | None, calls: Sequence[ToolCall]) -> Finish:

@@ -113,7 +113,7 @@ async def answer(sim: Simulator, request: InferenceRequest, model: ModelSpec, di
             context = context_ids(request, script)
             async with aclosing(perform(sim.stage, runner, script, load_s=load_s, fault=fault)) as events:
                 async for event in events:
-                    yield _line(request.model, event, dialect, context)
+                    yield _line(request, event, dialect, context)
 
 
 async def embed(sim: Simulator, request: EmbedRequest, model: ModelSpec) -> AsyncGenerator[Line]:
@@ -184,15 +184,18 @@ def _check_capabilities(request: InferenceRequest, model: ModelSpec, dialect: Di
         raise Refused(400, f"{qualified(model.name)} does not support {lacking[0]}")
 
 
-def _line(model: str, event: Piece | Garbage | Finished, dialect: Dialect, context: Sequence[int]) -> Line:
-    now = datetime.now(UTC)
+def _line(
+    request: InferenceRequest, event: Piece | Garbage | Finished, dialect: Dialect, context: Sequence[int]
+) -> Line:
+    model, now = request.model, datetime.now(UTC)
     match event:
         case Garbage():
             return BROKEN_LINE
         case Finished():
             return dialect.end(model, now, event, context)
         case Piece():
-            return dialect.piece(model, now, event)
+            sure = wire.logprobs(event.text) if request.logprobs and event.text else {}
+            return {**dialect.piece(model, now, event), **sure}
 
 
 def _embeddable(text: str, runner: Runner, *, truncate: bool) -> int:

@@ -73,6 +73,7 @@ class InferenceRequest:
     tools: tuple[Mapping[str, Any], ...] = ()
     truncate: bool = True
     shift: bool = True
+    logprobs: bool = False
     prompt: str = ""
     suffix: str = ""
     context: tuple[int, ...] = ()
@@ -191,6 +192,7 @@ def _shared(fields: Mapping[str, Any]) -> dict[str, Any]:
         "think": _think(fields.get("think")),
         "truncate": fields.get("truncate", True),
         "shift": fields.get("shift", True),
+        "logprobs": fields.get("logprobs", False),
     }
 
 

@@ -7,6 +7,7 @@ absent, dates are RFC 3339.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -56,6 +57,12 @@ def chat_piece(model: str, now: datetime, piece: Piece) -> dict[str, Any]:
     return {"model": model, "created_at": date(now), "message": message, "done": False}
 
 
+def logprobs(text: str) -> dict[str, Any]:
+    """Tell how sure the model was of a token: the same for the same text, between 0.61 and 0.99 of certainty."""
+    sure = 0.01 + 0.48 * (zlib.crc32(text.encode("utf-8", "surrogatepass")) % 1000) / 1000
+    return {"logprobs": [{"token": text, "logprob": -round(sure, 4), "bytes": list(text.encode("utf-8", "replace"))}]}
+
+
 def chat_end(model: str, now: datetime, end: Finished) -> dict[str, Any]:
     """Give the last line of a chat stream."""
     line = chat_piece(model, now, Piece())
@@ -90,14 +97,19 @@ def whole_chat(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     thinking = _joined(line["message"].get("thinking", "") for line in lines)
     calls = [call for line in lines for call in line["message"].get("tool_calls", ())]
     message |= ({"thinking": thinking} if thinking else {}) | ({"tool_calls": calls} if calls else {})
-    return {**lines[-1], "message": message}
+    return {**lines[-1], "message": message, **_sure(lines)}
+
+
+def _sure(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    told = [one for line in lines for one in line.get("logprobs", ())]
+    return {"logprobs": told} if told else {}
 
 
 def whole_generate(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Join the lines of a generate stream into one answer."""
     thinking = _joined(line.get("thinking", "") for line in lines)
     joined = {**lines[-1], "response": _joined(line["response"] for line in lines)}
-    return joined | ({"thinking": thinking} if thinking else {})
+    return joined | ({"thinking": thinking} if thinking else {}) | _sure(lines)
 
 
 def counters(timings: Timings) -> dict[str, int]:

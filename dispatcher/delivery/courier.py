@@ -129,6 +129,7 @@ class Courier:
             options=_options(job, out),
             tools=job.request.tools,
             format=job.request.format,
+            logprobs=job.logprobs,
             deadline_ms=deadline_ms,
             sent_ms=sent_ms,
         )

@@ -61,13 +61,15 @@ class Cascade:
         """Answer the job; never raises a `FleetError`."""
         began_s = loop_s()
         self._sink = sink = Unseen(self.out, passes=_strong, prefix_chars=self.prefix_chars, judge=self._judge_prefix)
-        weak = await self.courier.deliver(self.job, self._weak_first, self._nobody, sink, self.cancelled)
+        asked = replace(self.job, logprobs=True)
+        weak = await self.courier.deliver(asked, self._weak_first, self._nobody, sink, self.cancelled)
+        logprobs, weak = _taken_out(weak)
         given_up = isinstance(weak.error, _GivenUp)
         if weak.chosen is None or (weak.error is not None and not given_up) or (sink.open and self._check is None):
             return weak
         try:
             if self._check is None:
-                await self._judge_whole(weak, sink.held)
+                await self._judge_whole(weak, sink.held, logprobs)
         except asyncio.CancelledError:
             ended_by = self.cancelled()
             if ended_by is None:
@@ -112,10 +114,10 @@ class Cascade:
             if not self._instead:
                 raise _GivenUp(self._check.reason)
 
-    async def _judge_whole(self, weak: Delivered, text: str) -> None:
+    async def _judge_whole(self, weak: Delivered, text: str, logprobs: tuple[float, ...]) -> None:
         end = weak.end or End()
         calls = tuple(call.name for call in end.tool_calls)
-        answer = WeakAnswer(question=self._question, text=text, finish=end.finish, calls=calls)
+        answer = WeakAnswer(question=self._question, text=text, finish=end.finish, calls=calls, logprobs=logprobs)
         self._check = await self.router.check(self.ask, self.job, answer)
         if self._check.escalate:
             self._instead = self._hindrance()
@@ -202,6 +204,13 @@ def _hear(patience: asyncio.Timeout, out: AnswerSink) -> None:
     """Be patient from the first text on, if somebody sees it."""
     if out.streams and not patience.expired():
         patience.reschedule(None)
+
+
+def _taken_out(weak: Delivered) -> tuple[tuple[float, ...], Delivered]:
+    """Give how sure the model was, and the round without: the producer did not ask."""
+    if weak.end is None or not weak.end.logprobs:
+        return (), weak
+    return weak.end.logprobs, replace(weak, end=replace(weak.end, logprobs=()))
 
 
 def _strong(candidate: Candidate) -> bool:

@@ -46,6 +46,7 @@ async def test_a_fleet_checks_classifies_and_learns(tmp_path: Path) -> None:
         gone_up.route["cascade"]["strong"]["device"],
     )
     assert (1, 1) == (shown.count("[simulated "), gone_up.text.count("[simulated "))
+    assert "unsure tokens" not in kept.route["cascade"]["faults"]
     assert "hedges" in gone_up.route["cascade"]["faults"]
     assert ("weak", False) == (kept.route["cascade"]["given"], kept.route["cascade"]["escalated"])
     verdicts = [one.route["features"]["classified"] for one in (judged, again)]

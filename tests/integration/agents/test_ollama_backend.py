@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -109,6 +110,19 @@ async def test_a_conversation_arrives_as_it_was_sent() -> None:
             {"role": "assistant", "tool_calls": [{"function": {"name": "look", "arguments": {"deep": {"er": [1]}}}}]},
             {"role": "tool", "content": "a cat", "tool_name": "look"},
         ]
+
+
+async def test_how_sure_the_model_was_is_told_when_it_is_asked_for() -> None:
+    """The request asks Ollama for log-probabilities, and what it says of each token ends up with the end; else nothing is asked."""
+    line = '{"model":"m","message":{"role":"assistant","content":"hi"},"done":false,"logprobs":[{"token":"hi","logprob":-0.5}]}\n'
+    async with scripted() as (script, backend):
+        script.answers["/api/chat"] = 200, line + line + DONE
+        turn = Message(role=Role.USER, content="hi")
+        sure = (await pieces(backend, replace(dispatch(turn), logprobs=True)))[-1]
+        await pieces(backend, dispatch(turn))
+
+    assert isinstance(sure, BackendDone)
+    assert ((-0.5, -0.5), [True, None]) == (sure.logprobs, [body.get("logprobs") for _, body in script.asked])
 
 
 async def test_thinking_is_work_without_text() -> None:

@@ -19,6 +19,7 @@ from dispatcher.lab.router.verbs import Source, train_verb
 from dispatcher.settings import RoutingSection
 from tests.integration.dispatcher.house import House, memory_wires, open_house
 from tests.integration.dispatcher.scripted import (
+    Attempt,
     Hold,
     Script,
     ScriptedDevice,
@@ -279,6 +280,38 @@ async def test_broken_json_goes_up_and_a_function_call_does_not() -> None:
 
     assert ('{"a": 1}', "orin") == (body["text"], body["device"])
     assert ("pi", "now") == (called["device"], called["tool_calls"][0]["name"])
+
+
+async def test_a_model_that_was_unsure_of_its_own_words_is_not_trusted() -> None:
+    """The weak tier is asked for log-probabilities, where its backend gives them; the strong one, which nobody checks, is not."""
+
+    async def unsure(attempt: Attempt) -> None:
+        await attempt.ack()
+        await attempt.tokens("Paris, of course.")
+        await attempt.end(logprobs=(-1.6, -2.2, -1.4))
+
+    async with tiers(unsure, answer("Canberra.")) as (house, pi, orin):
+        body = await (await house.ask("What is the capital of Australia?")).reply()
+        assert orin is not None
+        asked = [(await device.attempt()).dispatch.logprobs for device in (pi, orin)]
+
+    assert ("Canberra.", {"unsure tokens": 0.6}) == (body["text"], body["route"]["cascade"]["faults"])
+    assert [True, False] == asked
+
+
+async def test_log_probabilities_stay_in_the_house() -> None:
+    """Whoever asked for a text gets no list of numbers with it."""
+
+    async def sure(attempt: Attempt) -> None:
+        await attempt.ack()
+        await attempt.tokens("Canberra.")
+        await attempt.end(logprobs=(-0.1, -0.2))
+
+    async with tiers(sure, ignore) as (house, _, _):
+        stream = await house.stream("What is the capital of Australia?")
+        end = await stream.end()
+
+    assert ("Canberra.", ()) == (stream.text, end.logprobs)
 
 
 async def test_a_trained_judge_decides_where_there_is_one(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ END = st.builds(
     engine=st.builds(EngineTimings, load_s=MICROSECONDS, prefill_s=MICROSECONDS, decode_s=MICROSECONDS),
     tool_calls=st.lists(CALL, max_size=3).map(tuple),
     cost_usd=st.none() | st.integers(0, 10**12).map(lambda nano: round(nano / 10**9, 9)),
+    logprobs=st.lists(st.integers(-9000, 0).map(lambda milli: milli / 1000), max_size=5).map(tuple),
     route=ROUTE,
 )
 FRAME = (
@@ -85,7 +86,7 @@ def test_refusal_without_a_frame() -> None:
 
 FIELDS = [
     "t", "s", "d", "job", "boot", "phase", "eta_ms", "position", "device", "model", "reason", "attempt", "finish",
-    "usage", "engine", "tool_calls", "route", "code", "message", "retry_after_s", "details", "error",
+    "usage", "engine", "tool_calls", "logprobs", "route", "code", "message", "retry_after_s", "details", "error",
 ]  # fmt: skip
 TAGS = st.sampled_from(["tok", "ack", "route", "ka", "end", "err"])
 
@@ -116,6 +117,10 @@ def test_garbage(wire: dict[str, Any], tag: str | None) -> None:
         ("end", {"route": "x"}),
         ("end", {"tool_calls": [{"name": "f"}] * 65}),
         ("end", {"cost_usd": -0.01}),
+        ("end", {"logprobs": [0.5]}),
+        ("end", {"logprobs": [math.nan]}),
+        ("end", {"logprobs": ["sure"]}),
+        ("end", {"logprobs": [-0.1] * 1025}),
         ("end", {"cost_usd": math.nan}),
         ("end", {"cost_usd": 10**400}),
         ("end", {"cost_usd": True}),
