@@ -71,7 +71,7 @@ def chat_to_wire(dispatch: Dispatch, keep_alive: str, context_tokens: int | None
 
 
 def logprobs_of(told: Sequence[float]) -> tuple[float, ...]:
-    """Read how sure the model was; Ollama 0.12.11 is the first to tell, and what is no logarithm of a probability is left out."""
+    """Read how sure the model was; Ollama tells since November 2025; what is no logarithm of a probability is left out."""
     return tuple(max(one, -1e6) for one in told if one <= 0.0)
 
 

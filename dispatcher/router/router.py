@@ -102,9 +102,10 @@ class Router:
             turn=self._turn,
             workload="" if job.kind == "chat" else job.kind,
             warmth=warmth,
-            explores=not dry and self.feedback.explores(job),
         )
         name = ask.strategy.partition(":")[0]
+        if name == "hybrid" and not dry and self.feedback.explores(job):  # elsewhere order is more than a score
+            ask = replace(ask, explores=True)
         if name == "learned":
             return await self._judged(ask, _question(job.messages), dry=dry)
         if name in BY_TOPIC and self.weights.topics is not None and self._topics_matter():

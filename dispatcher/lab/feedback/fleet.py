@@ -26,8 +26,6 @@ PREFILL_TIMES = 12.0
 SPEED_ALPHA = 0.3
 """How agents average their speeds (see `agents.speeds`)."""
 
-BEAT_S = 1.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shift:
