@@ -13,8 +13,7 @@ from dispatcher.roster import Roster
 from dispatcher.router.policy_file import PolicyFile
 from dispatcher.router.router import Router
 from dispatcher.router.weights import WeightFiles, Weights
-from dispatcher.routing import RoutingPolicy
-from dispatcher.routing.strategies import strategy_of
+from dispatcher.routing import RoutingPolicy, require_strategy
 from dispatcher.settings import EmbedSection, RoutingSection
 
 REREAD_S = 1.0
@@ -41,12 +40,12 @@ async def running_router(roster: Roster, routing: RoutingSection, embed: EmbedSe
 async def _reread(router: Router) -> None:
     while True:
         await asyncio.sleep(REREAD_S)
-        router.refresh()
+        await asyncio.to_thread(router.refresh)  # a trained router has megabytes, and jobs don't wait for them
 
 
 def _base(routing: RoutingSection) -> RoutingPolicy:
     try:
-        strategy_of(routing.strategy)
+        require_strategy(routing.strategy)
     except BadRequest as error:
         raise ConfigError(f"DROVER_STRATEGY={routing.strategy!r}: {error.message}") from error
     return RoutingPolicy(

@@ -39,9 +39,8 @@ from common import codec
 from common.errors import BadRequest, ConfigError
 from common.logs import get_logger
 from dispatcher.router.files import Stamp, stamp_of
-from dispatcher.routing import RoutingPolicy
+from dispatcher.routing import RoutingPolicy, require_strategy
 from dispatcher.routing.ask import Caps, TenantRules
-from dispatcher.routing.strategies import strategy_of
 
 log = get_logger("router.policy")
 
@@ -53,7 +52,7 @@ Share = Annotated[float, Ge(0), Le(1_000_000)]
 
 def _known(strategy: str) -> str:
     try:
-        strategy_of(strategy)
+        require_strategy(strategy)
     except BadRequest as error:
         raise ValueError(error.message) from error
     return strategy
@@ -108,14 +107,14 @@ def policy_from(text: str, base: RoutingPolicy) -> RoutingPolicy:
     key, its value and what was expected."""
     try:
         said = _File.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"it is no TOML: {error}") from error
     except ValidationError as error:
         faults = [
             f"{'.'.join(str(part) for part in fault['loc'])}={fault['input']!r:.80}: {codec.expectation(fault)}"
             for fault in error.errors(include_url=False, include_context=False)[:10]
         ]
         raise ConfigError("; ".join(faults)) from error
+    except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, and brackets as deep
+        raise ConfigError(f"it is no TOML: {error}") from error
     return replace(base, **_given(said))
 
 

@@ -14,7 +14,7 @@ from zlib import crc32
 
 from common.errors import FleetError, WeightsMismatch
 from common.logs import get_logger
-from common.messages import Message, Role
+from common.messages import AUTO, Message, Role, Usage
 from dispatcher.embed import Embedded, EmbeddingService
 from dispatcher.fleet import canonical
 from dispatcher.outcomes import Decision, Delivered, Job
@@ -60,6 +60,7 @@ class Router:
         self._table = Table()
         self._affinity = Affinity()
         self._budget = Budget(share=strong_share)
+        self._judge: TrainedRouter | None = None
         self._turn = 0
         self._decided: deque[tuple[str, str, Decision]] = deque()
         self._options = 0
@@ -79,14 +80,14 @@ class Router:
             tenant=job.tenant,
             strategy=request.strategy or policy.strategy_for(job.tenant),
             seed=crc32(job.id.encode()),
-            turn=self._turn,
+            turn=self._turn + dry,  # whose turn is it next
             workload="" if job.kind == "chat" else job.kind,
             warmth=warmth,
         )
         name = ask.strategy.partition(":")[0]
-        if name == "learned":
+        if name == "learned" and job.model == AUTO:  # a named model leaves no choice, and spends nothing of the budget
             return await self._judged(ask, _question(job.messages), dry=dry)
-        if name in BY_TOPIC and self.weights.topics is not None and self._topics_matter():
+        if name in BY_TOPIC and self._topics_matter():
             return await self._placed(ask, _question(job.messages))
         return ask
 
@@ -100,7 +101,8 @@ class Router:
 
     async def explain(self, job: Job) -> dict[str, Any]:
         """Tell where a job would go and why, without running it, and without any trace. Raises `BadRequest`."""
-        return explain(await self._asked(job, dry=True), self._roster.fleet, self.rules.policy)
+        ask = await self._asked(job, dry=True)
+        return explain(ask, self._roster.fleet, self.rules.policy, self._table)
 
     def explained(self, job_id: str, tenant: str | None) -> dict[str, Any] | None:
         """Tell why a job that was here lately went where it went; without a tenant any tenant's."""
@@ -117,7 +119,7 @@ class Router:
         device = None if chosen is None else self._roster.fleet.devices.get(chosen.device)
         if chosen is None or end is None or device is None:
             return
-        warmth = Warmth(chosen.device, canonical(chosen.model), end.usage.total_tokens)
+        warmth = Warmth(chosen.device, canonical(chosen.model), _read_tokens(delivered.decision, end.usage))
         self._affinity.note(conversation_of(job.tenant, job.messages), warmth, slots=device.beat.slots)
 
     def refresh(self) -> None:
@@ -133,8 +135,11 @@ class Router:
 
     async def _placed(self, ask: Ask, question: str) -> Ask:
         """Give the question its place among the trained topics; without a vector the words of the question have to do."""
-        topics, embedded = self.weights.topics, await self._embedding.embed(question)
-        if topics is None or embedded.vector is None:
+        topics = self.weights.topics
+        if topics is None:
+            return replace(ask, lacks=self.weights.lacks_topics)
+        embedded = await self._embedding.embed(question)
+        if embedded.vector is None:
             return replace(ask, lacks=embedded.lacks or "")
         try:
             similarities = topics.similarities(embedded.vector)
@@ -158,8 +163,9 @@ class Router:
         return replace(ask, verdict=said, embedder=_identity(embedded))
 
     def _within_budget(self, trained: TrainedRouter, gain: Gain, ask: Ask, *, dry: bool) -> Verdict:
-        if not self._budget.prior:
-            self._budget = replace(self._budget, prior=tuple(map(float, trained.quantiles)))
+        if self._judge is not trained:  # another router's scores say nothing of this one's
+            self._judge = trained
+            self._budget = Budget(share=self._budget.share, prior=tuple(map(float, trained.quantiles)))
         told, after = verdict(
             gain.score,
             in_domain=gain.in_domain,
@@ -181,6 +187,12 @@ class Router:
 def _question(messages: Sequence[Message]) -> str:
     """Give the last question: what topic and difficulty are judged by."""
     return next((message.content for message in reversed(messages) if message.role is Role.USER), "")
+
+
+def _read_tokens(decision: Decision | None, usage: Usage) -> int:
+    """Give the tokens that are in the engine's memory now. What it had read before, some engines do not count again."""
+    estimated = 0 if decision is None else int(decision.features.get("prompt_tokens", 0))
+    return max(usage.prompt_tokens, estimated) + usage.completion_tokens
 
 
 def _demanding(wanted: Features) -> bool:

@@ -4,7 +4,7 @@
 """
 
 from dispatcher.routing.ask import Ask, RoutingPolicy, Verdict, Warmth
-from dispatcher.routing.decide import decide, nobody
+from dispatcher.routing.decide import decide, nobody, require_strategy
 from dispatcher.routing.explain import explain, record
 from dispatcher.routing.features import Features, features
 from dispatcher.routing.table import Table
@@ -21,4 +21,5 @@ __all__ = [
     "features",
     "nobody",
     "record",
+    "require_strategy",
 ]

@@ -61,6 +61,14 @@ def decide(
     )
 
 
+def require_strategy(name: str) -> None:
+    """Raise `BadRequest` for a strategy, or a variant of one, that there is not."""
+    nothing = Features(
+        prompt_tokens=1, output_tokens=1, context_tokens=1, complexity=0.0, topics={}, images=False, tools=False
+    )
+    decide(Ask(model=AUTO, device=None, wanted=nothing, strategy=name), Fleet({}), RoutingPolicy(), {})
+
+
 def nobody(ask: Ask, decision: Decision, fleet: Fleet) -> FleetError:
     """Say why a decision has no candidates, and the way out.
 

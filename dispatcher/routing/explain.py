@@ -12,6 +12,7 @@ from dispatcher.outcomes import Candidate, Decision, Removed, Terms
 from dispatcher.routing.ask import Ask, RoutingPolicy
 from dispatcher.routing.decide import decide, nobody
 from dispatcher.routing.strategies import STRATEGIES
+from dispatcher.routing.table import Table
 
 DIGITS = 4
 MOST_OPTIONS = 100
@@ -20,13 +21,15 @@ MOST_OPTIONS = 100
 TERMS = ("tokens", "topic", "health")
 
 
-def explain(ask: Ask, fleet: Fleet, policy: RoutingPolicy) -> dict[str, Any]:
-    """Decide without running anything, and tell everything. Raises `BadRequest` for a strategy that there is not."""
-    decision = decide(ask, fleet, policy, {})
+def explain(ask: Ask, fleet: Fleet, policy: RoutingPolicy, table: Table | None = None) -> dict[str, Any]:
+    """Decide without running anything, and tell everything. `table` as in `decide`. Raises `BadRequest` for a strategy that there
+    is not."""
+    table = table or Table()
+    decision = decide(ask, fleet, policy, {}, table)
     told = record(decision)
     if decision.candidates:
+        told["strategies"] = _by_strategy(ask, fleet, policy, table)
         told["changes"] = list(_changes(ask, fleet, policy, decision))
-        told["strategies"] = _by_strategy(ask, fleet, policy)
     else:
         error = nobody(ask, decision, fleet)
         told["error"] = {"code": error.code, "message": error.message}
@@ -113,9 +116,11 @@ def _when_full(ask: Ask, fleet: Fleet, policy: RoutingPolicy, first: Candidate) 
         yield f"{other.device} would be chosen with one job more for each slot of {first.device}"
 
 
-def _by_strategy(ask: Ask, fleet: Fleet, policy: RoutingPolicy) -> dict[str, str]:
+def _by_strategy(ask: Ask, fleet: Fleet, policy: RoutingPolicy, table: Table) -> dict[str, str]:
     """Say whom each strategy would choose."""
-    return {name: _chosen(decide(replace(ask, strategy=name), fleet, policy, {}).candidates) for name in STRATEGIES}
+    return {
+        name: _chosen(decide(replace(ask, strategy=name), fleet, policy, {}, table).candidates) for name in STRATEGIES
+    }
 
 
 def _chosen(candidates: Sequence[Candidate]) -> str:

@@ -57,6 +57,7 @@ def settings(
     settle_s: float = 0.0,
     hedge_share: float = 0.0,
     durable: bool = False,
+    routing: RoutingSection | None = None,
     **clocks: float,
 ) -> DispatcherSettings:
     """Clocks that never strike in a test, unless the test says so."""
@@ -71,7 +72,7 @@ def settings(
         roster=RosterSection(settle_s=settle_s),
         clocks=ClockSection(**usual | clocks),
         delivery=DeliverySection(hedge_share=hedge_share),
-        routing=RoutingSection(),
+        routing=routing or RoutingSection(),
     )
 
 

@@ -75,6 +75,10 @@ def test_an_empty_file_changes_nothing() -> None:
         ("[caps]\ncelsius = 0", "caps.celsius=0"),
         ("strong_from = 1.5", "strong_from=1.5"),
         ("token_threshold = 0", "token_threshold=0"),
+        ("token_threshold = " + "9" * 5000, "no TOML"),
+        ("token_threshold = " + "[" * 20_000, "no TOML"),
+        ('strategy = "energy:warm"', "there is no energy mode 'warm'"),
+        ('[tenants.alice]\nstrategy = "token:many"', "the threshold 'many' is no number of tokens"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, words: str) -> None:
