@@ -7,14 +7,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from common.errors import BadRequest, ConfigError
+from common.errors import BadRequest, ConfigError, WeightsMismatch
 from dispatcher.embed import Bounds, Tier, embedding, open_embedder
 from dispatcher.roster import Roster
 from dispatcher.router.policy_file import PolicyFile
 from dispatcher.router.router import Router
 from dispatcher.router.weights import WeightFiles, Weights
 from dispatcher.routing import RoutingPolicy, require_strategy
+from dispatcher.routing.topics_file import read_topics
 from dispatcher.settings import EmbedSection, RoutingSection
+
+SHIPPED_TOPICS = Path(__file__).with_name("data") / "topics.npz"
+"""Five topics (chat, code, knowledge, reasoning, writing) of the shipped embedder, made by
+`drover lab centroids --from dispatcher/lab/centroids/topics.csv -o dispatcher/router/data/topics.npz`."""
 
 REREAD_S = 1.0
 """An owner who edits a file waits no longer than this."""
@@ -26,8 +31,9 @@ async def running_router(roster: Roster, routing: RoutingSection, embed: EmbedSe
     policy = PolicyFile(_path(routing.file), _base(routing))
     embedder = open_embedder(Tier(embed.tier), embed.embedder_path, threads=embed.threads)
     bounds = Bounds(chars=embed.chars, waiting=embed.queue_limit, kept=embed.kept)
-    files = WeightFiles(topics=_path(routing.topics_file), router=_path(routing.router_file))
-    weights = Weights(files, None if embedder is None else str(embedder.identity))
+    identity = None if embedder is None else str(embedder.identity)
+    topics = _path(routing.topics_file) or shipped_topics(identity)
+    weights = Weights(WeightFiles(topics=topics, router=_path(routing.router_file)), identity)
     async with embedding(embedder, bounds) as vectors, asyncio.TaskGroup() as tasks:
         router = Router(roster, policy, embedding=vectors, weights=weights, strong_share=routing.strong_share)
         reader = tasks.create_task(_reread(router))
@@ -35,6 +41,15 @@ async def running_router(roster: Roster, routing: RoutingSection, embed: EmbedSe
             yield router
         finally:
             reader.cancel()
+
+
+def shipped_topics(embedder: str | None) -> Path | None:
+    """Give the file of the topics that come with Drover; None when they are of another embedder than the one in use."""
+    try:
+        read_topics(SHIPPED_TOPICS, embedder=embedder or "none")
+    except WeightsMismatch:
+        return None
+    return SHIPPED_TOPICS
 
 
 async def _reread(router: Router) -> None:

@@ -34,8 +34,11 @@ DECISIONS_KEPT = 256
 OPTIONS_KEPT = 100_000
 """So many decisions, with so many options in all (some 10 MB), can be asked for after the fact."""
 
-BY_TOPIC = frozenset({"hybrid", "semantic", "heuristic", "weighted", "cascade", "llm"})
-"""Strategies that look at topics."""
+BY_TOPIC = frozenset({"hybrid", "semantic", "cascade"})
+"""Strategies that ask how near a question is to the topics that devices name."""
+
+BY_KIND = frozenset({"heuristic", "weighted", "llm"})
+"""Strategies that ask what kind of question it is, whatever the devices name."""
 
 STRONG_DEMAND = 0.5
 """Where the rules send a question up when the trained router can't judge it."""
@@ -87,7 +90,7 @@ class Router:
         name = ask.strategy.partition(":")[0]
         if name == "learned" and job.model == AUTO:  # a named model leaves no choice, and spends nothing of the budget
             return await self._judged(ask, _question(job.messages), dry=dry)
-        if name in BY_TOPIC and self._topics_matter():
+        if name in BY_KIND or (name in BY_TOPIC and self._topics_matter()):
             return await self._placed(ask, _question(job.messages))
         return ask
 
@@ -145,7 +148,8 @@ class Router:
             similarities = topics.similarities(embedded.vector)
         except WeightsMismatch as error:
             return replace(ask, lacks=error.message)
-        return replace(ask, wanted=replace(ask.wanted, topics=similarities), embedder=_identity(embedded))
+        known = {**ask.wanted.topics, **similarities}  # topics that were not trained keep their words
+        return replace(ask, wanted=replace(ask.wanted, topics=known), embedder=_identity(embedded))
 
     async def _judged(self, ask: Ask, question: str, *, dry: bool) -> Ask:
         """Ask the trained router; where it can't say, the strategy goes by rules."""

@@ -201,7 +201,8 @@ class RoutingSection(Section):
     topics_file: str = Field(
         "",
         validation_alias="DROVER_TOPICS_FILE",
-        description="topics that `drover lab centroids` trained, read again when they change; not set: five topics by words",
+        description="topics that `drover lab centroids` trained, read again when they change; not set: five "
+        "topics that come with Drover, by the shipped embedder, or by words without it",
     )
     router_file: str = Field(
         "",

@@ -258,3 +258,15 @@ async def test_a_job_can_be_asked_for_by_its_tenant_alone(stage: Stage) -> None:
     told = {tenant: stage.router.explained(one.id, tenant) for tenant in ("alice", "bob", None)}
 
     assert {"alice": True, "bob": False, None: True} == {tenant: found is not None for tenant, found in told.items()}
+
+
+async def test_rules_on_the_kind_of_question_use_trained_topics(stage: Stage) -> None:
+    """`heuristic` asks for the kind of question also where no device names topics, and topics that were not trained keep theirs."""
+    save_topics(stage.files.topics or Path(), "axes-4@abc", "reasoning", "law")
+    stage.axes.words = ("riddle", "contract")
+    stage.tiers()
+    (decision,) = await stage.decided(job("here is a riddle", strategy="heuristic"))
+    ask = await stage.router.ask(job("def f(): return python code", strategy="heuristic"))
+
+    assert ("orin", "axes-4@abc") == (first(decision), decision.features["embedder"])
+    assert {"chat", "code", "knowledge", "law", "reasoning", "writing"} == set(ask.wanted.topics)
