@@ -69,6 +69,24 @@ class Terms:
     health: float
 
 
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model on a device costs, in US dollars per million tokens."""
+
+    model: str
+    device: str
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+
+    def usd(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Give what so many tokens cost."""
+        return (prompt_tokens * self.input_usd_per_mtok + completion_tokens * self.output_usd_per_mtok) / 1e6
+
+    def saved_usd(self, usage: Usage, paid_usd: float | None) -> float:
+        """Give what an answer would have cost here, less what it did cost; below 0 when it cost more."""
+        return self.usd(usage.prompt_tokens, usage.completion_tokens) - (paid_usd or 0.0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A device and a model that could answer, with the score and what it is made of. `details` are what the strategy adds to the
@@ -85,7 +103,10 @@ class Candidate:
     predicted_first_token_s: float
     predicted_total_s: float
     predicted_wait_s: float = 0.0
-    predicted_energy_j: float = 0.0
+    predicted_energy_j: float | None = 0.0
+    """None where nobody knows: the model runs elsewhere."""
+    predicted_cost_usd: float = 0.0
+    remote: bool = False
     details: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -160,6 +181,10 @@ class Decision:
     removed: Sequence[Removed]
     weights: Mapping[str, float]
     features: Mapping[str, Any] = field(default_factory=dict)
+    reference: Callable[[], Price | None] = lambda: None
+    """Gives what savings are reckoned against; None where the fleet has nothing that costs."""
+    brief: Callable[[], Mapping[str, Any]] = dict
+    """All of it in short, for the record; made once, and only when it is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,9 +254,13 @@ class JobRecord:
     attempts: tuple[Attempt, ...] = ()
     usage: Usage = Usage()
     cost_usd: float | None = None
+    saved_usd: float | None = None
+    """Against the dearest model of the fleet, or the one that the owner names; None where nothing costs."""
     finish: str | None = None
     queue_s: float | None = None
     first_token_s: float | None = None
     error: str | None = None
     error_message: str | None = None
     simulated: bool = False
+    decision: Mapping[str, Any] | None = None
+    """The route in short, as `routing.brief` gives it."""

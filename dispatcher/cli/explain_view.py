@@ -39,6 +39,8 @@ def _parts(told: Told, bar: int) -> Iterator[RenderableType]:
     if told.get("removed"):
         yield Text(f"\nout: {told.get('removed_in_all', len(told['removed']))}")
         yield _removed(told["removed"][:MOST_ROWS])
+    if told.get("devices_out"):
+        yield Text("\ndevices out: " + ", ".join(f"{name} {count}" for name, count in told["devices_out"].items()))
     if told.get("error"):
         yield Text(f"nobody: {told['error']['message']}", style="red")
     if told.get("changes"):
@@ -75,17 +77,24 @@ def _options(told: Told, options: Sequence[Told], bar: int) -> Table:
     table.add_column("device, model", overflow="fold")  # the one that gives way: no figure is cut
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column(_legend(told), no_wrap=True, min_width=bar)
+    costs = any(one["predicted"].get("cost_usd") for one in options)
     for title in _FIGURES:
         table.add_column("\n".join(title.split()), justify="right", no_wrap=True)
+    if costs:
+        table.add_column("$", justify="right", no_wrap=True)
     for one in options:
         figures = [_short(one["predicted"][name]) for name in _FIGURES.values()]
+        if costs:
+            figures.append(f"{one['predicted'].get('cost_usd') or 0:.4f}")
         where = Text(f"{one['device']}\n").append(f"  {one['model']}", style="dim")
         table.add_row(where, f"{one['score']:.2f}", _bar(one, bar), *figures)
     return table
 
 
-def _short(figure: float) -> str:
-    """Write seconds or joules in five characters at most."""
+def _short(figure: float | None) -> str:
+    """Write seconds or joules in five characters at most; a question mark where nobody knows."""
+    if figure is None:
+        return "?"
     return f"{figure:.1f}" if figure < 1000 else f"{min(figure, 99_999):.0f}"
 
 

@@ -13,7 +13,7 @@ from dispatcher.roster import Roster
 from dispatcher.router.policy_file import PolicyFile
 from dispatcher.router.router import Router
 from dispatcher.router.weights import WeightFiles, Weights
-from dispatcher.routing import RoutingPolicy, require_strategy
+from dispatcher.routing import Cloud, RoutingPolicy, require_strategy
 from dispatcher.routing.topics_file import read_topics
 from dispatcher.settings import EmbedSection, RoutingSection
 
@@ -68,6 +68,7 @@ def _base(routing: RoutingSection) -> RoutingPolicy:
         topic=routing.weight_topic,
         health=routing.weight_health,
         strategy=routing.strategy,
+        cloud=Cloud(routing.cloud),
     )
 
 

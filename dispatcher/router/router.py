@@ -22,17 +22,16 @@ from dispatcher.roster import Roster
 from dispatcher.router.affinity import Affinity, conversation_of, goes_on
 from dispatcher.router.policy_file import PolicyFile
 from dispatcher.router.weights import Weights
-from dispatcher.routing import Ask, Features, Table, Verdict, Warmth, decide, explain, features, nobody, record
+from dispatcher.routing import Ask, Features, Table, Verdict, Warmth, decide, explain, features, nobody, unfold
 from dispatcher.routing.budget import Budget, verdict
+from dispatcher.routing.kinds import demand_of
 from dispatcher.routing.prompt_signals import prompt_signals
-from dispatcher.routing.strategies.heuristic import demand_of
 from dispatcher.routing.trained import Gain, TrainedRouter
 
 log = get_logger("router")
 
-DECISIONS_KEPT = 256
-OPTIONS_KEPT = 100_000
-"""So many decisions, with so many options in all (some 10 MB), can be asked for after the fact."""
+DECISIONS_KEPT = 512
+"""So many decisions can be asked for after the fact: some MB at most, since each is bounded."""
 
 BY_TOPIC = frozenset({"hybrid", "semantic", "cascade"})
 """Strategies that ask how near a question is to the topics that devices name."""
@@ -65,8 +64,7 @@ class Router:
         self._budget = Budget(share=strong_share)
         self._judge: TrainedRouter | None = None
         self._turn = 0
-        self._decided: deque[tuple[str, str, Decision]] = deque()
-        self._options = 0
+        self._decided: deque[tuple[str, str, Mapping[str, Any]]] = deque(maxlen=DECISIONS_KEPT)
 
     async def ask(self, job: Job) -> Ask:
         """Read off a job what routing is asked. Raises `BadRequest` for a strategy that there is not."""
@@ -86,6 +84,7 @@ class Router:
             turn=self._turn + dry,  # whose turn is it next
             workload="" if job.kind == "chat" else job.kind,
             warmth=warmth,
+            max_cost_usd=request.max_cost_usd,
         )
         name = ask.strategy.partition(":")[0]
         if name == "learned" and job.model == AUTO:  # a named model leaves no choice, and spends nothing of the budget
@@ -109,9 +108,9 @@ class Router:
 
     def explained(self, job_id: str, tenant: str | None) -> dict[str, Any] | None:
         """Tell why a job that was here lately went where it went; without a tenant any tenant's."""
-        for kept, of, decision in reversed(self._decided):
+        for kept, of, told in reversed(self._decided):
             if kept == job_id and tenant in {None, of}:
-                return {"tenant": of, **record(decision)}
+                return {"tenant": of, **unfold(told)}
         return None
 
     def note(self, job: Job, delivered: Delivered) -> None:
@@ -182,10 +181,7 @@ class Router:
         return Verdict(gain=gain.score, strong=told.strong, reason=told.reason, told=_told(gain, self._budget))
 
     def _keep(self, job: Job, decision: Decision) -> None:
-        self._decided.append((job.id, job.tenant, decision))
-        self._options += len(decision.candidates)
-        while len(self._decided) > DECISIONS_KEPT or (self._options > OPTIONS_KEPT and len(self._decided) > 1):
-            self._options -= len(self._decided.popleft()[2].candidates)
+        self._decided.append((job.id, job.tenant, decision.brief()))
 
 
 def _question(messages: Sequence[Message]) -> str:

@@ -6,6 +6,7 @@ All rows are looked at at once; the words of a reason, and a candidate's figures
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from common.errors import ContextTooLong, FleetError, NoDevice, NotAllowed, Unkn
 from common.messages import AUTO
 from dispatcher.fleet import Device, Fleet
 from dispatcher.outcomes import Candidate, Decision, Deferred, Ranking, Removed, Terms
-from dispatcher.routing.ask import Ask, RoutingPolicy, Warmth
+from dispatcher.routing.ask import Ask, Cloud, RoutingPolicy, Warmth
+from dispatcher.routing.brief import brief
+from dispatcher.routing.cloud import deserves_cloud, not_paid_for, reference, too_dear
 from dispatcher.routing.features import Features
 from dispatcher.routing.filters import Ability, device_filter, model_filter, needed, without_model
 from dispatcher.routing.predict import predict
@@ -26,6 +29,8 @@ from dispatcher.routing.terms import terms
 
 _TOO_SMALL = frozenset({"context", "context_memory"})
 _UNABLE = _TOO_SMALL | {"capability", "memory"}
+
+_FORBIDDEN = frozenset({"tenant", "cloud", "cost"})
 
 _MOST_CHARS, _MOST_NAMED = 260, 6
 """What the reasons may take in a message, and how many devices are named for each: it goes into a header of NATS and into logs."""
@@ -45,20 +50,43 @@ def decide(
     strategy = strategy_of(ask.strategy)
     view = (table or Table()).view(fleet)
     out = barred(view.blocks, policy, ask.tenant)
+    if view.remote:
+        out |= {one.device: one for one in not_paid_for(view, policy, ask.tenant)}
     kept = _kept(view, ask, policy, {*excluded, *out})
     scene = _scene(view, kept, ask, policy)
     scores = strategy(scene)
-    sound = np.isfinite(scores.values)
-    order = np.argsort(-scores.values, kind="stable")
-    if not sound.all():
-        order = order[sound[order]]
+    order = _order(scene, scores)
+    removed = Deferred(
+        lambda: _removed(view, ask, policy, (excluded, out), set(kept[np.isfinite(scores.values)].tolist()))
+    )
+    told = _features(ask)
     return Decision(
         strategy=ask.strategy,
         candidates=Ranking(len(order), lambda place: _candidate(scene, scores, int(order[place]))),
-        removed=Deferred(lambda: _removed(view, ask, policy, (excluded, out), set(kept[sound].tolist()))),
+        removed=removed,
         weights=scores.weights,
-        features=_features(ask),
+        features=told,
+        reference=lambda: reference(view, policy) if view.remote else None,
+        brief=cache(lambda: brief(scene, scores, order, lambda: removed, told)),
     )
+
+
+def _order(scene: Scene, scores: Scores) -> Rows:
+    """Give the places of the rows with a score, best first: equals by price, then by name. Where the fleet has remote models and
+    the question does not deserve one, those come last; preferred ones come first."""
+    values = scores.values
+    if scene.view.remote and scores.local_first:
+        ask, policy, remote = scene.ask, scene.policy, scene.options.remote
+        if policy.cloud_for(ask.tenant) is Cloud.PREFERRED:
+            order = np.lexsort((scene.predicted.cost_usd, -values, -remote))
+        elif deserves_cloud(ask, policy, scene.options):
+            order = np.lexsort((scene.predicted.cost_usd, -values))
+        else:
+            order = np.lexsort((scene.predicted.cost_usd, -values, remote))
+    else:
+        order = np.argsort(-values, kind="stable")
+    sound = np.isfinite(values)
+    return order if sound.all() else order[sound[order]]
 
 
 def require_strategy(name: str) -> None:
@@ -86,8 +114,8 @@ def nobody(ask: Ask, decision: Decision, fleet: Fleet) -> FleetError:
         known = {name for device in asked for name in device.models}
         who = "no device has" if ask.device is None else f"device {ask.device} does not have"
         return UnknownModel(f"{who} the model {ask.model!r}: use `auto`, or one of {_listed(known)}", param="model")
-    forbidden = [out for out in decision.removed if out.filter == "tenant"]
-    others = {out.filter for out in decision.removed} - {"tenant", "model", "pin"}
+    forbidden = [out for out in decision.removed if out.filter in _FORBIDDEN]
+    others = {out.filter for out in decision.removed} - _FORBIDDEN - {"model", "pin"}
     if forbidden and not others:  # 4
         return NotAllowed(f"tenant {ask.tenant} may not use what could answer: {_reasons(forbidden)}", param="model")
     unable = [out for out in decision.removed if out.filter in _UNABLE]
@@ -116,8 +144,11 @@ def _kept(view: View, ask: Ask, policy: RoutingPolicy, out: Collection[str]) -> 
         rows = rows[view.where([ask.device])[rows]]
     if out and len(rows):
         rows = rows[~view.where(out)[rows]]
-    if policy.tenants and len(rows):
+    rules = policy.tenants.get(ask.tenant)
+    if rules is not None and rules.models and len(rows):
         rows = rows[[allows_model(policy, ask.tenant, view.rows[row].name) for row in rows]]
+    if ask.max_cost_usd is not None and view.remote and len(rows):
+        rows = rows[[too_dear(view.rows[row].device, view.rows[row].model, ask) is None for row in rows]]
     fits = view.cells[CONTEXT, rows] >= ask.wanted.context_tokens
     if needed(ask.wanted) is not Ability.TEXT:
         need = int(needed(ask.wanted))
@@ -137,8 +168,10 @@ def _cached(view: View, kept: Rows, options: Options, warmth: Warmth | None) -> 
     """Give the tokens of the prompt that each row has read before; a model that left memory has forgotten them."""
     if warmth is None:
         return None
-    there = [(view.rows[row].device, view.rows[row].name) == (warmth.device, warmth.model) for row in kept]
-    cached: Numbers = np.array(there, dtype=np.bool_) * options.warm * warmth.tokens
+    block = view.blocks.get(warmth.device)
+    numbers = () if block is None else range(block.start, block.stop)
+    there = next((number for number in numbers if view.rows[number].name == warmth.model), -1)
+    cached: Numbers = (kept == there) * options.warm * warmth.tokens
     return cached
 
 
@@ -159,7 +192,9 @@ def _candidate(scene: Scene, scores: Scores, place: int) -> Candidate:
         predicted_first_token_s=float(predicted.first_token_s[place]),
         predicted_total_s=float(predicted.total_s[place]),
         predicted_wait_s=float(predicted.wait_s[place]),
-        predicted_energy_j=float(predicted.energy_j[place]),
+        predicted_energy_j=None if scene.options.remote[place] else float(predicted.energy_j[place]),
+        predicted_cost_usd=float(predicted.cost_usd[place]),
+        remote=bool(scene.options.remote[place]),
         details={name: float(column[place]) for name, column in scores.details.items()},
     )
 
@@ -192,6 +227,8 @@ def _unfit(device: Device, row: Row, ask: Ask, policy: RoutingPolicy) -> Removed
         return Removed(
             device.name, "tenant", f"tenant {ask.tenant} may not use it", for_now=False, model=row.model.name
         )
+    if (dear := too_dear(device.name, row.model, ask)) is not None:
+        return dear
     try:
         out = model_filter(device, row.model, ask.wanted)
     except (ArithmeticError, ValueError):

@@ -10,15 +10,13 @@ from typing import Any
 from dispatcher.fleet import Fleet
 from dispatcher.outcomes import Candidate, Decision, Removed, Terms
 from dispatcher.routing.ask import Ask, RoutingPolicy
+from dispatcher.routing.brief import COST_DIGITS, DIGITS, TERMS
 from dispatcher.routing.decide import decide, nobody
 from dispatcher.routing.strategies import STRATEGIES
 from dispatcher.routing.table import Table
 
-DIGITS = 4
 MOST_OPTIONS = 100
 """A record of a thousand devices would not fit a message; the best hundred and the number of all are told."""
-
-TERMS = ("tokens", "topic", "health")
 
 
 def explain(ask: Ask, fleet: Fleet, policy: RoutingPolicy, table: Table | None = None) -> dict[str, Any]:
@@ -62,12 +60,14 @@ def _option(one: Candidate, weights: Mapping[str, float]) -> dict[str, Any]:
         "details": {name: round(value, DIGITS) for name, value in one.details.items()},
         "warm": one.warm,
         "simulated": one.simulated,
+        "remote": one.remote,
         "predicted": {
             "wait_s": round(one.predicted_wait_s, DIGITS),
             "load_s": round(one.predicted_load_s, DIGITS),
             "first_token_s": round(one.predicted_first_token_s, DIGITS),
             "total_s": round(one.predicted_total_s, DIGITS),
-            "energy_j": round(one.predicted_energy_j, DIGITS),
+            "energy_j": None if one.predicted_energy_j is None else round(one.predicted_energy_j, DIGITS),
+            "cost_usd": round(one.predicted_cost_usd, COST_DIGITS),
         },
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from annotated_types import Ge, Gt, Le, MaxLen
 from pydantic import AfterValidator, Field, model_validator
@@ -213,6 +213,12 @@ class RoutingSection(Section):
         0.3,
         validation_alias="DROVER_STRONG_SHARE",
         description="share of jobs that the strategy learned may send to strong models: those with the largest predicted gain",
+    )
+    cloud: Literal["never", "allowed", "preferred"] = Field(
+        "allowed",
+        validation_alias="DROVER_CLOUD",
+        description="whether questions may go to paid models: never, where they are hard enough and while no other slot is free "
+        "(allowed), or before all others (preferred)",
     )
     weight_tokens: Weight = Field(
         0.4, validation_alias="DROVER_WEIGHT_TOKENS", description="w1: request size against the device's capability"

@@ -32,12 +32,14 @@ class Scene:
 
 @dataclass(slots=True)
 class Scores:
-    """A score for each row, the higher the better, in [0, 1] unless a strategy says otherwise; equals go by name. `weights` and
-    `details` are told to whoever asks why."""
+    """A score for each row, the higher the better, in [0, 1] unless a strategy says otherwise; equals go by price, then by name.
+    `weights` and `details` are told to whoever asks why. `local_first` lets remote models come behind all others for questions that
+    do not deserve them; a strategy that deals out devices itself turns it off."""
 
     values: Numbers
     weights: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Numbers] = field(default_factory=dict)
+    local_first: bool = True
 
 
 Strategy = Callable[[Scene], Scores]

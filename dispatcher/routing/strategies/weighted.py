@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from dispatcher.routing.strategies.heuristic import kind_of
+from dispatcher.routing.kinds import kind_of
 from dispatcher.routing.strategies.hybrid import hybrid
 from dispatcher.routing.strategies.seam import Scene, Scores
 
@@ -28,7 +28,7 @@ def weighted(scene: Scene) -> Scores:
     lots = _lots(sorted(set(names)), shares, scene.ask.seed)
     drawn = np.array([lots[name] for name in names])
     # Scores of devices differ by far more than a health of 1 moves them here, except where lots are equal.
-    return Scores(drawn * 0.999 + 0.001 * scene.terms.health / 3, weights=dict(shares))
+    return Scores(drawn * 0.999 + 0.001 * scene.terms.health / 3, weights=dict(shares), local_first=False)
 
 
 def _lots(names: list[str], shares: dict[str, float], seed: int) -> dict[str, float]:

@@ -42,7 +42,7 @@ def rewrite(path: Path, text: str, second: int) -> None:
 
 
 async def test_explaining_runs_nothing(a_house: OpenHouse) -> None:
-    """All devices are told with their terms, or with the filter that keeps them out; none of them hears of it, and no job is told."""
+    """All devices are told, or the filter that keeps them out; none of them hears of it, and no job is told."""
     async with a_house() as house:
         nano = await house.device("nano", answer("hi"))
         orin = await house.device("orin", answer("hi"), models=(STRONG,), state=DeviceState.FAULTY, reason="no disk")
@@ -73,7 +73,11 @@ async def test_what_is_explained_is_what_is_done(a_house: OpenHouse) -> None:
 
 @pytest.mark.parametrize(
     ("fields", "code"),
-    [({"strategy": "best"}, "bad_request"), ({"strategy": "energy:warm"}, "bad_request"), ({"prompt": ""}, "bad_request")],
+    [
+        ({"strategy": "best"}, "bad_request"),
+        ({"strategy": "energy:warm"}, "bad_request"),
+        ({"prompt": ""}, "bad_request"),
+    ],
 )
 async def test_a_wrong_question_is_told_so(a_house: OpenHouse, fields: dict[str, Any], code: str) -> None:
     """The explanation of what would be refused is the refusal."""
@@ -213,9 +217,7 @@ LONG = "tell me a story " * 2000
 
 
 def turns(*texts: str) -> list[dict[str, str]]:
-    return [
-        {"role": "assistant" if number % 2 else "user", "content": text} for number, text in enumerate(texts)
-    ]
+    return [{"role": "assistant" if number % 2 else "user", "content": text} for number, text in enumerate(texts)]
 
 
 async def test_a_conversation_stays_where_it_was_read(a_house: OpenHouse) -> None:
@@ -258,5 +260,3 @@ async def test_explaining_a_conversation_changes_nothing(a_house: OpenHouse) -> 
 
         assert {"a", "b", "c"} == set(jobs)
         assert [jobs[0]] * 3 == told
-
-

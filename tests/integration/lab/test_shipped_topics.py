@@ -17,7 +17,11 @@ from dispatcher.routing.topics_file import Topics, read_topics
 
 # What people ask, in words of this test's own: none of them is among the examples.
 ASKED = {
-    "code": ("my javascript promise never resolves", "write a makefile for a c project", "sort a dictionary by value in python"),
+    "code": (
+        "my javascript promise never resolves",
+        "write a makefile for a c project",
+        "sort a dictionary by value in python",
+    ),
     "reasoning": (
         "a bat and a ball cost 1.10 together, the bat 1 more than the ball; what does the ball cost?",
         "what is 17 percent of 340?",
@@ -52,7 +56,9 @@ def test_they_can_be_made_again(topics: Topics, tmp_path: Path) -> None:
         examples = read_examples(source)
     embedder = open_embedder(Tier.STATIC)
     assert embedder is not None
-    train_topics(examples, embedder.embed(examples.texts), str(embedder.identity), tmp_path / "t.npz", count=None, seed=0)
+    train_topics(
+        examples, embedder.embed(examples.texts), str(embedder.identity), tmp_path / "t.npz", count=None, seed=0
+    )
     again = read_topics(tmp_path / "t.npz", embedder=str(embedder.identity))
 
     assert topics.names == again.names

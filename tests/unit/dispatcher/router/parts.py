@@ -36,9 +36,7 @@ def flat_router(gain: float, *, in_domain: bool = True, embedder: str | None = N
             count=1,
             least_similarity=-1.0 if in_domain else 2.0,
         ),
-        kernel=Kernel(
-            rows=np.array([0], dtype=np.int64), weights=np.zeros(1, dtype=np.float32), gamma=1.0, bias=0.0
-        ),
+        kernel=Kernel(rows=np.array([0], dtype=np.int64), weights=np.zeros(1, dtype=np.float32), gamma=1.0, bias=0.0),
         blend=Blend(bias=0.0, ridge=1.0, kernel=0.0, knn=0.0),
         quantiles=np.linspace(-1.0, 1.0, 101),
     )

@@ -164,9 +164,7 @@ async def test_a_named_model_spends_nothing_of_the_budget(stage: Stage) -> None:
     """Where the producer chose the model there is nothing to judge."""
     save_router(stage.files.router or Path(), 0.9)
     stage.tiers()
-    named, free = await stage.decided(
-        job(strategy="learned", model="small:1b"), job(strategy="learned", name="job-2")
-    )
+    named, free = await stage.decided(job(strategy="learned", model="small:1b"), job(strategy="learned", name="job-2"))
 
     assert ("verdict" in named.features, free.features["verdict"]["strong_share"]) == (False, 1.0)
 
