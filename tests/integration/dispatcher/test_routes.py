@@ -260,3 +260,86 @@ async def test_explaining_a_conversation_changes_nothing(a_house: OpenHouse) -> 
 
         assert {"a", "b", "c"} == set(jobs)
         assert [jobs[0]] * 3 == told
+
+
+# -- the record, and money --------------------------------------------------------------------------------------------------
+
+PAID = ModelInfo(
+    name="gpt-4o-mini:latest",
+    loaded=True,
+    input_usd_per_mtok=1.0,
+    output_usd_per_mtok=2.0,
+    capabilities=("completion",),
+)
+
+
+async def test_the_event_of_a_job_tells_its_decision(a_house: OpenHouse) -> None:
+    """Strategy, weights, options with their figures, and who was out and why, in less than 8 KiB."""
+    async with a_house() as house:
+        await house.device("nano", answer("hi"))
+        await house.device("orin", answer("hi"), state=DeviceState.FAULTY, reason="no disk")
+        await route(house, job="job-7")
+        event = await house.event("job-7")
+        told = event["decision"]
+
+        assert ("hybrid", "nano", 1, "it is faulty: no disk") == (
+            told["strategy"],
+            told["options"][0][0],
+            told["options_in_all"],
+            told["removed"][0]["reason"],
+        )
+        assert len(codec.encode(event)) < 8192
+
+
+async def test_what_stays_at_home_says_what_it_saved(a_house: OpenHouse) -> None:
+    """7 tokens in and 1 out at $1 and $2 a million: the answer's route and the job's event tell it, and against what."""
+    async with a_house() as house:
+        await house.device("nano", answer("hi"))
+        await house.device("cloud", answer("hi"), models=(PAID,), remote=True)
+        done = await route(house, job="job-7")
+        event = await house.event("job-7")
+
+        assert ("nano", "gpt-4o-mini:latest@cloud") == (done["device"], done["saved_against"])
+        assert (pytest.approx(9e-6), pytest.approx(9e-6)) == (done["saved_usd"], event["saved_usd"])
+
+
+async def test_a_job_with_a_limit_is_refused_what_is_dearer(a_house: OpenHouse) -> None:
+    """Where only the cloud could answer and it costs more than the job may, the error says so, and nothing is sent there."""
+    async with a_house() as house:
+        paid = await house.device("cloud", answer("hi"), models=(PAID,), remote=True)
+        error = await (await house.stream(max_cost_usd=0.0)).error()
+        done = await route(house, max_cost_usd=0.01)
+
+        assert ("not_allowed", True, "cloud", 1) == (
+            error.error.code,
+            "and the job may cost $0" in error.error.message,
+            done["device"],
+            len(paid.attempts),
+        )
+
+
+async def test_the_cloud_can_be_closed(a_house: OpenHouse, tmp_path: Path) -> None:
+    """`DROVER_CLOUD=never` keeps everything in the house, and a tenant's rule may open it."""
+    (tmp_path / "rules.toml").write_text('[tenants.alice]\ncloud = "preferred"')
+    async with a_house(routing=RoutingSection(cloud="never", file=str(tmp_path / "rules.toml"))) as house:
+        await house.device("nano", answer("hi"))
+        await house.device("cloud", answer("hi"), models=(PAID,), remote=True)
+        told = await explained(house, model=PAID.name)
+        open_to = await explained(house, "alice")
+
+        assert ("not_allowed", "cloud") == (told["error"]["code"], open_to["chosen"]["device"])
+
+
+async def test_a_full_house_overflows_into_an_open_cloud(a_house: OpenHouse) -> None:
+    """While the local slots are taken an allowed cloud answers at once: waiting is not cheaper for whoever waits."""
+    async with a_house() as house:
+        hold = Hold("x")
+        await house.device("nano", hold)
+        held = await house.stream("hold")
+        await hold.reached.wait()
+        await house.device("cloud", answer("hi"), models=(PAID,), remote=True)
+        done = await route(house)
+        hold.released.set()
+        await held.end()
+
+        assert done["device"] == "cloud"
