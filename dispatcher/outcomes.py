@@ -172,6 +172,21 @@ class Deferred(Sequence[Removed]):
         return self._all()[place]
 
 
+class Once:
+    """What is worked out when somebody asks for it, and then kept."""
+
+    __slots__ = ("_known", "_make")
+
+    def __init__(self, make: Callable[[], Mapping[str, Any]]) -> None:
+        self._make = make
+        self._known: Mapping[str, Any] | None = None
+
+    def __call__(self) -> Mapping[str, Any]:
+        if self._known is None:
+            self._known = self._make()
+        return self._known
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """Who could answer, best first, and who could not; every term is kept for explain."""

@@ -30,6 +30,9 @@ COST_DIGITS = 8
 
 TERMS = ("tokens", "topic", "health")
 FIGURES = ("wait_s", "load_s", "first_token_s", "total_s", "energy_j", "cost_usd")
+_SCALE = np.array([[10.0**DIGITS]] * 9 + [[10.0**COST_DIGITS]])
+"""For rounding: the figures of an option in their order."""
+
 COLUMNS = ("device", "model", "warm", "simulated", "score", *TERMS, *FIGURES)
 
 
@@ -43,7 +46,7 @@ def brief(
         "features": _plain(features),
         "options": _options(scene, scores, order[:MOST_OPTIONS]),
         "options_in_all": len(order),
-        **_out(scene, removed),
+        **_out(scene, len(order), removed),
     }
 
 
@@ -65,27 +68,27 @@ def _options(scene: Scene, scores: Scores, places: Rows) -> list[list[Any]]:
             )
         ]
     )  # fmt: skip
-    columns[:-1] = columns[:-1].round(DIGITS)
-    columns[-1] = columns[-1].round(COST_DIGITS)
-    figures, warm = columns.T.tolist(), scene.options.warm[places].tolist()
+    figures, warm = (np.rint(columns * _SCALE) / _SCALE).T.tolist(), scene.options.warm[places].tolist()
     told: list[list[Any]] = []
     for number, row_number in enumerate(scene.kept[places].tolist()):
         row = scene.view.rows[row_number]
         simulated = scene.view.blocks[row.device].device.beat.simulated
-        told.append([row.device, _cut(row.model.name), warm[number] > 0, simulated, *map(_known, figures[number])])
-    return told
+        told.append([row.device, _cut(row.model.name), warm[number] > 0, simulated, *figures[number]])
+    return [[*one[:4], *map(_known, one[4:])] for one in told] if scene.view.remote else told
 
 
-def _out(scene: Scene, removed: Callable[[], Sequence[Removed]]) -> dict[str, Any]:
-    if len(scene.view.blocks) <= SMALL_FLEET:
-        out = removed()
+def _out(scene: Scene, options: int, removed: Callable[[], Sequence[Removed]]) -> dict[str, Any]:
+    blocks = scene.view.blocks
+    if len(blocks) <= SMALL_FLEET:
+        everybody = options == len(scene.view.rows) and all(block.stop > block.start for block in blocks.values())
+        out = () if everybody else removed()
         told = [
             {"device": one.device, "filter": one.filter, "reason": _cut(one.reason), "for_now": one.for_now}
             | ({} if one.model is None else {"model": _cut(one.model)})
             for one in out[:MOST_OUT]
         ]
         return {"removed": told, "removed_in_all": len(out)}
-    standing = Counter(block.standing.filter for block in scene.view.blocks.values() if block.standing is not None)
+    standing = Counter(block.standing.filter for block in blocks.values() if block.standing is not None)
     return {
         "removed": [],
         "devices_out": dict(standing),

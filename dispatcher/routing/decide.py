@@ -6,7 +6,6 @@ All rows are looked at at once; the words of a reason, and a candidate's figures
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,12 @@ import numpy as np
 from common.errors import ContextTooLong, FleetError, NoDevice, NotAllowed, UnknownModel, UnsupportedByModel
 from common.messages import AUTO
 from dispatcher.fleet import Device, Fleet
-from dispatcher.outcomes import Candidate, Decision, Deferred, Ranking, Removed, Terms
+from dispatcher.outcomes import Candidate, Decision, Deferred, Once, Ranking, Removed, Terms
 from dispatcher.routing.ask import Ask, Cloud, RoutingPolicy, Warmth
 from dispatcher.routing.brief import brief
 from dispatcher.routing.cloud import deserves_cloud, not_paid_for, reference, too_dear
 from dispatcher.routing.features import Features
-from dispatcher.routing.filters import Ability, device_filter, model_filter, needed, without_model
+from dispatcher.routing.filters import device_filter, model_filter, needed, without_model
 from dispatcher.routing.predict import predict
 from dispatcher.routing.rules import allows_model, barred
 from dispatcher.routing.strategies import strategy_of
@@ -67,7 +66,7 @@ def decide(
         weights=scores.weights,
         features=told,
         reference=lambda: reference(view, policy) if view.remote else None,
-        brief=cache(lambda: brief(scene, scores, order, lambda: removed, told)),
+        brief=Once(lambda: brief(scene, scores, order, lambda: removed, told)),
     )
 
 
@@ -150,7 +149,7 @@ def _kept(view: View, ask: Ask, policy: RoutingPolicy, out: Collection[str]) -> 
     if ask.max_cost_usd is not None and view.remote and len(rows):
         rows = rows[[too_dear(view.rows[row].device, view.rows[row].model, ask) is None for row in rows]]
     fits = view.cells[CONTEXT, rows] >= ask.wanted.context_tokens
-    if needed(ask.wanted) is not Ability.TEXT:
+    if ask.wanted.images or ask.wanted.tools:
         need = int(needed(ask.wanted))
         fits &= (view.cells[CAN, rows].astype(np.int64) & need) == need
     return rows if fits.all() else rows[fits]
