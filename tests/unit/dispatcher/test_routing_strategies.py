@@ -219,9 +219,9 @@ def test_a_model_that_left_memory_has_forgotten() -> None:
 
 
 def test_health_does_not_move_the_shares() -> None:
-    """80 to 20 is 80 to 20, also when the device with the small share is the only healthy one."""
+    """8,000 to 2,000 is four to one, also when the device with the small share is the only healthy one."""
     house = (device("nano"), device("orin", temperature_c=89.0))
-    policy = RoutingPolicy(workloads={"code": {"orin": 80.0, "nano": 20.0}})
+    policy = RoutingPolicy(workloads={"code": {"orin": 8000.0, "nano": 2000.0}})
     counts = Counter(by("weighted:code", *house, policy=policy, seed=seed).candidates[0].device for seed in range(4000))
 
     assert pytest.approx(0.8, abs=0.02) == counts["orin"] / 4000

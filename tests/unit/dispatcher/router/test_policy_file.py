@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigError
+from dispatcher.router import policy_file
 from dispatcher.router.policy_file import PolicyFile, policy_from
 from dispatcher.routing import Cloud, RoutingPolicy
 from dispatcher.routing.ask import Caps, TenantRules
@@ -59,6 +60,13 @@ def test_the_whole_file() -> None:
         cloud_reference="gpt-4o",
         caps=Caps(celsius=88.0, fleet_w=60.0),
     )
+
+
+def test_the_example_in_the_module_is_one() -> None:
+    """What the source shows as an example is read."""
+    policy = policy_from((policy_file.__doc__ or "").partition("\n\n")[2], BASE)
+
+    assert (Cloud.NEVER, {"code"}) == (policy.cloud_for("alice"), set(policy.workloads))
 
 
 def test_an_empty_file_changes_nothing() -> None:
