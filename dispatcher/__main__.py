@@ -284,20 +284,6 @@ def explain(
 
 
 @app.command()
-def bench(
-    *,
-    quick: Annotated[bool, typer.Option("--quick", help="one short round, to see that it works")] = False,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="how often everything is measured")] = 5,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file for the figures")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print the figures as JSON instead of a table")] = False,
-) -> None:
-    """Measure bare nats-py and the same work through Drover, side by side; about a minute a round."""
-    from dispatcher.lab.bench.report import run_bench  # noqa: PLC0415  # as above
-
-    raise typer.Exit(run_bench(quick=quick, rounds=rounds, output=output, as_json=as_json))
-
-
-@app.command()
 def version() -> None:
     """Print the version."""
     from importlib.metadata import version as version_of  # noqa: PLC0415  # as above

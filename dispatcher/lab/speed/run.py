@@ -1,4 +1,4 @@
-"""`drover bench`: rounds of baseline and fleet in turn, medians of the ratios, one table and one JSON file."""
+"""`drover lab speed`: rounds of baseline and fleet in turn, medians of the ratios, one table and one JSON file."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from common import codec
 from common.codec import Encoding
 from common.messages import Priority
 from common.subjects import Subjects
-from dispatcher.lab.bench import http, raw
-from dispatcher.lab.bench.raw import Client
-from dispatcher.lab.bench.source import CHUNK, CHUNKS, SOURCE_MODEL, SOURCE_SUBJECT
-from dispatcher.lab.bench.stage import Stage, stage
+from dispatcher.lab.speed import http, raw, routing
+from dispatcher.lab.speed.raw import Client
+from dispatcher.lab.speed.source import CHUNK, CHUNKS, SOURCE_MODEL, SOURCE_SUBJECT
+from dispatcher.lab.speed.stage import Stage, stage
 
 PROMPT = "x " * 96
 """With the rest of the request some 256 bytes: a short question."""
@@ -45,7 +45,7 @@ class Plan:
 QUICK = Plan(rounds=1, seconds=1.0, sequential=200, stream_rounds=1, http_requests=200)
 
 
-def bench(plan: Plan, output: Path | None, say: Say) -> dict[str, Any]:
+def speed(plan: Plan, output: Path | None, say: Say) -> dict[str, Any]:
     """Measure, print, write; gives what the JSON file holds."""
     result = asyncio.run(_measure(plan, say))
     if output is not None:
@@ -88,6 +88,7 @@ async def _round(plan: Plan, where: Stage, client: Client) -> dict[str, float]:
     durable = await _durable(plan, where, client, body)
     return {
         **durable,
+        **await asyncio.to_thread(routing.figures),
         "durable_ratio": durable["durable_jobs_per_s"] / bare,
         "raw_requests_per_s": bare,
         "bare_relay_per_s": relay,

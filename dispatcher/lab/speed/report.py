@@ -1,4 +1,4 @@
-"""How a bench looks on the terminal: progress on standard error, one table or JSON on standard output."""
+"""How the figures of `drover lab speed` look on the terminal: progress on standard error, one table or JSON on standard output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from rich.table import Table
 
 from common import codec
 from common.errors import FleetError
-from dispatcher.lab.bench.run import QUICK, Plan, bench
+from dispatcher.lab.speed.routing import FLEETS
+from dispatcher.lab.speed.run import QUICK, Plan, speed
+from dispatcher.routing.strategies import STRATEGIES
 
 _ROWS = (
     ("throughput, 64 in flight", (
@@ -47,14 +49,21 @@ _ROWS = (
         ("http_stream_bridge_cpu_ms", "bridge, CPU-ms a streamed request"),
         ("http_stream_all_cpu_ms", "all three, CPU-ms a streamed request"),
     )),
+    *((f"a decision over {devices:,} devices with 3 models each, one changed since the last", tuple(
+        (f"decide_{devices}_{name}_us", f"{name}, µs") for name in sorted(STRATEGIES)
+    )) for devices in FLEETS),
+    ("what is read off a question of 250 characters", (
+        ("features_us", "features, µs"),
+        ("prompt_signals_us", "signals for the trained router, µs"),
+    )),
 )  # fmt: skip
 
 
-def run_bench(*, quick: bool, rounds: int, output: Path | None, as_json: bool) -> int:
+def run_speed(*, quick: bool, rounds: int, output: Path | None, as_json: bool) -> int:
     """Measure and show; gives the exit status."""
     err = Console(stderr=True)
     try:
-        result = bench(QUICK if quick else replace(Plan(), rounds=rounds), output, err.print)
+        result = speed(QUICK if quick else replace(Plan(), rounds=rounds), output, err.print)
     except FleetError as error:
         err.print(f"drover: {error.message}", markup=False)
         return 1
