@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from dispatcher.lab.bench.cli import ListCommand, bench
 from dispatcher.lab.cli import app as lab
 from dispatcher.lab.embedder.cli import app as embedder
 
@@ -192,6 +193,7 @@ def result(
 
 app.add_typer(embedder)
 app.add_typer(lab)
+app.command(cls=ListCommand)(bench)
 
 dlq = typer.Typer(name="dlq", help="The durable jobs that could not be answered.", no_args_is_help=True)
 app.add_typer(dlq)
