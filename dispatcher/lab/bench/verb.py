@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -105,7 +105,6 @@ async def _measure(order: Order, settings: ShellSettings, store: Store, done: in
             shown(rows)
 
         measuring = Bench(plan=order.plan, target=target, time_factor=order.time_factor, tell=tell)
-        await _require_fleet(target, order)
         if order.warm_up:
             say(f"warmed up: {await measuring.warm_up()} models on their devices have answered once")
         with report as shown:
@@ -114,6 +113,25 @@ async def _measure(order: Order, settings: ShellSettings, store: Store, done: in
 
 @asynccontextmanager
 async def _target(order: Order, settings: ShellSettings) -> AsyncIterator[Target]:
+    """Open the fleet. Raises `FleetError` with the way out when nobody is there, before anything is measured."""
+    async with AsyncExitStack() as doors:
+        try:
+            target = await doors.enter_async_context(_door(order, settings))
+            told = await target.explain("least_loaded")
+        except (BusError, CapacityError, GarbledReply) as error:
+            if order.url is None:
+                raise
+            raise type(error)(
+                f"no fleet answers at --url {_shown(order.url)}: give the nats:// or http:// address of one that runs, "
+                f"or leave --url out and a simulated one is started ({error.message})"
+            ) from error
+        if "error" in told:
+            raise FleetError(f"the fleet can't answer: {told['error'].get('message')}")
+        yield target
+
+
+@asynccontextmanager
+async def _door(order: Order, settings: ShellSettings) -> AsyncIterator[Target]:
     if order.url is None:
         say(f"starting a simulated fleet ({order.simulated.devices}), {order.time_factor:g} times faster than life")
         async with house(order.simulated) as addresses, over_nats(settings, addresses.nats_url) as target:
@@ -124,19 +142,6 @@ async def _target(order: Order, settings: ShellSettings) -> AsyncIterator[Target
     else:
         async with over_nats(settings, order.url) as target:
             yield target
-
-
-async def _require_fleet(target: Target, order: Order) -> None:
-    """Raise `FleetError` with the way out when nobody is there to answer, before anything is measured."""
-    try:
-        told = await target.explain("least_loaded")
-    except (BusError, CapacityError, GarbledReply) as error:
-        raise type(error)(
-            f"{error.message}; --url {order.url}: give the nats:// or http:// address of a fleet that runs, "
-            "or leave --url out and a simulated one is started"
-        ) from error
-    if "error" in told:
-        raise FleetError(f"the fleet can't answer: {told['error'].get('message')}")
 
 
 def require_url(url: str) -> str:
