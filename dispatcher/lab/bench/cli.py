@@ -83,7 +83,7 @@ def bench(
     ] = 20.0,
     concurrency: Annotated[
         int, typer.Option("--concurrency", "-c", min=1, max=1000, help="conversations at once, if closed")
-    ] = 4,
+    ] = 2,
     arrival: Annotated[
         Literal["closed", "poisson"],
         typer.Option("--arrival", help="closed: always so many under way; poisson: they begin at random moments"),

@@ -12,19 +12,20 @@ from dispatcher.lab.bench.summary import Summary
 
 _CSS = """
 :root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px; padding: 0 1.2rem;
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1240px; padding: 0 1.2rem;
        color: #1c2430; background: #fff; }
 h1 { font-size: 1.6rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; }
 p { margin: .4rem 0; max-width: 75ch; } .pale { color: #5b6675; }
 .note { background: #fff6df; border-left: 4px solid #e0a100; padding: .5rem .8rem; margin: .8rem 0; max-width: none; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
-th, td { padding: .3rem .65rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #e4e8ee; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 12.5px; width: 100%; }
+th, td { padding: .25rem .45rem; text-align: right; border-bottom: 1px solid #e4e8ee; }
 th { font-weight: 600; color: #5b6675; border-bottom: 2px solid #cdd4dd; vertical-align: bottom; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
+td { white-space: nowrap; }
 td.best { background: #e5f5ea; font-weight: 600; }
 small { color: #7a8594; font-size: 11px; display: block; line-height: 1.1; }
-svg { max-width: 100%; height: auto; } svg text { font-family: system-ui, sans-serif !important; }
+svg { width: 100%; height: auto; } svg text { font-family: system-ui, sans-serif !important; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; font-size: 14px; }
 dt { color: #5b6675; } dd { margin: 0; }
 """
@@ -70,8 +71,8 @@ def _apart(svg: str) -> str:
 
 _HEADS = (
     ("strategy", ""), ("answers", "of asked"), ("latency p50, s", ""), ("mean, s", ""), ("p95, s", ""), ("first token p50, s", ""),
-    ("queue mean, s", ""), ("tokens in", ""), ("tokens out", ""), ("tokens/s", ""), ("J an answer", ""), ("J a token", ""),
-    ("cost, USD", ""), ("escalated", ""), ("off by", "prediction, median"),
+    ("queue mean, s", ""), ("tokens out", "in"), ("tokens/s", ""), ("J an answer", ""), ("J a token", ""),
+    ("cost, USD", ""), ("escalated", ""), ("predicted", "off by, median"),
 )  # fmt: skip
 
 
@@ -104,7 +105,7 @@ def _cells(one: Summary, best: Mapping[str, float | None]) -> Iterator[str]:
     yield figure("latency_p95_s")
     yield figure("first_token_p50_s")
     yield figure("queue_mean_s")
-    yield f"<td>{one.tokens_in:,}</td><td>{one.tokens_out:,}</td>"
+    yield f"<td>{one.tokens_out:,}<small>{one.tokens_in:,}</small></td>"
     yield figure("tokens_per_s")
     yield figure("energy_per_answer_j", one.energy_per_answer_low_j, one.energy_per_answer_high_j)
     yield figure("energy_per_token_j")

@@ -75,7 +75,7 @@ class Load:
     """How conversations come. `rate` is conversations a second of the fleet's own time, for `poisson`."""
 
     arrival: Arrival = Arrival.CLOSED
-    concurrency: int = 4
+    concurrency: int = 2
     rate: float | None = None
 
 
