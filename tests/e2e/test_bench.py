@@ -100,17 +100,32 @@ async def test_an_interrupted_bench_goes_on_where_it_was(tmp_path: Path) -> None
 
 @pytest.mark.slow
 async def test_a_running_fleet_is_measured_over_both_of_its_doors(tmp_path: Path) -> None:
-    """NATS and the HTTP bridge give the same account, random arrivals included."""
+    """NATS and the HTTP bridge give the same account, random arrivals and a question that fails included."""
     knobs = {"DROVER_HTTP_PORT": "0", "DROVER_NATS_PORT": "0", "DROVER_SIM_TIME_FACTOR": "100", "DROVER_DEVICES": "pi5"}
-    command = ("bench", "-q", questions(tmp_path), "--strategies", "token:5", "--arrival", "poisson", "--rate", "20")
+    (tmp_path / "nobody.json").write_text('[{"prompt": "hi", "model": "gpt-7"}]')
+    command = (
+        "bench",
+        "-q",
+        questions(tmp_path),
+        "nobody.json",
+        "--strategies",
+        "token:5",
+        "--arrival",
+        "poisson",
+        "--rate",
+        "20",
+    )
     async with running("up", cwd=tmp_path, **NOWHERE, **knobs) as up:
         doors = (await up.until(r"drover is up: (http://\S+)  \((nats://\S+)\)")).groups()
         for number, url in enumerate(doors):
             files = ("--output-csv", f"out/{number}.csv", "--no-report")
             done = await drover(*command, "--url", url, *files, cwd=tmp_path, **NOWHERE)
-            assert 0 == done.status, done.err
-            rows = from_csv((tmp_path / f"out/{number}-queries.csv").read_text(), url)
+            *rows, failed = sorted(
+                from_csv((tmp_path / f"out/{number}-queries.csv").read_text(), url), key=lambda row: not row.success
+            )
 
+            assert 1 == done.status, done.err
+            assert ("nobody", "unknown_model", "") == (failed.query_set, failed.error, failed.device)
             assert (4, {"pi5"}, {"token:5"}) == (
                 len(rows),
                 {row.device for row in rows},

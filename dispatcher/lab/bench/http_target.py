@@ -25,9 +25,9 @@ class HttpTarget:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._url = url
         self._host, self._root = parts.hostname or "", parts.path.rstrip("/").removesuffix("/v1")
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._url = f"{parts.scheme}://{self._host}:{self._port}"  # without what stands before an @
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
 
     async def ask(self, messages: Sequence[Message], fields: Mapping[str, Any]) -> Heard:

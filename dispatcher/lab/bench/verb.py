@@ -7,11 +7,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from urllib.parse import urlsplit
 
-from common.errors import BadRequest, BusError, CapacityError, FleetError, GarbledReply
+from common.errors import BadRequest, BusError, CapacityError, ConfigError, FleetError, GarbledReply
 from dispatcher.cli.connect import ShellSettings, shell_settings
 from dispatcher.cli.running import say
 from dispatcher.lab.bench.house import Simulated, house, require_devices
@@ -74,12 +75,10 @@ async def bench(order: Order) -> int:
 
     Raises `FleetError` for what can't be measured: wrong settings, no fleet.
     """
+    _require_means(order)
     settings = shell_settings()
-    if order.url is None:
-        require_devices(order.simulated)
     store = Store(order.outputs.per_query, _fingerprint(order), fresh=order.fresh)
-    known, wanted = store.known, order.plan.total
-    done = sum(row.arm in order.plan.arms and row.repeat <= order.plan.repeat for row in store.rows)
+    wanted, done = order.plan.total, len(_of_this(order, store.rows))
     for note in order.notes:
         say(note)
     if done:
@@ -92,8 +91,21 @@ async def bench(order: Order) -> int:
     finally:
         if store.rows:
             _write(order, store.rows, took_s=monotonic() - began_s)
-    missed = wanted - sum(row.success for row in store.rows if row.key not in known) - done
-    return 0 if not missed and all(row.success for row in store.rows) else 1
+    mine = _of_this(order, store.rows)
+    return 0 if len(mine) == wanted and all(row.success for row in mine) else 1
+
+
+def _require_means(order: Order) -> None:
+    """Raise `ConfigError` for what would be missed only after all was measured."""
+    if order.url is None:
+        require_devices(order.simulated)
+    if order.outputs.report is not None and find_spec("matplotlib") is None:
+        raise ConfigError("the report needs matplotlib: install the extra lab, or give --no-report")
+
+
+def _of_this(order: Order, rows: Sequence[Row]) -> list[Row]:
+    """Give the rows that this command asks for: a file may have those of other strategies, too."""
+    return [row for row in rows if row.arm in order.plan.arms and row.repeat <= order.plan.repeat]
 
 
 async def _measure(order: Order, settings: ShellSettings, store: Store, done: int) -> None:
@@ -153,7 +165,10 @@ def require_url(url: str) -> str:
 
 
 def _fingerprint(order: Order) -> Mapping[str, object]:
-    where: dict[str, object] = {"url": order.url or "simulated", "time_factor": order.time_factor}
+    where: dict[str, object] = {
+        "url": "simulated" if order.url is None else _shown(order.url),
+        "time_factor": order.time_factor,
+    }
     if order.url is None:
         where["devices"] = order.simulated.devices
     return fingerprint(order.plan, where)
@@ -211,8 +226,8 @@ def _notes(order: Order, rows: Sequence[Row], summaries: Sequence[Summary]) -> l
         notes.append(
             "Joules are estimated: the watts that the decision reckons with, times the seconds that the device worked."
         )
-    if len(rows) < order.plan.total:
-        notes.append(f"This is a part: {len(rows)} of {order.plan.total} questions. The same command goes on.")
+    if (done := len(_of_this(order, rows))) < order.plan.total:
+        notes.append(f"This is a part: {done} of {order.plan.total} questions. The same command goes on.")
     notes += [f"{one.strategy} lacked something: {one.lacks}" for one in summaries if one.lacks]
     return notes
 
