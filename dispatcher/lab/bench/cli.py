@@ -117,13 +117,14 @@ def bench(
     """
     from common.errors import FleetError  # noqa: PLC0415  # see the module
     from dispatcher.cli import running  # noqa: PLC0415  # as above
+    from dispatcher.lab.bench import order as orders  # noqa: PLC0415  # as above
     from dispatcher.lab.bench import plan as plans  # noqa: PLC0415  # as above
     from dispatcher.lab.bench import sets, verb  # noqa: PLC0415  # as above
     from dispatcher.lab.bench.house import Simulated  # noqa: PLC0415  # as above
 
     wanted_sets = query_set or ["mixed"]
 
-    def order() -> verb.Order:
+    def order() -> orders.Order:
         modes, note = plans.cache_modes(cache_modes or ["off"])
         plan = plans.Plan(
             arms=plans.arms(strategies or STRATEGIES, thresholds or THRESHOLDS, modes),
@@ -134,11 +135,11 @@ def bench(
             max_tokens=max_tokens,
             timeout_s=timeout_s,
         )
-        return verb.Order(
+        return orders.Order(
             plan=plan,
-            outputs=verb.outputs(wanted_sets, output_csv, output_per_query_csv, report=report),
+            outputs=orders.outputs(wanted_sets, output_csv, output_per_query_csv, report=report),
             simulated=Simulated(devices=devices, time_factor=time_factor),
-            url=None if url is None else verb.require_url(url),
+            url=None if url is None else orders.require_url(url),
             fresh=fresh,
             warm_up=url is None if warm_up is None else warm_up,
             notes=(note,) if note else (),

@@ -11,6 +11,7 @@ from common.errors import BadRequest
 from dispatcher.cli.questions import Conversation, Question
 from dispatcher.lab.bench import sets
 from dispatcher.lab.bench.cli import repeated
+from dispatcher.lab.bench.order import outputs, require_url
 from dispatcher.lab.bench.plan import (
     Arm,
     Arrival,
@@ -23,7 +24,6 @@ from dispatcher.lab.bench.plan import (
     gaps_s,
     require_load,
 )
-from dispatcher.lab.bench.verb import outputs, require_url
 from dispatcher.routing.strategies import STRATEGIES
 
 OFF = (CacheMode.OFF,)
