@@ -27,13 +27,12 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 def matches(pattern: list[str], subject: list[str]) -> bool:
     """Tell whether a subject's tokens fit a pattern's: `*` stands for one token, a final `>` for one or more."""
-    if pattern[-1] == ">":
-        return len(subject) >= len(pattern) and all(
-            want in ("*", have) for want, have in zip(pattern[:-1], subject, strict=False)
-        )
-    return len(pattern) == len(subject) and all(
-        want in ("*", have) for want, have in zip(pattern, subject, strict=True)
-    )
+    if len(subject) < len(pattern) if pattern[-1] == ">" else len(subject) != len(pattern):
+        return False
+    for want, have in zip(pattern, subject, strict=False):  # no `all`: half of a simulation's time would go into it
+        if want not in (have, "*"):
+            return want == ">"
+    return True
 
 
 def _require_subject(subject: str, *, pattern: bool = False) -> None:

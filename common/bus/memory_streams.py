@@ -266,7 +266,7 @@ class MemoryStreams:
             if not there:
                 self._reply(delivery.reply, b"", {"Status": "404", "Description": "No Messages"})
                 return
-            reader.wanting.append(Wanting(delivery.reply, min(batch, there), None))
+            reader.wanting.append(Wanting(delivery.reply, batch, None))
         else:
             reader.wanting.append(Wanting(delivery.reply, batch, asyncio.get_running_loop().time() + expires_s))
         self._serve(reader)

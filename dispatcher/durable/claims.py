@@ -16,13 +16,17 @@ from common.errors import BadRequest, StreamConflict
 
 @dataclass(slots=True)
 class Claim:
-    """A key that is ours, at this revision."""
+    """A key that is ours, for a message of the stream."""
 
     key: str
-    value: bytes
-    revision: int
-    tries: int
+    seq: int
+    revision: int = 0
+    tries: int = 1
     """Number of the try that it is for."""
+    losses: int = 0
+    """How many had it before and were lost, one after the other, before they had brought the job to a device."""
+    reached: bool = False
+    """A device has got the job in this try. It is told with the next sign of life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class Holder:
     name: str
     seq: int
     tries: int
+    losses: int
+    reached: bool
     revision: int
 
 
@@ -45,34 +51,49 @@ class Claims:
     async def take(self, key: str, *, seq: int, gone: int = 0) -> Claim | None:
         """Claim a job for message `seq`; None when somebody else works on it.
 
-        1. Nobody has it. 2. Its holder had this very message, and it is delivered again: the holder is gone, or mute, and a try
-        with him. Or he had message `gone`, which does not exist any more. 3. Its holder has another message with the same job.
+        1. Nobody has it. 2. Its holder had this very message, and it is delivered again: the holder is gone, or mute, and with him
+        a try, if a device had got the job from him. Or he had message `gone`, which does not exist any more. 3. Its holder has
+        another message with the same job.
         """
-        value = self._value(seq, 1)
+        claim = Claim(key, seq)
         try:
-            return Claim(key, value, await self._bucket.create(key, value), 1)  # 1
+            claim.revision = await self._bucket.create(key, self._value(claim))  # 1
         except StreamConflict:
             entry = await self._bucket.get(key)
+        else:
+            return claim
         if entry is None:  # 1, since a moment
-            return await self._replace(key, seq, 1, 0)
+            return await self._replace(claim)
         holder = holder_of(entry)
-        if holder.seq in {seq, gone}:  # 2
-            return await self._replace(key, seq, holder.tries + 1 if holder.seq == seq else 1, holder.revision)
-        return None  # 3
+        if holder.seq not in {seq, gone}:  # 3
+            return None
+        claim.revision = holder.revision
+        if holder.seq == seq:  # 2
+            claim.tries = holder.tries + holder.reached
+            claim.losses = holder.losses + (not holder.reached)
+        return await self._replace(claim)
 
-    async def _replace(self, key: str, seq: int, tries: int, revision: int) -> Claim | None:
-        value = self._value(seq, tries)
+    async def _replace(self, claim: Claim) -> Claim | None:
         try:
-            return Claim(key, value, await self._bucket.update(key, value, revision), tries)
+            claim.revision = await self._bucket.update(claim.key, self._value(claim), claim.revision)
         except StreamConflict:
             return None
+        return claim
 
-    def _value(self, seq: int, tries: int) -> bytes:
-        return codec.encode({"by": self._name, "seq": seq, "tries": tries})
+    def _value(self, claim: Claim) -> bytes:
+        return codec.encode(
+            {
+                "by": self._name,
+                "seq": claim.seq,
+                "tries": claim.tries,
+                "losses": claim.losses,
+                "reached": claim.reached,
+            }
+        )
 
-    async def recount(self, claim: Claim, *, seq: int, tries: int) -> bool:
+    async def recount(self, claim: Claim, *, tries: int) -> bool:
         """Say that it is for a later try than was thought; False when it is another's by now."""
-        claim.value, claim.tries = self._value(seq, tries), tries
+        claim.tries = tries
         return await self.renew(claim)
 
     async def renew(self, claim: Claim) -> bool:
@@ -82,7 +103,7 @@ class Claims:
         """
         for revision in (claim.revision, 0):
             try:
-                claim.revision = await self._bucket.update(claim.key, claim.value, revision)
+                claim.revision = await self._bucket.update(claim.key, self._value(claim), revision)
             except StreamConflict:
                 continue
             return True
@@ -109,7 +130,14 @@ def holder_of(entry: Entry) -> Holder:
         wire: dict[str, Any] = codec.decode(entry.value)
     except BadRequest:
         wire = {}
-    return Holder(str(wire.get("by", "")), _count(wire, "seq"), _count(wire, "tries"), entry.revision)
+    return Holder(
+        name=str(wire.get("by", "")),
+        seq=_count(wire, "seq"),
+        tries=_count(wire, "tries"),
+        losses=_count(wire, "losses"),
+        reached=wire.get("reached") is True,
+        revision=entry.revision,
+    )
 
 
 def _count(wire: dict[str, Any], name: str) -> int:

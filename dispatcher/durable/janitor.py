@@ -98,16 +98,21 @@ class Janitor:
         """Of each job that may be over, the sign that was seen last, and when."""
 
     async def work(self, office: Office, puller: Puller, sweep_s: float) -> None:
-        """Hold the office, and work while it is ours, for ever. Raises `BusError`."""
+        """Hold the office, and work while it is ours, for ever. Raises `BusError`.
+
+        It is begun anew after each loss of the connection, and so after each crash of the server, which is what leaves jobs lying
+        there: it sweeps at once, again when what it has seen is old enough to be judged, and until nothing is suspect. Only
+        then, and for ever where nothing happens, `sweep_s` pass between two sweeps.
+        """
         pause_s = self._ack_wait_s / 3
-        swept_s = -sweep_s
         now = asyncio.get_running_loop().time
+        due_s, first = now(), True
         try:
             while True:
                 if await office.hold():
-                    if now() - swept_s >= sweep_s:
-                        swept_s = now()
-                        await self.sweep()
+                    if now() >= due_s:
+                        suspect = await self.sweep() or first
+                        due_s, first = now() + (min(self._ack_wait_s, sweep_s) if suspect else sweep_s), False
                     await self.read(puller, wait_s=pause_s)
                 else:
                     await asyncio.sleep(pause_s)
@@ -147,12 +152,13 @@ class Janitor:
         kept = await self._streams.next(self._names.jobs, self._subjects.jobs("*", "*"), seq)
         return kept if kept is not None and kept.seq == seq else None
 
-    async def sweep(self) -> None:
-        """Look through what was delivered and lies there still.
+    async def sweep(self) -> bool:
+        """Look through what was delivered and lies there still; True when something is to be looked at again soon.
 
         1. Its last try is over, or its result stands, and nothing moves: it is buried. 2. The server holds it for settled, since a
         crash lost the one and kept the other, and nobody has answered it: it is put into the queue again.
         """
+        lying: set[int] = set()
         for priority in Priority:
             progress = await self._streams.progress(self._names.jobs, priority)
             subject, seq = self._subjects.jobs("*", priority), 1
@@ -160,7 +166,11 @@ class Janitor:
                 if kept.seq > progress.delivered:
                     break
                 seq = kept.seq + 1
+                lying.add(kept.seq)
                 await _bordered(kept.seq, self._sweep_one(kept, progress))
+
+        self._seen = {seq: seen for seq, seen in self._seen.items() if seq in lying}
+        return bool(self._seen)
 
     async def _sweep_one(self, kept: Kept, progress: Progress) -> None:
         sign = await self._last_sign(kept)
@@ -173,7 +183,8 @@ class Janitor:
         """Give what would move if the job moved, for one that had its last try; None for all others."""
         holder = await self._holder(kept)
         if holder is not None:
-            return holder.revision if holder.tries >= self._most_tries else None
+            over = holder.reached and holder.tries >= self._most_tries
+            return holder.revision if over else None
         tenant, job = self._reading.origin(kept).tenant, job_id_of(kept)
         last = await self._streams.last(self._names.results, self._subjects.result(tenant, job))
         if last is None:

@@ -15,6 +15,7 @@ from common.durable import RETRY_HEADER, Names, Note, job_id_of
 from common.errors import (
     BusError,
     DeadlineExceeded,
+    FleetError,
     InternalError,
     JobCancelled,
     RequestError,
@@ -29,7 +30,7 @@ from dispatcher.durable.ending import Ending
 from dispatcher.durable.notes import Notes, spent
 from dispatcher.durable.reading import Reading
 from dispatcher.durable.run import DurableRun
-from dispatcher.durable.verdict import EXHAUSTED, Again, last_error
+from dispatcher.durable.verdict import EXHAUSTED, Again, last_error, lost_too_often
 from dispatcher.outcomes import Job
 from dispatcher.pipeline import Pipeline, Spawn
 
@@ -110,11 +111,15 @@ class Lane:
         return DurableRun(pulled, origin, job, Notes(self.streams, self.names, self.subjects, origin.tenant, job))
 
     async def _again(self, known: DurableRun, pulled: Pulled) -> None:
-        """The server delivers what runs here: our last sign of life did not arrive. Or it is a second message for the same job."""
-        if known.kept.seq == pulled.kept.seq:
+        """1. The server delivers what runs here: our last sign of life did not arrive. 2. It is a second message for a job that is
+        not claimed yet: the claim may turn out to be this one's, and each must not go because of the other. 3. It is one for a job
+        that we have."""
+        if known.kept.seq == pulled.kept.seq:  # 1
             known.pulled = pulled
             await pulled.in_progress()
-        else:
+        elif known.claim is None:  # 2
+            await pulled.nak(self.ack_wait_s)
+        else:  # 3
             await self._twice(pulled, await self._lying(known.kept.seq), known.job)
 
     async def _lying(self, seq: int) -> Kept | None:
@@ -157,11 +162,19 @@ class Lane:
             return
         if not await self._counted(run, newest):
             await run.pulled.nak(self.ack_wait_s)
-        elif run.tries > self.ending.policy.tries:
+        elif (fault := self._exhausted(run, newest)) is not None:
             run.tries -= 1
-            await self.ending.bury(run, EXHAUSTED, last_error(newest, run.tries))
+            await self.ending.bury(run, EXHAUSTED, fault)
         else:
             await self._run(run, spawn)
+
+    def _exhausted(self, run: DurableRun, newest: Note | None) -> FleetError | None:
+        """Give what is known of a job that may not be tried again."""
+        policy = self.ending.policy
+        if run.tries > policy.tries:
+            return last_error(newest, run.tries - 1)
+        losses = 0 if run.claim is None else run.claim.losses
+        return lost_too_often(losses) if losses >= policy.losses else None
 
     async def _claimed(self, run: DurableRun) -> bool:
         """Claim it, also from one whose message is gone: he is done with it, and could only not say so."""
@@ -183,7 +196,7 @@ class Lane:
         if claim is None:
             return False
         run.tries = max(claim.tries, spent(newest) + 1)
-        return run.tries == claim.tries or await self.claims.recount(claim, seq=run.kept.seq, tries=run.tries)
+        return run.tries == claim.tries or await self.claims.recount(claim, tries=run.tries)
 
     async def _run(self, run: DurableRun, spawn: Spawn) -> None:
         try:

@@ -26,7 +26,7 @@ class DurableRun:
     lost: bool = False
     seated: bool = False
     tries: int = 1
-    """Number of this try: of those before, only such count as reached a device, or ended with their dispatcher."""
+    """Number of this try: of those before, only such count as reached a device."""
 
     @property
     def kept(self) -> Kept:

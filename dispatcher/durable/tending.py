@@ -57,7 +57,10 @@ def _end_overlong(lane: Lane, run: DurableRun) -> None:
 
 async def _renew(lane: Lane, run: DurableRun) -> None:
     claim = run.claim
-    if claim is None or run.lost or await lane.claims.renew(claim):
+    if claim is None or run.lost:
+        return
+    claim.reached = run.reached
+    if await lane.claims.renew(claim):
         return
     if run.claim is None:
         return  # it was given up meanwhile

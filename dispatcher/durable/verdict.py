@@ -22,6 +22,10 @@ from dispatcher.fleet import Fleet, Liveness
 EXHAUSTED = "exhausted"
 DEADLINE = "deadline"
 
+LOSSES_PER_TRY = 10
+"""A dispatcher that dies takes hundreds of jobs with it that only waited in its line, and one of them at most is the cause. So a
+loss before a device had the job is no try, and this many of them for each try are needed until it is taken for the cause."""
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -30,6 +34,11 @@ class RetryPolicy:
     tries: int
     first_delay_s: float
     longest_delay_s: float
+
+    @property
+    def losses(self) -> int:
+        """Give the number of dispatchers that a job may be lost with before a device has it, one after the other."""
+        return self.tries * LOSSES_PER_TRY
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,13 @@ def last_error(newest: Note | None, tries: int) -> FleetError:
         return newest.failure
     where = f"; it ran on {newest.device} last" if newest is not None and newest.state is Stage.RUNNING else ""
     return BackendError(f"the job was taken {tries} times and no dispatcher lived to answer it{where}")
+
+
+def lost_too_often(losses: int) -> FleetError:
+    """Say that a job was never brought to a device."""
+    return BackendError(
+        f"{losses} dispatchers, one after the other, had the job and were gone before a device got it: look why they end"
+    )
 
 
 def _delay_s(error: FleetError, tries: int, policy: RetryPolicy) -> float:

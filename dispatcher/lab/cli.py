@@ -110,7 +110,9 @@ def evaluate(
     ] = None,
     grouped: Annotated[
         bool,
-        typer.Option("--grouped/--ungrouped", help="keep prompts with the same first 100 characters on one side"),
+        typer.Option(
+            "--grouped/--ungrouped", help="keep prompts with the same first 100 characters on one side, or copies alone"
+        ),
     ] = True,
     unseen_folds: Annotated[
         int, typer.Option("--unseen-folds", min=0, max=50, help="parts for the test on unseen domains; 0: none")
@@ -122,6 +124,10 @@ def evaluate(
         float, typer.Option("--cost-ratio", min=0, max=1, help="what a weak call costs of a strong one")
     ] = 0.1,
     draws: _DRAWS = 1000,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", help="judge these on all labels, which they have not seen; trains nothing"),
+    ] = None,
     plots: Annotated[bool, typer.Option("--plots/--no-plots", help="draw PNG and SVG; needs the extra lab")] = True,
 ) -> None:
     """Judge a router out of sample, beside random calls, prompt length, the domain's mean and the oracle."""
@@ -140,7 +146,11 @@ def evaluate(
         cost_ratio=cost_ratio,
         draws=draws,
     )
-    _run(lambda: eval_verb(_source(labels, embedder, vectors, column), output, Recipe(seed=seed), plan, plots=plots))
+    _run(
+        lambda: eval_verb(
+            _source(labels, embedder, vectors, column), output, Recipe(seed=seed), plan, plots=plots, weights=weights
+        )
+    )
 
 
 @app.command()

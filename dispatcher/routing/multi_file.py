@@ -39,19 +39,18 @@ def read_multi(folder: Path, *, signals: tuple[str, ...], embedder: str | None) 
     if index.get("kind") != KIND or index.get("version") != VERSION:
         raise WeightsMismatch(f"{path} is no index of models of this version: train them anew")
     base, files, temperature = index.get("base"), index.get("files"), index.get("temperature")
-    sound = (
+    if not (
         isinstance(base, str)
         and isinstance(files, dict)
         and 0 < len(files) <= MOST_MODELS
         and all(isinstance(name, str) and Path(name).name == name for name in files.values())
         and isinstance(temperature, int | float)
         and temperature > 0
-    )
-    if not sound or not isinstance(files, dict):
+    ):
         raise WeightsError(
             f"{path} is damaged: it must name a base, a temperature above 0, and files in its own folder"
         )
     routers = {
         str(model): read_router(folder / name, signals=signals, embedder=embedder)[0] for model, name in files.items()
     }
-    return MultiRouter(base=str(base), routers=routers, temperature=float(str(temperature)))
+    return MultiRouter(base=base, routers=routers, temperature=temperature)

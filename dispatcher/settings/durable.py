@@ -36,7 +36,8 @@ class DurableSection(Section):
     tries: Annotated[int, Ge(1), Le(1000)] = Field(
         5,
         validation_alias="DROVER_DURABLE_TRIES",
-        description="how often a durable job is given to a device, or dies with its dispatcher, before it is a dead letter",
+        description="how often a durable job is given to a device before it is a dead letter, or dies ten times as often with "
+        "dispatchers that had not brought it to one yet",
     )
     try_s: Annotated[float, Gt(0), Le(86_400)] = Field(
         3600.0,
@@ -69,5 +70,5 @@ class DurableSection(Section):
     sweep_s: Annotated[float, Gt(0), Le(3600)] = Field(
         60.0,
         validation_alias="DROVER_DURABLE_SWEEP_S",
-        description="seconds between two searches for jobs that were tried too often without anybody noticing",
+        description="seconds between two searches for jobs that lie in the queue and come no more, except after a reconnect",
     )

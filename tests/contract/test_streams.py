@@ -26,6 +26,9 @@ READER = ConsumerSpec(stream="WORK", name="reader", subject="work.*", ack_wait_s
 PATIENT_S = 10.0
 """How long a fetch may wait for what must come; nothing waits so long on a machine that works."""
 
+AT_ONCE_S = 4.0
+"""Less than a fetch gives a server that does not answer."""
+
 
 class Server(Protocol):
     """A server with streams, real or not."""
@@ -228,8 +231,8 @@ async def test_taking_out(streams: JetStream) -> None:
 
 
 async def test_fetch_gives_what_is_there(streams: JetStream) -> None:
-    """Without waiting, fewer than asked for is an answer, and so is nothing."""
-    async with streams.puller("WORK", "reader") as puller:
+    """Without waiting, fewer than asked for is an answer, and so is nothing; the server says that this is all."""
+    async with streams.puller("WORK", "reader") as puller, asyncio.timeout(AT_ONCE_S):
         nothing = await puller.fetch(10)
         await streams.publish("work.a", b"1")
         await streams.publish("work.b", b"2")

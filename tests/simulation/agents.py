@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from functools import cache
+from typing import NoReturn
 
 from agents.app import Agent
 from agents.backends import BackendDone, BackendText, OnDevice, Piece, Version
@@ -32,12 +33,14 @@ class RealDevice(Node):
 
     _task: asyncio.Task[None]
     _agent: Agent
+    _restart: asyncio.Future[None]
 
     async def start(self, group: asyncio.TaskGroup) -> None:
         """Begin a new life; the first heartbeat comes a moment later."""
         self.reborn(Wire(self._broker, sent=self._sent, heard=self._heard))
         # This machine's own sensors are no part of the world.
         gauge = Gauge(NoSensors(), poll_s=60.0)
+        self._restart = asyncio.get_running_loop().create_future()
         self._agent = Agent(_settings(self.name, self.slots), self.wire, Backend(self), gauge)
         self._task = group.create_task(self._live(self._agent))
 
@@ -61,6 +64,17 @@ class RealDevice(Node):
         """Let it look at its backend, which fails or works again."""
         super().fault(on=on)
         self._agent._inventory.nudge()
+
+    def mend(self) -> None:
+        """Restart the engine, too: an agent gives it no new job in the slot of one on which it hangs."""
+        super().mend()
+        self._restart.set_result(None)
+        self._restart = asyncio.get_running_loop().create_future()
+
+    async def hang(self) -> NoReturn:
+        """Work on something until the engine is restarted. Raises `BackendError`."""
+        await asyncio.shield(self._restart)
+        raise errors.BackendError("the engine was restarted")
 
     def _sent(self, delivery: Delivery) -> None:
         if ".hb." in delivery.subject:
@@ -107,7 +121,9 @@ class Backend(OnDevice):
                 case Door.BAD_REQUEST:
                     raise errors.BadRequest("the backend refuses the request")
                 case Door.DEAF | Door.LATE:
-                    await asyncio.sleep(FOR_EVER_S)
+                    await self._device.hang()
+                case Door.OPEN if mood.load_s + mood.first_s >= FOR_EVER_S:
+                    await self._device.hang()
                 case Door.OPEN:
                     await asyncio.sleep(mood.load_s + mood.first_s)
             execution.prefilling = not mood.tokens
@@ -125,7 +141,7 @@ class Backend(OnDevice):
     async def _end(self, ending: Ending) -> None:
         match ending:
             case Ending.HANG | Ending.MUTE:
-                await asyncio.sleep(FOR_EVER_S)
+                await self._device.hang()
             case Ending.BROKEN:
                 raise errors.BackendError("the backend crashed")
             case Ending.FULL:
@@ -149,7 +165,9 @@ class Backend(OnDevice):
         """Prove that the backend works, or hang."""
         del model
         hangs = self._device.mood.ending in {Ending.HANG, Ending.MUTE} or self._device.mood.first_s >= FOR_EVER_S
-        await asyncio.sleep(FOR_EVER_S if hangs else 0.1)
+        if hangs:
+            await self._device.hang()
+        await asyncio.sleep(0.1)
 
     async def version(self) -> Version:
         """Say what it is."""

@@ -8,6 +8,7 @@ from enum import StrEnum
 from common.bus import Delivery
 from common.durable import Names
 from common.subjects import Subjects
+from dispatcher.durable.janitor import KEY as JANITOR
 from tests.simulation.hosts import Host
 from tests.simulation.ledger import Ledger
 from tests.simulation.queue_ledger import QueueLedger
@@ -73,7 +74,7 @@ class Ambush:
         result = delivery.subject.startswith(self._subjects.result("*", "*")[: -len("*.*")])
         match moment:
             case Moment.CLAIMED:
-                return delivery.subject.startswith(f"$KV.{self._names.claims}.")
+                return self._claimed(delivery)
             case Moment.TOLD:
                 return result
             case Moment.FINISHED:
@@ -82,6 +83,14 @@ class Ambush:
                 return delivery.subject.startswith(self._subjects.dead("*", "*")[: -len("*.*")])
             case Moment.SETTLING:
                 return False
+
+    def _claimed(self, delivery: Delivery) -> bool:
+        """Tell whether this has claimed a job: it may have been refused, or be the janitor's."""
+        claims = f"$KV.{self._names.claims}."
+        if not delivery.subject.startswith(claims) or delivery.subject == claims + JANITOR:
+            return False
+        kept = self._queue.streams[f"KV_{self._names.claims}"].last(delivery.subject)
+        return kept is not None and kept.data == delivery.data != b""
 
     def _settling(self, host: Host) -> bool:
         """A dispatcher is about to acknowledge a job: True when it dies instead."""

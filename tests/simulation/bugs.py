@@ -286,6 +286,18 @@ class LosesText(Treacherous):
         return answer
 
 
+class CountsLosses(Treacherous):
+    """Claims each job as if a device had it already: its death is a try of all that it has."""
+
+    async def request(
+        self, subject: str, data: bytes, *, timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> Delivery:
+        """Ask for another claim."""
+        data = data.replace(b'"reached":false', b'"reached":true')
+        answer: Delivery = await self._bus.request(subject, data, timeout_s=timeout_s, headers=headers)
+        return answer
+
+
 class SaysCancelled(Treacherous):
     """Says of each job that it is cancelled, and goes on."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from tests.simulation.agents import RealDevice
 from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.schedule import HEADER, STEP, Schedule
 from tests.simulation.world import RULES, Rules, simulate
@@ -28,11 +29,13 @@ class Failure:
     schedule: Schedule
     violations: list[Violation]
     seed: int | None = None
+    real_agent: bool = False
 
     def __str__(self) -> str:
-        by_seed = "" if self.seed is None else f"\nas it was drawn:  python -m tests.simulation --seed {self.seed}"
+        command = "python -m tests.simulation" + (" --real-agent" if self.real_agent else "")
+        by_seed = "" if self.seed is None else f"\nas it was drawn:  {command} --seed {self.seed}"
         told = "\n".join(f"  {one}" for one in self.violations)
-        return f"{told}\nrun it again:     python -m tests.simulation --schedule {self.schedule.data.hex()}{by_seed}"
+        return f"{told}\nrun it again:     {command} --schedule {self.schedule.data.hex()}{by_seed}"
 
 
 @dataclass(slots=True)
@@ -121,13 +124,13 @@ def smallest(schedule: Schedule, *, rules: Rules = RULES, seed: int | None = Non
             candidate = schedule.tamed(index, at)
             if candidate != schedule and tries < MOST_TRIES and fails(candidate):
                 schedule = candidate
-    return Failure(schedule, violations, seed)
+    return Failure(schedule, violations, seed, real_agent=issubclass(rules.device, RealDevice))
 
 
-def replay(schedule: Schedule) -> Ledger:
+def replay(schedule: Schedule, *, rules: Rules = RULES) -> Ledger:
     """Run one schedule, with its trace."""
     with silence():
-        return simulate(schedule, tracing=True)
+        return simulate(schedule, tracing=True, rules=rules)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -138,11 +141,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=10_000, help="run so many seeds (default: 10000)")
     parser.add_argument("--first", type=int, default=0, help="the first of these seeds (default: 0)")
     parser.add_argument("--failures", type=int, default=5, help="stop after so many failures (default: 5)")
+    parser.add_argument(
+        "--real-agent", action="store_true", help="let the devices run our agent, over a backend that obeys"
+    )
     asked = parser.parse_args(arguments)
+    rules = Rules(device=RealDevice) if asked.real_agent else RULES
     if asked.schedule is not None or asked.seed is not None:
         schedule = Schedule.of_seed(asked.seed) if asked.schedule is None else Schedule(bytes.fromhex(asked.schedule))
-        return _tell_one(replay(schedule), schedule)
-    return _tell_many(campaign(range(asked.first, asked.first + asked.count), most_failures=asked.failures))
+        return _tell_one(replay(schedule, rules=rules), schedule)
+    seeds = range(asked.first, asked.first + asked.count)
+    return _tell_many(campaign(seeds, rules=rules, most_failures=asked.failures))
 
 
 def _say(line: str) -> None:

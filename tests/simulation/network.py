@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
@@ -109,8 +110,7 @@ class QuickBroker(MemoryBroker):
     def __init__(self, *, rng: random.Random) -> None:
         super().__init__(rng=rng)
         self._exact: dict[str, list[Hearer]] = {}
-        self._patterns: dict[int, list[Hearer]] = {}
-        """By their number of tokens; 0 for those that end in `>`."""
+        self._patterns: dict[_Shape, list[Hearer]] = {}
 
     def add(self, interest: Hearer) -> None:
         """Hear a newcomer."""
@@ -122,16 +122,37 @@ class QuickBroker(MemoryBroker):
             place.remove(interest)
 
     def _place(self, interest: Hearer) -> list[Hearer]:
-        if "*" in interest.subject or ">" in interest.subject:
-            length = 0 if interest.subject.endswith(">") else len(interest.pattern)
-            return self._patterns.setdefault(length, [])
-        return self._exact.setdefault(interest.subject, [])
+        if "*" not in interest.subject and ">" not in interest.subject:
+            return self._exact.setdefault(interest.subject, [])
+        return self._patterns.setdefault(_shape(interest.pattern), [])
 
     def hearers(self, subject: str) -> list[Hearer]:
         """Give all who hear a subject: of the patterns only those are looked at that may fit."""
         tokens = subject.split(".")
-        patterns = *self._patterns.get(len(tokens), ()), *self._patterns.get(0, ())
-        return [*self._exact.get(subject, ()), *(one for one in patterns if matches(one.pattern, tokens))]
+        found = list(self._exact.get(subject, ()))
+        for shape in _shapes(*_shape(tokens)):
+            found += (one for one in self._patterns.get(shape, ()) if matches(one.pattern, tokens))
+        return found
+
+
+_Shape = tuple[int, str, str]
+"""Of a pattern: its number of tokens, 0 for one that ends in `>`; its second and third token, by which subjects differ most. `*`
+where it has none."""
+
+_TELLING = 2
+
+
+def _shape(pattern: list[str]) -> _Shape:
+    second, third = pattern[1:3] if len(pattern) > _TELLING else (*pattern, "*", "*")[1:3]
+    if pattern[-1] != ">":
+        return len(pattern), second, third
+    return 0, second if second != ">" else "*", third if third != ">" else "*"
+
+
+@lru_cache(maxsize=4096)
+def _shapes(length: int, second: str, third: str) -> tuple[_Shape, ...]:
+    """Give the shapes of all patterns that a subject of this shape may fit."""
+    return tuple({(many, two, three): None for many in (length, 0) for two in (second, "*") for three in (third, "*")})
 
 
 class Wire(MemoryBus):

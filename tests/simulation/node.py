@@ -102,3 +102,12 @@ class Node(ABC):
     def fault(self, *, on: bool) -> None:
         """Lose the backend, or find it again."""
         self.faulty = on
+
+    def mend(self) -> None:
+        """Work as it should from now on."""
+        self.drain(on=False)
+        self.fault(on=False)
+        self.join()
+        if self.stopped:
+            self.go_on()
+        self.mood = MOODS[0]

@@ -1,9 +1,10 @@
-"""What became of durable jobs, and whether all of it was right: the invariants Q1 to Q6, on what the streams have kept.
+"""What became of durable jobs, and whether all of it was right: the invariants Q1 to Q7, on what the streams have kept.
 
 Q1 every job that was stored ends in exactly one of result, dead letter, cancelled; Q2 nothing is told of a job after its final
 note, so that no second result stands; Q3 an answer is one execution's whole text, for this very job; Q4 a job leaves the queue only
 when its final note stands; Q5 whoever was told something was told the truth: what was accepted is stored, and what was cancelled
-ends so, unless a fault was in the way; Q6 at the end nothing is left in the queue.
+ends so, unless a fault was in the way; Q6 at the end nothing is left in the queue; Q7 a job that was tried too often was given to
+devices, and did not only die with its dispatchers.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from dataclasses import dataclass, field
 
 from common.bus.memory_store import MemoryStream
 from common.bus.streams import Kept
-from common.durable import Names, Note, Stage, job_id_of, read_letter, read_note
+from common.durable import Letter, Names, Note, Stage, job_id_of, read_letter, read_note
 from common.subjects import Subjects
+from dispatcher.durable.verdict import EXHAUSTED
 from tests.simulation.ledger import Ledger
 
 Key = tuple[str, str]
@@ -36,6 +38,8 @@ class QueueLedger:
     finals: dict[Key, Note] = field(default_factory=dict)
     letters: Counter[Key] = field(default_factory=Counter)
     accepted: set[Key] = field(default_factory=set)
+    tried: Counter[Key] = field(default_factory=Counter)
+    """Notes that tell of a device."""
     cancelled: set[Key] = field(default_factory=set)
     """Those of which somebody was told that they are."""
     disturbed: bool = False
@@ -54,6 +58,12 @@ class QueueLedger:
             letter = read_letter(kept)
             self.letters[letter.tenant, letter.job] += 1
             self.ledger.note("queue", "buries", f"{letter.job} ({letter.reason}, {letter.tries} tries)")
+            if letter.reason == EXHAUSTED and not self._given(letter):
+                self.ledger.violate("Q7", f"{letter.job} was given up after {letter.tries} tries, and no device had it")
+
+    def _given(self, letter: Letter) -> bool:
+        """True when devices had the job, or a dispatcher has told that one was to have it."""
+        return bool(self.tried[letter.tenant, letter.job] or self.ledger.by_job[letter.job])
 
     def _job(self, kept: Kept) -> Key:
         _, tenant, _ = self.subjects.tokens(kept.subject)
@@ -67,6 +77,7 @@ class QueueLedger:
             self.ledger.violate(
                 "Q2", f"{note.job} is told to be {note.state}, and was {self.finals[key].state} already"
             )
+        self.tried[key] += note.device is not None
         if note.final:
             self.finals.setdefault(key, note)
             self.ledger.counts[f"queue {note.state}"] += 1

@@ -160,10 +160,11 @@ class Schedule:
         return cls(rng.randbytes(HEADER + STEP * rng.randint(4, MOST_ACTIONS)))
 
     @classmethod
-    def durable(cls, *actions: tuple[Kind, int]) -> Schedule:
-        """Spell one out for one dispatcher, one device and a queue: what happens, and how, a tenth of a second apart."""
+    def durable(cls, *actions: tuple[Kind, int], pause_s: float = 0.1) -> Schedule:
+        """Spell one out for one dispatcher, one device and a queue: what happens, and how, each after a pause of `PAUSES_S`."""
+        pause = PAUSES_S.index(pause_s)
         codes = {kind: -(-_QUEUE_KINDS.index(kind) * 256 // len(_QUEUE_KINDS)) for kind in _QUEUE_WEIGHTS}
-        return cls(bytes((0, 0, 28, 0)) + b"".join(bytes((codes[kind], 0, how, 5)) for kind, how in actions))
+        return cls(bytes((0, 0, 28, 0)) + b"".join(bytes((codes[kind], 0, how, pause)) for kind, how in actions))
 
     @property
     def layout(self) -> Layout:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.simulation import bugs
 from tests.simulation.agents import RealDevice
+from tests.simulation.ambush import Moment
 from tests.simulation.campaign import campaign
 from tests.simulation.hosts import Build
 from tests.simulation.schedule import Kind, Schedule
@@ -55,6 +56,18 @@ def test_a_promise_that_is_not_kept_is_caught(build: type[bugs.Treacherous], bro
 
     assert broken == {one.invariant for one in ledger.violations}
     assert ledger.counts[Kind.QUEUE_CANCEL] == 1
+
+
+@pytest.mark.parametrize(("build", "broken"), [(bugs.Honest, set()), (bugs.CountsLosses, {"Q7"})])
+def test_a_job_that_dies_with_its_dispatchers_is_not_given_up(build: type[bugs.Treacherous], broken: set[str]) -> None:
+    """Three dispatchers die as soon as they have claimed it, which is all the tries that it has: the fourth answers it."""
+    ambush, start = (Kind.AMBUSH, list(Moment).index(Moment.CLAIMED)), (Kind.DISPATCHER_START, 0)
+    again = [start, ambush, (Kind.WAIT, 0)]  # it is delivered again two seconds after each death
+    schedule = Schedule.durable(ambush, (Kind.QUEUE, 0), *again, *again, start, pause_s=0.6)
+    ledger = simulate(schedule, rules=Rules(build=bugs.betrayed(build)))
+
+    assert broken == {one.invariant for one in ledger.violations}
+    assert ledger.counts["struck when claimed"] == 3
 
 
 @pytest.mark.timeout(300)

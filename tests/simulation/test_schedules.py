@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 
 from tests.simulation.agents import RealDevice
 from tests.simulation.campaign import Campaign, campaign, silence, smallest
+from tests.simulation.devices import Device
+from tests.simulation.node import Node
 from tests.simulation.schedule import HEADER, MOST_ACTIONS, STEP, Kind, Schedule
 from tests.simulation.world import Rules, simulate
 
@@ -74,6 +76,22 @@ def test_no_seed_breaks_an_invariant_with_the_real_agent() -> None:
 
     assert [] == [str(failure) for failure in told.failures]
     assert told.counts["ended end"] > 0
+
+
+@pytest.mark.parametrize(
+    ("digits", "device"),
+    [
+        ("0082fc00dd0001008c000000c000b5e3", Device),  # two messages for one job, each dropped because of the other
+        ("0000de002000080010000000a3000007", RealDevice),  # an engine that never let go of its only slot
+    ],
+)
+def test_what_was_broken_once_holds(digits: str, device: type[Node]) -> None:
+    """Schedules that have found a fault find it no more."""
+    with silence():
+        ledger = simulate(Schedule(bytes.fromhex(digits)), rules=Rules(device=device))
+
+    assert [] == [str(one) for one in ledger.violations]
+    assert ledger.counts["queue done"] == 1
 
 
 @pytest.mark.parametrize("seed", [7, 42])

@@ -27,7 +27,6 @@ from tests.simulation.devices import Device
 from tests.simulation.hosts import Build, Host, counted
 from tests.simulation.ledger import GRACE_S, WIRES_S, Ledger, Violation
 from tests.simulation.mischief import Mischief
-from tests.simulation.moods import MOODS
 from tests.simulation.network import QuickBroker
 from tests.simulation.node import Node
 from tests.simulation.producers import DEFAULT_TIMEOUT_S, NAMES, Producers
@@ -166,15 +165,9 @@ class World:
         self.ledger.note("--", "mend")
         self.ledger.replays = False
         for device in self.devices:
-            if device.alive:
-                device.drain(on=False)
-                device.fault(on=False)
-                device.join()
-                if device.stopped:
-                    device.go_on()
-            else:
+            if not device.alive:
                 await device.start(group)
-            device.mood = MOODS[0]
+            device.mend()
         for host in self.hosts:
             host.thaw()
             if host.ending:

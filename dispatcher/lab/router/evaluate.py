@@ -16,6 +16,7 @@ from dispatcher.lab.router import baselines, splits
 from dispatcher.lab.router.fit import Examples, Recipe, scores, train
 from dispatcher.lab.router.labels import Labels
 from dispatcher.lab.router.metrics import Interval, Order, apgr, judge, pgr_at
+from dispatcher.routing.trained import TrainedRouter
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -29,7 +30,8 @@ SHARES = (0.1, 0.25, 0.45, 0.5, 0.75)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How to evaluate. `train_rows` draws training sets of that size instead of folds; `grouped` keeps alike prompts together.
+    """How to evaluate. `train_rows` draws training sets of that size instead of folds; `grouped` keeps prompts
+    that begin alike together, else only copies are.
 
     `without` are domains that are left out for a second look. `cost_ratio` is what a weak call costs of a strong one.
     """
@@ -112,7 +114,7 @@ Scorer = Callable[[Rows, Rows], Floats]
 def evaluate(material: Material, plan: Plan, recipe: Recipe | None = None) -> Report:
     """Score every method out of sample and judge it."""
     recipe = recipe or Recipe(seed=plan.seed)
-    group = splits.groups(material.labels.prompts) if plan.grouped else np.arange(len(material.labels.prompts))
+    group = splits.groups(material.labels.prompts, splits.HEAD_CHARS if plan.grouped else splits.WHOLE)
     repeats = [list(_splits(group, plan, repeat)) for repeat in range(plan.repeats)]
     rows: list[Row] = []
     curves: list[tuple[str, Floats, Floats]] = []
@@ -129,6 +131,32 @@ def evaluate(material: Material, plan: Plan, recipe: Recipe | None = None) -> Re
             domains = _per_domain(*parts[0], material.labels)
     rows.extend(_unseen(material, plan, recipe, group))
     return Report(rows=tuple(rows), domains=domains, curves=tuple(curves), plan=plan, train_rows=len(repeats[0][0][0]))
+
+
+def evaluate_router(material: Material, examples: Examples, router: TrainedRouter, plan: Plan) -> Report:
+    """Judge a router that is trained already, on labels that it has not seen: that is the caller's word.
+
+    `examples` are those of the material that have the router's signals: with the answers', or without.
+    """
+    labels, every = material.labels, np.arange(len(material.labels.prompts))
+    found = {
+        "random": baselines.random_scores(len(every), plan.seed),
+        "prompt length": baselines.length_scores(labels.prompts),
+        "oracle": baselines.oracle_scores(labels.gain),
+        "cascade" if examples is material.cascade else "router": scores(router, examples.signals, examples.vectors),
+    }
+    kept = np.flatnonzero(~np.isin(labels.domains, plan.without))
+    rows = [_row(method, "all", [(every, score)], labels, plan) for method, score in found.items()]
+    if plan.without:
+        name = "without " + ", ".join(plan.without)
+        rows += [_row(method, name, [(kept, score[kept])], labels, plan) for method, score in found.items()]
+    return Report(
+        rows=tuple(rows),
+        domains=_per_domain(every, list(found.values())[-1], labels),
+        curves=tuple((method, score, labels.gain) for method, score in found.items()),
+        plan=plan,
+        train_rows=0,
+    )
 
 
 def _methods(material: Material, recipe: Recipe, seed: int) -> dict[str, Scorer]:

@@ -39,11 +39,11 @@ def _how(report: Report) -> str:
         if plan.train_rows is not None
         else f"{plan.folds} folds, {plan.repeats} times"
     )
-    together = (
-        "prompts that begin alike stay together" if plan.grouped else "prompts that begin alike may be on both sides"
-    )
+    if not report.train_rows:
+        how = "given weights, and labels that they were not trained on"
+    together = "prompts that begin alike stay together" if plan.grouped else "copies of a prompt stay together"
     return (
-        f"Out of sample: {how}, {report.train_rows} rows trained on, {together}; seed {plan.seed}. "
+        f"Out of sample: {how}, {report.train_rows or 'no'} rows trained on, {together}; seed {plan.seed}. "
         f"[…] are 95 % bootstrap intervals over the test prompts. APGR: random calls give 0.5. CPT: strong calls needed for 50 % "
         f"and 80 % of the gap. AUROC (gain): strong better than weak; AUROC (fails): weak wrong, which is not what routing needs. "
         f"Savings: a weak call costs {plan.cost_ratio:g} of a strong one; a cascade pays every weak call."

@@ -18,6 +18,10 @@ HEAD_CHARS = 100
 """MMLU's history and moral items share passages that begin alike over at least so many characters."""
 
 
+WHOLE = 10**9
+"""As many characters as a prompt may have: then copies alone are a group."""
+
+
 def groups(prompts: Sequence[str], head_chars: int = HEAD_CHARS) -> Rows:
     """Number the groups: prompts alike in their first `head_chars` characters, spaces and case aside, are one."""
     known: dict[str, int] = {}

@@ -6,6 +6,7 @@ Embedding is the only slow step of training; everything after it takes seconds.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import zipfile
 from collections.abc import Callable, Sequence
@@ -64,7 +65,7 @@ def _key(text: str) -> bytes:
 def _read(path: Path) -> dict[bytes, Vector]:
     """Read a cache; one that is damaged counts as empty, since all of it can be computed again."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             keys, rows = archive["keys"], archive["rows"]
         return {key.tobytes(): row for key, row in zip(keys, rows, strict=True)}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Sequence
@@ -11,17 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from common import codec
-from common.errors import ConfigError, LabelsError, WeightsError
+from common.errors import ConfigError, LabelsError, WeightsError, WeightsMismatch
 from dispatcher.embed import Tier, open_embedder
 from dispatcher.lab.router.card import card, card_text
-from dispatcher.lab.router.evaluate import Material, Plan, Report, evaluate
+from dispatcher.lab.router.evaluate import Material, Plan, Report, evaluate, evaluate_router
 from dispatcher.lab.router.fit import Recipe, train
 from dispatcher.lab.router.labels import Columns, Labels, read_labels
 from dispatcher.lab.router.material import HEAD_CHARS, from_vectors, material
 from dispatcher.lab.router.report import as_json, as_markdown
 from dispatcher.lab.router.several import train_several
 from dispatcher.lab.router.vectors import cache_dir
-from dispatcher.routing.trained_file import write_router
+from dispatcher.routing.trained_file import read_router, write_router
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +75,12 @@ def train_several_verb(source: Source, base: str, models: Sequence[str], folder:
     )
 
 
-def eval_verb(source: Source, folder: Path, recipe: Recipe, plan: Plan, *, plots: bool) -> str:
-    """Evaluate out of sample, write report.json, report.md and plots, and give the tables in short."""
+def eval_verb(
+    source: Source, folder: Path, recipe: Recipe, plan: Plan, *, plots: bool, weights: Path | None = None
+) -> str:
+    """Evaluate out of sample, or weights that are there; write report.json, report.md and plots, and give the tables in short."""
     made = read_material(source)
-    report = evaluate(made, plan, recipe)
+    report = evaluate(made, plan, recipe) if weights is None else _judged(made, weights, plan)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.json").write_text(codec.encode_pretty(as_json(report)), encoding="utf-8")
@@ -116,11 +119,27 @@ def brief(report: Report) -> str:
     return "\n".join(lines)
 
 
+def _judged(made: Material, weights: Path, plan: Plan) -> Report:
+    """Judge weights: those of a cascade where the labels have answers and the weights know them, else those of a router."""
+    last: WeightsMismatch | None = None
+    for examples in (made.prompt, made.cascade):
+        if examples is not None:
+            try:
+                router, _ = read_router(weights, signals=examples.names, embedder=examples.embedder)
+            except WeightsMismatch as error:
+                last = last or error
+            else:
+                fitting = examples if router.space.embedder else replace(examples, vectors=None, embedder=None)
+                cascade = made.cascade if made.cascade is None or examples is made.prompt else fitting
+                return evaluate_router(replace(made, cascade=cascade), fitting, router, plan)
+    raise last or WeightsMismatch(f"{weights} can't be judged on these labels")
+
+
 def _given(labels: Labels, source: Source) -> Material:
     path = source.vectors
     assert path is not None  # noqa: S101  # asked by the caller
     try:
-        vectors = np.load(path, allow_pickle=False)
+        vectors = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ConfigError(f"{path} can't be read as a .npy file: {error}") from error
     if vectors.ndim != 2 or len(vectors) != len(labels.prompts) or vectors.dtype.kind != "f":

@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 from common.bus import Delivery
 from common.durable import Stage
@@ -31,9 +30,6 @@ _KNOBS = {
     "LOG_LEVEL": "INFO",
 }
 _FLEET = Plan(dispatchers=2, simulated=1, echo=3, slots=8, time_factor=16.0, knobs=_KNOBS)
-_CRASHING = replace(_FLEET, knobs=_KNOBS | {"DROVER_DURABLE_TRIES": "50"})
-"""A job in the line of a dispatcher that is killed has been tried once more; here that happens more often than in years."""
-
 _LONG = 50
 """One job in so many streams for a while."""
 
@@ -47,7 +43,7 @@ def _mixed(house: World) -> Iterator[Question]:
 async def dispatchers_killed(size: Size) -> Outcome:
     """F2: kill -9 dispatchers: at any point, at the moment when a result is stored and its job not yet acknowledged, and both."""
     kills: list[float] = []
-    async with world(_CRASHING) as house:
+    async with world(_FLEET) as house:
         async with durable_load(house.nats.url, _mixed(house), jobs=size.jobs) as asked:
             for number in range(3 * size.rounds):
                 await asked.over(size.jobs // (3 * size.rounds + 1))

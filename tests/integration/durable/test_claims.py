@@ -51,7 +51,23 @@ async def test_a_redelivery_proves_that_the_holder_is_gone(bucket: Bucket) -> No
     holder = await one.holder("t.job")
 
     assert holder is not None
-    assert ([True, False], "two", 2) == (kept, holder.name, holder.tries)
+    assert ([True, False], "two") == (kept, holder.name)
+
+
+@pytest.mark.parametrize(("reached", "counted"), [(False, (1, 1)), (True, (2, 0))])
+async def test_a_holder_that_is_lost_costs_a_try_only_with_a_device(
+    bucket: Bucket, reached: bool, counted: tuple[int, int]
+) -> None:
+    """That he had brought the job to a device is told with his next sign of life."""
+    one, two = Claims(bucket, "one"), Claims(bucket, "two")
+    before = await one.take("t.job", seq=1)
+    assert before is not None
+    before.reached = reached
+    await one.renew(before)
+    after = await two.take("t.job", seq=1)
+
+    assert after is not None
+    assert counted == (after.tries, after.losses)
 
 
 async def test_a_bucket_that_was_forgotten(bucket: Bucket) -> None:

@@ -14,6 +14,8 @@ from common.bus.streams import ConsumerSpec
 from common.durable import Stage, read_note
 from common.errors import BusError
 from common.messages import Priority
+from dispatcher.durable.claims import Claims
+from dispatcher.durable.verdict import LOSSES_PER_TRY
 from tests.commands import Running
 from tests.integration.dispatcher.scripted import Hold, answer, until
 from tests.integration.durable.world import (
@@ -38,8 +40,7 @@ async def test_a_killed_dispatchers_job_is_finished_by_another(tmp_path: Path) -
             await device.beat()
             job = await here.submit()
             await hold.reached.wait()
-            first.signal(signal.SIGKILL)
-            await first.ended()
+            await _killed_at(here, first, job, 1)
         async with dispatching(here):
             note = await here.over(job)
             await here.empty()
@@ -151,6 +152,56 @@ async def test_a_job_that_kills_its_dispatchers_is_a_dead_letter(tmp_path: Path,
     assert (note.state, letter.reason, letter.tries, fine.state) == (Stage.FAILED, "exhausted", tries, Stage.DONE)
 
 
+async def test_dispatchers_that_die_before_a_device_has_the_job_use_up_no_tries(tmp_path: Path) -> None:
+    """More of them than it has tries die while it stands in their line: it is answered in its first try."""
+    async with world() as here:
+        async with dispatching(here):  # the queue is declared
+            pass
+        await here.device("idle", slots=4)  # with room somewhere jobs are pulled, also such as wait for another device
+        full = await here.device("nano", ANSWER, slots=1, jobs_by_dispatcher={"another": 1})
+        job = await here.submit(device="nano")
+        holders: set[str] = set()
+        for _ in range(2):
+            async with dispatcher_process(here, tmp_path, DROVER_DURABLE_TRIES="1") as victim:
+                await victim.until("durable.ready")
+                await eventually(partial(_has_it, here, job, holders), True, "it stands in the line")
+                victim.signal(signal.SIGKILL)
+                await victim.ended()
+        async with dispatching(here, tries=1):
+            await full.beat(jobs_by_dispatcher={})
+            note = await here.over(job)
+            await here.empty()
+
+    assert (Stage.DONE, 1, 1, 2) == (note.state, note.tries, len(full.attempts), len(holders))
+
+
+async def _has_it(here: World, job: str, before: set[str]) -> bool:
+    """Tell whether a dispatcher has claimed a job that none of those before is; it sees the devices."""
+    for device in here.devices:
+        await device.beat()
+    holder = await Claims(here.streams.bucket(here.names.claims), "test").holder(f"default.{job}")
+    if holder is None or holder.name in before:
+        return False
+    before.add(holder.name)
+    return True
+
+
+async def test_a_job_that_kills_its_dispatchers_before_a_device_has_it_is_a_dead_letter() -> None:
+    """Ten of them for each try that it may have: then it is buried, and no device has got it."""
+    async with world() as here, dispatching(here, tries=1):  # without a device nobody pulls
+        bucket = here.streams.bucket(here.names.claims)
+        lost = [await Claims(bucket, f"ghost-{number}").take("default.mine", seq=1) for number in range(LOSSES_PER_TRY)]
+        await here.submit(job="mine")
+        device = await here.device("nano", ANSWER)
+        note = await here.over("mine")
+        await here.empty()
+        (letter,) = await here.letters()
+
+    assert None not in lost
+    assert (Stage.FAILED, "exhausted", 0, 0) == (note.state, letter.reason, letter.tries, len(device.attempts))
+    assert "10 dispatchers" in str(letter.error)
+
+
 async def _killed_at(here: World, victim: Running, job: str, tries: int) -> None:
     """Kill a dispatcher as soon as it has told of this try."""
     await eventually(partial(_told, here, job, tries), True, "the try is told")
@@ -163,7 +214,8 @@ async def _told(here: World, job: str, tries: int) -> bool:
 
 
 async def test_the_sweep_finds_what_nobody_told(tmp_path: Path) -> None:
-    """A server that was told to count deliveries gives up, and its own word of it is lost: the job lies there, and is found."""
+    """A server that was told to count deliveries gives up, and its own word of it is lost: the job lies there, and is found,
+    soon after a dispatcher has come or is back, however seldom sweeps are otherwise."""
     async with world() as here:
         device = await here.device("nano", Hold(), ANSWER, slots=4)
         subject = here.subjects.jobs("*", Priority.NORMAL)
@@ -180,7 +232,7 @@ async def test_the_sweep_finds_what_nobody_told(tmp_path: Path) -> None:
             # Somebody has to ask, or the server does not look whether the last delivery is overdue.
             await eventually(lambda: _advised(here, puller), True, "the server tells")
         await here.streams.purge(here.names.advisories, "$JS.EVENT.ADVISORY.>")
-        async with dispatching(here, tries=1):
+        async with dispatching(here, tries=1, sweep_s=3600):
             note = await here.over(job)
             await here.empty()
             (letter,) = await here.letters()

@@ -575,6 +575,28 @@ async def test_a_claim_that_was_left_over() -> None:
     assert Stage.DONE == note.state
 
 
+async def test_of_two_messages_for_a_job_one_stays() -> None:
+    """The second comes while the first is not claimed yet, and may turn out to be a dead dispatcher's job: both stay until then."""
+    async with world() as here, dispatching(here) as pipeline:  # without a device nobody pulls
+        durable, spawn = durable_settings().durable, here.tasks.create_task
+        other = DurableLane(here.bus, pipeline, durable, room=lambda: 0, spawn=spawn)
+        async with here.streams.puller(here.names.jobs, Priority.NORMAL) as puller:
+            for _ in range(2):
+                await here.streams.publish("llm.v1.jobs.default.normal", b'{"prompt":"hi","job":"mine"}')
+            first, second = await puller.fetch(2)
+            notes = Notes(here.streams, here.names, here.subjects, "default", "mine")
+            run = DurableRun(first, Origin("default", Priority.NORMAL), "mine", notes)
+            other.lane.runs[run.key] = run
+            left = []
+            for claim in (None, await other.lane.claims.take(run.key, seq=first.kept.seq)):
+                run.claim = claim
+                async with asyncio.TaskGroup() as taking:
+                    other.lane.begin(second, taking.create_task)
+                left.append(await here.queued())
+
+    assert [2, 1] == left
+
+
 async def test_a_live_job_of_the_same_id_is_left_alone() -> None:
     """A producer talks live under an id that a durable job has too: both get their own answer."""
     async with world() as here:

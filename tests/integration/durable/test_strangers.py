@@ -197,7 +197,10 @@ async def test_a_job_that_can_not_be_buried_is_passed_over(way: str) -> None:
             await here.streams.publish("llm.v1.jobs.evil.normal", data, headers={"Nx-Job": data.decode()})
         claims = Claims(here.streams.bucket(here.names.claims), "gone")
         for seq, job in enumerate(("first", "second"), 1):
-            await claims.take(f"evil.{job}", seq=seq)
+            claim = await claims.take(f"evil.{job}", seq=seq)
+            assert claim is not None
+            claim.reached = True
+            await claims.renew(claim)
         async with (
             here.streams.puller(here.names.jobs, "normal") as puller,
             here.streams.puller(here.names.advisories, "janitor") as told,
@@ -233,6 +236,6 @@ async def _advised(here: World, puller: Puller) -> int:
     return (await here.streams.state(here.names.advisories)).messages
 
 
-async def _left(here: World, work: Callable[[], Awaitable[None]]) -> list[bytes]:
+async def _left(here: World, work: Callable[[], Awaitable[object]]) -> list[bytes]:
     await work()
     return [kept.data async for kept in here.kept(here.names.jobs, here.subjects.jobs("*", "*"))]

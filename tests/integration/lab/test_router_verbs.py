@@ -107,6 +107,23 @@ def test_an_evaluation_is_reported(tmp_path: Path) -> None:
     assert "always weak" in (tmp_path / "out" / "report.md").read_text()
 
 
+@pytest.mark.parametrize(("name", "method"), [("r.npz", "router"), ("r.cascade.npz", "cascade")])
+def test_weights_are_judged_on_other_labels(tmp_path: Path, name: str, method: str) -> None:
+    """Labels that were not trained on, nothing trained anew."""
+    train, rest = tmp_path / "train.csv", tmp_path / "rest.csv"
+    head, *rows = _labels(tmp_path / "l.csv").read_text().splitlines(keepends=True)
+    train.write_text(head + "".join(rows[:160]))
+    rest.write_text(head + "".join(rows[160:]))
+    first = _drover("train", "--from", train, "-o", "r.npz", "--embedder", "none", "--no-eval", cwd=tmp_path)
+    words = ["--from", rest, "--weights", name, "--embedder", "none", "--no-plots", "--draws", "50", "-o", "out"]
+    end = _drover("eval", *words, cwd=tmp_path)
+
+    assert (first.returncode, end.returncode) == (0, 0), first.stderr + end.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    found = {row["method"]: row["order"]["apgr"]["value"] for row in report["rows"]}
+    assert found["oracle"] >= found[method] > 0.6
+
+
 def test_bad_rows_end_it_with_their_lines(tmp_path: Path) -> None:
     """On one line of standard error, with status 1."""
     path = _labels(tmp_path / "l.csv")

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.lab.router.splits import domain_folds, folds, groups, holdout
+from dispatcher.lab.router.splits import WHOLE, domain_folds, folds, groups, holdout
 
 prompts = st.lists(
     st.sampled_from([f"{head * 120} question {tail}" for head in "abcdefgh" for tail in range(3)]), min_size=4
@@ -25,6 +25,13 @@ def test_prompts_that_begin_alike_are_one_group() -> None:
     )
 
     assert groups([f"{passage} Who?", f"{passage.upper()}  When?", "Another."]).tolist() == [0, 0, 1]
+
+
+def test_copies_alone_are_a_group_by_the_whole_text() -> None:
+    """For passages that are meant to be on both sides; a copy never is."""
+    passage = "x" * 200
+
+    assert groups([f"{passage} Who?", f"{passage} When?", f"{passage} who? "], WHOLE).tolist() == [0, 1, 0]
 
 
 @given(prompts, st.integers(2, 5), seeds)
