@@ -133,7 +133,11 @@ def _name_points(figure: Figure, axes: Axes, points: Mapping[str, tuple[float, f
     figure.draw_without_rendering()
     scale = 72.0 / figure.dpi
     at = {name: axes.transData.transform(point) * scale for name, point in points.items()}
-    taken = [(x - 3.0, y - 3.0, x + 3.0, y + 3.0) for x, y in at.values()]
+    edge = axes.bbox.x0 * scale
+    taken: list[tuple[float, ...]] = [
+        (-1e6, -1e6, edge, 1e6),
+        *((x - 3.0, y - 3.0, x + 3.0, y + 3.0) for x, y in at.values()),
+    ]
     for name, (x, y) in sorted(at.items(), key=lambda one: (one[1][0], one[0])):
         wide = _CHAR_PX * len(name)
         choices = [
