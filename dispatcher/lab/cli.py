@@ -1,4 +1,4 @@
-"""`drover lab train|eval|centroids`: options in, lines out; it knows neither how weights are found nor what figures mean.
+"""`drover lab train|eval|centroids|speed`: options in, lines out; it knows neither how weights are found nor what figures mean.
 
 Every verb of `drover` loads this module: what a verb needs is imported when it runs.
 """
@@ -15,7 +15,11 @@ import typer
 if TYPE_CHECKING:
     from dispatcher.lab.router.verbs import Source
 
-app = typer.Typer(name="lab", help="Train and judge what routes: from your own examples.", no_args_is_help=True)
+app = typer.Typer(
+    name="lab",
+    help="Train and judge what routes, from your own examples; measure how fast it is.",
+    no_args_is_help=True,
+)
 
 _Tier = Literal["static", "minilm", "reference", "none"]
 
@@ -170,6 +174,20 @@ def centroids(
     from dispatcher.lab.centroids.verb import centroids_verb  # noqa: PLC0415  # as above
 
     _run(lambda: centroids_verb(examples, output, Tier(embedder), count=count, seed=seed))
+
+
+@app.command()
+def speed(
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="one short round, to see that it works")] = False,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="how often everything is measured")] = 5,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file for the figures")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the figures as JSON instead of a table")] = False,
+) -> None:
+    """Measure bare nats-py and the same work through Drover, side by side, and its decisions; about a minute a round."""
+    from dispatcher.lab.speed.report import run_speed  # noqa: PLC0415  # see the module
+
+    raise typer.Exit(run_speed(quick=quick, rounds=rounds, output=output, as_json=as_json))
 
 
 def _source(

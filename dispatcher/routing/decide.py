@@ -156,10 +156,11 @@ def _kept(view: View, ask: Ask, policy: RoutingPolicy, out: Collection[str]) -> 
 
 
 def _scene(view: View, kept: Rows, ask: Ask, policy: RoutingPolicy) -> Scene:
-    options = Options(*view.cells[:, kept])
+    whole = len(kept) == len(view.rows)  # mostly nobody is out, and then nothing needs to be copied
+    options = Options(*(view.cells if whole else view.cells[:, kept]))
     with np.errstate(all="ignore"):  # strangers' figures: what comes out of them is looked at at the end
         predicted = predict(options, ask.wanted, _cached(view, kept, options, ask.warmth))
-        topics = {topic: meant[kept] for topic, meant in view.topics.items()}
+        topics = view.topics if whole else {topic: meant[kept] for topic, meant in view.topics.items()}
         return Scene(ask, policy, view, kept, options, predicted, terms(options, ask.wanted, predicted, topics))
 
 

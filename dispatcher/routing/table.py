@@ -191,11 +191,12 @@ def _patched(view: View, changed: Sequence[Device]) -> View | None:
             return None
         block = Block(device=device, start=old.start, stop=old.stop, standing=filters.standing(device))
         blocks[device.name] = block
-        for number in range(block.start, block.stop):
-            if device.beat is old.device.beat:
-                cells[:_STATE_COLUMNS, number] = _state(device)
-            else:
+        if device.beat is old.device.beat:  # the commonest change by far: a job began or ended there
+            cells[:_STATE_COLUMNS, block.start : block.stop] = [[figure] for figure in _state(device)]
+        else:
+            for number in range(block.start, block.stop):
                 rows[number], cells[:, number] = _row(device, rows[number].name)
+        for number in range(block.start, block.stop):
             usable[number] = block.standing is None and rows[number].fits
     return View(
         blocks=blocks,

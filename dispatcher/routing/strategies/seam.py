@@ -27,7 +27,8 @@ class Scene:
     @property
     def devices(self) -> list[str]:
         """Give the device of each row."""
-        return [self.view.rows[number].device for number in self.kept]
+        rows = self.view.rows
+        return [rows[number].device for number in self.kept.tolist()]
 
 
 @dataclass(slots=True)
