@@ -34,6 +34,9 @@ class Models(Protocol):
     async def ask(
         self, model: str, messages: Sequence[Mapping[str, str]], manner: Manner, lost: Callable[[], None]
     ) -> Reply:
-        """Get one answer; `lost` is called for each try before it that may have been computed for nothing. Raises `ConfigError`, `BudgetSpent` or `UnknownModel` when no other call will do better, and any other
-        `FleetError` for this one."""
+        """Get one answer; `lost` is called for each try before it that may have been computed for nothing.
+
+        Raises `ConfigError`, `BudgetSpent` or `UnknownModel` when no other call will do better, and any other `FleetError` for
+        this one.
+        """
         ...

@@ -73,8 +73,11 @@ class Server:
     async def ask(
         self, model: str, messages: Sequence[Mapping[str, str]], manner: Manner, lost: Callable[[], None]
     ) -> Reply:
-        """Get one answer; `lost` is called for each try that may have been computed for nothing. Raises, after as many tries as are allowed: `ConfigError` for a key that is refused, `BudgetSpent`,
-        `UnknownModel`, `BadRequest` for a request that is at fault, and else what was wrong last."""
+        """Get one answer; `lost` is called for each try before it that may have been computed for nothing.
+
+        Raises, after as many tries as are allowed: `ConfigError` for a key that is refused, `BudgetSpent`, `UnknownModel`,
+        `BadRequest` for a request that is at fault, and else what was wrong last.
+        """
         tried = 0
         while True:
             await self._quiet()

@@ -65,7 +65,7 @@ class Store:
     def add(self, label: Label) -> None:
         """Append a row, in one piece."""
         line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow(label.row())
+        csv.writer(line, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(label.row())
         self._stream.write(line.getvalue())
         self._stream.flush()
         self.known.add(label.prompt)
@@ -129,8 +129,7 @@ def _known_settings(path: Path, settings: Mapping[str, Any]) -> float | None:
 def _mend(stream: IO[str], path: Path, *, new: bool) -> set[str]:
     """Read the prompts that are there, cut off a half row behind the last whole one, write the head of an empty file."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    stream.seek(0)
-    text = stream.read()
+    text = path.read_bytes().decode("utf-8", "surrogateescape")  # a crash may have cut a character
     if text and new:
         raise LabelsError(
             f"{path} is there, and {_beside(path).name} is not: it was not made by this verb; choose another --out"
@@ -139,7 +138,7 @@ def _mend(stream: IO[str], path: Path, *, new: bool) -> set[str]:
     if rows and tuple(rows[0]) != FIELDS:
         raise LabelsError(f"{path} has other columns than {', '.join(FIELDS)}: choose another --out")
     if whole < len(text):
-        os.ftruncate(stream.fileno(), len(text[:whole].encode("utf-8")))
+        os.ftruncate(stream.fileno(), len(text[:whole].encode("utf-8", "surrogateescape")))
     stream.seek(0, io.SEEK_END)
     if not rows:
         stream.write(",".join(FIELDS) + "\n")
@@ -148,12 +147,12 @@ def _mend(stream: IO[str], path: Path, *, new: bool) -> set[str]:
 
 
 def _whole(text: str) -> tuple[int, list[list[str]]]:
-    """Give the characters that whole rows take, and the rows."""
-    end, rows, pending = 0, [], ""
-    for line in text.splitlines(keepends=True) if "\r" not in text else io.StringIO(text, newline=""):
+    """Give the characters that whole rows take, and the rows. A quote that is open at the end of a line goes on in the next."""
+    end, rows, pending = 0, list[list[str]](), ""
+    for line in io.StringIO(text, newline="\n"):
         pending += line
         if not line.endswith("\n") or pending.count('"') % 2:
-            continue  # inside a quoted text, or the last one, cut
+            continue
         [row] = csv.reader([pending])
         if len(row) != len(FIELDS):
             break
