@@ -107,7 +107,7 @@ async def _label(
         finally:
             store.note(purse.spent_usd)
             told = summary(run.tally, purse, known=known, left=len(left))
-    sys.stdout.write(f"{told}\nwritten: {order.output}\n")
+            sys.stdout.write(f"{told}\nwritten: {order.output}\n")
     return run.tally
 
 
