@@ -18,8 +18,8 @@ LIMITS = (
         "(measured: APGR 0.50 to 0.56), which the guard for unlike prompts is there to notice."
     ),
     (
-        "How its parts are mixed was found on the training rows alone. Their form (a straight line, a kernel, neighbours) and the text "
-        "signals were chosen while figures on parts of MMLU, GSM8K and LLMRouter were in view, so that figures on those flatter a little."
+        "How its parts are mixed was found on the training rows alone. Their form (a straight line, a kernel, neighbours) and the "
+        "text signals were chosen while figures on parts of MMLU, GSM8K and LLMRouter were in view: figures on those flatter a little."
     ),
     "Most of what it knows is which kind of question pays; inside one kind it orders little better than length does.",
 )

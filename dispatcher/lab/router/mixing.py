@@ -1,10 +1,10 @@
 """How the three opinions and the lean towards length are mixed: found on the training rows alone; it fits nothing and sees no test.
 
 Every mix of a small grid is judged by the order into which it brings the training rows, each as predicted from the others; the
-shares are the mean of the best few, which is steadier than the very best. Measured against one mix for all data that had been picked
-with test figures in view (half a straight line, a kernel, neighbours, a lean of a half): within 0.003 APGR of it on the mean of each
-of MMLU, GSM8K and LLMRouter with the shipped embedder and with MiniLM, while the single best mix lost up to 0.010. Five folds in
-place of leaving one out gave the same at five times the time.
+shares are the mean of the best few, which is steadier than the very best. It was measured against one mix for all data, which had
+been picked with test figures in view (half a straight line, a kernel, neighbours, a lean of a half): within 0.003 APGR of it on the
+mean of each of MMLU, GSM8K and LLMRouter, with the shipped embedder and with MiniLM, while the single best mix lost up to 0.010 on
+one division. Five folds in place of leaving one out gave the same at five times the time.
 """
 
 from __future__ import annotations

@@ -10,13 +10,12 @@ from typing import Any
 from dispatcher.lab.router.evaluate import COPIES_TOGETHER, HEADS_TOGETHER, Report, Row
 from dispatcher.lab.router.metrics import Interval
 
-
 _BOTH = (HEADS_TOGETHER, COPIES_TOGETHER)
 
 _SPLITS = (
-    "The same prompts, divided by the other rule. Those that begin alike over 100 characters are often of one template (all of MMLU's "
-    "moral scenarios are), so that keeping them together makes a whole domain unseen: the figures then say what a router knows of new "
-    "kinds of prompts. With copies alone together it may have seen the kind, and never the prompt: what to expect on traffic like the "
+    "The same prompts, divided by the other rule. Those that begin alike over 100 characters are often of one template (MMLU's moral "
+    "scenarios are), so that keeping them together makes a whole kind of prompt unseen: the figures then say what a router knows "
+    "of new kinds. With copies alone together it may have seen the kind, and never the prompt: what to expect on traffic like the "
     "labels."
 )
 
