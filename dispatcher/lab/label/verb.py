@@ -76,7 +76,7 @@ async def label_verb(order: Order) -> int:
     key = load(_Settings).key.api_key
     opened = _opener()(order.url, key, retries=order.retries, timeout_s=order.timeout_s)
     async with opened as server:
-        prices = {**await server.prices(), **dict(read_price(text) for text in order.prices)}
+        prices = _prices(order, await server.prices())
         with open_store(order.output, _settings(order)) as store:
             left = [question for question in questions if question.prompt not in store.known]
             cost = estimate([call for question in left for call in order.wish.calls(question.prompt)], prices)
@@ -119,6 +119,16 @@ def _check(order: Order) -> None:
         raise ConfigError("give --judge with a model, or --gold with the column of right answers")
     if order.wish.judge in (order.wish.weak, order.wish.strong):
         say(f"{order.wish.judge} judges its own answers: judges like those better, so take another one where you can")
+
+
+def _prices(order: Order, listed: Mapping[str, Price]) -> dict[str, Price]:
+    """Give the price of each model: as said, else as listed; a model that is pinned to a device is listed without it."""
+    prices = {**listed, **dict(read_price(text) for text in order.prices)}
+    for model in (order.wish.weak, order.wish.strong, order.wish.judge or ""):
+        plain = model.rpartition("@")[0]
+        if model not in prices and plain in prices:
+            prices[model] = prices[plain]
+    return prices
 
 
 def _settings(order: Order) -> dict[str, object]:

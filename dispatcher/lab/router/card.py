@@ -19,7 +19,7 @@ LIMITS = (
     ),
     (
         "How its parts are mixed was found on the training rows alone. Their form (a straight line, a kernel, neighbours) and the "
-        "text signals were chosen while figures on parts of MMLU, GSM8K and LLMRouter were in view: figures on those flatter a little."
+        "text signals were chosen while figures on parts of MMLU, GSM8K and LLMRouter were in view: they flatter a little."
     ),
     "Most of what it knows is which kind of question pays; inside one kind it orders little better than length does.",
 )

@@ -13,8 +13,8 @@ from dispatcher.lab.router.metrics import Interval
 _BOTH = (HEADS_TOGETHER, COPIES_TOGETHER)
 
 _SPLITS = (
-    "The same prompts, divided by the other rule. Those that begin alike over 100 characters are often of one template (MMLU's moral "
-    "scenarios are), so that keeping them together makes a whole kind of prompt unseen: the figures then say what a router knows "
+    "The same prompts, divided by the other rule. Those that begin alike over 100 characters are often of one template (MMLU's "
+    "moral scenarios are), so that keeping them together makes a whole kind unseen: the figures then say what a router knows "
     "of new kinds. With copies alone together it may have seen the kind, and never the prompt: what to expect on traffic like the "
     "labels."
 )

@@ -238,11 +238,11 @@ async def test_no_money_without_leave(server: ProviderProcess, tmp_path: Path) -
 
 
 async def test_prices_of_the_servers_own_list(server: ProviderProcess, tmp_path: Path) -> None:
-    """Where the list of models has prices, nobody needs to write them down."""
+    """Where the list of models has prices, nobody needs to write them down, also for a model that is pinned to a device."""
     _prompts(tmp_path, 1, gold="cloud")
     per_token = {"pricing": {"prompt": "0.000001", "completion": "0.000002"}}
     await server.order_cards(gpt_small=per_token, gpt_large=per_token)
-    end = await _label(server, tmp_path, "--gold", "gold", "--max-usd", "1")
+    end = await _label(server, tmp_path, "--gold", "gold", "--max-usd", "1", strong=f"{STRONG}@cloud")
     account = json.loads((tmp_path / "labels.csv.run.json").read_text())
 
     assert (0, 2 * 0.002) == (end.status, account["spent_usd"]), end.err

@@ -15,12 +15,12 @@ def _parts(seed: int, rows: int = 800) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_opinion_that_knows_counts_most() -> None:
-    """Neighbours that see the gain, and three that guess: the mean of the best mixes leans on the neighbours."""
+    """Neighbours that see the gain, and three that guess: they count more than all others together."""
     parts, gain = _parts(0)
     parts[2] = gain + 0.5 * parts[2]
     shares = choose(parts, gain, MIXES)
 
-    assert shares.knn > 0.6
+    assert shares.knn > 0.5
     assert round(sum(shares), 9) == 1.0
 
 
