@@ -12,6 +12,7 @@ import asyncio
 import json
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -82,7 +83,7 @@ class Provider:
 
     async def chat(self, request: Request) -> Response:
         body = await request.json()
-        self._seen.append({"headers": dict(request.headers), "body": body})
+        self._seen.append({"headers": dict(request.headers), "body": body, "at_s": time.monotonic()})
         if (refused := self._locked(request)) is not None:
             return refused
         order = self._orders.pop(0) if self._orders else self._standing.get(body["model"], {})

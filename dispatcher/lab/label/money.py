@@ -53,8 +53,12 @@ def read_price(text: str) -> tuple[str, Price]:
 
 def card_price(card: Mapping[str, Any]) -> Price | None:
     """Read the prices of a card of /v1/models: Drover's own, or `pricing` by the single token as OpenRouter has it."""
-    ours = card.get("input_usd_per_mtok"), card.get("output_usd_per_mtok")
-    pricing = card.get("pricing")
+    facts, pricing = card.get("x_drover"), card.get("pricing")
+    ours = (
+        (facts.get("input_usd_per_mtok"), facts.get("output_usd_per_mtok"))
+        if isinstance(facts, Mapping)
+        else (None, None)
+    )
     theirs = (pricing.get("prompt"), pricing.get("completion")) if isinstance(pricing, Mapping) else (None, None)
     for (given, made), times in ((ours, 1.0), (theirs, 1e6)):
         try:

@@ -113,8 +113,10 @@ async def _label(
 
 def _check(order: Order) -> None:
     parts = urlsplit(order.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
-        raise ConfigError("--url is a whole URL without a user or a password, such as http://127.0.0.1:8080/v1")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password or parts.query:
+        raise ConfigError(
+            "--url is a whole URL without a user, a password or a query, such as http://127.0.0.1:8080/v1"
+        )
     if (order.wish.judge is None) == (order.gold is None):
         raise ConfigError("give --judge with a model, or --gold with the column of right answers")
     if order.wish.judge in (order.wish.weak, order.wish.strong):

@@ -134,8 +134,7 @@ def evaluate(material: Material, plan: Plan, recipe: Recipe | None = None) -> Re
         parts = [_out_of_sample(scorer, repeat) for repeat in repeats]
         rows.append(_row(method, "all", parts, material.labels, plan))
         if plan.without:
-            less = [(test[kept[test]], score[kept[test]]) for test, score in parts]
-            rows.append(_row(method, "without " + ", ".join(plan.without), less, material.labels, plan))
+            rows.append(_row(method, "without " + ", ".join(plan.without), _less(parts, kept), material.labels, plan))
         curves.append((method, parts[0][1], material.labels.gain[parts[0][0]]))
         if method == "router":
             domains = _per_domain(*parts[0], material.labels)
@@ -287,10 +286,19 @@ def _other_split(material: Material, plan: Plan, recipe: Recipe) -> Iterator[Row
     group, name = (wholes, COPIES_TOGETHER) if plan.grouped else (heads, HEADS_TOGETHER)
     repeats = [list(_splits(group, plan, repeat)) for repeat in range(plan.repeats)]
     methods = _methods(material, recipe, plan.seed)
+    kept = ~np.isin(material.labels.domains, plan.without)
     for method in ("prompt length", "domain mean", "text signals only", "router", "cascade"):
         if method in methods:
             parts = [_out_of_sample(methods[method], repeat) for repeat in repeats]
             yield _row(method, name, parts, material.labels, plan)
+            if plan.without:
+                yield _row(
+                    method, f"{name}, without {', '.join(plan.without)}", _less(parts, kept), material.labels, plan
+                )
+
+
+def _less(parts: Sequence[tuple[Rows, Floats]], kept: NDArray[np.bool_]) -> list[tuple[Rows, Floats]]:
+    return [(test[kept[test]], score[kept[test]]) for test, score in parts]
 
 
 def _unseen(material: Material, plan: Plan, recipe: Recipe, group: Rows) -> Iterator[Row]:

@@ -25,7 +25,7 @@ def test_a_bad_price_is_refused(text: str) -> None:
     ("card", "expected"),
     [
         ({"pricing": {"prompt": "0.00000015", "completion": "0.0000006"}}, Price(0.15, 0.6)),
-        ({"input_usd_per_mtok": 2, "output_usd_per_mtok": 8.0}, Price(2.0, 8.0)),
+        ({"x_drover": {"input_usd_per_mtok": 2, "output_usd_per_mtok": 8.0}}, Price(2.0, 8.0)),
         ({"pricing": {"prompt": "-1", "completion": "-1"}}, None),
         ({"pricing": "free"}, None),
         ({"id": "x"}, None),
