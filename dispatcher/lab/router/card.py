@@ -40,7 +40,7 @@ def card(
             "strong": round(float(labels.strong.mean()), 4),
             "with_answers": labels.answers is not None,
         },
-        "recipe": asdict(recipe),
+        "recipe": {**asdict(recipe), "mixes": [list(mix) for mix in recipe.mixes]},
         "chosen": {
             "embedding_weight": router.space.weight,
             "kernel_gamma": router.kernel.gamma,
