@@ -344,6 +344,8 @@ def _card(offer: Offer, bridge: Bridge) -> reply.Json:
         "parameters_b": info.parameters_b,
         "context_tokens": info.context_tokens,
         "capabilities": info.capabilities,
+        "input_usd_per_mtok": info.input_usd_per_mtok,
+        "output_usd_per_mtok": info.output_usd_per_mtok,
     }
     return reply.model_card(
         offer.name, bridge.started_unix_s, {key: value for key, value in facts.items() if value is not None}
