@@ -36,8 +36,8 @@ format: setup-dev ## format the code and sort the imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## measure the bus, the dispatcher and the bridge; ARGS="--json" and others go to it
-	@exec $(BIN)/drover bench $(ARGS)
+bench: setup ## measure the bus, the dispatcher, the bridge and a decision; ARGS="--json" and others go to it
+	@exec $(BIN)/drover lab speed $(ARGS)
 
 build: setup ## make the wheel and the source archive in dist/
 	$(BIN)/python -m hatchling build

@@ -115,7 +115,7 @@ class ChatRequest:
     again. `keep_s` is how long it runs on when nobody listens any more, for one who comes back. `resends` tells how often it was
     sent before: 0 promises that no dispatcher can know the id, and absent says nothing. `resume` is the text that the producer has
     already; a dispatcher that does not know the job goes on behind it. `strategy` names how the device is chosen, such as `hybrid`
-    or `energy:eco`; absent leaves it to the fleet's owner.
+    or `energy:eco`; absent leaves it to the fleet's owner. `max_cost_usd` keeps the job from models that would probably cost more.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -137,6 +137,7 @@ class ChatRequest:
     resume: Annotated[str, MaxLen(500_000)] = ""
     priority: Priority = Priority.NORMAL
     strategy: Annotated[str, MaxLen(64)] | None = None
+    max_cost_usd: Annotated[Number, Ge(0)] | None = None
 
 
 def conversation(request: ChatRequest) -> tuple[Message, ...]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from dispatcher.lab.bench.cli import ListCommand, bench
 from dispatcher.lab.cli import app as lab
 from dispatcher.lab.embedder.cli import app as embedder
 
@@ -192,6 +193,7 @@ def result(
 
 app.add_typer(embedder)
 app.add_typer(lab)
+app.command(cls=ListCommand)(bench)
 
 dlq = typer.Typer(name="dlq", help="The durable jobs that could not be answered.", no_args_is_help=True)
 app.add_typer(dlq)
@@ -281,20 +283,6 @@ def explain(
     except FleetError as error:
         raise typer.Exit(running.fail(error)) from error
     raise typer.Exit(running.run(work))
-
-
-@app.command()
-def bench(
-    *,
-    quick: Annotated[bool, typer.Option("--quick", help="one short round, to see that it works")] = False,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="how often everything is measured")] = 5,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file for the figures")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print the figures as JSON instead of a table")] = False,
-) -> None:
-    """Measure bare nats-py and the same work through Drover, side by side; about a minute a round."""
-    from dispatcher.lab.bench.report import run_bench  # noqa: PLC0415  # as above
-
-    raise typer.Exit(run_bench(quick=quick, rounds=rounds, output=output, as_json=as_json))
 
 
 @app.command()

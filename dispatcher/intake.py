@@ -72,6 +72,7 @@ _DELIVERY: Mapping[str, Any] = {
     "resume": "",
     "priority": Priority.NORMAL,
     "strategy": None,
+    "max_cost_usd": None,
 }
 
 

@@ -71,6 +71,24 @@ class Terms:
     health: float
 
 
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model on a device costs, in US dollars per million tokens."""
+
+    model: str
+    device: str
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+
+    def usd(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Give what so many tokens cost."""
+        return (prompt_tokens * self.input_usd_per_mtok + completion_tokens * self.output_usd_per_mtok) / 1e6
+
+    def saved_usd(self, usage: Usage, paid_usd: float | None) -> float:
+        """Give what an answer would have cost here, less what it did cost; below 0 when it cost more."""
+        return self.usd(usage.prompt_tokens, usage.completion_tokens) - (paid_usd or 0.0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A device and a model that could answer, with the score and what it is made of. `details` are what the strategy adds to the
@@ -87,7 +105,10 @@ class Candidate:
     predicted_first_token_s: float
     predicted_total_s: float
     predicted_wait_s: float = 0.0
-    predicted_energy_j: float = 0.0
+    predicted_energy_j: float | None = 0.0
+    """None where nobody knows: the model runs elsewhere."""
+    predicted_cost_usd: float = 0.0
+    remote: bool = False
     details: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -153,6 +174,21 @@ class Deferred(Sequence[Removed]):
         return self._all()[place]
 
 
+class Once:
+    """What is worked out when somebody asks for it, and then kept."""
+
+    __slots__ = ("_known", "_make")
+
+    def __init__(self, make: Callable[[], Mapping[str, Any]]) -> None:
+        self._make = make
+        self._known: Mapping[str, Any] | None = None
+
+    def __call__(self) -> Mapping[str, Any]:
+        if self._known is None:
+            self._known = self._make()
+        return self._known
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """Who could answer, best first, and who could not; every term is kept for explain."""
@@ -162,6 +198,10 @@ class Decision:
     removed: Sequence[Removed]
     weights: Mapping[str, float]
     features: Mapping[str, Any] = field(default_factory=dict)
+    reference: Callable[[], Price | None] = lambda: None
+    """Gives what savings are reckoned against; None where the fleet has nothing that costs."""
+    brief: Callable[[], Mapping[str, Any]] = dict
+    """All of it in short, for the record; made once, and only when it is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +262,17 @@ class Delivered:
     first_token_s: float | None = None
     cascaded: Cascaded | None = None
 
+    @property
+    def answer_usage(self) -> Usage:
+        """The tokens of the answer that was given, without those of a weak one that nobody saw."""
+        if self.end is None:
+            return Usage()
+        both, unseen = self.end.usage, Usage() if self.cascaded is None else self.cascaded.usage
+        return Usage(
+            prompt_tokens=both.prompt_tokens - unseen.prompt_tokens,
+            completion_tokens=both.completion_tokens - unseen.completion_tokens,
+        )
+
 
 class JobState(StrEnum):
     """How a job ended."""
@@ -254,6 +305,8 @@ class JobRecord:
     attempts: tuple[Attempt, ...] = ()
     usage: Usage = Usage()
     cost_usd: float | None = None
+    saved_usd: float | None = None
+    """Against the dearest model of the fleet, or the one that the owner names; None where nothing costs."""
     finish: str | None = None
     queue_s: float | None = None
     first_token_s: float | None = None
@@ -262,3 +315,5 @@ class JobRecord:
     simulated: bool = False
     escalated: bool | None = None
     """Whether a checked answer went up to a stronger model; None where none was checked."""
+    decision: Mapping[str, Any] | None = None
+    """The route in short, as `routing.brief` gives it."""

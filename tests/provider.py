@@ -1,7 +1,8 @@
 """A provider of paid models that answers what a test orders, as a process of its own: `python -m tests.provider --key=sk-…`.
 
 It speaks the chat API as OpenAI documents it: server-sent chunks with one id, the usage in a last chunk without choices, errors as
-`{"error":{"message","type","param","code"}}`, limits in `x-ratelimit-*`. It knows nothing of Drover.
+`{"error":{"message","type","param","code"}}`, limits in `x-ratelimit-*`. A chat that does not ask for a stream gets a whole answer.
+It knows nothing of Drover.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import json
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -24,13 +26,15 @@ MODELS = ("gpt-small", "gpt-large")
 
 
 class Provider:
-    """One order per chat, in their order; without one an ordinary answer. `seen` keeps the requests, `hung_up` how many streams
-    their clients left before the end."""
+    """One order per chat, in their order; without one what stands for its model, else an ordinary answer. `seen` keeps the
+    requests, `hung_up` how many streams their clients left before the end."""
 
     def __init__(self, key: str) -> None:
         self._key = key
         self._orders: list[dict[str, Any]] = []
+        self._standing: dict[str, dict[str, Any]] = {}
         self._listing: dict[str, Any] | None = None
+        self._cards: dict[str, dict[str, Any]] = {}
         self._seen: list[dict[str, Any]] = []
         self._hung_up = 0
 
@@ -40,6 +44,8 @@ class Provider:
                 Route("/v1/chat/completions", self.chat, methods=["POST"]),
                 Route("/v1/models", self.models),
                 Route("/orders", self.order, methods=["POST"]),
+                Route("/standing", self.order_standing, methods=["POST"]),
+                Route("/cards", self.order_cards, methods=["POST"]),
                 Route("/listing", self.order_listing, methods=["POST"]),
                 Route("/state", self.state),
             ]
@@ -47,6 +53,14 @@ class Provider:
 
     async def order(self, request: Request) -> Response:
         self._orders += await request.json()
+        return JSONResponse({})
+
+    async def order_standing(self, request: Request) -> Response:
+        self._standing = await request.json()
+        return JSONResponse({})
+
+    async def order_cards(self, request: Request) -> Response:
+        self._cards = await request.json()
         return JSONResponse({})
 
     async def order_listing(self, request: Request) -> Response:
@@ -61,21 +75,26 @@ class Provider:
             return refused
         if self._listing is not None:
             return _refusal(self._listing)
-        cards = [{"id": name, "object": "model", "created": 1, "owned_by": "provider"} for name in MODELS]
+        cards = [
+            {"id": name, "object": "model", "created": 1, "owned_by": "provider", **self._cards.get(name, {})}
+            for name in MODELS
+        ]
         return JSONResponse({"object": "list", "data": cards})
 
     async def chat(self, request: Request) -> Response:
         body = await request.json()
-        self._seen.append({"headers": dict(request.headers), "body": body})
+        self._seen.append({"headers": dict(request.headers), "body": body, "at_s": time.monotonic()})
         if (refused := self._locked(request)) is not None:
             return refused
-        order = self._orders.pop(0) if self._orders else {}
+        order = self._orders.pop(0) if self._orders else self._standing.get(body["model"], {})
         if order.get("mute"):
             while (await request.receive())["type"] != "http.disconnect":
                 pass
             self._hung_up += 1
         if order.get("status", 200) != 200:
             return _refusal(order)
+        if not body.get("stream"):
+            return whole(order, body["model"])
         chunks = self._chunks(order, body["model"])
         return StreamingResponse(chunks, headers=order.get("headers"), media_type="text/event-stream")
 
@@ -124,6 +143,21 @@ def ordinary(order: dict[str, Any], model: str) -> list[str]:
             events.append({**head, "choices": [], "usage": usage})
     done = ["data: [DONE]\n\n"] if order.get("then") is None else []
     return [*(f"data: {json.dumps(event)}\n\n" for event in events), *done]
+
+
+def whole(order: dict[str, Any], model: str) -> Response:
+    """An answer in one piece; `raw` is what comes instead, as it stands."""
+    if "raw" in order:
+        return Response("".join(order["raw"]), headers=order.get("headers"), media_type="application/json")
+    text = "".join(order.get("texts", ["Hello", " from the cloud"]))
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": text},
+        "finish_reason": order.get("finish", "stop"),
+    }
+    usage = order.get("usage", {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500})
+    body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model, "choices": [choice]}
+    return JSONResponse({**body, "usage": usage} if usage else body, headers=order.get("headers"))
 
 
 def _refusal(order: dict[str, Any]) -> Response:

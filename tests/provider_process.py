@@ -40,6 +40,14 @@ class ProviderProcess:
         """Say how the next chats are answered."""
         await self._call("/orders", list(answers))
 
+    async def stand(self, **answers: dict[str, Any]) -> None:
+        """Say how each model answers from now on when nothing is ordered; `gpt_small` is gpt-small."""
+        await self._call("/standing", {name.replace("_", "-"): answer for name, answer in answers.items()})
+
+    async def order_cards(self, **cards: dict[str, Any]) -> None:
+        """Say what the list of models tells of each besides its name."""
+        await self._call("/cards", {name.replace("_", "-"): card for name, card in cards.items()})
+
     async def order_listing(self, answer: dict[str, Any] | None) -> None:
         """Say how the list of models is answered from now on; None is the ordinary way."""
         await self._call("/listing", answer)

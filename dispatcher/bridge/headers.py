@@ -9,6 +9,7 @@ from common.frames import RouteNote
 JOB_HEADER = "x-drover-job"
 PRIORITY_HEADER = "x-drover-priority"
 STRATEGY_HEADER = "x-drover-strategy"
+COST_HEADER = "x-drover-max-cost-usd"
 TIMEOUT_HEADER = "x-drover-timeout"
 QUEUE_HEADER = "x-drover-queue-s"
 MAX_VALUE = 200

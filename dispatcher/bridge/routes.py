@@ -23,7 +23,14 @@ from common.messages import AUTO, ChatRequest, Priority
 from common.subjects import as_token
 from dispatcher.bridge.answer import ChatAnswer, Manner, Means
 from dispatcher.bridge.explaining import explaining
-from dispatcher.bridge.headers import JOB_HEADER, PRIORITY_HEADER, STRATEGY_HEADER, TIMEOUT_HEADER, header_text
+from dispatcher.bridge.headers import (
+    COST_HEADER,
+    JOB_HEADER,
+    PRIORITY_HEADER,
+    STRATEGY_HEADER,
+    TIMEOUT_HEADER,
+    header_text,
+)
 from dispatcher.bridge.jobs import jobs
 from dispatcher.bridge.openai import reply, request
 from dispatcher.bridge.presence import Offer, Presence, find, offers
@@ -151,7 +158,7 @@ def api(bridge: Bridge) -> APIRouter:
         )
         chat = request.to_chat(asked, job=job or str(ULID()), priority=priority(http.headers))
         # Only who chose the id can come again under it; for others nobody needs to look whether the job is known.
-        chat = replace(chat, timeout_s=timeout_s(http.headers), strategy=strategy(http.headers))
+        chat = _wished(chat, http.headers)
         chat = replace(chat, resends=0) if job is None else replace(chat, keep_s=bridge.retry_grace_s)
         return ChatAnswer(chat, manner, bridge.means)
 
@@ -187,7 +194,12 @@ async def _asked(http: Request) -> ChatRequest:
     """Read a chat that is to be explained, and not run."""
     asked = request.read(await _json_body(http))
     chat = request.to_chat(asked, job=str(ULID()), priority=priority(http.headers))
-    return replace(chat, timeout_s=timeout_s(http.headers), strategy=strategy(http.headers))
+    return _wished(chat, http.headers)
+
+
+def _wished(chat: ChatRequest, headers: Mapping[str, str]) -> ChatRequest:
+    """Add what the headers ask for. Raises `BadRequest`."""
+    return replace(chat, timeout_s=timeout_s(headers), strategy=strategy(headers), max_cost_usd=max_cost_usd(headers))
 
 
 def answer_errors(app: FastAPI) -> None:
@@ -306,6 +318,20 @@ def strategy(headers: Mapping[str, str]) -> str | None:
     return given.strip().lower() or None if given is not None else None
 
 
+def max_cost_usd(headers: Mapping[str, str]) -> float | None:
+    """What the answer may cost, as a header says. Raises `BadRequest`."""
+    given = headers.get(COST_HEADER)
+    if given is None:
+        return None
+    try:
+        limit_usd = float(given)
+    except ValueError:
+        limit_usd = -1.0
+    if not 0.0 <= limit_usd <= 1e6:
+        raise BadRequest(f"{COST_HEADER} is {given[:40]!r}: send US dollars, such as 0.002", param=COST_HEADER)
+    return limit_usd
+
+
 def _auto_card(bridge: Bridge) -> reply.Json:
     return reply.model_card(AUTO, bridge.started_unix_s, {"description": "the fleet chooses model and device"})
 
@@ -318,6 +344,8 @@ def _card(offer: Offer, bridge: Bridge) -> reply.Json:
         "parameters_b": info.parameters_b,
         "context_tokens": info.context_tokens,
         "capabilities": info.capabilities,
+        "input_usd_per_mtok": info.input_usd_per_mtok,
+        "output_usd_per_mtok": info.output_usd_per_mtok,
     }
     return reply.model_card(
         offer.name, bridge.started_unix_s, {key: value for key, value in facts.items() if value is not None}

@@ -29,7 +29,8 @@ async def explain(prompt: str | None, job: str | None, wish: Wish, *, as_json: b
     if as_json:
         sys.stdout.write(codec.encode_pretty(told) + "\n")
     else:
-        _console().print(explained(told))
+        console = _console()
+        console.print(explained(told, console.width))
     return 1 if _refused(told) else 0
 
 

@@ -9,45 +9,54 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-BAR = 24
-"""Characters of a score of 1."""
+WIDE = 100
+BAR, NARROW_BAR = 24, 16
+"""Characters of a score of 1, from `WIDE` columns on and below."""
 
 _COLOURS = ("cyan", "magenta", "green")
 _SIGNS = ("█", "▓", "▒")
 """Parts differ in their sign too: not everybody sees colours, and not every terminal has them."""
+
+_FIGURES = {"wait": "wait_s", "load": "load_s", "1st token": "first_token_s", "total": "total_s", "J": "energy_j"}
 
 MOST_ROWS = 20
 
 Told = Mapping[str, Any]
 
 
-def explained(told: Told) -> RenderableType:
-    """Draw all of a decision as `routing.record` and `routing.explain` give it."""
-    return Group(*_parts(told))
+def explained(told: Told, width: int = WIDE) -> RenderableType:
+    """Draw all of a decision as `routing.record` and `routing.explain` give it, for a terminal of so many columns."""
+    return Group(*_parts(told, BAR if width >= WIDE else NARROW_BAR))
 
 
-def _parts(told: Told) -> Iterator[RenderableType]:
+def _parts(told: Told, bar: int) -> Iterator[RenderableType]:
     yield _head(told)
     options = told.get("options", [])
     if options:
-        yield _options(told, options[:MOST_ROWS])
+        yield _options(told, options[:MOST_ROWS], bar)
         if told.get("options_in_all", 0) > MOST_ROWS:
             yield Text(f"and {told['options_in_all'] - MOST_ROWS} more options", style="dim")
     if told.get("removed"):
+        yield Text(f"\nout: {told.get('removed_in_all', len(told['removed']))}")
         yield _removed(told["removed"][:MOST_ROWS])
+    if told.get("devices_out"):
+        yield Text("\ndevices out: " + ", ".join(f"{name} {count}" for name, count in told["devices_out"].items()))
     if told.get("error"):
         yield Text(f"nobody: {told['error']['message']}", style="red")
+    yield from _beyond(told)
+
+
+def _beyond(told: Told) -> Iterator[RenderableType]:
+    """Tell what was learned, what would change the outcome, and what other strategies would do."""
     if (feedback := told.get("feedback")) and feedback["learned"] != feedback["configured"]:
         yield Text(
-            f"learned from {feedback['outcomes']} outcomes: weights {_weights(feedback['learned'])}, "
+            f"\nlearned from {feedback['outcomes']} outcomes: weights {_weights(feedback['learned'])}, "
             f"configured {_weights(feedback['configured'])}"
         )
-    for change in told.get("changes", []):
-        yield Text(f"· {change}")
+    if told.get("changes"):
+        yield Text("\n" + "\n".join(f"· {change}" for change in told["changes"]))
     if told.get("strategies"):
-        yield Text(
-            "by strategy: " + ", ".join(f"{name} {where}" for name, where in told["strategies"].items()), style="dim"
-        )
+        yield _by_strategy(told["strategies"])
 
 
 def _weights(weights: Told) -> str:
@@ -61,53 +70,86 @@ def _head(told: Told) -> Text:
     )
     chosen = told.get("chosen")
     where = f"{chosen['device']} with {chosen['model']}" if chosen else "nobody"
-    return Text(f"{told['strategy']}: {where}\n{features}" + (f"\nweights: {weights}" if weights else ""))
+    lines = [f"{told['strategy']}: {where}", features, f"weights: {weights}" if weights else "", *_judged(told)]
+    return Text("\n".join(line for line in lines if line))
 
 
-def _options(told: Told, options: Sequence[Told]) -> Table:
-    table = Table(expand=False)
-    for column in ("device", "model"):
-        table.add_column(column, no_wrap=True)
+def _judged(told: Told) -> Iterator[str]:
+    """Tell what the trained router said, which labelled prompts it looked at, and what the strategy had to do without."""
+    features = told["features"]
+    verdict = features.get("verdict")
+    if verdict:
+        yield f"trained router: {'strong' if verdict['strong'] else 'weak'}, {verdict['reason']}"
+        for one in verdict.get("neighbours", ()):
+            yield f"  like ({one['similarity']:.2f}, gain {one['gain']:+.2f}): {one['prompt']}"
+    if features.get("lacks"):
+        yield f"without {features['lacks']}"
+
+
+def _options(told: Told, options: Sequence[Told], bar: int) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("device, model", overflow="fold")  # the one that gives way: no figure is cut
     table.add_column("score", justify="right", no_wrap=True)
-    table.add_column(_legend(told), no_wrap=True, min_width=BAR)
-    for column in ("wait", "load", "1st token", "total", "J"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column(_legend(told), no_wrap=True, min_width=bar)
+    costs = any(one["predicted"].get("cost_usd") for one in options)
+    for title in _FIGURES:
+        table.add_column("\n".join(title.split()), justify="right", no_wrap=True)
+    if costs:
+        table.add_column("$", justify="right", no_wrap=True)
     for one in options:
-        predicted = one["predicted"]
-        table.add_row(
-            one["device"],
-            one["model"],
-            f"{one['score']:.2f}",
-            _bar(one),
-            *(f"{predicted[name]:.1f}" for name in ("wait_s", "load_s", "first_token_s", "total_s", "energy_j")),
-        )
+        figures = [_short(one["predicted"][name]) for name in _FIGURES.values()]
+        if costs:
+            figures.append(f"{one['predicted'].get('cost_usd') or 0:.4f}")
+        where = Text(f"{one['device']}\n").append(f"  {one['model']}", style="dim")
+        table.add_row(where, f"{one['score']:.2f}", _bar(one, bar), *figures)
     return table
+
+
+def _short(figure: float | None) -> str:
+    """Write seconds or joules in five characters at most; a question mark where nobody knows."""
+    if figure is None:
+        return "?"
+    return f"{figure:.1f}" if figure < 1000 else f"{min(figure, 99_999):.0f}"
+
+
+def _by_strategy(chosen: Mapping[str, str]) -> Text:
+    """Say whom the strategies would choose, one line for each answer."""
+    groups: dict[str, list[str]] = {}
+    for name, where in chosen.items():
+        groups.setdefault(where, []).append(name)
+    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
+    return Text(
+        "\nby strategy:\n" + "\n".join(f"  {where}: {', '.join(names)}" for where, names in ordered), style="dim"
+    )
 
 
 def _legend(told: Told) -> Text:
     legend = Text()
     for name, sign, colour in zip(_PARTS, _SIGNS, _COLOURS, strict=True):
         if name in told["weights"]:
-            legend.append(f"{sign} {_PARTS[name]} ", style=colour)
+            legend.append(f"{sign} {_PARTS[name]}\n", style=colour)
+    legend.rstrip()
     return legend if legend else Text("score")
 
 
 _PARTS = {"tokens": "fit", "topic": "topic", "health": "health"}
 
 
-def _bar(one: Told) -> Text:
+def _bar(one: Told, width: int) -> Text:
     """Draw the parts of the score one behind the other; a score without parts is one bar."""
     bar = Text()
     parts = one.get("parts") or {"tokens": one["score"]}
     for name, sign, colour in zip(_PARTS, _SIGNS, _COLOURS, strict=True):
-        bar.append(sign * round(BAR * min(1.0, max(0.0, parts.get(name, 0.0)))), style=colour)
+        bar.append(sign * round(width * min(1.0, max(0.0, parts.get(name, 0.0)))), style=colour)
     return bar
 
 
 def _removed(removed: Sequence[Told]) -> Table:
-    table = Table(expand=False, title="out", title_justify="left")
-    for column in ("device", "model", "filter", "reason"):
-        table.add_column(column, no_wrap=column != "reason")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=False)
+    table.add_column("device", overflow="fold")
+    table.add_column("filter", no_wrap=True)
+    table.add_column("reason", overflow="fold")
     for out in removed:
-        table.add_row(out["device"], out.get("model", ""), out["filter"], out["reason"])
+        where = f"{out['device']} ({out['model']})" if out.get("model") else out["device"]
+        table.add_row(where, out["filter"], out["reason"])
     return table

@@ -1,4 +1,5 @@
-"""`drover lab train|eval|centroids|feedback`: options in, lines out; it knows neither how weights are found nor what figures mean.
+"""`drover lab label|train|eval|centroids|feedback|speed`: options in, lines out; it knows neither how weights are found nor what
+figures mean.
 
 Every verb of `drover` loads this module: what a verb needs is imported when it runs.
 """
@@ -15,7 +16,11 @@ import typer
 if TYPE_CHECKING:
     from dispatcher.lab.router.verbs import Source
 
-app = typer.Typer(name="lab", help="Train and judge what routes: from your own examples.", no_args_is_help=True)
+app = typer.Typer(
+    name="lab",
+    help="Train and judge what routes, from your own examples; measure how fast it is.",
+    no_args_is_help=True,
+)
 
 _Tier = Literal["static", "minilm", "reference", "none"]
 
@@ -195,6 +200,105 @@ def feedback(
 
     plan = Plan(jobs=jobs, shift_at=shift_at, devices=devices, load=load)
     _run(lambda: feedback_verb(plan, output, seeds=seeds, first_seed=seed, target_s=target_s, plots=plots))
+
+
+@app.command()
+def speed(
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="one short round, to see that it works")] = False,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="how often everything is measured")] = 5,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file for the figures")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the figures as JSON instead of a table")] = False,
+) -> None:
+    """Measure bare nats-py and the same work through Drover, side by side, and its decisions; about a minute a round."""
+    from dispatcher.lab.speed.report import run_speed  # noqa: PLC0415  # see the module
+
+    raise typer.Exit(run_speed(quick=quick, rounds=rounds, output=output, as_json=as_json))
+
+
+@app.command()
+def label(
+    prompts: Annotated[
+        Path, typer.Option("--from", help="CSV, plain or .gz: the column prompt, and perhaps domain and right answers")
+    ],
+    *,
+    weak: Annotated[
+        str, typer.Option("--weak", help="model whose answers are to do where they can; model@device pins")
+    ],
+    strong: Annotated[str, typer.Option("--strong", help="model that is asked where they can't")],
+    judge: Annotated[str | None, typer.Option("--judge", help="model that grades both answers")] = None,
+    gold: Annotated[
+        str | None,
+        typer.Option("--gold", help="instead of a judge: column with the right answer, a number, letter or text"),
+    ] = None,
+    url: Annotated[
+        str, typer.Option("--url", help="any server with OpenAI's API; its key is read from OPENAI_API_KEY")
+    ] = "http://127.0.0.1:8080/v1",
+    output: Annotated[Path, typer.Option("--out", "--output", "-o", help="CSV; what it has is not asked again")] = Path(
+        "labels.csv"
+    ),
+    max_usd: Annotated[
+        float | None, typer.Option("--max-usd", min=0, help="spend no more, over all runs on --out")
+    ] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--price", help="model=input/output in US dollars per million tokens; may be given more than once"
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="spend without a cap and without being asked")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="tell what it would cost, and ask nothing")] = False,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="the first so many prompts alone")] = None,
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=256, help="rows at a time")] = 4,
+    retries: Annotated[int, typer.Option("--retries", min=0, max=50, help="tries after one that failed")] = 5,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout", min=1, help="seconds without a byte until a call failed")
+    ] = 600.0,
+    swap: Annotated[
+        bool, typer.Option("--swap/--no-swap", help="judge each pair in both orders, at twice the price")
+    ] = True,
+    system: Annotated[str | None, typer.Option("--system", help="system prompt for both models")] = None,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="most tokens of an answer")] = 512,
+    temperature: Annotated[
+        float, typer.Option("--temperature", min=-1, max=2, help="below 0: not said, for models that take none")
+    ] = 0.0,
+    seed: Annotated[int | None, typer.Option("--seed", help="sent with each call")] = None,
+    prompt_column: Annotated[str, typer.Option("--prompt-column")] = "prompt",
+    domain_column: Annotated[str, typer.Option("--domain-column")] = "domain",
+) -> None:
+    """Make labels for `drover lab train`: both models answer, and a judge or the right answers grade them."""
+    from dispatcher.cli.running import run  # noqa: PLC0415  # see the module
+    from dispatcher.lab.label.run import Wish  # noqa: PLC0415  # as above
+    from dispatcher.lab.label.verb import Order, label_verb  # noqa: PLC0415  # as above
+
+    wish = Wish(
+        weak=weak,
+        strong=strong,
+        judge=judge,
+        swap=swap,
+        system=system,
+        max_tokens=max_tokens,
+        temperature=temperature if temperature >= 0 else None,
+        seed=seed,
+    )
+    order = Order(
+        source=prompts,
+        output=output,
+        url=url.rstrip("/"),
+        wish=wish,
+        prompt_column=prompt_column,
+        domain_column=domain_column,
+        gold=gold,
+        prices=tuple(price or ()),
+        max_usd=max_usd,
+        limit=limit,
+        concurrency=concurrency,
+        retries=retries,
+        timeout_s=timeout_s,
+        yes=yes,
+        dry_run=dry_run,
+    )
+    raise typer.Exit(run(label_verb(order)))
 
 
 def _source(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +34,8 @@ def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
         error=error.code if error else None,
         error_message=error.summary if error else None,
         escalated=delivered.cascaded.escalated if delivered.cascaded else None,
+        saved_usd=saved[1] if (saved := _saved(delivered)) else None,
+        decision=(delivered.decision.brief() or None) if delivered.decision else None,
     )
     if chosen is None:
         return account
@@ -70,14 +73,33 @@ def route(job: Job, delivered: Delivered, *, total_s: float) -> dict[str, Any]:
     }
     if delivered.decision is not None:
         wire |= {"strategy": delivered.decision.strategy, "weights": dict(delivered.decision.weights)}
-        wire["features"] = dict(delivered.decision.features)
+        wire["features"] = _features(delivered.decision.features)
     if delivered.end is not None and delivered.end.cost_usd is not None:
         wire["cost_usd"] = round(delivered.end.cost_usd, COST_DIGITS)
+    if (saved := _saved(delivered)) is not None:
+        wire |= {"saved_usd": round(saved[1], COST_DIGITS), "saved_against": saved[0]}
     if delivered.chosen is not None:
         wire |= _chosen(delivered.chosen) | {"reason": delivered.chosen.reason}
     if delivered.cascaded is not None:
         wire["cascade"] = cascade(delivered.cascaded)
     return wire
+
+
+def _saved(delivered: Delivered) -> tuple[str, float] | None:
+    """Give what was saved against an answer of the model that is compared with, and its name; None where nothing costs."""
+    decision, end = delivered.decision, delivered.end
+    price = decision.reference() if decision is not None and end is not None else None
+    if price is None or end is None:
+        return None
+    return f"{price.model}@{price.device}", price.saved_usd(delivered.answer_usage, end.cost_usd)
+
+
+def _features(features: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the labelled prompts that the trained router looked at: they are the owner's, and not the producer's."""
+    told = dict(features)
+    if "verdict" in told:
+        told["verdict"] = {name: value for name, value in told["verdict"].items() if name != "neighbours"}
+    return told
 
 
 def _state(delivered: Delivered) -> JobState:
@@ -124,7 +146,12 @@ def cascade(told: Cascaded) -> dict[str, Any]:
 
 
 def _tier(one: Candidate) -> dict[str, Any]:
-    return {"device": one.device, "model": one.model, "predicted_energy_j": round(one.predicted_energy_j, 3)}
+    joules = one.predicted_energy_j
+    return {
+        "device": one.device,
+        "model": one.model,
+        "predicted_energy_j": None if joules is None else round(joules, 3),
+    }
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

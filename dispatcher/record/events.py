@@ -42,12 +42,14 @@ def summary(record: JobRecord) -> dict[str, Any]:
         "prompt_tokens": record.usage.prompt_tokens,
         "completion_tokens": record.usage.completion_tokens,
         "cost_usd": record.cost_usd,
+        "saved_usd": record.saved_usd,
         "escalated": record.escalated,
         "error": record.error,
         "error_message": record.error_message,
+        "decision": record.decision,
     }
     return {
-        key: round(value, COST_DIGITS if key == "cost_usd" else 4) if isinstance(value, float) else value
+        key: round(value, COST_DIGITS if key.endswith("_usd") else 4) if isinstance(value, float) else value
         for key, value in wire.items()
         if value is not None
     }

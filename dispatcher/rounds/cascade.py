@@ -37,8 +37,15 @@ class _GivenUp(FleetError):
 
 
 def tiered(decision: Decision) -> bool:
-    """True when there are weak candidates and strong ones: the weak come first, so the ends tell."""
-    return bool(decision.candidates) and not _strong(decision.candidates[0]) and _strong(decision.candidates[-1])
+    """True when there are weak candidates and strong ones: the weak come first, so the ends tell. Behind the local ones there may
+    be remote ones, weak and strong again, so those are looked through up to the last local one."""
+    candidates = decision.candidates
+    if not candidates or _strong(candidates[0]):
+        return False
+    for one in reversed(candidates):
+        if _strong(one) or not one.remote:
+            return _strong(one)
+    return False
 
 
 @dataclass(slots=True, kw_only=True)

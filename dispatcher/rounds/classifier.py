@@ -129,7 +129,7 @@ class Classifier:
 
         def choose(excluded: Mapping[str, str]) -> Decision:
             decision = self._router.decide(asked, excluded)
-            return replace(decision, candidates=[one for one in decision.candidates if one.warm])
+            return replace(decision, candidates=[one for one in decision.candidates if _suits(one)])
 
         out = _Gathered()
         delivered = await self._courier.deliver(
@@ -142,13 +142,13 @@ class Classifier:
         for least_free in (1, 0):
             for _, name in sorted(set(self._loaded(least_free))):
                 found = self._router.decide(replace(asked, model=name), {}).candidates
-                if any(one.warm for one in found):
+                if any(_suits(one) for one in found):
                     return name
         raise NoDevice("no small model is in memory that could classify")
 
     def _loaded(self, least_free: int) -> Iterator[tuple[float, str]]:
         for device in self._courier.roster.fleet.devices.values():
-            if device.usable and device.free_slots >= least_free:
+            if device.usable and not device.beat.remote and device.free_slots >= least_free:
                 for name, model in device.models.items():
                     if model.loaded and abilities(model) & Ability.TEXT:
                         yield strength(model), name
@@ -213,6 +213,11 @@ class _Gathered:
 
     async def error(self, error: FleetError, route: dict[str, Any] | None = None) -> None:
         """What delivery returns tells."""
+
+
+def _suits(one: Candidate) -> bool:
+    """True for a model in memory here: a remote one would cost money, and the question may be meant to stay in the house."""
+    return one.warm and not one.remote
 
 
 def _read(text: str, delivered: Delivered, took_s: float) -> Classified:

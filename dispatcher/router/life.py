@@ -7,16 +7,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from common.errors import BadRequest, ConfigError
+from common.errors import BadRequest, ConfigError, WeightsMismatch
 from dispatcher.embed import Bounds, Tier, embedding, open_embedder
 from dispatcher.roster import Roster
 from dispatcher.router.feedback import Feedback, FeedbackMode
 from dispatcher.router.policy_file import PolicyFile
 from dispatcher.router.router import Router
 from dispatcher.router.weights import WeightFiles, Weights
-from dispatcher.routing import RoutingPolicy
-from dispatcher.routing.strategies import strategy_of
+from dispatcher.routing import Cloud, RoutingPolicy, require_strategy
+from dispatcher.routing.topics_file import read_topics
 from dispatcher.settings import EmbedSection, RoutingSection
+
+SHIPPED_TOPICS = Path(__file__).with_name("data") / "topics.npz"
+"""Five topics (chat, code, knowledge, reasoning, writing) of the shipped embedder, made by
+`drover lab centroids --from dispatcher/lab/centroids/topics.csv -o dispatcher/router/data/topics.npz`."""
 
 REREAD_S = 1.0
 """An owner who edits a file waits no longer than this."""
@@ -33,10 +37,13 @@ async def running_router(
     policy = PolicyFile(_path(routing.file), _base(routing))
     embedder = open_embedder(Tier(embed.tier), embed.embedder_path, threads=embed.threads)
     bounds = Bounds(chars=embed.chars, waiting=embed.queue_limit, kept=embed.kept)
+    identity = None if embedder is None else str(embedder.identity)
     files = WeightFiles(
-        topics=_path(routing.topics_file), router=_path(routing.router_file), cascade=_path(routing.cascade_file)
+        topics=_path(routing.topics_file) or shipped_topics(identity),
+        router=_path(routing.router_file),
+        cascade=_path(routing.cascade_file),
     )
-    weights = Weights(files, None if embedder is None else str(embedder.identity))
+    weights = Weights(files, identity)
     async with embedding(embedder, bounds) as vectors, asyncio.TaskGroup() as tasks:
         feedback = Feedback(
             mode=FeedbackMode(routing.feedback), target_s=routing.feedback_target_s, file=_feedback_file(routing, name)
@@ -58,15 +65,25 @@ async def running_router(
             reader.cancel()
 
 
+def shipped_topics(embedder: str | None) -> Path | None:
+    """Give the file of the topics that come with Drover; None when they are of another embedder than the one in use."""
+    try:
+        read_topics(SHIPPED_TOPICS, embedder=embedder or "none")
+    except WeightsMismatch:
+        return None
+    return SHIPPED_TOPICS
+
+
 async def _reread(router: Router) -> None:
     while True:
         await asyncio.sleep(REREAD_S)
-        router.refresh()
+        await asyncio.to_thread(router.reread)  # a trained router has megabytes, and jobs don't wait for them
+        router.learn()
 
 
 def _base(routing: RoutingSection) -> RoutingPolicy:
     try:
-        strategy_of(routing.strategy)
+        require_strategy(routing.strategy)
     except BadRequest as error:
         raise ConfigError(f"DROVER_STRATEGY={routing.strategy!r}: {error.message}") from error
     return RoutingPolicy(
@@ -74,6 +91,7 @@ def _base(routing: RoutingSection) -> RoutingPolicy:
         topic=routing.weight_topic,
         health=routing.weight_health,
         strategy=routing.strategy,
+        cloud=Cloud(routing.cloud),
     )
 
 

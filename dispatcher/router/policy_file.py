@@ -3,6 +3,9 @@
 strategy = "hybrid"          # of tenants that name none
 token_threshold = 500
 strong_from = 0.5
+cloud = "allowed"            # never, allowed, preferred
+cloud_from = 0.7             # what a question must deserve
+cloud_reference = "gpt-4o"   # savings are reckoned against it; else against the dearest
 
 [weights]
 tokens = 0.4
@@ -22,6 +25,7 @@ nano = 20
 strategy = "energy:eco"
 models = ["qwen2.5*"]
 devices = ["pi*"]
+cloud = "never"
 """
 
 from __future__ import annotations
@@ -39,9 +43,8 @@ from common import codec
 from common.errors import BadRequest, ConfigError
 from common.logs import get_logger
 from dispatcher.router.files import Stamp, stamp_of
-from dispatcher.routing import RoutingPolicy
+from dispatcher.routing import Cloud, RoutingPolicy, require_strategy
 from dispatcher.routing.ask import Caps, TenantRules
-from dispatcher.routing.strategies import strategy_of
 
 log = get_logger("router.policy")
 
@@ -53,7 +56,7 @@ Share = Annotated[float, Ge(0), Le(1_000_000)]
 
 def _known(strategy: str) -> str:
     try:
-        strategy_of(strategy)
+        require_strategy(strategy)
     except BadRequest as error:
         raise ValueError(error.message) from error
     return strategy
@@ -87,6 +90,7 @@ class _Caps(_Page):
 
 class _Tenant(_Page):
     strategy: StrategyName | None = None
+    cloud: Cloud | None = None
     models: Patterns = Field(default_factory=list)
     devices: Patterns = Field(default_factory=list)
 
@@ -95,6 +99,9 @@ class _File(_Page):
     strategy: StrategyName | None = None
     token_threshold: Annotated[int, Ge(1), Le(10_000_000)] | None = None
     strong_from: Annotated[float, Ge(0), Le(1)] | None = None
+    cloud: Cloud | None = None
+    cloud_from: Annotated[float, Ge(0), Le(1)] | None = None
+    cloud_reference: Annotated[str, MaxLen(200)] | None = None
     weights: _Weights | None = None
     caps: _Caps = Field(default_factory=_Caps)
     workloads: Annotated[dict[str, Annotated[dict[str, Share], MaxLen(10_000)]], MaxLen(1000)] = Field(
@@ -108,14 +115,14 @@ def policy_from(text: str, base: RoutingPolicy) -> RoutingPolicy:
     key, its value and what was expected."""
     try:
         said = _File.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"it is no TOML: {error}") from error
     except ValidationError as error:
         faults = [
             f"{'.'.join(str(part) for part in fault['loc'])}={fault['input']!r:.80}: {codec.expectation(fault)}"
             for fault in error.errors(include_url=False, include_context=False)[:10]
         ]
         raise ConfigError("; ".join(faults)) from error
+    except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, and brackets as deep
+        raise ConfigError(f"it is no TOML: {error}") from error
     return replace(base, **_given(said))
 
 
@@ -123,7 +130,7 @@ def _given(said: _File) -> Mapping[str, Any]:
     weights = said.weights.model_dump() if said.weights else {}
     singles = {
         name: value
-        for name in ("strategy", "token_threshold", "strong_from")
+        for name in ("strategy", "token_threshold", "strong_from", "cloud", "cloud_from", "cloud_reference")
         if (value := getattr(said, name)) is not None
     }
     return {
@@ -132,7 +139,12 @@ def _given(said: _File) -> Mapping[str, Any]:
         "caps": Caps(**said.caps.model_dump()),
         "workloads": said.workloads,
         "tenants": {
-            name: TenantRules(strategy=rules.strategy or "", models=tuple(rules.models), devices=tuple(rules.devices))
+            name: TenantRules(
+                strategy=rules.strategy or "",
+                cloud=rules.cloud,
+                models=tuple(rules.models),
+                devices=tuple(rules.devices),
+            )
             for name, rules in said.tenants.items()
         },
     }

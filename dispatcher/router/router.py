@@ -14,7 +14,7 @@ from zlib import crc32
 
 from common.errors import FleetError, WeightsMismatch
 from common.logs import get_logger
-from common.messages import Message, Role
+from common.messages import AUTO, Message, Role, Usage
 from dispatcher.embed import Embedded, EmbeddingService
 from dispatcher.fleet import canonical
 from dispatcher.outcomes import Cascaded, Decision, Delivered, Job
@@ -35,22 +35,24 @@ from dispatcher.routing import (
     explain,
     features,
     nobody,
-    record,
+    unfold,
 )
 from dispatcher.routing.budget import Budget, verdict
 from dispatcher.routing.checking import Check, WeakAnswer, check, hopeless, signals_of
+from dispatcher.routing.kinds import demand_of
 from dispatcher.routing.prompt_signals import prompt_signals
-from dispatcher.routing.strategies.heuristic import demand_of
 from dispatcher.routing.trained import Gain, TrainedRouter
 
 log = get_logger("router")
 
-DECISIONS_KEPT = 256
-OPTIONS_KEPT = 100_000
-"""So many decisions, with so many options in all (some 10 MB), can be asked for after the fact."""
+DECISIONS_KEPT = 512
+"""So many decisions can be asked for after the fact: some MB at most, since each is bounded."""
 
-BY_TOPIC = frozenset({"hybrid", "semantic", "heuristic", "weighted", "cascade", "llm"})
-"""Strategies that look at topics."""
+BY_TOPIC = frozenset({"hybrid", "semantic", "cascade"})
+"""Strategies that ask how near a question is to the topics that devices name."""
+
+BY_KIND = frozenset({"heuristic", "weighted", "llm"})
+"""Strategies that ask what kind of question it is, whatever the devices name."""
 
 STRONG_DEMAND = 0.5
 """Where the rules send a question up when the trained router can't judge it."""
@@ -80,9 +82,10 @@ class Router:
         self._affinity = Affinity()
         self._budget = Budget(share=strong_share)
         self._answers = Budget(share=answer_share)
+        self._judge: TrainedRouter | None = None
+        self._answer_judge: TrainedRouter | None = None
         self._turn = 0
-        self._decided: deque[tuple[str, str, Cascaded | None, Decision]] = deque()
-        self._options = 0
+        self._decided: deque[tuple[str, str, Mapping[str, Any]]] = deque(maxlen=DECISIONS_KEPT)
 
     async def ask(self, job: Job) -> Ask:
         """Read off a job what routing is asked. Raises `BadRequest` for a strategy that there is not."""
@@ -99,16 +102,17 @@ class Router:
             tenant=job.tenant,
             strategy=request.strategy or policy.strategy_for(job.tenant),
             seed=crc32(job.id.encode()),
-            turn=self._turn,
+            turn=self._turn + dry,  # whose turn is it next
             workload="" if job.kind == "chat" else job.kind,
             warmth=warmth,
+            max_cost_usd=request.max_cost_usd,
         )
         name = ask.strategy.partition(":")[0]
         if name == "hybrid" and not dry and self.feedback.explores(job):  # elsewhere order is more than a score
             ask = replace(ask, explores=True)
-        if name == "learned":
+        if name == "learned" and job.model == AUTO:  # a named model leaves no choice, and spends nothing of the budget
             return await self._judged(ask, _question(job.messages), dry=dry)
-        if name in BY_TOPIC and self.weights.topics is not None and self._topics_matter():
+        if name in BY_KIND or (name in BY_TOPIC and self._topics_matter()):
             return await self._placed(ask, _question(job.messages))
         return ask
 
@@ -123,7 +127,8 @@ class Router:
     async def explain(self, job: Job, known: Callable[[Ask], Ask] = lambda ask: ask) -> dict[str, Any]:
         """Tell where a job would go and why, without running it, and without any trace; `known` adds what is known of the question
         already. Raises `BadRequest`."""
-        told = explain(known(await self._asked(job, dry=True)), self._roster.fleet, self._policy)
+        ask = known(await self._asked(job, dry=True))
+        told = explain(ask, self._roster.fleet, self._policy, self._table)
         return {**told, "feedback": self.feedback.account(self.rules.policy)}
 
     @property
@@ -133,10 +138,9 @@ class Router:
 
     def explained(self, job_id: str, tenant: str | None) -> dict[str, Any] | None:
         """Tell why a job that was here lately went where it went; without a tenant any tenant's."""
-        for kept, of, cascaded, decision in reversed(self._decided):
+        for kept, of, told in reversed(self._decided):
             if kept == job_id and tenant in {None, of}:
-                checked = {} if cascaded is None else {"cascade": cascade(cascaded)}
-                return {"tenant": of, **record(decision), **checked}
+                return {"tenant": of, **unfold(told)}
         return None
 
     def note(self, job: Job, delivered: Delivered, total_s: float = 0.0) -> None:
@@ -149,13 +153,23 @@ class Router:
         device = None if chosen is None else self._roster.fleet.devices.get(chosen.device)
         if chosen is None or end is None or device is None:
             return
-        warmth = Warmth(chosen.device, canonical(chosen.model), end.usage.total_tokens)
+        warmth = Warmth(
+            chosen.device, canonical(chosen.model), _read_tokens(delivered.decision, delivered.answer_usage)
+        )
         self._affinity.note(conversation_of(job.tenant, job.messages), warmth, slots=device.beat.slots)
 
     def refresh(self) -> None:
-        """Read the owner's files again where they changed."""
+        """Read the owner's files again where they changed, and apply what feedback has taught."""
+        self.reread()
+        self.learn()
+
+    def reread(self) -> None:
+        """Read the owner's files again where they changed. A thread may do it: each part is replaced as a whole."""
         self.rules.refresh()
         self.weights.refresh()
+
+    def learn(self) -> None:
+        """Apply what feedback has taught. Only where jobs are noted too: both change the same values."""
         self.feedback.refresh()
         self._budget = replace(self._budget, share=self.feedback.strong_share(self._shares[0]))
         self._answers = replace(self._answers, share=self.feedback.strong_share(self._shares[1]))
@@ -185,8 +199,9 @@ class Router:
         return self._by_gain(gain, by_rules, trained, ask)
 
     def _by_gain(self, gain: Gain, by_rules: Check, trained: TrainedRouter, ask: Ask) -> Check:
-        if not self._answers.prior:
-            self._answers = replace(self._answers, prior=tuple(map(float, trained.quantiles)))
+        if self._answer_judge is not trained:  # another judge's scores say nothing of this one's
+            self._answer_judge = trained
+            self._answers = Budget(share=self._answers.share, prior=tuple(map(float, trained.quantiles)))
         threshold = self._answers.threshold()
         chance = ask.seed / 2**32
         told, self._answers = verdict(
@@ -210,14 +225,18 @@ class Router:
 
     async def _placed(self, ask: Ask, question: str) -> Ask:
         """Give the question its place among the trained topics; without a vector the words of the question have to do."""
-        topics, embedded = self.weights.topics, await self._embedding.embed(question)
-        if topics is None or embedded.vector is None:
+        topics = self.weights.topics
+        if topics is None:
+            return replace(ask, lacks=self.weights.lacks_topics)
+        embedded = await self._embedding.embed(question)
+        if embedded.vector is None:
             return replace(ask, lacks=embedded.lacks or "")
         try:
             similarities = topics.similarities(embedded.vector)
         except WeightsMismatch as error:
             return replace(ask, lacks=error.message)
-        return replace(ask, wanted=replace(ask.wanted, topics=similarities), embedder=_identity(embedded))
+        known = {**ask.wanted.topics, **similarities}  # topics that were not trained keep their words
+        return replace(ask, wanted=replace(ask.wanted, topics=known), embedder=_identity(embedded))
 
     async def _judged(self, ask: Ask, question: str, *, dry: bool) -> Ask:
         """Ask the trained router; where it can't say, the strategy goes by rules."""
@@ -235,8 +254,9 @@ class Router:
         return replace(ask, verdict=said, embedder=_identity(embedded))
 
     def _within_budget(self, trained: TrainedRouter, gain: Gain, ask: Ask, *, dry: bool) -> Verdict:
-        if not self._budget.prior:
-            self._budget = replace(self._budget, prior=tuple(map(float, trained.quantiles)))
+        if self._judge is not trained:  # another router's scores say nothing of this one's
+            self._judge = trained
+            self._budget = Budget(share=self._budget.share, prior=tuple(map(float, trained.quantiles)))
         told, after = verdict(
             gain.score,
             in_domain=gain.in_domain,
@@ -249,15 +269,19 @@ class Router:
         return Verdict(gain=gain.score, strong=told.strong, reason=told.reason, told=_told(gain, self._budget))
 
     def _keep(self, job: Job, decision: Decision, cascaded: Cascaded | None) -> None:
-        self._decided.append((job.id, job.tenant, cascaded, decision))
-        self._options += len(decision.candidates)
-        while len(self._decided) > DECISIONS_KEPT or (self._options > OPTIONS_KEPT and len(self._decided) > 1):
-            self._options -= len(self._decided.popleft()[3].candidates)
+        checked = {} if cascaded is None else {"cascade": cascade(cascaded)}
+        self._decided.append((job.id, job.tenant, {**decision.brief(), **checked}))
 
 
 def _question(messages: Sequence[Message]) -> str:
     """Give the last question: what topic and difficulty are judged by."""
     return next((message.content for message in reversed(messages) if message.role is Role.USER), "")
+
+
+def _read_tokens(decision: Decision | None, usage: Usage) -> int:
+    """Give the tokens that are in the engine's memory now. What it had read before, some engines do not count again."""
+    estimated = 0 if decision is None else int(decision.features.get("prompt_tokens", 0))
+    return max(usage.prompt_tokens, estimated) + usage.completion_tokens
 
 
 def _demanding(wanted: Features) -> bool:

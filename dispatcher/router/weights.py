@@ -20,6 +20,7 @@ from dispatcher.routing.prompt_signals import SIGNALS
 from dispatcher.routing.topics_file import Topics, read_topics
 from dispatcher.routing.trained import TrainedRouter
 from dispatcher.routing.trained_file import read_router
+from dispatcher.routing.weights_file import card_path
 
 log = get_logger("router.weights")
 
@@ -33,16 +34,19 @@ class _Followed(Generic[P]):
         self._name = name
         self._path = path
         self._read = read
-        self._stamp: Stamp | None = None
+        self._stamps: tuple[Stamp | None, Stamp | None] = None, None
         self.part: P | None = None
         self.lacks = f"no {name} file is set" if path is None else f"{path} is not there"
 
     def refresh(self) -> None:
-        """Read the file if it changed; a part that can't be read anew stays as it was."""
-        if self._path is None or (stamp := stamp_of(self._path)) == self._stamp:
+        """Read the file if it or its card changed; a part that can't be read anew stays as it was."""
+        if self._path is None:
             return
-        self._stamp = stamp
-        if stamp is None:
+        stamps = stamp_of(self._path), stamp_of(card_path(self._path))
+        if stamps == self._stamps:
+            return
+        self._stamps = stamps
+        if stamps[0] is None:
             self.part, self.lacks = None, f"{self._path} is not there"
             return
         try:
@@ -76,6 +80,7 @@ class Weights:
             files.cascade,
             lambda path: read_router(path, signals=(*SIGNALS, *ANSWER_SIGNALS), embedder=embedder)[0],
         )
+        self._named = files.topics is not None
         self.refresh()
 
     @property
@@ -87,6 +92,11 @@ class Weights:
     def router(self) -> TrainedRouter | None:
         """The trained router, if there is one."""
         return self._router.part
+
+    @property
+    def lacks_topics(self) -> str:
+        """Say why there are no trained topics though a file was named; empty when none was."""
+        return self._topics.lacks if self._named else ""
 
     @property
     def lacks_router(self) -> str:

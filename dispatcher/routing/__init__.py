@@ -3,14 +3,16 @@
 `decide` is the whole door: features of the request → filters → predictions and terms → a strategy's scores → an ordered list.
 """
 
-from dispatcher.routing.ask import Ask, RoutingPolicy, Verdict, Warmth
-from dispatcher.routing.decide import decide, nobody
+from dispatcher.routing.ask import Ask, Cloud, RoutingPolicy, Verdict, Warmth
+from dispatcher.routing.brief import unfold
+from dispatcher.routing.decide import decide, nobody, require_strategy
 from dispatcher.routing.explain import explain, record
 from dispatcher.routing.features import Features, features
 from dispatcher.routing.table import Table
 
 __all__ = [
     "Ask",
+    "Cloud",
     "Features",
     "RoutingPolicy",
     "Table",
@@ -21,4 +23,6 @@ __all__ = [
     "features",
     "nobody",
     "record",
+    "require_strategy",
+    "unfold",
 ]

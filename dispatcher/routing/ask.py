@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from common.messages import AUTO
 from dispatcher.routing.features import Features
 
 
+class Cloud(StrEnum):
+    """Whether questions may go to models that run elsewhere: not at all, where they are worth it, or before all others."""
+
+    NEVER = "never"
+    ALLOWED = "allowed"
+    PREFERRED = "preferred"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantRules:
-    """What one tenant gets: a strategy of its own, and the models and devices that it may use; patterns as in `qwen2.5*`, empty
-    for all."""
+    """What one tenant gets: a strategy of its own, the models and devices that it may use (patterns as in `qwen2.5*`, empty for
+    all), and whether the cloud is open to it (None: as to all)."""
 
     strategy: str = ""
+    cloud: Cloud | None = None
     models: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
 
@@ -34,7 +44,8 @@ class RoutingPolicy:
     """What the owner decided. `tokens`, `topic` and `health` are the weights of the hybrid score: any non-negative numbers, at
     least one above 0. `strategy` is that of tenants without one of their own. `workloads` gives the shares of devices for each
     workload, `strong_from` the strength in [0, 1] from which a model counts as strong (None: the upper half of those at hand),
-    `token_threshold` the tokens from which a prompt is long.
+    `token_threshold` the tokens from which a prompt is long. `cloud_from` is what a question must deserve, in [0, 1], to go to a
+    remote model where the cloud is allowed; `cloud_reference` the model that savings are reckoned against, empty for the dearest.
     """
 
     tokens: float = 0.4
@@ -46,6 +57,9 @@ class RoutingPolicy:
     workloads: Mapping[str, dict[str, float]] = field(default_factory=dict)
     tenants: Mapping[str, TenantRules] = field(default_factory=dict)
     caps: Caps = Caps()
+    cloud: Cloud = Cloud.ALLOWED
+    cloud_from: float = 0.7
+    cloud_reference: str = ""
 
     def normalised(self) -> Mapping[str, float]:
         """Give the weights with a sum of 1."""
@@ -56,6 +70,11 @@ class RoutingPolicy:
         """Give the strategy of a tenant that asks for none."""
         rules = self.tenants.get(tenant)
         return rules.strategy if rules is not None and rules.strategy else self.strategy
+
+    def cloud_for(self, tenant: str) -> Cloud:
+        """Say whether the cloud is open to a tenant."""
+        rules = self.tenants.get(tenant)
+        return rules.cloud if rules is not None and rules.cloud is not None else self.cloud
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +103,9 @@ class Ask:
 
     `strategy` names how to score, with a variant behind a colon; `seed` and `turn` stand for chance and sequence, so that deciding
     stays pure. `workload` overrides the kind that the text looks like. `warmth` tells where the conversation was before,
-    `verdict` what the trained router says, `difficulty` in [0, 1] what a classifying model says, and `classified`
-    which one; `escalated` that a weak answer did not hold, `explores` that the second best is to be
-    tried, where it is not far behind. `lacks` says what the strategy would have used and was not there.
+    `verdict` what the trained router says, `difficulty` in [0, 1] what a classifying model says, and `classified` which one;
+    `escalated` that a weak answer did not hold, `explores` that the second best is to be tried, where it is not far behind. `lacks`
+    says what the strategy would have used and was not there; `max_cost_usd` is what the answer may probably cost.
     """
 
     model: str
@@ -105,6 +124,7 @@ class Ask:
     explores: bool = False
     lacks: str = ""
     embedder: str = ""
+    max_cost_usd: float | None = None
 
     @property
     def classifies(self) -> bool:

@@ -13,20 +13,24 @@ import numpy as np
 from common.errors import ContextTooLong, FleetError, NoDevice, NotAllowed, UnknownModel, UnsupportedByModel
 from common.messages import AUTO
 from dispatcher.fleet import Device, Fleet
-from dispatcher.outcomes import Candidate, Decision, Deferred, Ranking, Removed, Terms
-from dispatcher.routing.ask import Ask, RoutingPolicy, Warmth
+from dispatcher.outcomes import Candidate, Decision, Deferred, Once, Ranking, Removed, Terms
+from dispatcher.routing.ask import Ask, Cloud, RoutingPolicy, Warmth
+from dispatcher.routing.brief import brief
+from dispatcher.routing.cloud import deserves_cloud, not_paid_for, reference, too_dear
 from dispatcher.routing.features import Features
-from dispatcher.routing.filters import Ability, device_filter, model_filter, needed, without_model
+from dispatcher.routing.filters import device_filter, model_filter, needed, without_model
+from dispatcher.routing.kinds import kind_of
 from dispatcher.routing.predict import predict
 from dispatcher.routing.rules import allows_model, barred
 from dispatcher.routing.strategies import strategy_of
-from dispatcher.routing.strategies.heuristic import kind_of
 from dispatcher.routing.strategies.seam import Scene, Scores
 from dispatcher.routing.table import CAN, CONTEXT, Numbers, Options, Row, Rows, Table, View
 from dispatcher.routing.terms import terms
 
 _TOO_SMALL = frozenset({"context", "context_memory"})
 _UNABLE = _TOO_SMALL | {"capability", "memory"}
+
+_FORBIDDEN = frozenset({"tenant", "cloud", "cost"})
 
 _MOST_CHARS, _MOST_NAMED = 260, 6
 """What the reasons may take in a message, and how many devices are named for each: it goes into a header of NATS and into logs."""
@@ -52,22 +56,53 @@ def decide(
     strategy = strategy_of(ask.strategy)
     view = (table or Table()).view(fleet)
     out = barred(view.blocks, policy, ask.tenant)
+    if view.remote:
+        out |= {one.device: one for one in not_paid_for(view, policy, ask.tenant)}
     kept = _kept(view, ask, policy, {*excluded, *out})
     scene = _scene(view, kept, ask, policy)
     scores = strategy(scene)
-    sound = np.isfinite(scores.values)
-    order = np.argsort(-scores.values, kind="stable")
-    if not sound.all():
-        order = order[sound[order]]
+    order = _order(scene, scores)
     if ask.explores:
         order = _explored(scene, scores, order)
+    removed = Deferred(
+        lambda: _removed(view, ask, policy, (excluded, out), set(kept[np.isfinite(scores.values)].tolist()))
+    )
+    told = _features(ask)
     return Decision(
         strategy=ask.strategy,
         candidates=Ranking(len(order), lambda place: _candidate(scene, scores, int(order[place]))),
-        removed=Deferred(lambda: _removed(view, ask, policy, (excluded, out), set(kept[sound].tolist()))),
+        removed=removed,
         weights=scores.weights,
-        features=_features(ask),
+        features=told,
+        reference=lambda: reference(view, policy) if view.remote else None,
+        brief=Once(lambda: brief(scene, scores, order, lambda: removed, told)),
     )
+
+
+def _order(scene: Scene, scores: Scores) -> Rows:
+    """Give the places of the rows with a score, best first: equals by price, then by name. Where the fleet has remote models and
+    the question does not deserve one, those come last; preferred ones come first."""
+    values = scores.values
+    if scene.view.remote and scores.local_first:
+        ask, policy, remote = scene.ask, scene.policy, scene.options.remote
+        if policy.cloud_for(ask.tenant) is Cloud.PREFERRED:
+            order = np.lexsort((scene.predicted.cost_usd, -values, -remote))
+        elif deserves_cloud(ask, policy, scene.options):
+            order = np.lexsort((scene.predicted.cost_usd, -values))
+        else:
+            order = np.lexsort((scene.predicted.cost_usd, -values, remote))
+    else:
+        order = np.argsort(-values, kind="stable")
+    sound = np.isfinite(values)
+    return order if sound.all() else order[sound[order]]
+
+
+def require_strategy(name: str) -> None:
+    """Raise `BadRequest` for a strategy, or a variant of one, that there is not."""
+    nothing = Features(
+        prompt_tokens=1, output_tokens=1, context_tokens=1, complexity=0.0, topics={}, images=False, tools=False
+    )
+    decide(Ask(model=AUTO, device=None, wanted=nothing, strategy=name), Fleet({}), RoutingPolicy(), {})
 
 
 def nobody(ask: Ask, decision: Decision, fleet: Fleet) -> FleetError:
@@ -87,8 +122,8 @@ def nobody(ask: Ask, decision: Decision, fleet: Fleet) -> FleetError:
         known = {name for device in asked for name in device.models}
         who = "no device has" if ask.device is None else f"device {ask.device} does not have"
         return UnknownModel(f"{who} the model {ask.model!r}: use `auto`, or one of {_listed(known)}", param="model")
-    forbidden = [out for out in decision.removed if out.filter == "tenant"]
-    others = {out.filter for out in decision.removed} - {"tenant", "model", "pin"}
+    forbidden = [out for out in decision.removed if out.filter in _FORBIDDEN]
+    others = {out.filter for out in decision.removed} - _FORBIDDEN - {"model", "pin"}
     if forbidden and not others:  # 4
         return NotAllowed(f"tenant {ask.tenant} may not use what could answer: {_reasons(forbidden)}", param="model")
     unable = [out for out in decision.removed if out.filter in _UNABLE]
@@ -117,41 +152,50 @@ def _kept(view: View, ask: Ask, policy: RoutingPolicy, out: Collection[str]) -> 
         rows = rows[view.where([ask.device])[rows]]
     if out and len(rows):
         rows = rows[~view.where(out)[rows]]
-    if policy.tenants and len(rows):
+    rules = policy.tenants.get(ask.tenant)
+    if rules is not None and rules.models and len(rows):
         rows = rows[[allows_model(policy, ask.tenant, view.rows[row].name) for row in rows]]
+    if ask.max_cost_usd is not None and view.remote and len(rows):
+        rows = rows[[too_dear(view.rows[row].device, view.rows[row].model, ask) is None for row in rows]]
     fits = view.cells[CONTEXT, rows] >= ask.wanted.context_tokens
-    if needed(ask.wanted) is not Ability.TEXT:
+    if ask.wanted.images or ask.wanted.tools:
         need = int(needed(ask.wanted))
         fits &= (view.cells[CAN, rows].astype(np.int64) & need) == need
     return rows if fits.all() else rows[fits]
 
 
 def _scene(view: View, kept: Rows, ask: Ask, policy: RoutingPolicy) -> Scene:
-    options = Options(*view.cells[:, kept])
+    whole = len(kept) == len(view.rows)  # mostly nobody is out, and then nothing needs to be copied
+    options = Options(*(view.cells if whole else view.cells[:, kept]))
     with np.errstate(all="ignore"):  # strangers' figures: what comes out of them is looked at at the end
         predicted = predict(options, ask.wanted, _cached(view, kept, options, ask.warmth))
-        topics = {topic: meant[kept] for topic, meant in view.topics.items()}
+        topics = view.topics if whole else {topic: meant[kept] for topic, meant in view.topics.items()}
         return Scene(ask, policy, view, kept, options, predicted, terms(options, ask.wanted, predicted, topics))
 
 
 def _explored(scene: Scene, scores: Scores, order: Rows) -> Rows:
-    """Put the best one of another device first, if it is not far behind in score and in time: learning must not cost much."""
-    devices = scene.devices
-    for number in range(1, len(order)):
-        best, other = int(order[0]), int(order[number])
-        if devices[other] != devices[best]:
-            near = scores.values[best] - scores.values[other] <= EXPLORED_BEHIND
-            soon = scene.predicted.total_s[other] <= EXPLORED_SLOWER * scene.predicted.total_s[best]
-            return np.concatenate([order[number : number + 1], np.delete(order, number)]) if near and soon else order
-    return order
+    """Put the best one of another device first, if it is not far behind in score and in time: learning must not cost much. Remote
+    models are neither tried nor passed over for it: whether a question goes to them is no matter of scores."""
+    local = order[scene.options.remote[order] == 0.0]
+    if not len(local) or local[0] != order[0]:
+        return order
+    devices, best = scene.devices, int(order[0])
+    other = next((int(place) for place in local if devices[place] != devices[best]), None)
+    if other is None:
+        return order
+    near = scores.values[best] - scores.values[other] <= EXPLORED_BEHIND
+    soon = scene.predicted.total_s[other] <= EXPLORED_SLOWER * scene.predicted.total_s[best]
+    return np.concatenate([[other], order[order != other]]) if near and soon else order
 
 
 def _cached(view: View, kept: Rows, options: Options, warmth: Warmth | None) -> Numbers | None:
     """Give the tokens of the prompt that each row has read before; a model that left memory has forgotten them."""
     if warmth is None:
         return None
-    there = [(view.rows[row].device, view.rows[row].name) == (warmth.device, warmth.model) for row in kept]
-    cached: Numbers = np.array(there, dtype=np.bool_) * options.warm * warmth.tokens
+    block = view.blocks.get(warmth.device)
+    numbers = () if block is None else range(block.start, block.stop)
+    there = next((number for number in numbers if view.rows[number].name == warmth.model), -1)
+    cached: Numbers = (kept == there) * options.warm * warmth.tokens
     return cached
 
 
@@ -172,7 +216,9 @@ def _candidate(scene: Scene, scores: Scores, place: int) -> Candidate:
         predicted_first_token_s=float(predicted.first_token_s[place]),
         predicted_total_s=float(predicted.total_s[place]),
         predicted_wait_s=float(predicted.wait_s[place]),
-        predicted_energy_j=float(predicted.energy_j[place]),
+        predicted_energy_j=None if scene.options.remote[place] else float(predicted.energy_j[place]),
+        predicted_cost_usd=float(predicted.cost_usd[place]),
+        remote=bool(scene.options.remote[place]),
         details={name: float(column[place]) for name, column in scores.details.items()},
     )
 
@@ -205,6 +251,8 @@ def _unfit(device: Device, row: Row, ask: Ask, policy: RoutingPolicy) -> Removed
         return Removed(
             device.name, "tenant", f"tenant {ask.tenant} may not use it", for_now=False, model=row.model.name
         )
+    if (dear := too_dear(device.name, row.model, ask)) is not None:
+        return dear
     try:
         out = model_filter(device, row.model, ask.wanted)
     except (ArithmeticError, ValueError):

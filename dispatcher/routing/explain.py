@@ -10,23 +10,24 @@ from typing import Any
 from dispatcher.fleet import Fleet
 from dispatcher.outcomes import Candidate, Decision, Removed, Terms
 from dispatcher.routing.ask import Ask, RoutingPolicy
+from dispatcher.routing.brief import COST_DIGITS, DIGITS, TERMS
 from dispatcher.routing.decide import decide, nobody
 from dispatcher.routing.strategies import STRATEGIES
+from dispatcher.routing.table import Table
 
-DIGITS = 4
 MOST_OPTIONS = 100
 """A record of a thousand devices would not fit a message; the best hundred and the number of all are told."""
 
-TERMS = ("tokens", "topic", "health")
 
-
-def explain(ask: Ask, fleet: Fleet, policy: RoutingPolicy) -> dict[str, Any]:
-    """Decide without running anything, and tell everything. Raises `BadRequest` for a strategy that there is not."""
-    decision = decide(ask, fleet, policy, {})
+def explain(ask: Ask, fleet: Fleet, policy: RoutingPolicy, table: Table | None = None) -> dict[str, Any]:
+    """Decide without running anything, and tell everything. `table` as in `decide`. Raises `BadRequest` for a strategy that there
+    is not."""
+    table = table or Table()
+    decision = decide(ask, fleet, policy, {}, table)
     told = record(decision)
     if decision.candidates:
+        told["strategies"] = _by_strategy(ask, fleet, policy, table)
         told["changes"] = list(_changes(ask, fleet, policy, decision))
-        told["strategies"] = _by_strategy(ask, fleet, policy)
     else:
         error = nobody(ask, decision, fleet)
         told["error"] = {"code": error.code, "message": error.message}
@@ -59,12 +60,14 @@ def _option(one: Candidate, weights: Mapping[str, float]) -> dict[str, Any]:
         "details": {name: round(value, DIGITS) for name, value in one.details.items()},
         "warm": one.warm,
         "simulated": one.simulated,
+        "remote": one.remote,
         "predicted": {
             "wait_s": round(one.predicted_wait_s, DIGITS),
             "load_s": round(one.predicted_load_s, DIGITS),
             "first_token_s": round(one.predicted_first_token_s, DIGITS),
             "total_s": round(one.predicted_total_s, DIGITS),
-            "energy_j": round(one.predicted_energy_j, DIGITS),
+            "energy_j": None if one.predicted_energy_j is None else round(one.predicted_energy_j, DIGITS),
+            "cost_usd": round(one.predicted_cost_usd, COST_DIGITS),
         },
     }
 
@@ -113,9 +116,11 @@ def _when_full(ask: Ask, fleet: Fleet, policy: RoutingPolicy, first: Candidate) 
         yield f"{other.device} would be chosen with one job more for each slot of {first.device}"
 
 
-def _by_strategy(ask: Ask, fleet: Fleet, policy: RoutingPolicy) -> dict[str, str]:
+def _by_strategy(ask: Ask, fleet: Fleet, policy: RoutingPolicy, table: Table) -> dict[str, str]:
     """Say whom each strategy would choose."""
-    return {name: _chosen(decide(replace(ask, strategy=name), fleet, policy, {}).candidates) for name in STRATEGIES}
+    return {
+        name: _chosen(decide(replace(ask, strategy=name), fleet, policy, {}, table).candidates) for name in STRATEGIES
+    }
 
 
 def _chosen(candidates: Sequence[Candidate]) -> str:

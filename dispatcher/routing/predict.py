@@ -12,8 +12,8 @@ from dispatcher.routing.table import Numbers, Options
 
 @dataclass(slots=True)
 class Prediction:
-    """Seconds for each row, shape (rows,), and joules above what the device draws idle. `first_token_s` includes waiting, loading
-    and prefill."""
+    """Seconds for each row, shape (rows,), joules above what the device draws idle (NaN for a remote one: nobody here knows), and
+    US dollars. `first_token_s` includes waiting, loading and prefill."""
 
     wait_s: Numbers
     load_s: Numbers
@@ -22,6 +22,7 @@ class Prediction:
     first_token_s: Numbers
     total_s: Numbers
     energy_j: Numbers
+    cost_usd: Numbers
 
 
 def predict(options: Options, wanted: Features, cached_tokens: Numbers | None = None) -> Prediction:
@@ -44,4 +45,5 @@ def predict(options: Options, wanted: Features, cached_tokens: Numbers | None = 
         first_token_s=first_token_s,
         total_s=first_token_s + decode_s,
         energy_j=options.watts * (options.load_s + prefill_s + decode_s),
+        cost_usd=wanted.prompt_tokens * options.input_usd + wanted.output_tokens * options.output_usd,
     )

@@ -35,12 +35,18 @@ ACTIVE_W = 6.0
 
 LEAST_ACTIVE_W = 0.1
 
+REMOTE_STRENGTH = 0.9
+"""Prior for a provider's model of unknown size: as one of 40 B, which the small ones among them match on public tests."""
+
+REMOTE_TPS = 50.0
+"""Prior for a provider's speed, until the agent has measured it."""
+
 COOL_C, HOT_C = 70.0, 90.0
 """Jetsons and Pis start to throttle at 80 to 97 degrees C; the score falls before that."""
 
 _FALLBACK_SIZE = 1_000_000_000
 _NO_ROWS = np.empty(0, dtype=np.intp)
-_COLUMNS = 13
+_COLUMNS = 16
 CONTEXT, CAN = 9, 11
 """Columns that the filters look at; the order is that of `Options`."""
 
@@ -52,7 +58,8 @@ _STATE_COLUMNS = 5
 class Options:
     """The rows that are left, each column of shape (rows,): what a strategy may look at. Speeds in tokens/s, `load_s` 0 for a
     model in memory, `steady` = (1 - error rate) x coolness, `context_tokens` what model and memory hold, `can` is `Ability`,
-    `watts` those of a job above idle."""
+    `watts` those of a job above idle, NaN for a remote device; prices in US dollars per token, 0 for none; `remote` 1 for models
+    that run elsewhere."""
 
     slots: Numbers
     in_flight: Numbers
@@ -67,6 +74,9 @@ class Options:
     warm: Numbers
     can: Numbers
     watts: Numbers
+    input_usd: Numbers
+    output_usd: Numbers
+    remote: Numbers
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -103,6 +113,8 @@ class View:
     candidates: Rows
     cells: Numbers
     topics: Mapping[str, NDArray[np.bool_]]
+    remote: bool
+    """Whether any device is remote."""
 
     def of_model(self, name: str) -> Rows:
         """Give the rows of one model that can take jobs."""
@@ -163,6 +175,7 @@ def _built(devices: Sequence[Device]) -> View:
         candidates=usable.nonzero()[0],
         cells=cells,
         topics=_topics(blocks, len(rows)),
+        remote=any(device.beat.remote for device in devices),
     )
 
 
@@ -178,11 +191,12 @@ def _patched(view: View, changed: Sequence[Device]) -> View | None:
             return None
         block = Block(device=device, start=old.start, stop=old.stop, standing=filters.standing(device))
         blocks[device.name] = block
-        for number in range(block.start, block.stop):
-            if device.beat is old.device.beat:
-                cells[:_STATE_COLUMNS, number] = _state(device)
-            else:
+        if device.beat is old.device.beat:  # the commonest change by far: a job began or ended there
+            cells[:_STATE_COLUMNS, block.start : block.stop] = [[figure] for figure in _state(device)]
+        else:
+            for number in range(block.start, block.stop):
                 rows[number], cells[:, number] = _row(device, rows[number].name)
+        for number in range(block.start, block.stop):
             usable[number] = block.standing is None and rows[number].fits
     return View(
         blocks=blocks,
@@ -192,6 +206,7 @@ def _patched(view: View, changed: Sequence[Device]) -> View | None:
         candidates=usable.nonzero()[0],
         cells=cells,
         topics=topics,
+        remote=view.remote or any(device.beat.remote for device in changed),
     )
 
 
@@ -219,28 +234,36 @@ def _state(device: Device) -> list[float]:
 
 def _figures(device: Device, model: ModelInfo) -> list[float]:
     speed = device.beat.speeds.get(model.name) or Speed()
-    size = model.size_bytes or _FALLBACK_SIZE
-    decode_tps = _positive(speed.decode_tps) or _bandwidth(device) / size
+    size, remote = model.size_bytes or _FALLBACK_SIZE, device.beat.remote
+    decode_tps = _positive(speed.decode_tps) or (REMOTE_TPS if remote else _bandwidth(device) / size)
     return [
         decode_tps,
         _positive(speed.prefill_tps) or PREFILL_TO_DECODE * decode_tps,
         0.0 if model.loaded else (_positive(speed.load_s) or size / LOAD_BPS),
-        strength(model),
+        strength(model, remote=remote),
         float(min(model.context_tokens or math.inf, _given(model.most_context_tokens))),
         float(model.loaded),
         float(filters.abilities(model)),
-        active_w(device),
+        math.nan if remote else active_w(device),
+        (model.input_usd_per_mtok or 0.0) / 1e6,
+        (model.output_usd_per_mtok or 0.0) / 1e6,
+        float(remote),
     ]
 
 
 def active_w(device: Device) -> float:
-    """Give what a job draws above idle."""
+    """Give what a job draws above idle; nothing of ours when it runs elsewhere."""
+    if device.beat.remote:
+        return 0.0
     busy_w = _positive(device.beat.busy_w)
     return ACTIVE_W if busy_w is None else max(LEAST_ACTIVE_W, busy_w - (device.beat.idle_w or 0.0))
 
 
-def strength(model: ModelInfo) -> float:
-    """Map a model's size to [0, 1], by the logarithm: 0.25 B gives 0, 1 B 0.25, 8 B 0.61, 70 B 1."""
+def strength(model: ModelInfo, *, remote: bool = False) -> float:
+    """Map a model's size to [0, 1], by the logarithm: 0.25 B gives 0, 1 B 0.25, 8 B 0.61, 70 B 1. Providers don't tell the size
+    of theirs."""
+    if remote and not model.parameters_b and not model.size_bytes:
+        return REMOTE_STRENGTH
     if model.parameters_b is not None and model.parameters_b > 0:
         billions = model.parameters_b
     else:

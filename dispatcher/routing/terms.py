@@ -70,7 +70,7 @@ def topic_fit(rows: int, wanted: Features, topics: Mapping[str, NDArray[np.bool_
         return np.full(rows, NEUTRAL_TOPIC)
     nearest = np.full(rows, -1.0)
     for similarity, meant in known:
-        nearest[meant] = np.maximum(nearest[meant], similarity)
+        np.maximum(nearest, similarity, out=nearest, where=meant)
     return np.where(nearest < 0.0, NEUTRAL_TOPIC, nearest)
 
 

@@ -1,7 +1,8 @@
 """Topics and how near a text is to them, by words alone; it knows neither devices nor requests.
 
 A topic's centroid is the unit vector over its seed words, all of equal weight; a text is the vector of its word counts, damped
-by a square root. Their cosine, scaled, is the similarity. Trained centroids over embeddings take this place later.
+by a square root. Their cosine, scaled, is the similarity. Centroids over embeddings are far better (README, Routing) and take this
+place wherever there is an embedder.
 """
 
 from __future__ import annotations

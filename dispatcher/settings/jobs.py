@@ -202,7 +202,8 @@ class RoutingSection(Section):
     topics_file: str = Field(
         "",
         validation_alias="DROVER_TOPICS_FILE",
-        description="topics that `drover lab centroids` trained, read again when they change; not set: five topics by words",
+        description="topics that `drover lab centroids` trained, read again when they change; not set: five "
+        "topics that come with Drover, by the shipped embedder, or by words without it",
     )
     router_file: str = Field(
         "",
@@ -256,6 +257,12 @@ class RoutingSection(Section):
     )
     state_dir: Path = Field(
         Path(".drover"), validation_alias="DROVER_STATE_DIR", description="directory of what feedback has taught"
+    )
+    cloud: Literal["never", "allowed", "preferred"] = Field(
+        "allowed",
+        validation_alias="DROVER_CLOUD",
+        description="whether questions may go to paid models: never, where they are hard enough and while no other slot is free "
+        "(allowed), or before all others (preferred)",
     )
     weight_tokens: Weight = Field(
         0.4, validation_alias="DROVER_WEIGHT_TOKENS", description="w1: request size against the device's capability"

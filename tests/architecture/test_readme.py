@@ -13,6 +13,9 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from dispatcher.__main__ import app
+from dispatcher.router.policy_file import policy_from
+from dispatcher.routing import RoutingPolicy
+from dispatcher.routing.strategies import STRATEGIES
 from dispatcher.settings import ReplaySection
 
 ROOT = Path(__file__).parents[2]
@@ -141,3 +144,21 @@ def test_what_is_kept_for_those_who_send_again() -> None:
     assert re.findall(r"the last ([\d,]+) that.*?\(at 50 jobs a second: (\d+) seconds", README, re.DOTALL) == [
         (f"{entries:,}", str(entries // 50))
     ]
+
+
+def test_the_routing_file_is_one() -> None:
+    """The file that people copy is read, and all its parts arrive."""
+    [text] = re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    policy = policy_from(text, RoutingPolicy())
+
+    assert ({"alice"}, {"code", "utility"}, 88.0) == (set(policy.tenants), set(policy.workloads), policy.caps.celsius)
+
+
+def test_every_strategy_is_listed() -> None:
+    """The table of strategies names those there are, and no others."""
+    table = README.partition("| strategy | who comes first |")[2].partition("\n\n")[0]
+    named = {
+        name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1] if "|" in row else "")
+    }
+
+    assert set(STRATEGIES) == named | {"energy"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -41,6 +43,15 @@ async def fleet(cwd: Path, **environment: str) -> AsyncIterator[tuple[Running, s
         yield up, found[1], found[2]
 
 
+def _card(url: str, model: str) -> dict[str, Any]:
+    """Give what the bridge tells of a model."""
+    # Without the machine's proxy settings: the bridge is on this host.
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+        f"{url}/v1/models/{model}", timeout=30
+    ) as answer:
+        return dict(json.loads(answer.read()))
+
+
 async def asked(cwd: Path, nats: str, *arguments: str) -> dict[str, Any]:
     """Ask, and give the whole account."""
     end = await drover("ask", "Why is the sky blue?", "--json", *arguments, cwd=cwd, NATS_URL=nats)
@@ -67,16 +78,18 @@ async def test_a_fleet_pays_another_one(tmp_path: Path) -> None:
             DROVER_CLOUD_MODELS=f"{BIG}=100/200 8k tools json",
             OPENAI_BASE_URL=f"{far_http}/v1",
             OPENAI_API_KEY=KEY,
-        ) as (_, _, nats),
+        ) as (_, near_http, nats),
     ):
         cwd = tmp_path / "near"
         await cloud_is_ready(cwd, nats)
+        card = await asyncio.to_thread(_card, near_http, BIG)
         paid = await asked(cwd, nats, "--model", f"{BIG}@cloud")
         free = await asked(cwd, nats, "--model", "auto@pi5")
         account = json.loads((cwd / ".drover" / "cloud-cloud.json").read_text())
 
     usage = paid["usage"]
     price_usd = (usage["prompt_tokens"] * 100 + usage["completion_tokens"] * 200) / 1e6
+    assert (100, 200) == (card["x_drover"]["input_usd_per_mtok"], card["x_drover"]["output_usd_per_mtok"])
     assert (paid["device"], paid["model"], paid["route"]["cost_usd"] > 0) == ("cloud", BIG, True)
     assert paid["route"]["cost_usd"] == pytest.approx(price_usd)
     assert (free["device"], "cost_usd" in free["route"]) == ("pi5", False)

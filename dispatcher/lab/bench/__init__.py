@@ -1,4 +1,1 @@
-"""What `drover bench` measures: the same work with and without Drover, in turn, in one run, as ratios.
-
-Machines are noisy; a ratio of two figures taken side by side says more than either.
-"""
+"""`drover bench`: the same questions through a fleet under each strategy, side by side, as CSV and as one HTML page."""

@@ -1,89 +1,101 @@
-"""How a bench looks on the terminal: progress on standard error, one table or JSON on standard output."""
+"""From rows to files: the summary CSV, the table on the terminal, the HTML page; it measures nothing."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
 
-from rich.console import Console
-from rich.table import Table
+from dispatcher.cli.running import say
+from dispatcher.lab.bench.order import Order, of_this, shown
+from dispatcher.lab.bench.page import groups, page
+from dispatcher.lab.bench.plan import Arrival
+from dispatcher.lab.bench.rows import Row
+from dispatcher.lab.bench.summary import Summary, summarise, to_csv
+from dispatcher.lab.bench.view import print_table
 
-from common import codec
-from common.errors import FleetError
-from dispatcher.lab.bench.run import QUICK, Plan, bench
-
-_ROWS = (
-    ("throughput, 64 in flight", (
-        ("raw_requests_per_s", "bare nats-py request/reply, 1/s"),
-        ("bare_relay_per_s", "the same through a bare relay, 1/s"),
-        ("jobs_per_s", "jobs through dispatcher and agent, 1/s"),
-        ("throughput_ratio", "jobs / bare requests"),
-        ("throughput_ratio_to_relay", "jobs / bare relay"),
-        ("dispatcher_cpu_ms_per_job", "dispatcher, CPU-ms a job"),
-        ("agent_cpu_ms_per_job", "agent, CPU-ms a job"),
-    )),
-    ("durable lane, 64 in flight", (
-        ("durable_jobs_per_s", "jobs from queue to stored result, 1/s"),
-        ("durable_ratio", "durable jobs / bare requests"),
-        ("durable_dispatcher_cpu_ms_per_job", "dispatcher, CPU-ms a durable job"),
-    )),
-    ("latency, one at a time", (
-        ("raw_p50_ms", "bare request p50, ms"),
-        ("raw_p99_ms", "bare request p99, ms"),
-        ("bare_relay_p50_ms", "bare relay p50, ms"),
-        ("job_p50_ms", "job p50, ms"),
-        ("job_p99_ms", "job p99, ms"),
-        ("p50_ratio", "job p50 / bare p50"),
-    )),
-    ("streams, 50 at once, 64-byte chunks", (
-        ("direct_chunks_per_s", "device to producer direct, chunks/s"),
-        ("relayed_chunks_per_s", "relayed by the dispatcher, chunks/s"),
-        ("relay_ratio", "relayed / direct"),
-    )),
-    ("HTTP, 8 connections", (
-        ("http_bridge_cpu_ms", "bridge, CPU-ms a request"),
-        ("http_all_cpu_ms", "bridge, dispatcher and agent, CPU-ms a request"),
-        ("http_stream_bridge_cpu_ms", "bridge, CPU-ms a streamed request"),
-        ("http_stream_all_cpu_ms", "all three, CPU-ms a streamed request"),
-    )),
-)  # fmt: skip
+_ABOUT_PREDICTION = (
+    "Seconds from the dispatcher's door to the end, as predicted by the decision and as it came. A prediction reckons with an "
+    "answer of ordinary length."
+)
 
 
-def run_bench(*, quick: bool, rounds: int, output: Path | None, as_json: bool) -> int:
-    """Measure and show; gives the exit status."""
-    err = Console(stderr=True)
-    try:
-        result = bench(QUICK if quick else replace(Plan(), rounds=rounds), output, err.print)
-    except FleetError as error:
-        err.print(f"drover: {error.message}", markup=False)
-        return 1
-    console = Console()
-    if as_json:
-        console.print_json(codec.encode_pretty(result))
-    else:
-        console.print(table(result))
-    return 0
+def write(order: Order, rows: Sequence[Row], *, took_s: float) -> None:
+    """Write and print what the rows say; `took_s` is how long this run measured."""
+    summaries = summarise(rows, order.plan.arms, seed=order.plan.seed)
+    out = order.outputs
+    out.summary.parent.mkdir(parents=True, exist_ok=True)
+    out.summary.write_text(to_csv(summaries), encoding="utf-8")
+    print_table(summaries)
+    say(f"{len(rows)} rows in {out.per_query}, {len(summaries)} strategies in {out.summary}")
+    if out.report is not None:
+        text = _report(order, rows, summaries, took_s=took_s)
+        out.report.write_text(text, encoding="utf-8")
+        say(f"report: {out.report}")
 
 
-def table(result: dict[str, Any]) -> Table:
-    """Lay the figures out: the median of the rounds, and their range."""
-    machine = result["machine"]
-    shown = Table(
-        title=f"drover {result['drover']} · Python {machine['python']} · {machine['cpus']} CPUs · {machine['arch']} · "
-        f"{result['plan']['rounds']} rounds",
-        caption="Machines are noisy: trust the ratios, which were taken side by side.",
+def _report(order: Order, rows: Sequence[Row], summaries: Sequence[Summary], *, took_s: float) -> str:
+    from dispatcher.lab.bench import plots  # noqa: PLC0415  # matplotlib takes a second, and not everybody has it
+
+    found = groups(rows, order.plan.arms)
+    points = {
+        one.strategy: (one.latency_mean_s, one.energy_per_answer_j)
+        for one in summaries
+        if one.latency_mean_s is not None and one.energy_per_answer_j is not None
+    }
+    figures = [
+        ("Latency", "Which share of the answers was there after so many seconds; the producer's clock.", plots.latency(found)),
+        ("Seconds and joules", "Down and to the left is better. Nothing here says how good the answers are.", plots.trade(points)),
+        ("Who answered", "The share of each device.", plots.placed(found, by="device")),
+        ("Which models", "The share of each model.", plots.placed(found, by="model")),
+        (
+            "Predicted and actual",
+            _ABOUT_PREDICTION,
+            plots.prediction(found),
+        ),
+    ]  # fmt: skip
+    return page("Drover bench", summaries, figures, _facts(order, rows, took_s), _notes(order, rows, summaries))
+
+
+def _notes(order: Order, rows: Sequence[Row], summaries: Sequence[Summary]) -> list[str]:
+    notes = list(order.notes)
+    if any(row.simulated for row in rows):
+        notes.append(
+            "The devices are simulated: their speeds and watts are those of profiles, and their answers are filler text."
+            + (
+                f" Time ran {order.time_factor:g} times faster than life, and all is told as in life; what Drover itself "
+                "takes, some milliseconds a question, is magnified by as much."
+                if order.time_factor != 1.0
+                else ""
+            )
+        )
+    if any(one.energy == "estimated" for one in summaries):
+        notes.append(
+            "Joules are estimated: the watts that the decision reckons with, times the seconds that the device worked."
+        )
+    if (done := len(of_this(order, rows))) < order.plan.total:
+        notes.append(f"This is a part: {done} of {order.plan.total} questions. The same command goes on.")
+    notes += [f"{one.strategy} lacked something: {one.lacks}" for one in summaries if one.lacks]
+    return notes
+
+
+def _facts(order: Order, rows: Sequence[Row], took_s: float) -> dict[str, str]:
+    plan = order.plan
+    sets = ", ".join(dict.fromkeys(one.query_set for one in plan.asked))
+    arrival = (
+        f"{plan.load.concurrency} conversations at a time"
+        if plan.load.arrival is Arrival.CLOSED
+        else f"conversations begin at random, {plan.load.rate:g} a second of the fleet's time"
     )
-    for name, style in (("figure", "bold"), ("median", ""), ("min", "dim"), ("max", "dim")):
-        shown.add_column(name, style=style, justify="left" if name == "figure" else "right")
-    for heading, rows in _ROWS:
-        shown.add_section()
-        shown.add_row(f"[cyan]{heading}[/cyan]", "", "", "")
-        for key, label in rows:
-            figure = result["figures"][key]
-            shown.add_row(f"  {label}", *(_number(figure[one]) for one in ("median", "min", "max")))
-    return shown
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return {
+        "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "Drover": version("drover"),
+        "fleet": f"simulated: {order.simulated.devices}" if order.url is None else shown(order.url),
+        "query sets": f"{sets}: {len(plan.asked)} conversations, {plan.questions} questions",
+        "load": arrival,
+        "repeats": str(plan.repeat),
+        "seed": str(plan.seed),
+        "most tokens an answer": "as the fleet has it" if plan.max_tokens is None else str(plan.max_tokens),
+        "rows": f"{len(rows)}, of which {sum(row.success for row in rows)} answered",
+        "took": f"{took_s:.0f} s in this run",
+    }

@@ -1,172 +1,132 @@
-"""`drover bench`: rounds of baseline and fleet in turn, medians of the ratios, one table and one JSON file."""
+"""The measuring itself: lap after lap through a target, closed or at random arrivals; rows go out as conversations end."""
 
 from __future__ import annotations
 
 import asyncio
-import platform
-import statistics
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import psutil
+from common.errors import FleetError
+from common.messages import AUTO, Message, Role
+from dispatcher.lab.bench.plan import Arm, Arrival, Asked, Lap, Plan, gaps_s
+from dispatcher.lab.bench.rows import Key, Row, answered, asked_row, failed
+from dispatcher.lab.bench.target import Target
 
-from common import codec
-from common.codec import Encoding
-from common.messages import Priority
-from common.subjects import Subjects
-from dispatcher.lab.bench import http, raw
-from dispatcher.lab.bench.raw import Client
-from dispatcher.lab.bench.source import CHUNK, CHUNKS, SOURCE_MODEL, SOURCE_SUBJECT
-from dispatcher.lab.bench.stage import Stage, stage
-
-PROMPT = "x " * 96
-"""With the rest of the request some 256 bytes: a short question."""
-
-IN_FLIGHT = 64
-STREAMS = 50
-Say = Callable[[str], None]
+WARM_UP_TOKENS = 16
+MOST_WARMED = 64
+Tell = Callable[[Sequence[Row]], None]
+"""Called with the rows of a conversation when it is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How much to measure: rounds, seconds per throughput figure, requests per latency figure."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """A plan and whom it is carried out on. `time_factor` is how much faster than life the fleet is; seconds of the plan are the
+    fleet's own."""
 
-    rounds: int = 5
-    seconds: float = 3.0
-    sequential: int = 1000
-    stream_rounds: int = 4
-    http_requests: int = 1500
+    plan: Plan
+    target: Target
+    time_factor: float
+    tell: Tell
 
+    async def run(self, known: set[Key]) -> None:
+        """Measure what is not known yet."""
+        for lap in self.plan.laps():
+            left = tuple(one for one in lap.order if not self._done(lap, one, known))
+            if left:
+                await self._lap(replace(lap, order=left))
 
-QUICK = Plan(rounds=1, seconds=1.0, sequential=200, stream_rounds=1, http_requests=200)
+    async def warm_up(self) -> int:
+        """Have each model on each device answer once, so that all have measured themselves; gives how many there were.
 
+        Raises `FleetError` when nobody is there.
+        """
+        told = await self.target.explain("least_loaded")
+        pairs = sorted({(one["device"], one["model"]) for one in told.get("options") or ()})[:MOST_WARMED]
+        by_device: dict[str, list[str]] = {}
+        for device, model in pairs:
+            by_device.setdefault(device, []).append(model)
+        async with asyncio.TaskGroup() as tasks:
+            for device, models in by_device.items():
+                tasks.create_task(self._warm(device, models))
+        return len(pairs)
 
-def bench(plan: Plan, output: Path | None, say: Say) -> dict[str, Any]:
-    """Measure, print, write; gives what the JSON file holds."""
-    result = asyncio.run(_measure(plan, say))
-    if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(codec.encode_pretty(result) + "\n")
-    return result
+    async def _warm(self, device: str, models: Sequence[str]) -> None:
+        for model in models:
+            fields = {"model": f"{model}@{device}", "options": {"max_tokens": WARM_UP_TOKENS}}
+            try:
+                await self.target.ask((Message(role=Role.USER, content="Count to ten, please."),), fields)
+            except FleetError:
+                continue  # a model that can't be had will show in the rows
 
+    def _done(self, lap: Lap, one: Asked, known: set[Key]) -> bool:
+        turns = range(1, len(one.conversation.questions) + 1)
+        return all(asked_row(lap.arm, lap.repeat, one, turn, time_factor=1.0).key in known for turn in turns)
 
-async def _measure(plan: Plan, say: Say) -> dict[str, Any]:
-    async with stage() as where, raw.client(where.nats_url) as client:
-        rounds = []
-        for number in range(1, plan.rounds + 1):
-            say(f"round {number} of {plan.rounds}")
-            rounds.append(await _round(plan, where, client))
-    return {
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "drover": version("drover"),
-        "machine": {"python": platform.python_version(), "cpus": psutil.cpu_count(), "arch": platform.machine()},
-        "plan": {"rounds": plan.rounds, "in_flight": IN_FLIGHT, "seconds": plan.seconds},
-        "figures": {name: _spread([one[name] for one in rounds]) for name in rounds[0]},
-        "rounds": rounds,
-    }
+    async def _lap(self, lap: Lap) -> None:
+        if self.plan.load.arrival is Arrival.CLOSED:
+            await self._closed(lap)
+        else:
+            await self._poisson(lap)
 
+    async def _closed(self, lap: Lap) -> None:
+        waiting = iter(lap.order)
 
-async def _round(plan: Plan, where: Stage, client: Client) -> dict[str, float]:
-    """Measure everything once, the baseline beside what it is the baseline of."""
-    chat, body = Subjects().work("chat", "bench"), codec.encode({"prompt": PROMPT, "model": "echo"}, Encoding.MSGPACK)
-    bare = await raw.throughput(client, raw.ECHO_SUBJECT, body, in_flight=IN_FLIGHT, seconds=plan.seconds)
-    relay = await raw.throughput(client, raw.RELAY_SUBJECT, body, in_flight=IN_FLIGHT, seconds=plan.seconds)
-    before = _cpu_s(where.dispatcher_pid), _cpu_s(where.agent_pid)
-    jobs = await raw.throughput(client, chat, body, in_flight=IN_FLIGHT, seconds=plan.seconds)
-    after = _cpu_s(where.dispatcher_pid), _cpu_s(where.agent_pid)
-    all_jobs = jobs * plan.seconds
-    bare_s = await raw.latencies(client, raw.ECHO_SUBJECT, body, count=plan.sequential)
-    relay_s = await raw.latencies(client, raw.RELAY_SUBJECT, body, count=plan.sequential)
-    job_s = await raw.latencies(client, chat, body, count=plan.sequential)
-    bare_chunks = await _chunks(client, SOURCE_SUBJECT, b"{}", plan)
-    ask = codec.encode({"prompt": "x", "model": SOURCE_MODEL, "stream": True}, Encoding.MSGPACK)
-    relayed = await _chunks(client, chat, ask, plan)
-    durable = await _durable(plan, where, client, body)
-    return {
-        **durable,
-        "durable_ratio": durable["durable_jobs_per_s"] / bare,
-        "raw_requests_per_s": bare,
-        "bare_relay_per_s": relay,
-        "jobs_per_s": jobs,
-        "throughput_ratio": jobs / bare,
-        "throughput_ratio_to_relay": jobs / relay,
-        "raw_p50_ms": _quantile(bare_s, 50),
-        "raw_p99_ms": _quantile(bare_s, 99),
-        "bare_relay_p50_ms": _quantile(relay_s, 50),
-        "job_p50_ms": _quantile(job_s, 50),
-        "job_p99_ms": _quantile(job_s, 99),
-        "p50_ratio": _quantile(job_s, 50) / _quantile(bare_s, 50),
-        "dispatcher_cpu_ms_per_job": (after[0] - before[0]) * 1000 / all_jobs,
-        "agent_cpu_ms_per_job": (after[1] - before[1]) * 1000 / all_jobs,
-        "direct_chunks_per_s": bare_chunks,
-        "relayed_chunks_per_s": relayed,
-        "relay_ratio": relayed / bare_chunks,
-        **await _bridge(plan, where),
-    }
+        async def work() -> None:
+            for one in waiting:  # shared: each takes the next one
+                await self._converse(lap, one)
 
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(self.plan.load.concurrency, len(lap.order))):
+                tasks.create_task(work())
 
-async def _durable(plan: Plan, where: Stage, client: Client, body: bytes) -> dict[str, float]:
-    """Give jobs per second through queue, dispatcher, agent and stored result, and what a job costs the dispatcher."""
-    subjects = Subjects()
-    before_s = _cpu_s(where.dispatcher_pid)
-    jobs = await raw.durable(
-        client,
-        subjects.jobs("bench", Priority.NORMAL),
-        subjects.result("bench", "x").removesuffix(".x"),
-        body,
-        in_flight=IN_FLIGHT,
-        seconds=plan.seconds,
-    )
-    cpu_s = _cpu_s(where.dispatcher_pid) - before_s
-    return {"durable_jobs_per_s": jobs, "durable_dispatcher_cpu_ms_per_job": cpu_s * 1000 / (jobs * plan.seconds)}
+    async def _poisson(self, lap: Lap) -> None:
+        due_s = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for one, gap_s in zip(lap.order, gaps_s(lap, self.plan.load, self.plan.seed), strict=True):
+                due_s += gap_s / self.time_factor
+                await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+                tasks.create_task(self._converse(lap, one))
 
+    async def _converse(self, lap: Lap, one: Asked) -> None:
+        """Ask the questions of a conversation in turn; after a failure the others fail too, since what they refer to is missing."""
+        history: list[Message] = []
+        rows: list[Row] = []
+        cause: FleetError | None = None
+        broken = 0
+        for turn, question in enumerate(one.conversation.questions, start=1):
+            row = asked_row(lap.arm, lap.repeat, one, turn, time_factor=self.time_factor)
+            if cause is not None:
+                rows.append(failed(row, type(cause)(f"not asked, since turn {broken} failed"), None))
+                continue
+            history += question.messages
+            row, text, cause = await self._ask(row, lap.arm, one, history)
+            broken = turn if cause is not None else 0
+            history.append(Message(role=Role.ASSISTANT, content=text))
+            rows.append(row)
+        self.tell(rows)
 
-async def _chunks(client: Client, subject: str, payload: bytes, plan: Plan) -> float:
-    """Give chunks of text per second; a dispatcher may join chunks that arrived together, so bytes are counted."""
-    taken_s, received = await raw.streams(client, subject, payload, in_flight=STREAMS, rounds=plan.stream_rounds)
-    wanted = STREAMS * plan.stream_rounds * CHUNKS * len(CHUNK)
-    if received < wanted:
-        raise RuntimeError(f"{subject} lost text: {received} of {wanted} bytes came")
-    return received / len(CHUNK) / taken_s
+    async def _ask(
+        self, row: Row, arm: Arm, one: Asked, history: Sequence[Message]
+    ) -> tuple[Row, str, FleetError | None]:
+        row, began_s = replace(row, began_unix_s=time.time()), time.monotonic()
+        try:
+            heard = await self.target.ask(tuple(history), self._fields(arm, one))
+        except FleetError as error:
+            return failed(row, error, time.monotonic() - began_s), "", error
+        latency_s = time.monotonic() - began_s
+        return answered(row, await self.target.why(heard), latency_s), heard.text, None
 
-
-async def _bridge(plan: Plan, where: Stage) -> dict[str, float]:
-    """Give the bridge's own CPU time per request, and the whole path's, for answers in one piece and streamed."""
-    figures: dict[str, float] = {}
-    for name, stream in (("http", False), ("http_stream", True)):
-        body = codec.encode({"model": "echo", "stream": stream, "messages": [{"role": "user", "content": PROMPT}]})
-        pids = (where.bridge_pid, where.dispatcher_pid, where.agent_pid)
-        before = [_cpu_s(pid) for pid in pids]
-        await _post_all(where.http_port, body, plan.http_requests)
-        spent = [(_cpu_s(pid) - start) * 1000 / plan.http_requests for pid, start in zip(pids, before, strict=True)]
-        figures |= {f"{name}_bridge_cpu_ms": spent[0], f"{name}_all_cpu_ms": sum(spent)}
-    return figures
-
-
-async def _post_all(port: int, body: bytes, count: int) -> None:
-    async def some(number: int) -> None:
-        connection = await http.connect("127.0.0.1", port)
-        for _ in range(number):
-            await connection.post("/v1/chat/completions", body)
-        await connection.close()
-
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(8):
-            tasks.create_task(some(count // 8))
-
-
-def _cpu_s(pid: int) -> float:
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
-
-
-def _quantile(seconds: list[float], percent: int) -> float:
-    return statistics.quantiles(seconds, n=100)[percent - 1] * 1000
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    return {"median": round(statistics.median(values), 4), "min": round(min(values), 4), "max": round(max(values), 4)}
+    def _fields(self, arm: Arm, one: Asked) -> dict[str, Any]:
+        options: dict[str, Any] = {"seed": self.plan.seed}
+        if self.plan.max_tokens is not None:
+            options["max_tokens"] = self.plan.max_tokens
+        fields: dict[str, Any] = {
+            "model": one.conversation.model or AUTO,
+            "strategy": arm.strategy,
+            "options": options,
+        }
+        if self.plan.timeout_s is not None:
+            fields["timeout_s"] = self.plan.timeout_s / self.time_factor
+        return fields

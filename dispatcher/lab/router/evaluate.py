@@ -16,13 +16,23 @@ from dispatcher.lab.router import baselines, splits
 from dispatcher.lab.router.fit import Examples, Recipe, scores, train
 from dispatcher.lab.router.labels import Labels
 from dispatcher.lab.router.metrics import Interval, Order, apgr, judge, pgr_at
+from dispatcher.lab.router.mixing import LENGTHS, grid
 from dispatcher.routing.trained import TrainedRouter
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
+RIDGE_ONLY = grid(((1.0, 0.0, 0.0),), LENGTHS)
+KNN_ONLY = grid(((0.0, 0.0, 1.0),), (0.0,))
+
 FEWEST_OF_A_DOMAIN = 50
 """Figures of a domain with fewer test prompts say nothing."""
+
+NOTABLE = 0.02
+"""Of the prompts must begin like another, and be no copy of it, for the two ways to divide them to be told apart."""
+
+HEADS_TOGETHER = "all, divided with what begins alike together"
+COPIES_TOGETHER = "all, divided with copies alone together"
 
 SHARES = (0.1, 0.25, 0.45, 0.5, 0.75)
 """Shares of strong calls at which accuracy is told; 45 % is where a published edge-cloud router stands."""
@@ -124,11 +134,11 @@ def evaluate(material: Material, plan: Plan, recipe: Recipe | None = None) -> Re
         parts = [_out_of_sample(scorer, repeat) for repeat in repeats]
         rows.append(_row(method, "all", parts, material.labels, plan))
         if plan.without:
-            less = [(test[kept[test]], score[kept[test]]) for test, score in parts]
-            rows.append(_row(method, "without " + ", ".join(plan.without), less, material.labels, plan))
+            rows.append(_row(method, "without " + ", ".join(plan.without), _less(parts, kept), material.labels, plan))
         curves.append((method, parts[0][1], material.labels.gain[parts[0][0]]))
         if method == "router":
             domains = _per_domain(*parts[0], material.labels)
+    rows.extend(_other_split(material, plan, recipe))
     rows.extend(_unseen(material, plan, recipe, group))
     return Report(rows=tuple(rows), domains=domains, curves=tuple(curves), plan=plan, train_rows=len(repeats[0][0][0]))
 
@@ -178,8 +188,8 @@ def _methods(material: Material, recipe: Recipe, seed: int) -> dict[str, Scorer]
     if material.prompt.vectors is not None:
         unsignalled = replace(material.prompt, names=(), signals=material.prompt.signals[:, :0])
         methods["embedding only"] = _trained(unsignalled, recipe)
-        methods["ridge only"] = _trained(material.prompt, replace(recipe, kernel_share=0.0, knn_share=0.0))
-        methods["neighbours only"] = _trained(material.prompt, replace(recipe, ridge_share=0.0, kernel_share=0.0))
+        methods["ridge only"] = _trained(material.prompt, replace(recipe, mixes=RIDGE_ONLY))
+        methods["neighbours only"] = _trained(material.prompt, replace(recipe, mixes=KNN_ONLY))
     methods["router"] = _trained(material.prompt, recipe)
     if material.cascade is not None:
         methods["cascade"] = _trained(material.cascade, recipe)
@@ -266,6 +276,29 @@ def _per_domain(test: Rows, score: Floats, labels: Labels) -> tuple[DomainRow, .
                 )
             )
     return tuple(found)
+
+
+def _other_split(material: Material, plan: Plan, recipe: Recipe) -> Iterator[Row]:
+    """Judge the router under the other rule of what stays together, where the two differ by a notable part of the prompts."""
+    heads, wholes = (splits.groups(material.labels.prompts, chars) for chars in (splits.HEAD_CHARS, splits.WHOLE))
+    if splits.shared(heads) - splits.shared(wholes) < NOTABLE:
+        return
+    group, name = (wholes, COPIES_TOGETHER) if plan.grouped else (heads, HEADS_TOGETHER)
+    repeats = [list(_splits(group, plan, repeat)) for repeat in range(plan.repeats)]
+    methods = _methods(material, recipe, plan.seed)
+    kept = ~np.isin(material.labels.domains, plan.without)
+    for method in ("prompt length", "domain mean", "text signals only", "router", "cascade"):
+        if method in methods:
+            parts = [_out_of_sample(methods[method], repeat) for repeat in repeats]
+            yield _row(method, name, parts, material.labels, plan)
+            if plan.without:
+                yield _row(
+                    method, f"{name}, without {', '.join(plan.without)}", _less(parts, kept), material.labels, plan
+                )
+
+
+def _less(parts: Sequence[tuple[Rows, Floats]], kept: NDArray[np.bool_]) -> list[tuple[Rows, Floats]]:
+    return [(test[kept[test]], score[kept[test]]) for test, score in parts]
 
 
 def _unseen(material: Material, plan: Plan, recipe: Recipe, group: Rows) -> Iterator[Row]:

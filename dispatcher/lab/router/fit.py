@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dispatcher.lab.router.least_squares import Ridge, kernel_ridge, ridge
+from dispatcher.lab.router.mixing import MEAN_OF, MIXES, Shares, blend, choose, leaning
 from dispatcher.routing.trained import Blend, FeatureSpace, Kernel, Memory, TrainedRouter, Vector
 
 Floats = NDArray[np.float64]
@@ -30,9 +31,8 @@ class Recipe:
     """How to train. The lists are tried by leaving one out, on `tried_rows` rows at most.
 
     `weights` weigh the embedding (of length `weight`) against the signals (of length about 1); `gammas` are widths of the kernel.
-    The shares say how the three opinions are mixed, each brought to the same spread first; the straight line was the worst of the
-    three on MMLU and as good as any on GSM8K, so it counts half. It leans
-    towards longer prompts where they gain more in the training rows: length alone is never far below what is learned from a
+    `mixes` say how the three opinions may be mixed; the mean of the `mean_of` best on the training rows is taken. The straight line
+    leans towards longer prompts where they gain more in the training rows: length alone is never far below what is learned from a
     thousand noisy labels, and penalties take most of it away.
     """
 
@@ -44,10 +44,8 @@ class Recipe:
     axes: int = 128
     landmarks: int = 1500
     memory_rows: int = 16384
-    ridge_share: float = 0.5
-    kernel_share: float = 1.0
-    knn_share: float = 1.0
-    length_share: float = 0.5
+    mixes: tuple[Shares, ...] = MIXES
+    mean_of: int = MEAN_OF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,19 +78,20 @@ def train(examples: Examples, recipe: Recipe | None = None) -> TrainedRouter:
     weight, gamma = _choose(examples, recipe, rng)
     space = feature_space(examples, weight)
     points = space.points(examples.signals, examples.vectors)
-    linear = _leaning(ridge(points.astype(np.float64), examples.gain), points, examples, recipe)
+    line = ridge(points.astype(np.float64), examples.gain)
     kept = _some(len(points), recipe.memory_rows, rng)
     memory = _memory(points[kept], examples.take(kept), recipe)
     kernel, smooth = _kernel(memory.rows, examples.gain[kept], gamma, _some(len(kept), recipe.landmarks, rng))
     near, closest = _neighbours_left_out(memory)
-    blend, left_out = _blend(examples.gain[kept], linear.left_out[kept], smooth.left_out, near, recipe)
+    length = _length(examples, points)
+    linear, mix, left_out = _mixed((line, smooth, near), kept, length, examples.gain[kept], recipe)
     return TrainedRouter(
         space=space,
         ridge=linear.weights.astype(np.float32),
         ridge_bias=linear.bias,
         memory=_guarded(memory, closest),
         kernel=kernel,
-        blend=blend,
+        blend=mix,
         quantiles=np.quantile(left_out, np.linspace(0, 1, 101)).astype(np.float32),
     )
 
@@ -209,41 +208,46 @@ def _vote(similarities: Vector, memory: Memory) -> Floats:
     return np.asarray((weights * memory.gains[near]).sum(axis=1) / weights.sum(axis=1), dtype=np.float64)
 
 
-def _blend(gain: Floats, linear: Floats, smooth: Floats, near: Floats, recipe: Recipe) -> tuple[Blend, Floats]:
-    """Mix the three, each at the same spread, and bring the sum to the scale of the gain by one straight line."""
-    opinions = np.stack([linear, smooth, near])
-    shares = np.array([recipe.ridge_share, recipe.kernel_share, recipe.knn_share])
-    parts = shares / np.maximum(opinions.std(axis=1), 1e-9)
-    mixed = parts @ opinions
-    spread = float(mixed.var())
-    slope = max(float(np.mean((mixed - mixed.mean()) * (gain - gain.mean()))) / spread, 1e-6) if spread > 0 else 1e-6
-    parts = parts * slope
-    bias = float(gain.mean() - slope * mixed.mean())
-    return Blend(bias=bias, ridge=float(parts[0]), kernel=float(parts[1]), knn=float(parts[2])), bias + slope * mixed
-
-
 def _block_scores(router: TrainedRouter, points: Vector) -> Floats:
     similarities = _unit(points @ router.memory.axes) @ router.memory.rows.T
     near = similarities[:, router.kernel.rows]
     kernel = np.exp((2 * router.kernel.gamma) * (near - 1)) @ router.kernel.weights + router.kernel.bias
     linear = points @ router.ridge + router.ridge_bias
     knn = _vote(similarities, router.memory)
-    blend = router.blend
-    return np.asarray(blend.bias + blend.ridge * linear + blend.kernel * kernel + blend.knn * knn, dtype=np.float64)
+    mix = router.blend
+    return np.asarray(mix.bias + mix.ridge * linear + mix.kernel * kernel + mix.knn * knn, dtype=np.float64)
 
 
-def _leaning(linear: Ridge, points: Vector, examples: Examples, recipe: Recipe) -> Ridge:
-    """Add the share of length to the straight line, at the line's own spread; nothing where longer prompts gain no more."""
-    if LENGTH not in examples.names or recipe.ridge_share <= 0:
-        return linear
-    at = examples.names.index(LENGTH)
-    length = points[:, at].astype(np.float64)
-    if length.std() < 1e-9 or float(np.mean((length - length.mean()) * examples.gain)) <= 0:
-        return linear
-    slope = recipe.length_share / recipe.ridge_share * max(float(linear.left_out.std()), 1e-9) / float(length.std())
-    weights = linear.weights.copy()
-    weights[at] += slope
-    return Ridge(weights, linear.bias, linear.left_out + slope * length, linear.loss)
+def _length(examples: Examples, points: Vector) -> tuple[int | None, Floats]:
+    """Give where length stands among the signals, and how long each prompt is; nowhere where longer ones gain no more."""
+    if LENGTH in examples.names:
+        at = examples.names.index(LENGTH)
+        length = points[:, at].astype(np.float64)
+        if length.std() > 1e-9 and float(np.mean((length - length.mean()) * examples.gain)) > 0:
+            return at, length
+    return None, np.zeros(len(points))
+
+
+def _mixed(
+    fitted: tuple[Ridge, Ridge, Floats],
+    kept: NDArray[np.intp],
+    length: tuple[int | None, Floats],
+    gain: Floats,
+    recipe: Recipe,
+) -> tuple[Ridge, Blend, Floats]:
+    """Find the shares, and mix by them: the straight line with its lean, the mix, and what it says of each row kept."""
+    (line, smooth, near), (at, lengths) = fitted, length
+    opinions = np.stack([line.left_out[kept], smooth.left_out, near])
+    spreads = np.maximum(opinions.std(axis=1), 1e-9)
+    lengths_spread = max(float(lengths.std()), 1e-9)
+    parts = np.vstack([opinions / spreads[:, None], lengths[kept] / lengths_spread])
+    shares = choose(parts, gain, recipe.mixes, recipe.mean_of)
+    if at is None:
+        shares = shares._replace(length=0.0)
+    line = leaning(line, lengths, at, shares, (float(spreads[0]), lengths_spread))
+    opinions[0] = line.left_out[kept]
+    mix, left_out = blend(opinions, spreads, gain, shares)
+    return line, mix, left_out
 
 
 def _some(count: int, most: int, rng: np.random.Generator) -> NDArray[np.intp]:

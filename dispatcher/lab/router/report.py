@@ -7,8 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from dispatcher.lab.router.evaluate import Report, Row
+from dispatcher.lab.router.evaluate import COPIES_TOGETHER, HEADS_TOGETHER, Report, Row
 from dispatcher.lab.router.metrics import Interval
+
+_BOTH = (HEADS_TOGETHER, COPIES_TOGETHER)
+
+_SPLITS = (
+    "The same prompts, divided by the other rule. Those that begin alike over 100 characters are often of one template (MMLU's "
+    "moral scenarios are), so that keeping them together makes a whole kind unseen: the figures then say what a router knows "
+    "of new kinds. With copies alone together it may have seen the kind, and never the prompt: what to expect on traffic like the "
+    "labels."
+)
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -26,7 +35,7 @@ def as_markdown(report: Report, title: str) -> str:
     parts = [f"# {title}", _how(report)]
     for test in dict.fromkeys(row.test for row in report.rows):
         rows = [row for row in report.rows if row.test == test]
-        parts += [_heading(test, rows[0]), _orders(rows), _points(rows)]
+        parts += [_heading(test, rows[0]), *([_SPLITS] if test in _BOTH else []), _orders(rows), _points(rows)]
     if len(report.domains) > 1:
         parts += ["## Domains, scored by the router", _domains(report)]
     return "\n\n".join(parts) + "\n"

@@ -29,6 +29,12 @@ def groups(prompts: Sequence[str], head_chars: int = HEAD_CHARS) -> Rows:
     return np.array([known.setdefault(head, len(known)) for head in heads], dtype=np.intp)
 
 
+def shared(group: Rows) -> float:
+    """Give the part of the rows that stand in a group with others."""
+    sizes = np.bincount(group)
+    return float(sizes[sizes > 1].sum() / max(1, len(group)))
+
+
 def holdout(group: Rows, train_rows: int, seed: int) -> Split:
     """Put whole groups into training, in random order, while no more than `train_rows` rows are in it; the rest is test."""
     rng = np.random.default_rng(seed)

@@ -112,7 +112,7 @@ def brief(report: Report) -> str:
     for row in report.rows:
         order = row.order
         lines.append(
-            f"{row.test[:32]:32} {row.method:18} APGR {order.apgr.value:.3f} [{order.apgr.low:.3f}, {order.apgr.high:.3f}]  "
+            f"{row.test[:60]:60} {row.method:18} APGR {order.apgr.value:.3f} [{order.apgr.low:.3f}, {order.apgr.high:.3f}]  "
             f"CPT50 {100 * order.cpt50.value:4.1f} %  CPT80 {100 * order.cpt80.value:4.1f} %  "
             f"AUROC(gain) {order.auroc_gain.value:.3f}"
         )

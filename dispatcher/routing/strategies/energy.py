@@ -19,8 +19,8 @@ TOO_WEAK = 0.25
 
 
 def energy(scene: Scene) -> Scores:
-    """Score by `(least joules / joules)^a x (least seconds / seconds)^b`; models far too weak for the
-    question come behind all others.
+    """Score by `(least joules / joules)^a x (least seconds / seconds)^b`; models far too weak for the question come behind all
+    others. What a provider's machines draw nobody here knows, so `eco` and `balanced` put remote models behind the able local ones.
 
     Raises `BadRequest` for a mode that there is not.
     """
@@ -28,15 +28,20 @@ def energy(scene: Scene) -> Scores:
     if mode not in MODES:
         raise BadRequest(f"there is no energy mode {mode[:40]!r}: use one of {', '.join(MODES)}", param="strategy")
     for_joules, for_seconds = MODES[mode]
-    joules, seconds = scene.predicted.energy_j, scene.predicted.total_s
+    seconds, known = scene.predicted.total_s, scene.options.remote == 0.0
+    joules = np.where(known, scene.predicted.energy_j, np.inf)
     frugal, quick = _best_over(joules), _best_over(seconds)
     strength = scene.options.strength
     able = strength >= min(demand(scene.ask.wanted), float(strength.max(initial=0.0))) - TOO_WEAK
-    values = first(able, frugal**for_joules * quick**for_seconds)
+    inside = frugal**for_joules * quick**for_seconds
+    if for_joules:
+        inside = first(known, inside)
+    values = first(able, inside)
     return Scores(values, {"energy": for_joules, "time": for_seconds}, {"frugal": frugal, "quick": quick})
 
 
 def _best_over(figures: Numbers) -> Numbers:
+    """Give the least figure over each one; 0 for what is not known."""
     floor = np.maximum(figures, 1e-9)
-    ratio: Numbers = np.min(floor, initial=np.inf) / floor
+    ratio: Numbers = np.divide(np.min(floor, initial=np.inf), floor, out=np.zeros_like(floor), where=np.isfinite(floor))
     return ratio

@@ -8,4 +8,4 @@ from dispatcher.routing.terms import room
 
 def least_loaded(scene: Scene) -> Scores:
     """Score by room alone."""
-    return Scores(room(scene.options))
+    return Scores(room(scene.options), local_first=False)

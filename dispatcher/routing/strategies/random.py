@@ -9,4 +9,4 @@ from dispatcher.routing.strategies.seam import Scene, Scores
 
 def random(scene: Scene) -> Scores:
     """Give each row a number in [0, 1) that the job's seed decides."""
-    return Scores(np.random.default_rng(scene.ask.seed).random(len(scene.options)))
+    return Scores(np.random.default_rng(scene.ask.seed).random(len(scene.options)), local_first=False)

@@ -27,17 +27,20 @@ class Scene:
     @property
     def devices(self) -> list[str]:
         """Give the device of each row."""
-        return [self.view.rows[number].device for number in self.kept]
+        rows = self.view.rows
+        return [rows[number].device for number in self.kept.tolist()]
 
 
 @dataclass(slots=True)
 class Scores:
-    """A score for each row, the higher the better, in [0, 1] unless a strategy says otherwise; equals go by name. `weights` and
-    `details` are told to whoever asks why."""
+    """A score for each row, the higher the better, in [0, 1] unless a strategy says otherwise; equals go by price, then by name.
+    `weights` and `details` are told to whoever asks why. `local_first` lets remote models come behind all others for questions that
+    do not deserve them; a strategy that deals out devices itself turns it off."""
 
     values: Numbers
     weights: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Numbers] = field(default_factory=dict)
+    local_first: bool = True
 
 
 Strategy = Callable[[Scene], Scores]

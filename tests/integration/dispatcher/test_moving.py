@@ -10,7 +10,6 @@ import pytest
 from common import codec
 from common.bus.memory import MemoryBroker, MemoryBus, connect_memory
 from common.frames import Ack, Token
-from common.subjects import QUEUE_DISPATCH
 from dispatcher.app import dispatcher
 from tests.integration.dispatcher.conftest import OpenHouse
 from tests.integration.dispatcher.house import House, Stream, settings
@@ -133,10 +132,9 @@ async def test_a_retry_during_the_grace_joins_the_job_of_the_one_that_goes() -> 
             await nano.beat()
             await until(lambda: "nano" in second.roster.fleet.devices, "the second knows the device")
             goes.set()
-            doors = lambda: sum(interest.queue == QUEUE_DISPATCH for interest in broker._interests)  # noqa: E731
-            await until(
-                lambda: doors() == 2, "the first takes no jobs"
-            )  # those of the second, for chats and to explain
+            jobs = house.subjects.work("chat", "*")
+            doors = lambda: sum(interest.subject == jobs for interest in broker._interests)  # noqa: E731
+            await until(lambda: doors() == 1, "the first takes no jobs")
             again = await house.stream(job="j1")
             await again.seen(Ack)
             await again.seen(Token)

@@ -1,91 +1,141 @@
-"""What a router must reach on data that nobody here made, with text signals alone: no embedder is needed, so it runs everywhere.
+"""What a router must reach on data that nobody here made, with the embedder that is shipped: the targets of the project.
 
-The data lie in the folder that DROVER_DATA names, or in shared/data beside the repository; without them these tests skip. The
-same with embedders, and the intervals, are printed by `drover lab eval`.
+The data lie in the folder that DROVER_DATA names, or in shared/data beside the repository; without them these tests skip. They are
+parts of the public files, so that figures differ by a few hundredths from those on the whole. The same with other embedders, and
+the intervals (about 0.025 to either side on MMLU, 0.06 on GSM8K, 0.07 on LLMRouter), are printed by `drover lab eval`. Each
+prompt is embedded once; nothing is sampled. Behind each bound stands what was measured, and the slack.
 """
 
 from __future__ import annotations
 
+import csv
+import gzip
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from dispatcher.embed import Tier, open_embedder
 from dispatcher.lab.router import splits
 from dispatcher.lab.router.evaluate import Material
 from dispatcher.lab.router.fit import Examples, scores, train
-from dispatcher.lab.router.labels import Columns, Labels, read_labels
-from dispatcher.lab.router.material import from_vectors
+from dispatcher.lab.router.labels import Columns, read_labels
+from dispatcher.lab.router.material import material
 from dispatcher.lab.router.metrics import apgr, cpt
 
 DATA = Path(os.environ.get("DROVER_DATA") or Path(__file__).parents[4] / "shared" / "data") / "routing"
+LLMROUTER = "llmrouter_9models.csv.gz"
 DEFECTIVE = ("high_school_mathematics", "moral_scenarios")
+"""MMLU subjects of which one model's answers were recorded wrongly; they lift every figure."""
 
-pytestmark = pytest.mark.skipif(
-    not DATA.is_dir(), reason=f"{DATA} is not there: name the folder of the data in DROVER_DATA"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA} is not there: name the folder of the data in DROVER_DATA"),
+]
+
+Scored = tuple[NDArray[np.intp], NDArray[np.float64]]
 
 
-def _material(name: str, columns: Columns) -> Material:
-    return from_vectors(read_labels(DATA / name, columns), None, None)
+def _read(name: str, columns: Columns, cache: Path) -> Material:
+    return material(read_labels(DATA / name, columns), open_embedder(Tier.STATIC), cache=cache)
 
 
-def _scored(examples: Examples, parts: list[splits.Split]) -> tuple[np.ndarray, np.ndarray]:
+def _scored(examples: Examples, parts: Sequence[splits.Split]) -> Scored:
     """Give test rows and their scores, each by a router that did not see it."""
     tests = np.concatenate([test for _, test in parts])
-    found = [scores(train(examples.take(rows)), examples.signals[test], None) for rows, test in parts]
-    return tests, np.concatenate(found)
+    return tests, np.concatenate([_by_others(examples, rows, test) for rows, test in parts])
+
+
+def _by_others(examples: Examples, rows: NDArray[np.intp], test: NDArray[np.intp]) -> NDArray[np.float64]:
+    vectors = None if examples.vectors is None else examples.vectors[test]
+    return scores(train(examples.take(rows)), examples.signals[test], vectors)
 
 
 @pytest.fixture(scope="module")
-def mmlu() -> Material:
-    return _material("mmlu_mixtral_vs_gpt4.csv.gz", Columns(domain="subject"))
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("vectors")
 
 
 @pytest.fixture(scope="module")
-def gsm8k() -> Material:
-    return _material("gsm8k_mixtral_vs_gpt4.csv.gz", Columns())
+def mmlu(cache: Path) -> Material:
+    return _read("mmlu_mixtral_vs_gpt4.csv.gz", Columns(domain="subject"), cache)
 
 
-def _few(labels: Labels, seed: int) -> list[splits.Split]:
-    """1,500 labels to train on, as many as RouteLLM had of its own benchmark; all others to test."""
-    drawn = np.random.default_rng(seed).permutation(len(labels.prompts))
-    return [(drawn[:1500], drawn[1500:])]
+@pytest.fixture(scope="module")
+def gsm8k(cache: Path) -> Material:
+    return _read("gsm8k_mixtral_vs_gpt4.csv.gz", Columns(), cache)
 
 
-@pytest.mark.slow
-def test_mmlu_from_1500_labels(mmlu: Material) -> None:
-    """Above RouteLLM's best (APGR 0.603, CPT50 35.4 %), in the mean of three draws."""
-    figures = []
-    for seed in range(3):
-        tests, found = _scored(mmlu.prompt, _few(mmlu.labels, seed))
-        gain = mmlu.labels.gain[tests]
-        figures.append((apgr(found, gain), cpt(found, gain, 0.5)))
-    area, calls = np.mean(figures, axis=0)
-
-    assert area >= 0.62
-    assert calls <= 0.34
+@pytest.fixture(scope="module")
+def few(mmlu: Material) -> list[Scored]:
+    """Three draws of 1,500 labels to train on, as many as RouteLLM had of its own benchmark; all others to test. No copy of a
+    prompt stands on both sides."""
+    group = splits.groups(mmlu.labels.prompts, splits.WHOLE)
+    return [_scored(mmlu.prompt, [splits.holdout(group, 1500, seed)]) for seed in range(3)]
 
 
-@pytest.mark.slow
+def test_mmlu_from_1500_labels(mmlu: Material, few: list[Scored]) -> None:
+    """RouteLLM's best published: APGR 0.603, CPT50 35.4 %."""
+    gain = mmlu.labels.gain
+    area, calls = np.mean([(apgr(found, gain[test]), cpt(found, gain[test], 0.5)) for test, found in few], axis=0)
+
+    assert area >= 0.64  # 0.664: 0.024
+    assert calls <= 0.31  # 0.280: 0.030
+
+
+def test_mmlu_without_what_was_recorded_wrongly(mmlu: Material, few: list[Scored]) -> None:
+    """Without the two subjects that lift every figure."""
+    gain, sound = mmlu.labels.gain, ~np.isin(mmlu.labels.domains, DEFECTIVE)
+    area = np.mean([apgr(found[sound[test]], gain[test[sound[test]]]) for test, found in few])
+
+    assert area >= 0.57  # 0.580: 0.010
+
+
+def test_mmlu_on_unseen_subjects(mmlu: Material) -> None:
+    """Five parts of the subjects, each judged by a router that saw no question of its subjects. The prompt's length alone gives
+    0.594: of new subjects a router knows no more."""
+    labels = mmlu.labels
+    parts = list(splits.domain_folds(labels.domains, splits.groups(labels.prompts), 5, 0))
+    tests, found = _scored(mmlu.prompt, parts)
+
+    assert apgr(found, labels.gain[tests]) >= 0.58  # 0.592: 0.012
+
+
+def _divided(examples: Examples, gsm8k: Material) -> float:
+    """Give the mean of two divisions into five parts: one alone is off by a hundredth."""
+    group = splits.groups(gsm8k.labels.prompts)
+    found = [_scored(examples, list(splits.folds(group, 5, seed))) for seed in range(2)]
+    return float(np.mean([apgr(score, gsm8k.labels.gain[tests]) for tests, score in found]))
+
+
 def test_gsm8k_by_the_prompt_alone(gsm8k: Material) -> None:
-    """Above what length gives, and about RouteLLM's best (0.622)."""
-    tests, found = _scored(gsm8k.prompt, list(splits.folds(splits.groups(gsm8k.labels.prompts), 5, 0)))
-
-    assert apgr(found, gsm8k.labels.gain[tests]) >= 0.60
+    """RouteLLM's best published: 0.622."""
+    assert _divided(gsm8k.prompt, gsm8k) >= 0.62  # 0.645 and 0.625, 0.635: 0.015
 
 
-@pytest.mark.slow
 def test_gsm8k_with_the_weak_answer(gsm8k: Material) -> None:
     """A look at the answer is worth more than any prompt."""
     assert gsm8k.cascade is not None
-    tests, found = _scored(gsm8k.cascade, list(splits.folds(splits.groups(gsm8k.labels.prompts), 5, 0)))
-
-    assert apgr(found, gsm8k.labels.gain[tests]) >= 0.78
+    assert _divided(gsm8k.cascade, gsm8k) >= 0.78  # 0.803 and 0.794, 0.799: 0.019
 
 
-@pytest.mark.slow
+def test_llmrouter_on_its_own_test(cache: Path) -> None:
+    """Mistral 7B and Nemotron 51B over fourteen tasks: trained on the train part, without what stands in the test too."""
+    with gzip.open(DATA / LLMROUTER, "rt", encoding="utf-8", newline="") as stream:
+        marks = [(row["split"], row["in_test"]) for row in csv.DictReader(stream)]
+    names = Columns(domain="task", weak="mistral-7b-instruct-v0.3", strong="llama-3.1-nemotron-51b-instruct")
+    read = _read(LLMROUTER, names, cache)
+    group = splits.groups(read.labels.prompts, splits.WHOLE)
+    test = np.array([split == "test" for split, _ in marks])
+    rows = np.array([mark == ("train", "0") for mark in marks]) & ~np.isin(group, group[test])
+    tests, found = _scored(read.prompt, [(np.flatnonzero(rows), np.flatnonzero(test))])
+
+    assert apgr(found, read.labels.gain[tests]) >= 0.68  # 0.708: 0.028
+
+
 def test_labels_without_meaning_teach_nothing(gsm8k: Material) -> None:
     """Nothing leaks: with the training labels dealt anew, other prompts are ordered by chance."""
     labels = gsm8k.labels
@@ -96,11 +146,12 @@ def test_labels_without_meaning_teach_nothing(gsm8k: Material) -> None:
         dealt = Examples(
             names=known.names,
             signals=known.signals,
-            embedder=None,
-            vectors=None,
+            embedder=known.embedder,
+            vectors=known.vectors,
             gain=np.random.default_rng(seed).permutation(known.gain),
             heads=known.heads,
         )
-        figures.append(apgr(scores(train(dealt), gsm8k.prompt.signals[test], None), labels.gain[test]))
+        vectors = None if gsm8k.prompt.vectors is None else gsm8k.prompt.vectors[test]
+        figures.append(apgr(scores(train(dealt), gsm8k.prompt.signals[test], vectors), labels.gain[test]))
 
     assert 0.4 < np.mean(figures) < 0.6

@@ -33,7 +33,7 @@ def test_everything_is_told() -> None:
     ]
     assert pytest.approx(first["score"], abs=2e-4) == sum(first["parts"].values())
     assert set(STRATEGIES) == set(told["strategies"])
-    assert {"wait_s", "load_s", "first_token_s", "total_s", "energy_j"} == set(first["predicted"])
+    assert {"wait_s", "load_s", "first_token_s", "total_s", "energy_j", "cost_usd"} == set(first["predicted"])
     assert told == codec.decode(codec.encode(told))
 
 

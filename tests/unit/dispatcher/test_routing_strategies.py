@@ -216,3 +216,32 @@ def test_a_model_that_left_memory_has_forgotten() -> None:
     ]
 
     assert pytest.approx(one.predicted_load_s + 10.0) == one.predicted_first_token_s  # 1,000 / 100
+
+
+def test_health_does_not_move_the_shares() -> None:
+    """8,000 to 2,000 is four to one, also when the device with the small share is the only healthy one."""
+    house = (device("nano"), device("orin", temperature_c=89.0))
+    policy = RoutingPolicy(workloads={"code": {"orin": 8000.0, "nano": 2000.0}})
+    counts = Counter(by("weighted:code", *house, policy=policy, seed=seed).candidates[0].device for seed in range(4000))
+
+    assert pytest.approx(0.8, abs=0.02) == counts["orin"] / 4000
+
+
+def test_a_thousand_equal_shares_are_equal() -> None:
+    """Nobody is left out because lots are too small to be told apart."""
+    shares = {f"d{number:04}": 1.0 for number in range(1000)}
+    policy = RoutingPolicy(workloads={"code": shares})
+    house = [device(name) for name in shares]
+    first = {by("weighted:code", *house, policy=policy, seed=seed).candidates[0].device for seed in range(60)}
+
+    assert len(first) > 50
+
+
+def test_a_workload_can_be_named() -> None:
+    """The role of the small boards is a workload of its own; one that there is not is refused with those there are."""
+    house = (device("pi3"), device("orin", model(parameters_b=8.0)))
+    policy = RoutingPolicy(workloads={"utility": {"pi3": 1.0}})
+
+    assert by("weighted:utility", *house, policy=policy).candidates[0].device == "pi3"
+    with pytest.raises(BadRequest, match="there is no workload 'utilty': use one of utility"):
+        by("weighted:utilty", *house, policy=policy)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigError
+from dispatcher.router import policy_file
 from dispatcher.router.policy_file import PolicyFile, policy_from
-from dispatcher.routing import RoutingPolicy
+from dispatcher.routing import Cloud, RoutingPolicy
 from dispatcher.routing.ask import Caps, TenantRules
 
 BASE = RoutingPolicy(tokens=1.0, topic=2.0, health=3.0)
@@ -18,6 +19,9 @@ WHOLE = """
 strategy = "token:800"
 token_threshold = 900
 strong_from = 0.5
+cloud = "preferred"
+cloud_from = 0.8
+cloud_reference = "gpt-4o"
 [weights]
 tokens = 5
 topic = 0
@@ -33,6 +37,7 @@ strategy = "energy:eco"
 models = ["qwen2.5*"]
 [tenants.bob]
 devices = ["pi*"]
+cloud = "never"
 """
 
 
@@ -48,10 +53,20 @@ def test_the_whole_file() -> None:
         workloads={"code": {"orin": 80.0, "nano": 20.0}},
         tenants={
             "alice": TenantRules(strategy="energy:eco", models=("qwen2.5*",)),
-            "bob": TenantRules(devices=("pi*",)),
+            "bob": TenantRules(devices=("pi*",), cloud=Cloud.NEVER),
         },
+        cloud=Cloud.PREFERRED,
+        cloud_from=0.8,
+        cloud_reference="gpt-4o",
         caps=Caps(celsius=88.0, fleet_w=60.0),
     )
+
+
+def test_the_example_in_the_module_is_one() -> None:
+    """What the source shows as an example is read."""
+    policy = policy_from((policy_file.__doc__ or "").partition("\n\n")[2], BASE)
+
+    assert (Cloud.NEVER, {"code"}) == (policy.cloud_for("alice"), set(policy.workloads))
 
 
 def test_an_empty_file_changes_nothing() -> None:
@@ -74,7 +89,13 @@ def test_an_empty_file_changes_nothing() -> None:
         ("[workloads.code]\norin = -1", "workloads.code.orin=-1"),
         ("[caps]\ncelsius = 0", "caps.celsius=0"),
         ("strong_from = 1.5", "strong_from=1.5"),
+        ('cloud = "maybe"', "cloud='maybe'"),
+        ("cloud_from = -1", "cloud_from=-1"),
         ("token_threshold = 0", "token_threshold=0"),
+        ("token_threshold = " + "9" * 5000, "no TOML"),
+        ("token_threshold = " + "[" * 20_000, "no TOML"),
+        ('strategy = "energy:warm"', "there is no energy mode 'warm'"),
+        ('[tenants.alice]\nstrategy = "token:many"', "the threshold 'many' is no number of tokens"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, words: str) -> None:

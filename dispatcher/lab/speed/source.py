@@ -1,4 +1,4 @@
-"""A device whose model is as fast as the bus, run as `python -m dispatcher.lab.bench.source <nats-url>`.
+"""A device whose model is as fast as the bus, run as `python -m dispatcher.lab.speed.source <nats-url>`.
 
 It answers each job with many small frames at once, and sends the same frames to whoever asks on a subject of its own, without a
 dispatcher between: the baseline of the relay.

@@ -1,6 +1,6 @@
 """The baselines: bare nats-py, without anything of ours; the one other module that may import it.
 
-Run as `python -m dispatcher.lab.bench.raw echo|relay <nats-url>`: `echo` answers requests with their own payload, `relay` hands
+Run as `python -m dispatcher.lab.speed.raw echo|relay <nats-url>`: `echo` answers requests with their own payload, `relay` hands
 each to `echo` and its answer back, which is the least that any dispatcher in between must do.
 """
 

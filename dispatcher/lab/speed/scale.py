@@ -1,6 +1,6 @@
 """Scale: what a thousand heartbeating devices cost a dispatcher, and whether its memory stays flat over many jobs. Real processes.
 
-python -m dispatcher.lab.bench.scale [--devices 1000] [--seconds 20] [--jobs 200000]
+python -m dispatcher.lab.speed.scale [--devices 1000] [--seconds 20] [--jobs 200000]
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from common.bus.nats import NatsOptions, connect_nats
 from common.codec import Encoding
 from common.messages import Heartbeat, ModelInfo, Speed
 from common.subjects import Subjects
-from dispatcher.lab.bench import raw
-from dispatcher.lab.bench.stage import Stage, stage
+from dispatcher.lab.speed import raw
+from dispatcher.lab.speed.stage import Stage, stage
 
 MODELS = 4
 """Each device has so many on disk, and speeds of each."""
@@ -129,7 +129,7 @@ async def scale(devices: int, seconds: float, jobs: int) -> None:
 
 def main() -> int:
     """Read the arguments and measure."""
-    parser = argparse.ArgumentParser(prog="python -m dispatcher.lab.bench.scale", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m dispatcher.lab.speed.scale", description=__doc__)
     parser.add_argument("--devices", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--jobs", type=int, default=200_000)

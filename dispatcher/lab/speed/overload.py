@@ -1,6 +1,6 @@
 """Overload: more jobs than a fleet can do, all of them with a deadline; how many are still answered in time. Real processes.
 
-python -m dispatcher.lab.bench.overload [--factor 5] [--seconds 60] [--timeout 10] [--queue-limit 1000]
+python -m dispatcher.lab.speed.overload [--factor 5] [--seconds 60] [--timeout 10] [--queue-limit 1000]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from common.client import Drover
 from common.errors import FleetError
 from common.messages import Priority
 from dispatcher.cli.nats_server import config, program
-from dispatcher.lab.bench.stage import Processes, free_port, healthy, listening
+from dispatcher.lab.speed.stage import Processes, free_port, healthy, listening
 
 PROFILE = "pi5"
 DEVICES = 3

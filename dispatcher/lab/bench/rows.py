@@ -1,0 +1,260 @@
+"""One question under one arm: everything that is known of how it went, as a row of the per-query CSV; pure, it asks nobody."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, fields, replace
+from typing import Any, get_type_hints
+
+from common.errors import BadRequest, FleetError
+from dispatcher.lab.bench.plan import Arm, Asked, CacheMode
+
+Key = tuple[str, str, int, str, str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """The names are the columns. Seconds, joules and tokens/s are in the fleet's own time: a simulated device that runs twenty
+    times faster than life is told of as if it did not. `latency_s` is the producer's view, the other clocks are the route's.
+    `energy` says where the joules are from.
+    """
+
+    strategy: str
+    threshold: int | None = None
+    cache: str = "off"
+    repeat: int = 1
+    query_set: str = ""
+    query_id: str = ""
+    category: str = ""
+    turn: int = 1
+    success: bool = False
+    error: str = ""
+    error_message: str = ""
+    finish: str = ""
+    job: str = ""
+    device: str = ""
+    model: str = ""
+    reason: str = ""
+    attempts: int = 0
+    escalated: bool = False
+    replayed: bool = False
+    simulated: bool = False
+    began_unix_s: float | None = None
+    latency_s: float | None = None
+    queue_s: float | None = None
+    accept_s: float | None = None
+    load_s: float | None = None
+    prefill_s: float | None = None
+    first_token_s: float | None = None
+    total_s: float | None = None
+    decode_tps: float | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    energy_j: float | None = None
+    energy: str = ""
+    cost_usd: float | None = None
+    score: float | None = None
+    term_tokens: float | None = None
+    term_topic: float | None = None
+    term_health: float | None = None
+    predicted_wait_s: float | None = None
+    predicted_load_s: float | None = None
+    predicted_first_token_s: float | None = None
+    predicted_total_s: float | None = None
+    predicted_energy_j: float | None = None
+    estimated_prompt_tokens: int | None = None
+    estimated_output_tokens: int | None = None
+    complexity: float | None = None
+    embedder: str = ""
+    lacks: str = ""
+    time_factor: float = 1.0
+
+    @property
+    def key(self) -> Key:
+        """Name the measurement: a row with the same key is the same one."""
+        return self.strategy, self.cache, self.repeat, self.query_set, self.query_id, self.turn
+
+    @property
+    def arm(self) -> Arm:
+        return Arm(self.strategy, CacheMode(self.cache))
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+_TYPES = get_type_hints(Row)
+_CLOCKS = ("queue_s", "accept_s", "first_token_s", "total_s")
+"""What the dispatcher reads off the wall. What a device says of itself, and what is predicted from that, is in its own time."""
+
+_ENGINE = ("load_s", "prefill_s", "decode_tps")
+_PREDICTED = ("wait_s", "load_s", "first_token_s", "total_s", "energy_j")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What a target says of one answer; `route` is the dispatcher's account, `why` its record of the decision, if it has it."""
+
+    text: str
+    finish: str
+    prompt_tokens: int
+    completion_tokens: int
+    route: Mapping[str, Any]
+    why: Mapping[str, Any]
+
+
+def asked_row(arm: Arm, repeat: int, asked: Asked, turn: int, *, time_factor: float) -> Row:
+    """Give a row that says which question it is, and nothing yet of how it went."""
+    return Row(
+        strategy=arm.strategy,
+        threshold=arm.threshold,
+        cache=str(arm.cache),
+        repeat=repeat,
+        query_set=asked.query_set,
+        query_id=_one_line(asked.conversation.id),
+        category=_one_line(asked.conversation.category),
+        turn=turn,
+        time_factor=time_factor,
+    )
+
+
+def failed(row: Row, error: FleetError, latency_s: float | None) -> Row:
+    """Give the row of a question that got no answer."""
+    return replace(
+        row,
+        error=error.code,
+        error_message=error.message,
+        device=str(error.details.get("device") or ""),
+        model=str(error.details.get("model") or ""),
+        latency_s=_times(latency_s, row.time_factor),
+    )
+
+
+def answered(row: Row, heard: Heard, latency_s: float) -> Row:
+    """Give the row of an answer; `latency_s` is read on the wall."""
+    route, factor = heard.route, row.time_factor
+    timings, terms = route.get("timings") or {}, route.get("terms") or {}
+    told = route.get("features") or heard.why.get("features") or {}
+    option = _option(heard.why, route)
+    joules, source = _energy(heard, option, factor)
+    figures: dict[str, Any] = {name: _times(timings.get(name), factor) for name in _CLOCKS}
+    figures |= {name: timings.get(name) for name in _ENGINE}
+    figures |= {f"predicted_{name}": option.get(name) for name in _PREDICTED}
+    figures |= {f"term_{name}": terms.get(name) for name in ("tokens", "topic", "health")}
+    return replace(
+        row,
+        success=True,
+        finish=heard.finish,
+        job=str(route.get("job") or ""),
+        device=str(route.get("device") or ""),
+        model=str(route.get("model") or ""),
+        reason=str(route.get("reason") or ""),
+        attempts=len(route.get("attempts") or ()),
+        escalated=bool((route.get("cascade") or {}).get("escalated")),
+        replayed=bool(route.get("replayed")),
+        simulated=bool(route.get("simulated")),
+        latency_s=_times(latency_s, factor),
+        prompt_tokens=heard.prompt_tokens,
+        completion_tokens=heard.completion_tokens,
+        energy_j=joules,
+        energy=source,
+        cost_usd=route.get("cost_usd"),
+        score=route.get("score"),
+        estimated_prompt_tokens=told.get("prompt_tokens"),
+        estimated_output_tokens=told.get("output_tokens"),
+        complexity=told.get("complexity"),
+        embedder=str(told.get("embedder") or ""),
+        lacks=str(told.get("lacks") or ""),
+        **figures,
+    )
+
+
+def _option(why: Mapping[str, Any], route: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give what the decision predicted for the device and the model that answered."""
+    chosen = route.get("device"), route.get("model")
+    for option in why.get("options") or ():
+        if (option.get("device"), option.get("model")) == chosen:
+            return dict(option.get("predicted") or {})
+    return {}
+
+
+def _energy(heard: Heard, option: Mapping[str, Any], factor: float) -> tuple[float | None, str]:
+    """1. Measured joules, where the route has them. 2. The watts that the decision reckoned with, times the seconds that the device
+    worked; a weak answer that was not good enough is paid for, too."""
+    measured = heard.route.get("energy_j")
+    if measured is not None:  # 1
+        return measured * factor, "measured"
+    joules, total_s, wait_s = (option.get(name) for name in ("energy_j", "total_s", "wait_s"))
+    if joules is None or total_s is None or total_s - (wait_s or 0.0) <= 0.0:
+        return None, ""
+    watts = joules / (total_s - (wait_s or 0.0))
+    cascade = heard.route.get("cascade") or {}
+    before = (cascade.get("weak") or {}).get("predicted_energy_j", 0.0) if cascade.get("escalated") else 0.0
+    return watts * _worked_s(heard, factor) + before, "estimated"  # 2
+
+
+def _worked_s(heard: Heard, factor: float) -> float:
+    """Give the seconds that the device itself worked: as its engine says, else all but the queue."""
+    timings = heard.route.get("timings") or {}
+    if timings.get("decode_tps"):
+        decode_s = heard.completion_tokens / timings["decode_tps"]
+        return float((timings.get("load_s") or 0.0) + (timings.get("prefill_s") or 0.0) + decode_s)
+    return float((timings.get("total_s") or 0.0) - (timings.get("queue_s") or 0.0)) * factor
+
+
+def _times(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def to_csv(rows: Iterable[Row], *, head: bool) -> str:
+    """Write rows; absent values are empty, numbers keep six digits."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    if head:
+        writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([_cell(cell) for cell in astuple(row)])
+    return out.getvalue()
+
+
+def from_csv(text: str, name: str) -> list[Row]:
+    """Read what `to_csv` wrote. Raises `BadRequest` that names the file, the line and the column."""
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        raise BadRequest(f"{name} has other columns than a per-query CSV: choose another --output-per-query-csv")
+    return [
+        Row(**{column: _value(column, record[column], f"{name} line {reader.line_num}") for column in COLUMNS})
+        for record in reader
+    ]
+
+
+def _cell(value: object) -> object:
+    match value:
+        case bool():
+            return int(value)
+        case str():
+            return _one_line(value)
+        case float():
+            return f"{value:.17g}" if abs(value) >= 1e6 else f"{value:.6g}"
+        case _:
+            return value
+
+
+def _one_line(text: str) -> str:
+    """A record is a line, so that one that was cut off can be told from a whole one."""
+    return " ".join(text.split())
+
+
+def _value(column: str, text: str | None, where: str) -> Any:
+    kind = _TYPES[column]
+    if text is None:
+        raise BadRequest(f"{where}: {column} is missing: the file was changed; measure anew with --fresh")
+    if kind is str:
+        return text
+    if text == "" and kind not in {int, bool, float}:
+        return None
+    try:
+        return bool(int(text)) if kind is bool else int(text) if kind in {int, int | None} else float(text)
+    except ValueError:
+        raise BadRequest(
+            f"{where}: {column} is {text[:40]!r}: the file was changed; measure anew with --fresh"
+        ) from None

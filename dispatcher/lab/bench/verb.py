@@ -1,0 +1,103 @@
+"""`drover bench`: an order in, files out; it opens the fleet, has it measured, and sees to it that nothing is lost on the way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.util import find_spec
+from time import monotonic
+from urllib.parse import urlsplit
+
+from common.errors import BusError, CapacityError, ConfigError, FleetError, GarbledReply
+from dispatcher.cli.connect import ShellSettings, shell_settings
+from dispatcher.cli.running import say
+from dispatcher.lab.bench.house import house, require_devices
+from dispatcher.lab.bench.http_target import over_http
+from dispatcher.lab.bench.order import Order, of_this, settings_of, shown
+from dispatcher.lab.bench.report import write
+from dispatcher.lab.bench.rows import Row
+from dispatcher.lab.bench.run import Bench
+from dispatcher.lab.bench.store import Store
+from dispatcher.lab.bench.target import Target, over_nats
+from dispatcher.lab.bench.view import progress
+
+
+async def bench(order: Order) -> int:
+    """Measure what is not in the per-query CSV yet; write all files, also when interrupted. Gives 1 when a question got no answer.
+
+    Raises `FleetError` for what can't be measured: wrong settings, no fleet.
+    """
+    _require_means(order)
+    settings = shell_settings()
+    store = Store(order.outputs.per_query, settings_of(order), fresh=order.fresh)
+    wanted, done = order.plan.total, len(of_this(order, store.rows))
+    for note in order.notes:
+        say(note)
+    if done:
+        say(f"{done} of {wanted} are in {store.path} already" + (": --fresh measures anew" if done >= wanted else ""))
+    began_s = monotonic()
+    try:
+        if done < wanted:
+            with store:
+                await _measure(order, settings, store, done)
+    finally:
+        if store.rows:
+            write(order, store.rows, took_s=monotonic() - began_s)
+    mine = of_this(order, store.rows)
+    return 0 if len(mine) == wanted and all(row.success for row in mine) else 1
+
+
+def _require_means(order: Order) -> None:
+    """Raise `ConfigError` for what would be missed only after all was measured."""
+    if order.url is None:
+        require_devices(order.simulated)
+    if order.outputs.report is not None and find_spec("matplotlib") is None:
+        raise ConfigError("the report needs matplotlib: install the extra lab, or give --no-report")
+
+
+async def _measure(order: Order, settings: ShellSettings, store: Store, done: int) -> None:
+    async with _target(order, settings) as target:
+        report = progress(order.plan.total, done)
+
+        def tell(rows: Sequence[Row]) -> None:
+            store.add(rows)
+            draw(rows)
+
+        measuring = Bench(plan=order.plan, target=target, time_factor=order.time_factor, tell=tell)
+        if order.warm_up:
+            say(f"warmed up: {await measuring.warm_up()} models on their devices have answered once")
+        with report as draw:
+            await measuring.run(store.known)
+
+
+@asynccontextmanager
+async def _target(order: Order, settings: ShellSettings) -> AsyncIterator[Target]:
+    """Open the fleet. Raises `FleetError` with the way out when nobody is there, before anything is measured."""
+    async with AsyncExitStack() as doors:
+        try:
+            target = await doors.enter_async_context(_door(order, settings))
+            told = await target.explain("least_loaded")
+        except (BusError, CapacityError, GarbledReply) as error:
+            if order.url is None:
+                raise
+            raise type(error)(
+                f"no fleet answers at --url {shown(order.url)}: give the nats:// or http:// address of one that runs, "
+                f"or leave --url out and a simulated one is started ({error.message})"
+            ) from error
+        if "error" in told:
+            raise FleetError(f"the fleet can't answer: {told['error'].get('message')}")
+        yield target
+
+
+@asynccontextmanager
+async def _door(order: Order, settings: ShellSettings) -> AsyncIterator[Target]:
+    if order.url is None:
+        say(f"starting a simulated fleet ({order.simulated.devices}), {order.time_factor:g} times faster than life")
+        async with house(order.simulated) as addresses, over_nats(settings, addresses.nats_url) as target:
+            yield target
+    elif urlsplit(order.url).scheme in {"http", "https"}:
+        async with over_http(order.url) as target:
+            yield target
+    else:
+        async with over_nats(settings, order.url) as target:
+            yield target

@@ -1,0 +1,98 @@
+"""How the figures of `drover lab speed` look on the terminal: progress on standard error, one table or JSON on standard output."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from common import codec
+from common.errors import FleetError
+from dispatcher.lab.speed.routing import FLEETS
+from dispatcher.lab.speed.run import QUICK, Plan, speed
+from dispatcher.routing.strategies import STRATEGIES
+
+_ROWS = (
+    ("throughput, 64 in flight", (
+        ("raw_requests_per_s", "bare nats-py request/reply, 1/s"),
+        ("bare_relay_per_s", "the same through a bare relay, 1/s"),
+        ("jobs_per_s", "jobs through dispatcher and agent, 1/s"),
+        ("throughput_ratio", "jobs / bare requests"),
+        ("throughput_ratio_to_relay", "jobs / bare relay"),
+        ("dispatcher_cpu_ms_per_job", "dispatcher, CPU-ms a job"),
+        ("agent_cpu_ms_per_job", "agent, CPU-ms a job"),
+    )),
+    ("durable lane, 64 in flight", (
+        ("durable_jobs_per_s", "jobs from queue to stored result, 1/s"),
+        ("durable_ratio", "durable jobs / bare requests"),
+        ("durable_dispatcher_cpu_ms_per_job", "dispatcher, CPU-ms a durable job"),
+    )),
+    ("latency, one at a time", (
+        ("raw_p50_ms", "bare request p50, ms"),
+        ("raw_p99_ms", "bare request p99, ms"),
+        ("bare_relay_p50_ms", "bare relay p50, ms"),
+        ("job_p50_ms", "job p50, ms"),
+        ("job_p99_ms", "job p99, ms"),
+        ("p50_ratio", "job p50 / bare p50"),
+    )),
+    ("streams, 50 at once, 64-byte chunks", (
+        ("direct_chunks_per_s", "device to producer direct, chunks/s"),
+        ("relayed_chunks_per_s", "relayed by the dispatcher, chunks/s"),
+        ("relay_ratio", "relayed / direct"),
+    )),
+    ("HTTP, 8 connections", (
+        ("http_bridge_cpu_ms", "bridge, CPU-ms a request"),
+        ("http_all_cpu_ms", "bridge, dispatcher and agent, CPU-ms a request"),
+        ("http_stream_bridge_cpu_ms", "bridge, CPU-ms a streamed request"),
+        ("http_stream_all_cpu_ms", "all three, CPU-ms a streamed request"),
+    )),
+    *((f"a decision over {devices:,} devices with 3 models each, one changed since the last", tuple(
+        (f"decide_{devices}_{name}_us", f"{name}, µs") for name in sorted(STRATEGIES)
+    )) for devices in FLEETS),
+    ("what is read off a question of 250 characters", (
+        ("features_us", "features, µs"),
+        ("prompt_signals_us", "signals for the trained router, µs"),
+    )),
+)  # fmt: skip
+
+
+def run_speed(*, quick: bool, rounds: int, output: Path | None, as_json: bool) -> int:
+    """Measure and show; gives the exit status."""
+    err = Console(stderr=True)
+    try:
+        result = speed(QUICK if quick else replace(Plan(), rounds=rounds), output, err.print)
+    except FleetError as error:
+        err.print(f"drover: {error.message}", markup=False)
+        return 1
+    console = Console()
+    if as_json:
+        console.print_json(codec.encode_pretty(result))
+    else:
+        console.print(table(result))
+    return 0
+
+
+def table(result: dict[str, Any]) -> Table:
+    """Lay the figures out: the median of the rounds, and their range."""
+    machine = result["machine"]
+    shown = Table(
+        title=f"drover {result['drover']} · Python {machine['python']} · {machine['cpus']} CPUs · {machine['arch']} · "
+        f"{result['plan']['rounds']} rounds",
+        caption="Machines are noisy: trust the ratios, which were taken side by side.",
+    )
+    for name, style in (("figure", "bold"), ("median", ""), ("min", "dim"), ("max", "dim")):
+        shown.add_column(name, style=style, justify="left" if name == "figure" else "right")
+    for heading, rows in _ROWS:
+        shown.add_section()
+        shown.add_row(f"[cyan]{heading}[/cyan]", "", "", "")
+        for key, label in rows:
+            figure = result["figures"][key]
+            shown.add_row(f"  {label}", *(_number(figure[one]) for one in ("median", "min", "max")))
+    return shown
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

@@ -1,0 +1,71 @@
+"""An explained decision on terminals of any width: nothing that decides is cut."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from dispatcher.cli.explain_view import explained
+from dispatcher.fleet import Liveness
+from dispatcher.routing import RoutingPolicy, explain
+from tests.unit.dispatcher.builders import ask, device, fleet, model
+
+HOUSE = fleet(
+    device("jetson-orin-nano-1", model("qwen2.5-coder:7b-instruct", parameters_b=7.0), topics=("code",)),
+    device("raspberry-pi-5-kitchen", model("llama3.2:1b"), topics=("chat",)),
+    device("pi3", liveness=Liveness.DEAD),
+)
+
+
+def drawn(told: dict[str, Any], width: int) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(explained(told, width))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_nothing_is_cut(width: int) -> None:
+    """Devices, models, scores and predictions are whole, and no line is longer than the terminal."""
+    text = drawn(explain(ask(), HOUSE, RoutingPolicy()), width)
+    words = ("jetson-orin-nano-1", "qwen2.5-coder:7b-instruct", "raspberry-pi-5-kitchen", "1st", "it is dead")
+
+    assert ([], False) == ([word for word in words if word not in text], "…" in text)
+    assert max(map(len, text.splitlines())) <= width
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_bars_are_as_long_as_the_score(width: int) -> None:
+    """The three parts stand one behind the other, each with its sign, and a better option has the longer bar."""
+    told = explain(ask(), HOUSE, RoutingPolicy())
+    lines = [line for line in drawn(told, width).splitlines() if "█" in line and "▒" in line and "fit" not in line]
+    lengths = [sum(line.count(sign) for sign in "█▓▒") for line in lines]
+
+    assert (len(told["options"]), sorted(lengths, reverse=True)) == (len(lines), lengths)
+    assert all(sign in lines[0] for sign in "█▓▒")
+
+
+def test_a_decision_without_anybody_says_why() -> None:
+    """The filters and the error are there, and no table of options."""
+    text = drawn(explain(ask("none:1b"), HOUSE, RoutingPolicy()), 80)
+
+    assert ("nobody" in text, "none:1b is not installed" in text, "score" in text) == (True, True, False)
+
+
+def test_many_options_are_counted() -> None:
+    """A large fleet does not scroll the answer away."""
+    house = fleet(*[device(f"d{number:03}") for number in range(50)])
+    text = drawn(explain(ask(), house, RoutingPolicy()), 80)
+
+    assert "and 30 more options" in text
+
+
+def test_what_the_strategy_lacks_is_told() -> None:
+    """A strategy that had to do without something says so."""
+    text = drawn(explain(replace(ask(), lacks="a trained router: none is set"), HOUSE, RoutingPolicy()), 80)
+
+    assert "without a trained router: none is set" in text

@@ -1,0 +1,270 @@
+"""The router: what it adds to a decision from trained parts, rules and earlier jobs, and what explaining must not touch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common import frames
+from common.errors import BadRequest
+from common.messages import Message, Role, Usage
+from dispatcher.embed import Bounds, embedding
+from dispatcher.embed.protocol import EmbedderId, Vectors
+from dispatcher.outcomes import Decision, Delivered, Job
+from dispatcher.roster import Roster
+from dispatcher.router import Router
+from dispatcher.router.policy_file import PolicyFile
+from dispatcher.router.weights import WeightFiles, Weights
+from dispatcher.routing import RoutingPolicy
+from tests.unit.dispatcher.builders import beat, job, model
+from tests.unit.dispatcher.router.parts import save_router, save_topics
+
+SMALL, LARGE = model("small:1b", parameters_b=1.0), model("large:70b", parameters_b=70.0, size_bytes=40 * 10**9)
+
+
+class Axes:
+    """An embedder for which a text that names a word of its list lies on that word's axis. It counts the texts."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+        self.texts = 0
+
+    @property
+    def identity(self) -> EmbedderId:
+        return EmbedderId(name="axes", version="abc", dimensions=4)
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        self.texts += len(texts)
+        rows = np.zeros((len(texts), 4), dtype=np.float32)
+        for number, text in enumerate(texts):
+            rows[number, next((place for place, word in enumerate(self.words) if word in text), 3)] = 1.0
+        return rows
+
+
+class Stage:
+    """A router and a fleet that tests change."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.axes = Axes("contract", "soup")
+        self.path = tmp_path
+        self.roster = Roster(dispatcher="d", suspect_after=2.5, dead_after=5.0, forget_after_s=60.0)
+        self.files = WeightFiles(topics=tmp_path / "t.npz", router=tmp_path / "r.npz")
+        self.policy = RoutingPolicy()
+        self.embedder: Axes | None = self.axes
+
+    def hear(self, device: str, **fields: Any) -> None:
+        self.roster.observe(beat(device, **fields), 0.0)
+
+    def tiers(self) -> None:
+        """A device with a weak model and one with a strong one."""
+        self.hear("nano", models=(SMALL,))
+        self.hear("orin", models=(LARGE,))
+
+    async def decided(self, *jobs: Job, explained: Sequence[Job] = ()) -> list[Decision]:
+        """Explain some jobs, then decide others."""
+        identity = None if self.embedder is None else str(self.embedder.identity)
+        async with embedding(self.embedder, Bounds()) as vectors:
+            router = Router(
+                self.roster,
+                PolicyFile(None, self.policy),
+                embedding=vectors,
+                weights=Weights(self.files, identity),
+                strong_share=0.5,
+            )
+            self.router = router
+            for one in explained:
+                await router.explain(one)
+            return [router.decide(await router.ask(one), {}) for one in jobs]
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+def first(decision: Decision) -> str:
+    return decision.candidates[0].device
+
+
+async def test_trained_topics_place_a_question(stage: Stage) -> None:
+    """The device that is meant for the topic gets it, and the record names the embedder."""
+    save_topics(stage.files.topics or Path(), "axes-4@abc", "law", "food")
+    stage.hear("a", topics=("law",))
+    stage.hear("b", topics=("food",))
+    law, food = await stage.decided(
+        job("read this contract", strategy="semantic"), job("a soup, please", strategy="semantic")
+    )
+
+    assert ("a", "b", "axes-4@abc") == (first(law), first(food), law.features["embedder"])
+
+
+async def test_a_fleet_without_topics_costs_no_vector(stage: Stage) -> None:
+    """A vector that would say nothing is not made."""
+    save_topics(stage.files.topics or Path(), "axes-4@abc", "law", "food")
+    stage.hear("a")
+    async with embedding(stage.axes, Bounds()) as vectors:
+        before = stage.axes.texts  # the service times its embedder when it opens
+        router = Router(
+            stage.roster, PolicyFile(None, stage.policy), embedding=vectors, weights=Weights(stage.files, "axes-4@abc")
+        )
+        await router.ask(job("read this contract"))
+        without = stage.axes.texts - before
+        stage.hear("b", topics=("law",))
+        await router.ask(job("read this contract"))
+
+    assert (0, 1) == (without, stage.axes.texts - before)
+
+
+async def test_topics_of_another_embedder_are_said_to_lack(stage: Stage) -> None:
+    """A file that can't be used is told in the record, and the words of the question do instead."""
+    save_topics(stage.files.topics or Path(), "minilm-384@def", "law", "food")
+    stage.hear("a", topics=("code",))
+    (decision,) = await stage.decided(job("fix my python function"))
+
+    assert "trained with the embedder minilm-384@def" in decision.features["lacks"]
+    assert decision.candidates[0].terms.topic > 0.2
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(0.9, "orin"), (-0.9, "nano")])
+async def test_the_trained_router_chooses_the_tier(stage: Stage, gain: float, expected: str) -> None:
+    """A gain above what the share of strong calls lets through goes to the strong model, one below it to the weak one."""
+    save_router(stage.files.router or Path(), gain)
+    stage.tiers()
+    (decision,) = await stage.decided(job(strategy="learned"))
+
+    assert (expected, gain) == (first(decision), decision.features["verdict"]["gain"])
+
+
+async def test_out_of_its_domain_the_rules_decide(stage: Stage) -> None:
+    """Whatever gain is guessed for a prompt unlike all labelled ones: small talk stays with the weak model."""
+    save_router(stage.files.router or Path(), 0.9, in_domain=False)
+    stage.tiers()
+    (decision,) = await stage.decided(job("hello, how are you today my friend", name="job-2", strategy="learned"))
+
+    assert (first(decision), decision.features["verdict"]["reason"]) == (
+        "nano",
+        "unlike all labelled prompts: the rules decide",
+    )
+
+
+async def test_without_a_trained_router_the_lack_is_told(stage: Stage) -> None:
+    """`learned` without weights goes by rules, and says which file it misses."""
+    stage.tiers()
+    (decision,) = await stage.decided(job(strategy="learned"))
+
+    assert decision.features["lacks"] == f"a trained router: {stage.files.router} is not there"
+
+
+async def test_a_named_model_spends_nothing_of_the_budget(stage: Stage) -> None:
+    """Where the producer chose the model there is nothing to judge."""
+    save_router(stage.files.router or Path(), 0.9)
+    stage.tiers()
+    named, free = await stage.decided(job(strategy="learned", model="small:1b"), job(strategy="learned", name="job-2"))
+
+    assert ("verdict" in named.features, free.features["verdict"]["strong_share"]) == (False, 1.0)
+
+
+async def test_another_router_starts_with_its_own_thresholds(stage: Stage) -> None:
+    """Scores of the router before say nothing of those of the next one: its budget begins anew."""
+    path = stage.files.router or Path()
+    save_router(path, 0.9)
+    stage.tiers()
+    await stage.decided()
+    router = stage.router
+    async with embedding(None, Bounds()) as vectors:
+        router._embedding = vectors
+        for number in range(20):
+            await router.ask(job(strategy="learned", name=f"job-{number}"))
+        save_router(path, 0.8, in_domain=True)
+        router.refresh()
+        decision = router.decide(await router.ask(job(strategy="learned")), {})
+
+    assert (decision.features["verdict"]["strong"], decision.features["verdict"]["strong_share"]) == (True, 1.0)
+
+
+async def test_explaining_leaves_no_trace(stage: Stage) -> None:
+    """Neither the turn of the rota nor the budget of strong calls moves, and what is told is what the next job gets."""
+    save_router(stage.files.router or Path(), 0.9)
+    stage.tiers()
+    asked = [job(strategy="round_robin", name="x"), job(strategy="learned", name="y")] * 5
+    after = await stage.decided(job(strategy="round_robin"), job(strategy="learned"), explained=asked)
+    plain = await stage.decided(job(strategy="round_robin"), job(strategy="learned"))
+
+    assert [first(one) for one in plain] == [first(one) for one in after]
+    assert plain[1].features["verdict"] == after[1].features["verdict"]
+
+
+async def test_explaining_tells_whose_turn_is_next(stage: Stage) -> None:
+    """The rota as the next job will find it."""
+    for name in ("a", "b", "c"):
+        stage.hear(name)
+    await stage.decided()
+    chosen = []
+    for number in range(4):
+        one = job(strategy="round_robin", name=f"job-{number}")
+        told = await stage.router.explain(one)
+        chosen.append((told["chosen"]["device"], first(stage.router.decide(await stage.router.ask(one), {}))))
+
+    assert all(told == done for told, done in chosen), chosen
+    assert {"a", "b", "c"} == {done for _, done in chosen}
+
+
+async def test_a_strategy_that_there_is_not_is_refused(stage: Stage) -> None:
+    """The error names those there are."""
+    await stage.decided()
+    with pytest.raises(BadRequest, match="there is no strategy 'best': use one of cascade, energy"):
+        await stage.router.explain(job(strategy="best"))
+
+
+# -- what is learnt from job to job -----------------------------------------------------------------------------------------
+
+
+def spoken(*texts: str) -> tuple[Message, ...]:
+    """A conversation, the user first."""
+    return tuple(
+        Message(role=Role.ASSISTANT if number % 2 else Role.USER, content=text) for number, text in enumerate(texts)
+    )
+
+
+async def test_a_conversation_goes_where_its_prompt_was_read(stage: Stage) -> None:
+    """The second turn of a long conversation costs no prefill where the first one was, so it goes there; another one does not."""
+    for name in ("a", "b"):
+        stage.hear(name, slots=2)
+    opening = job("tell " * 4000)
+    (decision,) = await stage.decided(opening)
+    last = decision.candidates[1]  # not the one that names would choose
+    end = frames.End(tokens=1, usage=Usage(prompt_tokens=4000, completion_tokens=1))
+    stage.router.note(opening, Delivered(decision=decision, chosen=last, end=end))
+    second = replace(opening, messages=spoken("tell " * 4000, "once", "go on"))
+    other = replace(opening, messages=spoken("sing " * 4000, "la", "go on"))
+    again, elsewhere = [stage.router.decide(await stage.router.ask(one), {}) for one in (second, other)]
+
+    assert ("a", "b", "b", "a") == (first(decision), last.device, first(again), first(elsewhere))
+
+
+async def test_a_job_can_be_asked_for_by_its_tenant_alone(stage: Stage) -> None:
+    """What is kept of a job is told to its tenant, and to whoever may ask for all."""
+    stage.tiers()
+    one = job(tenant="alice")
+    (decision,) = await stage.decided(one)
+    stage.router.note(one, Delivered(decision=decision, chosen=decision.candidates[0]))
+    told = {tenant: stage.router.explained(one.id, tenant) for tenant in ("alice", "bob", None)}
+
+    assert {"alice": True, "bob": False, None: True} == {tenant: found is not None for tenant, found in told.items()}
+
+
+async def test_rules_on_the_kind_of_question_use_trained_topics(stage: Stage) -> None:
+    """`heuristic` asks for the kind of question also where no device names topics, and topics that were not trained keep theirs."""
+    save_topics(stage.files.topics or Path(), "axes-4@abc", "reasoning", "law")
+    stage.axes.words = ("riddle", "contract")
+    stage.tiers()
+    (decision,) = await stage.decided(job("here is a riddle", strategy="heuristic"))
+    ask = await stage.router.ask(job("def f(): return python code", strategy="heuristic"))
+
+    assert ("orin", "axes-4@abc") == (first(decision), decision.features["embedder"])
+    assert {"chat", "code", "knowledge", "law", "reasoning", "writing"} == set(ask.wanted.topics)

@@ -1,0 +1,202 @@
+"""Rows: from an answer to a line of the CSV and back, and what a file of them keeps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.errors import BadRequest, NoDevice
+from dispatcher.cli.questions import Conversation, Question
+from dispatcher.lab.bench.plan import Arm, Asked
+from dispatcher.lab.bench.rows import Heard, Row, answered, asked_row, failed, from_csv, to_csv
+from dispatcher.lab.bench.store import Store
+
+ASKED = Asked("small", Conversation(id="q1", questions=(Question(messages=()),), category="code"))
+SETTINGS: dict[str, object] = {"seed": 0, "questions": "1 conversations, abc"}
+
+ROUTE = {
+    "job": "j1",
+    "device": "orin",
+    "model": "m:1b",
+    "reason": "best score; model loaded",
+    "attempts": [{}, {}],
+    "timings": {
+        "queue_s": 0.1,
+        "first_token_s": 0.3,
+        "total_s": 0.9,
+        "load_s": 1.0,
+        "prefill_s": 2.0,
+        "decode_tps": 10.0,
+    },
+    "terms": {"tokens": 0.5, "topic": 0.25, "health": 1.0},
+    "score": 0.7,
+    "simulated": True,
+    "features": {"prompt_tokens": 9, "output_tokens": 200, "complexity": 0.4, "lacks": "a trained router"},
+}
+OTHER = {"device": "pi5", "model": "m:1b", "predicted": {"total_s": 99.0, "wait_s": 0.0, "energy_j": 1.0}}
+CHOSEN = {
+    "device": "orin",
+    "model": "m:1b",
+    "predicted": {"total_s": 25.0, "wait_s": 5.0, "load_s": 1.0, "energy_j": 160.0},
+}
+HEARD = Heard(
+    text="hi", finish="stop", prompt_tokens=8, completion_tokens=50, route=ROUTE, why={"options": [OTHER, CHOSEN]}
+)
+
+
+def row_of(heard: Heard, time_factor: float = 1.0) -> Row:
+    return answered(asked_row(Arm("token:500"), 2, ASKED, 1, time_factor=time_factor), heard, 1.0)
+
+
+def test_a_row_says_everything_of_an_answer() -> None:
+    """Which question, where it went, and the terms and features that decided."""
+    row = row_of(HEARD)
+
+    assert ("token:500", 500, "off", 2, "small", "q1", "code", 1) == (
+        row.strategy, row.threshold, row.cache, row.repeat, row.query_set, row.query_id, row.category, row.turn,
+    )  # fmt: skip
+    assert (True, "orin", "m:1b", 2, 0.25, 0.4) == (
+        row.success, row.device, row.model, row.attempts, row.term_topic, row.complexity,
+    )  # fmt: skip
+    assert "a trained router" == row.lacks
+
+
+def test_the_prediction_is_that_of_the_device_that_answered() -> None:
+    """Not that of the first option: a device that refused stands before it."""
+    assert (25.0, 5.0) == (row_of(HEARD).predicted_total_s, row_of(HEARD).predicted_wait_s)
+
+
+def test_wall_clocks_are_told_in_the_fleets_own_time() -> None:
+    """At 20 times life 0.9 s on the wall are 18 s; what a device says of itself is in its own time already."""
+    row = row_of(HEARD, time_factor=20.0)
+
+    assert [20.0, 2.0, 18.0] == pytest.approx([row.latency_s, row.queue_s, row.total_s])
+    assert (1.0, 2.0, 10.0, 25.0) == (row.load_s, row.prefill_s, row.decode_tps, row.predicted_total_s)
+
+
+def test_joules_are_estimated_from_the_watts_of_the_decision() -> None:
+    """160 J over 25 - 5 s are 8 W; the device worked 1 + 2 + 50/10 = 8 s: 64 J, at any time factor."""
+    assert (64.0, "estimated") == (row_of(HEARD).energy_j, row_of(HEARD).energy)
+    assert 64.0 == row_of(HEARD, time_factor=20.0).energy_j
+
+
+def test_a_weak_answer_that_did_not_hold_is_paid_for() -> None:
+    """64 J of the strong one and 6 J of the weak one."""
+    cascade = {"escalated": True, "weak": {"predicted_energy_j": 6.0}}
+    row = row_of(replace(HEARD, route=ROUTE | {"cascade": cascade}))
+
+    assert (70.0, True) == (row.energy_j, row.escalated)
+
+
+def test_measured_joules_win() -> None:
+    """Whatever was predicted."""
+    row = row_of(replace(HEARD, route=ROUTE | {"energy_j": 12.5}))
+
+    assert (12.5, "measured") == (row.energy_j, row.energy)
+
+
+def test_without_a_record_of_the_decision_nothing_is_made_up() -> None:
+    """No prediction, no joules; the answer counts all the same."""
+    row = row_of(replace(HEARD, why={}))
+
+    assert (None, "", None, True) == (row.energy_j, row.energy, row.predicted_total_s, row.success)
+
+
+def test_a_failure_has_its_code() -> None:
+    """And the time it took to hear of it."""
+    row = failed(asked_row(Arm("hybrid"), 1, ASKED, 1, time_factor=20.0), NoDevice("nobody"), 0.5)
+
+    assert (False, "no_device", "nobody", 10.0) == (row.success, row.error, row.error_message, row.latency_s)
+
+
+texts = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), max_size=20)
+numbers = st.none() | st.floats(0, 1e5, allow_nan=False).map(lambda value: float(f"{value:.6g}"))
+rows = st.builds(
+    Row,
+    strategy=st.sampled_from(["hybrid", "token:500"]),
+    threshold=st.none() | st.integers(1, 9999),
+    repeat=st.integers(1, 9),
+    query_id=texts,
+    reason=texts,
+    success=st.booleans(),
+    latency_s=numbers,
+    energy_j=numbers,
+    prompt_tokens=st.integers(0, 10**6),
+    time_factor=st.sampled_from([1.0, 20.0]),
+)
+
+
+@given(st.lists(rows, max_size=5))
+def test_rows_survive_their_file(given_rows: list[Row]) -> None:
+    """Commas and quotes included; absent stays absent, and 0 stays 0."""
+    assert given_rows == from_csv(to_csv(given_rows, head=True), "x.csv")
+
+
+def test_a_record_is_one_line() -> None:
+    """An error of several lines is joined: a line that was cut off can then be told from a whole one."""
+    text = to_csv([Row(strategy="hybrid", error_message="one\ntwo")], head=False)
+
+    assert (1, True) == (text.count("\n"), "one two" in text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,b\n1,2\n", "has other columns than a per-query CSV"),
+        (to_csv([Row(strategy="hybrid")], head=True).replace(",off,1,", ",off,one,"), "line 2: repeat is 'one'"),
+    ],
+)
+def test_a_strange_file_is_refused(text: str, said: str) -> None:
+    """With the place and the way out."""
+    with pytest.raises(BadRequest, match=said):
+        from_csv(text, "x.csv")
+
+
+def test_a_store_goes_on_where_it_ended(tmp_path: Path) -> None:
+    """Rows of the run before are known, and new ones stand behind them."""
+    first, second = Row(strategy="hybrid", query_id="1"), Row(strategy="hybrid", query_id="2")
+    with Store(tmp_path / "q.csv", SETTINGS, fresh=False) as store:
+        store.add([first])
+    with Store(tmp_path / "q.csv", SETTINGS, fresh=False) as again:
+        known = again.known
+        again.add([second])
+
+    assert {first.key} == known
+    assert [first, second] == from_csv((tmp_path / "q.csv").read_text(), "q.csv")
+
+
+def test_a_line_that_was_cut_off_is_measured_again(tmp_path: Path) -> None:
+    """A kill in the middle of a write: the whole rows before it stay."""
+    whole, cut = (Row(strategy="hybrid", query_id=name) for name in "12")
+    with Store(tmp_path / "q.csv", SETTINGS, fresh=False) as store:
+        store.add([whole])
+    with (tmp_path / "q.csv").open("a") as file:
+        file.write(to_csv([cut], head=False)[:30])
+
+    with Store(tmp_path / "q.csv", SETTINGS, fresh=False) as again:
+        assert [whole] == again.rows
+        again.add([cut])
+    assert [whole, cut] == from_csv((tmp_path / "q.csv").read_text(), "q.csv")
+
+
+def test_other_settings_are_refused(tmp_path: Path) -> None:
+    """Rows of two loads in one table would be compared as if they were of one."""
+    with Store(tmp_path / "q.csv", SETTINGS, fresh=False) as store:
+        store.add([Row(strategy="hybrid")])
+
+    with pytest.raises(BadRequest, match=r"seed was 0 and is 1\): choose another .*--fresh to measure anew"):
+        Store(tmp_path / "q.csv", SETTINGS | {"seed": 1}, fresh=False)
+    assert [] == Store(tmp_path / "q.csv", SETTINGS | {"seed": 1}, fresh=True).rows
+
+
+def test_a_file_without_its_settings_is_refused(tmp_path: Path) -> None:
+    """It may be anything."""
+    (tmp_path / "q.csv").write_text("mine\n")
+
+    with pytest.raises(BadRequest, match=r"q\.settings\.json, which says how it was measured, is not readable"):
+        Store(tmp_path / "q.csv", SETTINGS, fresh=False)
+    assert "mine\n" == (tmp_path / "q.csv").read_text()

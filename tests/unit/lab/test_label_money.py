@@ -1,0 +1,71 @@
+"""Prices, estimates and the cap of a labelling."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.errors import ConfigError
+from dispatcher.lab.label.money import Call, Price, Purse, card_price, estimate, read_price
+from dispatcher.lab.label.run import Wish
+
+
+def test_a_price_is_read_with_its_model() -> None:
+    """A model's name may have signs of its own."""
+    assert ("qwen2.5:7b@pi=5", Price(0.15, 0.6)) == read_price("qwen2.5:7b@pi=5=0.15/0.60")
+
+
+@pytest.mark.parametrize("text", ["gpt", "gpt=1", "=1/2", "gpt=1/2/3", "gpt=-1/2", "gpt=nan/2", "gpt=1e9/2"])
+def test_a_bad_price_is_refused(text: str) -> None:
+    """By name, with the right form."""
+    with pytest.raises(ConfigError, match="model=input/output"):
+        read_price(text)
+
+
+@pytest.mark.parametrize(
+    ("card", "expected"),
+    [
+        ({"pricing": {"prompt": "0.00000015", "completion": "0.0000006"}}, Price(0.15, 0.6)),
+        ({"x_drover": {"input_usd_per_mtok": 2, "output_usd_per_mtok": 8.0}}, Price(2.0, 8.0)),
+        ({"pricing": {"prompt": "-1", "completion": "-1"}}, None),
+        ({"pricing": "free"}, None),
+        ({"id": "x"}, None),
+    ],
+)
+def test_prices_of_a_card(card: dict[str, object], expected: Price | None) -> None:
+    """By the token or by the million; what varies (OpenRouter says -1) is not known."""
+    found = card_price(card)
+
+    assert (found and (round(found.input, 9), round(found.output, 9))) == (
+        expected and (expected.input, expected.output)
+    )
+
+
+def test_an_estimate_by_hand() -> None:
+    """1,000 tokens at $1 and likely 250 of at most 1,000 at $2 per million, twice; what has no price is named."""
+    calls = [Call("a", 1000, 1000), Call("a", 1000, 1000), Call("b", 10, 10)]
+    found = estimate(calls, {"a": Price(1, 2)})
+
+    assert (3, 2 * 0.0015, 2 * 0.003, ("b",)) == (found.calls, found.likely_usd, found.most_usd, found.unpriced)
+
+
+def test_the_purse_counts_what_is_held() -> None:
+    """What runs may still cost its worst."""
+    purse = Purse(1.0, spent_usd=0.4)
+    with purse.hold(0.5):
+        inside = purse.room(0.1), purse.room(0.2)
+        purse.pay(0.1)
+
+    assert ((True, False), True, False) == (inside, purse.room(0.5), purse.room(0.51))
+
+
+def test_the_worst_case_is_never_below_the_likely_one() -> None:
+    """Longer answers to read for the judge, and each verdict asked for twice."""
+    wish = Wish(weak="w", strong="s", judge="j", max_tokens=2000)
+    likely, worst = list(wish.calls("hello")), wish.worst("hello")
+
+    assert [2, 2, 4] == [
+        sum(call.model in ("w", "s") for call in likely),
+        sum(call.model == "j" for call in likely),
+        sum(call.model == "j" for call in worst),
+    ]
+    assert min(call.prompt_tokens for call in worst[2:]) > 2 * 2000 > likely[2].prompt_tokens
