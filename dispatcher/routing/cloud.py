@@ -43,17 +43,20 @@ def too_dear(device: str, model: ModelInfo, ask: Ask) -> Removed | None:
 def deserves_cloud(ask: Ask, policy: RoutingPolicy, options: Options) -> bool:
     """Tell whether a question is worth a remote model (requirement D1).
 
-    1. The owner prefers the cloud. 2. A weak answer did not hold. 3. No remote model at hand is stronger than the local ones.
-    4. The trained router has the word, 5. or else the model that classifies, 6. or else the rules on the kind of question.
+    1. The owner prefers the cloud. 2. A weak answer did not hold, 3. or may still hold. 4. No remote model at hand is stronger than
+    the local ones. 5. The trained router has the word, 6. or else the model that classifies, 7. or else the rules on the kind of
+    question.
     """
     if policy.cloud_for(ask.tenant) is Cloud.PREFERRED or ask.escalated:  # 1, 2
         return True
-    remote = options.remote > 0.0
-    if not float(options.strength[remote].max(initial=0.0)) > float(options.strength[~remote].max(initial=0.0)):  # 3
+    if ask.cascades:  # 3
         return False
-    if ask.verdict is not None:  # 4
+    remote = options.remote > 0.0
+    if not float(options.strength[remote].max(initial=0.0)) > float(options.strength[~remote].max(initial=0.0)):  # 4
+        return False
+    if ask.verdict is not None:  # 5
         return ask.verdict.strong
-    hard = ask.difficulty if ask.difficulty is not None else demand_of(ask.wanted)  # 5, 6
+    hard = ask.difficulty if ask.difficulty is not None else demand_of(ask.wanted)  # 6, 7
     return hard >= policy.cloud_from
 
 

@@ -95,6 +95,15 @@ async def test_a_wrong_sum_is_never_seen_and_the_strong_model_asked() -> None:
     assert ("orin", 2) == (event["device"], event["attempts"])
 
 
+async def test_a_weak_model_for_money_behind_the_strong_ones_hides_no_tier() -> None:
+    """Remote models come behind all local ones, weak ones too; the local tiers are a cascade as without them."""
+    async with tiers(answer(WRONG), answer(RIGHT)) as (house, _, _):
+        cloud = await house.device("cloud", ignore, models=(WEAK,), speeds=FAST, remote=True)
+        body = await (await house.ask("12 apples and 7 more?")).reply()
+
+    assert (RIGHT, "orin", []) == (body["text"], body["device"], cloud.attempts)
+
+
 async def test_a_plain_reply_is_the_strong_answer_alone() -> None:
     """One reply, one text, one record."""
     async with tiers(answer(WRONG), answer(RIGHT)) as (house, _, _):

@@ -143,6 +143,17 @@ async def test_a_fleet_without_a_model_in_memory_is_not_made_to_load_one() -> No
     assert "no small model is in memory" in body["route"]["features"]["lacks"]
 
 
+async def test_a_model_that_runs_elsewhere_does_not_classify() -> None:
+    """It would cost money, and the question may be meant to stay in the house."""
+    async with open_house(memory_wires, routing=RoutingSection(strategy="llm")) as house:
+        cloud = await house.device("cloud", HARD, models=(SMALL,), speeds=FAST, slots=2, remote=True)
+        orin = await house.device("orin", EASY, TEXT, models=(LARGE,), speeds=FAST, slots=2)
+        body = await reply(house)
+
+    assert (0, 2, "an answer") == (len(cloud.attempts), len(orin.attempts), body["text"])
+    assert "orin" == body["route"]["features"]["classified"]["device"]
+
+
 async def test_explaining_classifies_nothing() -> None:
     """It uses a verdict that is kept, and says when there is none; no device hears of it."""
     async with judged_by(HARD, TEXT) as (house, pi, _):

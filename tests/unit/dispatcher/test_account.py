@@ -9,7 +9,7 @@ import pytest
 from common.errors import BackendError, JobCancelled, NoDevice, QueueFull
 from common.frames import End, Finish
 from common.messages import EngineTimings, Usage
-from dispatcher.outcomes import Decision, Delivered, JobState
+from dispatcher.outcomes import Cascaded, Decision, Delivered, JobState, Price
 from dispatcher.record.account import record, refusal, route
 from dispatcher.record.events import summary
 from tests.unit.dispatcher.builders import attempt, candidate, job
@@ -184,3 +184,22 @@ def test_the_event_of_a_job() -> None:
         "error": "backend",
         "error_message": "broke",
     } == summary(record(JOB, FAILED, total_s=1.23456))
+
+
+def test_savings_of_a_cascade_compare_one_answer_with_what_both_cost() -> None:
+    """The reference would have answered once: a weak answer that nobody saw saves nothing, and what it cost counts."""
+    cascaded = Cascaded(
+        weak=candidate("pi5"), escalated=True, score=0.8, threshold=0.5, by="rules", why="rules: 0.80 over 0.50",
+        given="strong", strong=candidate("cloud", remote=True, predicted_energy_j=None),
+        usage=Usage(prompt_tokens=3_000_000, completion_tokens=1_000_000),
+    )  # fmt: skip
+    both = End(usage=Usage(prompt_tokens=6_000_000, completion_tokens=3_000_000), cost_usd=2.0)
+    decision = replace(DECISION, reference=lambda: Price("gpt-4o", "cloud", 1.0, 2.0))
+    delivered = replace(ANSWERED, decision=decision, end=both, cascaded=cascaded)
+    told = route(JOB, delivered, total_s=3.5)
+
+    assert (5.0, 5.0) == (told["saved_usd"], record(JOB, delivered, total_s=3.5).saved_usd)  # 3 x 1 + 2 x 2 - 2
+    assert (None, 0.0) == (
+        told["cascade"]["strong"]["predicted_energy_j"],
+        told["cascade"]["weak"]["predicted_energy_j"],
+    )

@@ -74,6 +74,14 @@ def test_who_says_what_is_hard(question: Ask, expected: str) -> None:
     assert expected == order(question)[0]
 
 
+def test_a_weak_answer_that_may_still_hold_comes_from_home() -> None:
+    """Even for a hard question a cascade does not begin with a weak model for money, though that is the faster one."""
+    where = house(cloud(replace(GPT, parameters_b=1.0), replace(DEAR, parameters_b=70.0)))
+    question = replace(ask(**HARD), strategy="cascade")
+
+    assert "pi" == order(question, where=where)[0]
+
+
 def test_the_owner_says_from_where_on() -> None:
     """`cloud_from` is the line: just above what a question deserves it stays."""
     assert ("cloud", "pi") == (

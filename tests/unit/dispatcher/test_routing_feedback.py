@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.outcomes import Terms
-from dispatcher.routing import RoutingPolicy, decide
+from dispatcher.routing import Cloud, RoutingPolicy, decide
 from dispatcher.routing.feedback import (
     FACTOR,
     SHARE_MOST,
@@ -148,3 +148,19 @@ def test_exploring_takes_the_second_best_device_if_it_is_near() -> None:
     ]
 
     assert ["a", "b", "a", "a"] == firsts
+
+
+@pytest.mark.parametrize(
+    ("cloud", "expected"),
+    [
+        (Cloud.ALLOWED, ["b", "a", "remote"]),
+        (Cloud.PREFERRED, ["remote", "a", "b"]),
+    ],
+)
+def test_exploring_is_no_reason_to_pay_and_none_to_pass_over_what_is_paid(cloud: Cloud, expected: list[str]) -> None:
+    """Remote models stay where the owner's rules put them."""
+    there = fleet(device("a"), device("b"), device("remote", remote=True))
+    asked = replace(ask("llama3.2:1b"), explores=True)
+    found = decide(asked, there, RoutingPolicy(cloud=cloud), {}).candidates
+
+    assert expected == [one.device for one in found]
