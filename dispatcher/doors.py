@@ -13,12 +13,10 @@ from common.heartbeats import read_heartbeat
 from common.logs import get_logger
 from common.subjects import QUEUE_DISPATCH
 from dispatcher.pipeline import Pipeline, Spawn
+from dispatcher.sharing import MOST_KEEP_S
 from dispatcher.unknown import OTHERS_FIRST_S, unknown
 
 log = get_logger("doors")
-
-MOST_KEEP_S = 60.0
-"""As much as a request may ask for."""
 
 
 class Doors:

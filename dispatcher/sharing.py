@@ -51,7 +51,7 @@ class Inquiry:
     telling: bool = False
 
 
-class Place(StrEnum):
+class Whereabouts(StrEnum):
     """Where a job is that was sent again."""
 
     NOWHERE = "nowhere"  # it is to run here
@@ -84,7 +84,7 @@ class Sharing:
         known = bool(self.peers.others) or (self.shelf.open and returns(job))
         return known and job.given and job.request.resends != 0
 
-    async def place(self, job: Job, answer: SharedAnswer, inquiry: Inquiry) -> Place:
+    async def place(self, job: Job, answer: SharedAnswer, inquiry: Inquiry) -> Whereabouts:
         """Find out where the job is, and have all who wait for it here hear it from there.
 
         Raises `DuplicateJob` when the id means another request.
@@ -93,18 +93,18 @@ class Sharing:
             inquiry.crossed = False
             waiting = answer.listeners
             if not waiting:
-                return Place.NOWHERE
+                return Whereabouts.NOWHERE
             word = await self._ask(job, waiting[0]) if self.peers.others else Word.NO
             if word is Word.CONFLICT:
                 raise reused(job.id)
             if word is Word.MINE:
                 await self._hand_over(job, answer, waiting[0])
-                return Place.ELSEWHERE
+                return Whereabouts.ELSEWHERE
             if await self._recalled(job, answer, inquiry):
-                return Place.STORED
+                return Whereabouts.STORED
             if not inquiry.crossed:
                 break
-        return Place.NOWHERE
+        return Whereabouts.NOWHERE
 
     async def _recalled(self, job: Job, answer: SharedAnswer, inquiry: Inquiry) -> bool:
         """True when the job was answered before, perhaps by a dispatcher that is no more, and all have that answer now."""
