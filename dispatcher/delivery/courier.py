@@ -34,7 +34,7 @@ from dispatcher.delivery.inbox import Inbox
 from dispatcher.delivery.line import Line, Rules
 from dispatcher.delivery.pulse import RECONNECT_S, Pulse
 from dispatcher.delivery.run import Run
-from dispatcher.delivery.seat import Choose, Nobody, Seats
+from dispatcher.delivery.seat import Choose, Nobody, SlotFinder
 from dispatcher.delivery.sink import AnswerSink
 from dispatcher.outcomes import Candidate, Delivered, Job
 from dispatcher.roster import Change, DeviceEvent, Roster
@@ -82,7 +82,7 @@ class Courier:
     ) -> Delivered:
         """Answer the job; never raises a `FleetError`: the error is in what it returns. `out` gets the text, not the end."""
         self.hedges.earn()
-        seats = Seats(
+        seats = SlotFinder(
             roster=self.roster,
             line=self.line,
             job=job,

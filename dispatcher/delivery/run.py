@@ -18,7 +18,7 @@ from dispatcher.delivery.clocks import HOP_MARGIN_S, Clock
 from dispatcher.delivery.inbox import Arrival, Inbox
 from dispatcher.delivery.patience import Alarm, Pauses, bears, next_alarm, silent
 from dispatcher.delivery.retry import GiveUp, after, interrupted
-from dispatcher.delivery.seat import TICK_S, Seats
+from dispatcher.delivery.seat import TICK_S, SlotFinder
 from dispatcher.delivery.sink import AnswerSink
 from dispatcher.delivery.why import Beside, why, why_beside
 from dispatcher.outcomes import Attempt, Candidate, Decision, Delivered, Job
@@ -66,7 +66,7 @@ class RunHost(Protocol):
 class Run:
     """One job on its way. `decision`, `attempts` and `speaker` tell how far it has come."""
 
-    def __init__(self, host: RunHost, seats: Seats, inbox: Inbox, reply: Callable[[int], str]) -> None:
+    def __init__(self, host: RunHost, seats: SlotFinder, inbox: Inbox, reply: Callable[[int], str]) -> None:
         self._host = host
         self._seats = seats
         self._job = seats.job

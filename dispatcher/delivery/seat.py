@@ -35,8 +35,8 @@ TICK_S = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Seats:
-    """Finds seats for one job. Until `settled_s` a device that is not known may only not have been heard yet. `queued_s` is what
+class SlotFinder:
+    """Finds slots for one job. Until `settled_s` a device that is not known may only not have been heard yet. `queued_s` is what
     the job has waited so far; `decision` the last that was asked for."""
 
     roster: Roster
