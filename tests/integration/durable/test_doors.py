@@ -92,6 +92,19 @@ async def test_how_a_job_ended_is_in_the_status(tmp_path: Path) -> None:
     assert (3, "failed") == (as_json.status, json.loads(as_json.out)["state"])
 
 
+async def test_a_shell_is_told_what_a_job_waits_for(tmp_path: Path) -> None:
+    """Whoever has misspelt a model need not wait for the job's end to see it."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here):
+            job = await here.submit(model="lama3.2:1b")
+            await eventually(lambda: _state(here, job), Stage.RETRYING, "it was handed back")
+            end = await drover("result", job, cwd=tmp_path, NATS_URL=here.server.url)
+
+    assert 5 == end.status
+    assert "no device has the model 'lama3.2:1b' (known: llama3.2:1b); waiting" in end.err
+
+
 async def test_dead_letters_from_a_shell(tmp_path: Path) -> None:
     """Listed with their reason, shown with what was sent, sent again under the old id, and forgotten."""
     async with world() as here:
