@@ -127,16 +127,29 @@ class Pipeline:
         """Let one party go; True when it was here. The last one takes the job with it. See `Register.leave`."""
         return self.register.leave(job_id, reply, tenant=tenant, keep_s=keep_s)
 
-    def lend(self, order: AttachRequest, spawn: Spawn) -> Word:
-        """Let a party of another dispatcher hear a job that is here. See `sharing` for who wins when both have just got it."""
+    def offer(self, order: AttachRequest) -> Word:
+        """Say whether a party of another dispatcher may hear a job from here. See `sharing` for who wins when both have just got
+        it."""
         running = self.register.get((order.tenant, order.seat.job))
         if running is not None and running.inquiry is not None and order.asker < self.sharing.peers.me:
             running.inquiry.crossed = True
             return Word.NO
+        key = order.tenant, order.seat.job
+        match admit(order.seat.job, order.fingerprint, _known(running, self.sharing.kept.get(key))):
+            case Admitted():
+                return Word.NO
+            case Rejected():
+                return Word.CONFLICT
+            case _:
+                return Word.MINE
+
+    def lend(self, order: AttachRequest, spawn: Spawn) -> None:
+        """Let a party of another dispatcher hear a job from here, as was offered. One that failed since then is not here any more:
+        the party hears nothing, and asks again."""
         try:
-            return Word.MINE if self._join(order.tenant, order.seat, order.fingerprint, spawn) else Word.NO
-        except FleetError:
-            return Word.CONFLICT
+            self._join(order.tenant, order.seat, order.fingerprint, spawn)
+        except FleetError as error:
+            log.warning("attach.late", job=order.seat.job, error=error.code)
 
     def stop_all(self) -> int:
         """End every job, because the process ends; gives their number."""
