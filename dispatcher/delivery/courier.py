@@ -75,7 +75,7 @@ class Courier:
         self.pulse = Pulse(bus, subjects, busy=self.busy, gone=self._unheard, hung=self._hung, back=self._send_again)
         self._first_tokens = FirstTokens()
         self._runs: dict[str, dict[Run, int]] = defaultdict(dict)
-        self._blind_until_s = -math.inf
+        self._blind_until_s = self._found_s = -math.inf
         roster.on_change(self._changed)
         bus.on_disconnect(self._bus_lost)
         bus.on_reconnect(self._bus_found)
@@ -219,12 +219,13 @@ class Courier:
     def _bus_found(self) -> None:
         """Hold no attempt against its device that was sent before now, or before the devices have had time to come back as well:
         the broker took it along, and three in a row would keep a device out that never failed."""
-        self._blind_until_s = loop_s() + RECONNECT_S
+        self._found_s = loop_s()
+        self._blind_until_s = self._found_s + RECONNECT_S
 
     async def _send_again(self) -> None:
-        """Give the devices once more what they have not accepted: the connection may have taken it along. An agent that has it
-        knows it by its reply subject, and runs it once."""
-        found_s = loop_s()
+        """Give the devices once more what was sent before the connection was back, and not accepted: it may have gone with the old
+        one. An agent that has it knows it by its reply subject, and runs it once."""
+        found_s = self._found_s
         few = asyncio.Semaphore(ASKED_AT_ONCE)
         async with asyncio.TaskGroup() as tasks:
             for device in self.busy():

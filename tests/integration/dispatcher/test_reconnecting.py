@@ -12,7 +12,7 @@ from common.frames import Token
 from common.subjects import Subjects
 from dispatcher.delivery.pulse import Pulse
 from tests.integration.dispatcher.house import memory_wires, open_house
-from tests.integration.dispatcher.scripted import Script, answer, go_on, ignore, stall, until
+from tests.integration.dispatcher.scripted import Hold, Script, answer, go_on, ignore, stall, until
 
 
 @pytest.mark.parametrize(("first", "sent"), [(ignore, 2), (stall("ok"), 1)], ids=["not accepted", "accepted"])
@@ -40,6 +40,25 @@ async def test_what_no_device_has_accepted_is_sent_again(first: Script, sent: in
             [one.dispatch.attempt for one in nano.attempts],
             [one["outcome"] for one in end.route["attempts"]],
         )
+
+
+async def test_what_was_sent_behind_the_reconnect_is_not_sent_again() -> None:
+    """A dispatch that the new connection carried is on its way; its device has just not accepted it yet."""
+    async with open_house(memory_wires) as house:
+        bus, pulse = house.bus, house.pipeline.courier.pulse
+        assert isinstance(bus, MemoryBus)
+        hold = Hold("ok", ack=False)
+        nano = await house.device("nano", hold, slots=2)
+        bus.disconnect()
+        bus.reconnect()
+        stream = await house.stream()
+        await hold.reached.wait()
+        before = pulse.returning
+        await until(lambda: not pulse.returning, "the reconnect is dealt with")
+        hold.released.set()
+        await stream.end()
+
+        assert (True, 1) == (before, len(nano.attempts))
 
 
 async def test_a_reconnect_during_another_is_not_forgotten() -> None:
