@@ -65,8 +65,8 @@ class Prospects:
         place = waiter.place
         left_s = device_left_s(place.deadline_s - now_s)
         soonest_s = ahead.work_s / (SWIFTER * max(1, self._slots(waiter)))
-        if left_s > soonest_s:
-            return
+        if left_s > soonest_s or not ahead.work_s:
+            return  # nothing is in the way; whose time is over hears so from its own clock
         wait_s = self._pace.wait_s(ahead.number, place.kind) or soonest_s
         raise DeadlineInfeasible(
             f"{ahead.number} jobs are served before, which takes about {wait_s:.1f} s, and {max(0.0, left_s):.1f} s are left: "

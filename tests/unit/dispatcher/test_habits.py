@@ -30,7 +30,7 @@ def test_before_much_is_known_a_prediction_is_taken_at_its_word_or_an_eighth(kno
 
 def test_likely_times_follow_what_was_seen() -> None:
     """Of shares from a half to 2.9 nine in ten are 0.7 or more, and 19 in 20 at most 2.7."""
-    assert (pytest.approx(7.0), pytest.approx(27.0)) == figures(knowing(*[0.5 + 0.1 * one for one in range(25)]))
+    assert pytest.approx((7.0, 27.0)) == figures(knowing(*[0.5 + 0.1 * one for one in range(25)]))
 
 
 def test_what_one_tenant_asks_says_nothing_of_another() -> None:
