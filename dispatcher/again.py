@@ -54,16 +54,29 @@ class Again:
             spawn(self._attach(tenant, where, SharedAnswer.again(where.job, kept.ended), "replayed"))
         return True
 
-    def lend(self, order: AttachRequest, spawn: Spawn) -> Word:
-        """Let a party of another dispatcher hear a job that is here. See `sharing` for who wins when both have just got it."""
-        running = self.register.get((order.tenant, order.seat.job))
+    def offer(self, order: AttachRequest) -> Word:
+        """Say whether a party of another dispatcher may hear a job from here. See `sharing` for who wins when both have just got
+        it."""
+        key = order.tenant, order.seat.job
+        running = self.register.get(key)
         if running is not None and running.inquiry is not None and order.asker < self.sharing.peers.me:
             running.inquiry.crossed = True
             return Word.NO
+        match admit(order.seat.job, order.fingerprint, _known(running, self.sharing.kept.get(key))):
+            case Admitted():
+                return Word.NO
+            case Rejected():
+                return Word.CONFLICT
+            case _:
+                return Word.MINE
+
+    def lend(self, order: AttachRequest, spawn: Spawn) -> None:
+        """Let a party of another dispatcher hear a job from here, as was offered. One that failed since then is not here any more:
+        the party hears nothing, and asks again."""
         try:
-            return Word.MINE if self.join(order.tenant, order.seat, order.fingerprint, spawn) else Word.NO
-        except FleetError:
-            return Word.CONFLICT
+            self.join(order.tenant, order.seat, order.fingerprint, spawn)
+        except FleetError as error:
+            log.warning("attach.late", job=order.seat.job, error=error.code)
 
     async def elsewhere(self, running: Running) -> bool:
         """True when another dispatcher has the job, or had it and is done: whoever ran it answers for the record. Raises

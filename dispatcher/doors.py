@@ -12,8 +12,9 @@ from common.errors import BadRequest, FleetError, UnknownJob
 from common.heartbeats import read_heartbeat
 from common.logs import get_logger
 from common.subjects import QUEUE_DISPATCH
+from dispatcher.peers import Word
 from dispatcher.pipeline import Pipeline, Spawn
-from dispatcher.sharing import MOST_KEEP_S
+from dispatcher.sharing import MOST_KEEP_S, AttachRequest
 from dispatcher.unknown import OTHERS_FIRST_S, unknown
 
 log = get_logger("doors")
@@ -115,8 +116,12 @@ class Doors:
         except BadRequest as error:
             log.warning("attach.garbled", asker=asker, error=error.message)
             return
-        word = self._pipeline.lend(order, self._spawn)
-        self._spawn(_send(self._pipeline.bus, delivery.reply, peers.say(word)))
+        # Now, not in its own turn: of two questions that cross, each is judged by what runs when it comes.
+        self._spawn(self._lend(self._pipeline.offer(order), order, delivery.reply))
+
+    async def _lend(self, word: Word, order: AttachRequest, reply: str) -> None:
+        if await self._pipeline.sharing.peers.say(word, reply):
+            self._pipeline.lend(order, self._spawn)
 
     def _reply(self, delivery: Delivery, body: dict[str, object]) -> None:
         if delivery.reply:

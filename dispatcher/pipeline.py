@@ -130,9 +130,13 @@ class Pipeline:
         """Let one party go; True when it was here. The last one takes the job with it. See `Register.leave`."""
         return self.register.leave(job_id, reply, tenant=tenant, keep_s=keep_s)
 
-    def lend(self, order: AttachRequest, spawn: Spawn) -> Word:
-        """Let a party of another dispatcher hear a job that is here."""
-        return self.again.lend(order, spawn)
+    def offer(self, order: AttachRequest) -> Word:
+        """Say whether a party of another dispatcher may hear a job from here."""
+        return self.again.offer(order)
+
+    def lend(self, order: AttachRequest, spawn: Spawn) -> None:
+        """Let it hear the job, as was offered."""
+        self.again.lend(order, spawn)
 
     def stop_all(self) -> int:
         """End every job, because the process ends; gives their number."""

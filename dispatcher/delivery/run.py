@@ -64,7 +64,7 @@ class RunHost(Protocol):
 
 
 class Run:
-    """One job on its way. `decision`, `attempts` and `speaker` tell how far it has come."""
+    """One job on its way. `go` brings it to its end; `delivered` tells how it went."""
 
     def __init__(self, host: RunHost, seats: SlotFinder, inbox: Inbox, reply: Callable[[int], str]) -> None:
         self._host = host
@@ -111,12 +111,21 @@ class Run:
             if attempt.device == device and not spared(attempt):
                 self._inbox.fail(attempt.number, error)
 
-    async def send_again(self, device: str) -> None:
-        """Send what a device has not accepted once more. Raises `BusError`."""
-        for attempt in list(self._live.values()):
-            if attempt.device == device and not attempt.accepted:
-                attempt.sent_again(loop_s())
-                await self._host.send(self._job, attempt, self._reply(attempt.number), self._out)
+    @property
+    def habit(self) -> tuple[str, str]:
+        """Whose answers take as long as this one's."""
+        return self._seats.habit
+
+    def unaccepted(self, device: str, before_s: float) -> list[LiveAttempt]:
+        """Give the attempts that a device has not accepted, of those that were sent before."""
+        live = self._live.values()
+        return [one for one in live if one.device == device and not one.accepted and one.sent_s <= before_s]
+
+    async def send_again(self, attempt: LiveAttempt) -> None:
+        """Send an attempt once more, if it still runs. Raises `BusError`, `PayloadTooLarge`."""
+        if attempt.number in self._live and not attempt.accepted:
+            attempt.sent_again(loop_s())
+            await self._host.send(self._job, attempt, self._reply(attempt.number), self._out)
 
     # -- beginning -----------------------------------------------------------------------------------------------
 
