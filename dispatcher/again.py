@@ -11,7 +11,7 @@ from typing import Any
 
 from common import codec
 from common.bus import Bus
-from common.errors import BusError, FleetError
+from common.errors import BusError
 from common.logs import get_logger
 from common.subjects import Subjects
 from dispatcher.admission import Known, admit
@@ -27,6 +27,15 @@ log = get_logger("pipeline")
 
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 """Starts a task in the group that owns the jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The word on another dispatcher's question, and what its party will hear if it takes it."""
+
+    word: Word
+    answer: SharedAnswer | None = None
+    running: Running | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,29 +63,28 @@ class Again:
             spawn(self._attach(tenant, where, SharedAnswer.again(where.job, kept.ended), "replayed"))
         return True
 
-    def offer(self, order: AttachRequest) -> Word:
+    def offer(self, order: AttachRequest) -> Offer:
         """Say whether a party of another dispatcher may hear a job from here. See `sharing` for who wins when both have just got
         it."""
         key = order.tenant, order.seat.job
-        running = self.register.get(key)
+        running, kept = self.register.get(key), self.sharing.kept.get(key)
         if running is not None and running.inquiry is not None and order.asker < self.sharing.peers.me:
             running.inquiry.crossed = True
-            return Word.NO
-        match admit(order.seat.job, order.fingerprint, _known(running, self.sharing.kept.get(key))):
+            return Offer(Word.NO)
+        match admit(order.seat.job, order.fingerprint, _known(running, kept)):
             case Admitted():
-                return Word.NO
+                return Offer(Word.NO)
             case Rejected():
-                return Word.CONFLICT
-            case _:
-                return Word.MINE
+                return Offer(Word.CONFLICT)
+        if running is not None and isinstance(running.out, SharedAnswer):
+            return Offer(Word.MINE, running.out, running)
+        return Offer(Word.NO) if kept is None else Offer(Word.MINE, SharedAnswer.again(order.seat.job, kept.ended))
 
-    def lend(self, order: AttachRequest, spawn: Spawn) -> None:
-        """Let a party of another dispatcher hear a job from here, as was offered. One that failed since then is not here any more:
-        the party hears nothing, and asks again."""
-        try:
-            self.join(order.tenant, order.seat, order.fingerprint, spawn)
-        except FleetError as error:
-            log.warning("attach.late", job=order.seat.job, error=error.code)
+    def lend(self, order: AttachRequest, offer: Offer, spawn: Spawn) -> None:
+        """Let the party hear what was offered, also when it has ended meanwhile, in whatever way: nobody else will tell it."""
+        if offer.answer is not None:
+            how = "replayed" if offer.running is None else "attached"
+            spawn(self._attach(order.tenant, order.seat, offer.answer, how, offer.running))
 
     async def elsewhere(self, running: Running) -> bool:
         """True when another dispatcher has the job, or had it and is done: whoever ran it answers for the record. Raises

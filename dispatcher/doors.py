@@ -12,7 +12,7 @@ from common.errors import BadRequest, FleetError, UnknownJob
 from common.heartbeats import read_heartbeat
 from common.logs import get_logger
 from common.subjects import QUEUE_DISPATCH
-from dispatcher.peers import Word
+from dispatcher.again import Offer
 from dispatcher.pipeline import Pipeline, Spawn
 from dispatcher.sharing import MOST_KEEP_S, AttachRequest
 from dispatcher.unknown import OTHERS_FIRST_S, unknown
@@ -119,9 +119,9 @@ class Doors:
         # Now, not in its own turn: of two questions that cross, each is judged by what runs when it comes.
         self._spawn(self._lend(self._pipeline.offer(order), order, delivery.reply))
 
-    async def _lend(self, word: Word, order: AttachRequest, reply: str) -> None:
-        if await self._pipeline.sharing.peers.say(word, reply):
-            self._pipeline.lend(order, self._spawn)
+    async def _lend(self, offer: Offer, order: AttachRequest, reply: str) -> None:
+        if await self._pipeline.sharing.peers.say(offer.word, reply):
+            self._pipeline.lend(order, offer, self._spawn)
 
     def _reply(self, delivery: Delivery, body: dict[str, object]) -> None:
         if delivery.reply:

@@ -18,7 +18,7 @@ from common.clock import Clock
 from common.errors import BusError, FleetError, InternalError, Interrupted, Stopping, UnknownJob
 from common.logs import get_logger
 from common.subjects import Subjects
-from dispatcher.again import Again
+from dispatcher.again import Again, Offer
 from dispatcher.delivery.answer import SharedAnswer
 from dispatcher.delivery.courier import Courier
 from dispatcher.delivery.listener import refuse, seat
@@ -26,7 +26,6 @@ from dispatcher.delivery.retry import interrupted
 from dispatcher.delivery.sink import AnswerSink
 from dispatcher.intake import Intake
 from dispatcher.outcomes import Decision, Delivered, Job, JobState
-from dispatcher.peers import Word
 from dispatcher.record import Recorder, account
 from dispatcher.register import Register, Running
 from dispatcher.roster import Roster
@@ -130,13 +129,13 @@ class Pipeline:
         """Let one party go; True when it was here. The last one takes the job with it. See `Register.leave`."""
         return self.register.leave(job_id, reply, tenant=tenant, keep_s=keep_s)
 
-    def offer(self, order: AttachRequest) -> Word:
+    def offer(self, order: AttachRequest) -> Offer:
         """Say whether a party of another dispatcher may hear a job from here."""
         return self.again.offer(order)
 
-    def lend(self, order: AttachRequest, spawn: Spawn) -> None:
+    def lend(self, order: AttachRequest, offer: Offer, spawn: Spawn) -> None:
         """Let it hear the job, as was offered."""
-        self.again.lend(order, spawn)
+        self.again.lend(order, offer, spawn)
 
     def stop_all(self) -> int:
         """End every job, because the process ends; gives their number."""
