@@ -80,6 +80,7 @@ DURABLE = DurableSection(
     first_delay_s=0.3,
     longest_delay_s=2.0,
     life_s=25.0,
+    steady_s=4.0,
     sweep_s=2.5,
 )
 """Short, so that each of them strikes, too."""
