@@ -130,6 +130,7 @@ class World:
         for one, delay_s in zip(everybody, layout.delays_s, strict=False):
             one.delay_s = delay_s
         self.producers = Producers(self.broker, self.subjects, ledger)
+        self.producers.may_keep = layout.durable
         self.lane: LaneWorld | None = None
 
     async def play(self) -> None:
