@@ -228,7 +228,7 @@ class Pipeline:
         job, out = running.job, running.out
         try:
             delivered = await self._delivered(running)
-            running.answering = True
+            running.last_words = True
             await self._answer(job, out, delivered)
         except Exception as error:
             log.exception("job.crashed", job=job.id)
@@ -299,7 +299,7 @@ class Pipeline:
             log.warning("job.unanswered", error=error.code, then=again.code)
 
     async def _refuse(self, delivery: Delivery, error: FleetError) -> None:
-        """SharedAnswer and record a request that did not become a job."""
+        """Answer and record a request that did not become a job."""
         encoding = codec.sniff(delivery.data)
         kind, tenant = self.subjects.tokens(delivery.subject)
         job = str(error.details.get("job") or ULID())

@@ -44,10 +44,11 @@ RECALLED_S = 5.0
 @dataclass(slots=True)
 class Inquiry:
     """A job whose id was chosen by a client, while the other dispatchers and the store are asked for it. `crossed` tells that one
-    of them asks for the same, `ended` that somebody has ended the job meanwhile."""
+    of them asks for the same, `ended` that somebody has ended the job meanwhile, `telling` that its stored answer is being told."""
 
     crossed: bool = False
     ended: bool = False
+    telling: bool = False
 
 
 class Place(StrEnum):
@@ -112,9 +113,10 @@ class Sharing:
             return False
         if found.fingerprint != job.fingerprint:
             raise reused(job.id)
+        inquiry.telling = True  # who cancels from here on comes too late, and is told so
+        await answer.recall(found.ended)
         # For those who just now ask another dispatcher, which then asks this one. No longer: its time does not begin anew.
         self.kept.put((job.tenant, job.id), job.fingerprint, found.ended, most_s=RECALLED_S)
-        await answer.recall(found.ended)
         return True
 
     async def keep(self, job: Job, ended: Ended) -> None:

@@ -85,8 +85,9 @@ async def result(job: str, *, wait: bool, tenant: str | None, as_json: bool) -> 
     elif note.failure is not None and note.final:
         running.fail(note.failure)
     else:
+        why = "" if note.failure is None else f" ({note.failure.message})"
         running.say(
-            f"job {note.job} is {note.state}" + ("" if note.final else " still: ask again later, or with --wait")
+            f"job {note.job} is {note.state}" + ("" if note.final else f" still{why}: ask again later, or with --wait")
         )
     return STATUSES[note.state]
 

@@ -306,12 +306,11 @@ class SharedAnswer:
         self._listeners.clear()
 
     async def error(self, error: FleetError, route: dict[str, Any] | None = None) -> None:
-        """Finish with an error; nothing happens when the answer is finished already."""
-        if self._last is None:
-            self._last = _Failed(error, route)
-            self._on_deserted = _nothing
-            await self._each(lambda listener: listener.error(error, route))
-            self._listeners.clear()
+        """Finish with an error. An end that was told stands; whoever did not hear it, for a bug on the way, hears the error."""
+        self._last = self._last or _Failed(error, route)
+        self._on_deserted = _nothing
+        await self._each(lambda listener: listener.error(error, route))
+        self._listeners.clear()
 
     async def _each(self, say: Callable[[Listener], Awaitable[None]]) -> list[FleetError]:
         """Say something to each; one that can't be told is let go, with a word about why. Gives what failed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from common.clock import Clock
@@ -16,7 +16,8 @@ from dispatcher.durable.claims import Claims
 from dispatcher.durable.letters import Letters
 from dispatcher.durable.reading import Reading
 from dispatcher.durable.run import DurableRun
-from dispatcher.durable.verdict import Again, Bury, CallOff, RetryPolicy, after, none_will_have
+from dispatcher.durable.sightings import Sightings
+from dispatcher.durable.verdict import Again, Bury, CallOff, RetryPolicy, after, none_will_have, waiting
 from dispatcher.fleet import Fleet
 
 log = get_logger("durable")
@@ -25,10 +26,6 @@ T = TypeVar("T")
 
 PAUSE_S = 0.25
 """Between two tries to store a result while the server is away."""
-
-HEARD_S = 3.0
-"""A dispatcher that has listened for so long knows the devices that are up: their connections are back two seconds after a broker
-at the latest, and their heartbeats come each second."""
 
 FAREWELL_S = 5.0
 """After the stop a result is tried to be stored for so long; then the job is another dispatcher's."""
@@ -46,6 +43,10 @@ class Ending:
     fleet: Callable[[], Fleet]
     began_s: float
     """When the dispatcher began to hear devices."""
+    steady_s: float = 300.0
+    """So long the fleet must have been the same, and whole, before a model that it lacks counts as misspelt: after a power cut the
+    slowest device may take minutes until its engine answers."""
+    sightings: Sightings = field(default_factory=Sightings)
     stop_s: float | None = None
     """When the dispatcher was told to end; not much later it gives up."""
 
@@ -67,6 +68,7 @@ class Ending:
     async def failed(self, run: DurableRun, error: FleetError) -> None:
         """Do what follows a try that failed."""
         overdue = isinstance(error, DeadlineExceeded) and self._overdue(run)
+        self.sightings.look(self.fleet(), self.clock.monotonic())
         verdict = after(
             error,
             tries=run.tries,
@@ -82,7 +84,7 @@ class Ending:
             case Bury(reason):
                 await self.bury(run, reason, error)
             case Again():
-                await self.hand_back(run, error, verdict)
+                await self.hand_back(run, self._wanting(run, error), verdict)
 
     async def bury(self, run: DurableRun, reason: str, error: FleetError) -> None:
         """Make it a dead letter."""
@@ -119,10 +121,23 @@ class Ending:
         await run.pulled.ack()
 
     def _misnamed(self, run: DurableRun) -> bool:
-        """True when no device will have the model that was asked for."""
-        if self.clock.monotonic() < self.began_s + HEARD_S or run.answer is None:
+        """True when no device will have the model that was asked for: the fleet is whole, was so for long, and no device that was
+        ever seen has it, as far as is known of it."""
+        if run.answer is None:
             return False
-        return none_will_have(self.fleet(), run.answer.job.device)
+        job, seen = run.answer.job, self.sightings
+        steady_s = self.clock.monotonic() - max(self.began_s, seen.since_s(job.device))
+        return (
+            steady_s >= self.steady_s
+            and none_will_have(self.fleet(), job.device)
+            and not seen.had(job.model, job.device)
+        )
+
+    def _wanting(self, run: DurableRun, error: FleetError) -> FleetError:
+        """Give what is told of a job that is handed back: one whose model is not there waits for it."""
+        if isinstance(error, UnknownModel) and run.answer is not None:
+            return waiting(self.fleet(), run.answer.job.model, run.answer.job.device)
+        return error
 
     def _overdue(self, run: DurableRun) -> bool:
         """True when the job's own deadline has passed, and not only the time of one try."""

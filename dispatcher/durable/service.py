@@ -78,6 +78,7 @@ class DurableLane:
                 policy=RetryPolicy(settings.tries, settings.first_delay_s, settings.longest_delay_s),
                 fleet=lambda: pipeline.roster.fleet,
                 began_s=pipeline.clock.monotonic(),
+                steady_s=settings.steady_s,
             ),
             ack_wait_s=settings.ack_wait_s,
             try_s=settings.try_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,7 @@ from tests.integration.durable.world import World, dispatching, durable_settings
 from tests.nats_server import nats_server
 
 ANSWER = answer("all ", "of it")
+BIG = ModelInfo(name="big:70b", size_bytes=10**9, loaded=True)
 
 
 async def test_a_job_is_answered_and_acknowledged() -> None:
@@ -509,22 +511,59 @@ async def test_a_fleet_without_room_uses_up_no_tries() -> None:
         async with dispatching(here, tries=2):
             job = await here.submit(model="big:70b")
             await eventually(lambda: _deliveries(here, 6), True, "it was handed back again and again")
-            late = await here.device("late", ANSWER, models=(ModelInfo(name="big:70b", size_bytes=10**9, loaded=True),))
+            late = await here.device("late", ANSWER, models=(BIG,))
             note = await here.over(job)
             waits = [one for one in await here.notes(job) if one.state is Stage.RETRYING]
 
     assert (Stage.DONE, 1, 1, 1) == (note.state, note.tries, len(late.attempts), len(waits))
 
 
-async def test_a_misspelt_model_is_refused_at_once() -> None:
-    """Where devices live and none has the model, waiting for a day would help nobody."""
+async def test_a_misspelt_model_is_given_up() -> None:
+    """The job says first what it waits for; in a fleet that does not change it is soon a dead letter."""
     async with world() as here:
         await here.device("nano", ANSWER)
-        async with dispatching(here):
-            note = await here.over(await here.submit(model="lama3.2:1b"))
+        async with dispatching(here, steady_s=1.0):
+            job = await here.submit(model="lama3.2:1b")
+            note = await here.over(job)
+            first = (await here.notes(job))[0]
             (letter,) = await here.letters()
 
     assert (Stage.FAILED, "unknown_model", "unknown_model") == (note.state, (note.error or {})["code"], letter.reason)
+    assert "the model 'lama3.2:1b' (known: llama3.2:1b); waiting" in (first.error or {})["message"]
+
+
+ABSENCES: list[dict[str, Any]] = [
+    {"state": DeviceState.FAULTY, "models": (), "reason": "no engine yet"},
+    {"models": ()},
+]
+
+
+@pytest.mark.parametrize("beat", ABSENCES, ids=["faulty", "empty"])
+async def test_a_device_that_boots_gets_its_jobs(beat: dict[str, Any]) -> None:
+    """Its agent is up before its engine: jobs for its model outlast the time after which a misspelt one would be given up."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        slow = await here.device("slow", ANSWER, **beat)
+        async with dispatching(here, steady_s=0.3):
+            job = await here.submit(model="big:70b")
+            await eventually(lambda: _deliveries(here, 8), True, "it was handed back again and again")
+            await slow.beat(state=DeviceState.READY, models=(BIG,))
+            note = await here.over(job)
+
+    assert (Stage.DONE, "slow") == (note.state, (note.answer or {})["device"])
+
+
+async def test_a_device_that_comes_late_gets_its_jobs() -> None:
+    """After a power cut the fast device is up first, and its dispatcher with it; the other one was never heard yet."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here, steady_s=60.0):
+            job = await here.submit(model="big:70b")
+            await eventually(lambda: _deliveries(here, 4), True, "it was handed back again and again")
+            await here.device("late", ANSWER, models=(BIG,))
+            note = await here.over(job)
+
+    assert Stage.DONE == note.state
 
 
 async def _deliveries(here: World, enough: int) -> bool:
