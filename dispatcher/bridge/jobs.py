@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from ulid import ULID
 
 from common import codec
 from common.client import Drover
@@ -43,7 +42,7 @@ BODY: dict[str, Any] = {
                     "prompt": {"type": "string"},
                     "messages": {"type": "array", "items": {"type": "object"}},
                     "model": {"type": "string", "default": "auto"},
-                    "job": {"type": "string", "description": "the job's id; the same again adds nothing"},
+                    "job": {"type": "string", "description": "the job's id; the same request again adds nothing"},
                     "options": {"type": "object"},
                     "timeout_s": {"type": "number", "description": "seconds from the submission until it is given up"},
                 },
@@ -72,11 +71,9 @@ def jobs(drover: Drover, curfew: Curfew, read_body: ReadBody, job_id: JobId) -> 
         ] = None,
     ) -> Response:
         request = codec.build(ChatRequest, codec.decode_request(await read_body(http)))
-        done = await durable.submit(
-            replace(request, job=request.job or job_id(http.headers) or str(ULID())), priority=priority
-        )
+        done = await durable.submit(replace(request, job=request.job or job_id(http.headers)), priority=priority)
         where = f"/v1/jobs/{done.job}"
-        body = {"id": done.job, "object": "job", "state": "queued", "known": done.known, "url": where}
+        body = {"id": done.job, "object": "job", "state": done.state, "known": done.known, "url": where}
         return _json(body, 202, {"location": where, JOB_HEADER: header_text(done.job)})
 
     @router.get("/{job}", summary="How far a job is, and its answer")
@@ -155,7 +152,7 @@ def _event(event: Event) -> bytes:
 
 
 def _card(note: Note) -> dict[str, Any]:
-    wire = codec.plain(note)
+    wire = codec.plain(replace(note, fingerprint=None))  # it is between producers and dispatchers
     return {"id": wire.pop("job"), "object": "job", **wire}
 
 

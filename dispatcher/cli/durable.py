@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common import codec
@@ -68,6 +68,8 @@ async def _post(drover: Drover, request: ChatRequest, posting: Posting) -> None:
     done = await drover.durable.submit(request, tenant=posting.tenant)
     sys.stdout.write(f"{done.job}\n")
     sys.stdout.flush()
+    if done.known and request.job is not None:
+        running.say(f"job {done.job} was there before: it is {done.state}, and nothing was added")
 
 
 async def result(job: str, *, wait: bool, tenant: str | None, as_json: bool) -> int:
@@ -79,7 +81,7 @@ async def result(job: str, *, wait: bool, tenant: str | None, as_json: bool) -> 
         running.fail(error)
         return UNKNOWN
     if as_json:
-        sys.stdout.write(f"{codec.encode_pretty(codec.plain(note))}\n")
+        sys.stdout.write(f"{codec.encode_pretty(codec.plain(replace(note, fingerprint=None)))}\n")
     elif note.state is Stage.DONE:
         sys.stdout.write(f"{_text(note)}\n")
     elif note.failure is not None and note.final:

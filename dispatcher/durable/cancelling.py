@@ -123,7 +123,7 @@ class Cancelling:
         tenant = lane.reading.origin(kept).tenant
         if await lane.claims.holder(claim_key(tenant, job)) is not None:
             return False  # its dispatcher hears the same order, and answers
-        notes = Notes(lane.streams, lane.names, lane.subjects, tenant, job)
+        notes = Notes(lane.streams, lane.names, lane.subjects, tenant, job, payload=kept.data)
         newest = await notes.look()
         if newest is not None and newest.final:
             return False

@@ -39,6 +39,35 @@ async def test_submit_and_result_from_a_shell(tmp_path: Path) -> None:
     assert (0, "mine\n", 1) == (again.status, again.out, len(device.attempts))
 
 
+async def test_another_request_under_a_finished_id(tmp_path: Path) -> None:
+    """From a shell it is one line and a failure; over HTTP a conflict. The same one again is told how far the job is."""
+    async with world() as here:
+        device = await here.device("nano", ANSWER)
+        async with (
+            dispatching(here),
+            bridge_process(here.server.url) as bridge,
+            httpx.AsyncClient(timeout=20.0) as client,
+        ):
+            submit, url = ("submit", "hi", "--job", "mine"), {"NATS_URL": here.server.url}
+            await drover(*submit, cwd=tmp_path, **url)
+            await here.over("mine")
+            same = await drover(*submit, cwd=tmp_path, **url)
+            other = await drover("submit", "other", "--job", "mine", cwd=tmp_path, **url)
+            keyed = {"url": f"{bridge.url}/v1/jobs", "headers": {"idempotency-key": "mine"}}
+            posted = [await client.post(**keyed, json={"prompt": prompt}) for prompt in ("hi", "other")]
+            seen = (await client.get(f"{bridge.url}/v1/jobs/mine")).json()
+
+    assert (0, "drover: job mine was there before: it is done, and nothing was added\n") == (same.status, same.err)
+    assert (1, "", 1, True) == (other.status, other.out, len(other.err.splitlines()), "another request" in other.err)
+    assert [202, 409] == [one.status_code for one in posted]
+    assert {"id": "mine", "object": "job", "state": "done", "known": True, "url": "/v1/jobs/mine"} == posted[0].json()
+    assert ("duplicate_job", 1, False) == (
+        posted[1].json()["error"]["code"],
+        len(device.attempts),
+        "fingerprint" in seen,
+    )
+
+
 async def test_submit_a_file(tmp_path: Path) -> None:
     """One id per row, in order, each with its result."""
     (tmp_path / "some.jsonl").write_text('{"prompt":"one"}\n{"prompt":"two"}\n')
