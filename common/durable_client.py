@@ -6,7 +6,7 @@ Everything is read from the streams themselves, so it works while no dispatcher 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
@@ -79,8 +79,18 @@ class DurableJobs:
             return read_note(kept)
         return Note(job=job, tenant=owner, state=Stage.QUEUED, at_unix_s=queued.stored_unix_s)
 
-    async def result(self, job: str, *, wait_s: float = 0.0, tenant: str | None = None) -> Note:
-        """Give the newest note, the final one if it comes within `wait_s`. Raises `UnknownJob`."""
+    async def result(
+        self,
+        job: str,
+        *,
+        wait_s: float = 0.0,
+        tenant: str | None = None,
+        heard: Callable[[Note], None] | None = None,
+    ) -> Note:
+        """Give the newest note, the final one if it comes within `wait_s`; `heard` gets all others.
+
+        Raises `UnknownJob`.
+        """
         note = await self.look(job, tenant=tenant)
         if note.final or wait_s <= 0:
             return note
@@ -88,6 +98,8 @@ class DurableJobs:
             async with asyncio.timeout(wait_s), aclosing(self.events(job, tenant=tenant)) as events:
                 async for event in events:
                     note = event.note
+                    if heard is not None and not note.final:
+                        heard(note)
         except TimeoutError:
             pass  # it is not over: the newest note says how far it is
         return note

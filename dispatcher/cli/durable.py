@@ -76,7 +76,9 @@ async def result(job: str, *, wait: bool, tenant: str | None, as_json: bool) -> 
     """Print a job's answer, and tell by the exit status how it ended, as `STATUSES` and `UNKNOWN` say."""
     try:
         async with open_producer(shell_settings()) as drover:
-            note = await drover.durable.result(job, wait_s=WAIT_MOST_S if wait else 0.0, tenant=tenant)
+            note = await drover.durable.result(
+                job, wait_s=WAIT_MOST_S if wait else 0.0, tenant=tenant, heard=_Causes().heard
+            )
     except UnknownJob as error:
         running.fail(error)
         return UNKNOWN
@@ -92,6 +94,20 @@ async def result(job: str, *, wait: bool, tenant: str | None, as_json: bool) -> 
             f"job {note.job} is {note.state}" + ("" if note.final else f" still{why}: ask again later, or with --wait")
         )
     return STATUSES[note.state]
+
+
+class _Causes:
+    """Says on standard error why a job waits or is tried again, each cause once."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def heard(self, note: Note) -> None:
+        """Take in what happens."""
+        cause = "" if note.failure is None else note.failure.message
+        if cause and cause not in self._said:
+            self._said.add(cause)
+            running.say(f"job {note.job} is {note.state}: {cause}")
 
 
 def _text(note: Note) -> str:

@@ -68,6 +68,31 @@ async def test_another_request_under_a_finished_id(tmp_path: Path) -> None:
     )
 
 
+async def test_waiting_for_a_result_shows_the_cause(tmp_path: Path) -> None:
+    """On standard error, once, while it waits; the error at the end has it too. Without waiting it is in the one line."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here):
+            url = {"NATS_URL": here.server.url}
+            told = await drover("submit", "hi", "--device", "nosuch", "--timeout", "3", cwd=tmp_path, **url)
+            job = told.out.strip()
+            await eventually(lambda: _state(here, job), Stage.RETRYING, "it was handed back")
+            now = await drover("result", job, cwd=tmp_path, **url)
+            end = await drover("result", job, "--wait", cwd=tmp_path, **url)
+    cause = "there is no device 'nosuch' (known: nano); waiting for it"
+
+    assert (5, 1, True) == (now.status, len(now.err.splitlines()), cause in now.err)
+    assert (3, 2) == (end.status, len(end.err.splitlines()))
+    assert [f"drover: job {job} is retrying: {cause}", True] == [
+        end.err.splitlines()[0],
+        cause in end.err.splitlines()[1],
+    ]
+
+
+async def _state(here: World, job: str) -> Stage:
+    return (await here.jobs.look(job)).state
+
+
 async def test_submit_a_file(tmp_path: Path) -> None:
     """One id per row, in order, each with its result."""
     (tmp_path / "some.jsonl").write_text('{"prompt":"one"}\n{"prompt":"two"}\n')

@@ -589,6 +589,46 @@ async def test_a_misspelt_model_is_given_up() -> None:
     assert "the model 'lama3.2:1b' (known: llama3.2:1b); waiting" in (first.error or {})["message"]
 
 
+async def test_a_misspelt_device_is_given_up() -> None:
+    """The job says first what it waits for; where the other devices are the same for long, it is a dead letter, and says why."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here, steady_s=1.0):
+            job = await here.submit(device="nosuch")
+            note = await here.over(job)
+            first = (await here.notes(job))[0]
+            (letter,) = await here.letters()
+
+    assert (Stage.FAILED, "bad_request", "unknown_device") == (note.state, (note.error or {})["code"], letter.reason)
+    assert "there is no device 'nosuch': known are nano" == (note.error or {})["message"]
+    assert "there is no device 'nosuch' (known: nano); waiting for it" == (first.error or {})["message"]
+
+
+async def test_a_device_that_was_not_there_yet_gets_its_job() -> None:
+    """It comes before the time is over after which it would count as misspelt."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here, steady_s=60.0):
+            job = await here.submit(device="late")
+            await eventually(lambda: _deliveries(here, 4), True, "it was handed back again and again")
+            await here.device("late", ANSWER)
+            note = await here.over(job)
+
+    assert (Stage.DONE, "late") == (note.state, (note.answer or {})["device"])
+
+
+async def test_a_job_whose_time_is_over_says_what_it_waited_for() -> None:
+    """The last cause is in its error, in words and as a code."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here):
+            note = await here.over(await here.submit(device="nosuch", timeout_s=1.0))
+    error = note.error or {}
+
+    assert ("deadline", "no_device", "nosuch") == (error["code"], error["details"]["cause"], error["details"]["device"])
+    assert "there is no device 'nosuch' (known: nano); waiting for it" in error["message"]
+
+
 ABSENCES: list[dict[str, Any]] = [
     {"state": DeviceState.FAULTY, "models": (), "reason": "no engine yet"},
     {"models": ()},
