@@ -55,6 +55,12 @@ BODY: dict[str, Any] = {
 COMMENT_S = 15.0
 """A job may lie in the queue for hours: proxies end a connection that is silent for half a minute or more."""
 
+EVENTS = (
+    "One event per state, named as it, and the last one has the answer or the error; `Last-Event-ID` goes on where a connection "
+    "broke off. The text comes in one piece with `done`: until it is stored the job may begin anew on another device, or with "
+    "another dispatcher, with another text. For text as it grows use `/v1/chat/completions` with `stream`."
+)
+
 _ID = Path(description="the job's id, as the submission gave it")
 
 
@@ -80,7 +86,7 @@ def jobs(drover: Drover, curfew: Curfew, read_body: ReadBody, job_id: JobId) -> 
     async def look(job: Annotated[str, _ID]) -> Response:
         return _json(_card(await durable.look(_known(job))), 200, {JOB_HEADER: header_text(job)})
 
-    @router.get("/{job}/events", summary="What happens to a job, as server-sent events")
+    @router.get("/{job}/events", summary="What happens to a job, as server-sent events", description=EVENTS)
     async def events(http: Request, job: Annotated[str, _ID]) -> Response:
         after = _last_event(http.headers)
         await durable.look(_known(job))

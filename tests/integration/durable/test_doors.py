@@ -89,10 +89,6 @@ async def test_waiting_for_a_result_shows_the_cause(tmp_path: Path) -> None:
     ]
 
 
-async def _state(here: World, job: str) -> Stage:
-    return (await here.jobs.look(job)).state
-
-
 async def test_submit_a_file(tmp_path: Path) -> None:
     """One id per row, in order, each with its result."""
     (tmp_path / "some.jsonl").write_text('{"prompt":"one"}\n{"prompt":"two"}\n')
@@ -156,6 +152,7 @@ async def test_dead_letters_from_a_shell(tmp_path: Path) -> None:
             job = await here.submit("hi")
             before = await here.over(job)
             listed = json.loads((await drover("dlq", "ls", "--json", cwd=tmp_path, NATS_URL=url)).out)
+            piped = (await drover("dlq", "ls", cwd=tmp_path, NATS_URL=url)).out
             shown = json.loads((await drover("dlq", "show", job, cwd=tmp_path, NATS_URL=url)).out)
             again = await drover("dlq", "retry", str(listed[0]["id"]), cwd=tmp_path, NATS_URL=url)
             await eventually(lambda: _state(here, job), Stage.DONE, "the second life ends well")
@@ -169,6 +166,7 @@ async def test_dead_letters_from_a_shell(tmp_path: Path) -> None:
         before.state,
         [(row["job"], row["reason"], row["tries"]) for row in listed],
     )
+    assert [True] == [job in line and "no device can take the job" in line for line in piped.splitlines() if "exhausted" in line]
     assert ("hi", f"{job}\n", "no dead letters\n") == (
         shown["payload"]["messages"][0]["content"],
         again.out,
@@ -325,3 +323,4 @@ async def test_the_routes_are_described() -> None:
         path: set(verbs) for path, verbs in paths.items() if path.startswith("/v1/jobs")
     }
     assert "requestBody" in paths["/v1/jobs"]["post"]
+    assert "The text comes in one piece" in paths["/v1/jobs/{job}/events"]["get"]["description"]
