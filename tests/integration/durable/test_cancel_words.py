@@ -43,6 +43,15 @@ async def test_a_job_is_cancelled_while_nothing_is_pulled() -> None:
     assert (True, Stage.CANCELLED) == (cancelled, end)
 
 
+async def test_an_order_that_comes_again_is_told_the_same() -> None:
+    """Whoever did not hear the answer asks again, and is not told that nobody knows the job that was cancelled for him."""
+    async with world() as here, dispatching(here):
+        job = await here.submit()
+        replies = [(await here.order(job))["cancelled"] for _ in range(2)]
+
+    assert [True, True] == replies
+
+
 async def test_the_search_says_that_it_found_nothing() -> None:
     """The operator need not wait for a time-out, with one dispatcher or with several."""
     async with world() as here, dispatching(here), dispatching(here):

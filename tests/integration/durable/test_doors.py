@@ -166,7 +166,9 @@ async def test_dead_letters_from_a_shell(tmp_path: Path) -> None:
         before.state,
         [(row["job"], row["reason"], row["tries"]) for row in listed],
     )
-    assert [True] == [job in line and "no device can take the job" in line for line in piped.splitlines() if "exhausted" in line]
+    assert [True] == [
+        job in line and "no device can take the job" in line for line in piped.splitlines() if "exhausted" in line
+    ]
     assert ("hi", f"{job}\n", "no dead letters\n") == (
         shown["payload"]["messages"][0]["content"],
         again.out,
