@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from ulid import ULID
 
@@ -12,7 +10,8 @@ from common import codec
 from common.bus import Delivery
 from common.clock import Clock
 from common.errors import BadRequest, DeadlineExceeded
-from common.messages import AUTO, ChatRequest, Priority, conversation, split_target
+from common.fingerprint import fingerprint
+from common.messages import AUTO, ChatRequest, conversation, split_target
 from common.subjects import Subjects, require_token
 from dispatcher.fleet import canonical
 from dispatcher.outcomes import Job
@@ -53,25 +52,6 @@ class Intake:
             fingerprint=fingerprint(request) if request.job else "",
             priority=request.priority,
         )
-
-
-def fingerprint(request: ChatRequest) -> str:
-    """Name what was asked: two requests of one name have the same answer. How it is to be delivered, and until when, is no part."""
-    asked = codec.plain(replace(request, prompt=None, messages=conversation(request), **_DELIVERY))
-    return codec.digest(asked)
-
-
-_DELIVERY: Mapping[str, Any] = {
-    "stream": False,
-    "hold": False,
-    "job": None,
-    "timeout_s": None,
-    "deadline_ms": None,
-    "keep_s": 0.0,
-    "resends": None,
-    "resume": "",
-    "priority": Priority.NORMAL,
-}
 
 
 def time_left_s(request: ChatRequest, *, now_unix_s: float, default_s: float) -> float:

@@ -48,6 +48,10 @@ class Sightings:
         """True when a device, or the one that is named, had the model when it told its models last, also if it is gone since."""
         return any(model in seen.models for name, seen in self._seen.items() if device in {None, name})
 
+    def knows(self, device: str) -> bool:
+        """True when a device of this name was ever seen."""
+        return device in self._seen
+
 
 def _state(device: Device) -> tuple[object, ...]:
     return device.beat.boot, device.liveness, device.beat.state, frozenset(device.models)

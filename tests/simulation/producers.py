@@ -102,9 +102,6 @@ class Producers:
 
     async def do_come_back(self, action: Action) -> None:
         """Ask once more for what was heard to its end, as whoever said so before."""
-        if self._ledger.forgetful:
-            # Nothing is owed; and a dispatcher that was frozen tells, once it goes on, what another one has told meanwhile.
-            return
         heard = [one.job for one in self._ledger.submissions.values() if one.keeps and one.heard_s is not None]
         if heard:
             self._ledger.happened(action.kind)
