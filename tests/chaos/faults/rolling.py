@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 
 from tests.chaos.http_load import HttpLoad
@@ -24,8 +25,8 @@ async def everything(size: Size) -> Outcome:
             urls = [house.bridge_url(member) for member in house.bridges]
             http = HttpLoad(asked, urls, questions(house.model, prefix="http"))
             async with asyncio.TaskGroup() as tasks:
-                for number in range(_STREAMS // 2):
-                    tasks.create_task(http.work(stream=number % 2 == 0))
+                for stream, pooled in itertools.product((False, True), repeat=2):
+                    tasks.create_task(http.work(stream=stream, pooled=pooled))
                 await asked.answered(_STREAMS)
                 ends: list[str] = []
                 for _ in range(rounds):
