@@ -10,7 +10,7 @@ from ulid import ULID
 
 from common import codec
 from common.bus import Delivery
-from common.clock import Clock
+from common.clock import Clock, seconds_text
 from common.errors import BadRequest, DeadlineExceeded
 from common.messages import AUTO, ChatRequest, Priority, conversation, split_target
 from common.subjects import Subjects, require_token
@@ -81,7 +81,7 @@ def time_left_s(request: ChatRequest, *, now_unix_s: float, default_s: float) ->
         left_s = min(left_s, request.deadline_ms / 1000 - now_unix_s)
     if left_s <= 0:
         raise DeadlineExceeded(
-            f"the deadline passed {-left_s:.1f} s ago: send a later one, or check the sender's clock"
+            f"the deadline passed {seconds_text(-left_s)} ago: send a later one, or check the sender's clock"
         )
     return left_s
 
