@@ -8,7 +8,7 @@ from ulid import ULID
 
 from common import codec
 from common.bus import Delivery
-from common.clock import Clock
+from common.clock import Clock, seconds_text
 from common.errors import BadRequest, DeadlineExceeded
 from common.fingerprint import fingerprint
 from common.messages import AUTO, ChatRequest, conversation, split_target
@@ -61,7 +61,7 @@ def time_left_s(request: ChatRequest, *, now_unix_s: float, default_s: float) ->
         left_s = min(left_s, request.deadline_ms / 1000 - now_unix_s)
     if left_s <= 0:
         raise DeadlineExceeded(
-            f"the deadline passed {-left_s:.1f} s ago: send a later one, or check the sender's clock"
+            f"the deadline passed {seconds_text(-left_s)} ago: send a later one, or check the sender's clock"
         )
     return left_s
 

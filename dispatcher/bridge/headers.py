@@ -8,6 +8,7 @@ from common.frames import RouteNote
 
 JOB_HEADER = "x-drover-job"
 PRIORITY_HEADER = "x-drover-priority"
+PROGRESS_HEADER = "x-drover-progress"
 TIMEOUT_HEADER = "x-drover-timeout"
 QUEUE_HEADER = "x-drover-queue-s"
 MAX_VALUE = 200

@@ -43,7 +43,7 @@ BODY: dict[str, Any] = {
                     "messages": {"type": "array", "items": {"type": "object"}},
                     "model": {"type": "string", "default": "auto"},
                     "job": {"type": "string", "description": "the job's id; the same request again adds nothing"},
-                    "options": {"type": "object"},
+                    "options": {"type": "object", "description": "`max_tokens`, `temperature`, … stand in here"},
                     "timeout_s": {"type": "number", "description": "seconds from the submission until it is given up"},
                 },
             },

@@ -22,7 +22,7 @@ from common.logs import get_logger
 from common.messages import AUTO, Priority
 from common.subjects import as_token
 from dispatcher.bridge.answer import ChatAnswer, Manner, Means
-from dispatcher.bridge.headers import JOB_HEADER, PRIORITY_HEADER, TIMEOUT_HEADER, header_text
+from dispatcher.bridge.headers import JOB_HEADER, PRIORITY_HEADER, PROGRESS_HEADER, TIMEOUT_HEADER, header_text
 from dispatcher.bridge.jobs import jobs
 from dispatcher.bridge.openai import reply, request
 from dispatcher.bridge.presence import Offer, Presence, find, offers
@@ -139,7 +139,7 @@ def api(bridge: Bridge) -> APIRouter:
         manner = Manner(
             stream=bool(asked.stream),
             include_usage=bool(asked.stream_options and asked.stream_options.include_usage),
-            progress=http.headers.get("x-drover-progress") == "1",
+            progress=progress(http.headers, stream=bool(asked.stream)),
             hold_s=bridge.hold_s,
         )
         chat = request.to_chat(asked, job=job or str(ULID()), priority=priority(http.headers))
@@ -266,6 +266,19 @@ def timeout_s(headers: Mapping[str, str]) -> float | None:
             param=TIMEOUT_HEADER,
         )
     return seconds
+
+
+def progress(headers: Mapping[str, str], *, stream: bool) -> bool:
+    """Whether a header asks for every step. Raises `BadRequest` for what is no answer to that, or where there is no stream."""
+    given = headers.get(PROGRESS_HEADER, "0").strip()
+    if given not in {"0", "1"}:
+        raise BadRequest(f"{PROGRESS_HEADER} is {given[:40]!r}: send 1, or leave it out", param=PROGRESS_HEADER)
+    if given == "1" and not stream:
+        raise BadRequest(
+            f'{PROGRESS_HEADER} is told in a stream, and this is none: send "stream": true as well, or leave the header out',
+            param=PROGRESS_HEADER,
+        )
+    return given == "1"
 
 
 def priority(headers: Mapping[str, str]) -> Priority | None:
