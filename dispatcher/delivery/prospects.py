@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from common.clock import seconds_text
 from common.errors import DeadlineInfeasible
 from dispatcher.delivery.clocks import device_left_s
 from dispatcher.delivery.flow import Chance, Place, Waiter
@@ -69,7 +70,7 @@ class Prospects:
             return  # nothing is in the way; whose time is over hears so from its own clock
         wait_s = self._pace.wait_s(ahead.number, place.kind) or soonest_s
         raise DeadlineInfeasible(
-            f"{ahead.number} jobs are served before, which takes about {wait_s:.1f} s, and {max(0.0, left_s):.1f} s are left: "
+            f"{ahead.number} jobs are served before, which takes about {seconds_text(wait_s)}, and {seconds_text(left_s)} are left: "
             "allow more time (timeout_s), or try again later",
             retry_after_s=self.retry_after_s(place, ahead.number),
             wait_s=round(wait_s, 3),
@@ -82,7 +83,7 @@ class Prospects:
         if left_s > measured_s / FASTER_LOAD:
             return
         raise DeadlineInfeasible(
-            f"its model must be loaded first, which takes about {measured_s:.1f} s, and {max(0.0, left_s):.1f} s are left: "
+            f"its model must be loaded first, which takes about {seconds_text(measured_s)}, and {seconds_text(left_s)} are left: "
             "allow more time (timeout_s), or try again later",
             retry_after_s=self.retry_after_s(place, 0),
         )

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NoReturn, Protocol
 
 from common import frames
-from common.clock import loop_s
+from common.clock import loop_s, seconds_text
 from common.errors import DeadlineExceeded, DeviceBusy, FleetError
 from dispatcher.delivery.attempt import OUTRUN, LiveAttempt
 from dispatcher.delivery.clocks import HOP_MARGIN_S, Clock
@@ -300,7 +300,7 @@ class Run:
 
     def _deadline(self) -> DeadlineExceeded:
         return DeadlineExceeded(
-            f"the answer was not complete within {self._job.deadline_s - self._job.received_s:.1f} s: "
+            f"the answer was not complete within {seconds_text(self._job.deadline_s - self._job.received_s)}: "
             "allow more time (timeout_s), or try again later",
             retry_after_s=TICK_S,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from common.clock import loop_s
+from common.clock import loop_s, seconds_text
 from common.errors import DeadlineExceeded, DeadlineInfeasible, FleetError, InternalError
 from common.frames import KeepAlive, Phase
 from common.messages import Speed
@@ -169,7 +169,7 @@ class SlotFinder:
 
     def _too_late(self) -> DeadlineExceeded:
         return DeadlineExceeded(
-            f"no device had a free slot within {self.job.deadline_s - self.job.received_s:.1f} s: "
+            f"no device had a free slot within {seconds_text(self.job.deadline_s - self.job.received_s)}: "
             "allow more time (timeout_s), or try again later",
             retry_after_s=TICK_S,
         )
