@@ -70,8 +70,8 @@ class Prospects:
             return  # nothing is in the way; whose time is over hears so from its own clock
         wait_s = self._pace.wait_s(ahead.number, place.kind) or soonest_s
         raise DeadlineInfeasible(
-            f"{ahead.number} jobs are served before, which takes about {seconds_text(wait_s)}, and {seconds_text(left_s)} are left: "
-            "allow more time (timeout_s), or try again later",
+            f"{ahead.number} jobs are served before, which takes about {seconds_text(wait_s)}, "
+            f"and {seconds_text(left_s)} are left: allow more time (timeout_s), or try again later",
             retry_after_s=self.retry_after_s(place, ahead.number),
             wait_s=round(wait_s, 3),
         )

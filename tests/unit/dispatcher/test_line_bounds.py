@@ -176,7 +176,7 @@ async def test_who_is_refused_hears_why_and_when_to_come_again() -> None:
     assert (40.0, 40.0, True) == (
         error.value.details["wait_s"],
         error.value.retry_after_s,
-        "40 jobs are served before, which takes about 40.0 s" in error.value.message,
+        "40 jobs are served before, which takes about 40 s" in error.value.message,
     )
 
 
