@@ -9,6 +9,7 @@ from common.errors import BackendError, DeadlineExceeded, DeviceLost
 from common.frames import KeepAlive, Phase, Token
 from common.messages import DeviceState, ModelInfo, Speed
 from tests.integration.dispatcher.conftest import OpenHouse
+from tests.integration.dispatcher.house import Stream
 from tests.integration.dispatcher.scripted import MODEL, Attempt, Hold, answer, fail, refuse, until
 
 
@@ -36,6 +37,16 @@ async def test_jobs_wait_their_turn(a_house: OpenHouse) -> None:
         assert ([str(number) for number in range(1, 9)], 1) == (order, nano.most_at_once)
 
 
+async def placed(stream: Stream, number: int) -> KeepAlive:
+    """Wait for the n-th keep-alive that names a place; before the line's own first word the dispatcher may say that it lives."""
+
+    def known() -> list[KeepAlive]:
+        return [one for one in stream.frames if isinstance(one, KeepAlive) and one.position is not None]
+
+    await until(lambda: len(known()) >= number, f"{number} places in the line")
+    return known()[number - 1]
+
+
 async def test_who_waits_hears_of_it_each_second(a_house: OpenHouse) -> None:
     """A waiting producer gets keep-alives with its place in the line, and the place moves up."""
     async with a_house() as house:
@@ -44,8 +55,8 @@ async def test_who_waits_hears_of_it_each_second(a_house: OpenHouse) -> None:
         await house.stream()
         await hold.reached.wait()
         second, third = await house.stream(), await house.stream()
-        waits = [await stream.seen(KeepAlive) for stream in (second, third)]
-        again = await third.seen(KeepAlive, 2)
+        waits = [await placed(stream, 1) for stream in (second, third)]
+        again = await placed(third, 2)
         hold.released.set()
         await second.end()
         end = await third.end()

@@ -172,6 +172,7 @@ async def test_dead_letters_from_a_shell(tmp_path: Path) -> None:
             left = await drover("dlq", "ls", cwd=tmp_path, NATS_URL=url)
             await here.streams.publish("llm.v1.jobs.default.normal", b"garbage", headers={"Nx-Job": "bad"})
             await here.over("bad")
+            await here.letter()
             dropped = await drover("dlq", "drop", "bad", cwd=tmp_path, NATS_URL=url)
             letters = await here.letters()
 

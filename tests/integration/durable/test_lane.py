@@ -265,7 +265,7 @@ async def test_a_bad_job_is_a_dead_letter_at_once() -> None:
             )
             await here.empty()
             note = await here.jobs.look("bad")
-            (letter,) = await here.letters()
+            letter = await here.letter()
 
     assert note.error is not None
     assert (Stage.FAILED, "bad_request", "bad_request", 1, {"prompt": "hi", "nonsense": 1}) == (
@@ -284,7 +284,7 @@ async def test_garbage_is_a_dead_letter_too() -> None:
         async with dispatching(here):
             await here.streams.publish("llm.v1.jobs.default.batch", b"\xff\x00", headers={"Nx-Job": "bad"})
             await here.empty()
-            (letter,) = await here.letters()
+            letter = await here.letter()
 
     assert ("bad_request", None, "ff00", "batch") == (letter.reason, letter.payload, letter.raw, letter.priority)
 
@@ -297,7 +297,7 @@ async def test_a_job_that_always_fails_is_a_dead_letter_after_its_tries() -> Non
             job = await here.submit()
             note = await here.over(job)
             await here.empty()
-            (letter,) = await here.letters()
+            letter = await here.letter()
 
     assert (3, Stage.FAILED, "exhausted", 3) == (len(device.attempts), note.state, letter.reason, letter.tries)
     assert letter.error is not None
@@ -309,7 +309,7 @@ async def test_what_the_model_can_not_do_is_not_tried_again() -> None:
         device = await here.device("nano", fail(UnsupportedByModel("no tools")))
         async with dispatching(here):
             note = await here.over(await here.submit())
-            (letter,) = await here.letters()
+            letter = await here.letter()
 
     assert (1, Stage.FAILED, "unsupported") == (len(device.attempts), note.state, letter.reason)
 
@@ -323,7 +323,7 @@ async def test_a_deadline_that_passed_in_the_queue() -> None:
         job = await here.submit(deadline_ms=1)
         async with dispatching(here):
             note = await here.over(job)
-            (letter,) = await here.letters()
+            letter = await here.letter()
 
     assert note.error is not None
     assert ("deadline", "deadline", 0) == (letter.reason, note.error["code"], len(device.attempts))
@@ -583,7 +583,7 @@ async def test_a_misspelt_model_is_given_up() -> None:
             job = await here.submit(model="lama3.2:1b")
             note = await here.over(job)
             first = (await here.notes(job))[0]
-            (letter,) = await here.letters()
+            letter = await here.letter()
 
     assert (Stage.FAILED, "unknown_model", "unknown_model") == (note.state, (note.error or {})["code"], letter.reason)
     assert "the model 'lama3.2:1b' (known: llama3.2:1b); waiting" in (first.error or {})["message"]
@@ -597,7 +597,7 @@ async def test_a_misspelt_device_is_given_up() -> None:
             job = await here.submit(device="nosuch")
             note = await here.over(job)
             first = (await here.notes(job))[0]
-            (letter,) = await here.letters()
+            letter = await here.letter()
 
     assert (Stage.FAILED, "bad_request", "unknown_device") == (note.state, (note.error or {})["code"], letter.reason)
     assert "there is no device 'nosuch': known are nano" == (note.error or {})["message"]
