@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from agents.outbox import Outbox
 from common.clock import Clock
-from common.errors import FleetError, JobCancelled
+from common.errors import DeviceBusy, FleetError, JobCancelled
 from common.frames import Phase
 from common.messages import Dispatch
 
@@ -21,6 +21,7 @@ CANCEL_MEMORY_S = 60.0
 """A job that comes later than this after its cancellation has been under way longer than any dispatcher waits for its accept."""
 
 FINISHED_MEMORY_S = 60.0
+"""Of those that ran, and of those that were refused."""
 
 
 class Repeated(Exception):  # no error: the first delivery of this attempt answers
@@ -85,6 +86,7 @@ class Attempts:
     def __init__(self, clock: Clock) -> None:
         self._running: dict[str, Running] = {}
         self._finished = Memory(clock, FINISHED_MEMORY_S)
+        self._refused = Memory(clock, FINISHED_MEMORY_S)
         self._cancelled = Memory(clock, CANCEL_MEMORY_S)
         self._idle = asyncio.Event()
         self._idle.set()
@@ -97,12 +99,20 @@ class Attempts:
         return len(self._running)
 
     def check(self, job: str, reply: str) -> None:
-        """Raise `Repeated` for what runs or has run, `JobCancelled` for what was cancelled before it came."""
+        """Raise `Repeated` for what runs or has run, `DeviceBusy` for what was refused, and `JobCancelled` for what was cancelled
+        before it came."""
         if reply in self._running or reply in self._finished:
             raise Repeated
+        if reply in self._refused:
+            # Its dispatcher has turned elsewhere, and would not hear it; if the refusal was lost, it hears it now.
+            raise DeviceBusy(f"the device has refused this attempt of job {job} before: try another one")
         if reply in self._cancelled:
             self._finished.add(reply)
             raise JobCancelled(f"job {job} was cancelled before it reached the device")
+
+    def refuse(self, reply: str) -> None:
+        """Never run this attempt, though there may be room when it is delivered again."""
+        self._refused.add(reply)
 
     @contextmanager
     def run(self, running: Running) -> Iterator[None]:

@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
+from pydantic import ConfigDict, Strict
 
 from agents.probe import DEFAULT_S, MOST_S, Probe, Prober, Verdict
 from agents.worker import Worker
@@ -38,9 +39,11 @@ class CancelRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainRequest:
-    """Refuse new jobs, or take them again."""
+    """Refuse new jobs, or take them again. Whoever misspells it must not close a device, nor believe that it is open."""
 
-    on: bool = True
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    on: Annotated[bool, Strict()] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

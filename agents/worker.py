@@ -173,6 +173,8 @@ class Worker:
                 held.callback(self._finished)
                 end = await self._run(dispatch, outbox, held, slot)
         except FleetError as error:
+            if isinstance(error, DeviceBusy):
+                self.attempts.refuse(outbox.reply)
             self._tally.ended(error, job)
             return Err(error)
         except Repeated:

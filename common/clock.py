@@ -32,6 +32,11 @@ class LoopClock:
         return wall()
 
 
+def seconds_text(seconds: float) -> str:
+    """Write a duration for people: three digits that count, so that little is not told as nothing."""
+    return f"{seconds:.0f} s" if seconds >= 100 else f"{max(seconds, 0.001):.3g} s"
+
+
 def loop_s() -> float:
     """Give the running loop's monotonic seconds, on which deadlines stand; virtual wherever the loop is."""
     return asyncio.get_running_loop().time()

@@ -11,9 +11,11 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from itertools import chain
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar, get_type_hints
 
 import msgpack  # type: ignore[import-untyped]  # it ships no annotations
 import orjson
@@ -231,7 +233,16 @@ def build(cls: type[T], wire: Mapping[str, Any]) -> T:
     try:
         return _adapter(cls).validate_python(wire)
     except ValidationError as error:
-        raise refusal(error) from error
+        raise refusal(error, inner=_inner(cls)) from error
+
+
+def _inner(cls: type) -> Mapping[str, str]:
+    """Give the path of each field of the objects in an object: people put it one level too high."""
+    if not is_dataclass(cls):
+        return {}
+    hints = get_type_hints(cls)
+    objects = [(one.name, hints[one.name]) for one in fields(cls) if is_dataclass(hints[one.name])]
+    return {one.name: f"{name}.{one.name}" for name, kind in objects for one in fields(kind)}
 
 
 def plain(value: Any) -> dict[str, Any]:
@@ -240,19 +251,27 @@ def plain(value: Any) -> dict[str, Any]:
     return wire
 
 
-def refusal(error: ValidationError, *, name: Callable[[str], str] = str) -> BadRequest:
+def refusal(
+    error: ValidationError, *, name: Callable[[str], str] = str, inner: Mapping[str, str] = MappingProxyType({})
+) -> BadRequest:
     """Give the error for its sender: one line that tells of each wrong field its name, what was expected and what came.
 
-    `name` gives a field's path as the sender knows it. `param` is the first wrong field.
+    `name` gives a field's path as the sender knows it, and `inner` where a name of no field would be one. `param` is the first
+    wrong field.
     """
     # Asked once: of a stranger's payload this may have thousands of rows.
     faults = error.errors(include_url=False, include_context=False)
     places = [name(_path(fault["loc"])) or "payload" for fault in faults[:MAX_FAULTS]]
     rows = [
-        f"{place}: {expectation(fault)} (got {_short(fault['input'])})"
+        f"{place}: {expectation(fault)}{_elsewhere(fault, inner)} (got {_short(fault['input'])})"
         for place, fault in zip(places, faults, strict=False)
     ]
     return BadRequest("; ".join(rows), param=places[0])
+
+
+def _elsewhere(fault: Mapping[str, Any], inner: Mapping[str, str]) -> str:
+    unknown = _EXPECTED.get(fault["type"]) == _NO_FIELD and len(fault["loc"]) == 1
+    return f": write {inner[fault['loc'][0]]}" if unknown and fault["loc"][0] in inner else ""
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
@@ -268,6 +287,7 @@ def expectation(fault: Mapping[str, Any]) -> str:
     return _EXPECTED.get(fault["type"]) or _PYTHON.sub(lambda word: _JSON[word[0]], fault["msg"])
 
 
+_NO_FIELD = "There is no such field"
 _EXPECTED = {
     "tuple_type": "Input should be a list",
     "list_type": "Input should be a list",
@@ -278,8 +298,8 @@ _EXPECTED = {
     "bool_type": "Input should be true or false",
     "bool_parsing": "Input should be true or false",
     "none_required": "Input should be null",
-    "unexpected_keyword_argument": "There is no such field",
-    "extra_forbidden": "There is no such field",
+    "unexpected_keyword_argument": _NO_FIELD,
+    "extra_forbidden": _NO_FIELD,
 }
 _JSON = {"Value error, ": "", "Tuple": "List", "Dictionary": "Object", " after validation": ""}
 _PYTHON = re.compile("|".join(f"^{word}" if word[0] != " " else word for word in _JSON))

@@ -59,6 +59,8 @@ class Note:
     again_s: Number | None = None
     answer: Document | None = None
     error: Document | None = None
+    fingerprint: str | None = None
+    """Names what was asked: another request under the same id is refused for as long as this is kept."""
 
     @property
     def final(self) -> bool:

@@ -6,51 +6,28 @@ Everything is read from the streams themselves, so it works while no dispatcher 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
-
-from ulid import ULID
+from dataclasses import dataclass
 
 from common import codec
 from common.bus import Bus, Delivery
-from common.bus.streams import Kept, Stored, Streams
-from common.clock import loop_s
-from common.codec import Encoding
-from common.durable import Names, Note, Stage, job_id_of, message_id, read_note
+from common.bus.streams import Kept, Streams
+from common.durable import Names, Note, Stage, read_note
 from common.durable_search import QueueSearch
+from common.durable_submit import Submission, Submitted
 from common.errors import (
-    BadRequest,
     BusDisconnected,
     BusTimeout,
-    DuplicateJob,
     FleetError,
     NoResponders,
-    QueueFull,
     UnknownJob,
 )
-from common.messages import ChatRequest, Priority, conversation
+from common.messages import ChatRequest, Priority
 from common.subjects import Subjects, require_token
 
-SUBMIT_S = 15.0
-"""A submission is repeated so long while the server is away; it takes a restarted one about a second to be back."""
-
-FULL_RETRY_S = 5.0
-"""A guess: a full queue has as many jobs before this one as it has room for."""
-
-PAUSE_S = 0.25
 POLL_S = 5.0
 """Whoever waits for a note is woken by it; what is lost with a connection is found by looking again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """A job that the queue has; `known` tells that it had it already, so that nothing was added."""
-
-    job: str
-    seq: int
-    known: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +48,7 @@ class DurableJobs:
         self._subjects = subjects
         self._names = Names.below(subjects)
         self._search = QueueSearch(streams, self._names, subjects)
+        self._submission = Submission(streams, self._names, subjects)
 
     async def submit(
         self, request: ChatRequest, *, priority: Priority | None = None, tenant: str | None = None
@@ -79,53 +57,12 @@ class DurableJobs:
 
         `priority` None takes the request's own.
         Raises `QueueFull`, `StreamsUnavailable` when nobody keeps a queue, `BadRequest` for a name that can't be or when there is
-        nothing to answer, `DuplicateJob` when another request lies in the queue under the id.
+        nothing to answer, `DuplicateJob` when another request lies in the queue under the id, or its result is kept.
         """
-        conversation(request)
         owner = require_token("tenant", tenant or self._tenant)
-        job = require_token("job", request.job or str(ULID()))
-        subject = self._subjects.jobs(owner, priority or request.priority)
-        payload = codec.encode(codec.plain(replace(request, job=job)), Encoding.JSON)
-        give_up_s = loop_s() + SUBMIT_S
-        while True:
-            try:
-                stored = await self._stored(owner, job, subject, payload)
-                break
-            except QueueFull as full:
-                raise QueueFull(
-                    "the durable queue is full (DROVER_DURABLE_QUEUE_LIMIT, DROVER_DURABLE_QUEUE_LIMIT_BYTES): try again later",
-                    retry_after_s=FULL_RETRY_S,
-                ) from full
-            except (BusDisconnected, BusTimeout):
-                # It may have arrived: the id makes the second one harmless.
-                if loop_s() > give_up_s:
-                    raise
-                await asyncio.sleep(PAUSE_S)
-        self._search.remember(owner, job, stored.seq)
-        return Submitted(job, stored.seq, stored.duplicate)
-
-    async def _stored(self, owner: str, job: str, subject: str, payload: bytes) -> Stored:
-        """Store a job, unless it is there.
-
-        An id under which a message is stored once counts for the whole stream, and anybody may have used it: 1. its own, 2. one
-        that is the same again for the same job, 3. one that nobody has used.
-        """
-        first = message_id(owner, job)
-        for msg_id in (first, f"{first}-{hashlib.sha256(payload).hexdigest()[:32]}"):  # 1, 2
-            stored = await self._streams.publish(subject, payload, msg_id=msg_id)
-            if not stored.duplicate or await self._is_there(owner, job, stored.seq, payload):
-                return stored
-        return await self._streams.publish(subject, payload, msg_id=f"{first}-{ULID()}")  # 3
-
-    async def _is_there(self, owner: str, job: str, seq: int, payload: bytes) -> bool:
-        """True when message `seq` is this job, or was: then something was told of it before it left the queue. Raises
-        `DuplicateJob` when it is another request under the same id, as long as it lies there."""
-        kept = await self._streams.next(self._names.jobs, self._subjects.jobs(owner, "*"), seq)
-        if kept is not None and kept.seq == seq:
-            if job_id_of(kept) == job and not _alike(kept.data, payload):
-                raise DuplicateJob(f"another request lies in the queue under the id {job}: send another id", job=job)
-            return job_id_of(kept) == job
-        return await self._last(owner, job) is not None
+        done = await self._submission.submit(request, owner=owner, priority=priority)
+        self._search.remember(owner, done.job, done.seq)
+        return done
 
     async def look(self, job: str, *, tenant: str | None = None) -> Note:
         """Say how far a job is. Raises `UnknownJob` when it never was, or is over for longer than results are kept."""
@@ -142,8 +79,18 @@ class DurableJobs:
             return read_note(kept)
         return Note(job=job, tenant=owner, state=Stage.QUEUED, at_unix_s=queued.stored_unix_s)
 
-    async def result(self, job: str, *, wait_s: float = 0.0, tenant: str | None = None) -> Note:
-        """Give the newest note, the final one if it comes within `wait_s`. Raises `UnknownJob`."""
+    async def result(
+        self,
+        job: str,
+        *,
+        wait_s: float = 0.0,
+        tenant: str | None = None,
+        heard: Callable[[Note], None] | None = None,
+    ) -> Note:
+        """Give the newest note, the final one if it comes within `wait_s`; `heard` gets all others.
+
+        Raises `UnknownJob`.
+        """
         note = await self.look(job, tenant=tenant)
         if note.final or wait_s <= 0:
             return note
@@ -151,6 +98,8 @@ class DurableJobs:
             async with asyncio.timeout(wait_s), aclosing(self.events(job, tenant=tenant)) as events:
                 async for event in events:
                     note = event.note
+                    if heard is not None and not note.final:
+                        heard(note)
         except TimeoutError:
             pass  # it is not over: the newest note says how far it is
         return note
@@ -265,16 +214,3 @@ def _unknown(job: str) -> UnknownJob:
     return UnknownJob(
         f"job {job!r} is not known: the id is wrong, or it is over for longer than results are kept (DROVER_DURABLE_RESULT_AGE_S)"
     )
-
-
-def _alike(one: bytes, other: bytes) -> bool:
-    """True when two requests ask for the same, whatever their form."""
-    try:
-        return _asked(one) == _asked(other)
-    except BadRequest:
-        return False
-
-
-def _asked(payload: bytes) -> ChatRequest:
-    request = codec.build(ChatRequest, codec.decode_request(payload))
-    return replace(request, prompt=None, messages=conversation(request), job=None, resends=None)

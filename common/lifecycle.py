@@ -102,7 +102,8 @@ async def _guarded(work: Coroutine[Any, Any, None]) -> None:
 def run(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> int:
     """Run `main` on uvloop where there is one, and give the exit status; a typed error becomes one clear line.
 
-    A process that was asked to stop by a signal dies of that very signal in the end, so that its exit status is true.
+    Who asked for the end and got it in good order sees status 0: a supervisor must be able to tell that from a crash. Only
+    Ctrl-C is passed on, as the death by SIGINT that tells a shell to leave its loop.
     """
 
     async def with_signals() -> Stop:
@@ -120,9 +121,9 @@ def run(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> int:
         for one in known:
             sys.stderr.write(f"drover: {one.message}\n")
         return 1
-    if stop.signal is not None:
-        signal.signal(stop.signal, signal.SIG_DFL)
-        os.kill(os.getpid(), stop.signal)
+    if stop.signal is signal.SIGINT:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     return 0
 
 

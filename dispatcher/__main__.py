@@ -75,6 +75,7 @@ def ask(
     strategy: Annotated[
         str | None, typer.Option("--strategy", help="how the device is chosen, such as hybrid, token:500 or energy:eco")
     ] = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="whose job it is")] = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -114,6 +115,7 @@ def ask(
         timeout_s=timeout_s,
         priority=priority,
         strategy=strategy,
+        tenant=tenant,
     )
     try:
         wish.check()
@@ -147,7 +149,8 @@ def submit(
     system: Annotated[str | None, typer.Option("--system", help="system prompt")] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", min=1, help="length of the answer, at most")] = None,
     timeout_s: Annotated[
-        float | None, typer.Option("--timeout", min=0.001, help="seconds until the job is given up")
+        float | None,
+        typer.Option("--timeout", min=1, help="seconds until the job is given up, the wait in the queue included"),
     ] = None,
 ) -> None:
     """Put a job into the durable queue, where it survives every process, and print its id."""
@@ -166,7 +169,11 @@ def submit(
     posting = Posting(priority=Priority(priority), tenant=tenant, job=job)
     try:
         wish.check()
-        work = submit_one(read_prompt(prompt), wish, posting) if file is None else submit_file(file, wish, posting)
+        work = (
+            submit_one(read_prompt(prompt, "submit"), wish, posting)
+            if file is None
+            else submit_file(file, wish, posting)
+        )
     except FleetError as error:
         raise typer.Exit(running.fail(error)) from error
     raise typer.Exit(running.run(work))

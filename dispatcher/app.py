@@ -114,7 +114,7 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
         async with asyncio.TaskGroup() as jobs:
             spawn = guarding(jobs)
             durable = _durable(settings, bus, pipeline, spawn)
-            doors = Doors(pipeline, spawn, queued=durable.ready.is_set)
+            doors = Doors(pipeline, spawn, queued=lambda: durable.searching)
             keeper = jobs.create_task(
                 _keep(
                     roster,

@@ -12,14 +12,13 @@ from common.errors import BadRequest, FleetError, InternalError, UnknownJob
 from common.heartbeats import read_heartbeat
 from common.logs import get_logger
 from common.subjects import QUEUE_DISPATCH
+from dispatcher.again import Offer
 from dispatcher.pipeline import Pipeline, Spawn
 from dispatcher.router.feedback import read_rating
+from dispatcher.sharing import MOST_KEEP_S, AttachRequest
 from dispatcher.unknown import OTHERS_FIRST_S, unknown
 
 log = get_logger("doors")
-
-MOST_KEEP_S = 60.0
-"""As much as a request may ask for."""
 
 
 class Doors:
@@ -159,8 +158,12 @@ class Doors:
         except BadRequest as error:
             log.warning("attach.garbled", asker=asker, error=error.message)
             return
-        word = self._pipeline.lend(order, self._spawn)
-        self._spawn(_send(self._pipeline.bus, delivery.reply, peers.say(word)))
+        # Now, not in its own turn: of two questions that cross, each is judged by what runs when it comes.
+        self._spawn(self._lend(self._pipeline.offer(order), order, delivery.reply))
+
+    async def _lend(self, offer: Offer, order: AttachRequest, reply: str) -> None:
+        if await self._pipeline.sharing.peers.say(offer.word, reply):
+            self._pipeline.lend(order, offer, self._spawn)
 
     def _reply(self, delivery: Delivery, body: dict[str, object]) -> None:
         if delivery.reply:

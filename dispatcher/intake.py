@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from ulid import ULID
 
 from common import codec
 from common.bus import Delivery
-from common.clock import Clock
+from common.clock import Clock, seconds_text
 from common.errors import BadRequest, DeadlineExceeded
-from common.messages import AUTO, ChatRequest, Priority, conversation, split_target
+from common.fingerprint import fingerprint
+from common.messages import AUTO, ChatRequest, conversation, split_target
 from common.subjects import Subjects, require_token
 from dispatcher.fleet import canonical
 from dispatcher.outcomes import Job
@@ -55,27 +54,6 @@ class Intake:
         )
 
 
-def fingerprint(request: ChatRequest) -> str:
-    """Name what was asked: two requests of one name have the same answer. How it is to be delivered, and until when, is no part."""
-    asked = codec.plain(replace(request, prompt=None, messages=conversation(request), **_DELIVERY))
-    return codec.digest(asked)
-
-
-_DELIVERY: Mapping[str, Any] = {
-    "stream": False,
-    "hold": False,
-    "job": None,
-    "timeout_s": None,
-    "deadline_ms": None,
-    "keep_s": 0.0,
-    "resends": None,
-    "resume": "",
-    "priority": Priority.NORMAL,
-    "strategy": None,
-    "max_cost_usd": None,
-}
-
-
 def time_left_s(request: ChatRequest, *, now_unix_s: float, default_s: float) -> float:
     """Give the seconds until the request's deadline. Raises `DeadlineExceeded` when it has passed."""
     left_s = request.timeout_s or default_s
@@ -83,7 +61,7 @@ def time_left_s(request: ChatRequest, *, now_unix_s: float, default_s: float) ->
         left_s = min(left_s, request.deadline_ms / 1000 - now_unix_s)
     if left_s <= 0:
         raise DeadlineExceeded(
-            f"the deadline passed {-left_s:.1f} s ago: send a later one, or check the sender's clock"
+            f"the deadline passed {seconds_text(-left_s)} ago: send a later one, or check the sender's clock"
         )
     return left_s
 

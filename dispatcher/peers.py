@@ -30,6 +30,9 @@ ANSWER_S = 0.25
 for each job whose id was chosen by a client, until it counts as gone."""
 
 
+CONFIRM_S = 2.0
+"""So long who has a job waits for the asker to take the offer: longer than any asker waits, in seconds, not in round trips."""
+
 MOST_PEERS = 64
 """More are not listened to: each one that is silent costs every job with a given id a wait."""
 
@@ -106,12 +109,16 @@ class Peers:
             return
 
     async def ask(self, job: str, order: Mapping[str, Any]) -> Word:
-        """Ask all whether they have a job. Gives `MINE` as soon as one has it, `NO` when all have said so or time is over."""
-        waiting, heard = set(self.others), asyncio.Queue[tuple[str, Word]]()
+        """Ask all whether they have a job. Gives `MINE` as soon as one has it, `NO` when all have said so or time is over.
+
+        Who has it begins to tell its party only when the offer is taken: one that answers too late, or second, tells nothing, and
+        a party never hears two.
+        """
+        waiting, heard = set(self.others), asyncio.Queue[tuple[str, Word, str]]()
 
         def hear(_: int, delivery: Delivery) -> None:
             if (said := _read(delivery)) is not None:
-                heard.put_nowait(said)
+                heard.put_nowait((*said, delivery.reply))
 
         with self._mux.slot(hear) as reply:
             try:
@@ -119,8 +126,10 @@ class Peers:
                 await self._bus.publish(self._subjects.peer_question(self.me), payload, reply=reply(1))
                 async with asyncio.timeout(ANSWER_S):
                     while waiting:
-                        name, word = await heard.get()
+                        name, word, take = await heard.get()
                         waiting.discard(name)
+                        if word is Word.MINE and take:
+                            await self._bus.publish(take, _TAKEN)
                         if word is not Word.NO:
                             return word
             except (TimeoutError, BusError):
@@ -135,13 +144,22 @@ class Peers:
         except BusError:
             return
 
-    def say(self, word: Word) -> bytes:
-        """Write an answer to `ask`."""
-        return codec.encode({"from": self.me, "word": str(word)})
+    async def say(self, word: Word, reply: str) -> bool:
+        """Answer another one's `ask`; True when it was an offer, and is taken."""
+        said = codec.encode({"from": self.me, "word": str(word)})
+        try:
+            if word is Word.MINE:
+                await self._bus.request(reply, said, timeout_s=CONFIRM_S)
+                return True
+            await self._bus.publish(reply, said)
+        except BusError as error:
+            log.debug("peers.untold", word=str(word), error=error.code)
+        return False
 
 
 _HERE = b'{"state":"here"}'
 _LEAVING = b'{"state":"leaving"}'
+_TAKEN = b"{}"
 
 
 def _read(delivery: Delivery) -> tuple[str, Word] | None:

@@ -18,22 +18,20 @@ from common.clock import Clock
 from common.errors import BusError, FleetError, InternalError, Interrupted, Stopping, UnknownJob
 from common.logs import get_logger
 from common.subjects import Subjects
-from dispatcher.admission import Known, admit
+from dispatcher.again import Again, Offer
 from dispatcher.delivery.answer import SharedAnswer
 from dispatcher.delivery.courier import Courier
-from dispatcher.delivery.kept import Keep
-from dispatcher.delivery.listener import Seat, refuse, seat
+from dispatcher.delivery.listener import refuse, seat
 from dispatcher.delivery.retry import interrupted
 from dispatcher.delivery.sink import AnswerSink
 from dispatcher.intake import Intake
-from dispatcher.outcomes import Admitted, Delivered, Job, JobState, Rejected
-from dispatcher.peers import Word
+from dispatcher.outcomes import Delivered, Job, JobState
 from dispatcher.record import Recorder, account
 from dispatcher.register import Register, Running
 from dispatcher.roster import Roster
 from dispatcher.rounds import Rounds
 from dispatcher.router import Router
-from dispatcher.sharing import AttachRequest, Inquiry, Place, Sharing
+from dispatcher.sharing import AttachRequest, Inquiry, Sharing
 
 log = get_logger("pipeline")
 
@@ -72,6 +70,10 @@ class Pipeline:
     sharing: Sharing
     tally: Tally = field(default_factory=Tally)
     register: Register = field(default_factory=Register)
+    again: Again = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.again = Again(bus=self.bus, subjects=self.subjects, register=self.register, sharing=self.sharing)
 
     @property
     def running(self) -> int:
@@ -83,7 +85,7 @@ class Pipeline:
         self.tally.jobs += 1
         try:
             job = self.intake.read(delivery)
-            if job.given and self._join(job.tenant, seat(job), job.fingerprint, spawn):
+            if job.given and self.again.join(job.tenant, seat(job), job.fingerprint, spawn):
                 return
         except FleetError as error:
             spawn(self._refuse(delivery, error))
@@ -129,16 +131,13 @@ class Pipeline:
         """Let one party go; True when it was here. The last one takes the job with it. See `Register.leave`."""
         return self.register.leave(job_id, reply, tenant=tenant, keep_s=keep_s)
 
-    def lend(self, order: AttachRequest, spawn: Spawn) -> Word:
-        """Let a party of another dispatcher hear a job that is here. See `sharing` for who wins when both have just got it."""
-        running = self.register.get((order.tenant, order.seat.job))
-        if running is not None and running.inquiry is not None and order.asker < self.sharing.peers.me:
-            running.inquiry.crossed = True
-            return Word.NO
-        try:
-            return Word.MINE if self._join(order.tenant, order.seat, order.fingerprint, spawn) else Word.NO
-        except FleetError:
-            return Word.CONFLICT
+    def offer(self, order: AttachRequest) -> Offer:
+        """Say whether a party of another dispatcher may hear a job from here."""
+        return self.again.offer(order)
+
+    def lend(self, order: AttachRequest, offer: Offer, spawn: Spawn) -> None:
+        """Let it hear the job, as was offered."""
+        self.again.lend(order, offer, spawn)
 
     def stop_all(self) -> int:
         """End every job, because the process ends; gives their number."""
@@ -164,62 +163,6 @@ class Pipeline:
         age_s = round(self.clock.monotonic() - found.job.received_s, 3)
         return {"job": job_id, "tenant": found.job.tenant, "state": "running", "age_s": age_s}
 
-    # -- the same job again ----------------------------------------------------------------------------------------
-
-    def _join(self, tenant: str, where: Seat, fingerprint: str, spawn: Spawn) -> bool:
-        """Let a party hear a job that runs here, or was answered here lately; True when there is one. Raises `DuplicateJob` when
-        the id means another request, or one whose answer goes elsewhere."""
-        key = tenant, where.job
-        running, kept = self.register.get(key), self.sharing.kept.get(key)
-        match admit(where.job, fingerprint, _known(running, kept)):
-            case Rejected(error):
-                raise error
-            case Admitted():
-                return False
-        if running is not None and isinstance(running.out, SharedAnswer):
-            spawn(self._attach(tenant, where, running.out, "attached", running))
-        elif kept is not None:
-            spawn(self._attach(tenant, where, SharedAnswer.again(where.job, kept.ended), "replayed"))
-        return True
-
-    async def _attach(
-        self, tenant: str, where: Seat, answer: SharedAnswer, how: str, running: Running | None = None
-    ) -> None:
-        if answer.at(where.reply) is not None:
-            return  # the question for it came twice
-        if running is not None:
-            running.stay()
-        await answer.attach(self.sharing.audience.seated(where, answer))
-        await self._tell(tenant, where.job, how)
-
-    async def _tell(self, tenant: str, job: str, how: str) -> None:
-        """Say of a request that it was no job of its own."""
-        log.info(f"job.{how}", job=job, tenant=tenant)
-        try:
-            body = codec.encode({"job": job, "tenant": tenant, "state": how})
-            await self.bus.publish(self.subjects.job_event(how, job), body)
-        except BusError as error:
-            log.debug("job.untold", job=job, error=error.code)
-
-    async def _elsewhere(self, running: Running) -> bool:
-        """True when another dispatcher has the job, or had it and is done: whoever ran it answers for the record."""
-        if running.inquiry is None or not isinstance(running.out, SharedAnswer):
-            return False
-        try:
-            place = await self.sharing.place(running.job, running.out, running.inquiry)
-        except FleetError as error:
-            running.ended_by = running.ended_by or error
-            return False
-        except Exception as error:
-            log.exception("job.crashed", job=running.job.id)
-            running.ended_by = running.ended_by or _bug(f"job {running.job.id}", error)
-            return False
-        finally:
-            running.inquiry = None
-        if place is Place.STORED:
-            await self._tell(running.job.tenant, running.job.id, "replayed")
-        return place is not Place.NOWHERE
-
     # -- the steps -----------------------------------------------------------------------------------------------
 
     async def _work(self, running: Running) -> None:
@@ -229,12 +172,23 @@ class Pipeline:
         finally:
             self.register.remove(running)
 
+    async def _elsewhere(self, running: Running) -> bool:
+        """True when somebody else answers; what goes wrong on the way is the job's own end."""
+        try:
+            return await self.again.elsewhere(running)
+        except FleetError as error:
+            running.ended_by = running.ended_by or error
+        except Exception as error:
+            log.exception("job.crashed", job=running.job.id)
+            running.ended_by = running.ended_by or _bug(f"job {running.job.id}", error)
+        return False
+
     async def _run(self, running: Running) -> None:
         """The border: a bug in a job must neither end the process nor leave its producer waiting."""
         job, out = running.job, running.out
         try:
             delivered = await self._delivered(running)
-            running.answering = True
+            running.last_words = True
             await self._answer(job, out, delivered)
         except Exception as error:
             log.exception("job.crashed", job=job.id)
@@ -296,7 +250,7 @@ class Pipeline:
             log.warning("job.unanswered", error=error.code, then=again.code)
 
     async def _refuse(self, delivery: Delivery, error: FleetError) -> None:
-        """SharedAnswer and record a request that did not become a job."""
+        """Answer and record a request that did not become a job."""
         encoding = codec.sniff(delivery.data)
         kind, tenant = self.subjects.tokens(delivery.subject)
         job = str(error.details.get("job") or ULID())
@@ -313,15 +267,6 @@ class Pipeline:
         if error is not None:
             self.tally.errors += 1
             self.tally.last_error = f"{error.code}: {error.summary}"[:200]
-
-
-def _known(running: Running | None, kept: Keep | None) -> Known | None:
-    """Say what the house has under an id."""
-    if running is not None:
-        return Known(
-            fingerprint=running.job.fingerprint, shared=running.job.given and isinstance(running.out, SharedAnswer)
-        )
-    return None if kept is None else Known(fingerprint=kept.fingerprint, shared=True)
 
 
 def _require_continuable(job: Job) -> None:

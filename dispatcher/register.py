@@ -16,7 +16,7 @@ from dispatcher.sharing import Inquiry
 
 @dataclass(slots=True, eq=False)
 class Running:
-    """A job in the house. `ended_by` is set when somebody ends it; `answering` from its last words on; `inquiry` while another
+    """A job in the house. `ended_by` is set when somebody ends it; `last_words` from its last words on; `inquiry` while another
     dispatcher, or the store, may have it; `leaving` ends it for want of listeners."""
 
     job: Job
@@ -24,9 +24,14 @@ class Running:
     inquiry: Inquiry | None = None
     task: asyncio.Task[None] | None = None
     begun: bool = False
-    answering: bool = False
+    last_words: bool = False
     ended_by: FleetError | None = None
     leaving: asyncio.TimerHandle | None = None
+
+    @property
+    def answering(self) -> bool:
+        """True when it is too late to end it: its answer is on its way."""
+        return self.last_words or (self.inquiry is not None and self.inquiry.telling)
 
     def end(self, error: FleetError) -> None:
         """End it with this error; nothing happens when it is ending already."""

@@ -44,13 +44,14 @@ RECALLED_S = 5.0
 @dataclass(slots=True)
 class Inquiry:
     """A job whose id was chosen by a client, while the other dispatchers and the store are asked for it. `crossed` tells that one
-    of them asks for the same, `ended` that somebody has ended the job meanwhile."""
+    of them asks for the same, `ended` that somebody has ended the job meanwhile, `telling` that its stored answer is being told."""
 
     crossed: bool = False
     ended: bool = False
+    telling: bool = False
 
 
-class Place(StrEnum):
+class Whereabouts(StrEnum):
     """Where a job is that was sent again."""
 
     NOWHERE = "nowhere"  # it is to run here
@@ -83,7 +84,7 @@ class Sharing:
         known = bool(self.peers.others) or (self.shelf.open and returns(job))
         return known and job.given and job.request.resends != 0
 
-    async def place(self, job: Job, answer: SharedAnswer, inquiry: Inquiry) -> Place:
+    async def place(self, job: Job, answer: SharedAnswer, inquiry: Inquiry) -> Whereabouts:
         """Find out where the job is, and have all who wait for it here hear it from there.
 
         Raises `DuplicateJob` when the id means another request.
@@ -92,18 +93,18 @@ class Sharing:
             inquiry.crossed = False
             waiting = answer.listeners
             if not waiting:
-                return Place.NOWHERE
+                return Whereabouts.NOWHERE
             word = await self._ask(job, waiting[0]) if self.peers.others else Word.NO
             if word is Word.CONFLICT:
                 raise reused(job.id)
             if word is Word.MINE:
                 await self._hand_over(job, answer, waiting[0])
-                return Place.ELSEWHERE
+                return Whereabouts.ELSEWHERE
             if await self._recalled(job, answer, inquiry):
-                return Place.STORED
+                return Whereabouts.STORED
             if not inquiry.crossed:
                 break
-        return Place.NOWHERE
+        return Whereabouts.NOWHERE
 
     async def _recalled(self, job: Job, answer: SharedAnswer, inquiry: Inquiry) -> bool:
         """True when the job was answered before, perhaps by a dispatcher that is no more, and all have that answer now."""
@@ -112,9 +113,10 @@ class Sharing:
             return False
         if found.fingerprint != job.fingerprint:
             raise reused(job.id)
+        inquiry.telling = True  # who cancels from here on comes too late, and is told so
+        await answer.recall(found.ended)
         # For those who just now ask another dispatcher, which then asks this one. No longer: its time does not begin anew.
         self.kept.put((job.tenant, job.id), job.fingerprint, found.ended, most_s=RECALLED_S)
-        await answer.recall(found.ended)
         return True
 
     async def keep(self, job: Job, ended: Ended) -> None:

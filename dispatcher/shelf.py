@@ -34,6 +34,7 @@ from common.logs import get_logger
 from common.messages import Document
 from dispatcher.delivery.answer import Ended
 from dispatcher.delivery.kept import Key
+from dispatcher.delivery.listener import REPLY_ROUTE, reply_to_wire
 from dispatcher.settings import ReplaySection
 
 log = get_logger("shelf")
@@ -75,6 +76,7 @@ class Shelf:
         self._bucket = streams.bucket(name)
         self._spec = _spec(name, settings)
         self._enabled = settings.store_mb > 0
+        self._most_bytes = settings.store_answer_kb << 10
         # Until the first failure it is taken to be there: after a restart those who come back come at once.
         self._off = not self._enabled
         self._told = ""
@@ -89,14 +91,20 @@ class Shelf:
         return not self._off
 
     async def put(self, key: Key, fingerprint: str, ended: Ended) -> None:
-        """Send an answer to the store, and don't wait for it; never raises for what the store does.
+        """Send an answer to the store, unless it is too large, and don't wait for it; never raises for what the store does.
 
         The first answer under an id stays, if there ever are two: who comes back is told the same each time.
         """
         if self._off:
             return
         try:
-            await self._bucket.offer(_name(key), write(fingerprint, ended), reply=self.reply(1))
+            value = write(fingerprint, ended)
+            if len(value) > self._most_bytes:
+                log.info(
+                    "shelf.too_large", tenant=key[0], job=key[1], size_bytes=len(value), most_bytes=self._most_bytes
+                )
+                return
+            await self._bucket.offer(_name(key), value, reply=self.reply(1))
         except FleetError as error:
             self._fail(error)  # too large for one message, or no bus: then its last frame is not heard either
 
@@ -173,14 +181,25 @@ def write(fingerprint: str, ended: Ended) -> bytes:
 
 
 def read(value: bytes) -> Found:
-    """Read an answer. Raises `BadRequest`, `GarbledReply`."""
+    """Read an answer that can be told in every way. Raises `BadRequest`, `GarbledReply`."""
     wire = codec.build(_Wire, codec.decode(value))
     end = frames.from_wire(wire.end)
     note = frames.from_wire(wire.note) if wire.note else None
     if not isinstance(end, frames.End) or not isinstance(note, frames.RouteNote | None):
         raise GarbledReply("what lies in the store of answers is none")
     ended = Ended(text=wire.text, end=replace(end, route=None), route=end.route or {}, note=note)
+    _require_tellable(ended)
     return Found(wire.fingerprint, ended)
+
+
+def _require_tellable(ended: Ended) -> None:
+    """Raise `GarbledReply` for what no producer could be told: found out while it is told, nobody would run the job any more."""
+    if not all(isinstance(ended.route.get(name), str) for name in REPLY_ROUTE):
+        raise GarbledReply(f"the answer in the store does not say where it comes from ({', '.join(REPLY_ROUTE)})")
+    try:
+        codec.encode(reply_to_wire("", ended.text, ended.end, ended.route))
+    except (TypeError, ValueError) as error:
+        raise GarbledReply(f"the answer in the store can't be written as JSON: {error}") from error
 
 
 def _name(key: Key) -> str:

@@ -1,15 +1,14 @@
-"""The bridge process: binds the port, joins the bus, serves until it is told to stop; the only place that knows all parts."""
+"""The bridge process: takes its port, joins the bus, serves until it is told to stop; the only place that knows all parts."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import ipaddress
 import math
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 
 import uvicorn
 from fastapi import FastAPI
@@ -21,8 +20,9 @@ from common.client import Drover
 from common.clock import LoopClock
 from common.errors import ConfigError
 from common.subjects import Subjects, require_token
-from dispatcher.bridge import routes
+from dispatcher.bridge import listening, routes
 from dispatcher.bridge.answer import Means
+from dispatcher.bridge.connections import KEEP_ALIVE_S, Connection
 from dispatcher.bridge.limits import BodyLimit, HostCheck, SecurityHeaders
 from dispatcher.bridge.pages import describe, mount_files, pages
 from dispatcher.bridge.presence import Presence, hear_fleet
@@ -49,12 +49,13 @@ def main() -> int:
 async def serve(stop: lifecycle.Stop, tree: BridgeSettings) -> None:
     """Serve until `stop`. Raises `ConfigError` for a port that is taken or an address that must not be bound."""
     curfew = Curfew()
-    with closing(bind(tree.bridge)) as listening:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(closing(one)) for one in listening.take(tree.bridge, os.environ)]
         async with joined(tree, curfew) as app:
             server = _Server(_config(app, tree.bridge))
             async with asyncio.TaskGroup() as group:
                 ending = group.create_task(_end(stop, server, curfew, tree.bridge.grace_s))
-                await server.serve(sockets=[listening])
+                await server.serve(sockets=sockets)
                 if not stop.requested:
                     raise lifecycle.ServiceDied("the HTTP server ended by itself")
                 ending.cancel()
@@ -105,50 +106,6 @@ def compose(means: Means, presence: Presence, section: BridgeSection) -> FastAPI
     return app
 
 
-def bind(section: BridgeSection) -> socket.socket:
-    """Take the port. Raises `ConfigError` with the way out."""
-    family, address = _address(section)
-    if not ipaddress.ip_address(address[0]).is_loopback and not section.allow_remote:
-        raise ConfigError(
-            f"DROVER_HTTP_HOST={section.host} can be reached from other machines, and the bridge has no keys yet: whoever reaches "
-            "it may use the fleet. Use 127.0.0.1 (and a proxy or an SSH tunnel in front), or accept that with "
-            "DROVER_HTTP_ALLOW_REMOTE=true"
-        )
-    # The protocol is named because asyncio switches Nagle's delay off only on sockets that say they are TCP.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        # Not only bound: of two processes that bind and don't listen yet, both would think that the port is theirs.
-        listening.listen(2048)
-    except OSError as error:
-        listening.close()
-        raise _unbound(section, error) from error
-    return listening
-
-
-def _address(section: BridgeSection) -> tuple[socket.AddressFamily, tuple[str, int]]:
-    try:
-        found = socket.getaddrinfo(section.host, section.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise ConfigError(
-            f"DROVER_HTTP_HOST={section.host!r} is no address of this machine: {error.strerror}"
-        ) from error
-    family, _, _, _, (host, port, *_) = found[0]
-    return family, (str(host), int(port))
-
-
-def _unbound(section: BridgeSection, error: OSError) -> ConfigError:
-    where = f"{section.host}:{section.port}"
-    if error.errno == errno.EADDRINUSE:
-        return ConfigError(
-            f"{where} is taken by another program: stop that one, or choose another port with DROVER_HTTP_PORT (0 takes a free one)"
-        )
-    return ConfigError(
-        f"the bridge can't listen on {where} ({error.strerror}): change DROVER_HTTP_HOST or DROVER_HTTP_PORT"
-    )
-
-
 def _names(section: BridgeSection) -> set[str]:
     configured = {name.strip() for name in section.allowed_hosts.split(",") if name.strip()}
     return configured | {section.host}
@@ -157,13 +114,14 @@ def _names(section: BridgeSection) -> set[str]:
 def _config(app: FastAPI, section: BridgeSection) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="off",
         access_log=False,
         log_config=None,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(section.grace_s + FAREWELL_S),
     )
 
@@ -177,8 +135,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        for listening in sockets or []:
-            host, port, *_ = listening.getsockname()
+        for taken in sockets or []:
+            host, port, *_ = taken.getsockname()
             shown = f"[{host}]" if ":" in host else host
             sys.stdout.write(f"bridge listening on http://{shown}:{port}\n")
             sys.stdout.flush()

@@ -10,6 +10,7 @@ JOB_HEADER = "x-drover-job"
 PRIORITY_HEADER = "x-drover-priority"
 STRATEGY_HEADER = "x-drover-strategy"
 COST_HEADER = "x-drover-max-cost-usd"
+PROGRESS_HEADER = "x-drover-progress"
 TIMEOUT_HEADER = "x-drover-timeout"
 QUEUE_HEADER = "x-drover-queue-s"
 MAX_VALUE = 200

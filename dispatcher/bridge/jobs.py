@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from ulid import ULID
 
 from common import codec
 from common.client import Drover
@@ -43,8 +42,8 @@ BODY: dict[str, Any] = {
                     "prompt": {"type": "string"},
                     "messages": {"type": "array", "items": {"type": "object"}},
                     "model": {"type": "string", "default": "auto"},
-                    "job": {"type": "string", "description": "the job's id; the same again adds nothing"},
-                    "options": {"type": "object"},
+                    "job": {"type": "string", "description": "the job's id; the same request again adds nothing"},
+                    "options": {"type": "object", "description": "`max_tokens`, `temperature`, … stand in here"},
                     "timeout_s": {"type": "number", "description": "seconds from the submission until it is given up"},
                 },
             },
@@ -55,6 +54,12 @@ BODY: dict[str, Any] = {
 
 COMMENT_S = 15.0
 """A job may lie in the queue for hours: proxies end a connection that is silent for half a minute or more."""
+
+EVENTS = (
+    "One event per state, named as it, and the last one has the answer or the error; `Last-Event-ID` goes on where a connection "
+    "broke off. The text comes in one piece with `done`: until it is stored the job may begin anew on another device, or with "
+    "another dispatcher, with another text. For text as it grows use `/v1/chat/completions` with `stream`."
+)
 
 _ID = Path(description="the job's id, as the submission gave it")
 
@@ -72,18 +77,16 @@ def jobs(drover: Drover, curfew: Curfew, read_body: ReadBody, job_id: JobId) -> 
         ] = None,
     ) -> Response:
         request = codec.build(ChatRequest, codec.decode_request(await read_body(http)))
-        done = await durable.submit(
-            replace(request, job=request.job or job_id(http.headers) or str(ULID())), priority=priority
-        )
+        done = await durable.submit(replace(request, job=request.job or job_id(http.headers)), priority=priority)
         where = f"/v1/jobs/{done.job}"
-        body = {"id": done.job, "object": "job", "state": "queued", "known": done.known, "url": where}
+        body = {"id": done.job, "object": "job", "state": done.state, "known": done.known, "url": where}
         return _json(body, 202, {"location": where, JOB_HEADER: header_text(done.job)})
 
     @router.get("/{job}", summary="How far a job is, and its answer")
     async def look(job: Annotated[str, _ID]) -> Response:
         return _json(_card(await durable.look(_known(job))), 200, {JOB_HEADER: header_text(job)})
 
-    @router.get("/{job}/events", summary="What happens to a job, as server-sent events")
+    @router.get("/{job}/events", summary="What happens to a job, as server-sent events", description=EVENTS)
     async def events(http: Request, job: Annotated[str, _ID]) -> Response:
         after = _last_event(http.headers)
         await durable.look(_known(job))
@@ -155,7 +158,7 @@ def _event(event: Event) -> bytes:
 
 
 def _card(note: Note) -> dict[str, Any]:
-    wire = codec.plain(note)
+    wire = codec.plain(replace(note, fingerprint=None))  # it is between producers and dispatchers
     return {"id": wire.pop("job"), "object": "job", **wire}
 
 

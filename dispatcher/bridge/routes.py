@@ -27,6 +27,7 @@ from dispatcher.bridge.headers import (
     COST_HEADER,
     JOB_HEADER,
     PRIORITY_HEADER,
+    PROGRESS_HEADER,
     STRATEGY_HEADER,
     TIMEOUT_HEADER,
     header_text,
@@ -153,7 +154,7 @@ def api(bridge: Bridge) -> APIRouter:
         manner = Manner(
             stream=bool(asked.stream),
             include_usage=bool(asked.stream_options and asked.stream_options.include_usage),
-            progress=http.headers.get("x-drover-progress") == "1",
+            progress=progress(http.headers, stream=bool(asked.stream)),
             hold_s=bridge.hold_s,
         )
         chat = request.to_chat(asked, job=job or str(ULID()), priority=priority(http.headers))
@@ -293,6 +294,19 @@ def timeout_s(headers: Mapping[str, str]) -> float | None:
             param=TIMEOUT_HEADER,
         )
     return seconds
+
+
+def progress(headers: Mapping[str, str], *, stream: bool) -> bool:
+    """Whether a header asks for every step. Raises `BadRequest` for what is no answer to that, or where there is no stream."""
+    given = headers.get(PROGRESS_HEADER, "0").strip()
+    if given not in {"0", "1"}:
+        raise BadRequest(f"{PROGRESS_HEADER} is {given[:40]!r}: send 1, or leave it out", param=PROGRESS_HEADER)
+    if given == "1" and not stream:
+        raise BadRequest(
+            f'{PROGRESS_HEADER} is told in a stream, and this is none: send "stream": true as well, or leave the header out',
+            param=PROGRESS_HEADER,
+        )
+    return given == "1"
 
 
 def priority(headers: Mapping[str, str]) -> Priority | None:

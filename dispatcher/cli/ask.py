@@ -11,8 +11,9 @@ from typing import Any
 from common import codec
 from common.chat_stream import Answer
 from common.client import Drover
-from common.errors import BadRequest, GarbledReply
+from common.errors import BadRequest, FleetError, GarbledReply
 from common.messages import AUTO, ChatRequest, Message, Role
+from common.subjects import require_token
 from dispatcher.cli.connect import open_producer, shell_settings
 from dispatcher.cli.results import tokens_per_s
 
@@ -29,6 +30,8 @@ class Wish:
     timeout_s: float | None = None
     priority: str | None = None
     strategy: str | None = None
+    tenant: str | None = None
+    """Whose job it is; not set is the bridge's own."""
 
     def fields(self) -> dict[str, Any]:
         """Give the fields of a chat request beside its messages."""
@@ -46,6 +49,8 @@ class Wish:
     def check(self) -> None:
         """Raise `BadRequest` that names the option whose value can't be."""
         codec.encode_request(codec.plain(codec.build(ChatRequest, self.fields())))
+        if self.tenant is not None:
+            require_token("tenant", self.tenant)
         if self.system is not None:
             codec.encode_request({"system": self.system})
 
@@ -54,11 +59,13 @@ class Wish:
         return () if self.system is None else (Message(role=Role.SYSTEM, content=self.system),)
 
 
-def read_prompt(given: str | None) -> str:
-    """Give the prompt: as given, or all of standard input for `-`. Raises `BadRequest` when it is empty or not UTF-8."""
+def read_prompt(given: str | None, verb: str = "ask") -> str:
+    """Give the prompt of a verb: as given, or all of standard input for `-`. Raises `BadRequest` when it is empty or not UTF-8."""
     text = _utf8("standard input", sys.stdin.buffer.read()) if given == "-" else given or ""
     if not text.strip():
-        raise BadRequest('the prompt is empty: write drover ask "Why is the sky blue?", or pipe text into drover ask -')
+        raise BadRequest(
+            f'the prompt is empty: write drover {verb} "Why is the sky blue?", or pipe text into drover {verb} -'
+        )
     # What a shell hands over is bytes; Python keeps those that are not UTF-8 in a form that can't be sent.
     return _utf8("the prompt", os.fsencode(text)) if given != "-" else text
 
@@ -78,7 +85,7 @@ async def ask(prompt: str, wish: Wish, *, as_json: bool, stream: bool) -> int:
     """Ask, and write the answer. Raises the typed errors of `Drover.chat`."""
     settings = shell_settings()
     messages = (*wish.before(), Message(role=Role.USER, content=prompt))
-    async with open_producer(settings) as drover:
+    async with open_producer(settings, tenant=wish.tenant) as drover:
         answer, first_token_s = await _answer(drover, messages, wish, echo=stream and not as_json)
     if as_json:
         sys.stdout.write(f"{codec.encode_pretty(report(answer, first_token_s))}\n")
@@ -93,15 +100,21 @@ async def _answer(
     drover: Drover, messages: tuple[Message, ...], wish: Wish, *, echo: bool
 ) -> tuple[Answer, float | None]:
     began, first_token_s = monotonic(), None
-    async with drover.chat(messages, **wish.fields()) as stream:
-        async for chunk in stream:
-            if first_token_s is None:
-                first_token_s = monotonic() - began
-            if echo:
-                sys.stdout.write(chunk.text)
-                sys.stdout.flush()
-    if stream.answer is None:
-        raise GarbledReply("the stream ended without an end frame: ask again")
+    try:
+        async with drover.chat(messages, **wish.fields()) as stream:
+            async for chunk in stream:
+                if first_token_s is None:
+                    first_token_s = monotonic() - began
+                if echo:
+                    sys.stdout.write(chunk.text)
+                    sys.stdout.flush()
+        if stream.answer is None:
+            raise GarbledReply("the stream ended without an end frame: ask again")
+    except FleetError:
+        if echo and first_token_s is not None:
+            sys.stdout.write("\n")  # what went wrong gets a line of its own
+            sys.stdout.flush()
+        raise
     if echo:
         sys.stdout.write("\n")
     return stream.answer, first_token_s

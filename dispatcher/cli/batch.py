@@ -41,7 +41,7 @@ async def ask_file(
     began = monotonic()
     total = sum(len(conversation.questions) for conversation in conversations)
     try:
-        async with open_producer(settings) as drover:
+        async with open_producer(settings, tenant=wish.tenant) as drover:
             with progress(total) as report:
                 await _ask_all(
                     drover, conversations, wish, concurrency=concurrency, retries=retries, report=_keep(rows, report)
@@ -116,7 +116,9 @@ async def _persist(drover: Drover, history: Sequence[Message], wish: Wish, retri
         except FleetError as error:
             if not error.retryable or asked > retries:
                 raise _GaveUp(error, asked) from error
-            await asyncio.sleep(min(error.retry_after_s or RETRY_WAIT_S, RETRY_WAIT_MAX_S))
+            wait_s = min(error.retry_after_s or RETRY_WAIT_S, RETRY_WAIT_MAX_S)
+            say(f"{error.message} (asked again in {wait_s:.2g} s, retry {asked} of {retries})")
+            await asyncio.sleep(wait_s)
 
 
 def _keep(rows: dict[tuple[str, int], Row], report: Report) -> Report:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from common.settings import LogSection
@@ -34,6 +34,8 @@ class Cast:
     state: StateDir
     nats_url: str
     http_port: int
+    http_fd: int | None = None
+    """The socket on that port, which each bridge gets in its turn; without it each takes the port for itself."""
 
     def nats(self, program: str) -> Spec:
         return self._spec("nats", (program, "--config", str(self.state.nats_config)))
@@ -43,7 +45,11 @@ class Cast:
 
     def bridge(self) -> Spec:
         env = {"DROVER_HTTP_HOST": self.settings.bridge.host, "DROVER_HTTP_PORT": str(self.http_port)}
-        return self._spec("bridge", python("dispatcher", "bridge"), env=env, grace_s=self.settings.bridge.grace_s)
+        argv = python("dispatcher", "bridge")
+        if self.http_fd is not None:
+            argv = python("dispatcher.cli.handover", str(self.http_fd), *argv)
+        spec = self._spec("bridge", argv, env=env, grace_s=self.settings.bridge.grace_s)
+        return spec if self.http_fd is None else replace(spec, fds=(self.http_fd,))
 
     def real_agent(self) -> Spec:
         return self._spec("agent", python("agents"), grace_s=self.settings.up.agent_grace_s)

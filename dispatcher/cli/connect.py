@@ -55,10 +55,10 @@ async def open_bus(settings: ShellSettings) -> AsyncIterator[NatsBus]:
 
 
 @asynccontextmanager
-async def open_producer(settings: ShellSettings) -> AsyncIterator[Drover]:
-    """Connect as a producer of the bridge's tenant."""
+async def open_producer(settings: ShellSettings, *, tenant: str | None = None) -> AsyncIterator[Drover]:
+    """Connect as a producer of a tenant, which is the bridge's where none is named."""
     async with (
         open_bus(settings) as bus,
-        Drover.over(bus, tenant=settings.bridge.tenant, prefix=settings.bus.prefix) as drover,
+        Drover.over(bus, tenant=tenant or settings.bridge.tenant, prefix=settings.bus.prefix) as drover,
     ):
         yield drover

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -14,7 +14,12 @@ from common import codec
 from common.bus.jetstream import JetStream
 from common.dead_letters import DeadLetters, Filed
 from common.subjects import Subjects
+from dispatcher.cli.batch_view import LOG_WIDTH
+from dispatcher.cli.columns import Column, fitted
 from dispatcher.cli.connect import open_bus, shell_settings
+
+ERROR_CHARS = 160
+"""The whole error is in `drover dlq show`."""
 
 
 @asynccontextmanager
@@ -32,7 +37,8 @@ async def ls(*, as_json: bool) -> int:
         rows = [{"id": filed.seq, **codec.plain(filed.letter)} for filed in found]
         sys.stdout.write(f"{codec.encode_pretty(rows)}\n")
         return 0
-    Console().print(_table(found) if found else "no dead letters")
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
+    console.print(table(found, console.width) if found else "no dead letters")
     return 0
 
 
@@ -60,15 +66,27 @@ async def drop(which: list[str]) -> int:
     return 0
 
 
-def _table(found: list[Filed]) -> Table:
-    table = Table()
-    for name in ("id", "job", "tenant", "class", "reason", "tries", "since", "last error"):
-        table.add_column(name, overflow="fold", no_wrap=name in {"id", "job"})  # what is copied stays in one piece
-    for filed in found:
-        letter = filed.letter
-        since = datetime.fromtimestamp(letter.at_unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        error = str((letter.error or {}).get("message", ""))
-        table.add_row(
-            str(filed.seq), letter.job, letter.tenant, letter.priority, letter.reason, str(letter.tries), since, error
-        )
-    return table
+def table(found: Sequence[Filed], width: int) -> Table:
+    """Draw one row per letter; what is copied stays in one piece, and of a long error the beginning is shown."""
+    return fitted(_COLUMNS, found, width)
+
+
+def _since(filed: Filed) -> str:
+    return datetime.fromtimestamp(filed.letter.at_unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _error(filed: Filed) -> str:
+    message = str((filed.letter.error or {}).get("message", ""))
+    return message if len(message) <= ERROR_CHARS else f"{message[: ERROR_CHARS - 1].rstrip()}…"
+
+
+_COLUMNS: tuple[Column[Filed], ...] = (
+    Column("id", 0, lambda filed: str(filed.seq)),
+    Column("job", 0, lambda filed: filed.letter.job, right=False),
+    Column("tenant", 4, lambda filed: filed.letter.tenant, right=False),
+    Column("class", 5, lambda filed: filed.letter.priority, right=False),
+    Column("reason", 0, lambda filed: filed.letter.reason, right=False),
+    Column("tries", 3, lambda filed: str(filed.letter.tries)),
+    Column("since (UTC)", 2, _since, right=False),
+    Column("last error", 1, _error, right=False, words=True),
+)

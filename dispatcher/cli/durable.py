@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common import codec
@@ -68,27 +68,46 @@ async def _post(drover: Drover, request: ChatRequest, posting: Posting) -> None:
     done = await drover.durable.submit(request, tenant=posting.tenant)
     sys.stdout.write(f"{done.job}\n")
     sys.stdout.flush()
+    if done.known and request.job is not None:
+        running.say(f"job {done.job} was there before: it is {done.state}, and nothing was added")
 
 
 async def result(job: str, *, wait: bool, tenant: str | None, as_json: bool) -> int:
     """Print a job's answer, and tell by the exit status how it ended, as `STATUSES` and `UNKNOWN` say."""
     try:
         async with open_producer(shell_settings()) as drover:
-            note = await drover.durable.result(job, wait_s=WAIT_MOST_S if wait else 0.0, tenant=tenant)
+            note = await drover.durable.result(
+                job, wait_s=WAIT_MOST_S if wait else 0.0, tenant=tenant, heard=_Causes().heard
+            )
     except UnknownJob as error:
         running.fail(error)
         return UNKNOWN
     if as_json:
-        sys.stdout.write(f"{codec.encode_pretty(codec.plain(note))}\n")
+        sys.stdout.write(f"{codec.encode_pretty(codec.plain(replace(note, fingerprint=None)))}\n")
     elif note.state is Stage.DONE:
         sys.stdout.write(f"{_text(note)}\n")
     elif note.failure is not None and note.final:
         running.fail(note.failure)
     else:
+        why = "" if note.failure is None else f" ({note.failure.message})"
         running.say(
-            f"job {note.job} is {note.state}" + ("" if note.final else " still: ask again later, or with --wait")
+            f"job {note.job} is {note.state}" + ("" if note.final else f" still{why}: ask again later, or with --wait")
         )
     return STATUSES[note.state]
+
+
+class _Causes:
+    """Says on standard error why a job waits or is tried again, each cause once."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def heard(self, note: Note) -> None:
+        """Take in what happens."""
+        cause = "" if note.failure is None else note.failure.message
+        if cause and cause not in self._said:
+            self._said.add(cause)
+            running.say(f"job {note.job} is {note.state}: {cause}")
 
 
 def _text(note: Note) -> str:

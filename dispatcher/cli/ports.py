@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 from common.errors import ConfigError
+
+BACKLOG = 2048
+"""Connections that wait for whoever listens."""
 
 _LISTEN = "0A"
 """State of a listening socket in /proc/net/tcp."""
@@ -14,11 +18,21 @@ _LISTEN = "0A"
 
 def require_free(host: str, port: int, *, purpose: str, way_out: str) -> int:
     """Return `port`, or a free one for 0. Raises `ConfigError` that names the port, who may have it and the way out."""
+    with listen(host, port, purpose=purpose, way_out=way_out) as probe:
+        taken: int = probe.getsockname()[1]
+        return taken
+
+
+def listen(host: str, port: int, *, purpose: str, way_out: str) -> socket.socket:
+    """Take `port`, or a free one for 0, and listen on it. Raises `ConfigError` as `require_free` does."""
     try:
-        with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            taken: int = probe.getsockname()[1]
+        with ExitStack() as undo:
+            # The protocol is named because asyncio switches Nagle's delay off only on sockets that say they are TCP.
+            taken = undo.enter_context(socket.socket(_family(host), socket.SOCK_STREAM, socket.IPPROTO_TCP))
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind((host, port))
+            taken.listen(BACKLOG)
+            undo.pop_all()
             return taken
     except OSError as error:
         if error.errno == errno.EADDRINUSE:

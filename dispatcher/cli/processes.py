@@ -34,6 +34,8 @@ class Life(StrEnum):
 
     STARTING = "starting"
     RUNNING = "running"
+    ENDED = "ended"
+    """In good order, though not by us: somebody asked it to."""
     DIED = "died"
     KEEPS_DYING = "keeps dying"
     STOPPED = "stopped"
@@ -48,12 +50,14 @@ class Spec:
     log_file: Path
     env: Mapping[str, str] = field(default_factory=dict)
     grace_s: float = 5.0
+    fds: tuple[int, ...] = ()
+    """File descriptors of ours that it gets under the same numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LifeEvent:
-    """A child's life changed. When it died, `detail` says how, `outlook` what its watch does next, and `log` holds the last
-    lines of its log."""
+    """A child's life changed. When it died or ended, `detail` says how, `outlook` what its watch does next, and `log` holds the
+    last lines of its log."""
 
     name: str
     life: Life
@@ -109,7 +113,8 @@ class Child:
                 if self._stopping.is_set():
                     return
                 lasted_s = asyncio.get_running_loop().time() - began
-                deaths = 1 if lasted_s > HEALTHY_S else deaths + 1
+                if reason:
+                    deaths = 1 if lasted_s > HEALTHY_S else deaths + 1
                 self._mourn(reason, deaths)
                 if not self._restart:
                     return
@@ -131,6 +136,7 @@ class Child:
             await self._ended.wait()
 
     async def _once(self) -> str:
+        """Run it to its end; gives what it died of, which is nothing when it ended in good order."""
         self._turn(Life.STARTING)
         try:
             with self.spec.log_file.open("ab") as log:
@@ -141,6 +147,7 @@ class Child:
                     stderr=log,
                     env={**os.environ, **self.spec.env},
                     start_new_session=True,
+                    pass_fds=self.spec.fds,
                     preexec_fn=_die_with(os.getpid()),
                 )
         except OSError as error:
@@ -150,17 +157,21 @@ class Child:
             self._signal(signal.SIGTERM)
         self._turn(Life.RUNNING)
         try:
-            return describe_exit(await self._process.wait())
+            status = await self._process.wait()
+            return describe_exit(status) if status else ""
         finally:
             self._signal(signal.SIGKILL)  # whatever it left in its group; all of it when the watch is cancelled
             self._process = None  # its number may soon be another's
 
     def _mourn(self, reason: str, deaths: int) -> None:
-        life = Life.KEEPS_DYING if deaths >= KEEPS_DYING else Life.DIED
-        times = f", {deaths} times in a row" if deaths >= KEEPS_DYING else ""
         again = (
             f"starts again in {self._wait_s(deaths):g} s" if self._restart else "is not started again (DROVER_RESTART)"
         )
+        if not reason:
+            self._turn(Life.ENDED, "in good order", again, tuple(tail(self.spec.log_file, 5)))
+            return
+        life = Life.KEEPS_DYING if deaths >= KEEPS_DYING else Life.DIED
+        times = f", {deaths} times in a row" if deaths >= KEEPS_DYING else ""
         self._turn(life, f"{reason}{times}", again, tuple(tail(self.spec.log_file, 5)))
 
     def _turn(self, life: Life, detail: str = "", outlook: str = "", log: tuple[str, ...] = ()) -> None:

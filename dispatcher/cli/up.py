@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
@@ -91,6 +92,8 @@ class _Supervisor:
         self._tiers = Tiers(children)
         self._lives: dict[str, LifeEvent] = {}
         self._stillborn: LifeEvent | None = None
+        self._http: socket.socket | None = None
+        """Held for as long as the fleet is wanted: what connects while the bridge is started again waits for it."""
         self._ready = False
         self._stopping = False
         self._board = Board()
@@ -122,21 +125,30 @@ class _Supervisor:
     async def stop(self) -> None:
         """Stop all processes, the agents first."""
         self._stopping = True
-        await self._tiers.stop()
+        try:
+            await self._tiers.stop()
+        finally:
+            if self._http is not None:
+                self._http.close()
 
     def _prepare(self) -> tuple[Cast, str | None]:
         """Find out, before anything is started, whether it can be: programs and ports."""
         settings = self._settings
-        http_port = ports.require_free(
+        self._http = ports.listen(
             settings.bridge.host,
             settings.bridge.port,
             purpose="the bridge",
             way_out="stop that, or choose another port, for example DROVER_HTTP_PORT=8081 make up",
         )
+        http_port = self._http.getsockname()[1]
+        http_fd: int | None = self._http.fileno()
+        if not settings.up.restart:  # then nobody comes for those who would wait
+            self._http.close()
+            http_fd = None
         if "url" in settings.bus.model_fields_set:
             url = settings.bus.url
             self._view.say(f"using the NATS server at {_shown(url)} (NATS_URL)")
-            return Cast(settings=settings, state=self._state, nats_url=url, http_port=http_port), None
+            return Cast(settings=settings, state=self._state, nats_url=url, http_port=http_port, http_fd=http_fd), None
         program = nats_server.program(settings.up.nats_server)
         nats_port = ports.require_free(
             LOOPBACK,
@@ -148,7 +160,7 @@ class _Supervisor:
         config = nats_server.config(host=LOOPBACK, port=nats_port, store=self._state.nats_store)
         self._state.nats_config.write_text(config, encoding="utf-8")
         url = f"nats://{LOOPBACK}:{nats_port}"
-        return Cast(settings=settings, state=self._state, nats_url=url, http_port=http_port), program
+        return Cast(settings=settings, state=self._state, nats_url=url, http_port=http_port, http_fd=http_fd), program
 
     async def _devices(self) -> list[SimulatedDevice]:
         """Give the devices to simulate; none when a real Ollama answers."""
@@ -213,7 +225,10 @@ class _Supervisor:
 
     def _on_life(self, event: LifeEvent) -> None:
         self._lives[event.name] = event
-        if event.life not in {Life.DIED, Life.KEEPS_DYING} or self._stopping:
+        if event.life not in {Life.ENDED, Life.DIED, Life.KEEPS_DYING} or self._stopping:
+            return
+        if self._ready and event.life is Life.ENDED:  # as when everything is restarted in turn: no trouble, so no log
+            self._view.say(f"{event.name} ended {event.detail}, {event.outlook}")
             return
         if not self._ready and self._stillborn is None:
             self._stillborn = event
@@ -244,7 +259,8 @@ class _Supervisor:
 
 
 def _obituary(event: LifeEvent, outlook: str) -> str:
-    return "\n".join([f"{event.name} died: {event.detail}, {outlook}", *(f"  | {line}" for line in event.log)])
+    how = f"ended {event.detail}" if event.life is Life.ENDED else f"died: {event.detail}"
+    return "\n".join([f"{event.name} {how}, {outlook}", *(f"  | {line}" for line in event.log)])
 
 
 def _from_here(path: Path) -> Path:

@@ -14,6 +14,7 @@ from common.errors import BusError, DeadlineExceeded, FleetError, Stopping
 from common.frames import Phase
 from common.logs import get_logger
 from dispatcher.delivery.listener import PROBE_S, Listener
+from dispatcher.delivery.listeners import Listeners
 from dispatcher.outcomes import Candidate
 
 log = get_logger("answer")
@@ -56,14 +57,10 @@ class SharedAnswer:
 
     __slots__ = (
         "_acked",
-        "_arriving",
         "_chars",
-        "_framed",
         "_job",
-        "_keep_s",
         "_last",
         "_listeners",
-        "_live",
         "_note",
         "_on_deserted",
         "_pieces",
@@ -77,11 +74,7 @@ class SharedAnswer:
         self._pieces = [begun] if begun else []
         self._chars = len(begun)
         self._on_deserted = on_deserted
-        self._arriving: list[Listener] = []
-        self._listeners: list[Listener] = []
-        self._live = 0
-        self._framed = 0
-        self._keep_s = 0.0
+        self._listeners = Listeners()
         self._note: frames.RouteNote | None = None
         self._silent: frames.KeepAlive | None = None
         self._acked = False
@@ -102,7 +95,7 @@ class SharedAnswer:
     @property
     def streams(self) -> bool:
         """True when some listener sees the text as it comes."""
-        return self._live > 0
+        return self._listeners.live > 0
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
@@ -111,12 +104,12 @@ class SharedAnswer:
 
     def at(self, reply: str) -> Listener | None:
         """Give the listener of a reply subject."""
-        return next((one for one in (*self._listeners, *self._arriving) if one.seat.reply == reply), None)
+        return self._listeners.at(reply)
 
     @property
     def deserted(self) -> bool:
         """True when nobody listens, and the answer is not finished."""
-        return not self._listeners and not self._arriving and self._last is None
+        return self._listeners.gone and self._last is None
 
     @property
     def ended(self) -> Ended | None:
@@ -127,23 +120,20 @@ class SharedAnswer:
 
     def add(self, listener: Listener) -> None:
         """Let a listener hear all that is said from now on."""
-        self._listeners.append(listener)
-        self._live += listener.live
-        self._framed += listener.seat.framed
-        self._keep_s = max(self._keep_s, listener.seat.keep_s)
+        self._listeners.add(listener)
 
     async def attach(self, listener: Listener) -> None:
         """Give a newcomer what was said so far, then let it hear the rest; never raises for what the bus does."""
         if not self._acked and self._last is None:
             self.add(listener)  # it hears the beginning with the others
             return
-        self._arriving.append(listener)
+        self._listeners.arrives(listener)
         try:
             await self._catch_up(listener)
         except FleetError as error:
             await self._fail(listener, error)
         finally:
-            self._arriving.remove(listener)
+            self._listeners.arrived(listener)
         if self.deserted:
             self._tell_deserted(listener.seat.keep_s)
 
@@ -180,28 +170,22 @@ class SharedAnswer:
     def leave(self, listener: Listener, *, keep_s: float = 0.0) -> None:
         """Let a listener go. When it was the last, whoever runs the job hears so, with the time that the job is to live on."""
         listed = listener in self._listeners
-        self._remove(listener)
+        self._listeners.remove(listener)
         listener.close()
         if listed and self.deserted:
             self._tell_deserted(keep_s)
 
     def _tell_deserted(self, keep_s: float) -> None:
-        self._on_deserted(max(self._keep_s, keep_s))
+        self._on_deserted(max(self._listeners.keep_s, keep_s))
 
     def release(self) -> tuple[Listener, ...]:
         """Give all listeners away: another dispatcher has them now. Once there are none left the answer has moved for good, and who
         still comes is told so."""
-        given, self._listeners, self._live, self._framed = tuple(self._listeners), [], 0, 0
+        given = self._listeners.clear()
         if not given:
             self._last = _Failed(moved(self._job), None)
             self._on_deserted = _nothing
         return given
-
-    def _remove(self, listener: Listener) -> None:
-        if listener in self._listeners:
-            self._listeners.remove(listener)
-            self._live -= listener.live
-            self._framed -= listener.seat.framed
 
     # -- what is said --------------------------------------------------------------------------------------------
 
@@ -210,7 +194,7 @@ class SharedAnswer:
         self._acked = True
         if self.streams and self._chars:
             self.visible_chars = self._chars
-        if self._framed:  # who waits for one reply hears nothing before
+        if self._listeners.framed:  # who waits for one reply hears nothing before
             await self._each(self._welcome)
 
     async def _welcome(self, listener: Listener) -> None:
@@ -241,25 +225,25 @@ class SharedAnswer:
         note = frames.RouteNote(self._job, candidate.device, candidate.model, candidate.reason, attempt)
         self._note = note
         self._silent = None  # it waits no longer for what it waited for
-        if self._framed:
+        if self._listeners.framed:
             await self._each(lambda listener: listener.note(note))
 
     async def keep_alive(self, frame: frames.KeepAlive) -> None:
         """Say that the job lives, and what it waits for."""
         self._silent = frame
-        if self._framed:
+        if self._listeners.framed:
             await self._each(lambda listener: listener.keep_alive(frame))
 
     async def token(self, text: str) -> None:
         """Take the next piece of the answer."""
         self._pieces.append(text)
         self._chars += len(text)
-        if self._live:
+        if self._listeners.live:
             self.visible_chars = self._chars
         self._silent = None
-        if not self._framed:
+        if not self._listeners.framed:
             return
-        for listener in tuple(self._listeners):
+        for listener in self._listeners:
             try:
                 await listener.text(text)
             except FleetError as error:
@@ -273,7 +257,7 @@ class SharedAnswer:
 
     async def tick(self, now_s: float) -> None:
         """Let no listener of frames wait in silence, and none of any kind beyond its deadline."""
-        for listener in tuple(self._listeners):
+        for listener in self._listeners:
             if now_s >= listener.seat.deadline_s + SLACK_S:
                 late = "the answer was not complete at this request's deadline: allow more time (timeout_s)"
                 await self._fail(listener, DeadlineExceeded(late, retry_after_s=1.0))
@@ -306,17 +290,16 @@ class SharedAnswer:
         self._listeners.clear()
 
     async def error(self, error: FleetError, route: dict[str, Any] | None = None) -> None:
-        """Finish with an error; nothing happens when the answer is finished already."""
-        if self._last is None:
-            self._last = _Failed(error, route)
-            self._on_deserted = _nothing
-            await self._each(lambda listener: listener.error(error, route))
-            self._listeners.clear()
+        """Finish with an error. An end that was told stands; whoever did not hear it, for a bug on the way, hears the error."""
+        self._last = self._last or _Failed(error, route)
+        self._on_deserted = _nothing
+        await self._each(lambda listener: listener.error(error, route))
+        self._listeners.clear()
 
     async def _each(self, say: Callable[[Listener], Awaitable[None]]) -> list[FleetError]:
         """Say something to each; one that can't be told is let go, with a word about why. Gives what failed."""
         failures: list[FleetError] = []
-        for listener in tuple(self._listeners):
+        for listener in self._listeners:
             try:
                 await say(listener)
             except FleetError as error:

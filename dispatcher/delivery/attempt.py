@@ -58,6 +58,11 @@ class LiveAttempt:
         return self.candidate.device
 
     @property
+    def sent_s(self) -> float:
+        """When it was sent last, on the loop's clock."""
+        return self._progress.sent_s
+
+    @property
     def first_token_s(self) -> float | None:
         """Seconds from its publish to its first token."""
         return _since(self._progress.sent_s, self._progress.first_token_s)

@@ -34,10 +34,13 @@ from dispatcher.delivery.inbox import Inbox
 from dispatcher.delivery.line import Line, Rules
 from dispatcher.delivery.pulse import RECONNECT_S, Pulse
 from dispatcher.delivery.run import Run
-from dispatcher.delivery.seat import Choose, Nobody, Seats
+from dispatcher.delivery.seat import Choose, Nobody, SlotFinder
 from dispatcher.delivery.sink import AnswerSink
 from dispatcher.outcomes import Candidate, Delivered, Job
 from dispatcher.roster import Change, DeviceEvent, Roster
+
+ASKED_AT_ONCE = 8
+"""Devices that are given again at once what they have not accepted."""
 
 Cancelled = Callable[[], FleetError | None]
 """Says who cancelled the job, when its task is cancelled; None when the whole process ends."""
@@ -72,7 +75,7 @@ class Courier:
         self.pulse = Pulse(bus, subjects, busy=self.busy, gone=self._unheard, hung=self._hung, back=self._send_again)
         self._first_tokens = FirstTokens()
         self._runs: dict[str, dict[Run, int]] = defaultdict(dict)
-        self._blind_until_s = -math.inf
+        self._blind_until_s = self._found_s = -math.inf
         roster.on_change(self._changed)
         bus.on_disconnect(self._bus_lost)
         bus.on_reconnect(self._bus_found)
@@ -82,7 +85,7 @@ class Courier:
     ) -> Delivered:
         """Answer the job; never raises a `FleetError`: the error is in what it returns. `out` gets the text, not the end."""
         self.hedges.earn()
-        seats = Seats(
+        seats = SlotFinder(
             roster=self.roster,
             line=self.line,
             job=job,
@@ -157,18 +160,18 @@ class Courier:
             del runs[run]
         try:
             if not outrun:
-                self._learn(attempt, error, loop_s())
+                self._learn(run, attempt, error, loop_s())
         finally:
             self.line.give_back(device)
 
-    def _learn(self, attempt: LiveAttempt, error: BaseException | None, now_s: float) -> None:
+    def _learn(self, run: Run, attempt: LiveAttempt, error: BaseException | None, now_s: float) -> None:
         device, ran_s = attempt.device, attempt.running_s(now_s)
         match error:
             case None:
                 # A load is predicted by itself: the average is of what comes after it.
                 first_token_s = attempt.first_token_s if attempt.candidate.warm else None
                 self.roster.attempt_succeeded(device, first_token_s)
-                self.line.pace.answered(expected_s=attempt.candidate.predicted_work_s, took_s=ran_s)
+                self._note(run, attempt, now_s, whole=True)
                 if first_token_s is not None:
                     self._first_tokens.note(device, attempt.candidate.model, first_token_s)
             case DeviceBusy():
@@ -179,7 +182,17 @@ class Courier:
                 if now_s - ran_s > self._blind_until_s:
                     self.roster.attempt_failed(device, f"{error.code}: {error.message}", now_s)
             case DeadlineExceeded():
-                self.line.pace.cut(expected_s=attempt.candidate.predicted_work_s, ran_s=ran_s)
+                self._note(run, attempt, now_s, whole=False)
+
+    def _note(self, run: Run, attempt: LiveAttempt, now_s: float, *, whole: bool) -> None:
+        """Learn how long such answers take; how long a load takes is measured by the devices, and half an answer tells nothing."""
+        if not attempt.candidate.warm or attempt.begun_chars:
+            return
+        habit, expected_s, ran_s = run.habit, attempt.candidate.predicted_work_s, attempt.running_s(now_s)
+        if whole:
+            self.line.habits.answered(habit, now_s, expected_s=expected_s, took_s=ran_s)
+        else:
+            self.line.habits.cut(habit, now_s, expected_s=expected_s, ran_s=ran_s)
 
     def hedge_after_s(self, candidate: Candidate) -> float | None:
         """Give the seconds after which a second device is worth asking; None when it is not known, or this one loads first."""
@@ -207,25 +220,34 @@ class Courier:
     def _bus_found(self) -> None:
         """Hold no attempt against its device that was sent before now, or before the devices have had time to come back as well:
         the broker took it along, and three in a row would keep a device out that never failed."""
-        self._blind_until_s = loop_s() + RECONNECT_S
+        self._found_s = loop_s()
+        self._blind_until_s = self._found_s + RECONNECT_S
 
     async def _send_again(self) -> None:
-        """Give the devices once more what they have not accepted: the connection may have taken it along. An agent that has it
-        knows it by its reply subject, and runs it once."""
+        """Give the devices once more what was sent before the connection was back, and not accepted: it may have gone with the old
+        one. An agent that has it knows it by its reply subject, and runs it once."""
+        found_s = self._found_s
+        few = asyncio.Semaphore(ASKED_AT_ONCE)
         async with asyncio.TaskGroup() as tasks:
             for device in self.busy():
-                tasks.create_task(self._send_again_to(device))
+                if any(run.unaccepted(device, found_s) for run in self._runs[device]):
+                    tasks.create_task(self._send_again_to(device, found_s, few))
 
-    async def _send_again_to(self, device: str) -> None:
-        try:
-            # One that is not back itself would fail the attempt at once; its clocks give it more time.
-            await self.bus.request(
-                self.subjects.device(device, "probe"), codec.encode({}), timeout_s=self.limits.accept_s
-            )
+    async def _send_again_to(self, device: str, found_s: float, few: asyncio.Semaphore) -> None:
+        async with few:
+            try:
+                # One that is not back itself would fail the attempt at once; its clocks give it more time.
+                await self.bus.request(
+                    self.subjects.device(device, "probe"), codec.encode({}), timeout_s=self.limits.accept_s
+                )
+            except FleetError:
+                return
             for run in list(self._runs[device]):
-                await run.send_again(device)
-        except FleetError:
-            return  # what did not go out either is found by its clocks
+                for attempt in run.unaccepted(device, found_s):
+                    try:
+                        await run.send_again(attempt)
+                    except FleetError:
+                        continue  # this one can't be sent, which its clocks will find; the others can
 
     # -- what happens to devices ---------------------------------------------------------------------------------
 

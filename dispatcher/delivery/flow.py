@@ -18,21 +18,25 @@ LEAST_COST_S, MOST_COST_S = 0.01, 600.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """What a job's place in the line depends on. `deadline_s` is on the loop's clock; `expected_s` is what a device will likely
-    take for it, without any waiting: a guess, but one from the device's own speed where it is `measured`. `least_s` is what any of
-    its devices takes at the very least. Jobs of one `kind` wait for the same."""
+    take for it, without any waiting. `work_s` is the same without a load, and 0 where no device has measured its speed. Jobs of
+    one `kind` wait for the same."""
 
     deadline_s: float
     priority: Priority = Priority.NORMAL
     tenant: str = "default"
     expected_s: float = 1.0
-    least_s: float = 0.0
-    measured: bool = False
+    work_s: float = 0.0
     kind: str = ""
 
     @property
     def cost_s(self) -> float:
         """What the job counts for in its tenant's share."""
         return min(MOST_COST_S, max(LEAST_COST_S, self.expected_s))
+
+    @property
+    def habit(self) -> tuple[str, str]:
+        """Whose answers take as long as this one's: those of its tenant, of its kind."""
+        return (self.tenant, self.kind)
 
 
 Key = tuple[bool, float, int]
@@ -41,11 +45,11 @@ FlowKey = tuple[str, Priority, int]
 
 
 class Chance(Enum):
-    """Whether a job that gets a slot now will be answered in time."""
+    """Whether a job that gets a slot now will be answered in time: likely, hardly, or as one in ten at best."""
 
     GOOD = 1
     POOR = 2
-    NONE = 3
+    SLIGHT = 3
 
 
 def level(priority: Priority, waited_s: float, guard_s: float) -> int:

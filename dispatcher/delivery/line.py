@@ -7,17 +7,19 @@ from its first `wait` until it is left, also while its holder is busy with somet
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from common.clock import loop_s
 from common.errors import FleetError, QueueFull
-from dispatcher.delivery.flow import Chance, Place, Waiter
+from dispatcher.delivery.flow import Place, Waiter
+from dispatcher.delivery.habits import Habits
 from dispatcher.delivery.order import Order
 from dispatcher.delivery.pace import Pace
-from dispatcher.delivery.prospects import Prospects
+from dispatcher.delivery.prospects import Ahead, Prospects
 from dispatcher.delivery.ticket import Ticket
 from dispatcher.roster import Change, DeviceEvent, Roster
 
@@ -27,8 +29,12 @@ ASKED_AT_ONCE = 8
 POSITIONS_S = 0.25
 """Positions are counted anew at most this often: for a thousand tickets that takes 3 ms, and each asks every second."""
 
-GROWN = frozenset({Change.JOINED, Change.CHANGED, Change.RECOVERED, Change.RESTARTED, Change.RESTORED})
-"""After these the line may move faster than it did."""
+
+class Standing(NamedTuple):
+    """Where one stands who waits: the place in the order, from 1, and those of its kind in front."""
+
+    position: int
+    ahead: Ahead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +52,8 @@ class Line:
     def __init__(self, roster: Roster, rules: Rules | None = None) -> None:
         self.rules = rules or Rules()
         self.pace = Pace()
-        self._prospects = Prospects(roster, self.pace)
+        self.habits = Habits()
+        self._prospects = Prospects(roster, self.pace, self.habits)
         self.epoch = 0
         self._roster = roster
         self._order = Order(self._prospects.chance, guard_s=self.rules.guard_s, weights=self.rules.weights)
@@ -56,7 +63,8 @@ class Line:
         self._again: deque[tuple[Ticket, int]] = deque()
         self._due: dict[str, None] = {}
         self._serving = False
-        self._positions: dict[Waiter, int] = {}
+        self._kinds: Counter[str] = Counter()
+        self._standings: dict[Waiter, Standing] = {}
         self._counted_s = -POSITIONS_S
         roster.on_change(self._changed)
 
@@ -82,27 +90,24 @@ class Line:
 
     def position(self, ticket: Ticket) -> int:
         """Give the place in the order of service, from 1; one that has not waited yet comes behind all others."""
-        now_s = loop_s()
         if ticket.flow is None:
             return 1 if ticket.slot is not None else len(self._order) + 1
-        if now_s - self._counted_s >= POSITIONS_S or ticket not in self._positions:
-            self._positions = {one: number for number, one in enumerate(self._order.ranking(now_s), start=1)}
-            self._counted_s = now_s
-        return self._positions[ticket]
+        return self._standing(ticket).position
 
     def eta_s(self, ticket: Ticket) -> float | None:
         """Give the seconds until a ticket's turn, by how fast the line moves now; None while that is not known."""
-        return self._prospects.eta_s(ticket.place, self.position(ticket))
+        if ticket.flow is None:
+            return None
+        return self.pace.wait_s(self._standing(ticket).ahead.number + 1, ticket.place.kind)
 
     def require_time(self, ticket: Ticket) -> None:
         """Raise `DeadlineInfeasible` when a ticket that waits has no chance any more, as others came who go before it."""
-        if ticket in self._tickets and not ticket.first:
-            self._prospects.require_time(ticket, self.position(ticket) - 1, loop_s())
+        if ticket.flow is not None and not ticket.first:
+            self._prospects.require_turn(ticket, self._standing(ticket).ahead, loop_s())
 
-    def require_chance(self, place: Place) -> None:
-        """Raise `DeadlineInfeasible` when there is too little time for a job, though it get a slot now."""
-        if self._prospects.chance(place, loop_s()) is Chance.NONE:
-            raise self._prospects.too_late(place)
+    def require_load(self, place: Place, measured_s: float) -> None:
+        """Raise `DeadlineInfeasible` when there is too little time for a load that has been seen to take so long."""
+        self._prospects.require_load(place, measured_s, loop_s())
 
     def has_room(self, device: str) -> bool:
         """Tell whether a slot is free that nobody in the line is about to get."""
@@ -127,12 +132,29 @@ class Line:
             self._wait(ticket)
             self.give_back(slot)
         if ticket in self._tickets:
-            if ticket.flow is None:
-                self._prospects.require_time(ticket, self._order.ahead(ticket), loop_s())
-            self._order.add(ticket, loop_s())
+            now_s = loop_s()
+            # Who had a device is never told that it is hopeless: its producer has seen it begin.
+            if ticket.flow is None and not ticket.first:
+                ahead = self._prospects.ahead(ticket.place, self._order.ahead(ticket), now_s)
+                self._prospects.require_turn(ticket, ahead, now_s)
+            self._order.add(ticket, now_s)
         self._serve(*devices, *changed)
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _standing(self, ticket: Ticket) -> Standing:
+        """Give where somebody stands, up to `POSITIONS_S` ago; the chanceless are nobody's reason to wait."""
+        now_s = loop_s()
+        if now_s - self._counted_s >= POSITIONS_S or ticket not in self._standings:
+            self._counted_s = now_s
+            self._standings.clear()
+            ahead: dict[str, Ahead] = defaultdict(Ahead)
+            for position, one in enumerate(self._order.ranking(now_s), start=1):
+                number, work_s = before = ahead[one.place.kind]
+                self._standings[one] = Standing(position, before)
+                if not one.poor:
+                    ahead[one.place.kind] = Ahead(number + 1, work_s + self._prospects.work_s(one.place, now_s))
+        return self._standings[ticket]
 
     def _serve(self, *devices: str) -> None:
         """Hand out the free slots of devices. A grant may bring further devices up; they follow, and nothing is nested."""
@@ -160,9 +182,7 @@ class Line:
 
         # Asked anew each time: a device that is on trial has room for one.
         while len(asked) < min(self._room(device), ASKED_AT_ONCE):
-            ticket, lost = self._order.pick(fits, loop_s())
-            for one in lost:
-                self._refuse(one, self._prospects.too_late(one.place))
+            ticket = self._order.pick(fits, loop_s())
             if not isinstance(ticket, Ticket):
                 return
             if self._changed_at.get(device, 0) > ticket.chosen_at:
@@ -203,17 +223,17 @@ class Line:
 
     def _wait(self, ticket: Ticket) -> None:
         self._tickets[ticket] = None
-        self._prospects.waiting[ticket.place.kind] += 1
+        self._kinds[ticket.place.kind] += 1
 
     def _forget(self, ticket: Ticket) -> None:
-        self._positions.pop(ticket, None)
+        self._standings.pop(ticket, None)
         if ticket not in self._tickets:
             return
         del self._tickets[ticket]
-        kind, waiting = ticket.place.kind, self._prospects.waiting
-        waiting[kind] -= 1
-        if not waiting[kind]:
-            del waiting[kind]
+        kind = ticket.place.kind
+        self._kinds[kind] -= 1
+        if not self._kinds[kind]:
+            del self._kinds[kind]
             self.pace.idle(kind)
 
     def _ask(self, ticket: Ticket) -> None:
@@ -232,8 +252,6 @@ class Line:
         wait for chooses again soon, and the rest when a slot there is theirs to take. A fleet of 20 and a line of 1,000 would
         else cost a second of choosing at each change, and most of it for nothing."""
         name = event.device.name
-        if event.change in GROWN:
-            self.pace.grown()
         if event.change is not Change.ROOM:
             self.epoch += 1
             devices = self._roster.fleet.devices

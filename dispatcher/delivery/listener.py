@@ -219,14 +219,16 @@ def _torn(job: str) -> Interrupted:
     )
 
 
+REPLY_ROUTE = ("device", "model", "reason")
+"""What a reply needs of an answer's account."""
+
+
 def reply_to_wire(job: str, text: str, end: frames.End, route: dict[str, Any]) -> dict[str, Any]:
     """Give the one reply of a request that does not stream."""
     wire: dict[str, Any] = {
         "job": job,
         "text": text,
-        "device": route["device"],
-        "model": route["model"],
-        "reason": route["reason"],
+        **{name: route[name] for name in REPLY_ROUTE},
         "finish": str(end.finish),
         "usage": frames.usage_to_wire(end.usage),
         "route": route,

@@ -3,7 +3,8 @@
 1. Classes: interactive, normal, batch, strictly; who has waited long counts as one class higher.
 2. Inside a class the tenants share by weight: start-time fair queueing over the expected seconds of their jobs.
 3. Inside a tenant: a job that had a device and lost it, then the earliest deadline, then the earliest arrival. Jobs that will
-   hardly make their deadline come after all others of their class: under overload those that are served are then answered.
+   hardly make their deadline come after all others of their class, and those with next to no chance after all others at all: under
+   overload those that are served are then answered.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import NamedTuple, Protocol
 
 from dispatcher.delivery.flow import RANK, Chance, Flow, FlowKey, Place, Waiter, by_key, level
 
@@ -23,18 +23,8 @@ MOST_IDLE = 1000
 """Tenants without a waiting job whose account is kept; their names come from strangers."""
 
 
-class Pick(NamedTuple):
-    """Who is next, and who has no chance any more."""
-
-    waiter: Waiter | None
-    lost: list[Waiter]
-
-
-class Judge(Protocol):
-    """Says what chance a job has that gets its slot now, or when `ahead` others have theirs."""
-
-    def __call__(self, place: Place, now_s: float, ahead: int = 0) -> Chance: ...
-
+Judge = Callable[[Place, float], Chance]
+"""Says what chance a job has that gets its slot at this time."""
 
 Fits = Callable[[Waiter], bool]
 
@@ -81,15 +71,15 @@ class Order:
             flow.served_s += waiter.place.cost_s / flow.weight
         self.remove(waiter)
 
-    def pick(self, fits: Fits, now_s: float) -> Pick:
-        """Say whose turn it is among those that `fits` accepts, and who can't be answered in time any more; changes neither."""
+    def pick(self, fits: Fits, now_s: float) -> Waiter | None:
+        """Say whose turn it is among those that `fits` accepts; nobody leaves."""
         self.age(now_s)
-        lost: list[Waiter] = []
+        slight: list[Waiter] = []
         for flows in self._flows:
-            for waiter in self._in_turn(flows, now_s, lost):
+            for waiter in self._in_turn(flows, now_s, slight):
                 if fits(waiter):
-                    return Pick(waiter, lost)
-        return Pick(None, lost)
+                    return waiter
+        return next(filter(fits, slight), None)
 
     def ranking(self, now_s: float) -> list[Waiter]:
         """Give all in the order of service, as if every slot suited everybody."""
@@ -103,11 +93,14 @@ class Order:
         rows.sort(key=lambda row: row[:5])
         return [row[5] for row in rows]
 
-    def ahead(self, waiter: Waiter) -> int:
-        """Give about how many are served before somebody who waits, or is about to; cheap, and rather too few than too many."""
+    def ahead(self, waiter: Waiter) -> Iterator[Waiter]:
+        """Give about those who are served before somebody who is about to wait; rather too few than too many."""
         at, turn_s = self._turn(waiter)
-        above = sum(len(flow.good) for flows in self._flows[:at] for flow in flows.values())
-        return above + sum(flow.ahead(turn_s) for flow in self._flows[at].values())
+        for flows in self._flows[:at]:
+            for flow in flows.values():
+                yield from flow.good
+        for flow in self._flows[at].values():
+            yield from flow.good[: flow.ahead(turn_s)]
 
     def displaced_by(self, newcomer: Waiter) -> Waiter | None:
         """Say who has to go so that a newcomer can wait: the last of all, if the newcomer would be served before it.
@@ -219,41 +212,31 @@ class Order:
                 return (flow.poor or flow.good)[-1]
         return None
 
-    def _in_turn(self, flows: Mapping[FlowKey, Flow], now_s: float, lost: list[Waiter]) -> Iterator[Waiter]:
-        """Give the waiters of one class in their order: tenant after tenant, those with a poor chance last."""
+    def _in_turn(self, flows: Mapping[FlowKey, Flow], now_s: float, slight: list[Waiter]) -> Iterator[Waiter]:
+        """Give the waiters of one class in their order: tenant after tenant, those with a poor chance last; those with next to none
+        are only noted."""
         turns = [(flow.served_s, flow.number, flow) for flow in flows.values()]
         heapq.heapify(turns)
-        late = list(turns)
+        late = sorted(turns, key=lambda row: row[:2])
         while turns:
-            yield from self._good(heapq.heappop(turns)[2], now_s, lost)
-        for _, _, flow in sorted(late, key=lambda row: row[:2]):
+            yield from self._good(heapq.heappop(turns)[2], now_s)
+        for _, _, flow in late:
             for waiter in list(flow.poor):
-                if waiter in lost:
-                    continue
-                if self._judge(waiter.place, now_s) is Chance.NONE:
-                    lost.append(waiter)
+                if self._judge(waiter.place, now_s) is Chance.SLIGHT:
+                    slight.append(waiter)
                 else:
                     yield waiter
 
-    def _good_ones(self, level: int) -> int:
-        """Give how many go before whoever has a poor chance in a class."""
-        return sum(len(flow.good) for flows in self._flows[: level + 1] for flow in flows.values())
-
-    def _good(self, flow: Flow, now_s: float, lost: list[Waiter]) -> Iterator[Waiter]:
+    def _good(self, flow: Flow, now_s: float) -> Iterator[Waiter]:
+        """Give those with a good chance, and set back whoever has it no more. That is for good: its time only shrinks, and that
+        answers become shorter than they were is rare, while to judge all anew for each slot is dear."""
         index = 0
         while index < len(flow.good):
             waiter = flow.good[index]
-            chance = self._judge(waiter.place, now_s)
-            if chance is Chance.POOR and not waiter.first:
-                # Once poor, always poor: the time that is left only shrinks.
+            if waiter.first or self._judge(waiter.place, now_s) is Chance.GOOD:
+                yield waiter
+                index += 1
+            else:
                 del flow.good[index]
                 waiter.poor = True
                 insort(flow.poor, waiter, key=by_key)
-                if self._judge(waiter.place, now_s, self._good_ones(flow.level)) is Chance.NONE:
-                    lost.append(waiter)
-                continue
-            if chance is Chance.NONE:
-                lost.append(waiter)
-            else:
-                yield waiter
-            index += 1

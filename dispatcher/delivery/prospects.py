@@ -1,12 +1,19 @@
-"""Whether a job that waits can be answered in time, and what it is told when it can't; it knows no order and moves nobody."""
+"""Whether a job that waits can be answered in time, and what it is told when it can't; it knows no order and moves nobody.
+
+Two judgements. `chance` orders: who will hardly be answered in time comes after those who will. `require_*` refuses, and only by
+what must happen before: the work of those in front, or a load. How long its own answer will be is no reason to refuse a job.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
 
+from common.clock import seconds_text
 from common.errors import DeadlineInfeasible
 from dispatcher.delivery.clocks import device_left_s
 from dispatcher.delivery.flow import Chance, Place, Waiter
+from dispatcher.delivery.habits import Habits
 from dispatcher.delivery.pace import Pace
 from dispatcher.roster import Roster
 
@@ -14,45 +21,71 @@ RETRY_AFTER_S = 5.0
 """A guess until the line knows its speed; and never more than openai-python honours (120 s)."""
 MOST_RETRY_AFTER_S = 120.0
 
+SWIFTER = 1.25
+"""A job is refused only if it would be late even if every slot were for its kind and the work in front were done a quarter faster
+than that: those in front who leave of their own accord are what makes it faster, and no more of them than that is usual."""
+
+FASTER_LOAD = 4.0
+"""A file that is still in the page cache loads some three times as fast as from an SD card or a slow SSD."""
+
+
+class Ahead(NamedTuple):
+    """Those of a job's own kind that are served before it: who waits for another model or device is not in the way, wherever he
+    stands. `work_s` is what they take on one slot, at the least."""
+
+    number: int = 0
+    work_s: float = 0.0
+
 
 class Prospects:
-    """Judges those who wait by the pace of the line. `waiting` counts them by kind: who waits for another model or device is
-    not in the way, wherever he stands."""
+    """Judges those who wait."""
 
-    def __init__(self, roster: Roster, pace: Pace) -> None:
-        self.waiting: Counter[str] = Counter()
+    def __init__(self, roster: Roster, pace: Pace, habits: Habits) -> None:
         self._roster = roster
         self._pace = pace
+        self._habits = habits
 
-    def chance(self, place: Place, now_s: float, ahead: int = 0) -> Chance:
-        """Say whether a job can be answered that gets its slot when `ahead` others have theirs."""
+    def chance(self, place: Place, now_s: float) -> Chance:
+        """Say how likely a job is answered in time that gets its slot now."""
         left_s = device_left_s(place.deadline_s - now_s)
-        if ahead:
-            left_s -= self._pace.soonest_s(self._in_the_way(place, ahead), place.kind) or 0.0
-        if left_s <= self._least_s(place):
-            return Chance.NONE
-        return Chance.POOR if left_s < self._pace.likely_s(place.expected_s) else Chance.GOOD
+        if left_s >= self._habits.likely_s(place.habit, now_s, place.expected_s):
+            return Chance.GOOD
+        return Chance.POOR if left_s >= self._habits.short_s(place.habit, now_s, place.expected_s) else Chance.SLIGHT
 
-    def require_time(self, waiter: Waiter, ahead: int, now_s: float) -> None:
-        """Raise `DeadlineInfeasible` for one that can't be served and answered in time, at the best."""
+    def work_s(self, place: Place, now_s: float) -> float:
+        """Give what a job takes on one slot at the least; nothing where no device knows its speed. A load may be over by then."""
+        return self._habits.short_s(place.habit, now_s, place.work_s)
+
+    def ahead(self, place: Place, before: Iterable[Waiter], now_s: float) -> Ahead:
+        """Sum up those of the same kind."""
+        same = [one.place for one in before if one.place.kind == place.kind]
+        return Ahead(len(same), sum(self.work_s(one, now_s) for one in same))
+
+    def require_turn(self, waiter: Waiter, ahead: Ahead, now_s: float) -> None:
+        """Raise `DeadlineInfeasible` for one whose turn can't come in time."""
         place = waiter.place
-        ahead = self._in_the_way(place, ahead)
         left_s = device_left_s(place.deadline_s - now_s)
-        if left_s > self._soonest_s(waiter, ahead) + self._least_s(place):
-            return
-        likely_s = self._pace.wait_s(ahead, place.kind) or self._guess_s(waiter, ahead)
+        soonest_s = ahead.work_s / (SWIFTER * max(1, self._slots(waiter)))
+        if left_s > soonest_s or not ahead.work_s:
+            return  # nothing is in the way; whose time is over hears so from its own clock
+        wait_s = self._pace.wait_s(ahead.number, place.kind) or soonest_s
         raise DeadlineInfeasible(
-            f"{ahead} jobs are served before, which takes about {likely_s:.1f} s, and {max(0.0, left_s):.1f} s are left: allow "
-            "more time (timeout_s), or try again later",
-            retry_after_s=self.retry_after_s(place, ahead),
-            wait_s=round(likely_s, 3),
+            f"{ahead.number} jobs are served before, which takes about {seconds_text(wait_s)}, "
+            f"and {seconds_text(left_s)} are left: allow more time (timeout_s), or try again later",
+            retry_after_s=self.retry_after_s(place, ahead.number),
+            wait_s=round(wait_s, 3),
         )
 
-    def too_late(self, place: Place) -> DeadlineInfeasible:
-        """Say that a job has waited in vain."""
-        return DeadlineInfeasible(
-            "the time that is left would not be enough for an answer: allow more time (timeout_s), or try again later",
-            retry_after_s=self.retry_after_s(place, self.waiting[place.kind]),
+    def require_load(self, place: Place, measured_s: float, now_s: float) -> None:
+        """Raise `DeadlineInfeasible` for one whose model takes longer to load than there is time, though the load be as fast as it
+        can be. An answer may be a word long, and the prompt may be in the device's cache."""
+        left_s = device_left_s(place.deadline_s - now_s)
+        if left_s > measured_s / FASTER_LOAD:
+            return
+        raise DeadlineInfeasible(
+            f"its model must be loaded first, which takes about {seconds_text(measured_s)}, and {seconds_text(left_s)} are left: "
+            "allow more time (timeout_s), or try again later",
+            retry_after_s=self.retry_after_s(place, 0),
         )
 
     def retry_after_s(self, place: Place, ahead: float) -> float:
@@ -60,27 +93,6 @@ class Prospects:
         wait_s = self._pace.wait_s(ahead, place.kind)
         return RETRY_AFTER_S if wait_s is None else min(MOST_RETRY_AFTER_S, max(1.0, wait_s))
 
-    def eta_s(self, place: Place, position: int) -> float | None:
-        """Give the seconds until the turn of one at this place in the order, by how fast the line moves; None while that is not
-        known."""
-        return self._pace.wait_s(self._in_the_way(place, position - 1) + 1, place.kind)
-
-    def _in_the_way(self, place: Place, ahead: int) -> int:
-        return max(0, min(ahead, self.waiting[place.kind] - 1))
-
-    def _soonest_s(self, waiter: Waiter, ahead: int) -> float:
-        """Give the time until its turn at the very least: by the pace of the line, and until that is known by what devices of
-        known speed are expected to take."""
-        soonest_s = self._pace.soonest_s(ahead, waiter.place.kind)
-        return self._guess_s(waiter, ahead) if soonest_s is None else soonest_s
-
-    def _guess_s(self, waiter: Waiter, ahead: int) -> float:
-        place = waiter.place
-        if not (ahead and place.measured):
-            return 0.0
+    def _slots(self, waiter: Waiter) -> int:
         devices = self._roster.fleet.devices
-        slots = sum(device.beat.slots for name in waiter.devices if (device := devices.get(name)) is not None)
-        return self._pace.guessed_s(ahead, expected_s=place.expected_s, slots=slots)
-
-    def _least_s(self, place: Place) -> float:
-        return max(place.least_s, self._pace.least_s(place.expected_s))
+        return sum(device.beat.slots for name in waiter.devices if (device := devices.get(name)) is not None)

@@ -55,7 +55,7 @@ class Pulse:
         self._hung = hung
         self._back = back
         self.returning = False
-        """True from a reconnect until `back` has seen to it."""
+        """True from a reconnect until `back` is awaited."""
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {}
         self._fresh = itertools.count()
@@ -73,8 +73,8 @@ class Pulse:
                 while True:
                     await asyncio.sleep(max(INTERVAL_S, len(self._busy()) / MOST_PER_S))
                     if self.returning:
+                        self.returning = False  # before: the connection may go and come again meanwhile
                         await self._back()
-                        self.returning = False
                     await self._ask()
             finally:
                 self._reply = _nowhere

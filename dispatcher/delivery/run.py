@@ -11,14 +11,14 @@ from dataclasses import replace
 from typing import NoReturn, Protocol
 
 from common import frames
-from common.clock import loop_s
+from common.clock import loop_s, seconds_text
 from common.errors import DeadlineExceeded, DeviceBusy, FleetError
 from dispatcher.delivery.attempt import OUTRUN, LiveAttempt
 from dispatcher.delivery.clocks import HOP_MARGIN_S, Clock
 from dispatcher.delivery.inbox import Arrival, Inbox
 from dispatcher.delivery.patience import Alarm, Pauses, bears, next_alarm, silent
 from dispatcher.delivery.retry import GiveUp, after, interrupted
-from dispatcher.delivery.seat import TICK_S, Seats
+from dispatcher.delivery.seat import TICK_S, SlotFinder
 from dispatcher.delivery.sink import AnswerSink
 from dispatcher.delivery.why import Beside, why, why_beside
 from dispatcher.outcomes import Attempt, Candidate, Decision, Delivered, Job
@@ -64,9 +64,9 @@ class RunHost(Protocol):
 
 
 class Run:
-    """One job on its way. `decision`, `attempts` and `speaker` tell how far it has come."""
+    """One job on its way. `go` brings it to its end; `delivered` tells how it went."""
 
-    def __init__(self, host: RunHost, seats: Seats, inbox: Inbox, reply: Callable[[int], str]) -> None:
+    def __init__(self, host: RunHost, seats: SlotFinder, inbox: Inbox, reply: Callable[[int], str]) -> None:
         self._host = host
         self._seats = seats
         self._job = seats.job
@@ -111,12 +111,21 @@ class Run:
             if attempt.device == device and not spared(attempt):
                 self._inbox.fail(attempt.number, error)
 
-    async def send_again(self, device: str) -> None:
-        """Send what a device has not accepted once more. Raises `BusError`."""
-        for attempt in list(self._live.values()):
-            if attempt.device == device and not attempt.accepted:
-                attempt.sent_again(loop_s())
-                await self._host.send(self._job, attempt, self._reply(attempt.number), self._out)
+    @property
+    def habit(self) -> tuple[str, str]:
+        """Whose answers take as long as this one's."""
+        return self._seats.habit
+
+    def unaccepted(self, device: str, before_s: float) -> list[LiveAttempt]:
+        """Give the attempts that a device has not accepted, of those that were sent before."""
+        live = self._live.values()
+        return [one for one in live if one.device == device and not one.accepted and one.sent_s <= before_s]
+
+    async def send_again(self, attempt: LiveAttempt) -> None:
+        """Send an attempt once more, if it still runs. Raises `BusError`, `PayloadTooLarge`."""
+        if attempt.number in self._live and not attempt.accepted:
+            attempt.sent_again(loop_s())
+            await self._host.send(self._job, attempt, self._reply(attempt.number), self._out)
 
     # -- beginning -----------------------------------------------------------------------------------------------
 
@@ -291,7 +300,7 @@ class Run:
 
     def _deadline(self) -> DeadlineExceeded:
         return DeadlineExceeded(
-            f"the answer was not complete within {self._job.deadline_s - self._job.received_s:.1f} s: "
+            f"the answer was not complete within {seconds_text(self._job.deadline_s - self._job.received_s)}: "
             "allow more time (timeout_s), or try again later",
             retry_after_s=TICK_S,
         )

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from common.clock import loop_s
-from common.errors import DeadlineExceeded, FleetError, InternalError
+from common.clock import loop_s, seconds_text
+from common.errors import DeadlineExceeded, DeadlineInfeasible, FleetError, InternalError
 from common.frames import KeepAlive, Phase
 from common.messages import Speed
-from dispatcher.delivery.clocks import HOP_MARGIN_S
 from dispatcher.delivery.flow import Place
 from dispatcher.delivery.line import Line
 from dispatcher.delivery.sink import AnswerSink
@@ -25,9 +24,6 @@ Nobody = Callable[[Decision], FleetError]
 UNKNOWN_WORK_S = 1.0
 """What a job counts for that no device could take just now."""
 
-FASTER_LOAD = 4.0
-"""A file that is still in the page cache loads some three times as fast as from an SD card or a slow SSD."""
-
 NO_SPEED = Speed()
 
 TICK_S = 1.0
@@ -35,8 +31,8 @@ TICK_S = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Seats:
-    """Finds seats for one job. Until `settled_s` a device that is not known may only not have been heard yet. `queued_s` is what
+class SlotFinder:
+    """Finds slots for one job. Until `settled_s` a device that is not known may only not have been heard yet. `queued_s` is what
     the job has waited so far; `decision` the last that was asked for."""
 
     roster: Roster
@@ -51,6 +47,15 @@ class Seats:
     _model: str | None = field(default=None)
 
     @property
+    def habit(self) -> tuple[str, str]:
+        """Whose answers take as long as this job's."""
+        return (self.job.tenant, self._kind)
+
+    @property
+    def _kind(self) -> str:
+        return f"{self.job.model} on {self.job.device or 'any'}"
+
+    @property
     def decided(self) -> Decision:
         if self.decision is None:
             raise InternalError("a candidate was chosen without a decision")
@@ -61,16 +66,14 @@ class Seats:
         started_s = loop_s()
         try:
             self.decision = decision = self.choose(excluded)
-            free = self._free(decision)
-            if free is None:
-                return self._began(await self._wait(decision, excluded, first=first))
-            if (
-                not free.warm
-                or self.line.pace.least_s(free.predicted_work_s) > self.job.deadline_s - loop_s() - HOP_MARGIN_S
-            ):
-                self.line.require_chance(self._place(decision))
-            self.line.take(free.device)
-            return self._began(free)
+            seat = self._free(decision)
+            if seat is None:
+                seat = await self._wait(decision, excluded, first=first)
+            else:
+                self.line.take(seat.device)
+            if not first:
+                self._require_load(seat)
+            return self._began(seat)
         finally:
             self.queued_s += loop_s() - started_s
 
@@ -130,20 +133,27 @@ class Seats:
             tenant=job.tenant,
             deadline_s=job.deadline_s,
             expected_s=min((one.predicted_work_s for one in candidates), default=UNKNOWN_WORK_S),
-            least_s=min((self._least_s(one) for one in candidates), default=0.0),
-            measured=bool(candidates) and all(self._speed(one).decode_tps for one in candidates),
-            kind=f"{job.model} on {job.device or 'any'}",
+            work_s=min((self._work_s(one) for one in candidates), default=0.0),
+            kind=self._kind,
         )
 
     def _speed(self, candidate: Candidate) -> Speed:
         device = self.roster.fleet.devices[candidate.device]
         return device.beat.speeds.get(candidate.model) or NO_SPEED
 
-    def _least_s(self, candidate: Candidate) -> float:
-        """Give what a load takes at the very least, if the device has measured it. An answer may be a word long, and the prompt
-        may be in its cache."""
-        measured = not candidate.warm and self._speed(candidate).load_s
-        return candidate.predicted_load_s / FASTER_LOAD if measured else 0.0
+    def _work_s(self, candidate: Candidate) -> float:
+        return candidate.predicted_work_s - candidate.predicted_load_s if self._speed(candidate).decode_tps else 0.0
+
+    def _require_load(self, seat: Candidate) -> None:
+        """Raise `DeadlineInfeasible` and give the slot back for a load that can't end in time, by what this device has measured of
+        its own."""
+        if seat.warm or not self._speed(seat).load_s:
+            return
+        try:
+            self.line.require_load(self._place(self.decided), seat.predicted_load_s)
+        except DeadlineInfeasible:
+            self.line.give_back(seat.device)
+            raise
 
     def _free(self, decision: Decision) -> Candidate | None:
         return next((one for one in self._ranked(decision) if self.line.has_room(one.device)), None)
@@ -159,7 +169,7 @@ class Seats:
 
     def _too_late(self) -> DeadlineExceeded:
         return DeadlineExceeded(
-            f"no device had a free slot within {self.job.deadline_s - self.job.received_s:.1f} s: "
+            f"no device had a free slot within {seconds_text(self.job.deadline_s - self.job.received_s)}: "
             "allow more time (timeout_s), or try again later",
             retry_after_s=TICK_S,
         )

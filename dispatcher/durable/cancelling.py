@@ -123,10 +123,10 @@ class Cancelling:
         tenant = lane.reading.origin(kept).tenant
         if await lane.claims.holder(claim_key(tenant, job)) is not None:
             return False  # its dispatcher hears the same order, and answers
-        notes = Notes(lane.streams, lane.names, lane.subjects, tenant, job)
+        notes = Notes(lane.streams, lane.names, lane.subjects, tenant, job, payload=kept.data)
         newest = await notes.look()
         if newest is not None and newest.final:
-            return False
+            return newest.state is Stage.CANCELLED  # an order that comes again: the answer to the first may be lost
         error = JobCancelled(f"job {job} was cancelled: on request, before it ran")
         note = Note(job=job, tenant=tenant, state=Stage.CANCELLED, at_unix_s=lane.clock.unix_s(), error=error.to_wire())
         # It stays in the queue, and whoever takes it finds the final note, at the latest when it wants to store its own. A server

@@ -4,19 +4,43 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from common.clock import Clock
 from common.durable import Note, Stage
-from common.errors import BusError, CapacityError, DeadlineExceeded, FleetError, RequestError, Stopping, UnknownModel
+from common.errors import (
+    BusError,
+    CapacityError,
+    DeadlineExceeded,
+    FleetError,
+    NoDevice,
+    RequestError,
+    Stopping,
+    UnknownModel,
+)
 from common.logs import get_logger
 from dispatcher.durable.answer import HeldAnswer
 from dispatcher.durable.claims import Claims
 from dispatcher.durable.letters import Letters
 from dispatcher.durable.reading import Reading
 from dispatcher.durable.run import DurableRun
-from dispatcher.durable.verdict import Again, Bury, CallOff, RetryPolicy, after, none_will_have
+from dispatcher.durable.sightings import Sightings
+from dispatcher.durable.verdict import (
+    DEADLINE,
+    UNKNOWN_DEVICE,
+    Again,
+    Bury,
+    CallOff,
+    RetryPolicy,
+    after,
+    never_comes,
+    no_such,
+    none_will_have,
+    too_late,
+    waiting,
+    waiting_for,
+)
 from dispatcher.fleet import Fleet
 
 log = get_logger("durable")
@@ -25,10 +49,6 @@ T = TypeVar("T")
 
 PAUSE_S = 0.25
 """Between two tries to store a result while the server is away."""
-
-HEARD_S = 3.0
-"""A dispatcher that has listened for so long knows the devices that are up: their connections are back two seconds after a broker
-at the latest, and their heartbeats come each second."""
 
 FAREWELL_S = 5.0
 """After the stop a result is tried to be stored for so long; then the job is another dispatcher's."""
@@ -46,6 +66,10 @@ class Ending:
     fleet: Callable[[], Fleet]
     began_s: float
     """When the dispatcher began to hear devices."""
+    steady_s: float = 300.0
+    """So long the fleet must have been the same, and whole, before a model that it lacks counts as misspelt: after a power cut the
+    slowest device may take minutes until its engine answers."""
+    sightings: Sightings = field(default_factory=Sightings)
     stop_s: float | None = None
     """When the dispatcher was told to end; not much later it gives up."""
 
@@ -67,6 +91,7 @@ class Ending:
     async def failed(self, run: DurableRun, error: FleetError) -> None:
         """Do what follows a try that failed."""
         overdue = isinstance(error, DeadlineExceeded) and self._overdue(run)
+        self.sightings.look(self.fleet(), self.clock.monotonic())
         verdict = after(
             error,
             tries=run.tries,
@@ -74,15 +99,15 @@ class Ending:
             policy=self.policy,
             overdue=overdue,
             reached=run.reached,
-            misnamed=isinstance(error, UnknownModel) and self._misnamed(run),
+            misnamed=self._misnamed(run, error),
         )
         match verdict:
             case CallOff():
                 await self.called_off(run, error)
             case Bury(reason):
-                await self.bury(run, reason, error)
+                await self.bury(run, reason, self._final(run, reason, error))
             case Again():
-                await self.hand_back(run, error, verdict)
+                await self.hand_back(run, self._wanting(run, error), verdict)
 
     async def bury(self, run: DurableRun, reason: str, error: FleetError) -> None:
         """Make it a dead letter."""
@@ -118,11 +143,43 @@ class Ending:
         await self._patiently(run, lambda: run.notes.finish(note, retry=run.retry))
         await run.pulled.ack()
 
-    def _misnamed(self, run: DurableRun) -> bool:
-        """True when no device will have the model that was asked for."""
-        if self.clock.monotonic() < self.began_s + HEARD_S or run.answer is None:
+    def _misnamed(self, run: DurableRun, error: FleetError) -> bool:
+        """True when nobody will have what was asked for: 1. The model: the fleet is whole, was so for long, and no device that was
+        ever seen has it, as far as is known of it. 2. The device: it was never seen, and the fleet is the same for long."""
+        if run.answer is None:
             return False
-        return none_will_have(self.fleet(), run.answer.job.device)
+        job, fleet, seen = run.answer.job, self.fleet(), self.sightings
+        match error:
+            case UnknownModel():  # 1
+                steady = self._steady(job.device)
+                return steady and none_will_have(fleet, job.device) and not seen.had(job.model, job.device)
+            case NoDevice() if job.device is not None:  # 2
+                return self._steady(None) and never_comes(fleet, job.device) and not seen.knows(job.device)
+            case _:
+                return False
+
+    def _steady(self, device: str | None) -> bool:
+        """True when one device, or all, are for long as they are."""
+        return self.clock.monotonic() - max(self.began_s, self.sightings.since_s(device)) >= self.steady_s
+
+    def _wanting(self, run: DurableRun, error: FleetError) -> FleetError:
+        """Give what is told of a job that is handed back: one whose model or device is not there waits for it."""
+        if run.answer is None:
+            return error
+        job, fleet = run.answer.job, self.fleet()
+        if isinstance(error, UnknownModel):
+            return waiting(fleet, job.model, job.device)
+        if isinstance(error, NoDevice) and job.device is not None and fleet.devices and job.device not in fleet.devices:
+            return waiting_for(fleet, job.device)
+        return error
+
+    def _final(self, run: DurableRun, reason: str, error: FleetError) -> FleetError:
+        """Give what is told of a job that is given up."""
+        if reason == DEADLINE:
+            return too_late(error, run.notes.newest)
+        if reason == UNKNOWN_DEVICE and run.answer is not None and run.answer.job.device is not None:
+            return no_such(self.fleet(), run.answer.job.device)
+        return error
 
     def _overdue(self, run: DurableRun) -> bool:
         """True when the job's own deadline has passed, and not only the time of one try."""

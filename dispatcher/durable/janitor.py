@@ -216,7 +216,7 @@ class Janitor:
     async def _bury(self, kept: Kept) -> None:
         """Write the letter with the last error that is known, and take the job out; done twice it has one effect."""
         origin, job = self._reading.origin(kept), job_id_of(kept)
-        notes = self._notes(origin.tenant, job)
+        notes = Notes(self._streams, self._names, self._subjects, origin.tenant, job, payload=kept.data)
         newest = await notes.look()
         holder = await self._claims.holder(claim_key(origin.tenant, job))
         if holder is not None and holder.seq != kept.seq and not (newest is not None and newest.final):
@@ -237,9 +237,6 @@ class Janitor:
         )
         await self._streams.delete(self._names.jobs, kept.seq)
         log.warning("durable.renewed", job=job, tenant=tenant)
-
-    def _notes(self, tenant: str, job: str) -> Notes:
-        return Notes(self._streams, self._names, self._subjects, tenant, job)
 
 
 async def _bordered(seq: int, work: Awaitable[None]) -> bool:

@@ -108,7 +108,8 @@ class Lane:
 
     def _arrived(self, pulled: Pulled) -> DurableRun:
         origin, job = self.reading.origin(pulled.kept), job_id_of(pulled.kept)
-        return DurableRun(pulled, origin, job, Notes(self.streams, self.names, self.subjects, origin.tenant, job))
+        notes = Notes(self.streams, self.names, self.subjects, origin.tenant, job, payload=pulled.kept.data)
+        return DurableRun(pulled, origin, job, notes)
 
     async def _again(self, known: DurableRun, pulled: Pulled) -> None:
         """1. The server delivers what runs here: our last sign of life did not arrive. 2. It is a second message for a job that is

@@ -7,10 +7,13 @@ telling, and only one final note ever stands.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from functools import cached_property
 
 from common.bus.streams import Kept, Streams
 from common.durable import Names, Note, Stage, encode_note, final_id, read_note
 from common.errors import BadRequest, StreamConflict
+from common.fingerprint import fingerprint_of
 from common.subjects import Subjects
 
 _TRIES = 8
@@ -20,12 +23,16 @@ _TRIES = 8
 class Notes:
     """The notes of one job."""
 
-    def __init__(self, streams: Streams, names: Names, subjects: Subjects, tenant: str, job: str) -> None:
+    def __init__(
+        self, streams: Streams, names: Names, subjects: Subjects, tenant: str, job: str, *, payload: bytes = b""
+    ) -> None:
+        """`payload` is the job as it was sent."""
         self._streams = streams
         self._stream = names.results
         self._subject = subjects.result(tenant, job)
         self._tenant = tenant
         self._job = job
+        self._payload = payload
         self._seq = 0
         self._turn = asyncio.Lock()
         self.newest: Note | None = None
@@ -42,7 +49,7 @@ class Notes:
             if self.newest is not None and self.newest.final:
                 return False
             try:
-                self._seq = (await self._streams.publish(self._subject, encode_note(note), expected_last=self._seq)).seq
+                self._seq = (await self._streams.publish(self._subject, self._wire(note), expected_last=self._seq)).seq
             except StreamConflict:
                 return False
             self.newest = note
@@ -55,7 +62,7 @@ class Notes:
                 try:
                     stored = await self._streams.publish(
                         self._subject,
-                        encode_note(note),
+                        self._wire(note),
                         msg_id=final_id(self._tenant, self._job, retry),
                         expected_last=self._seq,
                     )
@@ -67,6 +74,13 @@ class Notes:
                 self.newest = note
                 return not stored.duplicate
         raise StreamConflict(f"the result of job {self._job} could not be stored: others write there")
+
+    def _wire(self, note: Note) -> bytes:
+        return encode_note(replace(note, fingerprint=self._fingerprint))
+
+    @cached_property
+    def _fingerprint(self) -> str | None:
+        return fingerprint_of(self._payload)
 
 
 def spent(newest: Note | None) -> int:

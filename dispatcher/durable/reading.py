@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from common import codec
 from common.bus.streams import Kept
-from common.clock import Clock
+from common.clock import Clock, seconds_text
 from common.codec import Encoding
 from common.durable import job_id
 from common.errors import DeadlineExceeded
@@ -45,7 +45,9 @@ class Reading:
         now_s, now_unix_s = self.clock.monotonic(), self.clock.unix_s()
         left_s = self.ends_unix_s(kept, request) - now_unix_s
         if left_s <= 0:
-            raise DeadlineExceeded(f"the job's deadline passed {-left_s:.0f} s ago, while it was queued")
+            raise DeadlineExceeded(
+                f"the job's deadline passed {seconds_text(-left_s)} ago, before a dispatcher took it: allow more time (timeout_s)"
+            )
         origin, (model, device) = self.origin(kept), wanted_model(request)
         return Job(
             id=job_id(kept, request.job),

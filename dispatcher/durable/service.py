@@ -78,6 +78,7 @@ class DurableLane:
                 policy=RetryPolicy(settings.tries, settings.first_delay_s, settings.longest_delay_s),
                 fleet=lambda: pipeline.roster.fleet,
                 began_s=pipeline.clock.monotonic(),
+                steady_s=settings.steady_s,
             ),
             ack_wait_s=settings.ack_wait_s,
             try_s=settings.try_s,
@@ -94,6 +95,8 @@ class DurableLane:
         )
         self.ready = asyncio.Event()
         """Set while jobs are pulled."""
+        self.searching = False
+        """Orders to cancel are looked up in the queue here, and answered: also while nothing is pulled yet."""
 
     @asynccontextmanager
     async def tended(self) -> AsyncIterator[None]:
@@ -118,11 +121,13 @@ class DurableLane:
             await self._bus.subscribe(subject, cancelling.hear_own),
             await self._bus.subscribe(subject, cancelling.hear, queue=QUEUE_CANCEL),
         )
+        self.searching = True
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(self._serve())
             try:
                 yield
             finally:
+                self.searching = False
                 self.lane.stop()
                 serving.cancel()
                 for order in orders:

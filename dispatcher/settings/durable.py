@@ -57,6 +57,11 @@ class DurableSection(Section):
         validation_alias="DROVER_DURABLE_LIFE_S",
         description="seconds from its submission until a durable job that names no deadline is given up",
     )
+    steady_s: Annotated[float, Gt(0), Le(30 * 86_400)] = Field(
+        300.0,
+        validation_alias="DROVER_DURABLE_STEADY_S",
+        description="seconds for which no device was away or changed before a durable job whose model none has is given up",
+    )
     result_age_s: Annotated[float, Ge(60), Le(30 * 86_400)] = Field(
         3600.0,
         validation_alias="DROVER_DURABLE_RESULT_AGE_S",

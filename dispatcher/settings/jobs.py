@@ -89,6 +89,11 @@ class ReplaySection(Section):
         description="MiB on the NATS server's disk, set aside at once, for answers to producers that may come back (an "
         "Idempotency-Key, or keep_s); above it the oldest are forgotten early; 0 stores none",
     )
+    store_answer_kb: Annotated[int, Ge(1), Le(65_536)] = Field(
+        256,
+        validation_alias="DROVER_REPLAY_STORE_ANSWER_KB",
+        description="KiB that one of them may take there, its account included; a larger one ends with its dispatcher",
+    )
 
 
 class LineSection(Section):

@@ -27,6 +27,8 @@ class Member:
     directory: Path
     ready: Ready
     wanted: bool = False
+    fds: tuple[int, ...] = ()
+    """File descriptors of ours that it gets under the same numbers."""
     process: Process | None = field(default=None)
 
     @property
@@ -61,6 +63,7 @@ class Member:
                 stdin=DEVNULL,
                 stdout=log,
                 stderr=log,
+                pass_fds=self.fds,
             )
         self.wanted = True
 

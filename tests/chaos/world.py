@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import sys
 import tempfile
 import urllib.error
@@ -78,6 +79,7 @@ class World:
         self.dispatchers: list[Member] = []
         self.agents: list[Agent] = []
         self.bridges: list[Member] = []
+        self.ports: list[socket.socket] = []
         self.beats: dict[str, Heartbeat] = {}
         self._heard_s: dict[str, float] = {}
         self._done: dict[tuple[str, str], int] = {}
@@ -157,11 +159,15 @@ class World:
         return member
 
     def add_bridge(self) -> Member:
-        """Make one more bridge; it is not started."""
+        """Make one more bridge; it is not started. Its port is held for as long as the world lasts, as `drover up` does it."""
         name = f"bridge{len(self.bridges) + 1}"
-        port = str(free_port())
-        knobs = {"DROVER_HTTP_PORT": port, "DROVER_HTTP_TENANT": "chaos"}
-        member = self._member(name, (*DROVER, "bridge"), self.nats.url, self._bridge_ready, **knobs)
+        listening = socket.create_server(("127.0.0.1", 0), backlog=1000)
+        self.ports.append(listening)
+        knobs = {"DROVER_HTTP_PORT": str(listening.getsockname()[1]), "DROVER_HTTP_TENANT": "chaos"}
+        fd = listening.fileno()
+        command = (sys.executable, "-P", "-m", "dispatcher.cli.handover", str(fd), *DROVER, "bridge")
+        member = self._member(name, command, self.nats.url, self._bridge_ready, **knobs)
+        member.fds = (fd,)
         self.bridges.append(member)
         return member
 
@@ -264,6 +270,8 @@ async def world(plan: Plan) -> AsyncIterator[World]:
 
 async def _clear(house: World) -> None:
     await _all(member.clear() for member in house.members)
+    for port in house.ports:
+        port.close()
 
 
 async def _all(things: Iterable[Coroutine[Any, Any, None]]) -> None:

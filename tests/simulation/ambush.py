@@ -13,7 +13,7 @@ from tests.simulation.hosts import Host
 from tests.simulation.ledger import Ledger
 from tests.simulation.queue_ledger import QueueLedger
 from tests.simulation.queuers import Queuers
-from tests.simulation.schedule import Action
+from tests.simulation.schedule import Action, Kind
 from tests.simulation.weather import Weather
 
 
@@ -54,6 +54,8 @@ class Ambush:
         self._ledger.happened(action.kind)
         self._ledger.replays = False
         self._queue.fault()
+        if action.kind is not Kind.AMBUSH:  # a death is what the store of answers is for
+            self._ledger.forgetful = True
 
     async def do_ambush(self, action: Action) -> None:
         """Let a dispatcher die when it comes to a certain point."""

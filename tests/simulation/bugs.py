@@ -298,6 +298,13 @@ class CountsLosses(Treacherous):
         return answer
 
 
+class StoresNoAnswers(Treacherous):
+    """Tells answers, and keeps them in memory alone."""
+
+    def sends(self, delivery: Delivery) -> list[Delivery]:
+        return [] if delivery.subject.startswith("$KV.LLM_ANSWERS.") else [delivery]
+
+
 class SaysCancelled(Treacherous):
     """Says of each job that it is cancelled, and goes on."""
 

@@ -4,7 +4,8 @@ It sees what dispatchers publish before any fault can touch it, and what devices
 
 I1 every accepted job reaches exactly one terminal frame; I2 nothing after it; I3 numbers without gaps, and text of one lineage;
 I4 one visible attempt at a time; I5 no more executions than the account tells, and few; I6 no device above its slots; I7 what is
-over or cancelled frees its slots within a second; I8 terminal by the deadline and a grace. I9, a dispatcher that is idle holds
+over or cancelled frees its slots within a second; I8 terminal by the deadline and a grace; I10 who may come back, and has heard an
+end, hears the same again, also from another dispatcher, as long as the store works. I9, a dispatcher that is idle holds
 nothing, is looked at by the world.
 """
 
@@ -112,6 +113,11 @@ class Submission:
     ended_s: float = 0.0
     route: dict[str, Any] | None = None
     closings: int = 0
+    keeps: bool = False
+    """Its producer may come back for the answer."""
+    asked_s: float = 0.0
+    heard_s: float | None = None
+    """When its whole answer had reached the producer."""
 
     @property
     def lossy(self) -> bool:
@@ -139,6 +145,8 @@ class Ledger:
     by_job: dict[str, list[Execution]] = field(default_factory=lambda: defaultdict(list))
     excused: set[str] = field(default_factory=set)
     """Dispatchers that may have left work running."""
+    forgetful: bool = False
+    """Something kept a dispatcher from the store of answers, or the store from them."""
     frozen: set[str] = field(default_factory=set)
     """Dispatchers that hear nothing now, and may be about to."""
     violations: list[Violation] = field(default_factory=list)
@@ -164,6 +172,7 @@ class Ledger:
     def asked(self, submission: Submission) -> None:
         """A producer sends a request."""
         self.submissions[submission.inbox] = submission
+        submission.asked_s = _now()
         self.note("producer", "asks", submission)
         late_s = submission.deadline_s - _now() + GRACE_S + WIRES_S
         asyncio.get_running_loop().call_later(late_s, self._check_in_time, submission)
@@ -239,6 +248,14 @@ class Ledger:
             self._frame(dispatcher, submission, frames.from_wire(codec.decode(delivery.data)))
         else:
             self._reply(dispatcher, submission, codec.decode(delivery.data))
+
+    def heard(self, delivery: Delivery) -> None:
+        """Something has reached a producer: perhaps the end of its answer."""
+        one = self.submissions.get(delivery.subject)
+        if one is not None and one.terminal == "end" and delivery.data:
+            wire = codec.decode(delivery.data)
+            if wire.get("t", "end") == "end":  # one reply has no kind
+                one.heard_s = _now()
 
     def _frame(self, dispatcher: str, submission: Submission, frame: frames.Frame) -> None:
         self.note(dispatcher, f"-> {submission.job}", frame)
@@ -351,6 +368,7 @@ class Ledger:
             self._check_answered(one)
             self._check_account(one)
             self._check_one_answer(one)
+            self._check_same_again(one)
 
     def _check_answered(self, one: Submission) -> None:
         if one.open and not one.gone:
@@ -363,6 +381,15 @@ class Ledger:
         answers = {other.text for other in same if other.terminal == "end" and not other.torn}
         if self.replays and len(answers) > 1:
             self.violate("I5", f"{one.job} has {len(answers)} answers: {sorted(answers)}")
+
+    def _check_same_again(self, one: Submission) -> None:
+        if self.forgetful or not one.keeps or one.heard_s is None:
+            return
+        for again in self.submissions.values():
+            if again.job == one.job and again.asked_s > one.heard_s and again.terminal == "end":
+                self.counts["heard again"] += 1
+                if again.text != one.text:
+                    self.violate("I10", f"{again} hears {again.text!r}, and {one} has heard {one.text!r}")
 
     def _check_account(self, one: Submission) -> None:
         runs: Counter[str] = Counter(x.reply.rpartition(".")[0] for x in self.by_job[one.job] if x.begun)

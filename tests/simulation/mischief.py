@@ -169,6 +169,7 @@ class Mischief:
         if host.alive and host.wire.connected:
             self._ledger.happened(action.kind)
             self._ledger.replays = False
+            self._ledger.forgetful = True
             host.offline()
             asyncio.get_running_loop().call_later(0.3 + action.how % 4, host.back)
 

@@ -25,6 +25,7 @@ TENANTS = ("acme", "zeta")
 PRIORITIES = ("interactive", "normal", "batch") if "priority" in ChatRequest.__dataclass_fields__ else ()
 MODELS = (*(MODEL,) * 12, *("auto",) * 6, RARE_MODEL, "unknown")
 DEFAULT_TIMEOUT_S = 6.0
+KEEP_S = 2.0
 TIMEOUTS_S = (DEFAULT_TIMEOUT_S, DEFAULT_TIMEOUT_S, 3.0, 0.6)
 
 
@@ -48,10 +49,14 @@ class Producers:
         self._ledger = ledger
         self._asked: list[Asked] = []
         self._inboxes: dict[str, Subscription] = {}
+        self.may_keep = False
+        """The server stores answers: some producers say that they may come back."""
 
     def _arrived(self, delivery: Delivery) -> None:
         if delivery.no_responders and delivery.subject in self._ledger.submissions:
             self._ledger.nobody(delivery.subject)
+        else:
+            self._ledger.heard(delivery)
 
     async def _ask(self, asked: Asked) -> None:
         inbox = f"{PRODUCER}{len(self._ledger.submissions) + 1}"
@@ -61,6 +66,7 @@ class Producers:
             job=asked.job,
             framed=asked.body["stream"],
             deadline_s=now_s + asked.timeout_s,
+            keeps=bool(asked.body.get("keep_s")),
         )
         self._inboxes[inbox] = await self.wire.subscribe(inbox, _nothing)
         self._ledger.asked(submission)
@@ -79,6 +85,8 @@ class Producers:
             body["tools"] = [{"type": "function", "function": {"name": "look"}}]
         if timeout_s != DEFAULT_TIMEOUT_S:
             body |= _limit(timeout_s, absolute=bool(action.who % 2))
+        if self.may_keep and action.who % 3 != 2:
+            body["keep_s"] = KEEP_S
         if PRIORITIES:
             body["priority"] = PRIORITIES[action.who // 4 % len(PRIORITIES)]
         asked = Asked(job, TENANTS[action.who // 16 % 2], body, _encoding(action), timeout_s)
@@ -90,9 +98,19 @@ class Producers:
         """Ask for an earlier job once more, under the same id."""
         if self._asked:
             self._ledger.happened(action.kind)
-            asked = self._earlier(action)
-            body = {key: value for key, value in asked.body.items() if key != "deadline_ms"} | _limit(asked.timeout_s)
-            await self._ask(replace(asked, body=body))
+            await self._ask_again(self._earlier(action))
+
+    async def do_come_back(self, action: Action) -> None:
+        """Ask once more for what was heard to its end, as whoever said so before."""
+        heard = [one.job for one in self._ledger.submissions.values() if one.keeps and one.heard_s is not None]
+        if heard:
+            self._ledger.happened(action.kind)
+            job = heard[-1 - action.who % len(heard)]
+            await self._ask_again(next(asked for asked in self._asked if asked.job == job))
+
+    async def _ask_again(self, asked: Asked) -> None:
+        body = {key: value for key, value in asked.body.items() if key != "deadline_ms"} | _limit(asked.timeout_s)
+        await self._ask(replace(asked, body=body))
 
     def _earlier(self, action: Action) -> Asked:
         return self._asked[-1 - action.who % len(self._asked)]

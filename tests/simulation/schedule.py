@@ -27,6 +27,7 @@ class Kind(StrEnum):
     CANCEL = "cancel"
     HANG_UP = "hang_up"
     RESUBMIT = "resubmit"
+    COME_BACK = "come_back"
     STATUS = "status"
     MOOD = "mood"
     KILL = "kill"
@@ -85,7 +86,8 @@ _WEIGHTS = {
 }
 _QUEUE_WEIGHTS = {
     Kind.WAIT: 8,
-    Kind.SUBMIT: 10,
+    Kind.SUBMIT: 14,
+    Kind.COME_BACK: 14,
     Kind.MOOD: 22,
     Kind.KILL: 3,
     Kind.RESTART: 7,

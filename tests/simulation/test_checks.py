@@ -70,6 +70,20 @@ def test_a_job_that_dies_with_its_dispatchers_is_not_given_up(build: type[bugs.T
     assert ledger.counts["struck when claimed"] == 3
 
 
+@pytest.mark.parametrize(("build", "broken"), [(bugs.Honest, set()), (bugs.StoresNoAnswers, {"I10"})])
+@pytest.mark.parametrize("way", [0, 2, 3], ids=["frames", "held", "one reply"])
+def test_an_answer_that_dies_with_its_dispatcher_is_caught(
+    build: type[bugs.Treacherous], broken: set[str], way: int
+) -> None:
+    """Who has heard an end comes back after a kill, and hears the same: a dispatcher that stores nothing breaks I10 alone."""
+    end, again = (Kind.DISPATCHER_KILL, Kind.DISPATCHER_START), (Kind.COME_BACK, 0)
+    schedule = Schedule.durable((Kind.SUBMIT, way), *[(Kind.WAIT, 0)] * 8, *[(kind, 0) for kind in end], again)
+    ledger = simulate(schedule, rules=Rules(build=bugs.betrayed(build)))
+
+    assert broken == {one.invariant for one in ledger.violations}
+    assert ledger.counts["heard again"] == 1
+
+
 @pytest.mark.timeout(300)
 def test_a_bus_that_changes_nothing_breaks_nothing() -> None:
     """What catches the bugs is not the bus on which they are planted."""

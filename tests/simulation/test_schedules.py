@@ -94,6 +94,21 @@ def test_what_was_broken_once_holds(digits: str, device: type[Node]) -> None:
     assert ledger.counts["queue done"] == 1
 
 
+@pytest.mark.parametrize(
+    "digits",
+    [
+        "000073001a0000720dc7000062000000",  # the job that was offered to another dispatcher's party had just failed
+        "39007f001700000000000023ed0000002400000000000017",  # an offer that came too late was told beside the party's own answer
+    ],
+)
+def test_a_job_that_is_lent_is_told_once(digits: str) -> None:
+    """Between dispatchers, too, a party hears one end, whatever happens between question, offer and acceptance."""
+    with silence():
+        ledger = simulate(Schedule(bytes.fromhex(digits)))
+
+    assert [] == [str(one) for one in ledger.violations]
+
+
 @pytest.mark.parametrize("seed", [7, 42])
 def test_a_seed_always_gives_the_same(seed: int) -> None:
     """A schedule can be replayed: another process, where strings hash otherwise, tells the same to the letter."""

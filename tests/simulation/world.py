@@ -79,6 +79,7 @@ DURABLE = DurableSection(
     first_delay_s=0.3,
     longest_delay_s=2.0,
     life_s=25.0,
+    steady_s=4.0,
     sweep_s=2.5,
 )
 """Short, so that each of them strikes, too."""
@@ -128,6 +129,7 @@ class World:
         for one, delay_s in zip(everybody, layout.delays_s, strict=False):
             one.delay_s = delay_s
         self.producers = Producers(self.broker, self.subjects, ledger)
+        self.producers.may_keep = layout.durable
         self.lane: LaneWorld | None = None
 
     async def play(self) -> None:

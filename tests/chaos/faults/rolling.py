@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import signal
+import itertools
 from collections.abc import Sequence
 
 from tests.chaos.http_load import HttpLoad
@@ -25,8 +25,8 @@ async def everything(size: Size) -> Outcome:
             urls = [house.bridge_url(member) for member in house.bridges]
             http = HttpLoad(asked, urls, questions(house.model, prefix="http"))
             async with asyncio.TaskGroup() as tasks:
-                for number in range(_STREAMS // 2):
-                    tasks.create_task(http.work(stream=number % 2 == 0))
+                for stream, pooled in itertools.product((False, True), repeat=2):
+                    tasks.create_task(http.work(stream=stream, pooled=pooled))
                 await asked.answered(_STREAMS)
                 ends: list[str] = []
                 for _ in range(rounds):
@@ -43,6 +43,6 @@ async def _roll(members: Sequence[Member]) -> list[str]:
     ends = []
     for member in members:
         status = await member.restart()
-        if status != -signal.SIGTERM:
+        if status != 0:
             ends.append(f"{member.name} ended with {status} after SIGTERM: {member.tail(400)}")
     return ends

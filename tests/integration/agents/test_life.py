@@ -135,7 +135,7 @@ async def running_job(orin: Rig, job: str) -> Any:
 
 
 async def test_sigterm_lets_the_running_job_finish() -> None:
-    """The device says that it drains, refuses the next job, ends the answer, says that it has stopped, and dies of the signal."""
+    """The device says that it drains, refuses the next job, ends the answer, says that it has stopped."""
     async with rig() as orin:
         stream = await running_job(orin, "finishes")
 
@@ -144,7 +144,7 @@ async def test_sigterm_lets_the_running_job_finish() -> None:
         end = await stream.until("end")
         last = await orin.device.until(lambda beat: beat.state is DeviceState.STOPPED, ever=True)
 
-        assert await orin.agent.ended() == -signal.SIGTERM
+        assert await orin.agent.ended() == 0
         assert (end["usage"]["completion_tokens"], stream.kinds[-1]) == (60, "")
         assert last is orin.device.heartbeats[-1]
         assert (last.in_flight, last.done) == (0, 1)
@@ -161,7 +161,7 @@ async def test_jobs_that_outlast_the_grace_are_handed_back() -> None:
         await stream.whole()
         error = await stream.until("err")
 
-        assert await orin.agent.ended() == -signal.SIGTERM
+        assert await orin.agent.ended() == 0
         assert (error["code"], error["retry"]) == ("device_lost", True)
         await orin.sim.until({"in_flight": 0})
 

@@ -89,13 +89,11 @@ async def test_wrong_settings_are_listed(tmp_path: Path) -> None:
     assert (status, "DROVER_HTTP_PORT='99999'" in said, "DROVER_HTTP_HEADER_HOLD_S='soon'" in said) == (1, True, True)
 
 
-async def test_an_idle_bridge_stops_at_once_and_dies_of_the_signal(
-    bridge: BridgeProcess, http: httpx.AsyncClient
-) -> None:
-    """Also while a client keeps a connection open for later; the exit status tells the signal."""
+async def test_an_idle_bridge_stops_soon_and_in_good_order(bridge: BridgeProcess, http: httpx.AsyncClient) -> None:
+    """Also while a client keeps a connection open for later; to be stopped is no failure, so the status is 0."""
     await http.get("/v1/models")
 
-    assert await bridge.signal_and_wait(signal.SIGTERM) == -signal.SIGTERM
+    assert await bridge.signal_and_wait(signal.SIGTERM) == 0
 
 
 async def test_open_answers_are_finished_before_the_end(
@@ -120,7 +118,7 @@ async def test_open_answers_are_finished_before_the_end(
     async with asyncio.timeout(HANG_S):
         status = await bridge.process.wait()
 
-    assert ('"last"' in text, text.endswith("data: [DONE]\n\n"), status) == (True, True, -signal.SIGTERM)
+    assert ('"last"' in text, text.endswith("data: [DONE]\n\n"), status) == (True, True, 0)
 
 
 async def refuses_connections(bridge: BridgeProcess) -> None:
@@ -160,7 +158,7 @@ async def test_after_the_grace_an_open_answer_says_that_it_ends(nats: NatsServer
         "interrupted",
         "data: [DONE]",
         (await fleet.jobs.get()).id,
-        -signal.SIGTERM,
+        0,
     )
 
 

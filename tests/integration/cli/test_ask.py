@@ -50,6 +50,35 @@ def contents(job: ScriptedJob) -> list[str]:
     return [message["content"] for message in job.request["messages"]]
 
 
+async def break_off(job: ScriptedJob) -> None:
+    await job.ack()
+    await job.route()
+    await job.token("Once upon")
+    await job.fail(UnknownModel("it is gone"))
+
+
+async def test_an_error_amid_the_text_stands_on_a_line_of_its_own(
+    server: NatsServer, fleet: ScriptedFleet, tmp_path: Path
+) -> None:
+    """The text so far ends with a line break."""
+    fleet.script = break_off
+    end = await drover("ask", "Hi", cwd=tmp_path, NATS_URL=server.url)
+
+    assert (end.status, end.out, end.err) == (1, "Once upon\n", "drover: it is gone\n")
+
+
+async def test_a_question_is_asked_for_the_tenant_that_is_named(
+    server: NatsServer, fleet: ScriptedFleet, tmp_path: Path
+) -> None:
+    """Its subject carries the tenant."""
+    heard: list[str] = []
+    await fleet.bus.subscribe("llm.v1.chat.*", lambda delivery: heard.append(delivery.subject))
+    await fleet.bus.flush()
+    end = await drover("ask", "Hi", "--tenant", "kitchen", cwd=tmp_path, NATS_URL=server.url)
+
+    assert (end.status, heard) == (0, ["llm.v1.chat.kitchen"])
+
+
 async def test_the_answer_goes_to_standard_output_and_nothing_else(
     server: NatsServer, fleet: ScriptedFleet, tmp_path: Path
 ) -> None:

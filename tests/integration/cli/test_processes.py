@@ -84,6 +84,18 @@ async def test_the_news_of_a_death_hold_the_end_of_the_log(tmp_path: Path) -> No
         ) == ("it", "exit status 3", "is not started again (DROVER_RESTART)", ("starting", "boom"))
 
 
+async def test_an_end_in_good_order_is_no_death(tmp_path: Path) -> None:
+    """Somebody else asked it to stop and it did, with status 0: it is started again, and nothing counts up, however often."""
+    diary = Diary()
+    async with kept(shell("exit 0", tmp_path), diary=diary):
+        event = await diary.lives(Life.ENDED, times=5)
+
+    assert ({Life.DIED, Life.KEEPS_DYING} & {told.life for told in diary.events}, event.detail) == (
+        set(),
+        "in good order",
+    )
+
+
 async def test_a_child_that_keeps_dying_is_called_that(tmp_path: Path) -> None:
     """From the fourth death in a row on."""
     diary = Diary()

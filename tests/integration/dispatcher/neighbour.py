@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from common import codec
@@ -37,10 +38,18 @@ class Neighbour:
         await self.question(number)
         await self._bus.publish(self.asked[number - 1].reply, codec.encode({"from": self.name, "word": word}))
 
-    async def ask(self, ears: Stream, **fields: Any) -> Stream:
-        """Ask that `ears` may hear job j1; gives the stream of the answers to the question itself."""
+    async def ask(self, ears: Stream, *, takes: bool = True, **fields: Any) -> Stream:
+        """Ask that `ears` may hear job j1, and take an offer unless told otherwise; gives the stream of the answers to the question
+        itself."""
         answers = Stream(self._bus, self._bus.new_inbox())
-        await self._bus.subscribe(answers.inbox, answers.arrived.append)
+        loop, taking = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+        def hear(delivery: Delivery) -> None:
+            answers.arrived.append(delivery)
+            if takes and delivery.reply:
+                taking.add(loop.create_task(self._bus.publish(delivery.reply, b"{}")))
+
+        await self._bus.subscribe(answers.inbox, hear)
         order = {
             "job": "j1",
             "tenant": "default",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from common.bus import Bus, Delivery
 from common.bus.nats import NatsOptions, connect_nats
 from common.bus.streams import StreamState
 from common.client import Drover
+from common.errors import StreamError
 from common.frames import Token
 from dispatcher.app import dispatcher
 from dispatcher.pipeline import Pipeline
@@ -25,17 +26,20 @@ from tests.commands import Running
 from tests.integration.dispatcher.house import House, Stream, settings
 from tests.integration.dispatcher.scripted import Hold, ScriptedDevice, answer, go_on, until
 from tests.integration.durable.world import World, dispatcher_process, eventually, world
+from tests.listening import GUARD_S
 from tests.nats_server import nats_server
 
 STREAM = "KV_LLM_ANSWERS"
 
 
 @asynccontextmanager
-async def serving(bus_url: str, devices: list[ScriptedDevice], **replay: Any) -> AsyncIterator[Pipeline]:
+async def serving(
+    bus_url: str, devices: list[ScriptedDevice], through: Callable[[Bus], Bus] = lambda bus: bus, **replay: Any
+) -> AsyncIterator[Pipeline]:
     """Run a dispatcher in this process that knows the devices; leaving it is a rolling restart's half."""
     options = NatsOptions(urls=(bus_url,), name="disp", initial_connect_timeout_s=30.0)
     chosen = replace(settings(grace_s=5.0), replay=ReplaySection(**replay))
-    async with connect_nats(options) as bus, dispatcher(chosen, bus) as pipeline:
+    async with connect_nats(options) as bus, dispatcher(chosen, through(bus)) as pipeline:
         for device in devices:
             await device.beat()
         known = pipeline.roster.fleet
@@ -44,9 +48,11 @@ async def serving(bus_url: str, devices: list[ScriptedDevice], **replay: Any) ->
 
 
 @asynccontextmanager
-async def storing(here: World, **replay: Any) -> AsyncIterator[Pipeline]:
+async def storing(
+    here: World, through: Callable[[Bus], Bus] = lambda bus: bus, **replay: Any
+) -> AsyncIterator[Pipeline]:
     """The same, once the server stores answers."""
-    async with serving(here.server.url, here.devices, **replay) as pipeline:
+    async with serving(here.server.url, here.devices, through, **replay) as pipeline:
         await until(pipeline.sharing.shelf.stands.is_set, "answers are stored")
         yield pipeline
 
@@ -277,11 +283,24 @@ async def test_an_answer_too_large_for_one_message_is_only_kept() -> None:
     large = "x" * 100_000
     async with world() as here:
         await here.device("nano", answer(*[large] * 11))
-        async with storing(here) as pipeline:
+        async with storing(here, store_answer_kb=4096) as pipeline:
             lengths = [(len(text), again) for text, again in [await answered(here.bus), await answered(here.bus)]]
             counts = (await stored(here), pipeline.sharing.shelf.open)
 
         assert ([(1_100_000, False), (1_100_000, True)], (0, True)) == (lengths, counts)
+
+
+@pytest.mark.parametrize(("chars", "count"), [(200_000, 1), (300_000, 0)])
+async def test_one_answer_takes_no_more_than_its_share(chars: int, count: int) -> None:
+    """256 KiB are stored, and more are not; the store goes on for others."""
+    async with world() as here:
+        await here.device("nano", answer("x" * chars), answer("short"))
+        async with storing(here) as pipeline:
+            await answered(here.bus)
+            await answered(here.bus, job="j2")
+            counts = (await stored(here), pipeline.sharing.shelf.open)
+
+    assert (count + 1, True) == counts
 
 
 async def test_a_full_store_forgets_the_oldest() -> None:
@@ -289,7 +308,7 @@ async def test_a_full_store_forgets_the_oldest() -> None:
     text = "x" * 400_000
     async with world() as here:
         nano = await here.device("nano", answer(text))
-        async with storing(here, store_mb=1, entries=0):
+        async with storing(here, store_mb=1, store_answer_kb=1024, entries=0):
             for number in range(3):
                 await answered(here.bus, job=f"j{number}")
             again = [(await answered(here.bus, job=f"j{number}"))[1] for number in (2, 1, 0)]
@@ -308,16 +327,38 @@ async def test_an_answer_that_can_not_be_read_is_none() -> None:
         assert ("Once", False) == text
 
 
+@pytest.mark.parametrize("stream", [True, False], ids=["frames", "one reply"])
+async def test_a_stored_answer_without_its_account_is_none(*, stream: bool) -> None:
+    """Somebody took the account out of it: it can't be told, so the job runs again, also for one who waits for one reply."""
+    async with world() as here:
+        await here.device("nano", answer("Once"))
+        async with storing(here):
+            await answered(here.bus)
+            bucket = here.streams.bucket("LLM_ANSWERS")
+            entry = await bucket.get("default.j1")
+            assert entry is not None
+            wire = codec.decode(entry.value)
+            torn = {**wire, "end": {key: value for key, value in wire["end"].items() if key != "route"}}
+            await bucket.update("default.j1", codec.encode_request(torn), entry.revision)
+        async with storing(here):
+            asked = await ask(here.bus, stream=stream)
+            await until(lambda: len(asked.arrived) > 0 and (not stream or asked.ended), "the answer")
+            text = asked.text if stream else codec.decode(asked.arrived[0].data)["text"]
+
+    assert "Once" == text
+
+
 async def test_the_store_can_be_switched_off() -> None:
-    """With 0 MiB nothing is set aside on the server."""
+    """With 0 MiB nothing is set aside on the server: there is no stream."""
     async with world() as here:
         await here.device("nano", answer("Once"))
         async with serving(here.server.url, here.devices, store_mb=0) as pipeline:
             text = await answered(here.bus)
             shut = pipeline.sharing.shelf.open
-        found = await here.streams.last(STREAM, "$KV.LLM_ANSWERS.default.j1") if shut else None
+        with pytest.raises(StreamError, match="stream not found"):
+            await here.streams.state(STREAM)
 
-        assert (("Once", False), False, None) == (text, shut, found)
+        assert (("Once", False), False) == (text, shut)
 
 
 async def test_a_cancelled_job_is_not_answered_from_the_store() -> None:
@@ -337,3 +378,50 @@ async def test_a_cancelled_job_is_not_answered_from_the_store() -> None:
             last = await stream.error()
 
         assert (True, "cancelled", 1) == (cancelled, last.error.code, len(nano.attempts))
+
+
+class Held:
+    """The bus of a dispatcher, which holds all that is said to one inbox; all else is the bus below."""
+
+    def __init__(self, bus: Bus, inbox: str) -> None:
+        self._bus = bus
+        self._inbox = inbox
+        self.reached = asyncio.Event()
+        self.released = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bus, name)
+
+    async def publish(
+        self, subject: str, data: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send it; what goes to the inbox waits."""
+        if subject == self._inbox:
+            self.reached.set()
+            await self.released.wait()
+        await self._bus.publish(subject, data, reply=reply, headers=headers)
+
+
+async def test_a_cancel_while_a_stored_answer_is_told_comes_too_late() -> None:
+    """Who gives the order is not told that the job is cancelled, since its answer is heard."""
+    async with world() as here:
+        await here.device("nano", answer("Once ", "upon"))
+        async with storing(here):
+            await answered(here.bus)
+        stream = Stream(here.bus, here.bus.new_inbox())
+        await here.bus.subscribe(stream.inbox, stream.arrived.append)
+        held: list[Held] = []
+
+        def holding(bus: Bus) -> Bus:
+            held.append(Held(bus, stream.inbox))
+            return held[0]
+
+        async with storing(here, holding), asyncio.timeout(GUARD_S):
+            body = codec.encode({"prompt": "hi", "stream": True, "job": "j1", "keep_s": 10.0})
+            await here.bus.publish("llm.v1.chat.default", body, reply=stream.inbox)
+            await held[0].reached.wait()
+            order = await here.order("j1")
+            held[0].released.set()
+            await stream.end()
+
+        assert (False, "Once upon") == (order["cancelled"], stream.text)

@@ -161,3 +161,26 @@ async def test_a_neighbour_that_is_asked_has_the_job(a_house: OpenHouse) -> None
         house.sent = 0
 
         assert ("j1", "default", stream.inbox) == (question["job"], question["tenant"], question["reply"])
+
+
+@pytest.mark.parametrize(("takes", "expected"), [(True, "Once upon"), (False, "")])
+async def test_who_does_not_take_an_offer_gets_no_answer(a_house: OpenHouse, takes: bool, expected: str) -> None:
+    """A neighbour that has stopped waiting runs the job itself: its party, which hears it from there, hears nothing from here."""
+    async with a_house() as house:
+        hold = Hold("Once ", then=go_on("upon"))
+        await house.device("nano", hold)
+        stream = await house.stream(job="j1")
+        await hold.reached.wait()
+        neighbour, party = Neighbour(house), await ears(house)
+        await neighbour.move_in()
+        word = await neighbour.ask(party, takes=takes, fingerprint=await fingerprint(house, "j1"))
+        await until(lambda: len(word.arrived) == 1, "the offer")
+        if takes:
+            await party.seen(Token)
+        hold.released.set()
+        await stream.end()
+        if takes:
+            await party.end()
+        house.sent = 1 + takes  # the one that joined is told of as well
+
+        assert ("mine", expected) == (codec.decode(word.arrived[0].data)["word"], party.text)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from common.errors import BackendError, DeadlineExceeded
-from common.frames import KeepAlive, Phase
-from common.messages import DeviceState, ModelInfo
+from common.clock import loop_s
+from common.errors import BackendError, DeadlineExceeded, DeviceLost
+from common.frames import KeepAlive, Phase, Token
+from common.messages import DeviceState, ModelInfo, Speed
 from tests.integration.dispatcher.conftest import OpenHouse
+from tests.integration.dispatcher.house import Stream
 from tests.integration.dispatcher.scripted import MODEL, Attempt, Hold, answer, fail, refuse, until
 
 
@@ -35,6 +37,16 @@ async def test_jobs_wait_their_turn(a_house: OpenHouse) -> None:
         assert ([str(number) for number in range(1, 9)], 1) == (order, nano.most_at_once)
 
 
+async def placed(stream: Stream, number: int) -> KeepAlive:
+    """Wait for the n-th keep-alive that names a place; before the line's own first word the dispatcher may say that it lives."""
+
+    def known() -> list[KeepAlive]:
+        return [one for one in stream.frames if isinstance(one, KeepAlive) and one.position is not None]
+
+    await until(lambda: len(known()) >= number, f"{number} places in the line")
+    return known()[number - 1]
+
+
 async def test_who_waits_hears_of_it_each_second(a_house: OpenHouse) -> None:
     """A waiting producer gets keep-alives with its place in the line, and the place moves up."""
     async with a_house() as house:
@@ -43,8 +55,8 @@ async def test_who_waits_hears_of_it_each_second(a_house: OpenHouse) -> None:
         await house.stream()
         await hold.reached.wait()
         second, third = await house.stream(), await house.stream()
-        waits = [await stream.seen(KeepAlive) for stream in (second, third)]
-        again = await third.seen(KeepAlive, 2)
+        waits = [await placed(stream, 1) for stream in (second, third)]
+        again = await placed(third, 2)
         hold.released.set()
         await second.end()
         end = await third.end()
@@ -237,24 +249,56 @@ async def test_a_batch_job_makes_room_for_an_interactive_one(a_house: OpenHouse)
 
 
 async def test_a_job_without_enough_time_is_refused_at_once(a_house: OpenHouse) -> None:
-    """When even the quickest of the last answers would not fit into its time, a job that would have to wait is told so."""
+    """A job whose turn can't come in time is told so: nine before it on one slot, and each takes 2.5 s at the least."""
     async with a_house() as house:
         hold = Hold()
-        await house.device("nano", hold)
-        first = await house.stream()
+        speeds = {MODEL: Speed(decode_tps=10.0, prefill_tps=1000.0)}  # 200 tokens in 20 s, an eighth of it 2.5
+        await house.device("nano", hold, *[answer("ok")] * 9, speeds=speeds)
+        waiting = [await house.stream()]
         await hold.reached.wait()
-        for _ in range(30):
-            house.pipeline.courier.line.pace.answered(expected_s=0.1, took_s=1000.0)
-        refused = await (await house.stream(job="late", timeout_s=5.0)).error()
+        waiting += [await house.stream(timeout_s=60.0) for _ in range(9)]
+        await until(lambda: house.pipeline.courier.line.waiting == 9, "the line stands")
+        refused = await (await house.stream(job="late", timeout_s=10.0, priority="batch")).error()
         event = await house.event("late")
         hold.released.set()
-        await first.end()
+        for one in waiting:
+            await one.end()
 
         assert ("deadline_infeasible", "refused", True) == (
             refused.error.code,
             event["state"],
             refused.error.retry_after_s is not None,
         )
+
+
+async def test_an_idle_fleet_refuses_nobody_for_its_deadline(a_house: OpenHouse) -> None:
+    """After twenty slow answers a job with less time than they took is begun at once, and answered."""
+    async with a_house() as house:
+        await house.device("nano", answer("ok"))
+        habits, habit = house.pipeline.courier.line.habits, ("default", f"{MODEL} on any")
+        for _ in range(30):
+            habits.answered(habit, loop_s(), expected_s=0.1, took_s=1000.0)
+        stream = await house.stream(model=MODEL, timeout_s=5.0)
+        await stream.end()
+
+        assert ("ok", True) == (stream.text, habits.likely_s(habit, loop_s(), 1.0) > 1000.0)
+
+
+async def test_who_moves_to_another_device_is_told_nothing_of_hopeless(a_house: OpenHouse) -> None:
+    """A job whose text was seen goes on elsewhere, though a whole answer would not fit into its time any more."""
+    async with a_house() as house:
+        hold = Hold("almost all of it ")
+        cold = (ModelInfo(name=MODEL, size_bytes=10**9, loaded=False),)
+        slow = {MODEL: Speed(decode_tps=1.0, prefill_tps=1000.0, load_s=3600.0)}
+        nano = await house.device("nano", hold, speeds=slow)
+        stream = await house.stream(timeout_s=20.0)
+        await stream.seen(Token)
+        await house.device("orin", answer("done"), speeds=slow, models=cold)
+        await nano.attempts[0].fail(DeviceLost("gone"))
+        end = await stream.end()
+        assert end.route is not None
+
+        assert "orin" == end.route["device"]
 
 
 async def test_a_device_is_told_how_much_time_is_left(a_house: OpenHouse) -> None:

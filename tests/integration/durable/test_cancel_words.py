@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from common.bus import Delivery
+from common.bus.streams import StreamSpec
+from common.durable import Stage
 from dispatcher.doors import Doors
 from tests.integration.durable.world import dispatching, world
 
@@ -23,6 +25,31 @@ async def test_a_dispatcher_with_a_queue_leaves_the_last_word_to_the_search(*, q
         word.close()
 
     assert answers == len(said)
+
+
+async def test_a_job_is_cancelled_while_nothing_is_pulled() -> None:
+    """A dispatcher that has only just begun, or can't declare its streams, looks for the job all the same,
+    and nobody says before that it is unknown."""
+    async with world() as here:
+        async with dispatching(here):
+            pass
+        job = await here.submit()
+        await here.streams._ask(f"STREAM.DELETE.{here.names.dead}", None)
+        await here.streams.declare(StreamSpec(name="OTHER", subjects=(here.subjects.dead("*", "*"),)))
+        async with dispatching(here):
+            cancelled = await here.jobs.cancel(job)
+            end = (await here.over(job)).state
+
+    assert (True, Stage.CANCELLED) == (cancelled, end)
+
+
+async def test_an_order_that_comes_again_is_told_the_same() -> None:
+    """Whoever did not hear the answer asks again, and is not told that nobody knows the job that was cancelled for him."""
+    async with world() as here, dispatching(here):
+        job = await here.submit()
+        replies = [(await here.order(job))["cancelled"] for _ in range(2)]
+
+    assert [True, True] == replies
 
 
 async def test_the_search_says_that_it_found_nothing() -> None:

@@ -146,7 +146,7 @@ async def test_a_job_that_kills_its_dispatchers_is_a_dead_letter(tmp_path: Path,
         async with dispatching(here, tries=tries):
             note = await here.over(job)
             await here.empty()
-            (letter,) = await here.letters()
+            letter = await here.letter()
             fine = await here.over(await here.submit("fine"))
 
     assert (note.state, letter.reason, letter.tries, fine.state) == (Stage.FAILED, "exhausted", tries, Stage.DONE)
@@ -195,7 +195,7 @@ async def test_a_job_that_kills_its_dispatchers_before_a_device_has_it_is_a_dead
         device = await here.device("nano", ANSWER)
         note = await here.over("mine")
         await here.empty()
-        (letter,) = await here.letters()
+        letter = await here.letter()
 
     assert None not in lost
     assert (Stage.FAILED, "exhausted", 0, 0) == (note.state, letter.reason, letter.tries, len(device.attempts))
@@ -235,7 +235,7 @@ async def test_the_sweep_finds_what_nobody_told(tmp_path: Path) -> None:
         async with dispatching(here, tries=1, sweep_s=3600):
             note = await here.over(job)
             await here.empty()
-            (letter,) = await here.letters()
+            letter = await here.letter()
 
     assert (Stage.FAILED, "exhausted") == (note.state, letter.reason)
 

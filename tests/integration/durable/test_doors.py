@@ -39,6 +39,56 @@ async def test_submit_and_result_from_a_shell(tmp_path: Path) -> None:
     assert (0, "mine\n", 1) == (again.status, again.out, len(device.attempts))
 
 
+async def test_another_request_under_a_finished_id(tmp_path: Path) -> None:
+    """From a shell it is one line and a failure; over HTTP a conflict. The same one again is told how far the job is."""
+    async with world() as here:
+        device = await here.device("nano", ANSWER)
+        async with (
+            dispatching(here),
+            bridge_process(here.server.url) as bridge,
+            httpx.AsyncClient(timeout=20.0) as client,
+        ):
+            submit, url = ("submit", "hi", "--job", "mine"), {"NATS_URL": here.server.url}
+            await drover(*submit, cwd=tmp_path, **url)
+            await here.over("mine")
+            same = await drover(*submit, cwd=tmp_path, **url)
+            other = await drover("submit", "other", "--job", "mine", cwd=tmp_path, **url)
+            keyed = {"url": f"{bridge.url}/v1/jobs", "headers": {"idempotency-key": "mine"}}
+            posted = [await client.post(**keyed, json={"prompt": prompt}) for prompt in ("hi", "other")]
+            seen = (await client.get(f"{bridge.url}/v1/jobs/mine")).json()
+
+    assert (0, "drover: job mine was there before: it is done, and nothing was added\n") == (same.status, same.err)
+    assert (1, "", 1, True) == (other.status, other.out, len(other.err.splitlines()), "another request" in other.err)
+    assert [202, 409] == [one.status_code for one in posted]
+    assert {"id": "mine", "object": "job", "state": "done", "known": True, "url": "/v1/jobs/mine"} == posted[0].json()
+    assert ("duplicate_job", 1, False) == (
+        posted[1].json()["error"]["code"],
+        len(device.attempts),
+        "fingerprint" in seen,
+    )
+
+
+async def test_waiting_for_a_result_shows_the_cause(tmp_path: Path) -> None:
+    """On standard error, once, while it waits; the error at the end has it too. Without waiting it is in the one line."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here):
+            url = {"NATS_URL": here.server.url}
+            told = await drover("submit", "hi", "--device", "nosuch", "--timeout", "3", cwd=tmp_path, **url)
+            job = told.out.strip()
+            await eventually(lambda: _state(here, job), Stage.RETRYING, "it was handed back")
+            now = await drover("result", job, cwd=tmp_path, **url)
+            end = await drover("result", job, "--wait", cwd=tmp_path, **url)
+    cause = "there is no device 'nosuch' (known: nano); waiting for it"
+
+    assert (5, 1, True) == (now.status, len(now.err.splitlines()), cause in now.err)
+    assert (3, 2) == (end.status, len(end.err.splitlines()))
+    assert [f"drover: job {job} is retrying: {cause}", True] == [
+        end.err.splitlines()[0],
+        cause in end.err.splitlines()[1],
+    ]
+
+
 async def test_submit_a_file(tmp_path: Path) -> None:
     """One id per row, in order, each with its result."""
     (tmp_path / "some.jsonl").write_text('{"prompt":"one"}\n{"prompt":"two"}\n')
@@ -92,6 +142,19 @@ async def test_how_a_job_ended_is_in_the_status(tmp_path: Path) -> None:
     assert (3, "failed") == (as_json.status, json.loads(as_json.out)["state"])
 
 
+async def test_a_shell_is_told_what_a_job_waits_for(tmp_path: Path) -> None:
+    """Whoever has misspelt a model need not wait for the job's end to see it."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here):
+            job = await here.submit(model="lama3.2:1b")
+            await eventually(lambda: _state(here, job), Stage.RETRYING, "it was handed back")
+            end = await drover("result", job, cwd=tmp_path, NATS_URL=here.server.url)
+
+    assert 5 == end.status
+    assert "no device has the model 'lama3.2:1b' (known: llama3.2:1b); waiting" in end.err
+
+
 async def test_dead_letters_from_a_shell(tmp_path: Path) -> None:
     """Listed with their reason, shown with what was sent, sent again under the old id, and forgotten."""
     async with world() as here:
@@ -102,12 +165,14 @@ async def test_dead_letters_from_a_shell(tmp_path: Path) -> None:
             job = await here.submit("hi")
             before = await here.over(job)
             listed = json.loads((await drover("dlq", "ls", "--json", cwd=tmp_path, NATS_URL=url)).out)
+            piped = (await drover("dlq", "ls", cwd=tmp_path, NATS_URL=url)).out
             shown = json.loads((await drover("dlq", "show", job, cwd=tmp_path, NATS_URL=url)).out)
             again = await drover("dlq", "retry", str(listed[0]["id"]), cwd=tmp_path, NATS_URL=url)
             await eventually(lambda: _state(here, job), Stage.DONE, "the second life ends well")
             left = await drover("dlq", "ls", cwd=tmp_path, NATS_URL=url)
             await here.streams.publish("llm.v1.jobs.default.normal", b"garbage", headers={"Nx-Job": "bad"})
             await here.over("bad")
+            await here.letter()
             dropped = await drover("dlq", "drop", "bad", cwd=tmp_path, NATS_URL=url)
             letters = await here.letters()
 
@@ -115,6 +180,9 @@ async def test_dead_letters_from_a_shell(tmp_path: Path) -> None:
         before.state,
         [(row["job"], row["reason"], row["tries"]) for row in listed],
     )
+    assert [True] == [
+        job in line and "no device can take the job" in line for line in piped.splitlines() if "exhausted" in line
+    ]
     assert ("hi", f"{job}\n", "no dead letters\n") == (
         shown["payload"]["messages"][0]["content"],
         again.out,
@@ -271,3 +339,4 @@ async def test_the_routes_are_described() -> None:
         path: set(verbs) for path, verbs in paths.items() if path.startswith("/v1/jobs")
     }
     assert "requestBody" in paths["/v1/jobs"]["post"]
+    assert "The text comes in one piece" in paths["/v1/jobs/{job}/events"]["get"]["description"]

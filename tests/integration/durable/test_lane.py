@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,8 @@ from common import codec
 from common.bus.jetstream import JetStream
 from common.bus.nats import NatsOptions, connect_nats
 from common.client import chat_request
-from common.durable import Note, Stage
+from common.codec import Encoding
+from common.durable import Note, Stage, encode_note
 from common.durable_client import DurableJobs
 from common.errors import (
     BackendError,
@@ -34,6 +36,7 @@ from tests.integration.durable.world import World, dispatching, durable_settings
 from tests.nats_server import nats_server
 
 ANSWER = answer("all ", "of it")
+BIG = ModelInfo(name="big:70b", size_bytes=10**9, loaded=True)
 
 
 async def test_a_job_is_answered_and_acknowledged() -> None:
@@ -162,14 +165,70 @@ async def test_higher_classes_go_first() -> None:
 
 
 async def test_another_request_under_the_same_id_is_refused() -> None:
-    """While it lies in the queue; the same one again, in whatever form, adds nothing."""
+    """While it lies in the queue, while it runs, and when it is over; the same one again, in whatever form, adds nothing."""
+    form = ChatRequest(messages=(Message(role=Role.USER, content="one"),), job="mine", timeout_s=60.0)
     async with world() as here, dispatching(here):
-        first = await here.jobs.submit(ChatRequest(prompt="one", job="mine"))
-        again = await here.jobs.submit(ChatRequest(messages=(Message(role=Role.USER, content="one"),), job="mine"))
-        with pytest.raises(DuplicateJob, match="mine"):
-            await here.jobs.submit(ChatRequest(prompt="other", job="mine"))
+        told = [await here.jobs.submit(ChatRequest(prompt="one", job="mine")), await here.jobs.submit(form)]
+        await _refused(here)
+        hold = Hold(then=ANSWER)
+        await here.device("nano", hold)
+        await hold.reached.wait()
+        await eventually(lambda: _state(here, "mine"), Stage.RUNNING, "it is told that it runs")
+        told.append(await here.jobs.submit(form))
+        await _refused(here)
+        hold.released.set()
+        await here.over("mine")
+        await here.empty()
+        told.append(await here.jobs.submit(form))
+        await _refused(here)
 
-    assert (False, True) == (first.known, again.known)
+    assert [False, True, True, True] == [one.known for one in told]
+    assert [Stage.QUEUED, Stage.QUEUED, Stage.RUNNING, Stage.DONE] == [one.state for one in told]
+
+
+async def test_an_id_is_known_for_as_long_as_its_result_is_kept() -> None:
+    """The server has forgotten the id of a job that somebody has stored without one; its result is there still."""
+    async with world() as here:
+        device = await here.device("nano", ANSWER)
+        async with dispatching(here):
+            await here.streams.publish("llm.v1.jobs.default.normal", b'{"prompt":"one","job":"mine"}')
+            await here.over("mine")
+            again = await here.jobs.submit(ChatRequest(prompt="one", job="mine"))
+            await _refused(here)
+            await here.empty()
+
+    assert (True, Stage.DONE, 1) == (again.known, again.state, len(device.attempts))
+
+
+async def test_a_result_of_an_older_dispatcher_is_taken_for_the_same() -> None:
+    """Its notes don't say what was asked: whoever sends the id again gets what stands there."""
+    async with world() as here, dispatching(here):
+        note = Note(job="mine", tenant="default", state=Stage.DONE, at_unix_s=1.0, answer={"text": "old"})
+        await here.streams.publish("llm.v1.result.default.mine", encode_note(note))
+        again = await here.jobs.submit(ChatRequest(prompt="whatever", job="mine"))
+
+    assert (True, Stage.DONE) == (again.known, again.state)
+
+
+async def test_what_has_no_form_in_json_is_answered() -> None:
+    """A job in MessagePack may hold bytes: there is no name for what it asks, and that stops nothing."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here):
+            wire = {"prompt": "one", "job": "mine", "tools": [{"type": "function", "function": {"blob": b"\xff"}}]}
+            await here.streams.publish("llm.v1.jobs.default.normal", codec.encode(wire, Encoding.MSGPACK))
+            note = await here.over("mine")
+
+    assert (True, None) == (note.final, note.fingerprint)
+
+
+async def _refused(here: World) -> None:
+    with pytest.raises(DuplicateJob, match="mine"):
+        await here.jobs.submit(ChatRequest(prompt="other", job="mine"))
+
+
+async def _state(here: World, job: str) -> Stage:
+    return (await here.jobs.look(job)).state
 
 
 @pytest.mark.parametrize(
@@ -222,7 +281,7 @@ async def test_a_bad_job_is_a_dead_letter_at_once() -> None:
             )
             await here.empty()
             note = await here.jobs.look("bad")
-            (letter,) = await here.letters()
+            letter = await here.letter()
 
     assert note.error is not None
     assert (Stage.FAILED, "bad_request", "bad_request", 1, {"prompt": "hi", "nonsense": 1}) == (
@@ -241,7 +300,7 @@ async def test_garbage_is_a_dead_letter_too() -> None:
         async with dispatching(here):
             await here.streams.publish("llm.v1.jobs.default.batch", b"\xff\x00", headers={"Nx-Job": "bad"})
             await here.empty()
-            (letter,) = await here.letters()
+            letter = await here.letter()
 
     assert ("bad_request", None, "ff00", "batch") == (letter.reason, letter.payload, letter.raw, letter.priority)
 
@@ -254,7 +313,7 @@ async def test_a_job_that_always_fails_is_a_dead_letter_after_its_tries() -> Non
             job = await here.submit()
             note = await here.over(job)
             await here.empty()
-            (letter,) = await here.letters()
+            letter = await here.letter()
 
     assert (3, Stage.FAILED, "exhausted", 3) == (len(device.attempts), note.state, letter.reason, letter.tries)
     assert letter.error is not None
@@ -266,7 +325,7 @@ async def test_what_the_model_can_not_do_is_not_tried_again() -> None:
         device = await here.device("nano", fail(UnsupportedByModel("no tools")))
         async with dispatching(here):
             note = await here.over(await here.submit())
-            (letter,) = await here.letters()
+            letter = await here.letter()
 
     assert (1, Stage.FAILED, "unsupported") == (len(device.attempts), note.state, letter.reason)
 
@@ -280,7 +339,7 @@ async def test_a_deadline_that_passed_in_the_queue() -> None:
         job = await here.submit(deadline_ms=1)
         async with dispatching(here):
             note = await here.over(job)
-            (letter,) = await here.letters()
+            letter = await here.letter()
 
     assert note.error is not None
     assert ("deadline", "deadline", 0) == (letter.reason, note.error["code"], len(device.attempts))
@@ -525,22 +584,99 @@ async def test_a_fleet_without_room_uses_up_no_tries() -> None:
         async with dispatching(here, tries=2):
             job = await here.submit(model="big:70b")
             await eventually(lambda: _deliveries(here, 6), True, "it was handed back again and again")
-            late = await here.device("late", ANSWER, models=(ModelInfo(name="big:70b", size_bytes=10**9, loaded=True),))
+            late = await here.device("late", ANSWER, models=(BIG,))
             note = await here.over(job)
             waits = [one for one in await here.notes(job) if one.state is Stage.RETRYING]
 
     assert (Stage.DONE, 1, 1, 1) == (note.state, note.tries, len(late.attempts), len(waits))
 
 
-async def test_a_misspelt_model_is_refused_at_once() -> None:
-    """Where devices live and none has the model, waiting for a day would help nobody."""
+async def test_a_misspelt_model_is_given_up() -> None:
+    """The job says first what it waits for; in a fleet that does not change it is soon a dead letter."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here, steady_s=1.0):
+            job = await here.submit(model="lama3.2:1b")
+            note = await here.over(job)
+            first = (await here.notes(job))[0]
+            letter = await here.letter()
+
+    assert (Stage.FAILED, "unknown_model", "unknown_model") == (note.state, (note.error or {})["code"], letter.reason)
+    assert "the model 'lama3.2:1b' (known: llama3.2:1b); waiting" in (first.error or {})["message"]
+
+
+async def test_a_misspelt_device_is_given_up() -> None:
+    """The job says first what it waits for; where the other devices are the same for long, it is a dead letter, and says why."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here, steady_s=1.0):
+            job = await here.submit(device="nosuch")
+            note = await here.over(job)
+            first = (await here.notes(job))[0]
+            letter = await here.letter()
+
+    assert (Stage.FAILED, "bad_request", "unknown_device") == (note.state, (note.error or {})["code"], letter.reason)
+    assert "there is no device 'nosuch': known are nano" == (note.error or {})["message"]
+    assert "there is no device 'nosuch' (known: nano); waiting for it" == (first.error or {})["message"]
+
+
+async def test_a_device_that_was_not_there_yet_gets_its_job() -> None:
+    """It comes before the time is over after which it would count as misspelt."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here, steady_s=60.0):
+            job = await here.submit(device="late")
+            await eventually(lambda: _deliveries(here, 4), True, "it was handed back again and again")
+            await here.device("late", ANSWER)
+            note = await here.over(job)
+
+    assert (Stage.DONE, "late") == (note.state, (note.answer or {})["device"])
+
+
+async def test_a_job_whose_time_is_over_says_what_it_waited_for() -> None:
+    """The last cause is in its error, in words and as a code."""
     async with world() as here:
         await here.device("nano", ANSWER)
         async with dispatching(here):
-            note = await here.over(await here.submit(model="lama3.2:1b"))
-            (letter,) = await here.letters()
+            note = await here.over(await here.submit(device="nosuch", timeout_s=1.0))
+    error = note.error or {}
 
-    assert (Stage.FAILED, "unknown_model", "unknown_model") == (note.state, (note.error or {})["code"], letter.reason)
+    assert ("deadline", "no_device", "nosuch") == (error["code"], error["details"]["cause"], error["details"]["device"])
+    assert "there is no device 'nosuch' (known: nano); waiting for it" in error["message"]
+
+
+ABSENCES: list[dict[str, Any]] = [
+    {"state": DeviceState.FAULTY, "models": (), "reason": "no engine yet"},
+    {"models": ()},
+]
+
+
+@pytest.mark.parametrize("beat", ABSENCES, ids=["faulty", "empty"])
+async def test_a_device_that_boots_gets_its_jobs(beat: dict[str, Any]) -> None:
+    """Its agent is up before its engine: jobs for its model outlast the time after which a misspelt one would be given up."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        slow = await here.device("slow", ANSWER, **beat)
+        async with dispatching(here, steady_s=0.3):
+            job = await here.submit(model="big:70b")
+            await eventually(lambda: _deliveries(here, 8), True, "it was handed back again and again")
+            await slow.beat(state=DeviceState.READY, models=(BIG,))
+            note = await here.over(job)
+
+    assert (Stage.DONE, "slow") == (note.state, (note.answer or {})["device"])
+
+
+async def test_a_device_that_comes_late_gets_its_jobs() -> None:
+    """After a power cut the fast device is up first, and its dispatcher with it; the other one was never heard yet."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here, steady_s=60.0):
+            job = await here.submit(model="big:70b")
+            await eventually(lambda: _deliveries(here, 4), True, "it was handed back again and again")
+            await here.device("late", ANSWER, models=(BIG,))
+            note = await here.over(job)
+
+    assert Stage.DONE == note.state
 
 
 async def _deliveries(here: World, enough: int) -> bool:

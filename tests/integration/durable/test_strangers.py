@@ -139,7 +139,7 @@ async def test_garbage_of_any_size_is_a_dead_letter_at_once(garbage: bytes) -> N
             await here.streams.publish("llm.v1.jobs.evil.normal", garbage, headers={"Nx-Job": "bad"})
             await here.empty()
             note = await here.jobs.look("bad", tenant="evil")
-            (letter,) = await here.letters()
+            letter = await here.letter()
 
     assert (Stage.FAILED, "bad_request", 1) == (note.state, letter.reason, letter.tries)
     if letter.raw is not None:
@@ -155,7 +155,7 @@ async def test_a_letter_that_was_cut_is_not_sent_again() -> None:
             await here.empty()
         with pytest.raises(PayloadTooLarge, match="not whole"):
             await DeadLetters(here.streams, here.subjects).retry("bad")
-        (letter,) = await here.letters()
+        letter = await here.letter()
 
     assert 0 < letter.cut_bytes < LARGE
 
@@ -167,7 +167,7 @@ async def test_a_long_error_and_a_long_job_have_their_letter() -> None:
         async with dispatching(here, tries=1):
             note = await here.over(await here.submit("x" * LARGE))
             await here.empty()
-            (letter,) = await here.letters()
+            letter = await here.letter()
 
     assert (Stage.FAILED, "exhausted") == (note.state, letter.reason)
 

@@ -78,6 +78,16 @@ class World:
         """Give all dead letters."""
         return [read_letter(kept) async for kept in self.kept(self.names.dead, self.subjects.dead("*", "*"))]
 
+    async def letter(self) -> Letter:
+        """Give the one dead letter; it is written behind the note that says why, so it is waited for."""
+
+        async def written() -> bool:
+            return bool(await self.letters())
+
+        await eventually(written, True, "a dead letter is written")
+        (letter,) = await self.letters()
+        return letter
+
     async def kept(self, stream: str, subject: str) -> AsyncIterator[Kept]:
         seq = 1
         while (kept := await self.streams.next(stream, subject, seq)) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agents.attempts import Attempts, Memory, Repeated
-from common.errors import JobCancelled
+from common.errors import DeviceBusy, JobCancelled
 from tests.unit.agents.hand_clock import HandClock
 
 
@@ -46,6 +46,20 @@ def test_an_early_cancellation_is_forgotten_after_a_minute() -> None:
     attempts.check("j2", "inbox.2.1")
 
     assert len(attempts) == 0
+
+
+def test_a_refusal_holds_for_a_minute() -> None:
+    """59 s later the attempt is refused again, another one of the job is not, and 61 s later it is forgotten."""
+    clock = HandClock()
+    attempts = Attempts(clock)
+    attempts.refuse("inbox.1.1")
+    clock.now_s += 59
+
+    with pytest.raises(DeviceBusy, match="j1"):
+        attempts.check("j1", "inbox.1.1")
+    attempts.check("j1", "inbox.1.2")
+    clock.now_s += 2
+    attempts.check("j1", "inbox.1.1")
 
 
 def test_a_cancellation_by_the_jobs_id_is_not_remembered() -> None:

@@ -158,6 +158,26 @@ async def test_the_same_attempt_runs_once(rig: Rig) -> None:
     assert kinds(heard) == ["ack", "end", None]
 
 
+@pytest.mark.parametrize("draining", [False, True], ids=["full", "draining"])
+async def test_a_refused_attempt_never_runs(rig: Rig, *, draining: bool) -> None:
+    """Its dispatcher has turned elsewhere: delivered again when there is room, it is refused again."""
+    await rig.send(1)
+    await rig.backend.started.wait()
+    rig.worker.drain(on=draining)
+    refused = await rig.send(2)
+    await refused.until(2)
+    rig.worker.drain(on=False)
+    rig.backend.finish()
+    await rig.idle()
+    await rig.deliver("_INBOX_disp.d.1.1", 2)
+    await refused.until(4)
+    other = await rig.send(3)
+    await other.until(1)
+
+    assert (["err", None] * 2, ["ack"]) == (kinds(refused), kinds(other))
+    assert ["busy", "busy"] == [frame["code"] for frame in frames(refused) if frame]
+
+
 async def test_a_job_id_that_comes_again_runs_again(rig: Rig) -> None:
     """A producer may use its id once more, with the same number of the attempt."""
     for _ in range(2):

@@ -44,6 +44,21 @@ def test_a_header_asks_for_a_priority(headers: dict[str, str], expected: Priorit
     assert expected is routes.priority(headers)
 
 
+@pytest.mark.parametrize(("given", "stream"), [("yes", True), ("true", False), ("", True), ("1", False)])
+def test_a_wish_for_progress_that_can_not_be_met_is_refused(given: str, stream: bool) -> None:
+    """Another word than 1, or an answer that is no stream: it would be ignored otherwise."""
+    with pytest.raises(errors.BadRequest, match="x-drover-progress is "):
+        routes.progress({"x-drover-progress": given}, stream=stream)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"), [({}, False), ({"x-drover-progress": "0"}, False), ({"x-drover-progress": "1"}, True)]
+)
+def test_progress_is_told_to_who_asks_for_it(headers: dict[str, str], expected: bool) -> None:
+    """By the header, with a stream."""
+    assert routes.progress(headers, stream=True) is expected
+
+
 @pytest.mark.parametrize(("headers", "expected"), [({}, None), ({"x-drover-timeout": "2.5"}, 2.5)])
 def test_a_header_limits_the_time(headers: dict[str, str], expected: float | None) -> None:
     """OpenAI's body has no field for it."""

@@ -86,3 +86,15 @@ def test_json_holds_the_whole_account() -> None:
         told["route"],
         told["first_token_s"],
     ) == ("hi", 30, {"strategy": "hybrid"}, 0.25)
+
+
+def test_an_empty_prompt_is_refused_in_the_words_of_its_verb() -> None:
+    """The way out is the command that was meant."""
+    with pytest.raises(BadRequest, match=r"write drover submit .* or pipe text into drover submit -"):
+        read_prompt("", "submit")
+
+
+def test_a_tenant_that_can_not_be_one_is_refused_by_name() -> None:
+    """It would be a part of a subject."""
+    with pytest.raises(BadRequest, match="tenant"):
+        Wish(tenant="a b").check()

@@ -238,6 +238,8 @@ def test_what_is_no_row_of_objects_is_refused(payload: bytes) -> None:
         ({"stream": "perhaps"}, "stream: Input should be true or false (got 'perhaps')"),
         ({"timeout_s": True, "model": True}, "model: Input should be a valid string (got true)"),
         ({"nope": 1}, "nope: There is no such field (got 1)"),
+        ({"max_tokens": 9}, "max_tokens: There is no such field: write options.max_tokens (got 9)"),
+        ({"options": {"nope": 1}}, "options.nope: There is no such field (got 1)"),
         ({"format": 5}, "format: Input should be 'json' (got 5); format: Input should be an object (got 5)"),
         (
             {"messages": [{"role": "user", "images": ["x"] * 17}]},

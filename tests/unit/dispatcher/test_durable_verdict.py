@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from common.durable import Note, Stage
 from common.errors import (
     BackendError,
     BadRequest,
@@ -21,9 +22,20 @@ from common.errors import (
     UnsupportedByModel,
 )
 from common.messages import DeviceState
-from dispatcher.durable.verdict import Again, Bury, CallOff, RetryPolicy, Verdict, after, none_will_have
-from dispatcher.fleet import Fleet, Liveness
-from tests.unit.dispatcher.builders import device
+from dispatcher.durable.verdict import (
+    Again,
+    Bury,
+    CallOff,
+    RetryPolicy,
+    Verdict,
+    after,
+    never_comes,
+    none_will_have,
+    too_late,
+    waiting,
+)
+from dispatcher.fleet import Device, Liveness
+from tests.unit.dispatcher.builders import bare, device, fleet, model
 
 POLICY = RetryPolicy(tries=5, first_delay_s=1.0, longest_delay_s=20.0)
 
@@ -102,26 +114,66 @@ def test_a_model_that_nobody_has(*, misnamed: bool, wanted: Verdict) -> None:
     assert wanted == verdict
 
 
-READY, STARTING = DeviceState.READY, DeviceState.STARTING
+READY, STARTING, FAULTY = DeviceState.READY, DeviceState.STARTING, DeviceState.FAULTY
+NANO = device("nano")
 
 
 @pytest.mark.parametrize(
     ("devices", "pinned", "certain"),
     [
         ([], None, False),
-        ([("nano", Liveness.ALIVE, READY)], None, True),
-        ([("nano", Liveness.ALIVE, READY), ("orin", Liveness.DEAD, READY)], None, True),
-        ([("nano", Liveness.ALIVE, READY), ("orin", Liveness.SUSPECT, READY)], None, False),
-        ([("nano", Liveness.ALIVE, READY), ("orin", Liveness.ALIVE, STARTING)], None, False),
-        ([("nano", Liveness.DEAD, READY)], None, False),
-        ([("nano", Liveness.ALIVE, READY), ("orin", Liveness.SUSPECT, READY)], "nano", True),
-        ([("nano", Liveness.ALIVE, READY), ("orin", Liveness.DEAD, READY)], "orin", False),
+        ([NANO], None, True),
+        ([NANO, device("orin", liveness=Liveness.DEAD)], None, True),
+        ([NANO, device("orin", liveness=Liveness.SUSPECT)], None, False),
+        ([NANO, device("orin", state=STARTING)], None, False),
+        ([NANO, device("orin", state=FAULTY)], None, False),
+        ([NANO, bare("orin", state=FAULTY)], None, False),
+        ([NANO, bare("orin")], None, False),
+        ([device("nano", liveness=Liveness.DEAD)], None, False),
+        ([NANO, device("orin", liveness=Liveness.SUSPECT)], "nano", True),
+        ([NANO, device("orin", liveness=Liveness.DEAD)], "orin", False),
     ],
 )
-def test_whether_a_device_may_come_that_has_it(
-    devices: list[tuple[str, Liveness, DeviceState]], pinned: str | None, *, certain: bool
-) -> None:
-    """Certain is it only with devices that live, none of which is away for a moment."""
-    known = [device(name, liveness=liveness, state=state) for name, liveness, state in devices]
+def test_whether_a_device_may_come_that_has_it(devices: list[Device], pinned: str | None, *, certain: bool) -> None:
+    """Certain is it only with devices that live, each of which has told its models and is there."""
+    assert certain == none_will_have(fleet(*devices), pinned)
 
-    assert certain == none_will_have(Fleet({one.name: one for one in known}), pinned)
+
+@pytest.mark.parametrize(
+    ("devices", "pinned", "never"),
+    [
+        ([NANO], None, False),
+        ([NANO], "nano", False),
+        ([device("nano", liveness=Liveness.DEAD)], "nano", False),
+        ([NANO], "orin", True),
+        ([NANO, device("pi", state=FAULTY)], "orin", True),  # no other one becomes it
+        ([], "orin", False),
+        ([device("nano", liveness=Liveness.DEAD)], "orin", False),
+    ],
+)
+def test_whether_a_device_never_comes(devices: list[Device], pinned: str | None, *, never: bool) -> None:
+    """It has no device's name, while some device works."""
+    assert never == never_comes(fleet(*devices), pinned)
+
+
+@pytest.mark.parametrize(("misnamed", "wanted"), [(True, Bury("unknown_device")), (False, Again(16.0, counts=False))])
+def test_a_device_that_is_not_there(*, misnamed: bool, wanted: Verdict) -> None:
+    """A misspelt one is the request's fault; another one may come."""
+    assert wanted == after(
+        NoDevice(), tries=1, deliveries=3, policy=POLICY, overdue=False, reached=False, misnamed=misnamed
+    )
+
+
+@pytest.mark.parametrize("newest", [None, Note(job="a", tenant="b", state=Stage.RUNNING, at_unix_s=1.0)])
+def test_an_end_without_a_cause_stays_as_it_is(newest: Note | None) -> None:
+    """Nothing was told before that went wrong."""
+    late = DeadlineExceeded("over")
+
+    assert late is too_late(late, newest)
+
+
+def test_a_job_says_what_it_waits_for() -> None:
+    """The model that it names, and those that it could have named."""
+    said = waiting(fleet(device("nano", model("b:1"), model("a:1")), bare()), "big:70b", None)
+
+    assert "no device has the model 'big:70b' (known: a:1, b:1); waiting for a device that has it" == said.message

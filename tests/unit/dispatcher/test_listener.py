@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from common import codec, frames
 from common.bus import Delivery
 from common.bus.memory import MemoryBroker, MemoryBus, connect_memory
 from common.codec import Encoding
-from common.errors import BadRequest, Interrupted, PayloadTooLarge
+from common.errors import BadRequest, InternalError, Interrupted, PayloadTooLarge
 from common.frames import End, KeepAlive, Phase
 from common.messages import ToolCall, Usage
 from dispatcher.delivery.answer import SharedAnswer
@@ -105,6 +106,22 @@ async def test_one_reply_is_one_reply(wire: Wire) -> None:
             "route": ROUTE,
         }
     ] == await wire.seen()
+
+
+@pytest.mark.parametrize("way", [{}, {"stream": True}], ids=["one reply", "frames"])
+async def test_whoever_did_not_hear_the_end_hears_of_the_bug(wire: Wire, way: dict[str, Any]) -> None:
+    """An answer without an account can't be told to one that waits for one reply; the error can, and who has heard an end hears no
+    second one."""
+    out = wire.producer(**way)
+    await out.ack()
+    with ExitStack() as stack:
+        if not way:
+            stack.enter_context(pytest.raises(KeyError))
+        await out.end(End(), {})
+    await out.error(InternalError("a bug of ours"))
+
+    assert (["reply", ""] if not way else ["ack", "end", ""]) == await wire.kinds()
+    assert ("internal" in str((await wire.seen())[0])) is not bool(way)
 
 
 async def test_tool_calls_stand_in_the_reply(wire: Wire) -> None:

@@ -18,7 +18,7 @@ GUARD_S = 10.0
 ALL = frozenset({"nano"})
 
 
-def good(_place: Place, _now_s: float, _ahead: int = 0) -> Chance:
+def good(_place: Place, _now_s: float) -> Chance:
     return Chance.GOOD
 
 
@@ -41,7 +41,7 @@ def anybody(_waiter: Waiter) -> bool:
 
 def serve(order: Order, now_s: float = 0.0, fits: Callable[[Waiter], bool] = anybody) -> Waiter:
     """Serve who is next."""
-    waiter = order.pick(fits, now_s).waiter
+    waiter = order.pick(fits, now_s)
     assert waiter is not None
     order.serve(waiter)
     return waiter
@@ -113,43 +113,47 @@ def test_who_can_use_the_slot_is_served() -> None:
     join(order, devices={"orin"})
     nano = join(order)
 
-    assert nano is order.pick(lambda waiter: "nano" in waiter.devices, 0.0).waiter
+    assert nano is order.pick(lambda waiter: "nano" in waiter.devices, 0.0)
 
 
 def test_poor_chances_come_last_in_their_class() -> None:
     """A job that will hardly make its deadline goes after those of its class that will, and before lower classes."""
-    order = an_order(lambda place, now_s, ahead=0: Chance.POOR if place.deadline_s - now_s < 10.0 else Chance.GOOD)
+    order = an_order(lambda place, now_s: Chance.POOR if place.deadline_s - now_s < 10.0 else Chance.GOOD)
     poor, fine = join(order, deadline_s=5.0), join(order, deadline_s=50.0, tenant="other")
     batch = join(order, priority=Priority.BATCH)
 
     assert [fine, poor, batch] == drained(order)
 
 
-def test_who_has_no_chance_is_told_of_and_not_served() -> None:
-    """A job that can't be answered in time any more gets no slot."""
-    order = an_order(lambda place, now_s, ahead=0: Chance.NONE if place.deadline_s - now_s < 10.0 else Chance.GOOD)
-    lost, fine = join(order, deadline_s=5.0), join(order, deadline_s=50.0)
+def test_who_has_next_to_no_chance_comes_after_all_others() -> None:
+    """A job that will almost surely be cut goes after the lower classes too, and still gets a slot that nobody else wants."""
+    order = an_order(lambda place, now_s: Chance.SLIGHT if place.deadline_s - now_s < 10.0 else Chance.GOOD)
+    slight, batch = join(order, deadline_s=5.0, priority=Priority.INTERACTIVE), join(order, priority=Priority.BATCH)
 
-    assert (fine, [lost]) == order.pick(anybody, 0.0)
+    assert [batch, slight] == drained(order)
 
 
-def test_a_poor_chance_behind_too_many_is_none() -> None:
-    """Who would have to wait for those with a good chance is lost where they are too many, and waits on where they are few."""
+def test_who_had_a_device_is_not_set_back() -> None:
+    """A job that lost its device goes first, whatever its chance."""
+    order = an_order(lambda place, now_s: Chance.SLIGHT if place.deadline_s - now_s < 10.0 else Chance.GOOD)
+    fine, again = join(order), join(order, deadline_s=5.0, first=True)
 
-    def judge(place: Place, now_s: float, ahead: int = 0) -> Chance:
-        if place.deadline_s - now_s >= 10.0:
-            return Chance.GOOD
-        return Chance.NONE if ahead > 2 else Chance.POOR
+    assert [again, fine] == drained(order)
 
-    lost = {}
-    for number in (2, 3):
-        order = an_order(judge)
-        late = join(order, deadline_s=5.0)
-        for _ in range(number):
-            join(order, deadline_s=100.0)
-        lost[number] = order.pick(lambda _: True, 0.0).lost == [late]
 
-    assert {2: False, 3: True} == lost
+def test_those_in_front_are_those_served_before() -> None:
+    """Before a newcomer are the higher classes, the tenant's own earlier deadlines, and nobody behind."""
+    order = an_order()
+    urgent, earlier, _later, _batch = (
+        join(order, priority=Priority.INTERACTIVE),
+        join(order, deadline_s=10.0),
+        join(order, deadline_s=100.0),
+        join(order, priority=Priority.BATCH),
+    )
+    newcomer = Waiter(Place(deadline_s=50.0), first=False, joined_s=0.0)
+    newcomer.devices = ALL
+
+    assert [urgent, earlier] == list(order.ahead(newcomer))
 
 
 def test_a_tenant_that_comes_one_by_one_pays_as_well() -> None:
@@ -355,7 +359,7 @@ MOVES = st.lists(
 @given(MOVES)
 def test_the_books_are_kept(moves: list[tuple[str, Any]]) -> None:
     """After any moves those who wait are those who came and neither left nor were served, each in the class that its age gives."""
-    order = an_order(lambda place, now_s, ahead=0: Chance.POOR if place.deadline_s - now_s < 60.0 else Chance.GOOD)
+    order = an_order(lambda place, now_s: Chance.POOR if place.deadline_s - now_s < 60.0 else Chance.GOOD)
     waiting: list[Waiter] = []
     now_s = 0.0
     for kind, what in moves:

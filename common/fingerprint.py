@@ -1,0 +1,40 @@
+"""What makes two requests the same: a short name of what was asked; it knows neither lane nor who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from common import codec
+from common.errors import BadRequest
+from common.messages import ChatRequest, Priority, conversation
+
+
+def fingerprint(request: ChatRequest) -> str:
+    """Name what was asked: two requests of one name have the same answer. How it is to be delivered, and until when, is no part."""
+    asked = codec.plain(replace(request, prompt=None, messages=conversation(request), **_DELIVERY))
+    return codec.digest(asked)
+
+
+def fingerprint_of(payload: bytes) -> str | None:
+    """Name what is asked in a message; None when it is no request."""
+    try:
+        return fingerprint(codec.build(ChatRequest, codec.decode_request(payload)))
+    except (BadRequest, TypeError):  # MessagePack may hold what has no form in JSON
+        return None
+
+
+_DELIVERY: Mapping[str, Any] = {
+    "stream": False,
+    "hold": False,
+    "job": None,
+    "timeout_s": None,
+    "deadline_ms": None,
+    "keep_s": 0.0,
+    "resends": None,
+    "resume": "",
+    "priority": Priority.NORMAL,
+    "strategy": None,
+    "max_cost_usd": None,
+}
