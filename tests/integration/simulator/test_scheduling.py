@@ -217,9 +217,15 @@ async def test_energy_is_idle_plus_work() -> None:
 
 
 async def test_sensors_are_flat_numbers() -> None:
-    """What an agent reads as telemetry: bytes, degrees, watts."""
+    """What an agent reads as telemetry: bytes, degrees, watts now, and watts without and with a job."""
     async with simulator("pi5") as device, httpx.AsyncClient(trust_env=False) as http:
         sensed = (await http.get(f"{device.url}/sim/sensors")).json()
-        assert sensed.keys() == {"memory_total_bytes", "memory_available_bytes", "temperature_c", "watts"}
 
-        assert tuple(sensed.values()) == (8_443_265_024, 7_843_265_024, 35.2, 3.0)
+        assert sensed == {
+            "memory_total_bytes": 8_443_265_024,
+            "memory_available_bytes": 7_843_265_024,
+            "temperature_c": 35.2,
+            "watts": 3.0,
+            "idle_watts": 3.0,
+            "busy_watts": 10.5,
+        }
