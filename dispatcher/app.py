@@ -79,12 +79,7 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
     """Build a dispatcher on any bus; leaving the context closes the doors, lets jobs finish, and cancels the rest."""
     subjects = Subjects(settings.bus.prefix)
     name = as_token(settings.dispatcher.id) if settings.dispatcher.id else f"disp-{secrets.token_hex(4)}"
-    roster = Roster(
-        dispatcher=name,
-        suspect_after=settings.roster.suspect_after,
-        dead_after=settings.roster.dead_after,
-        forget_after_s=settings.roster.forget_after_s,
-    )
+    roster = _roster(settings, name)
     # New at each start, also under a fixed name: slots count from 1, and a device must not take a new job for an old one.
     life = f"{name}-{secrets.token_hex(4)}"[-64:]
     async with (
@@ -94,35 +89,24 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
         shelf(bus, mux, Names.below(subjects).answers, settings.replay) as answers,
         running_router(roster, settings.routing, settings.embed, settings.dispatcher.id and name) as router,
     ):
-        pipeline = _pipeline(
-            settings,
-            subjects,
-            router,
-            _sharing(settings, hall, others, answers),
-            Courier(
-                bus,
-                mux,
-                roster,
-                limits=_limits(settings),
-                subjects=subjects,
-                dispatcher=name,
-                settle_s=settings.roster.settle_s,
-                hedge_share=settings.delivery.hedge_share,
-                rules=_rules(settings),
-            ),
+        courier = Courier(
+            bus,
+            mux,
+            roster,
+            limits=_limits(settings),
+            subjects=subjects,
+            dispatcher=name,
+            settle_s=settings.roster.settle_s,
+            hedge_share=settings.delivery.hedge_share,
+            rules=_rules(settings),
         )
+        pipeline = _pipeline(settings, subjects, router, _sharing(settings, hall, others, answers), courier)
         async with asyncio.TaskGroup() as jobs:
             spawn = guarding(jobs)
             durable = _durable(settings, bus, pipeline, spawn)
             doors = Doors(pipeline, spawn, queued=lambda: durable.searching)
-            keeper = jobs.create_task(
-                _keep(
-                    roster,
-                    pipeline.clock.monotonic,
-                    DeviceEvents(bus, subjects),
-                    RouteEvents(bus, subjects, name, router.feedback.told),
-                )
-            )
+            changes = RouteEvents(bus, subjects, name, router.feedback.told)
+            keeper = jobs.create_task(_keep(roster, pipeline.clock.monotonic, DeviceEvents(bus, subjects), changes))
             speaker = jobs.create_task(_speak(hall, pipeline.sharing.kept, pipeline.clock.monotonic))
             pulse = jobs.create_task(pipeline.courier.pulse.beat(mux))
             async with doors.ears(bus), durable.tended():
@@ -133,9 +117,8 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
                     durable.open(),
                     discoverable(bus, _info(name), lambda: _stats(pipeline)),
                 ):
-                    await (
-                        bus.flush()
-                    )  # whoever is told that we are ready must find us: the server knows the subscriptions now
+                    # Whoever is told that we are ready must find us: the server knows the subscriptions then.
+                    await bus.flush()
                     yield pipeline
                 # Until its last job is over the others ask this one: a job that is sent again meanwhile must find it.
                 await _finish(pipeline, settings.dispatcher.grace_s)
@@ -145,6 +128,16 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             keeper.cancel()
             speaker.cancel()
             pulse.cancel()
+
+
+def _roster(settings: DispatcherSettings, name: str) -> Roster:
+    ages = settings.roster
+    return Roster(
+        dispatcher=name,
+        suspect_after=ages.suspect_after,
+        dead_after=ages.dead_after,
+        forget_after_s=ages.forget_after_s,
+    )
 
 
 def _sharing(settings: DispatcherSettings, hall: Audience, others: Peers, answers: Shelf) -> Sharing:

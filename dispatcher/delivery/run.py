@@ -12,7 +12,7 @@ from typing import NoReturn, Protocol
 
 from common import frames
 from common.clock import loop_s, seconds_text
-from common.errors import DeadlineExceeded, DeviceBusy, FleetError
+from common.errors import DeadlineExceeded, DeadlineInfeasible, DeviceBusy, FleetError
 from dispatcher.delivery.attempt import OUTRUN, LiveAttempt
 from dispatcher.delivery.clocks import HOP_MARGIN_S, Clock
 from dispatcher.delivery.inbox import Arrival, Inbox
@@ -133,12 +133,12 @@ class Run:
         """Take a slot, first in line when an attempt has failed."""
         try:
             return await self._seats.take(self._excluded, first=bool(self._attempts))
-        except DeadlineExceeded:
-            raise
         except FleetError as error:
-            if self._out.visible_chars:
-                raise interrupted(error, self._out.visible_chars) from error
-            raise
+            # A deadline that has passed is just that; one that can't be met, with half an answer told, is an answer broken off.
+            passed = isinstance(error, DeadlineExceeded) and not isinstance(error, DeadlineInfeasible)
+            if passed or not self._out.visible_chars:
+                raise
+            raise interrupted(error, self._out.visible_chars) from error
 
     async def _begin(self, seat: Candidate, reason: str, *, beside: bool = False) -> None:
         """Give the job to the device whose slot was taken."""

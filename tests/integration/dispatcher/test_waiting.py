@@ -271,6 +271,25 @@ async def test_a_job_without_enough_time_is_refused_at_once(a_house: OpenHouse) 
         )
 
 
+async def test_an_answer_half_told_that_can_not_go_on_in_time_is_broken_off(a_house: OpenHouse) -> None:
+    """A producer that comes back with the beginning of an answer hears what it has of it, not that nothing was begun."""
+    async with a_house() as house:
+        hold = Hold()
+        speeds = {MODEL: Speed(decode_tps=10.0, prefill_tps=1000.0)}
+        await house.device("nano", hold, *[answer("ok")] * 9, speeds=speeds)
+        waiting = [await house.stream()]
+        await hold.reached.wait()
+        waiting += [await house.stream(timeout_s=60.0) for _ in range(9)]
+        await until(lambda: house.pipeline.courier.line.waiting == 9, "the line stands")
+        back = await house.stream(job="back", timeout_s=10.0, priority="batch", resume="Once", resends=1)
+        refused = await back.error()
+        hold.released.set()
+        for one in waiting:
+            await one.end()
+
+        assert ("interrupted", 4) == (refused.error.code, refused.error.details["delivered_chars"])
+
+
 async def test_an_idle_fleet_refuses_nobody_for_its_deadline(a_house: OpenHouse) -> None:
     """After twenty slow answers a job with less time than they took is begun at once, and answered."""
     async with a_house() as house:
