@@ -75,6 +75,7 @@ class Agent:
             backend=backend.name,
             continues=backend.continues,
             remote=backend.remote,
+            needs_key=backend.needs_key,
             agent_version=version(),
         )
         self._namesakes = Namesakes(section.device, self._identity.boot, clock=clock, changed=self._nudge)

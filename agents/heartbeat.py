@@ -33,6 +33,7 @@ class Identity:
     backend: str
     continues: bool = False
     remote: bool = False
+    needs_key: bool = False
     agent_version: str
 
 
@@ -86,6 +87,7 @@ def heartbeat(
         simulated=stock.version.simulated if stock.version else False,
         continues=identity.continues,
         remote=identity.remote,
+        needs_key=identity.needs_key,
         agent_version=identity.agent_version,
         uptime_s=round(uptime_s, 3),
         done=workload.done,

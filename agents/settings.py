@@ -131,6 +131,12 @@ class CloudSection(Section):
     api_key: SecretStr | None = Field(
         None, validation_alias="OPENAI_API_KEY", description="the provider's key; a server of your own may need none"
     )
+    key_from: Literal["agent", "request"] = Field(
+        "agent",
+        validation_alias="DROVER_CLOUD_KEY_FROM",
+        description="whose key the provider is asked with: the agent's, unless a request brings its own (provider_key, "
+        "X-Drover-Provider-Key), or the request's alone",
+    )
     organization: str | None = Field(
         None, validation_alias="OPENAI_ORG_ID", description="organization that the provider is to charge"
     )

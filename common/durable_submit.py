@@ -48,6 +48,15 @@ class _Sending:
     given: bool
 
 
+def require_no_key(request: ChatRequest) -> None:
+    """Raise `BadRequest` for a request with a secret: the queue, and the letters of the dead, lie on a disk."""
+    if request.provider_key is not None:
+        raise BadRequest(
+            "a durable job can't bring a provider_key, since it lies on a disk: send it as a chat, or give the agent the key",
+            param="provider_key",
+        )
+
+
 class Submission:
     """Puts jobs into the queue of one fleet."""
 
@@ -59,6 +68,7 @@ class Submission:
     async def submit(self, request: ChatRequest, *, owner: str, priority: Priority | None) -> Submitted:
         """Put a job into the queue, unless it is there, or was and its result is kept. See `DurableJobs.submit`."""
         conversation(request)
+        require_no_key(request)
         job = require_token("job", request.job or str(ULID()))
         sending = _Sending(
             owner=owner,

@@ -37,4 +37,5 @@ _DELIVERY: Mapping[str, Any] = {
     "priority": Priority.NORMAL,
     "strategy": None,
     "max_cost_usd": None,
+    "provider_key": None,
 }

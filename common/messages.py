@@ -7,6 +7,7 @@ them takes seconds.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
@@ -31,6 +32,19 @@ Number = Annotated[float, AllowInfNan(allow_inf_nan=False), Ge(-1e15), Le(1e15)]
 Price = Annotated[float, AllowInfNan(allow_inf_nan=False), Ge(0), Le(1e6)]
 """An amount of US dollars."""
 Texts = Annotated[tuple[str, ...], FailFast()]
+
+
+def require_key(value: Any) -> str:
+    """Refuse what can be no key before anything else looks at it. Whatever is wrong, nobody is shown it: it may be nearly a key."""
+    if not isinstance(value, str) or not 1 <= len(value) <= MOST_KEY_CHARS or not _KEY.fullmatch(value):
+        raise ValueError(f"a key is 1 to {MOST_KEY_CHARS} printable ASCII characters without spaces")
+    return value
+
+
+MOST_KEY_CHARS = 256
+_KEY = re.compile("[!-~]+")
+ProviderKey = Annotated[str, BeforeValidator(require_key)]
+"""A secret. Fields of this type are left out of every repr, and no refusal quotes them."""
 
 
 def _few(value: Any) -> Any:
@@ -116,6 +130,7 @@ class ChatRequest:
     sent before: 0 promises that no dispatcher can know the id, and absent says nothing. `resume` is the text that the producer has
     already; a dispatcher that does not know the job goes on behind it. `strategy` names how the device is chosen, such as `hybrid`
     or `energy:eco`; absent leaves it to the fleet's owner. `max_cost_usd` keeps the job from models that would probably cost more.
+    `provider_key` is what a paid model is asked with, in place of the fleet's own key: whoever sends it pays.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -138,6 +153,7 @@ class ChatRequest:
     priority: Priority = Priority.NORMAL
     strategy: Annotated[str, MaxLen(64)] | None = None
     max_cost_usd: Annotated[Number, Ge(0)] | None = None
+    provider_key: ProviderKey | None = field(default=None, repr=False)
 
 
 def conversation(request: ChatRequest) -> tuple[Message, ...]:
@@ -168,7 +184,7 @@ class Dispatch:
 
     `deadline_ms` is absolute by the dispatcher's clock, and `sent_ms` is what that clock showed when this was sent: their
     difference is the time that is left, also on a device whose own clock is an hour off. `logprobs` asks for how sure the model was
-    of each token, where the backend tells.
+    of each token, where the backend tells. `provider_key` comes with attempts on remote models only.
     """
 
     job: Token
@@ -183,6 +199,7 @@ class Dispatch:
     logprobs: bool = False
     deadline_ms: Count | None = None
     sent_ms: Count | None = None
+    provider_key: ProviderKey | None = field(default=None, repr=False)
 
 
 class DeviceState(StrEnum):
@@ -239,8 +256,9 @@ class Heartbeat:
 
     `jobs_by_dispatcher` counts the running jobs by the dispatcher that sent them: a dispatcher knows its own share exactly
     and needs to hear only of the others'. `continues` says that the backend goes on with a conversation that ends in the
-    assistant's own unfinished words, `remote` that the models run elsewhere: for money, and on no power of the device. `idle_w` and
-    `busy_w` are what the device draws without and with a job.
+    assistant's own unfinished words, `remote` that the models run elsewhere: for money, and on no power of the device; `needs_key`
+    that it has no key of its own for them, and serves only who brings one. `idle_w` and `busy_w` are what the device draws without
+    and with a job.
     """
 
     device: Token
@@ -266,6 +284,7 @@ class Heartbeat:
     simulated: bool = False
     continues: bool = False
     remote: bool = False
+    needs_key: bool = False
     agent_version: str = ""
     uptime_s: Number = 0.0
     done: Count = 0

@@ -29,8 +29,8 @@ class Provider:
     """One order per chat, in their order; without one what stands for its model, else an ordinary answer. `seen` keeps the
     requests, `hung_up` how many streams their clients left before the end."""
 
-    def __init__(self, key: str) -> None:
-        self._key = key
+    def __init__(self, keys: list[str]) -> None:
+        self._keys = keys
         self._orders: list[dict[str, Any]] = []
         self._standing: dict[str, dict[str, Any]] = {}
         self._listing: dict[str, Any] | None = None
@@ -112,7 +112,7 @@ class Provider:
 
     def _locked(self, request: Request) -> Response | None:
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if given == self._key:
+        if given in self._keys:
             return None
         return _refusal(
             {
@@ -170,8 +170,8 @@ def _refusal(order: dict[str, Any]) -> Response:
 def main() -> None:
     """Serve on a free port, and say which."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--key", default="")
-    provider = Provider(parser.parse_args().key)
+    parser.add_argument("--key", action="append", default=[])
+    provider = Provider(parser.parse_args().key or [""])
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(128)

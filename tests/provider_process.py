@@ -19,6 +19,7 @@ _ROOT = Path(__file__).parent.parent
 _READY = "listening on "
 
 KEY = "sk-test-0123456789abcdef"
+GUEST_KEY = "sk-guest-fedcba9876543210"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,8 @@ class ProviderProcess:
 
 @asynccontextmanager
 async def provider() -> AsyncIterator[ProviderProcess]:
-    """Run one for the life of the context; it takes `KEY` and no other."""
-    command = (sys.executable, "-m", "tests.provider", f"--key={KEY}")
+    """Run one for the life of the context; it takes `KEY` and `GUEST_KEY`, and no other."""
+    command = (sys.executable, "-m", "tests.provider", f"--key={KEY}", f"--key={GUEST_KEY}")
     async with started(*command, cwd=_ROOT, stdout=asyncio.subprocess.PIPE) as process:
         assert process.stdout is not None
         async with asyncio.timeout(GUARD_S):

@@ -63,6 +63,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def needs_key(self) -> bool:
+        """True when each request must bring a key for the provider."""
+        ...
+
+    @property
     def lets_go(self) -> bool:
         """True when closing a chat stops the work for it at any moment; otherwise only once the first piece was given."""
         ...
@@ -94,6 +99,7 @@ class OnDevice:
     """What all backends have in common that run their models on the device itself."""
 
     remote = False
+    needs_key = False
     lets_go = False
 
     def refusal(self) -> DeviceBusy | None:

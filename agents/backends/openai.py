@@ -11,7 +11,8 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,13 +21,14 @@ import openai
 from agents.backends import Backend, BackendDone, Piece, Version
 from agents.backends import openai_wire as wire
 from agents.backends.offers import Offer
-from agents.backends.openai_faults import Said, fault_of, scrubbed
+from agents.backends.openai_faults import Said, fault_of, of_guest, scrubbed
 from agents.backends.openai_limits import Quota, retry_after_s, wait_s
-from agents.backends.purse import Budget, Purse, open_purse
+from agents.backends.purse import Bill, Budget, Purse, open_purse
 from agents.settings import OPENAI_URL, CloudSection
 from common.clock import Clock, LoopClock
 from common.errors import (
     BackendError,
+    BadRequest,
     BudgetSpent,
     ConfigError,
     DeviceBusy,
@@ -63,6 +65,16 @@ _OWN_NAME = ("api.openai.com",)
 """Where the largest number of tokens is called `max_completion_tokens`; its newer models refuse the name that all others know."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Payer:
+    """Whose key is used: the house's, or one that came with a request. What a provider says of a guest's key, money and limits is
+    no news of the house's."""
+
+    client: openai.AsyncOpenAI
+    key: str = field(repr=False)
+    guest: bool = False
+
+
 class OpenAIBackend:
     """One provider. Made by `open_openai`."""
 
@@ -72,9 +84,9 @@ class OpenAIBackend:
     lets_go = True
 
     def __init__(self, client: openai.AsyncOpenAI, section: CloudSection, purse: Purse, clock: Clock) -> None:
-        self._client = client
+        self.needs_key = section.key_from == "request"
+        self._house = _Payer(client, section.api_key.get_secret_value() if section.api_key else "")
         self._host = urlsplit(section.base_url).netloc
-        self._key = section.api_key.get_secret_value() if section.api_key else ""
         self._offers = {offer.name: offer for offer in section.offers}
         self._retries = section.retries
         self._limit_name = "max_completion_tokens" if self._host in _OWN_NAME else "max_tokens"
@@ -102,13 +114,14 @@ class OpenAIBackend:
         offer = self._offers.get(dispatch.model)
         if offer is None:
             raise UnknownModel(f"this device does not offer {dispatch.model!r}: see DROVER_CLOUD_MODELS")
+        payer = self._payer(dispatch.provider_key)
         prompt = prompt_tokens(dispatch.messages, dispatch.tools)
-        with self._purse.hold(_usd(offer, prompt, dispatch.options.max_tokens or ANSWER_TOKENS)) as bill:
-            stream, sent_s = await self._begin(wire.chat_to_wire(dispatch, self._limit_name), dispatch.model)
+        with self._bill(payer, _usd(offer, prompt, dispatch.options.max_tokens or ANSWER_TOKENS)) as bill:
+            stream, sent_s = await self._begin(payer, wire.chat_to_wire(dispatch, self._limit_name), dispatch.model)
             answer, done = wire.Answer(self._host, sent_s), None
             async with aclosing(stream):
                 try:
-                    with self._translated(dispatch.model):
+                    with self._translated(payer, dispatch.model):
                         async for chunk in stream:
                             piece = answer.hear(chunk.model_dump(warnings=False), self._clock.monotonic())
                             if piece is not None:
@@ -119,30 +132,56 @@ class OpenAIBackend:
                     bill.usd = _paid(done) or _usd(offer, usage.prompt_tokens, usage.completion_tokens)
         yield done
 
-    async def _begin(self, request: Mapping[str, Any], model: str) -> tuple[openai.AsyncStream[Any], float]:
+    def _payer(self, guest_key: str | None) -> _Payer:
+        """Give who pays. Raises `BadRequest` when nobody does."""
+        if guest_key is None:
+            if self.needs_key:
+                raise BadRequest(
+                    "this device asks its provider with the keys of requests alone: send one (provider_key, X-Drover-Provider-Key)",
+                    param="provider_key",
+                )
+            return self._house
+        client = self._house.client.copy(api_key=guest_key)  # the same connections
+        client.organization, client.project = None, None  # the house's
+        return _Payer(client, guest_key, guest=True)
+
+    def _bill(self, payer: _Payer, estimate_usd: float) -> AbstractContextManager[Bill]:
+        return nullcontext(Bill()) if payer.guest else self._purse.hold(estimate_usd)
+
+    async def _begin(
+        self, payer: _Payer, request: Mapping[str, Any], model: str
+    ) -> tuple[openai.AsyncStream[Any], float]:
         """Send it, and again where that may help, until an answer begins; gives that, and when it was asked for."""
         for tried in itertools.count():
             sent_s = self._clock.monotonic()
             try:
-                with self._translated(model):
-                    stream: openai.AsyncStream[Any] = await self._client.chat.completions.create(
+                with self._translated(payer, model):
+                    stream: openai.AsyncStream[Any] = await payer.client.chat.completions.create(
                         **request, stream=True, stream_options={"include_usage": True}
                     )
             except FleetError as error:
-                wait = self._after(error, model, tried)
+                wait = self._after(payer, error, model, tried)
                 if wait is None:
                     raise
                 log.info("cloud.retry", model=model, tried=tried + 1, wait_s=round(wait, 3), code=error.code)
                 await asyncio.sleep(wait)
             else:
-                self._quota.note(stream.response.headers)
-                self._trust()
+                if not payer.guest:
+                    self._quota.note(stream.response.headers)
+                    self._trust()
                 return stream, sent_s
         raise AssertionError("unreachable")
 
-    def _after(self, error: FleetError, model: str, tried: int) -> float | None:
+    def _after(self, payer: _Payer, error: FleetError, model: str, tried: int) -> float | None:
         """Learn from an error, and give the seconds until the next try, if there is to be one."""
         headers = _headers(error)
+        jitter = random.random()  # noqa: S311  # so that many agents don't come back at once; nobody guesses it
+        wait = wait_s(error, tried=tried, retries=self._retries, jitter=jitter)
+        if not payer.guest:
+            self._learn(error, model, headers, wait)
+        return None if headers.get("x-should-retry") == "false" else wait
+
+    def _learn(self, error: FleetError, model: str, headers: Mapping[str, str], wait: float | None) -> None:
         self._quota.note(headers)
         if isinstance(error, ConfigError | BudgetSpent):
             self._doubt(error, for_s=LOCKED_OUT_S)
@@ -150,13 +189,8 @@ class OpenAIBackend:
             self._missing[model] = self._clock.monotonic() + MISSING_S
         elif isinstance(error, BackendError) and "status" not in error.details:
             self._look_at_s = self._clock.monotonic()  # it may be gone altogether
-        if headers.get("x-should-retry") == "false":
-            return None
-        jitter = random.random()  # noqa: S311  # so that many agents don't come back at once; nobody guesses it
-        wait = wait_s(error, tried=tried, retries=self._retries, jitter=jitter)
-        if isinstance(error, DeviceBusy):
+        elif isinstance(error, DeviceBusy):
             self._quota.pause(error.retry_after_s or wait or 1.0)
-        return wait
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """Give what is offered. Raises `BudgetSpent` when the money is spent, and what is wrong with the provider: it is looked at
@@ -165,7 +199,7 @@ class OpenAIBackend:
         if empty is not None:
             raise empty
         now = self._clock.monotonic()
-        if now >= self._look_at_s and now >= self._trouble_until_s:
+        if now >= self._look_at_s and now >= self._trouble_until_s and not self.needs_key:
             await self._look()
         if self._trouble is not None:
             raise self._trouble
@@ -177,7 +211,8 @@ class OpenAIBackend:
 
     async def one_token(self, model: ModelInfo) -> None:  # noqa: ARG002  # it is none of theirs that is looked at
         """Look at the provider instead; a token costs money."""
-        await self._look()
+        if not self.needs_key:
+            await self._look()
         if self._trouble is not None:
             raise self._trouble
 
@@ -188,9 +223,9 @@ class OpenAIBackend:
     async def _look(self) -> None:
         """See whether the provider answers, and takes the key."""
         try:
-            with self._translated():
+            with self._translated(self._house):
                 async with asyncio.timeout(ASK_S):
-                    listed = {str(model.id) for model in (await self._client.models.list()).data}
+                    listed = {str(model.id) for model in (await self._house.client.models.list()).data}
         except DeviceBusy:
             self._trust()  # it is there, and has too much to do: jobs find out how much
         except FleetError as error:
@@ -218,9 +253,14 @@ class OpenAIBackend:
         self._look_at_s = self._clock.monotonic() + CHECK_S
 
     @contextmanager
-    def _translated(self, model: str = "") -> Iterator[None]:
-        with translated(self._host, model, key=self._key, now_unix_s=self._clock.unix_s()):
-            yield
+    def _translated(self, payer: _Payer, model: str = "") -> Iterator[None]:
+        try:
+            with translated(self._host, model, key=payer.key, now_unix_s=self._clock.unix_s()):
+                yield
+        except FleetError as error:
+            if payer.guest:
+                raise of_guest(error, self._host) from error.__cause__
+            raise
 
 
 @asynccontextmanager
@@ -247,9 +287,10 @@ def _check(section: CloudSection) -> None:
     unpriced = [offer.name for offer in section.offers if offer.prices is None]
     if not section.offers:
         raise ConfigError("DROVER_BACKEND=openai offers nothing: set DROVER_CLOUD_MODELS, as in gpt-4o-mini=0.15/0.60")
-    if section.api_key is None and section.base_url == OPENAI_URL:
+    if section.api_key is None and section.base_url == OPENAI_URL and section.key_from == "agent":
         raise ConfigError(
-            "OPENAI_API_KEY is not set: take a key at platform.openai.com, or set OPENAI_BASE_URL to a server of yours"
+            "OPENAI_API_KEY is not set: take a key at platform.openai.com, set OPENAI_BASE_URL to a server of yours, or "
+            "DROVER_CLOUD_KEY_FROM=request, to serve those alone who bring a key"
         )
     if unpriced and (section.budget_day_usd is not None or section.budget_usd is not None):
         raise ConfigError(

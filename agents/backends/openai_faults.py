@@ -64,6 +64,22 @@ def fault_of(said: Said, *, host: str, model: str, key: str = "") -> FleetError:
     )
 
 
+def of_guest(error: FleetError, host: str) -> FleetError:
+    """Give an error as it is told to who brought the key: what is wrong with it, or with its account, is the request's own matter,
+    and no fault of the device's."""
+    if isinstance(error, ConfigError):
+        return BadRequest(
+            f"{host} refuses the key of this request: send one that is valid there (provider_key, X-Drover-Provider-Key), or none",
+            param="provider_key",
+        )
+    if isinstance(error, BudgetSpent):
+        return BadRequest(
+            f"{host} says that the account of this request's key has no money left: add credit there, or send no key",
+            param="provider_key",
+        )
+    return error
+
+
 def scrubbed(text: str, key: str) -> str:
     """Shorten what a provider wrote, and take out what looks like a key, ours above all."""
     return _SECRET.sub("(hidden)", text.replace(key, "(hidden)") if key else text).strip()[:300]

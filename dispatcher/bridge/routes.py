@@ -19,13 +19,14 @@ from ulid import ULID
 from common import codec
 from common.errors import BadRequest, DeadlineInfeasible, FleetError, InternalError, QueueFull, Stopping, UnknownModel
 from common.logs import get_logger
-from common.messages import AUTO, ChatRequest, Priority
+from common.messages import AUTO, ChatRequest, Priority, require_key
 from common.subjects import as_token
 from dispatcher.bridge.answer import ChatAnswer, Manner, Means
 from dispatcher.bridge.explaining import explaining
 from dispatcher.bridge.headers import (
     COST_HEADER,
     JOB_HEADER,
+    KEY_HEADER,
     PRIORITY_HEADER,
     PROGRESS_HEADER,
     STRATEGY_HEADER,
@@ -200,7 +201,13 @@ async def _asked(http: Request) -> ChatRequest:
 
 def _wished(chat: ChatRequest, headers: Mapping[str, str]) -> ChatRequest:
     """Add what the headers ask for. Raises `BadRequest`."""
-    return replace(chat, timeout_s=timeout_s(headers), strategy=strategy(headers), max_cost_usd=max_cost_usd(headers))
+    return replace(
+        chat,
+        timeout_s=timeout_s(headers),
+        strategy=strategy(headers),
+        max_cost_usd=max_cost_usd(headers),
+        provider_key=provider_key(headers),
+    )
 
 
 def answer_errors(app: FastAPI) -> None:
@@ -344,6 +351,15 @@ def max_cost_usd(headers: Mapping[str, str]) -> float | None:
     if not 0.0 <= limit_usd <= 1e6:
         raise BadRequest(f"{COST_HEADER} is {given[:40]!r}: send US dollars, such as 0.002", param=COST_HEADER)
     return limit_usd
+
+
+def provider_key(headers: Mapping[str, str]) -> str | None:
+    """The key that a paid model is to be asked with, as a header says. Raises `BadRequest`, which does not quote it."""
+    given = headers.get(KEY_HEADER)
+    try:
+        return None if given is None else require_key(given.strip())
+    except ValueError as error:
+        raise BadRequest(f"{KEY_HEADER}: {error}", param=KEY_HEADER) from None
 
 
 def _auto_card(bridge: Bridge) -> reply.Json:

@@ -135,6 +135,7 @@ class Courier:
             logprobs=job.logprobs,
             deadline_ms=deadline_ms,
             sent_ms=sent_ms,
+            provider_key=job.request.provider_key if attempt.candidate.remote else None,
         )
         payload = codec.encode(codec.plain(dispatch), Encoding.MSGPACK)
         await self.bus.publish(self.subjects.device(attempt.device, "job"), payload, reply=reply)

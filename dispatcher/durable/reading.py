@@ -9,6 +9,7 @@ from common.bus.streams import Kept
 from common.clock import Clock, seconds_text
 from common.codec import Encoding
 from common.durable import job_id
+from common.durable_submit import require_no_key
 from common.errors import DeadlineExceeded
 from common.messages import ChatRequest, Priority, conversation
 from common.subjects import Subjects
@@ -42,6 +43,7 @@ class Reading:
     def job(self, kept: Kept) -> Job:
         """Decode and validate. Raises `BadRequest` that names what is wrong, `DeadlineExceeded` when its time is over."""
         request = codec.build(ChatRequest, codec.decode_request(kept.data))
+        require_no_key(request)
         now_s, now_unix_s = self.clock.monotonic(), self.clock.unix_s()
         left_s = self.ends_unix_s(kept, request) - now_unix_s
         if left_s <= 0:

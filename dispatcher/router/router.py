@@ -106,6 +106,7 @@ class Router:
             workload="" if job.kind == "chat" else job.kind,
             warmth=warmth,
             max_cost_usd=request.max_cost_usd,
+            brings_key=request.provider_key is not None,
         )
         name = ask.strategy.partition(":")[0]
         if name == "hybrid" and not dry and self.feedback.explores(job):  # elsewhere order is more than a score

@@ -105,7 +105,8 @@ class Ask:
     stays pure. `workload` overrides the kind that the text looks like. `warmth` tells where the conversation was before,
     `verdict` what the trained router says, `difficulty` in [0, 1] what a classifying model says, and `classified` which one;
     `escalated` that a weak answer did not hold, `explores` that the second best is to be tried, where it is not far behind. `lacks`
-    says what the strategy would have used and was not there; `max_cost_usd` is what the answer may probably cost.
+    says what the strategy would have used and was not there; `max_cost_usd` is what the answer may probably cost,
+    `brings_key` that the request pays with a key of its own.
     """
 
     model: str
@@ -125,6 +126,7 @@ class Ask:
     lacks: str = ""
     embedder: str = ""
     max_cost_usd: float | None = None
+    brings_key: bool = False
 
     @property
     def classifies(self) -> bool:

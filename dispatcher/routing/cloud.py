@@ -20,13 +20,17 @@ def reference(view: View, policy: RoutingPolicy) -> Price | None:
     return named or max(known, key=lambda one: one.input_usd_per_mtok + one.output_usd_per_mtok, default=None)
 
 
-def not_paid_for(view: View, policy: RoutingPolicy, tenant: str) -> Iterator[Removed]:
-    """Say which devices are out because nothing may leave the house, or be paid for."""
-    if policy.cloud_for(tenant) is Cloud.NEVER:
-        for name, block in view.blocks.items():
-            if block.device.beat.remote:
-                words = f"its models run elsewhere, and the cloud is closed to tenant {tenant}"
-                yield Removed(name, "cloud", words, for_now=False)
+def not_paid_for(view: View, policy: RoutingPolicy, ask: Ask) -> Iterator[Removed]:
+    """Say which devices are out: 1. nothing may leave the house 2. nobody pays for it."""
+    closed = policy.cloud_for(ask.tenant) is Cloud.NEVER
+    for name, block in view.blocks.items():
+        beat = block.device.beat
+        if beat.remote and closed:  # 1
+            words = f"its models run elsewhere, and the cloud is closed to tenant {ask.tenant}"
+            yield Removed(name, "cloud", words, for_now=False)
+        elif beat.needs_key and not ask.brings_key:  # 2
+            words = "it has no key of its own, and the request brings none (provider_key, X-Drover-Provider-Key)"
+            yield Removed(name, "key", words, for_now=False)
 
 
 def too_dear(device: str, model: ModelInfo, ask: Ask) -> Removed | None:

@@ -30,7 +30,7 @@ from dispatcher.routing.terms import terms
 _TOO_SMALL = frozenset({"context", "context_memory"})
 _UNABLE = _TOO_SMALL | {"capability", "memory"}
 
-_FORBIDDEN = frozenset({"tenant", "cloud", "cost"})
+_FORBIDDEN = frozenset({"tenant", "cloud", "cost", "key"})
 
 _MOST_CHARS, _MOST_NAMED = 260, 6
 """What the reasons may take in a message, and how many devices are named for each: it goes into a header of NATS and into logs."""
@@ -57,7 +57,7 @@ def decide(
     view = (table or Table()).view(fleet)
     out = barred(view.blocks, policy, ask.tenant)
     if view.remote:
-        out |= {one.device: one for one in not_paid_for(view, policy, ask.tenant)}
+        out |= {one.device: one for one in not_paid_for(view, policy, ask)}
     kept = _kept(view, ask, policy, {*excluded, *out})
     scene = _scene(view, kept, ask, policy)
     scores = strategy(scene)

@@ -26,7 +26,7 @@ from common.errors import (
     UnknownModel,
 )
 from common.messages import Dispatch, Message, Role, ToolCall
-from tests.provider_process import KEY, ProviderProcess, provider
+from tests.provider_process import GUEST_KEY, KEY, ProviderProcess, provider
 
 MODELS = "gpt-small=1/2/0.5 8k vision tools json, gpt-large=3/10"
 ANSWER_USD = 0.002  # 1,000 tokens at 1 and 500 at 2 dollars per million, as the provider counts by default
@@ -359,3 +359,57 @@ async def test_what_can_t_be_is_said_at_the_start(tmp_path: Path, fields: dict[s
     with pytest.raises(ConfigError, match=words):
         async with open_openai(section(tmp_path, **fields), device="cloud"):
             raise AssertionError("it was opened")
+
+
+async def test_who_brings_a_key_pays_with_it(tmp_path: Path) -> None:
+    """The provider sees the guest's key and not the house's organization; the answer tells its cost, and the house pays nothing."""
+    async with rig(tmp_path, organization="org-house") as standing:
+        text, done = await standing.ask(provider_key=GUEST_KEY)
+        headers = (await standing.provider.state())["seen"][-1]["headers"]
+
+        assert (text, done.cost_usd, standing.spent_usd) == ("Hello from the cloud", ANSWER_USD, 0.0)
+        assert headers["authorization"] == f"Bearer {GUEST_KEY}"
+        assert "openai-organization" not in headers
+
+
+WRONG_KEY = "sk-wrong-1111222233334444"
+
+
+@pytest.mark.parametrize(
+    ("key", "orders", "wanted"),
+    [
+        (WRONG_KEY, [], BadRequest),
+        (GUEST_KEY, [NO_CREDIT], BadRequest),
+        (GUEST_KEY, [{"texts": ["Once"], "raw": [f"data: {codec.encode(NO_CREDIT).decode()}\n\n"]}], BadRequest),
+        (GUEST_KEY, [RATE_LIMITED], DeviceBusy),
+    ],
+)
+async def test_a_guest_s_troubles_are_not_the_house_s(
+    tmp_path: Path, key: str, orders: list[dict[str, Any]], wanted: type[FleetError]
+) -> None:
+    """A wrong key, an empty account, a used up limit: told to who brought the key, without the key, and the device stays well."""
+    async with rig(tmp_path, retries=0) as standing:
+        await standing.provider.order(*orders)
+        with pytest.raises(wanted) as refused:
+            await standing.ask(provider_key=key)
+        text, _ = await standing.ask()
+
+        assert key[-6:] not in str(refused.value)
+        assert (text, standing.backend.refusal()) == ("Hello from the cloud", None)
+        assert len(await standing.backend.models()) == 2
+
+
+async def test_a_device_without_a_key_serves_who_brings_one(tmp_path: Path) -> None:
+    """It offers its models without ever asking the provider, and asks it only with the keys of requests."""
+    async with rig(tmp_path, api_key=None, key_from="request") as standing:
+        offered = await standing.backend.models()
+        with pytest.raises(BadRequest, match="provider_key"):
+            await standing.ask()
+        text, _ = await standing.ask(provider_key=GUEST_KEY)
+
+        assert (len(offered), standing.backend.needs_key, text) == (2, True, "Hello from the cloud")
+
+
+def test_a_key_is_in_no_repr() -> None:
+    """Nor in what the device gets, as it would be logged."""
+    assert GUEST_KEY not in repr(dispatch(provider_key=GUEST_KEY))

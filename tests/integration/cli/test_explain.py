@@ -116,13 +116,15 @@ async def test_http_tells_the_same(place: Place) -> None:
         wrong = await http.post("/v1/route/explain", json=ASKED, headers={"X-Drover-Strategy": "best"})
         long = await http.post("/v1/route/explain", json=ASKED, headers={"X-Drover-Strategy": "x" * 65})
         dear = await http.post("/v1/route/explain", json=ASKED, headers={"X-Drover-Max-Cost-USD": "much"})
+        keyed = await http.post("/v1/route/explain", json=ASKED, headers={"X-Drover-Provider-Key": "sk-two words"})
         strange = await http.get("/v1/route/job-10")
         garbled = await http.post("/v1/route/explain", content=b"{", headers={"content-type": "application/json"})
         place.house.sent += 1
 
     assert ("perf", "jetson-orin-nano-1") == (told.json()["strategy"], told.json()["chosen"]["device"])
     assert (200, "energy:eco", "job-9") == (done.status_code, why.json()["strategy"], why.json()["job"])
-    assert [400, 400, 400, 404, 400] == [one.status_code for one in (wrong, long, dear, strange, garbled)]
+    assert [400, 400, 400, 400, 404, 400] == [one.status_code for one in (wrong, long, dear, keyed, strange, garbled)]
+    assert "sk-two" not in keyed.text
     assert all("message" in one.json()["error"] for one in (wrong, long, strange, garbled))
 
 

@@ -16,6 +16,7 @@ from dispatcher.settings import RoutingSection
 from tests.integration.dispatcher.conftest import OpenHouse
 from tests.integration.dispatcher.house import House
 from tests.integration.dispatcher.scripted import PATIENCE_S, Hold, answer, until
+from tests.provider_process import GUEST_KEY
 
 WEAK = ModelInfo(name="weak:1b", size_bytes=10**9, loaded=True, parameters_b=1.0)
 STRONG = ModelInfo(name="strong:70b", size_bytes=4 * 10**10, loaded=True, parameters_b=70.0)
@@ -316,6 +317,30 @@ async def test_a_job_with_a_limit_is_refused_what_is_dearer(a_house: OpenHouse) 
             done["device"],
             len(paid.attempts),
         )
+
+
+async def test_a_key_goes_to_paid_models_alone(a_house: OpenHouse) -> None:
+    """The provider's device gets it with the attempt; one in the house does not, and no event has it."""
+    async with a_house() as house:
+        nano = await house.device("nano", answer("hi"))
+        paid = await house.device("cloud", answer("hi"), models=(PAID,), remote=True)
+        for number, device in enumerate(("nano", "cloud")):
+            await route(house, job=f"job-{number}", device=device, provider_key=GUEST_KEY)
+        event = await house.event("job-1")
+
+        assert [None, GUEST_KEY] == [one.attempts[0].dispatch.provider_key for one in (nano, paid)]
+        assert GUEST_KEY not in str(event)
+
+
+@pytest.mark.parametrize("key", ["", "two words", "k" * 257, "schlüssel", 5555555, ["sk-1234567890"]])
+async def test_what_can_be_no_key_is_refused_and_not_quoted(a_house: OpenHouse, key: object) -> None:
+    """The error names the field, says what a key is, and keeps what came to itself."""
+    async with a_house() as house:
+        error = (await (await house.stream(provider_key=key)).error()).error
+
+        assert ("bad_request", "provider_key") == (error.code, error.details["param"])
+        assert "1 to 256 printable ASCII characters" in error.message
+        assert not str(key) or str(key)[:12] not in error.message
 
 
 async def test_the_cloud_can_be_closed(a_house: OpenHouse, tmp_path: Path) -> None:

@@ -241,6 +241,20 @@ async def test_what_can_not_be_answered_is_not_queued(request_: ChatRequest) -> 
             await here.jobs.submit(request_)
 
 
+async def test_a_job_with_a_secret_is_not_queued() -> None:
+    """A provider's key must not lie on a disk; who puts it there past the client gets no answer with it."""
+    async with world() as here:
+        async with dispatching(here):
+            await here.device("nano", ANSWER)
+            with pytest.raises(BadRequest, match="lies on a disk"):
+                await here.jobs.submit(ChatRequest(prompt="hi", provider_key="sk-1234567890"))
+            wire = {"prompt": "hi", "job": "mine", "provider_key": "sk-1234567890"}
+            await here.streams.publish("llm.v1.jobs.default.normal", codec.encode(wire))
+            note = await here.over("mine")
+
+        assert (note.state, note.failure.code if note.failure else None) == (Stage.FAILED, "bad_request")
+
+
 async def test_a_full_queue_refuses() -> None:
     """The producer gets a typed error, and what lies in the queue is answered."""
     async with world() as here:

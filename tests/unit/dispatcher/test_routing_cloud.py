@@ -203,3 +203,13 @@ def test_what_was_paid_is_no_saving() -> None:
 def test_without_prices_there_is_nothing_to_save() -> None:
     """A fleet of local devices has no reference."""
     assert decide(ask(), fleet(device("pi")), POLICY, {}).reference() is None
+
+
+def test_a_device_without_a_key_is_for_those_who_bring_one() -> None:
+    """It is no choice for others, who are told what to send."""
+    where = fleet(cloud(needs_key=True))
+    decision = decide(ask(), where, POLICY, {})
+
+    assert order(replace(ask(), brings_key=True), where=where) == ["cloud"]
+    assert [one.filter for one in decision.removed] == ["key"]
+    assert "X-Drover-Provider-Key" in nobody(ask(), decision, where).message
