@@ -12,7 +12,7 @@ from common.bus import Bus
 from common.bus.mux import reply_mux
 from common.bus.nats import connect_nats
 from common.bus.options import options_from
-from common.clock import LoopClock
+from common.clock import LoopClock, loop_s
 from common.discovery import EndpointStats, ServiceInfo, discoverable
 from common.durable import Names
 from common.errors import BusError, ConfigError
@@ -96,7 +96,6 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             limits=_limits(settings),
             subjects=subjects,
             dispatcher=name,
-            settle_s=settings.roster.settle_s,
             hedge_share=settings.delivery.hedge_share,
             rules=_rules(settings),
         )
@@ -110,6 +109,7 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             speaker = jobs.create_task(_speak(hall, pipeline.sharing.kept, pipeline.clock.monotonic))
             pulse = jobs.create_task(pipeline.courier.pulse.beat(mux))
             async with doors.ears(bus), durable.tended():
+                courier.settled_s = loop_s() + settings.roster.settle_s
                 presence = jobs.create_task(others.keep())
                 shelving = jobs.create_task(answers.keep(bus))
                 async with (

@@ -122,6 +122,7 @@ class ScriptedFleet:
         self.script: Script = greet
         self.jobs: asyncio.Queue[ScriptedJob] = asyncio.Queue()
         self.cancels: asyncio.Queue[str] = asyncio.Queue()
+        self.heard: set[str] = set()
         self._running: dict[str, ScriptedJob] = {}
         self._tasks = tasks
         self._beats = 0
@@ -168,8 +169,13 @@ class ScriptedFleet:
         if job_id in self._running:
             self._running[job_id].cancelled.set()
 
-    def hear_ping(self, delivery: Delivery) -> None:
-        self._tasks.create_task(self.bus.publish(delivery.reply, b'{"name":"llm-dispatcher"}'))
+    def hear_stats(self, delivery: Delivery) -> None:
+        """Say, as a dispatcher does, which devices it has heard."""
+        told = {"name": "llm-dispatcher", "endpoints": [{"data": {"devices": dict.fromkeys(self.heard, "alive")}}]}
+        self._tasks.create_task(self.bus.publish(delivery.reply, codec.encode(told)))
+
+    def hear_beat(self, delivery: Delivery) -> None:
+        self.heard.add(str(codec.decode(delivery.data)["device"]))
 
     async def _play(self, job: ScriptedJob) -> None:
         try:
@@ -189,6 +195,7 @@ async def scripted_fleet(url: str) -> AsyncIterator[ScriptedFleet]:
         fleet = ScriptedFleet(bus, tasks)
         await bus.subscribe(f"{PREFIX}.chat.*", fleet.hear_job, queue=QUEUE_DISPATCH)
         await bus.subscribe(f"{PREFIX}.ctl.*.cancel", fleet.hear_cancel)
-        await bus.subscribe("$SRV.PING.llm-dispatcher", fleet.hear_ping)
+        await bus.subscribe(f"{PREFIX}.hb.*", fleet.hear_beat)
+        await bus.subscribe("$SRV.STATS.llm-dispatcher", fleet.hear_stats)
         await bus.flush()
         yield fleet

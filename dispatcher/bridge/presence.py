@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from common import codec
 from common.bus import Bus, Delivery
 from common.clock import Clock
 from common.errors import FleetError
@@ -20,8 +21,8 @@ from dispatcher.settings import RosterSection
 
 log = get_logger("bridge")
 
-DISPATCHER_PING = "$SRV.PING.llm-dispatcher"
-PING_S = 1.0
+DISPATCHER_STATS = "$SRV.STATS.llm-dispatcher"
+ASK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,17 @@ class Presence:
         return self._roster.fleet
 
     async def health(self) -> Health:
-        """Look at the fleet, and ask the dispatchers whether one is there; takes `PING_S` at most."""
-        return judge(self.fleet(), dispatcher=await self._dispatcher_answers(), bus=self._bus.connected)
+        """Look at the fleet, and ask the dispatchers whether one is there and has heard it; takes `ASK_S` at most."""
+        return judge(self.fleet(), heard=await self._heard(), bus=self._bus.connected)
 
-    async def _dispatcher_answers(self) -> bool:
+    async def _heard(self) -> frozenset[str] | None:
+        """Give the devices that a dispatcher takes for alive; None when none answers."""
         try:
-            await self._bus.request(DISPATCHER_PING, b"", timeout_s=PING_S)
-        except FleetError:
-            return False
-        return True
+            answer = await self._bus.request(DISPATCHER_STATS, b"", timeout_s=ASK_S)
+            told = codec.decode(answer.data)["endpoints"][0]["data"]["devices"]
+            return frozenset(name for name, liveness in told.items() if liveness == Liveness.ALIVE)
+        except (FleetError, LookupError, TypeError, AttributeError):
+            return None
 
 
 @asynccontextmanager
@@ -84,22 +87,33 @@ async def hear_fleet(bus: Bus, subjects: Subjects, settings: RosterSection, cloc
         await subscription.unsubscribe()
 
 
-def judge(fleet: Fleet, *, dispatcher: bool, bus: bool) -> Health:
-    """Say whether a chat can be answered.
+def judge(fleet: Fleet, *, heard: frozenset[str] | None, bus: bool) -> Health:
+    """Say whether a chat can be answered; `heard` are the devices that a dispatcher knows, None when none answers.
 
-    1. No bus. 2. No dispatcher. 3. No device takes work: the reason counts what there is instead. 4. It is up.
+    1. No bus. 2. No dispatcher. 3. No device takes work: the reason counts what there is instead. 4. None that the dispatcher has
+    heard: it has just started. 5. It is up.
     """
     states = {device.name: standing(device) for device in sorted(fleet.devices.values(), key=lambda one: one.name)}
     up = [name for name, state in states.items() if state == "ready"]
     models = sorted({model for name in up for model in fleet.devices[name].models})
-    facts = {"devices": states, "models": models, "dispatcher": dispatcher, "bus": bus}
+    facts = {
+        "devices": states,
+        "models": models,
+        "dispatcher": heard is not None,
+        "dispatcher_devices": sorted(heard or ()),
+        "bus": bus,
+    }
     if not bus:  # 1
         return Health("the bridge has no connection to NATS: check that it runs, and NATS_URL", facts)
-    if not dispatcher:  # 2
+    if heard is None:  # 2
         return Health("no dispatcher answers: start one with `drover dispatcher` or `make up`", facts)
     if not up:  # 3
         return Health(_nobody(states), facts)
-    return Health("", facts)  # 4
+    if heard.isdisjoint(up):  # 4
+        return Health(
+            "the dispatcher has just started, and has not heard any of the devices that are ready: wait a second", facts
+        )
+    return Health("", facts)  # 5
 
 
 def standing(device: Device) -> str:

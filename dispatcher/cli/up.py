@@ -187,7 +187,7 @@ class _Supervisor:
         self._start(*agents)
 
     async def _await_ready(self, cast: Cast, devices: int) -> None:
-        """Wait until the bridge is healthy and every device is there."""
+        """Wait until the bridge is healthy, and the dispatcher has heard every device."""
         http_url = _http_url(self._settings.bridge.host, cast.http_port)
 
         async def healthy() -> bool | None:
@@ -196,7 +196,10 @@ class _Supervisor:
             if sum(line.state == "ready" for line in self._board.lines() if line.name != CLOUD) < devices:
                 return None
             answer = await http_probe.get(f"{http_url}/health", timeout_s=OLLAMA_WAIT_S)
-            return True if answer is not None and answer.status == 200 else None
+            if answer is None or answer.status != 200:
+                return None
+            heard = set(answer.body.get("dispatcher_devices", ())) - {CLOUD}
+            return True if len(heard) >= devices else None
 
         await self._until(healthy, "the fleet")
         self._ready = True

@@ -58,7 +58,6 @@ class Courier:
         limits: Limits,
         subjects: Subjects,
         dispatcher: str,
-        settle_s: float = 0.0,
         hedge_share: float = 0.05,
         rules: Rules | None = None,
     ) -> None:
@@ -69,7 +68,7 @@ class Courier:
         self.limits = limits
         self.subjects = subjects
         self.dispatcher = dispatcher
-        self.settled_s = loop_s() + settle_s
+        self.settled_s = loop_s()
         """Until then a device that is not known may only not have been heard yet."""
         self.hedges = HedgeBudget(hedge_share)
         self.pulse = Pulse(bus, subjects, busy=self.busy, gone=self._unheard, hung=self._hung, back=self._send_again)

@@ -55,13 +55,18 @@ async def house(wanted: Simulated) -> AsyncIterator[Addresses]:
                 died.set_result(event)
 
         child = Child(_spec(wanted, state, Path(folder) / "up.log"), tell=on_life, restart=False)
+        failure: BaseException | None = None
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(child.run(), name="drover up")
             try:
                 yield await _addresses(state, died)
+            except BaseException as error:  # noqa: BLE001  # raised again below, as itself: the group would wrap it
+                failure = error
             finally:
                 if not running.done():
                     await child.stop()
+        if failure is not None:
+            raise failure
 
 
 def _spec(wanted: Simulated, state: StateDir, log: Path) -> Spec:

@@ -224,21 +224,22 @@ def beat(device: str, state: DeviceState = DeviceState.READY, *models: str) -> H
 
 
 @pytest.mark.parametrize(
-    ("beats", "dispatcher", "bus", "says"),
+    ("beats", "heard", "bus", "says"),
     [
-        ([beat("nano")], True, True, ""),
-        ([beat("nano"), beat("pi", DeviceState.FAULTY)], True, True, ""),
-        ([beat("nano")], False, True, "no dispatcher answers"),
-        ([beat("nano")], False, False, "no connection to NATS"),
-        ([], True, True, "no device has been heard"),
-        ([beat("a", DeviceState.DRAINING), beat("b", DeviceState.STOPPED)], True, True, "a is draining, b is dead"),
+        ([beat("nano")], {"nano"}, True, ""),
+        ([beat("nano"), beat("pi", DeviceState.FAULTY)], {"nano", "pi"}, True, ""),
+        ([beat("nano")], None, True, "no dispatcher answers"),
+        ([beat("nano")], None, False, "no connection to NATS"),
+        ([], set(), True, "no device has been heard"),
+        ([beat("a", DeviceState.DRAINING), beat("b", DeviceState.STOPPED)], {"a"}, True, "a is draining, b is dead"),
+        ([beat("nano"), beat("pi", DeviceState.FAULTY)], {"pi"}, True, "has just started, and has not heard"),
     ],
 )
 def test_health_names_the_first_thing_that_is_missing(
-    beats: list[Heartbeat], dispatcher: bool, bus: bool, says: str
+    beats: list[Heartbeat], heard: set[str] | None, bus: bool, says: str
 ) -> None:
-    """Up needs bus, dispatcher and one ready device; the reason says which of them is missing."""
-    health = presence.judge(roster(*beats).fleet, dispatcher=dispatcher, bus=bus)
+    """Up needs bus, dispatcher and one ready device that the dispatcher has heard; the reason says which of them is missing."""
+    health = presence.judge(roster(*beats).fleet, heard=None if heard is None else frozenset(heard), bus=bus)
 
     assert (says in health.reason, bool(health.reason)) == (True, bool(says))
 
