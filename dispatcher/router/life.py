@@ -13,9 +13,9 @@ from dispatcher.roster import Roster
 from dispatcher.router.feedback import Feedback, FeedbackMode
 from dispatcher.router.policy_file import PolicyFile
 from dispatcher.router.router import Router
+from dispatcher.router.topics_file import read_topics
 from dispatcher.router.weights import WeightFiles, Weights
 from dispatcher.routing import Cloud, RoutingPolicy, require_strategy
-from dispatcher.routing.topics_file import read_topics
 from dispatcher.settings import EmbedSection, RoutingSection
 
 SHIPPED_TOPICS = Path(__file__).with_name("data") / "topics.npz"

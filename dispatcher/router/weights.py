@@ -15,12 +15,13 @@ from typing import Generic, TypeVar
 from common.errors import ConfigError
 from common.logs import get_logger
 from dispatcher.router.files import Stamp, stamp_of
+from dispatcher.router.topics_file import read_topics
+from dispatcher.router.trained_file import read_router
+from dispatcher.router.weights_file import card_path
 from dispatcher.routing.answer_signals import ANSWER_SIGNALS
+from dispatcher.routing.centroids import Topics
 from dispatcher.routing.prompt_signals import SIGNALS
-from dispatcher.routing.topics_file import Topics, read_topics
 from dispatcher.routing.trained import TrainedRouter
-from dispatcher.routing.trained_file import read_router
-from dispatcher.routing.weights_file import card_path
 
 log = get_logger("router.weights")
 

@@ -14,7 +14,7 @@ from sklearn.metrics import silhouette_samples
 from sklearn.model_selection import StratifiedKFold
 
 from common.errors import LabelsError
-from dispatcher.routing.topics_file import Topics
+from dispatcher.routing.centroids import Topics
 
 Vectors = NDArray[np.float32]
 

@@ -11,7 +11,8 @@ from common.errors import ConfigError
 from dispatcher.embed import Tier, open_embedder
 from dispatcher.lab.centroids.examples import TopicExamples, read_examples
 from dispatcher.lab.router.vectors import cache_dir, embed_all
-from dispatcher.routing.topics_file import Topics, write_topics
+from dispatcher.router.topics_file import write_topics
+from dispatcher.routing.centroids import Topics
 
 _SHOWN_TOPICS = 20
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from dispatcher.lab.router import splits
 from dispatcher.lab.router.evaluate import Material
 from dispatcher.lab.router.fit import Recipe, scores, train
-from dispatcher.routing.multi_file import write_index
-from dispatcher.routing.trained_file import write_router
+from dispatcher.router.multi_file import write_index
+from dispatcher.router.trained_file import write_router
 
 Floats = NDArray[np.float64]
 

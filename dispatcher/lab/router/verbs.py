@@ -22,7 +22,7 @@ from dispatcher.lab.router.material import HEAD_CHARS, from_vectors, material
 from dispatcher.lab.router.report import as_json, as_markdown
 from dispatcher.lab.router.several import train_several
 from dispatcher.lab.router.vectors import cache_dir
-from dispatcher.routing.trained_file import read_router, write_router
+from dispatcher.router.trained_file import read_router, write_router
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

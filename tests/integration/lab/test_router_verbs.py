@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from common.errors import WeightsError
-from dispatcher.routing.multi_file import read_multi
+from dispatcher.router.multi_file import read_multi
+from dispatcher.router.trained_file import read_router
 from dispatcher.routing.prompt_signals import SIGNALS, prompt_signals
-from dispatcher.routing.trained_file import read_router
 
 THINGS = "apples boats candles doors engines forks gardens hats islands jackets kettles lamps mirrors nails oars pens".split()  # noqa: SIM905
 

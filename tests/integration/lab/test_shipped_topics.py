@@ -12,8 +12,9 @@ from dispatcher.embed import Tier, open_embedder
 from dispatcher.lab.centroids.examples import read_examples
 from dispatcher.lab.centroids.verb import train_topics
 from dispatcher.router.life import SHIPPED_TOPICS, shipped_topics
+from dispatcher.router.topics_file import read_topics
+from dispatcher.routing.centroids import Topics
 from dispatcher.routing.topics import SEEDS, topic_similarities, word_counts
-from dispatcher.routing.topics_file import Topics, read_topics
 
 # What people ask, in words of this test's own: none of them is among the examples.
 ASKED = {

@@ -12,7 +12,8 @@ from common.errors import LabelsError, WeightsError, WeightsMismatch
 from dispatcher.lab.centroids.examples import TopicExamples, read_examples
 from dispatcher.lab.centroids.parting import clustered, labelled
 from dispatcher.lab.centroids.verb import train_topics
-from dispatcher.routing.topics_file import Topics, read_topics, write_topics
+from dispatcher.router.topics_file import read_topics, write_topics
+from dispatcher.routing.centroids import Topics
 
 NAMES = ("billing", "cooking", "travel")
 

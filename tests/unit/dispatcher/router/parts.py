@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from dispatcher.router.topics_file import write_topics
+from dispatcher.router.trained_file import write_router
+from dispatcher.routing.centroids import Topics
 from dispatcher.routing.prompt_signals import SIGNALS
-from dispatcher.routing.topics_file import Topics, write_topics
 from dispatcher.routing.trained import Blend, FeatureSpace, Kernel, Memory, TrainedRouter
-from dispatcher.routing.trained_file import write_router
 
 COUNT = len(SIGNALS)
 

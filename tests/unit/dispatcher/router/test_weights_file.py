@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from common.errors import WeightsError, WeightsMismatch
+from dispatcher.router.trained_file import read_router, write_router
 from dispatcher.routing.trained import Blend, FeatureSpace, Kernel, Memory, TrainedRouter
-from dispatcher.routing.trained_file import read_router, write_router
 
 SIGNALS = ("a", "b")
 

@@ -1,4 +1,4 @@
-"""A trained router as a file, written by training and read by whoever routes; what the numbers mean stands in `trained`."""
+"""A trained router as a file, written by training and read by whoever routes; what the numbers mean stands in `routing.trained`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import WeightsError, WeightsMismatch
+from dispatcher.router.weights_file import read_weights, write_weights
 from dispatcher.routing.trained import Blend, FeatureSpace, Kernel, Memory, TrainedRouter
-from dispatcher.routing.weights_file import read_weights, write_weights
 
 KIND = "drover.router"
 VERSION = 1

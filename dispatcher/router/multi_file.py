@@ -7,8 +7,8 @@ from pathlib import Path
 
 from common import codec
 from common.errors import BadRequest, WeightsError, WeightsMismatch
+from dispatcher.router.trained_file import read_router
 from dispatcher.routing.multi import MultiRouter
-from dispatcher.routing.trained_file import read_router
 
 KIND = "drover.models"
 VERSION = 1

@@ -1,46 +1,21 @@
-"""Trained topics as a value and as a file: centroids of one's own domains, and how near a vector is to each; it embeds nothing.
-
-They are trained by `drover lab centroids`, and read again whenever the file changes.
-"""
+"""Trained topics as a file, written by `drover lab centroids` and read by whoever routes; what the numbers mean stands in
+`routing.centroids`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from common.errors import WeightsError, WeightsMismatch
-from dispatcher.routing.weights_file import read_weights, write_weights
+from dispatcher.router.weights_file import read_weights, write_weights
+from dispatcher.routing.centroids import Topics
 
 KIND = "drover.topics"
 VERSION = 1
 MOST_TOPICS = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Topics:
-    """Centroids as unit rows, one for each name. Cosines of `far` and below count as 0, of `near` and above as 1: the examples'
-    own to foreign centroids and to theirs, since cosines of another embedder lie elsewhere."""
-
-    names: tuple[str, ...]
-    centroids: NDArray[np.float32]
-    embedder: str
-    near: float
-    far: float
-
-    def similarities(self, vector: NDArray[np.float32]) -> dict[str, float]:
-        """Give the similarity of a vector to each topic, in [0, 1]. Raises `WeightsMismatch` for one of another length."""
-        if vector.shape != self.centroids.shape[1:]:
-            raise WeightsMismatch(
-                f"the topics are of {self.embedder}, with {self.centroids.shape[1]} numbers, and the vector has {vector.size}"
-            )
-        cosines = self.centroids @ vector
-        scaled = np.clip((cosines - self.far) / max(self.near - self.far, 1e-6), 0.0, 1.0)
-        return dict(zip(self.names, map(float, scaled), strict=True))
 
 
 def write_topics(path: Path, topics: Topics, card: Mapping[str, Any]) -> None:
