@@ -1,4 +1,4 @@
-"""Whether a file has changed since it was read."""
+"""Whether a file has changed since it was read, and whether whoever changes it has come to an end."""
 
 from __future__ import annotations
 
@@ -15,3 +15,25 @@ def stamp_of(path: Path) -> Stamp | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size
+
+
+class Stillness:
+    """Follows the stamps of a file that is edited in place: half of it may be sound, and say something else than the whole.
+
+    An editor that pauses for longer than two looks are apart deceives it; one that writes a new file and renames it never does.
+    """
+
+    def __init__(self, known: Stamp | None) -> None:
+        self._known = self._seen = known
+
+    def settled(self, stamp: Stamp | None) -> bool:
+        """Tell whether this is a stamp that was not known, and was there at the last look as well. It is known then."""
+        still, self._seen = stamp == self._seen, stamp
+        if not still or stamp == self._known:
+            return False
+        self._known = stamp
+        return True
+
+    def moved(self) -> None:
+        """Take back that a stamp is known: the file changed while it was read."""
+        self._known = self._seen = None

@@ -23,7 +23,7 @@ SHIPPED_TOPICS = Path(__file__).with_name("data") / "topics.npz"
 `drover lab centroids --from dispatcher/lab/centroids/topics.csv -o dispatcher/router/data/topics.npz`."""
 
 REREAD_S = 1.0
-"""An owner who edits a file waits no longer than this."""
+"""An owner who edits a file waits no longer than this, or than twice this for rules: they must stand still for a look."""
 
 
 @asynccontextmanager

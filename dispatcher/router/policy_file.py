@@ -1,4 +1,5 @@
-"""The owner's routing rules in a TOML file, read again when it changes; a file that is wrong changes nothing and says so.
+"""The owner's routing rules in a TOML file, read again when it has changed and stands still; one that is wrong or says nothing
+changes nothing and is told.
 
 strategy = "hybrid"          # of tenants that name none
 token_threshold = 500
@@ -42,7 +43,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from common import codec
 from common.errors import BadRequest, ConfigError
 from common.logs import get_logger
-from dispatcher.router.files import Stamp, stamp_of
+from dispatcher.router.files import Stillness, stamp_of
 from dispatcher.routing import Cloud, RoutingPolicy, require_strategy
 from dispatcher.routing.ask import Caps, TenantRules
 
@@ -123,7 +124,23 @@ def policy_from(text: str, base: RoutingPolicy) -> RoutingPolicy:
         raise ConfigError("; ".join(faults)) from error
     except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, and brackets as deep
         raise ConfigError(f"it is no TOML: {error}") from error
-    return replace(base, **_given(said))
+    policy = replace(base, **_given(said))
+    _require_workloads(policy)
+    return policy
+
+
+def _require_workloads(policy: RoutingPolicy) -> None:
+    """Raise `ConfigError` for a strategy that asks for a workload that the policy lacks: each job would be refused for it."""
+    asked = {"strategy": policy.strategy}
+    asked |= {f"tenants.{name}.strategy": rules.strategy for name, rules in policy.tenants.items() if rules.strategy}
+    faults: list[str] = []
+    for key, strategy in asked.items():
+        try:
+            require_strategy(strategy, policy)
+        except BadRequest as error:
+            faults.append(f"{key}={strategy!r:.80}: {error.message}")
+    if faults:
+        raise ConfigError("; ".join(faults[:10]))
 
 
 def _given(said: _File) -> Mapping[str, Any]:
@@ -157,26 +174,29 @@ class PolicyFile:
         """Read the file. Raises `ConfigError` when it is wrong: at the start somebody is there to mend it."""
         self._path = path
         self._base = base
-        self._stamp: Stamp | None = None
-        self.policy = base
-        if path is not None:
-            self._stamp = stamp_of(path)
-            self.policy = _read(path, base)
+        self._stillness = Stillness(None if path is None else stamp_of(path))
+        self.policy = base if path is None else _policy(path, _read(path), base)
 
     def refresh(self) -> None:
-        """Read the file again if it changed. One that is wrong leaves the policy as it was, and is told once."""
-        if self._path is None or (stamp := stamp_of(self._path)) == self._stamp:
+        """Read the file again if it changed, and stood still since the last look. One that is wrong, gone or empty leaves the
+        policy as it was, and is told once: whoever cuts a file to write it anew has not taken back what it forbade."""
+        if self._path is None or not self._stillness.settled(stamp := stamp_of(self._path)):
             return
-        self._stamp = stamp
         try:
-            self.policy = _read(self._path, self._base)
+            text = _read(self._path)
+            if stamp_of(self._path) != stamp:
+                self._stillness.moved()
+                return
+            self.policy = _policy(self._path, _said(self._path, text), self._base)
         except ConfigError as error:
             log.warning("policy.refused", path=str(self._path), error=error.message)
+        except Exception as error:  # noqa: BLE001  # a border: no file of whatever content may end the dispatcher
+            log.warning("policy.refused", path=str(self._path), error=type(error).__name__)
         else:
             log.info("policy.changed", path=str(self._path), strategy=self.policy.strategy)
 
 
-def _read(path: Path, base: RoutingPolicy) -> RoutingPolicy:
+def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
@@ -185,8 +205,22 @@ def _read(path: Path, base: RoutingPolicy) -> RoutingPolicy:
     if len(data) > MOST_BYTES:
         raise ConfigError(f"the routing file {path} is larger than {MOST_BYTES} bytes")
     try:
-        return policy_from(data.decode("utf-8"), base)
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"the routing file {path} is not UTF-8 at byte {error.start}") from error
+
+
+def _said(path: Path, text: str) -> str:
+    """Give the text back. Raises `ConfigError` for one of blanks and comments alone."""
+    if all(not line or line.startswith("#") for line in map(str.strip, text.splitlines())):
+        raise ConfigError(
+            f"the routing file {path} says nothing now, so what it said holds on: start anew to go without its rules"
+        )
+    return text
+
+
+def _policy(path: Path, text: str, base: RoutingPolicy) -> RoutingPolicy:
+    try:
+        return policy_from(text, base)
     except ConfigError as error:
         raise ConfigError(f"the routing file {path} is wrong: {error.message}") from error

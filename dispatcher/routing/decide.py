@@ -97,12 +97,12 @@ def _order(scene: Scene, scores: Scores) -> Rows:
     return order if sound.all() else order[sound[order]]
 
 
-def require_strategy(name: str) -> None:
-    """Raise `BadRequest` for a strategy, or a variant of one, that there is not."""
+def require_strategy(name: str, policy: RoutingPolicy | None = None) -> None:
+    """Raise `BadRequest` for a strategy, or a variant of one, that there is not; with a policy also for a workload it lacks."""
     nothing = Features(
         prompt_tokens=1, output_tokens=1, context_tokens=1, complexity=0.0, topics={}, images=False, tools=False
     )
-    decide(Ask(model=AUTO, device=None, wanted=nothing, strategy=name), Fleet({}), RoutingPolicy(), {})
+    decide(Ask(model=AUTO, device=None, wanted=nothing, strategy=name), Fleet({}), policy or RoutingPolicy(), {})
 
 
 def nobody(ask: Ask, decision: Decision, fleet: Fleet) -> FleetError:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from common.errors import ConfigError
 from dispatcher.router import policy_file
@@ -69,9 +71,11 @@ def test_the_example_in_the_module_is_one() -> None:
     assert (Cloud.NEVER, {"code"}) == (policy.cloud_for("alice"), set(policy.workloads))
 
 
-def test_an_empty_file_changes_nothing() -> None:
-    """What the file does not name is as the settings have it."""
-    assert BASE == policy_from("", BASE)
+def test_an_empty_file_at_the_start_says_nothing(tmp_path: Path) -> None:
+    """What the file does not name is as the settings have it: an owner may begin with an empty one."""
+    (tmp_path / "routing.toml").touch()
+
+    assert BASE == PolicyFile(tmp_path / "routing.toml", BASE).policy
 
 
 @pytest.mark.parametrize(
@@ -111,6 +115,12 @@ def write(path: Path, text: str, *, stamp: int) -> None:
     os.utime(path, ns=(stamp, stamp))
 
 
+def look(rules: PolicyFile, times: int = 2) -> None:
+    """Look at the file as often as the dispatcher does before it believes that nobody writes it."""
+    for _ in range(times):
+        rules.refresh()
+
+
 def test_a_change_is_taken_and_a_wrong_one_is_not(tmp_path: Path) -> None:
     """A file that changes is read again; one that is wrong, or gone, leaves what held before."""
     path = tmp_path / "routing.toml"
@@ -118,10 +128,10 @@ def test_a_change_is_taken_and_a_wrong_one_is_not(tmp_path: Path) -> None:
     rules, seen = PolicyFile(path, BASE), []
     for stamp, text in enumerate(['strategy = "semantic"', 'strategy = "wrong"', 'strategy = "random"'], start=2):
         write(path, text, stamp=stamp)
-        rules.refresh()
+        look(rules)
         seen.append(rules.policy.strategy)
     path.unlink()
-    rules.refresh()
+    look(rules)
     seen.append(rules.policy.strategy)
 
     assert ["semantic", "semantic", "random", "random"] == seen
@@ -147,3 +157,101 @@ def test_without_a_file_the_settings_hold() -> None:
     rules.refresh()
 
     assert BASE is rules.policy
+
+
+STRICT = """
+strategy = "perf"
+cloud = "never"
+
+[caps]
+celsius = 70.0
+
+[tenants.alice]
+models = ["qwen2.5*"]
+"""
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_an_editor_that_cuts_the_file_and_writes_it_slowly_drops_no_rule(tmp_path: Path, size: int) -> None:
+    """Each beginning of the file is sound TOML that forbids less. None of them is adopted, however many looks see the file empty,
+    and the whole is once it stands still."""
+    path = tmp_path / "routing.toml"
+    write(path, STRICT, stamp=1)
+    rules, seen, after = PolicyFile(path, BASE), [], STRICT.replace("perf", "random")
+    before = rules.policy
+    with path.open("w") as editor:
+        look(rules, 5)
+        seen.append(rules.policy)
+        for start in range(0, len(after), size):
+            editor.write(after[start : start + size])
+            editor.flush()
+            look(rules, 1)
+            seen.append(rules.policy)
+    look(rules)
+
+    assert {id(before)} == {id(policy) for policy in seen}
+    assert policy_from(after, BASE) == rules.policy
+
+
+@pytest.mark.parametrize("text", ["", "\n  \n", "# cloud = 'never'\n\n  # nothing else\n"])
+def test_an_emptied_file_changes_nothing_and_is_told_once(tmp_path: Path, text: str) -> None:
+    """What it forbade stays forbidden; the log says so, and how to get rid of the rules."""
+    path = tmp_path / "routing.toml"
+    write(path, STRICT, stamp=1)
+    rules = PolicyFile(path, BASE)
+    write(path, text, stamp=2)
+    with capture_logs() as lines:
+        look(rules, 5)
+
+    assert policy_from(STRICT, BASE) == rules.policy
+    assert ["policy.refused"] == [line["event"] for line in lines]
+    assert "says nothing now" in lines[0]["error"]
+
+
+def test_what_changed_once_and_back_is_no_change(tmp_path: Path) -> None:
+    """A stamp that is known already is not read again."""
+    path = tmp_path / "routing.toml"
+    write(path, STRICT, stamp=1)
+    rules = PolicyFile(path, BASE)
+    before = rules.policy
+    for stamp in (2, 1):
+        write(path, STRICT, stamp=stamp)
+        look(rules, 1)
+    look(rules)
+
+    assert rules.policy is before
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            'strategy = "weighted:nope"\n[workloads.code]\norin = 80',
+            "strategy='weighted:nope': there is no workload 'nope'",
+        ),
+        (
+            '[tenants.alice]\nstrategy = "weighted:nope"\n[workloads.code]\norin = 80',
+            "tenants.alice.strategy='weighted:nope': there is no workload 'nope'",
+        ),
+    ],
+)
+def test_a_strategy_without_its_workload_is_refused(text: str, words: str) -> None:
+    """Each job would be refused for it, and its sender blamed."""
+    with pytest.raises(ConfigError) as refusal:
+        policy_from(text, BASE)
+    assert words in refusal.value.message
+
+
+def test_the_settings_strategy_needs_its_workload_as_well() -> None:
+    """A file whose shares lack what the default strategy asks for is wrong, though it does not name the strategy."""
+    with pytest.raises(ConfigError, match="there is no workload 'math'"):
+        policy_from("[workloads.code]\norin = 80", replace(BASE, strategy="weighted:math"))
+
+
+def test_a_strategy_with_its_workload_is_taken() -> None:
+    """Tenants too may ask for any workload that the file has."""
+    policy = policy_from(
+        'strategy = "weighted:code"\n[workloads.code]\norin = 80\n[tenants.bob]\nstrategy = "weighted:code"', BASE
+    )
+
+    assert ("weighted:code", "weighted:code") == (policy.strategy, policy.strategy_for("bob"))
