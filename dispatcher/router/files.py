@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 Stamp = tuple[int, int]
@@ -9,12 +10,12 @@ Stamp = tuple[int, int]
 
 
 def stamp_of(path: Path) -> Stamp | None:
-    """Give the stamp of a file; None when it is not there, or can't be looked at."""
+    """Give the stamp of a file; None when it is not there, can't be looked at, or is a pipe: reading that could take for ever."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return (found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else None
 
 
 class Stillness:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from common.errors import BadRequest, ConfigError, WeightsMismatch
+from common.errors import BadRequest, ConfigError, WeightsError, WeightsMismatch
 from dispatcher.embed import Bounds, Tier, embedding, open_embedder
 from dispatcher.roster import Roster
 from dispatcher.router.feedback import Feedback, FeedbackMode
@@ -66,11 +66,14 @@ async def running_router(
 
 
 def shipped_topics(embedder: str | None) -> Path | None:
-    """Give the file of the topics that come with Drover; None when they are of another embedder than the one in use."""
+    """Give the file of the topics that come with Drover; None when they are of another embedder than the one in use. A damaged one
+    is refused, and told, by whoever reads it."""
     try:
         read_topics(SHIPPED_TOPICS, embedder=embedder or "none")
     except WeightsMismatch:
         return None
+    except WeightsError:
+        return SHIPPED_TOPICS
     return SHIPPED_TOPICS
 
 

@@ -118,7 +118,7 @@ def policy_from(text: str, base: RoutingPolicy) -> RoutingPolicy:
         said = _File.model_validate(tomllib.loads(text))
     except ValidationError as error:
         faults = [
-            f"{'.'.join(str(part) for part in fault['loc'])}={fault['input']!r:.80}: {codec.expectation(fault)}"
+            f"{'.'.join(str(part) for part in fault['loc'])}={_shown(fault['input'])}: {codec.expectation(fault)}"
             for fault in error.errors(include_url=False, include_context=False)[:10]
         ]
         raise ConfigError("; ".join(faults)) from error
@@ -127,6 +127,13 @@ def policy_from(text: str, base: RoutingPolicy) -> RoutingPolicy:
     policy = replace(base, **_given(said))
     _require_workloads(policy)
     return policy
+
+
+def _shown(value: object) -> str:
+    try:
+        return f"{value!r:.80}"
+    except (ValueError, RecursionError):  # 0xfff… of 5,000 digits is read, and can't be written
+        return "…"
 
 
 def _require_workloads(policy: RoutingPolicy) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from common.errors import WeightsError, WeightsMismatch
-from dispatcher.router.weights_file import read_weights, write_weights
+from dispatcher.router.weights_file import read_weights, require_floats, write_weights
 from dispatcher.routing.centroids import Topics
 
 KIND = "drover.topics"
 VERSION = 1
 MOST_TOPICS = 1000
+MOST_NAME_CHARS = 200
 
 
 def write_topics(path: Path, topics: Topics, card: Mapping[str, Any]) -> None:
@@ -33,17 +34,18 @@ def read_topics(path: Path, *, embedder: str) -> Topics:
             f"{path} was trained with the embedder {card.get('embedder')}, and {embedder} is in use: train the topics anew"
         )
     try:
-        names, centroids = card["topics"], arrays["centroids"]
-        near, far = (float(one) for one in arrays["scale"])
+        require_floats(arrays, {"centroids": 2, "scale": 1})
+        names, centroids, scale = card["topics"], arrays["centroids"], arrays["scale"]
+        near, far = map(float, scale)
     except (KeyError, ValueError, TypeError) as error:
         raise WeightsError(f"{path} is damaged: {error}") from error
     sound = (
         isinstance(names, list)
-        and all(isinstance(name, str) for name in names)
+        and all(isinstance(name, str) and len(name) <= MOST_NAME_CHARS for name in names)
         and 0 < len(set(names)) == len(names) <= MOST_TOPICS
-        and centroids.ndim == 2
-        and centroids.dtype.kind == "f"
         and len(centroids) == len(names)
+        and bool((np.linalg.norm(centroids, axis=1) <= 1.01).all())
+        and -1.01 <= min(near, far) <= max(near, far) <= 1.01
     )
     if not sound:
         raise WeightsError(f"{path} is damaged: its topics and centroids do not fit each other")

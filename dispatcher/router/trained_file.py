@@ -10,13 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import WeightsError, WeightsMismatch
-from dispatcher.router.weights_file import read_weights, write_weights
+from dispatcher.router.weights_file import read_weights, require_floats, write_weights
 from dispatcher.routing.trained import Blend, FeatureSpace, Kernel, Memory, TrainedRouter
 
 KIND = "drover.router"
 VERSION = 1
 
 Array = NDArray[Any]
+
+WIDEST_GAMMA = 1000.0
+"""A kernel as narrow as this knows nothing but its own rows."""
+
+_FLOATS = {
+    "signal_mean": 1, "signal_scale": 1, "centre": 1, "ridge": 1, "axes": 2, "rows": 2, "gains": 1, "kernel_weights": 1,
+    "quantiles": 1, "scalars": 1,
+}  # fmt: skip
+"""The parts that hold floats of 4 or 8 bytes, and how many axes each has."""
 
 
 def write_router(path: Path, router: TrainedRouter, card: Mapping[str, Any]) -> None:
@@ -62,15 +71,34 @@ def read_router(path: Path, *, signals: tuple[str, ...], embedder: str | None) -
     if card.get("signals") != list(signals):
         raise WeightsMismatch(f"{path} was trained with other text signals than this version has: train it anew")
     try:
+        _check_kinds(arrays)
         router = _router(arrays, signals, trained_with)
         _check(router)
-    except (KeyError, ValueError, IndexError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path} is damaged: {error}") from error
+        _try(router)
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, WeightsMismatch) as error:
+        raise WeightsError(f"{path} is damaged: {error!s:.200}") from error
     return router, card
+
+
+def _check_kinds(arrays: Mapping[str, Array]) -> None:
+    """Raise `ValueError` for parts that hold other things than they should, and `KeyError` for those that are not there."""
+    require_floats(arrays, _FLOATS)
+    for name, kind in (("kernel_rows", np.int64), ("heads", np.uint8)):
+        if arrays[name].dtype != kind or arrays[name].ndim != 1:
+            raise ValueError(f"of other numbers or axes than they should be: {name}")
+
+
+def _try(router: TrainedRouter) -> None:
+    """Judge two prompts that are none. Raises `ValueError` where no number comes out: no request shall find out."""
+    for value in (0.0, 1.0):
+        vector = np.full(router.space.dimensions, value, dtype=np.float32)
+        router.gain([value] * len(router.space.signals), vector if router.space.embedder else None)
 
 
 def _router(arrays: Mapping[str, Array], signals: tuple[str, ...], embedder: str | None) -> TrainedRouter:
     weight, ridge_bias, count, least, gamma, kernel_bias, *blend = (float(one) for one in arrays["scalars"])
+    if len(blend) != 4:
+        raise ValueError(f"there are {len(arrays['scalars'])} scalars, and there should be 10")
     texts = arrays["heads"].tobytes().decode()
     memory = Memory(
         axes=arrays["axes"],
@@ -106,15 +134,17 @@ def _check(router: TrainedRouter) -> None:
         rows > 0
         and memory.count >= 1
         and space.mean.shape == space.scale.shape == (len(space.signals),)
-        and width >= len(space.signals)
+        and (width > len(space.signals) if space.embedder else width == len(space.signals))
         and bool((space.scale > 0).all())
         and router.ridge.shape == (width,)
         and memory.axes.ndim == 2
         and memory.axes.shape[0] == width
         and memory.rows.shape == (rows, memory.axes.shape[1])
+        and bool((np.linalg.norm(memory.rows, axis=1) <= 1.01).all())
         and memory.gains.shape == (rows,)
         and len(memory.heads) == rows
         and kernel.rows.shape == kernel.weights.shape
+        and 0.0 <= kernel.gamma <= WIDEST_GAMMA
         and bool(((kernel.rows >= 0) & (kernel.rows < rows)).all())
         and router.quantiles.ndim == 1
         and len(router.quantiles) > 1

@@ -40,7 +40,7 @@ class _Followed(Generic[P]):
         self.lacks = f"no {name} file is set" if path is None else f"{path} is not there"
 
     def refresh(self) -> None:
-        """Read the file if it or its card changed; a part that can't be read anew stays as it was."""
+        """Read the file if it or its card changed; a part that can't be read anew stays as it was, whatever is in the files."""
         if self._path is None:
             return
         stamps = stamp_of(self._path), stamp_of(card_path(self._path))
@@ -53,10 +53,15 @@ class _Followed(Generic[P]):
         try:
             self.part, self.lacks = self._read(self._path), ""
         except ConfigError as error:
-            self.lacks = error.message if self.part is None else ""
-            log.warning("weights.refused", part=self._name, path=str(self._path), error=error.message)
+            self._refuse(error.message)
+        except Exception as error:  # noqa: BLE001  # a border: what a stranger put into a file ends no dispatcher
+            self._refuse(f"{self._path} is damaged: {type(error).__name__}")
         else:
             log.info("weights.read", part=self._name, path=str(self._path))
+
+    def _refuse(self, reason: str) -> None:
+        self.lacks = reason if self.part is None else ""
+        log.warning("weights.refused", part=self._name, path=str(self._path), error=reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ embedders and devices are not known here; numpy alone is needed, and no call tak
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -144,7 +145,7 @@ class TrainedRouter:
     quantiles: Vector
 
     def gain(self, signals: Sequence[float], vector: Vector | None, *, shown: int = SHOWN) -> Gain:
-        """Judge one prompt. Raises `WeightsMismatch` when signals or vector are not those of training."""
+        """Judge one prompt. Raises `WeightsMismatch` when signals or vector are not those of training, or make no number."""
         point = self.space.point(signals, vector)
         similarities = self.memory.rows @ self.memory.place(point)
         near = _nearest(similarities, self.memory.count)
@@ -154,8 +155,11 @@ class TrainedRouter:
         knn = float(weights @ self.memory.gains[near] / weights.sum())
         best = near[np.argsort(-similarities[near], kind="stable")[: max(1, shown)]]
         most = float(similarities[best[0]])
+        score = self.blend.bias + self.blend.ridge * ridge + self.blend.kernel * kernel + self.blend.knn * knn
+        if not math.isfinite(score):
+            raise WeightsMismatch("the router gives no number for this prompt: train it anew")
         return Gain(
-            score=self.blend.bias + self.blend.ridge * ridge + self.blend.kernel * kernel + self.blend.knn * knn,
+            score=score,
             ridge=ridge,
             kernel=kernel,
             knn=knn,

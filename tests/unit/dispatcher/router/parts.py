@@ -15,19 +15,22 @@ from dispatcher.routing.trained import Blend, FeatureSpace, Kernel, Memory, Trai
 COUNT = len(SIGNALS)
 
 
-def flat_router(gain: float, *, in_domain: bool = True, embedder: str | None = None) -> TrainedRouter:
+def flat_router(
+    gain: float, *, in_domain: bool = True, embedder: str | None = None, signals: tuple[str, ...] = SIGNALS
+) -> TrainedRouter:
     """A router that promises the same gain for every prompt, and has seen traffic with gains from -1 to 1."""
-    axes = np.zeros((COUNT, 1), dtype=np.float32)
+    count = len(signals)
+    axes = np.zeros((count, 1), dtype=np.float32)
     return TrainedRouter(
         space=FeatureSpace(
-            signals=SIGNALS,
+            signals=signals,
             embedder=embedder,
-            mean=np.zeros(COUNT, dtype=np.float32),
-            scale=np.ones(COUNT, dtype=np.float32),
+            mean=np.zeros(count, dtype=np.float32),
+            scale=np.ones(count, dtype=np.float32),
             weight=1.0,
-            centre=np.zeros(COUNT, dtype=np.float32),
+            centre=np.zeros(count, dtype=np.float32),
         ),
-        ridge=np.zeros(COUNT, dtype=np.float32),
+        ridge=np.zeros(count, dtype=np.float32),
         ridge_bias=gain,
         memory=Memory(
             axes=axes,

@@ -25,6 +25,7 @@ def router() -> TrainedRouter:
     def draw(*shape: int) -> np.ndarray:
         return rng.normal(size=shape).astype(np.float32)
 
+    rows = draw(6, 4)
     return TrainedRouter(
         space=FeatureSpace(
             signals=SIGNALS, embedder="toy-3@1", mean=draw(2), scale=np.ones(2, np.float32), weight=2.0, centre=draw(5)
@@ -32,7 +33,12 @@ def router() -> TrainedRouter:
         ridge=draw(5),
         ridge_bias=0.1,
         memory=Memory(
-            axes=draw(5, 4), rows=draw(6, 4), gains=draw(6), heads=("é", "", *"cdef"), count=3, least_similarity=0.2
+            axes=draw(5, 4),
+            rows=rows / np.linalg.norm(rows, axis=1, keepdims=True),
+            gains=draw(6),
+            heads=("é", "", *"cdef"),
+            count=3,
+            least_similarity=0.2,
         ),
         kernel=Kernel(rows=np.arange(6), weights=draw(6), gamma=0.5, bias=0.0),
         blend=Blend(bias=0.0, ridge=0.3, kernel=0.3, knn=0.4),
