@@ -115,6 +115,7 @@ class Agent:
             self._jobs,
             self._namesakes.listening(self._bus, self._subjects.heartbeat(self._identity.device)),
             open_doors(self._bus, self._subject, doors, self._worker) as jobs,
+            self._beacon.answering(self._subjects.roll_call()),
             discoverable(self._bus, service_info(self._identity), self._endpoints),
             # Last, so that the first heartbeat finds the doors open.
             _services(services),

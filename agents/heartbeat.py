@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from agents.inventory import Stock
@@ -114,6 +115,15 @@ class Beacon:
     def nudge(self) -> None:
         """Beat soon: something changed."""
         self._nudged.set()
+
+    @asynccontextmanager
+    async def answering(self, subject: str) -> AsyncIterator[None]:
+        """Beat soon whenever somebody calls the roll on `subject`, for the life of the context."""
+        calls = await self._bus.subscribe(subject, lambda _: self.nudge())
+        try:
+            yield
+        finally:
+            await calls.unsubscribe()
 
     async def shine(self) -> None:
         """Beat again and again; runs as long as the agent."""

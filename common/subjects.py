@@ -62,6 +62,10 @@ class Subjects:
     def heartbeat(self, device: str) -> str:
         return f"{self.prefix}.hb.{device}"
 
+    def roll_call(self) -> str:
+        """Where a dispatcher that has just started asks all devices for a heartbeat."""
+        return f"{self.prefix}.roll"
+
     def power(self, device: str) -> str:
         return f"{self.prefix}.power.{device}"
 

@@ -110,6 +110,8 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             pulse = jobs.create_task(pipeline.courier.pulse.beat(mux))
             async with doors.ears(bus), durable.tended():
                 courier.settled_s = loop_s() + settings.roster.settle_s
+                await bus.publish(subjects.roll_call(), b"")
+                await asyncio.sleep(settings.roster.roll_call_s)
                 presence = jobs.create_task(others.keep())
                 shelving = jobs.create_task(answers.keep(bus))
                 async with (

@@ -126,6 +126,12 @@ class RosterSection(Section):
         validation_alias="DROVER_SETTLE_S",
         description="seconds after its start in which a dispatcher keeps jobs waiting for devices that it has not heard yet",
     )
+    roll_call_s: Annotated[float, Ge(0), Le(10)] = Field(
+        0.25,
+        validation_alias="DROVER_ROLL_CALL_S",
+        description="seconds in which a dispatcher that starts hears all devices before it takes jobs; else the first one that it "
+        "hears would get them",
+    )
     forget_after_s: Seconds = Field(
         3600.0, validation_alias="DROVER_FORGET_AFTER_S", description="seconds until a dead device leaves the roster"
     )

@@ -52,7 +52,7 @@ SETTINGS = load(
     log=LogSection(),
     dispatcher=DispatcherSection(id="d1", grace_s=2.0),
     admission=AdmissionSection(queue_limit=4, default_timeout_s=DEFAULT_TIMEOUT_S),
-    roster=RosterSection(settle_s=0.5),
+    roster=RosterSection(settle_s=0.5, roll_call_s=0.0),
     clocks=ClockSection(accept_s=0.5, load_s=3.0, first_token_s=2.0, between_tokens_s=2.5, stall_s=2.0, doubt_s=0.8),
     delivery=DeliverySection(hedge_share=0.5),
     routing=RoutingSection(),

@@ -34,6 +34,24 @@ async def test_heartbeats_say_what_there_is_to_know() -> None:
         assert (llama.loaded, llama.context_tokens, llama.parameters_b) == (False, 131_072, 3.213)
 
 
+async def test_a_roll_call_is_answered_at_once() -> None:
+    """A dispatcher that has just started need not wait for the next heartbeat, which may be a minute away."""
+    async with nats_server() as nats, bus_on(nats) as bus:
+        heard = Listener()
+        await bus.subscribe("llm.v1.hb.echo", heard)
+        async with agent_process(
+            nats.url, "echo", DROVER_BACKEND="echo", DROVER_HEARTBEAT_S="300", DROVER_POLL_S="300"
+        ):
+            await heard.until(1)
+            while codec.decode(heard.data[-1])["state"] != "ready":
+                await heard.until(len(heard.heard) + 1)
+            before = len(heard.heard)
+            await bus.publish("llm.v1.roll", b"")
+            await heard.until(before + 1)
+
+        assert len(heard.heard) > before
+
+
 async def test_a_restarted_agent_has_another_boot() -> None:
     """That is how a dispatcher learns that all its jobs there are lost."""
     async with nats_server() as nats, bus_on(nats) as bus:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from common import codec
+from common.bus import Delivery
+from common.subjects import Subjects
+from dispatcher.app import dispatcher
 from tests.integration.dispatcher.conftest import OpenHouse
-from tests.integration.dispatcher.scripted import PATIENCE_S, answer
+from tests.integration.dispatcher.house import memory_wires, nats_wires, settings
+from tests.integration.dispatcher.scripted import PATIENCE_S, ScriptedDevice, answer
 
 
 @pytest.mark.parametrize("verb", ["PING", "INFO", "STATS"])
@@ -52,3 +59,23 @@ async def test_the_statistics_count_jobs_and_devices(a_house: OpenHouse) -> None
             "other_dispatchers": 0,
             "free_slots": 3,
         } == endpoint["data"]
+
+
+@pytest.mark.parametrize("wires", [memory_wires, nats_wires])
+async def test_a_dispatcher_hears_all_devices_before_it_takes_jobs(wires: Any) -> None:
+    """It calls the roll when it starts, so that the first job has the choice: else the first device heard would get it."""
+    async with wires() as connect, connect() as bus, connect() as world, asyncio.TaskGroup() as tasks:
+        subjects = Subjects("llm.v1")
+        devices = [ScriptedDevice(world, subjects, tasks, name, [answer("ok")]) for name in ("nano", "cloud")]
+
+        def called(_: Delivery) -> None:
+            for device in devices:
+                tasks.create_task(device.beat())
+
+        calls = await world.subscribe(subjects.roll_call(), called)
+        await world.flush()
+        async with dispatcher(settings(roll_call_s=1.0), bus) as pipeline:
+            heard = set(pipeline.roster.fleet.devices)
+        await calls.unsubscribe()
+
+    assert {"nano", "cloud"} == heard
