@@ -62,12 +62,15 @@ class Rounds:
             prefix_chars=self.manners.prefix_chars,
             patience_s=self.manners.patience_s,
         )
-        if ask.cascades and not out.visible_chars and tiered(self.router.decide(ask, {})):
+        if not ask.cascades or out.visible_chars:
+            return await self.once(job, ask, out, cancelled)
+        if tiered(self.router.decide(ask, {})):
             delivered = await cascade.run()
             if delivered.cascaded is not None:
                 told = delivered.cascaded
                 log.info("cascade.checked", job=job.id, escalated=told.escalated, given=told.given, why=told.why)
             return delivered
+        ask = replace(ask, lacks="a weak and a strong tier to choose from: the answer was not checked")
         return await self.once(job, ask, out, cancelled)
 
     async def once(self, job: Job, ask: Ask, out: AnswerSink, cancelled: Cancelled) -> Delivered:

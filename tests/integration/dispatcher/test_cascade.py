@@ -199,7 +199,7 @@ async def test_a_strong_model_that_is_too_slow_is_not_asked() -> None:
 
 
 async def test_a_fleet_of_one_tier_has_nothing_to_check() -> None:
-    """Its text comes as it is made, piece by piece, and the route tells of no check."""
+    """Its text comes as it is made, piece by piece, and the route tells that there was no check, and why."""
     held = Hold("There are ", then=go_on("12 + 7 = 21 apples."))
     async with tiers(held) as (house, _, _):
         stream = await house.stream("12 apples and 7 more?")
@@ -209,6 +209,7 @@ async def test_a_fleet_of_one_tier_has_nothing_to_check() -> None:
 
     assert end.route is not None
     assert (2, False) == (len(texts(stream.frames)), "cascade" in end.route)
+    assert "the answer was not checked" in end.route["features"]["lacks"]
 
 
 async def test_a_weak_tier_that_fails_hands_over_and_the_strong_text_is_live() -> None:
