@@ -15,7 +15,7 @@ from common.errors import BadRequest
 from dispatcher.embed.errors import EmbedderUnusable, ExtraMissing
 from dispatcher.embed.protocol import EmbedderId, Tier, Vectors
 from dispatcher.embed.sealed import unseal
-from dispatcher.embed.words import from_json, readable
+from dispatcher.embed.words import from_json, pieces_of
 
 TOKENIZER, CARD = "drover.tokenizer", "drover.card"
 """Keys of the model's metadata."""
@@ -60,7 +60,7 @@ class MiniLmEmbedder:
         """Embed texts: some ten milliseconds each on a core of a server, more on a small board."""
         rows = np.empty((len(texts), self.identity.dimensions), dtype=np.float32)
         for place, text in enumerate(texts):
-            ids = np.array([self._tokenizer.encode(readable(text)).ids], dtype=np.int64)
+            ids = np.array([pieces_of(self._tokenizer, text, marks=True)], dtype=np.int64)
             [vectors] = self._session.run(None, {"ids": ids})
             rows[place] = vectors[0]
         return rows

@@ -42,8 +42,8 @@ class EmbedderId:
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors. Called from one thread at a time; the same text always gives the same vector, whatever else
-    is in the batch (the reference may differ by the last bits)."""
+    """Turns texts into vectors. Called from one thread at a time, or, if it takes well below a millisecond, from the event loop as
+    well; the same text always gives the same vector, whatever else is in the batch (the reference may differ by the last bits)."""
 
     @property
     def identity(self) -> EmbedderId:

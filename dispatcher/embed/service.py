@@ -15,14 +15,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
+import numpy as np
+
 from common.logs import get_logger
 from dispatcher.embed.protocol import Embedder, EmbedderId, Vector, Vectors
 
 log = get_logger("embed")
 
 INLINE_S = 0.001
-"""An embedder that takes less for an ordinary prompt runs on the event loop: the way to a thread and back costs a good part of it,
-and more when the loop is busy."""
+"""An embedder that takes less for an ordinary prompt embeds texts on the event loop that can't take it longer, whatever they hold:
+the way to a thread and back costs a good part of it, and more when the loop is busy."""
+
+ASTRAY = 0.01
+"""A vector's norm is 1, give or take this: what is further off is no vector."""
 
 MOST_IN_BATCH = 32
 """A batch of the slow tiers then takes half a second at most: that long may a stop have to wait."""
@@ -31,6 +36,12 @@ _ORDINARY = (
     "Write a Python function that merges two sorted lists, and explain why it takes linear time. Then show how it behaves when one "
     "of the lists is empty, when both hold the same numbers, and when the numbers are negative. Keep the answer short, please."
 )
+
+_WORST = ("ж" * 100 + " ") * 3
+"""What costs a splitter of words most for each of its letters, as far as we found: the longest words that it still takes apart."""
+
+Rows = list[Vector | None]
+"""A vector for each text, or none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +75,7 @@ class EmbeddingService:
 
     def __init__(self, embedder: Embedder | None, bounds: Bounds) -> None:
         self.bounds = bounds
-        self.inline = False
+        self.inline_chars = 0
         self.failing = False
         self._embedder = embedder
         self._kept: OrderedDict[bytes, Vector] = OrderedDict()
@@ -88,7 +99,7 @@ class EmbeddingService:
         text = bounded(text, self.bounds.chars)
         key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         vector = self._remembered(key)
-        if vector is None and self.inline:
+        if vector is None and len(text) <= self.inline_chars:
             vector = self._now(self._embedder, key, text)
         elif vector is None:
             if key not in self._asked and len(self._asked) >= self.bounds.waiting:
@@ -115,11 +126,9 @@ class EmbeddingService:
             self._kept.popitem(last=False)
 
     def _now(self, embedder: Embedder, key: bytes, text: str) -> Vector | None:
-        rows = self._tried(embedder, [text])
-        if rows is None:
-            return None
-        vector: Vector = rows[0]
-        self._keep(key, vector)
+        [vector] = self._tried(embedder, [text])
+        if vector is not None:
+            self._keep(key, vector)
         return vector
 
     async def _later(self, key: bytes, text: str) -> Vector | None:
@@ -152,31 +161,32 @@ class EmbeddingService:
                     raise
                 self._hand_out(batch, rows)
 
-    def _hand_out(
-        self, batch: Sequence[tuple[bytes, str, list[asyncio.Future[Vector | None]]]], rows: Vectors | None
-    ) -> None:
-        for place, (key, _, waiters) in enumerate(batch):
-            vector = None if rows is None else rows[place].copy()  # a view would keep the whole batch in memory
+    def _hand_out(self, batch: Sequence[tuple[bytes, str, list[asyncio.Future[Vector | None]]]], rows: Rows) -> None:
+        for (key, _, waiters), row in zip(batch, rows, strict=True):
+            vector = None if row is None else row.copy()  # a view would keep the whole batch in memory
             if vector is not None:
                 self._keep(key, vector)
             for future in waiters:
                 if not future.done():
                     future.set_result(vector)
 
-    def _tried(self, embedder: Embedder, texts: Sequence[str]) -> Vectors | None:
-        """Embed, or log once that it fails; one line more when it works again."""
+    def _tried(self, embedder: Embedder, texts: Sequence[str]) -> Rows:
+        """Embed, or log once that it fails; one line more when it works again. A text whose vector is none goes without, alone."""
         try:
-            rows = embedder.embed(texts)
+            rows = _checked(embedder.embed(texts), len(texts), embedder.identity.dimensions)
         except Exception as error:  # noqa: BLE001  # a border: routing goes on without
-            if not self.failing:
-                log.warning(
-                    "embed.failed", embedder=str(embedder.identity), error=type(error).__name__, texts=len(texts)
-                )
-            self.failing = True
-            return None
+            return self._failed(embedder, type(error).__name__, [None] * len(texts))
+        if any(row is None for row in rows):
+            return self._failed(embedder, "no vector", rows)
         if self.failing:
             log.warning("embed.recovered", embedder=str(embedder.identity))
         self.failing = False
+        return rows
+
+    def _failed(self, embedder: Embedder, error: str, rows: Rows) -> Rows:
+        if not self.failing:
+            log.warning("embed.failed", embedder=str(embedder.identity), error=error, texts=len(rows))
+        self.failing = True
         return rows
 
     def drop(self) -> None:
@@ -197,10 +207,9 @@ async def embedding(embedder: Embedder | None, bounds: Bounds | None = None) -> 
         yield service
         return
     with ThreadPoolExecutor(1, thread_name_prefix="embed") as pool:
-        took_s = await asyncio.get_running_loop().run_in_executor(pool, _typical_s, embedder)
-        service.inline = took_s is not None and took_s < INLINE_S
+        took_s, service.inline_chars = await asyncio.get_running_loop().run_in_executor(pool, _measured, embedder)
         took_us = None if took_s is None else round(took_s * 1e6)
-        log.info("embed.ready", embedder=str(embedder.identity), text_us=took_us, inline=service.inline)
+        log.info("embed.ready", embedder=str(embedder.identity), text_us=took_us, inline_chars=service.inline_chars)
         async with asyncio.TaskGroup() as group:
             worker = group.create_task(service.work(embedder, pool))
             try:
@@ -210,14 +219,30 @@ async def embedding(embedder: Embedder | None, bounds: Bounds | None = None) -> 
                 service.drop()
 
 
-def _typical_s(embedder: Embedder, rounds: int = 7) -> float | None:
-    """Give the median seconds for an ordinary prompt; `None` for an embedder that fails, which the first request will log."""
+def _measured(embedder: Embedder) -> tuple[float | None, int]:
+    """Give the seconds for an ordinary prompt, and how long a text may be to take less than `INLINE_S` whatever it holds; `None`
+    and 0 for an embedder that fails, which the first request will log."""
+    try:
+        ordinary_s, worst_s = (_median_s(embedder, text) for text in (_ORDINARY, _WORST))
+    except Exception:  # noqa: BLE001  # as above
+        return None, 0
+    return ordinary_s, 0 if ordinary_s >= INLINE_S else int(len(_WORST) * INLINE_S / worst_s)
+
+
+def _median_s(embedder: Embedder, text: str, rounds: int = 7) -> float:
     took: list[float] = []
     for _ in range(rounds):
         start = perf_counter()
-        try:
-            embedder.embed([_ORDINARY])
-        except Exception:  # noqa: BLE001  # as above
-            return None
+        embedder.embed([text])
         took.append(perf_counter() - start)
     return statistics.median(took)
+
+
+def _checked(rows: Vectors, count: int, dimensions: int) -> Rows:
+    """Give the vectors, and `None` for each that is none. Raises `ValueError` for others than were asked for."""
+    rows = np.asarray(rows, dtype=np.float32)
+    if rows.shape != (count, dimensions):
+        raise ValueError(f"asked for {count} vectors of {dimensions} numbers, and got {rows.shape}")
+    with np.errstate(all="ignore"):
+        sound = np.abs(np.linalg.norm(rows, axis=1) - 1.0) <= ASTRAY  # which no NaN is
+    return [row if fine else None for row, fine in zip(rows, sound, strict=True)]

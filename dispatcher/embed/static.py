@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dispatcher.embed import table as files
 from dispatcher.embed.protocol import EmbedderId, Vector, Vectors
 from dispatcher.embed.table import Table
-from dispatcher.embed.words import readable, splitter
+from dispatcher.embed.words import pieces_of, splitter
 
 SHIPPED = "minilm-static.bin"
 """The table that comes with the package, in `dispatcher/embed/data`."""
@@ -43,8 +43,7 @@ class StaticEmbedder:
         """Embed texts; one without any word piece gets the vector that stands for nothing."""
         rows = np.empty((len(texts), self.identity.dimensions), dtype=np.float32)
         for place, text in enumerate(texts):
-            ids: list[int] = self._splitter.encode(readable(text), add_special_tokens=False).ids
-            rows[place] = self._one(ids)
+            rows[place] = self._one(pieces_of(self._splitter, text, marks=False))
         return rows
 
     def _one(self, ids: list[int]) -> Vector:

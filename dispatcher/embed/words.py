@@ -20,6 +20,17 @@ def readable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
+def pieces_of(tokenizer: Tokenizer, text: str, *, marks: bool) -> list[int]:
+    """Give the numbers of a text's pieces, with the marks around them or without.
+
+    As a batch of one, because the library's call for one text keeps all other threads waiting: 12 ms for 2,000 Cyrillic letters
+    in words of 100, where each beginning of each rest of a word is looked up.
+    """
+    [found] = tokenizer.encode_batch_fast([readable(text)], add_special_tokens=marks)
+    ids: list[int] = found.ids
+    return ids
+
+
 def splitter(pieces: Sequence[str]) -> Tokenizer:
     """Give the tokenizer of BERT, uncased, over a vocabulary: pieces only, no marks around them.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -178,6 +179,106 @@ async def test_an_embedder_that_fails_costs_the_vector_only_and_one_line() -> No
     assert direction("text 0").tolist() == vector(again)
     assert ["embed.failed", "embed.recovered"] == [line["event"] for line in lines]
     assert "text 0" not in str(lines)  # prompts are nobody's business
+
+
+@dataclass
+class Given:
+    """An embedder that gives what it is told to."""
+
+    rows: Callable[[Sequence[str]], Any]
+    identity: EmbedderId = field(default_factory=lambda: EmbedderId(name="given", version="0", dimensions=8))
+    threads: dict[str, int] = field(default_factory=dict)
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Give the rows, and note where."""
+        self.threads |= dict.fromkeys(texts, threading.get_ident())
+        return self.rows(texts)  # type: ignore[no-any-return]
+
+
+def sound(texts: Sequence[str]) -> Vectors:
+    """A unit vector for each text."""
+    return np.stack([direction(text) for text in texts])
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        lambda _: np.empty((0, 8), dtype=np.float32),
+        lambda texts: np.ones((len(texts) + 1, 8), dtype=np.float32),
+        lambda texts: np.ones((len(texts), 7), dtype=np.float32),
+        lambda texts: np.ones(len(texts), dtype=np.float32),
+        lambda texts: np.full((len(texts), 8), np.nan, dtype=np.float32),
+        lambda texts: np.full((len(texts), 8), np.inf, dtype=np.float32),
+        lambda texts: np.full((len(texts), 8), 1e30, dtype=np.float32),
+        lambda texts: np.full((len(texts), 8), 1e300),
+        lambda texts: np.zeros((len(texts), 8), dtype=np.float32),
+        lambda texts: [["a"] * 8 for _ in texts],
+        lambda texts: [[None] * 8 for _ in texts],
+        lambda _: None,
+        lambda texts: (direction(text) for text in texts),
+    ],
+)
+async def test_what_is_no_vector_is_none(rows: Callable[[Sequence[str]], Any], *, quick: bool) -> None:
+    """Too few rows, too many, other lengths, numbers that are none or of another norm: a request goes without, also when several
+    wait, and the next one finds the service at work."""
+    given = Given(rows)
+    async with embedding(given) as service:
+        service.inline_chars = 1000 if quick else 0
+        with capture_logs() as lines:
+            failed = await asyncio.gather(*(service.embed(f"text {n}") for n in range(3)))
+            given.rows = sound
+            again = await service.embed("text 0")
+
+    assert [(None, "the embedder failed")] * 3 == [(one.vector, one.lacks) for one in failed]
+    assert direction("text 0").tolist() == vector(again)
+    assert ["embed.failed", "embed.recovered"] == [line["event"] for line in lines]
+
+
+async def test_a_text_without_a_vector_costs_those_beside_it_nothing() -> None:
+    """One row of a batch is none: its text alone goes without, and it is not kept."""
+
+    def one_bad(texts: Sequence[str]) -> Vectors:
+        return np.stack([direction(text) * (np.nan if text == "bad" else 1.0) for text in texts])
+
+    async with embedding(Given(one_bad)) as service:
+        service.inline_chars = 0
+        found = await asyncio.gather(*(service.embed(text) for text in ("a", "bad", "b")))
+
+    assert [True, False, True] == [one.vector is not None for one in found]
+
+
+async def test_a_quick_embedder_takes_short_texts_on_the_loop_and_long_ones_off_it() -> None:
+    """Words may be made up that take a splitter a hundred times as long as others: the length alone bounds what they cost."""
+    given = Given(sound)
+    async with embedding(given) as service:
+        service.inline_chars = 100
+        await service.embed("s" * 100)
+        await service.embed("l" * 101)
+
+    assert (True, False) == tuple(given.threads[text] == threading.get_ident() for text in ("s" * 100, "l" * 101))
+
+
+async def test_how_long_a_text_may_be_on_the_loop_is_measured_by_the_worst() -> None:
+    """An embedder that takes its time for long words is slow, however fast it is with ordinary ones."""
+
+    def slow_with_long_words(texts: Sequence[str]) -> Vectors:
+        if any(len(word) > 50 for text in texts for word in text.split()):
+            threading.Event().wait(0.02)
+        return sound(texts)
+
+    async with embedding(Given(slow_with_long_words)) as service:
+        found = service.inline_chars
+
+    assert found <= 15  # 303 letters in 20 ms at least
+
+
+async def test_the_shipped_table_takes_no_long_text_on_the_loop() -> None:
+    """Two thousand letters in words of a hundred take it ten times as long as the loop may be held up."""
+    async with embedding(open_embedder(Tier.STATIC)) as service:
+        found = service.inline_chars
+
+    assert found < service.bounds.chars
 
 
 async def test_the_end_of_the_service_answers_those_who_wait() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -106,3 +108,22 @@ def test_its_card_says_where_it_comes_from(shipped: StaticEmbedder) -> None:
     card = shipped.table.card
 
     assert ("sentence-transformers/all-MiniLM-L6-v2", "Apache-2.0") == (card["from"], card["licence"])
+
+
+def test_other_threads_run_while_a_long_text_is_taken_apart(shipped: StaticEmbedder) -> None:
+    """A thread of its own would help nobody if the splitter kept the interpreter to itself: the longest pause of another thread is
+    far shorter than the work."""
+    ended = threading.Event()
+
+    def work() -> None:
+        shipped.embed([("ж" * 100 + " ") * 1000])
+        ended.set()
+
+    thread = threading.Thread(target=work)
+    turns = [perf_counter()]
+    thread.start()
+    while not ended.is_set():
+        turns.append(perf_counter())
+    thread.join()
+
+    assert max(np.diff(turns)) < (turns[-1] - turns[0]) / 2
