@@ -11,7 +11,7 @@ from rich.table import Table
 
 from common import codec
 from common.errors import FleetError
-from dispatcher.lab.speed.routing import FLEETS
+from dispatcher.lab.speed.fleet import FLEETS
 from dispatcher.lab.speed.run import QUICK, Plan, speed
 from dispatcher.routing.strategies import STRATEGIES
 
@@ -51,6 +51,11 @@ _ROWS = (
     )),
     *((f"a decision over {devices:,} devices with 3 models each, one changed since the last", tuple(
         (f"decide_{devices}_{name}_us", f"{name}, µs") for name in sorted(STRATEGIES)
+    )) for devices in FLEETS),
+    *((f"the same with the seat that delivery takes, {devices:,} devices", (
+        *((f"seat_{devices}_{name}_us", f"{name}, µs") for name in sorted(STRATEGIES)),
+        (f"wait_{devices}_us", "a place in the line of a full fleet, µs"),
+        (f"wait_{devices}_kb", "what one who waits holds, KB"),
     )) for devices in FLEETS),
     ("what is read off a question of 250 characters", (
         ("features_us", "features, µs"),

@@ -88,7 +88,7 @@ async def _round(plan: Plan, where: Stage, client: Client) -> dict[str, float]:
     durable = await _durable(plan, where, client, body)
     return {
         **durable,
-        **await asyncio.to_thread(routing.figures),
+        **await asyncio.to_thread(routing.measured),
         "durable_ratio": durable["durable_jobs_per_s"] / bare,
         "raw_requests_per_s": bare,
         "bare_relay_per_s": relay,
