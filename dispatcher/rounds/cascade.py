@@ -21,7 +21,7 @@ from dispatcher.rounds.sinks import Passing, Unseen
 from dispatcher.router import Router
 from dispatcher.routing import Ask
 from dispatcher.routing.checking import Check, WeakAnswer
-from dispatcher.routing.strategies.cascade import STRENGTH, STRONG
+from dispatcher.routing.strategies.tiers import STRENGTH, STRONG
 
 SPARE_S = 0.25
 """What is kept of the time for telling the weak answer, should the strong one not be there by then."""

@@ -1,6 +1,8 @@
 """What is said of answers, and learned from it: matches ratings with jobs, reads off what nobody says, remembers across starts.
 
-It decides nothing, and knows no bus: what changed waits in `told` for whoever publishes it. The arithmetic is `routing.feedback`.
+Each tenant's jobs teach what that tenant gets, and nobody else's: whoever rates steers neither other tenants nor what they cost.
+How far, `routing.feedback` bounds, whose arithmetic it is; who shares a tenant shares its say. It decides nothing, and knows no
+bus: what changed waits in `told` for whoever publishes it.
 """
 
 from __future__ import annotations
@@ -23,11 +25,13 @@ from common.errors import AttemptError, BadRequest, NoDevice
 from common.logs import get_logger
 from common.messages import Message
 from dispatcher.outcomes import Candidate, Decision, Delivered, Job, Terms
+from dispatcher.router.affinity import goes_on
 from dispatcher.routing import RoutingPolicy
 from dispatcher.routing.feedback import (
     EXPLORATION,
     FACTOR,
-    SHARE_MOST,
+    SHARE_DOWN,
+    SHARE_UP,
     TERMS,
     Change,
     Learned,
@@ -37,18 +41,26 @@ from dispatcher.routing.feedback import (
     heard,
     latency_reward,
 )
+from dispatcher.routing.strategies.tiers import STRONG
 
 log = get_logger("router.feedback")
 
 MOST_TRACES = 10_000
 """Jobs that can still be rated: some 5 MB."""
 
-MOST_FILE_BYTES = 100_000
+MOST_TENANTS = 256
+"""Tenants of whom something is remembered; whoever was not heard for longest is forgotten, and gets the owner's weights."""
+
+MOST_KINDS = 20
+"""Kinds of questions that a tenant's ratings are counted by: five, and the owner's topics."""
+
+MOST_FILE_BYTES = 1_000_000
 MOST_LOOKED_AT = 8
 """Candidates that are made to find one of another device: a device may have many models."""
 
 RETRY_S = 120.0
-"""Who asks the same again within this time, after an answer, was not served by it."""
+"""Who asks the same again within this time, after an answer, was not served by it. Only later turns of a conversation tell: probes,
+benchmarks and greetings repeat first ones, and so do different users."""
 
 LEAST_MOVE = 1e-4
 """What moves less is not told, and written with the next change that does."""
@@ -66,7 +78,9 @@ class FeedbackMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rating:
-    """What somebody says of an answer: thumbs, or a score from 0 to 1. One of the two is needed."""
+    """What somebody says of an answer: thumbs, or a score from 0 to 1. One of the two is needed.
+
+    `source` is a claim that nobody proves: none counts for more than a thumb, so there is nothing to win by a false one."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore")  # the order carries the tenant as well
 
@@ -90,27 +104,42 @@ def read_rating(body: Mapping[str, object]) -> Rating:
     return rating
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _State:
-    """The file: what was learned, and how each kind of question was liked."""
+_Log = Annotated[float, Ge(-math.log(FACTOR)), Le(math.log(FACTOR))]
+_Liked = tuple[Annotated[int, Ge(0)], Annotated[float, Ge(0), Le(1)]]
+"""How many ratings there were, and their mean."""
 
-    version: Literal[1] = 1
-    logs: tuple[
-        Annotated[float, Ge(-math.log(FACTOR)), Le(math.log(FACTOR))],
-        Annotated[float, Ge(-math.log(FACTOR)), Le(math.log(FACTOR))],
-        Annotated[float, Ge(-math.log(FACTOR)), Le(math.log(FACTOR))],
-    ] = (0.0, 0.0, 0.0)
-    share: Annotated[float, Ge(-SHARE_MOST), Le(SHARE_MOST)] = 0.0
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """What the file says of one tenant: what was learned, and how each kind of question was liked."""
+
+    logs: tuple[_Log, _Log, _Log] = (0.0, 0.0, 0.0)
+    share: Annotated[float, Ge(-SHARE_DOWN), Le(SHARE_UP)] = 0.0
     usual: Annotated[float, Ge(0), Le(1)] | None = None
     outcomes: Annotated[int, Ge(0)] = 0
-    kinds: Annotated[dict[str, tuple[Annotated[int, Ge(0)], Annotated[float, Ge(0), Le(1)]]], MaxLen(100)] = field(
-        default_factory=dict
-    )
+    kinds: Annotated[dict[str, _Liked], MaxLen(MOST_KINDS)] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _State:
+    """The file. Version 1 learned for all tenants as one."""
+
+    version: Literal[2] = 2
+    tenants: Annotated[dict[str, _Kept], MaxLen(MOST_TENANTS)] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Tenant:
+    """What is known of one tenant; `made` is the owner's policy as it was learned, and what it was made of."""
+
+    learned: Learned = field(default_factory=Learned)
+    kinds: dict[str, tuple[int, float]] = field(default_factory=dict)
+    made: tuple[RoutingPolicy, Learned, RoutingPolicy] | None = None
 
 
 @dataclass(slots=True)
 class _Trace:
-    """What is remembered of a job."""
+    """What is remembered of a job; `rival` is the best that only the three terms kept from being chosen."""
 
     chosen: Terms
     rival: Terms | None
@@ -126,14 +155,12 @@ class Feedback:
     mode: FeedbackMode = FeedbackMode.OFF
     target_s: float = 10.0
     file: Path | None = None
-    learned: Learned = field(default_factory=Learned)
     told: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=100))
     """Changes that nobody has published yet."""
     _traces: OrderedDict[tuple[str, str], _Trace] = field(default_factory=OrderedDict)
     _asked: OrderedDict[bytes, tuple[float, tuple[str, str]]] = field(default_factory=OrderedDict)
-    _kinds: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _tenants: OrderedDict[str, _Tenant] = field(default_factory=OrderedDict)
     _written: bool = False
-    _made: tuple[RoutingPolicy, Learned, RoutingPolicy] | None = None
 
     def open(self) -> None:
         """Take up what was learned before; a file that can't be read is told, and begun anew with the next change."""
@@ -145,24 +172,32 @@ class Feedback:
         except (OSError, BadRequest) as error:
             log.warning("feedback.unread", path=str(self.file), error=str(error)[:200])
             return
-        self.learned = Learned(logs=state.logs, share=state.share, usual=state.usual, outcomes=state.outcomes)
-        self._kinds, self._written = dict(state.kinds), True
-        log.info("feedback.read", path=str(self.file), outcomes=state.outcomes, **_rounded(self.learned.factors))
+        for name, kept in state.tenants.items():
+            learned = Learned(logs=kept.logs, share=kept.share, usual=kept.usual, outcomes=kept.outcomes)
+            self._tenants[name] = _Tenant(learned, dict(kept.kinds))
+        self._written = True
+        log.info("feedback.read", path=str(self.file), tenants=len(self._tenants))
 
     # -- what routing asks ---------------------------------------------------------------------------------------
 
-    def policy(self, owner: RoutingPolicy) -> RoutingPolicy:
-        """Give the owner's policy as it was learned."""
-        if self.mode is FeedbackMode.OFF:
+    def learned(self, tenant: str) -> Learned:
+        """Give what was learned of a tenant's jobs."""
+        known = self._tenants.get(tenant)
+        return Learned() if known is None else known.learned
+
+    def policy(self, owner: RoutingPolicy, tenant: str) -> RoutingPolicy:
+        """Give the owner's policy as it was learned for a tenant."""
+        known = self._tenants.get(tenant)
+        if self.mode is FeedbackMode.OFF or known is None:
             return owner
-        made = self._made
-        if made is None or made[0] is not owner or made[1] is not self.learned:
-            self._made = made = (owner, self.learned, self.learned.policy(owner))
+        made = known.made
+        if made is None or made[0] is not owner or made[1] is not known.learned:
+            known.made = made = (owner, known.learned, known.learned.policy(owner))
         return made[2]
 
-    def strong_share(self, owner: float) -> float:
-        """Give the share of strong calls."""
-        return owner if self.mode is FeedbackMode.OFF else self.learned.strong_share(owner)
+    def strong_share(self, owner: float, tenant: str) -> float:
+        """Give the share of strong calls of a tenant."""
+        return owner if self.mode is FeedbackMode.OFF else self.learned(tenant).strong_share(owner)
 
     def explores(self, job: Job) -> bool:
         """Tell whether a job tries the second best: the same for the same job, and only where clocks are listened to."""
@@ -171,17 +206,16 @@ class Feedback:
         drawn = int.from_bytes(hashlib.blake2b(job.id.encode(), digest_size=4, person=b"explore").digest())
         return drawn < EXPLORATION * 2**32
 
-    def account(self, owner: RoutingPolicy) -> dict[str, Any]:
-        """Tell the learned weights beside the owner's, and how each kind of question is liked."""
+    def account(self, owner: RoutingPolicy, tenant: str) -> dict[str, Any]:
+        """Tell the weights learned for a tenant beside the owner's, and how it likes each kind of question."""
+        learned, kinds = self.learned(tenant), self._tenants.get(tenant, _Tenant()).kinds
         return {
             "mode": str(self.mode),
             "configured": _rounded(owner.normalised()),
-            "learned": _rounded(self.policy(owner).normalised()),
-            "strong_share_moved": round(self.learned.share, DIGITS),
-            "outcomes": self.learned.outcomes,
-            "kinds": {
-                kind: {"rated": count, "liked": round(mean, 3)} for kind, (count, mean) in sorted(self._kinds.items())
-            },
+            "learned": _rounded(self.policy(owner, tenant).normalised()),
+            "strong_share_moved": round(learned.share, DIGITS),
+            "outcomes": learned.outcomes,
+            "kinds": {kind: {"rated": count, "liked": round(mean, 3)} for kind, (count, mean) in sorted(kinds.items())},
         }
 
     # -- what is said --------------------------------------------------------------------------------------------
@@ -196,8 +230,8 @@ class Feedback:
         log.info("feedback.rated", job=job, tenant=of, reward=rating.reward, source=rating.source, counted=counted)
         trace.rated = True
         if counted:
-            self._count_kind(trace.kind, rating.reward)
-            self._hear(trace, Source(rating.source), rating.reward)
+            self._count_kind(of, trace.kind, rating.reward)
+            self._hear(of, trace, Source(rating.source), rating.reward)
         return {"job": job, "tenant": of, "counted": counted, "mode": str(self.mode)}
 
     def note(self, job: Job, delivered: Delivered, total_s: float) -> None:
@@ -209,26 +243,30 @@ class Feedback:
         self._traces[job.tenant, job.id] = trace
         if len(self._traces) > MOST_TRACES:
             self._traces.popitem(last=False)
-        if self.mode is FeedbackMode.ALL and set(decision.weights) == set(TERMS):
+        if self.mode is FeedbackMode.ALL and _by_terms(decision):
             self._read_off(job, delivered, trace, total_s)
 
     def _read_off(self, job: Job, delivered: Delivered, trace: _Trace, total_s: float) -> None:
         """1. A failure of devices, and not of the request. 2. The time it took. 3. The same question again, of the job before."""
         ended_s = job.received_s + total_s
         if delivered.attempts and isinstance(delivered.error, AttemptError | NoDevice):  # 1
-            self._hear(trace, Source.FAILURE, 0.0)
+            self._hear(job.tenant, trace, Source.FAILURE, 0.0)
         if delivered.end is None:
             return
-        self._hear(trace, Source.LATENCY, latency_reward(total_s, self.target_s))  # 2
+        self._hear(job.tenant, trace, Source.LATENCY, latency_reward(total_s, self.target_s))  # 2
+        if goes_on(job.messages):
+            self._asked_again(job, ended_s)  # 3
+
+    def _asked_again(self, job: Job, ended_s: float) -> None:
         key = _digest(job.tenant, job.messages)
         before = self._asked.pop(key, None)
         self._asked[key] = ended_s, (job.tenant, job.id)
         if len(self._asked) > MOST_TRACES:
             self._asked.popitem(last=False)
-        if before is not None and 0.0 <= job.received_s - before[0] <= RETRY_S:  # 3
+        if before is not None and 0.0 <= job.received_s - before[0] <= RETRY_S:
             answered = self._traces.get(before[1])
             if answered is not None and not answered.rated:
-                self._hear(answered, Source.RETRY, 0.0)
+                self._hear(job.tenant, answered, Source.RETRY, 0.0)
 
     def _found(self, job: str, tenant: str | None) -> tuple[str, _Trace] | None:
         if tenant is not None:
@@ -237,13 +275,24 @@ class Feedback:
         found = [(of, trace) for (of, name), trace in self._traces.items() if name == job]
         return found[0] if len(found) == 1 else None
 
-    def _hear(self, trace: _Trace, source: Source, reward: float) -> None:
+    def _hear(self, tenant: str, trace: _Trace, source: Source, reward: float) -> None:
+        known = self._known(tenant)
         outcome = Outcome(source=source, reward=reward, chosen=trace.chosen, rival=trace.rival, strong=trace.strong)
-        self.learned = heard(self.learned, outcome)
+        known.learned = heard(known.learned, outcome)
 
-    def _count_kind(self, kind: str, reward: float) -> None:
-        count, mean = self._kinds.get(kind, (0, 0.0))
-        self._kinds[kind] = count + 1, mean + (reward - mean) / (count + 1)
+    def _count_kind(self, tenant: str, kind: str, reward: float) -> None:
+        kinds = self._known(tenant).kinds
+        if kind in kinds or len(kinds) < MOST_KINDS:
+            count, mean = kinds.get(kind, (0, 0.0))
+            kinds[kind] = count + 1, mean + (reward - mean) / (count + 1)
+
+    def _known(self, tenant: str) -> _Tenant:
+        """Give what is known of a tenant that is heard now."""
+        known = self._tenants.setdefault(tenant, _Tenant())
+        self._tenants.move_to_end(tenant)
+        if len(self._tenants) > MOST_TENANTS:
+            self._tenants.popitem(last=False)
+        return known
 
     # -- changing ------------------------------------------------------------------------------------------------
 
@@ -253,17 +302,24 @@ class Feedback:
             return
         if self._written and self.file is not None and not self.file.exists():
             log.info("feedback.reset", path=str(self.file))
-            self.learned, self._kinds, self._written = Learned(), {}, False
+            self._tenants.clear()
+            self._written = False
             return
-        self.learned, change = changed(self.learned)
-        if change is not None:
-            if change.moved >= LEAST_MOVE:
-                self._tell(change)
+        applied = [self._apply(name, known) for name, known in self._tenants.items()]
+        if any(applied):
             self._write()
 
-    def _tell(self, change: Change) -> None:
+    def _apply(self, tenant: str, known: _Tenant) -> bool:
+        """Apply what was heard of a tenant's jobs; False when there was nothing."""
+        known.learned, change = changed(known.learned)
+        if change is not None and change.moved >= LEAST_MOVE:
+            self._tell(tenant, change)
+        return change is not None
+
+    def _tell(self, tenant: str, change: Change) -> None:
         before, after = change.before, change.after
         body = {
+            "tenant": tenant,
             "outcomes": after.outcomes,
             "factors": _rounded(after.factors),
             "factors_before": _rounded(before.factors),
@@ -278,13 +334,7 @@ class Feedback:
         """Keep it; a disk that does not take it costs what was learned at the next start, and is told."""
         if self.file is None:
             return
-        state = _State(
-            logs=self.learned.logs,
-            share=self.learned.share,
-            usual=self.learned.usual,
-            outcomes=self.learned.outcomes,
-            kinds=self._kinds,
-        )
+        state = _State(tenants={name: _kept(known) for name, known in self._tenants.items()})
         half = self.file.with_name(f".{self.file.name}.half")
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -296,17 +346,32 @@ class Feedback:
             self.file = None  # told once
 
 
-def _trace(decision: Decision, chosen: Candidate, delivered: Delivered) -> _Trace:
-    """Remember the terms of the chosen one, and of the best of another device."""
-    rival = next(
-        (one.terms for one in islice(decision.candidates, MOST_LOOKED_AT) if one.device != chosen.device), None
+def _kept(known: _Tenant) -> _Kept:
+    learned = known.learned
+    return _Kept(
+        logs=learned.logs, share=learned.share, usual=learned.usual, outcomes=learned.outcomes, kinds=dict(known.kinds)
     )
+
+
+def _by_terms(decision: Decision) -> bool:
+    """True where the three terms have a say in the order: they get neither praise nor blame for what chance or joules chose."""
+    return set(decision.weights) == set(TERMS)
+
+
+def _trace(decision: Decision, chosen: Candidate, delivered: Delivered) -> _Trace:
+    """Remember the terms of the chosen one, and of the best of another device that they kept behind it: of its tier, as dear."""
+    others = islice(decision.candidates, MOST_LOOKED_AT) if _by_terms(decision) else ()
+    rival = next((one.terms for one in others if one.device != chosen.device and _beside(one, chosen)), None)
     strong: bool | None = None
     if delivered.cascaded is not None:
         strong = delivered.cascaded.given == "strong"
     elif (verdict := decision.features.get("verdict")) is not None:
-        strong = bool(verdict["strong"])
+        strong = chosen.details.get(STRONG, float(verdict["strong"])) > 0.0
     return _Trace(chosen.terms, rival, strong, str(decision.features.get("kind", "")))
+
+
+def _beside(one: Candidate, chosen: Candidate) -> bool:
+    return one.remote == chosen.remote and one.details.get(STRONG) == chosen.details.get(STRONG)
 
 
 def _digest(tenant: str, messages: tuple[Message, ...]) -> bytes:

@@ -1,6 +1,6 @@
 """From a job to a decision: reads its features, adds what is known of its conversation and what was trained, and asks `routing`.
 
-It keeps the table of the fleet, the turn of the rota, the budget of strong calls, and where conversations were answered. It knows
+It keeps the table of the fleet, the turn of the rota, the budgets of strong calls, and where conversations were answered. It knows
 neither bus nor delivery.
 """
 
@@ -23,6 +23,7 @@ from dispatcher.roster import Roster
 from dispatcher.router.affinity import Affinity, conversation_of, goes_on
 from dispatcher.router.feedback import Feedback, FeedbackMode
 from dispatcher.router.policy_file import PolicyFile
+from dispatcher.router.spending import Spending
 from dispatcher.router.weights import Weights
 from dispatcher.routing import (
     Ask,
@@ -41,6 +42,7 @@ from dispatcher.routing.budget import Budget, verdict
 from dispatcher.routing.checking import Check, WeakAnswer, check, hopeless, signals_of
 from dispatcher.routing.kinds import demand_of
 from dispatcher.routing.prompt_signals import prompt_signals
+from dispatcher.routing.strategies.tiers import STRONG, is_strong
 from dispatcher.routing.trained import Gain, TrainedRouter
 
 log = get_logger("router")
@@ -80,10 +82,7 @@ class Router:
         self._roster = roster
         self._table = Table()
         self._affinity = Affinity()
-        self._budget = Budget(share=strong_share)
-        self._answers = Budget(share=answer_share)
-        self._judge: TrainedRouter | None = None
-        self._answer_judge: TrainedRouter | None = None
+        self._spent, self._answers = Spending(), Spending()
         self._turn = 0
         self._decided: deque[tuple[str, str, Mapping[str, Any]]] = deque(maxlen=DECISIONS_KEPT)
 
@@ -111,7 +110,7 @@ class Router:
         name = ask.strategy.partition(":")[0]
         if name == "hybrid" and not dry and self.feedback.explores(job):  # elsewhere order is more than a score
             ask = replace(ask, explores=True)
-        if name == "learned" and job.model == AUTO:  # a named model leaves no choice, and spends nothing of the budget
+        if name == "learned" and job.model == AUTO:  # a named model leaves no choice
             return await self._judged(ask, _question(job.messages), dry=dry)
         if name in BY_KIND or (name in BY_TOPIC and self._topics_matter()):
             return await self._placed(ask, _question(job.messages))
@@ -119,7 +118,7 @@ class Router:
 
     def decide(self, ask: Ask, excluded: Mapping[str, str]) -> Decision:
         """Order who can answer. Raises `BadRequest` for a strategy that there is not."""
-        return decide(ask, self._roster.fleet, self._policy, excluded, self._table)
+        return decide(ask, self._roster.fleet, self._policy(ask.tenant), excluded, self._table)
 
     def nobody(self, ask: Ask, decision: Decision) -> FleetError:
         """Say why nobody can."""
@@ -129,13 +128,12 @@ class Router:
         """Tell where a job would go and why, without running it, and without any trace; `known` adds what is known of the question
         already. Raises `BadRequest`."""
         ask = known(await self._asked(job, dry=True))
-        told = explain(ask, self._roster.fleet, self._policy, self._table)
-        return {**told, "feedback": self.feedback.account(self.rules.policy)}
+        told = explain(ask, self._roster.fleet, self._policy(job.tenant), self._table)
+        return {**told, "feedback": self.feedback.account(self.rules.policy, job.tenant)}
 
-    @property
-    def _policy(self) -> RoutingPolicy:
-        """The owner's policy, as far as feedback has moved it."""
-        return self.feedback.policy(self.rules.policy)
+    def _policy(self, tenant: str) -> RoutingPolicy:
+        """Give the owner's policy, as far as a tenant's feedback has moved it."""
+        return self.feedback.policy(self.rules.policy, tenant)
 
     def explained(self, job_id: str, tenant: str | None) -> dict[str, Any] | None:
         """Tell why a job that was here lately went where it went; without a tenant any tenant's."""
@@ -150,6 +148,7 @@ class Router:
             self.feedback.note(job, delivered, total_s)
         if delivered.decision is not None:
             self._keep(job, delivered.decision, delivered.cascaded)
+            self._settle(job, delivered, delivered.decision)
         chosen, end = delivered.chosen, delivered.end
         device = None if chosen is None else self._roster.fleet.devices.get(chosen.device)
         if chosen is None or end is None or device is None:
@@ -172,8 +171,6 @@ class Router:
     def learn(self) -> None:
         """Apply what feedback has taught. Only where jobs are noted too: both change the same values."""
         self.feedback.refresh()
-        self._budget = replace(self._budget, share=self.feedback.strong_share(self._shares[0]))
-        self._answers = replace(self._answers, share=self.feedback.strong_share(self._shares[1]))
 
     # -- weak answers --------------------------------------------------------------------------------------------
 
@@ -186,37 +183,73 @@ class Router:
 
         What is no answer at all needs no judge, and the beginning of one is judged by the rules: training saw whole ones.
         """
-        by_rules, trained = check(answer, job.request), self.weights.cascade
-        if trained is None or not answer.whole or hopeless(answer, job.request):
+        signals, trained = signals_of(answer), self.weights.cascade
+        by_rules = check(answer, job.request, signals)
+        if trained is None:
             return by_rules
-        embedded = await self._embedding.embed(answer.question) if trained.space.embedder else None
-        if embedded is not None and embedded.vector is None:
-            return by_rules
-        signals = (*prompt_signals(answer.question), *signals_of(answer))
-        try:
-            gain = trained.gain(signals, None if embedded is None else embedded.vector, shown=0)
-        except WeightsMismatch:
-            return by_rules
+        judged = answer.whole and not hopeless(answer, job.request)
+        gain = await self._gain(trained, answer, signals) if judged else None
         return self._by_gain(gain, by_rules, trained, ask)
 
-    def _by_gain(self, gain: Gain, by_rules: Check, trained: TrainedRouter, ask: Ask) -> Check:
-        if self._answer_judge is not trained:  # another judge's scores say nothing of this one's
-            self._answer_judge = trained
-            self._answers = Budget(share=self._answers.share, prior=tuple(map(float, trained.quantiles)))
-        threshold = self._answers.threshold()
-        chance = ask.seed / 2**32
-        told, self._answers = verdict(
+    async def _gain(self, trained: TrainedRouter, answer: WeakAnswer, signals: Sequence[float]) -> Gain | None:
+        """Give what the trained judge expects of a strong answer; None where it can't say."""
+        embedded = await self._embedding.embed(answer.question) if trained.space.embedder else None
+        if embedded is not None and embedded.vector is None:
+            return None
+        try:
+            vector = None if embedded is None else embedded.vector
+            return trained.gain((*prompt_signals(answer.question), *signals), vector, shown=0)
+        except WeightsMismatch:
+            return None
+
+    def _by_gain(self, gain: Gain | None, by_rules: Check, trained: TrainedRouter, ask: Ask) -> Check:
+        """Decide within the budget; what the rules send up is booked as well, so that the judge sends up less."""
+        budget = self._answers.of(ask.tenant, trained, self.feedback.strong_share(self._shares[1], ask.tenant))
+        if gain is None:
+            self._answers.keep(ask.tenant, budget.after(None, strong=by_rules.escalate))
+            return by_rules
+        threshold = budget.threshold()
+        told, after = verdict(
             gain.score,
             in_domain=gain.in_domain,
             fallback_strong=by_rules.escalate,
-            budget=self._answers,
-            chance=chance,
+            budget=budget,
+            chance=ask.seed / 2**32,
         )
+        self._answers.keep(ask.tenant, after)
         if not gain.in_domain:
             return replace(by_rules, escalate=told.strong, by=f"rules ({told.reason})")
         return Check(
             escalate=told.strong, score=gain.score, threshold=threshold, by="predicted gain", faults=by_rules.faults
         )
+
+    # -- what strong calls there were ----------------------------------------------------------------------------
+
+    def _settle(self, job: Job, delivered: Delivered, decision: Decision) -> None:
+        """Set the budget right by what ran: a verdict may have met a full tier, a check may have found nobody stronger in time, and
+        a pin asks nobody."""
+        match decision.strategy.partition(":")[0]:
+            case "learned" if (judge := self.weights.router) is not None:
+                said = decision.features.get("verdict")
+                booked = None if said is None else bool(said["strong"])
+                budget = self._spent.of(job.tenant, judge, self.feedback.strong_share(self._shares[0], job.tenant))
+                self._spent.settle(job.tenant, budget, booked=booked, ran=self._ran(job, delivered))
+            case "cascade" if (judge := self.weights.cascade) is not None:
+                told = delivered.cascaded
+                booked = None if told is None else told.escalated
+                ran = told.strong is not None if told is not None else _overflowed(decision, delivered)
+                budget = self._answers.of(job.tenant, judge, self.feedback.strong_share(self._shares[1], job.tenant))
+                self._answers.settle(job.tenant, budget, booked=booked, ran=ran)
+
+    def _ran(self, job: Job, delivered: Delivered) -> bool | None:
+        """Tell whether a strong model ran: as the decision parted them, or where it had no choice, among all of the fleet. None
+        when nobody ran, or all are alike."""
+        chosen = delivered.chosen
+        if chosen is None or not delivered.attempts:
+            return None
+        if job.model == AUTO and job.device is None and STRONG in chosen.details:
+            return chosen.details[STRONG] > 0.0
+        return is_strong(self._table.view(self._roster.fleet), self.rules.policy, chosen)
 
     # -- what was trained ----------------------------------------------------------------------------------------
 
@@ -255,23 +288,32 @@ class Router:
         return replace(ask, verdict=said, embedder=_identity(embedded))
 
     def _within_budget(self, trained: TrainedRouter, gain: Gain, ask: Ask, *, dry: bool) -> Verdict:
-        if self._judge is not trained:  # another router's scores say nothing of this one's
-            self._judge = trained
-            self._budget = Budget(share=self._budget.share, prior=tuple(map(float, trained.quantiles)))
+        budget = self._spent.of(ask.tenant, trained, self.feedback.strong_share(self._shares[0], ask.tenant))
         told, after = verdict(
             gain.score,
             in_domain=gain.in_domain,
             fallback_strong=_demanding(ask.wanted),
-            budget=self._budget,
+            budget=budget,
             chance=ask.seed / 2**32,
         )
         if not dry:
-            self._budget = after
-        return Verdict(gain=gain.score, strong=told.strong, reason=told.reason, told=_told(gain, self._budget))
+            self._spent.keep(ask.tenant, after)
+        return Verdict(
+            gain=gain.score, strong=told.strong, reason=told.reason, told=_told(gain, budget if dry else after)
+        )
 
     def _keep(self, job: Job, decision: Decision, cascaded: Cascaded | None) -> None:
         checked = {} if cascaded is None else {"cascade": cascade(cascaded)}
         self._decided.append((job.id, job.tenant, {**decision.brief(), **checked}))
+
+
+def _overflowed(decision: Decision, delivered: Delivered) -> bool | None:
+    """Tell of a cascade without a check whether a strong model ran in place of a weak one: that tier was full, or failed. None
+    where there was one tier, or nobody ran."""
+    if delivered.chosen is None or not delivered.attempts or not decision.candidates:
+        return None
+    weak_first = decision.candidates[0].details.get(STRONG) == 0.0
+    return True if weak_first and delivered.chosen.details.get(STRONG, 0.0) > 0.0 else None
 
 
 def _question(messages: Sequence[Message]) -> str:

@@ -8,7 +8,7 @@ right; how far the rules and a trained model part them from the others, `drover 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,9 +58,9 @@ def signals_of(answer: WeakAnswer) -> tuple[float, ...]:
     return answer_signals(answer.question, answer.text, answer.logprobs)
 
 
-def check(answer: WeakAnswer, request: ChatRequest, *, enough: float = ENOUGH_DOUBT) -> Check:
-    """Judge by the rules."""
-    faults = dict(_faults(answer, request, dict(zip(ANSWER_SIGNALS, signals_of(answer), strict=True))))
+def check(answer: WeakAnswer, request: ChatRequest, signals: Sequence[float], *, enough: float = ENOUGH_DOUBT) -> Check:
+    """Judge by the rules, from the answer's `signals_of`."""
+    faults = dict(_faults(answer, request, dict(zip(ANSWER_SIGNALS, signals, strict=True))))
     held = 1.0
     for doubt in faults.values():
         held *= 1.0 - doubt
@@ -145,9 +145,11 @@ def _fits(text: str, wanted: object) -> bool:
         found = codec.decode(b'{"value":' + text.encode("utf-8", "surrogatepass") + b"}")
     except BadRequest:
         return False
+    if found.keys() != {"value"}:  # more than one value, with a comma and a name between
+        return False
     schema = wanted if isinstance(wanted, Mapping) else {}
     if schema.get("type", "object") != "object":
-        return found.keys() == {"value"}
+        return True
     value, required = found["value"], schema.get("required")
     names = required if isinstance(required, list | tuple) else ()
     return isinstance(value, dict) and all(name in value for name in names if isinstance(name, str))

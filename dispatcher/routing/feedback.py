@@ -2,14 +2,22 @@
 
 Each outcome compares the chosen candidate with the best other one. When it went better than usual, the terms by which the chosen
 one led deserve more weight, and when it went worse, less: a policy gradient with a baseline (Williams 1992, REINFORCE), in the
-logarithms of factors on the owner's weights. One change moves a factor by `STEP` at most, and no factor leaves `FACTOR`: the
-owner's policy is leaned on, and never replaced. With nothing to learn from, factors drift back to 1.
+logarithms of factors on the owner's weights. A factor moves only while the outcomes agree beyond what chance does, `STEP` at most
+at a time, and never leaves `FACTOR`: the owner's policy is leaned on, and never replaced. With nothing to learn from, factors drift
+back to 1.
+
+When outcomes agree. An outcome pulls a term by x = count (reward - usual) lead. Were rewards independent of leads, each x would
+have mean 0, and the sum A of the last ones, each forgotten by `KEPT` per outcome, the variance Q, the sum of their squares, each
+forgotten by `KEPT` squared. So t = A / sqrt(Q) has mean 0 and variance 1 under pure noise, whatever the scale of rewards and leads,
+and for symmetric x it is sub-Gaussian, P(|t| > z) <= 2 exp(-z^2 / 2), however few there are (self-normalised sums: Hoeffding 1963
+on the signs, given the sizes). And |t| <= sqrt(n) after n outcomes: fewer than `SURE` squared move nothing, even when they all
+agree. Only what t has beyond `SURE` moves a factor. `tests/unit/dispatcher/test_routing_feedback.py` holds what noise is left.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -17,6 +25,7 @@ from dispatcher.outcomes import Terms
 from dispatcher.routing.ask import RoutingPolicy
 
 TERMS = ("tokens", "topic", "health")
+_SHARE = len(TERMS)
 
 STEP = 0.05
 """The most that one change moves the logarithm of a factor: 5 %."""
@@ -24,21 +33,33 @@ STEP = 0.05
 FACTOR = 2.0
 """A weight lies between half and twice the owner's, before all are normalised again."""
 
-RATE = 3.0
-"""What an outcome of weight 1 moves per unit of (reward - usual) x (lead in a term). 0.5 learned a quarter as much after a shift
-(`drover lab feedback`, tried on seeds 100 to 105), and above 4 single outcomes fill a step."""
+SURE = 3.0
+"""Standard errors that a mean must lie from 0 to count: ten outcomes that all agree do."""
+
+KEPT = 0.98
+"""What an outcome leaves of those before it: the last fifty count most. Over longer times chance has longer runs."""
+
+RATE = 0.008
+"""What an outcome of weight 1 moves the logarithm of a factor per standard error beyond `SURE`. At 0.02 a run of chance moved a
+factor by a fifth, and learned hardly more after a shift (`drover lab feedback`, tried on seeds 100 to 103)."""
 
 BASELINE_RATE = 0.05
 """About the last twenty outcomes say what is usual."""
 
 HOME_RATE = 0.005
-"""How far a change lets factors drift back to the owner's: half of what no news confirms is gone after 140 changes."""
+"""How far an outcome of weight 1 lets factors drift back to the owner's: half of what no news confirms is gone after 140."""
 
-SHARE_STEP, SHARE_MOST = 0.01, 0.15
-"""What one rating moves the share of strong calls, and how far it may get from the owner's."""
+SHARE_RATE = 0.002
+"""What a rating moves the share of strong calls per standard error beyond `SURE`."""
+
+SHARE_STEP = 0.01
+"""The most that one change moves the share."""
+
+SHARE_UP, SHARE_DOWN = 0.05, 0.15
+"""How far the share may get from the owner's: above it are the owner's costs, below it only the tenant's own answers."""
 
 CONTENT = 0.25
-"""A weak answer that is liked lowers the share by a quarter of what one that is not raises it: still where a fifth are disliked."""
+"""A weak answer that is liked counts a quarter of one that is not: the share stays where a fifth are disliked."""
 
 EXPLORATION = 0.03
 """Share of jobs that go to the second best, so that one that has become better is ever seen."""
@@ -78,16 +99,23 @@ class Outcome:
     strong: bool | None = None
 
 
+Pulls = tuple[float, float, float, float]
+"""On the three terms, and on the share."""
+
+_NONE: Pulls = (0.0, 0.0, 0.0, 0.0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """What was learned. `logs` are logarithms of the factors on the owner's weights, in the order of `TERMS`; `share` is added to
-    the owner's share of strong calls. `pull` and `weight` wait for the next change."""
+    """What was learned of one tenant's jobs. `logs` are logarithms of the factors on the owner's weights, in the order of `TERMS`;
+    `share` is added to the owner's share of strong calls. `pulls` and `squares` are A and Q of the last outcomes (see the module),
+    and `weight` is that of those since the last change."""
 
     logs: tuple[float, float, float] = (0.0, 0.0, 0.0)
     share: float = 0.0
     usual: float | None = None
-    pull: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    share_pull: float = 0.0
+    pulls: Pulls = _NONE
+    squares: Pulls = _NONE
     weight: float = 0.0
     outcomes: int = 0
 
@@ -132,46 +160,61 @@ def heard(learned: Learned, outcome: Outcome) -> Learned:
     count = COUNTS[outcome.source]
     reward = min(1.0, max(0.0, outcome.reward))
     usual = reward if learned.usual is None else learned.usual
-    pull = learned.pull
-    if outcome.rival is not None:
-        strength = RATE * count * (reward - usual)
-        leads = (getattr(outcome.chosen, name) - getattr(outcome.rival, name) for name in TERMS)
-        tokens, topic, health = (old + strength * lead for old, lead in zip(pull, leads, strict=True))
-        pull = tokens, topic, health
+    pulls, squares = list(learned.pulls), list(learned.squares)
+    for place, pull in _pulls(outcome, reward, usual):
+        pulls[place] = KEPT * pulls[place] + count * pull
+        squares[place] = KEPT**2 * squares[place] + (count * pull) ** 2
     return replace(
         learned,
         usual=usual + BASELINE_RATE * count * (reward - usual),
-        pull=pull,
-        share_pull=learned.share_pull + _share_pull(outcome, reward, count),
+        pulls=_four(pulls),
+        squares=_four(squares),
         weight=learned.weight + count,
         outcomes=learned.outcomes + 1,
     )
 
 
-def _share_pull(outcome: Outcome, reward: float, count: float) -> float:
-    """1. A weak answer that is disliked asks for more strong ones, and 2. one that is liked for somewhat fewer. What clocks say of
-    either tier is no reason."""
-    if outcome.strong is not False or outcome.source in {Source.LATENCY, Source.FAILURE}:
-        return 0.0
-    like = 2.0 * reward - 1.0
-    return SHARE_STEP * count * (-like if like < 0.0 else -CONTENT * like)
+def _pulls(outcome: Outcome, reward: float, usual: float) -> Iterator[tuple[int, float]]:
+    """1. The terms by which the chosen one led, where there was a choice. 2. A weak answer that is disliked asks for more strong
+    ones, and 3. one that is liked for somewhat fewer. What clocks say of either tier is no reason."""
+    if outcome.rival is not None:  # 1
+        for place, name in enumerate(TERMS):
+            yield place, (reward - usual) * (getattr(outcome.chosen, name) - getattr(outcome.rival, name))
+    if outcome.strong is False and outcome.source not in {Source.LATENCY, Source.FAILURE}:
+        like = 2.0 * reward - 1.0
+        yield _SHARE, -like if like < 0.0 else -CONTENT * like  # 2, 3
 
 
 def changed(learned: Learned) -> tuple[Learned, Change | None]:
     """Apply what has been heard since the last change, within the bounds; None when there was nothing."""
     if learned.weight <= 0.0:
         return learned, None
-    logs = [log * (1.0 - HOME_RATE) + _within(pull, STEP) for log, pull in zip(learned.logs, learned.pull, strict=True)]
-    tokens, topic, health = _held(logs)
+    stays = (1.0 - HOME_RATE) ** learned.weight
+    *beyond, dislike = (_beyond(pull, square) for pull, square in zip(learned.pulls, learned.squares, strict=True))
+    moves = (RATE * learned.weight * sure - log * (1.0 - stays) for log, sure in zip(learned.logs, beyond, strict=True))
+    moved = [log + _within(move, STEP) for log, move in zip(learned.logs, moves, strict=True)]
+    tokens, topic, health = _held(moved)
+    share = learned.share + _within(SHARE_RATE * learned.weight * dislike, SHARE_STEP)
     after = replace(
         learned,
         logs=(tokens, topic, health),
-        share=_within(learned.share + _within(learned.share_pull, SHARE_STEP), SHARE_MOST),
-        pull=(0.0, 0.0, 0.0),
-        share_pull=0.0,
+        share=max(-SHARE_DOWN, min(SHARE_UP, share)),
         weight=0.0,
     )
     return after, Change(before=learned, after=after)
+
+
+def _beyond(pull: float, square: float) -> float:
+    """Give how many standard errors a sum of pulls lies beyond `SURE`, with its sign."""
+    if square <= 0.0:
+        return 0.0
+    errors = pull / math.sqrt(square)
+    return math.copysign(max(0.0, abs(errors) - SURE), errors)
+
+
+def _four(values: Sequence[float]) -> Pulls:
+    tokens, topic, health, share = values
+    return tokens, topic, health, share
 
 
 def _held(logs: list[float]) -> list[float]:

@@ -47,8 +47,8 @@ COOL_C, HOT_C = 70.0, 90.0
 _FALLBACK_SIZE = 1_000_000_000
 _NO_ROWS = np.empty(0, dtype=np.intp)
 _COLUMNS = 16
-CONTEXT, CAN = 9, 11
-"""Columns that the filters look at; the order is that of `Options`."""
+STRENGTHS, CONTEXT, CAN = 8, 9, 11
+"""Columns that filters and tiers look at; the order is that of `Options`."""
 
 _STATE_COLUMNS = 5
 """The first ones, which change with every job."""

@@ -6,13 +6,7 @@ import numpy as np
 
 from dispatcher.routing.strategies.hybrid import hybrid
 from dispatcher.routing.strategies.seam import Scene, Scores
-from dispatcher.routing.strategies.tiers import first, strong
-
-STRONG = "strong"
-"""The detail that tells the tier of a candidate: 1 for the strong ones, 0 for the weak."""
-
-STRENGTH = "strength"
-"""The detail that tells how strong its model is, in [0, 1]."""
+from dispatcher.routing.strategies.tiers import STRENGTH, STRONG, first, strong
 
 
 def cascade(scene: Scene) -> Scores:

@@ -11,7 +11,7 @@ import numpy as np
 from dispatcher.routing.strategies.heuristic import heuristic
 from dispatcher.routing.strategies.hybrid import hybrid
 from dispatcher.routing.strategies.seam import Scene, Scores
-from dispatcher.routing.strategies.tiers import first, strong
+from dispatcher.routing.strategies.tiers import STRONG, first, strong
 
 
 def learned(scene: Scene) -> Scores:
@@ -20,5 +20,7 @@ def learned(scene: Scene) -> Scores:
     if verdict is None:
         return heuristic(scene)
     inside, upper = hybrid(scene), strong(scene)
-    gain = np.full(len(upper), verdict.gain)
-    return Scores(first(upper if verdict.strong else ~upper, inside.values), inside.weights, {"gain": gain})
+    details = {"gain": np.full(len(upper), verdict.gain)}
+    if not upper.all() or scene.policy.strong_from is not None:  # else there is one tier, and no choice
+        details[STRONG] = upper.astype(np.float64)
+    return Scores(first(upper if verdict.strong else ~upper, inside.values), inside.weights, details)

@@ -5,11 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dispatcher.outcomes import Candidate
+from dispatcher.routing.ask import RoutingPolicy
+from dispatcher.routing.filters import Ability
 from dispatcher.routing.strategies.seam import Scene
-from dispatcher.routing.table import Numbers
+from dispatcher.routing.table import CAN, STRENGTHS, Numbers, View
 
 WASTE = 0.35
 """What strength beyond the demand costs, beside what is missing: a model that is too weak fails, one too strong is only dear."""
+
+
+STRONG = "strong"
+"""The detail that tells the tier of a candidate: 1 for the strong ones, 0 for the weak."""
+
+STRENGTH = "strength"
+"""The detail that tells how strong its model is, in [0, 1]."""
 
 
 def strong(scene: Scene) -> NDArray[np.bool_]:
@@ -22,6 +32,24 @@ def strong(scene: Scene) -> NDArray[np.bool_]:
     middle = float(strength.max() + strength.min()) / 2 if bound is None else bound
     found: NDArray[np.bool_] = strength >= middle
     return found
+
+
+def is_strong(view: View, policy: RoutingPolicy, one: Candidate) -> bool | None:
+    """Tell whether a model is strong beside all that make text in the fleet, at hand or not: for a job that had no choice. None
+    when they are all equal, or it is not there any more."""
+    block, bound = view.blocks.get(one.device), policy.strong_from
+    rows = () if block is None else range(block.start, block.stop)
+    place = next((row for row in rows if view.rows[row].model.name == one.model), None)
+    if place is None:
+        return None
+    strengths = view.cells[STRENGTHS]
+    if bound is None:
+        there = strengths[(np.nan_to_num(view.cells[CAN]).astype(np.int64) & Ability.TEXT) > 0]
+        low, high = float(there.min(initial=1.0)), float(there.max(initial=0.0))
+        if low >= high:
+            return None
+        bound = (low + high) / 2
+    return bool(strengths[place] >= bound)
 
 
 def suits(strength: Numbers, demand: float) -> Numbers:

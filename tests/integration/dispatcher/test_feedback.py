@@ -24,6 +24,8 @@ TEXT = answer("an answer")
 CODE = "Please fix the bug in this python function: def f(): return 1"
 
 SMALL = ModelInfo(name="llama3.2:1b", size_bytes=10**9, parameters_b=1.2, loaded=True)
+LARGE = ModelInfo(name="qwen2.5:14b", size_bytes=9 * 10**9, parameters_b=14.8, loaded=True)
+CHECKED = answer("Because of the air, and of the light.")
 SLOW, FAST = ({SMALL.name: Speed(jobs=9, decode_tps=tps, prefill_tps=10 * tps)} for tps in (8.0, 80.0))
 
 
@@ -58,28 +60,67 @@ async def rate(house: House, name: str, *, tenant: str = "default", **said: Any)
         return await drover.rate(name, said)
 
 
-async def weights(house: House, prompt: str = CODE) -> dict[str, Any]:
-    """What explain tells of feedback."""
-    async with Drover.over(house.world) as drover:
+async def weights(house: House, prompt: str = CODE, *, tenant: str = "default") -> dict[str, Any]:
+    """What explain tells a tenant of feedback."""
+    async with Drover.over(house.world, tenant=tenant) as drover:
         return dict((await drover.explain(chat_request(prompt)))["feedback"])
 
 
+async def thumbed(house: House, prefix: str, thumbs: int, *, tenant: str = "default") -> None:
+    """One job that is liked, and more that are not; each is a change of its own, as when they are a second apart."""
+    feedback = house.pipeline.router.feedback
+    for number in range(thumbs + 1):
+        name = f"{prefix}-{number}"
+        await asked(house, name, tenant=tenant)
+        await rate(house, name, tenant=tenant, rating="down" if number else "up")
+        feedback.refresh()
+
+
 async def test_thumbs_move_the_weights_and_each_change_is_told(tmp_path: Path) -> None:
-    """A thumb up, then one down on what topic chose: topic loses weight, an event says so, and explain shows both."""
+    """A thumb up, then fifteen down on what topic chose: topic loses weight, an event says so, and explain shows both."""
     async with fleet(tmp_path) as (house, changes):
-        body = await asked(house, "j-1")
-        first = await rate(house, "j-1", rating="up")
-        await until(lambda: house.pipeline.router.feedback.learned.outcomes == 1, "the first is heard")
-        await asked(house, "j-2")
-        second = await rate(house, "j-2", rating="down", reason="too slow")
+        body = await asked(house, "j-0")
+        first = await rate(house, "j-0", rating="up")
+        second = await rate(house, "j-0", rating="down", reason="too slow")
+        await thumbed(house, "j", 15)
         await until(lambda: bool(changes), "the change is told")
         told = await weights(house)
 
-    assert ("coder", True, True) == (body["device"], first["counted"], second["counted"])
-    assert changes[-1]["factors"]["topic"] < 1.0 < changes[-1]["factors"]["health"]
+    assert ("coder", True, False) == (body["device"], first["counted"], second["counted"])
+    assert ("default", True) == (changes[-1]["tenant"], changes[-1]["factors"]["topic"] < 1.0)
     assert told["learned"]["topic"] < told["configured"]["topic"]
-    assert (2, "explicit") == (told["outcomes"], told["mode"])
-    assert [2] == [one["rated"] for one in told["kinds"].values()]
+    assert (16, "explicit") == (told["outcomes"], told["mode"])
+    assert [16] == [one["rated"] for one in told["kinds"].values()]
+
+
+async def test_one_tenant_steers_nobody_else(tmp_path: Path) -> None:
+    """Thirty thumbs down of one tenant move what it gets; another's weights, share and account are as if it had never been."""
+    async with fleet(tmp_path) as (house, _):
+        await asked(house, "own", tenant="bob")
+        await rate(house, "own", tenant="bob", rating="up")
+        before = await weights(house, tenant="bob")
+        await thumbed(house, "j", 30, tenant="mallory")
+        after, steered = await weights(house, tenant="bob"), await weights(house, tenant="mallory")
+
+    assert before == after
+    assert steered["learned"]["topic"] < after["learned"]["topic"] == after["configured"]["topic"]
+
+
+@pytest.mark.parametrize("source", ["user", "vote", "judge"])
+async def test_thirty_thumbs_of_one_caller_cost_the_owner_a_twentieth_at_most(tmp_path: Path, source: str) -> None:
+    """Whatever it claims to be, and for its own jobs alone: the share of strong calls of the others stays the owner's."""
+    async with fleet(tmp_path, CHECKED, strategy="cascade") as (house, _):
+        await house.device("orin", TEXT, models=(LARGE,), speeds={LARGE.name: FAST[SMALL.name]})
+        feedback = house.pipeline.router.feedback
+        for number in range(30):
+            body = await asked(house, f"j-{number}", "Why?", tenant="mallory")
+            await rate(house, f"j-{number}", tenant="mallory", score=0.0, source=source)
+            feedback.refresh()
+        shares = [feedback.strong_share(0.3, tenant) for tenant in ("mallory", "bob")]
+
+    assert "weak" == body["route"]["cascade"]["given"]
+    assert 0.3 < shares[0] <= 0.35
+    assert 0.3 == shares[1]
 
 
 @pytest.mark.parametrize(("owner", "last"), [(0.5, "talker"), (2.0, "coder")])
@@ -88,15 +129,8 @@ async def test_thumbs_move_a_close_choice_and_not_what_the_owner_is_sure_of(
 ) -> None:
     """The bounds leave topic a good part of its weight: a close choice falls the other way, and a clear one stays."""
     async with fleet(tmp_path, weight_topic=owner) as (house, _):
-        feedback = house.pipeline.router.feedback
-        await asked(house, "j-0")
-        await rate(house, "j-0", rating="up")
-        for number in range(1, 40):
-            body = await asked(house, f"j-{number}")
-            if body["device"] == "talker":
-                break
-            await rate(house, f"j-{number}", rating="down")
-            feedback.refresh()  # what the dispatcher does once a second
+        await thumbed(house, "j", 40)
+        body = await asked(house, "last")
         told = await weights(house)
 
     assert last == body["device"]
@@ -106,16 +140,14 @@ async def test_thumbs_move_a_close_choice_and_not_what_the_owner_is_sure_of(
 async def test_what_was_learned_survives_a_restart_and_a_deleted_file_resets_it(tmp_path: Path) -> None:
     """The file stands beside the dispatcher's other state."""
     async with fleet(tmp_path) as (house, _):
-        for number, thumb in enumerate(("up", "down", "down")):
-            await asked(house, f"j-{number}")
-            await rate(house, f"j-{number}", rating=thumb)
+        await thumbed(house, "j", 15)
         await until((tmp_path / "feedback.json").exists, "the file is written")
-        await until(lambda: house.pipeline.router.feedback.learned.weight == 0.0, "all is applied")
+        await until(lambda: house.pipeline.router.feedback.learned("default").weight == 0.0, "all is applied")
         before = await weights(house)
     async with fleet(tmp_path) as (house, _):
         again = await weights(house)
         (tmp_path / "feedback.json").unlink()
-        await until(lambda: house.pipeline.router.feedback.learned.outcomes == 0, "it is forgotten")
+        await until(lambda: house.pipeline.router.feedback.learned("default").outcomes == 0, "it is forgotten")
         reset = await weights(house)
 
     assert before["learned"] == pytest.approx(again["learned"])
@@ -157,25 +189,53 @@ async def test_a_rating_that_is_none_is_refused_by_name(tmp_path: Path, said: di
         await asked(house, "j-1")
         with pytest.raises(BadRequest):
             await rate(house, "j-1", **said)
-        outcomes = house.pipeline.router.feedback.learned.outcomes
+        outcomes = house.pipeline.router.feedback.learned("default").outcomes
 
     assert 0 == outcomes
+
+
+def told(text: str) -> list[dict[str, str]]:
+    """A conversation whose last question is this."""
+    return [
+        {"role": role, "content": content}
+        for role, content in (("user", "Hi"), ("assistant", "Hello!"), ("user", text))
+    ]
 
 
 async def test_clocks_failures_and_repeated_questions_are_heard_when_all_is_on(tmp_path: Path) -> None:
     """Two answers are two latencies, the second asks the same again and so blames the first; a failed job is one outcome."""
     async with fleet(tmp_path, feedback="all") as (house, _):
         feedback = house.pipeline.router.feedback
-        await asked(house, "j-1")
-        one = feedback.learned.outcomes
-        await asked(house, "j-2")
-        two = feedback.learned.outcomes
+        await asked(house, "j-1", messages=told(CODE))
+        one = feedback.learned("default").outcomes
+        await asked(house, "j-2", messages=told(CODE))
+        two = feedback.learned("default").outcomes
     async with fleet(tmp_path, fail(BackendError("out of memory")), feedback="all") as (house, _):
-        before = house.pipeline.router.feedback.learned.outcomes
+        before = house.pipeline.router.feedback.learned("default").outcomes
         await asked(house, "j-1")
-        failed = house.pipeline.router.feedback.learned.outcomes - before
+        failed = house.pipeline.router.feedback.learned("default").outcomes - before
 
     assert (1, 3, 1) == (one, two, failed)
+
+
+async def test_a_first_question_that_is_repeated_blames_nobody(tmp_path: Path) -> None:
+    """A probe, a benchmark and two users who greet say the same: that is two latencies, and no retry."""
+    async with fleet(tmp_path, feedback="all") as (house, _):
+        for number in range(2):
+            await asked(house, f"j-{number}", "hi")
+        outcomes = house.pipeline.router.feedback.learned("default").outcomes
+
+    assert 2 == outcomes
+
+
+@pytest.mark.parametrize("strategy", ["random", "energy", "round_robin"])
+async def test_what_the_terms_did_not_choose_says_nothing_of_them(tmp_path: Path, strategy: str) -> None:
+    """Thirty thumbs down on answers that chance, joules or the rota chose leave the weights where they are."""
+    async with fleet(tmp_path, strategy=strategy) as (house, _):
+        await thumbed(house, "j", 30)
+        learned = house.pipeline.router.feedback.learned("default")
+
+    assert (31, (0.0, 0.0, 0.0)) == (learned.outcomes, learned.logs)
 
 
 async def test_a_bounded_share_of_jobs_explores_and_the_route_says_so(tmp_path: Path) -> None:

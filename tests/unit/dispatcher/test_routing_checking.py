@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from common.frames import Finish
 from common.messages import ChatRequest, Options
-from dispatcher.routing.checking import Check, WeakAnswer, check, hopeless
+from dispatcher.routing.checking import Check, WeakAnswer, check, hopeless, signals_of
 
 PLAIN = ChatRequest(prompt="q")
 AS_JSON = ChatRequest(prompt="q", format="json")
@@ -18,7 +18,8 @@ LIST = ChatRequest(prompt="q", format={"type": "array"})
 
 def judged(text: str, request: ChatRequest = PLAIN, *, question: str = "q", **fields: object) -> Check:
     """What the rules say of an answer."""
-    return check(WeakAnswer(question=question, text=text, **fields), request)  # type: ignore[arg-type]  # as a test says
+    answer = WeakAnswer(question=question, text=text, **fields)  # type: ignore[arg-type]  # as a test says
+    return check(answer, request, signals_of(answer))
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,8 @@ def judged(text: str, request: ChatRequest = PLAIN, *, question: str = "q", **fi
         ("[1]", AS_JSON, "not the JSON asked for"),
         ('{"b": 1}', SCHEMA, "not the JSON asked for"),
         ('1, "b": 2', LIST, "not the JSON asked for"),
+        ('{"a": 1}, "b": 2', AS_JSON, "not the JSON asked for"),
+        ('{"a": 1}, "b": 2', SCHEMA, "not the JSON asked for"),
     ],
 )
 def test_a_grave_fault_sends_the_question_up(text: str, request_: ChatRequest, fault: str) -> None:
@@ -72,14 +75,15 @@ def test_a_cut_is_held_against_the_model_only_where_the_request_set_no_limit() -
     """A strong model would be cut by the same limit."""
     limited = ChatRequest(prompt="q", options=Options(max_tokens=5))
     cut = WeakAnswer(question="q", text="The sky is blue because", finish=Finish.LENGTH)
+    signals = signals_of(cut)
 
-    assert (True, False) == (check(cut, PLAIN).escalate, check(cut, limited).escalate)
+    assert (True, False) == (check(cut, PLAIN, signals).escalate, check(cut, limited, signals).escalate)
 
 
 def test_the_beginning_of_an_answer_is_not_blamed_for_having_no_end() -> None:
     """Neither for JSON that is not closed yet, nor for a sentence in its middle."""
     begun = [
-        check(WeakAnswer(question="q", text=text, whole=False), request)
+        judged(text, request, whole=False)
         for text, request in (('{"a": 1', AS_JSON), ("The sky is blue because", PLAIN))
     ]
 
@@ -114,7 +118,7 @@ def test_whatever_an_answer_says_the_doubt_is_a_chance(
 ) -> None:
     """It lies in [0, 1], and so does every part of it; an answer goes up exactly when it reaches the threshold."""
     answer = WeakAnswer(question=question, text=text, whole=whole, finish=finish, logprobs=tuple(logprobs))
-    found = check(answer, request_)
+    found = check(answer, request_, signals_of(answer))
 
     assert all(0.0 < doubt <= 1.0 for doubt in found.faults.values())
     assert 0.0 <= found.score <= 1.0
