@@ -47,9 +47,13 @@ async def fleet(
         yield house, changes
 
 
-async def asked(house: House, name: str, prompt: str = CODE, **fields: Any) -> dict[str, Any]:
+async def asked(
+    house: House, name: str, prompt: str = CODE, *, tenant: str = "default", **fields: Any
+) -> dict[str, Any]:
     """The answer of a job, which is over and noted."""
-    body = await (await house.ask(prompt, job=name, **fields)).reply()
+    question = {} if "messages" in fields else {"prompt": prompt}
+    payload = codec.encode({"job": name, **question, **fields})
+    body = await (await house.send(payload, framed=False, tenant=tenant)).reply()
     await house.event(name)
     return body
 
