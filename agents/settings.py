@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator
 
 from agents.backends.offers import Offer, offers
 from common.addresses import ollama_url, provider_url
+from common.openai_api import usable_key
 from common.settings import BusSection, LogSection, Section
 from common.subjects import as_token
 
@@ -26,6 +27,12 @@ OPENAI_URL = "https://api.openai.com/v1"
 CLOUD_SLOTS = 8
 """Answers that a provider gives at once: it takes hundreds, and its limits count by the minute."""
 
+
+def _key(secret: SecretStr) -> SecretStr:
+    return SecretStr(usable_key(secret.get_secret_value()))
+
+
+Key = Annotated[SecretStr, AfterValidator(_key)]
 Seconds = Annotated[float, Gt(0), Le(86_400)]
 Dollars = Annotated[float, Ge(0), Le(1e6)]
 
@@ -120,15 +127,16 @@ class CloudSection(Section):
         "",
         validation_alias="DROVER_CLOUD_MODELS",
         description="paid models to offer, separated by commas: a name, = and US dollars per million tokens of input/output, or "
-        "input/output/cached input; then what is known of it: the size of its context, vision, tools, json, or text alone; as in "
-        "gpt-4o-mini=0.15/0.60/0.075 128k vision tools json, o3=2/8 200k. `drover up` starts an agent for them",
+        "input/output/cached input; then what is known of it: the size of its context, with that of its longest answer behind a /; "
+        "vision, tools, json, or text alone; as in gpt-4o-mini=0.15/0.60/0.075 128k/16k vision tools json, o3=2/8 200k/100k. "
+        "`drover up` starts an agent for them",
     )
     base_url: Annotated[str, AfterValidator(provider_url)] = Field(
         OPENAI_URL,
         validation_alias="OPENAI_BASE_URL",
         description="address of the provider's API, usually ending in /v1",
     )
-    api_key: SecretStr | None = Field(
+    api_key: Key | None = Field(
         None, validation_alias="OPENAI_API_KEY", description="the provider's key; a server of your own may need none"
     )
     key_from: Literal["agent", "request"] = Field(
@@ -144,8 +152,8 @@ class CloudSection(Section):
     budget_day_usd: Dollars | None = Field(
         None,
         validation_alias="DROVER_CLOUD_BUDGET_DAY_USD",
-        description="US dollars that paid models may cost a day (UTC); then the device is faulty until the next one; not set is "
-        "no limit",
+        description="US dollars that paid models may cost a day (UTC); then the device is faulty until the next one; an answer "
+        "that may cost more than is left is refused; not set is no limit",
     )
     budget_usd: Dollars | None = Field(
         None,
@@ -160,7 +168,7 @@ class CloudSection(Section):
     silence_s: Seconds = Field(
         120.0,
         validation_alias="DROVER_CLOUD_SILENCE_S",
-        description="seconds without a byte from the provider until a job is given up",
+        description="seconds without a byte from the provider until a job is given up, and not sent there again by the agent",
     )
     retries: Annotated[int, Ge(0), Le(10)] = Field(
         2,

@@ -15,7 +15,7 @@ from contextlib import ExitStack, aclosing
 from dataclasses import replace
 
 from agents.attempts import Attempts, Repeated, Running
-from agents.backends import Backend, BackendDone, Piece
+from agents.backends import Backend, BackendDone, Bill, Piece
 from agents.leftovers import Leftover, Leftovers, Opening
 from agents.liveness import EngineLiveness
 from agents.outbox import Outbox
@@ -163,16 +163,18 @@ class Worker:
     async def _answer(self, delivery: Delivery, outbox: Outbox) -> Terminal:
         """Run the job and give its terminal frame. The slot is free again before that frame leaves: whoever reads it may
         send the next job at once."""
-        job = ""
+        job, bill = "", Bill()
         try:
             dispatch = codec.build(Dispatch, codec.decode_request(delivery.data))
             job = dispatch.job
             self._admit(dispatch, outbox.reply)
             with ExitStack() as held:
                 slot = held.enter_context(self._slots.take(dispatch.dispatcher))
+                bill = held.enter_context(self._backend.admit(dispatch))
                 held.callback(self._finished)
-                end = await self._run(dispatch, outbox, held, slot)
+                end = await self._run(dispatch, outbox, held, slot, bill)
         except FleetError as error:
+            error.details |= bill.wire()
             if isinstance(error, DeviceBusy):
                 self.attempts.refuse(outbox.reply)
             self._tally.ended(error, job)
@@ -194,10 +196,8 @@ class Worker:
         self.attempts.check(dispatch.job, reply)
         if self._draining:
             raise DeviceBusy("the device is draining and takes no new jobs: try another one")
-        if (refusal := self._backend.refusal()) is not None:
-            raise refusal
 
-    async def _run(self, dispatch: Dispatch, outbox: Outbox, held: ExitStack, slot: Slot) -> End:
+    async def _run(self, dispatch: Dispatch, outbox: Outbox, held: ExitStack, slot: Slot, bill: Bill) -> End:
         outbox.streams = dispatch.stream
         outbox.flush_s = self._flush_s if dispatch.stream else max(self._flush_s, UNSTREAMED_FLUSH_S)
         running = Running(
@@ -212,7 +212,7 @@ class Worker:
                 with self.attempts.run(running):
                     self._changed()
                     await outbox.accept(self._boot)
-                    done = await self._stream(running, held, slot)
+                    done = await self._stream(running, held, slot, bill)
         except TimeoutError as error:
             too_late = DeadlineExceeded(f"the deadline of job {dispatch.job} passed while it ran: give it more time")
             raise running.verdict or too_late from error
@@ -224,13 +224,14 @@ class Worker:
             usage=done.usage,
             engine=done.engine,
             tool_calls=done.tool_calls,
-            cost_usd=done.cost_usd,
+            cost_usd=bill.usd,
+            cost_estimated=bill.estimated,
             logprobs=done.logprobs,
         )
 
-    async def _stream(self, running: Running, held: ExitStack, slot: Slot) -> BackendDone:
+    async def _stream(self, running: Running, held: ExitStack, slot: Slot, bill: Bill) -> BackendDone:
         running.heard_s = self._clock.monotonic()
-        opening = Opening(self._backend.chat(running.dispatch), self._group)
+        opening = Opening(self._backend.chat(running.dispatch, bill), self._group)
         try:
             piece = await opening.first()
         except asyncio.CancelledError:

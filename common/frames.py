@@ -87,8 +87,10 @@ class KeepAlive:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
     """The answer is complete. `tokens` is the number of `tok` frames that came before; `route` is the dispatcher's account.
-    `cost_usd` is what the provider of a paid model takes for it; absent where there is none, or where it did not count.
-    `logprobs` are those of the first tokens, if they were asked for and the backend tells."""
+    `cost_usd` is what the provider of a paid model takes for it, absent where there is none; `cost_estimated` tells that it did not
+    count all of it itself. `logprobs` are those of the first tokens, if they were asked for and the backend tells.
+
+    What an attempt has cost that failed stands in the details of its `Err`, under the same names."""
 
     finish: Finish = Finish.STOP
     tokens: int = 0
@@ -96,6 +98,7 @@ class End:
     engine: EngineTimings = EngineTimings()
     tool_calls: tuple[ToolCall, ...] = ()
     cost_usd: float | None = None
+    cost_estimated: bool = False
     logprobs: tuple[float, ...] = ()
     route: dict[str, Any] | None = field(default=None)
 
@@ -171,6 +174,8 @@ def _end_to_wire(frame: End) -> dict[str, Any]:
         wire["tool_calls"] = [codec.plain(call) for call in frame.tool_calls]
     if frame.cost_usd is not None:
         wire["cost_usd"] = round(frame.cost_usd, COST_DIGITS)
+    if frame.cost_estimated:
+        wire["cost_estimated"] = True
     if frame.logprobs:
         wire["logprobs"] = [round(one, 3) for one in frame.logprobs[:MAX_LOGPROBS]]
     if frame.route is not None:
@@ -242,6 +247,7 @@ def _read_end(wire: Mapping[str, Any]) -> Frame:
         engine=codec.build(EngineTimings, engine),
         tool_calls=tuple(codec.build(ToolCall, call) for call in calls),
         cost_usd=_cost(wire.get("cost_usd")),
+        cost_estimated=wire.get("cost_estimated") is True,
         logprobs=_logprobs(wire.get("logprobs")),
         route=_account(wire),
     )

@@ -209,7 +209,8 @@ class Attempt:
     """One attempt as it went: seconds on the monotonic clock, relative to its publish.
 
     `outcome` is `ok`, `cancelled`, `outrun` (another one of the job spoke first), or the code of the error. `beside` tells that
-    it began while another one ran: a hedge, or a second try beside a silent device.
+    it began while another one ran: a hedge, or a second try beside a silent device. `cost_usd` is what one has cost that did not
+    end well, as far as the device told; of one that did, it stands in the end.
     """
 
     number: int
@@ -222,6 +223,8 @@ class Attempt:
     accept_s: float | None = None
     first_token_s: float | None = None
     total_s: float = 0.0
+    cost_usd: float | None = None
+    cost_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +308,9 @@ class JobRecord:
     attempts: tuple[Attempt, ...] = ()
     usage: Usage = Usage()
     cost_usd: float | None = None
+    """What all attempts have cost, as far as their devices told; None where nothing costs."""
+    cost_estimated: bool = False
+    """Whether not all of it is a provider's own count."""
     saved_usd: float | None = None
     """Against the dearest model of the fleet, or the one that the owner names; None where nothing costs."""
     finish: str | None = None

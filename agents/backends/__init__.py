@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 from common.errors import ConfigError, DeviceBusy
-from common.frames import Finish
+from common.frames import COST_DIGITS, Finish
 from common.messages import Dispatch, EngineTimings, ModelInfo, ToolCall, Usage
 
 if TYPE_CHECKING:
@@ -31,8 +31,31 @@ class BackendDone:
     usage: Usage = Usage()
     engine: EngineTimings = EngineTimings()
     tool_calls: tuple[ToolCall, ...] = ()
-    cost_usd: float | None = None
     logprobs: tuple[float, ...] = ()
+
+
+class Bill:
+    """What a job has cost, as far as is known: written by the backend, and read however the job ended. `usd` is None where nothing
+    costs; `estimated` tells that not all of it is the provider's own count."""
+
+    def __init__(self) -> None:
+        self.usd: float | None = None
+        self.estimated = False
+
+    def owe(self, usd: float, *, estimated: bool) -> None:
+        """Add what one try has cost."""
+        self.usd = (self.usd or 0.0) + usd
+        self.estimated = self.estimated or estimated
+
+    def again(self) -> DeviceBusy | None:
+        """Set aside as much for another try; gives why that can't be."""
+        return None
+
+    def wire(self) -> dict[str, float | bool]:
+        """Give it as it travels; nothing where nothing was spent."""
+        if not self.usd:
+            return {}
+        return {"cost_usd": round(self.usd, COST_DIGITS), **({"cost_estimated": True} if self.estimated else {})}
 
 
 Piece = BackendText | BackendDone
@@ -73,11 +96,17 @@ class Backend(Protocol):
         ...
 
     def refusal(self) -> DeviceBusy | None:
-        """Say why nothing new is taken now, whatever slots there are; asked before each job and each heartbeat."""
+        """Say why nothing new is taken now, whatever slots there are; asked before each heartbeat."""
         ...
 
-    def chat(self, dispatch: Dispatch) -> AsyncGenerator[Piece, None]:
-        """Give the answer piece by piece, `BackendDone` last. Closing the generator before that stops the work."""
+    def admit(self, dispatch: Dispatch) -> AbstractContextManager[Bill]:
+        """Set aside what a job needs besides a slot, until it has ended; entered before the job is accepted. Raises `DeviceBusy`
+        when that is not there."""
+        ...
+
+    def chat(self, dispatch: Dispatch, bill: Bill) -> AsyncGenerator[Piece, None]:
+        """Give the answer piece by piece, `BackendDone` last. Closing the generator before that stops the work. `bill` is what
+        `admit` gave, and complete once the generator is closed."""
         ...
 
     async def models(self) -> tuple[ModelInfo, ...]:
@@ -105,6 +134,10 @@ class OnDevice:
     def refusal(self) -> DeviceBusy | None:
         """The slots are the only limit."""
         return None
+
+    def admit(self, dispatch: Dispatch) -> AbstractContextManager[Bill]:  # noqa: ARG002  # all are alike
+        """Nothing costs."""
+        return nullcontext(Bill())
 
 
 def open_backend(settings: AgentSettings, readings: Callable[[], Readings]) -> AbstractAsyncContextManager[Backend]:

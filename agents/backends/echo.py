@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
-from agents.backends import Backend, BackendDone, BackendText, OnDevice, Piece, Version
+from agents.backends import Backend, BackendDone, BackendText, Bill, OnDevice, Piece, Version
 from common.errors import UnknownModel
 from common.messages import Dispatch, ModelInfo, Role, Usage
 
@@ -21,7 +21,7 @@ class EchoBackend(OnDevice):
     name = "echo"
     continues = False
 
-    async def chat(self, dispatch: Dispatch) -> AsyncGenerator[Piece, None]:
+    async def chat(self, dispatch: Dispatch, bill: Bill) -> AsyncGenerator[Piece, None]:  # noqa: ARG002  # it costs nothing
         """Repeat the last user message. Raises `UnknownModel` for any model but `echo`."""
         if dispatch.model != MODEL:
             raise UnknownModel(

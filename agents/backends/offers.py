@@ -1,9 +1,10 @@
 """Which models of a provider are offered to the fleet, and at which prices: read from one line of text; pure, and no vendor's.
 
-    gpt-4o-mini=0.15/0.60/0.075 128k vision tools json, my-model
+    gpt-4o-mini=0.15/0.60/0.075 128k/16k vision tools json, my-model
 
 A model's name; `=` and its prices in US dollars per million tokens: input, output, and, where it is cheaper, input that the
-provider had in its cache; then, in any order, the size of its context and what it can do. Prices change, so none are built in.
+provider had in its cache; then, in any order, the size of its context, perhaps with that of its longest answer behind a `/`, and
+what it can do. Prices change, so none are built in.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from common.messages import ModelInfo, Usage
+from common.messages import ModelInfo
+from common.openai_api import MOST_USD, Price
 
 CAN = ("vision", "tools", "json", "text")
 """What may stand behind a model: `text` alone says that it can do nothing else."""
@@ -20,8 +22,8 @@ CAN = ("vision", "tools", "json", "text")
 UNSAID = ("completion", "tools", "json")
 """What a model can do of which nothing is said: nearly all take tools and JSON, and not all see."""
 
-MOST_USD = 100_000.0
-"""Per million tokens; a slip of the pen is above."""
+UNSAID_ANSWER_TOKENS = 16_384
+"""How long an answer may be of a model of which neither that nor the context is said; what most of them write at most."""
 
 _CONTEXT = re.compile(r"(\d{1,9})([km]?)", re.IGNORECASE | re.ASCII)
 _PRICE = re.compile(r"\d{1,6}(\.\d{1,9})?", re.ASCII)
@@ -29,27 +31,13 @@ _UNITS = {"": 1, "k": 1000, "m": 1_000_000}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prices:
-    """US dollars per million tokens. `cached` is what input costs that the provider had in its cache."""
-
-    input: float
-    output: float
-    cached: float
-
-    def usd(self, usage: Usage, cached_tokens: int = 0) -> float:
-        """Give what an answer costs; `cached_tokens` is the part of its prompt that was in the cache."""
-        cached = min(cached_tokens, usage.prompt_tokens)
-        fresh = usage.prompt_tokens - cached
-        return (fresh * self.input + cached * self.cached + usage.completion_tokens * self.output) / 1e6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
     """One model as it is offered. Without prices nobody knows what it costs, and no budget holds it."""
 
     name: str
-    prices: Prices | None = None
+    prices: Price | None = None
     context_tokens: int | None = None
+    answer_tokens: int | None = None
     capabilities: tuple[str, ...] = UNSAID
 
     @property
@@ -64,6 +52,16 @@ class Offer:
             output_usd_per_mtok=self.prices.output if self.prices else None,
         )
 
+    def usd(self, prompt_tokens: int, answer_tokens: int, cached_tokens: int = 0) -> float:
+        """Give what an answer costs; 0 where no price is known."""
+        return self.prices.usd(prompt_tokens, answer_tokens, cached_tokens) if self.prices else 0.0
+
+    def most_usd(self, prompt_tokens: int, max_tokens: int | None) -> float:
+        """Give what an answer may cost: as long as the request, the model and its context allow, whichever is least. The prompt is
+        not taken off the context, since its estimate may be too high."""
+        known = [bound for bound in (max_tokens, self.answer_tokens, self.context_tokens) if bound is not None]
+        return self.usd(prompt_tokens, min(known, default=UNSAID_ANSWER_TOKENS))
+
 
 def offers(text: str) -> tuple[Offer, ...]:
     """Read them. Raises `ValueError` that quotes the part that is wrong."""
@@ -75,7 +73,7 @@ def offers(text: str) -> tuple[Offer, ...]:
 
 
 def _offer(part: str) -> Offer:
-    """Read one: 1. name and prices 2. the size of the context 3. what it can do."""
+    """Read one: 1. name and prices 2. the sizes of its context and answers 3. what it can do."""
     named, *words = part.split()
     name, mark, prices = named.partition("=")  # 1
     if not name or len(name) > 200:
@@ -83,27 +81,36 @@ def _offer(part: str) -> Offer:
     sizes = [word for word in words if word[0].isdigit()]
     if len(sizes) > 1:
         raise ValueError(f"{part.strip()!r} has two sizes of a context: {' and '.join(sizes)}")
+    context, answer = _sizes(sizes[0]) if sizes else (None, None)  # 2
     return Offer(
         name=name,
         prices=_prices(part, prices) if mark else None,
-        context_tokens=_context(sizes[0]) if sizes else None,  # 2
+        context_tokens=context,
+        answer_tokens=answer,
         capabilities=_capabilities(word for word in words if word not in sizes),  # 3
     )
 
 
-def _prices(part: str, text: str) -> Prices:
+def _prices(part: str, text: str) -> Price:
     figures = [float(figure) if _PRICE.fullmatch(figure) else -1.0 for figure in text.split("/")]
     if len(figures) not in (2, 3) or not all(0 <= figure <= MOST_USD for figure in figures):
         raise ValueError(
             f"{part.strip()!r}: prices are input/output or input/output/cached, in dollars per million tokens, as in 0.15/0.60"
         )
-    return Prices(input=figures[0], output=figures[1], cached=figures[2] if len(figures) == 3 else figures[0])
+    return Price(*figures)
 
 
-def _context(word: str) -> int:
-    found = _CONTEXT.fullmatch(word)
+def _sizes(word: str) -> tuple[int, int | None]:
+    context, mark, answer = word.partition("/")
+    return _tokens(context, word), _tokens(answer, word) if mark else None
+
+
+def _tokens(size: str, word: str) -> int:
+    found = _CONTEXT.fullmatch(size)
     if found is None or not (tokens := int(found[1]) * _UNITS[found[2].lower()]):
-        raise ValueError(f"{word!r} is no size of a context: write 8192, 128k or 1m")
+        raise ValueError(
+            f"{word!r} is no size of a context: write 8192, 128k or 1m, with the longest answer behind it as in 128k/16k"
+        )
     return tokens
 
 

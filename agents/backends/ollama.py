@@ -16,7 +16,7 @@ from typing import Any, cast
 import httpx
 import ollama
 
-from agents.backends import Backend, BackendDone, BackendText, OnDevice, Piece, Version
+from agents.backends import Backend, BackendDone, BackendText, Bill, OnDevice, Piece, Version
 from agents.backends import ollama_wire as wire
 from agents.backends.ollama_context import Held, cache_bytes_per_token, chosen, most_tokens
 from agents.backends.ollama_faults import fault_of
@@ -67,7 +67,7 @@ class OllamaBackend(OnDevice):
         self._odd: set[str] = set()
         """The models that can't be read, each of them logged once."""
 
-    async def chat(self, dispatch: Dispatch) -> AsyncGenerator[Piece, None]:
+    async def chat(self, dispatch: Dispatch, bill: Bill) -> AsyncGenerator[Piece, None]:  # noqa: ARG002  # it costs nothing
         """Stream one answer. Closing the generator closes the HTTP stream, at which Ollama stops computing.
 
         Raises `ContextTooLong` and `ModelNotLoadable` for a prompt that Ollama would have to cut.

@@ -6,13 +6,11 @@ same exists for tokens. `retry-after-ms` and `retry-after` come with an error, a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 from common.clock import Clock
 from common.errors import BackendError, BudgetSpent, DeviceBusy, FleetError
+from common.openai_api import backoff_s, number_of, span_s
 
 LONGEST_PAUSE_S = 300.0
 """A reset is when a limit is whole again, and a limit of a day may have room long before: so we look again sooner."""
@@ -20,39 +18,9 @@ LONGEST_PAUSE_S = 300.0
 LONGEST_WAIT_S = 10.0
 """A job that would have to wait longer goes to another device."""
 
-FIRST_WAIT_S = 0.5
 MOST_WAIT_S = 8.0
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)", re.ASCII)
-_IN_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _WINDOWS = ("requests", "tokens")
-
-
-def span_s(text: str | None) -> float | None:
-    """Read a time as providers write it: `12ms`, `6m0s`, `1h30m`, or a number of seconds; None for anything else."""
-    if text is None:
-        return None
-    said = text.strip().lower()
-    parts = _SPAN.findall(said)
-    if parts and "".join(number + unit for number, unit in parts) == said:
-        return sum(float(number) * _IN_SECONDS[unit] for number, unit in parts)
-    return _number(said)
-
-
-def retry_after_s(headers: Mapping[str, str], now_unix_s: float) -> float | None:
-    """Give the seconds that an error asks us to wait; None when it does not say."""
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    said = headers.get("retry-after")
-    seconds = span_s(said)
-    if seconds is not None or said is None:
-        return seconds
-    try:
-        date = parsedate_to_datetime(said)
-    except (TypeError, ValueError):
-        return None
-    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now_unix_s)
 
 
 def pause_s(headers: Mapping[str, str]) -> float:
@@ -61,7 +29,7 @@ def pause_s(headers: Mapping[str, str]) -> float:
     pauses = [
         span_s(headers.get(f"x-ratelimit-reset-{window}")) or 0.0
         for window in _WINDOWS
-        if _number(headers.get(f"x-ratelimit-remaining-{window}")) == 0
+        if number_of(headers.get(f"x-ratelimit-remaining-{window}")) == 0
     ]
     return min(max(pauses, default=0.0), LONGEST_PAUSE_S)
 
@@ -76,7 +44,7 @@ def wait_s(error: FleetError, *, tried: int, retries: int, jitter: float) -> flo
         return None
     if error.retry_after_s is not None:  # 3
         return error.retry_after_s if error.retry_after_s <= LONGEST_WAIT_S else None
-    return min(MOST_WAIT_S, FIRST_WAIT_S * 2.0**tried) * (0.5 + jitter / 2)  # 4
+    return backoff_s(tried, jitter=jitter, most_s=MOST_WAIT_S)  # 4
 
 
 class Quota:
@@ -104,11 +72,3 @@ class Quota:
             f"the provider's rate limit is used up for {left_s:.1f} s: try another device, or this one later",
             retry_after_s=left_s,
         )
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text) if text is not None else -1.0
-    except ValueError:
-        return None
-    return value if 0 <= value < 1e9 else None

@@ -5,19 +5,24 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from agents.backends import BackendDone, BackendText
-from agents.backends.offers import Prices
+from agents.backends.offers import Offer
 from common import codec
 from common.errors import BackendError, BadRequest, GarbledReply
 from common.frames import MAX_CALLS, Finish
 from common.messages import Dispatch, EngineTimings, Message, Role, ToolCall, Usage
+from common.prompts import text_tokens
 
 Json = dict[str, Any]
 
 _KINDS = ((b"\xff\xd8\xff", "jpeg"), (b"\x89PNG", "png"), (b"GIF8", "gif"), (b"RIFF", "webp"))
 """How images begin."""
+
+_THOUGHTS = ("reasoning_content", "reasoning")
+"""Where servers put what a reasoning model thinks aloud; it is paid for like the answer."""
 
 LEAST_DECODE_S = 0.05
 """Chunks that arrive closer together came in one packet, and tell nothing of a speed."""
@@ -104,13 +109,13 @@ class Answer:
     """Gathers the chunks of one answer. Times are seconds of one monotonic clock, the first when the request was sent."""
 
     def __init__(self, host: str, sent_s: float) -> None:
-        self.text = ""
-        """What was said so far."""
+        self._texts: list[str] = []
         self._host = host
         self._sent_s = sent_s
         self._first_s: float | None = None
         self._last_s = sent_s
-        self._calls: dict[int, dict[str, str]] = {}
+        self._thoughts: list[str] = []
+        self._calls: list[_Growing] = []
         self._reason: str | None = None
         self._usage: Mapping[str, Any] | None = None
 
@@ -130,10 +135,21 @@ class Answer:
         if text or any(value for key, value in delta.items() if key != "role"):
             self._first_s = now_s if self._first_s is None else self._first_s
             self._last_s = now_s
-        self.text += text
+        self._texts.append(text)
+        self._thoughts += [said for name in _THOUGHTS if isinstance(said := delta.get(name), str)][:1]
         return BackendText(text)
 
-    def done(self, prices: Prices | None) -> BackendDone:
+    def usd(self, offer: Offer, prompt_tokens: int) -> tuple[float, bool]:
+        """Give what it costs so far, and whether that is an estimate: by the provider's count, else by what was heard: text,
+        thoughts and calls alike, behind a prompt of so many tokens."""
+        usage = self.usage
+        if usage is not None:
+            return offer.usd(usage.prompt_tokens, usage.completion_tokens, self._cached_tokens()), False
+        calls = "".join(call.name + call.arguments for call in self._calls)
+        heard = sum(text_tokens("".join(parts)) for parts in (self._texts, self._thoughts, [calls]))
+        return offer.usd(prompt_tokens, heard), True
+
+    def done(self) -> BackendDone:
         """Give the end of the answer. Raises when there is none: 1. it broke off 2. it was filtered."""
         if self._reason is None:  # 1
             raise BackendError(f"{self._host} broke off its answer: ask again, or another device")
@@ -147,7 +163,6 @@ class Answer:
             usage=usage or Usage(),
             engine=self._timings(),
             tool_calls=calls,
-            cost_usd=prices.usd(usage, self._cached_tokens()) if prices and usage else None,
         )
 
     @property
@@ -165,24 +180,22 @@ class Answer:
         return _count(details.get("cached_tokens"))
 
     def _hear_call(self, part: Mapping[str, Any]) -> None:
-        """A call comes in pieces: its id and name first, then its arguments bit by bit."""
-        call = self._calls.setdefault(_count(part.get("index")), {"id": "", "name": "", "arguments": ""})
+        """A call comes in pieces: its id and name first, then its arguments bit by bit. Some servers leave out the index, or give
+        each call the same: there a new id begins a new call."""
+        place, known = part.get("index"), str(part.get("id") or "")
+        found = next((one for one in reversed(self._calls) if place is None or one.place == place), None)
+        if found is None or (known and found.id and known != found.id):
+            if len(self._calls) == MAX_CALLS:
+                raise GarbledReply(f"{self._host} called more than {MAX_CALLS} functions at once")
+            found = _Growing(_count(place) if place is not None else len(self._calls))
+            self._calls.append(found)
         function = part.get("function") or {}
-        call["id"] = call["id"] or str(part.get("id") or "")
-        call["name"] = call["name"] or str(function.get("name") or "")
-        call["arguments"] += str(function.get("arguments") or "")
+        found.id = found.id or known
+        found.name = found.name or str(function.get("name") or "")
+        found.parts.append(str(function.get("arguments") or ""))
 
     def _tool_calls(self) -> tuple[ToolCall, ...]:
-        if len(self._calls) > MAX_CALLS:
-            raise GarbledReply(f"{self._host} called {len(self._calls)} functions at once: {MAX_CALLS} are allowed")
-        return tuple(self._tool_call(call) for _, call in sorted(self._calls.items()))
-
-    def _tool_call(self, call: Mapping[str, str]) -> ToolCall:
-        try:
-            arguments = codec.decode_request(call["arguments"].encode()) if call["arguments"].strip() else {}
-            return codec.build(ToolCall, {"name": call["name"], "arguments": arguments, "id": call["id"] or None})
-        except BadRequest as error:
-            raise GarbledReply(f"the model called {call['name']!r} with arguments that are no JSON object") from error
+        return tuple(_tool_call(call) for call in sorted(self._calls, key=lambda call: call.place))
 
     def _timings(self) -> EngineTimings:
         """The wire is in them: of the engine itself a provider tells nothing."""
@@ -192,6 +205,28 @@ class Answer:
         return EngineTimings(
             prefill_s=self._first_s - self._sent_s, decode_s=decode_s if decode_s >= LEAST_DECODE_S else None
         )
+
+
+@dataclass(slots=True)
+class _Growing:
+    """A call of a function as it grows."""
+
+    place: int
+    id: str = ""
+    name: str = ""
+    parts: list[str] = field(default_factory=list)
+
+    @property
+    def arguments(self) -> str:
+        return "".join(self.parts)
+
+
+def _tool_call(call: _Growing) -> ToolCall:
+    try:
+        arguments = codec.decode_request(call.arguments.encode()) if call.arguments.strip() else {}
+        return codec.build(ToolCall, {"name": call.name, "arguments": arguments, "id": call.id or None})
+    except BadRequest as error:
+        raise GarbledReply(f"the model called {call.name!r} with arguments that are no JSON object") from error
 
 
 def _finish(reason: str, calls: Sequence[ToolCall]) -> Finish:

@@ -129,7 +129,7 @@ def footer(answer: Answer, first_token_s: float | None) -> str:
     if speed is not None:
         parts.append(f"{speed:.1f} tokens/s")
     if (cost_usd := answer.route.get("cost_usd")) is not None:
-        parts.append(f"{cost_usd:.6f} USD")
+        parts.append(f"{'about ' if answer.route.get('cost_estimated') else ''}{cost_usd:.6f} USD")
     if answer.route.get("simulated"):
         parts.append("simulated")
     return " · ".join(part for part in parts if part)

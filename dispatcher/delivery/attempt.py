@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from common import frames
 from common.errors import (
@@ -170,7 +171,15 @@ class LiveAttempt:
             accept_s=_since(self._progress.sent_s, self._progress.accepted_s),
             first_token_s=self.first_token_s,
             total_s=self.running_s(now_s),
+            cost_usd=_cost_usd(error),
+            cost_estimated=isinstance(error, FleetError) and error.details.get("cost_estimated") is True,
         )
+
+
+def _cost_usd(error: BaseException | None) -> float | None:
+    """Give what a device says that an attempt has cost which it did not finish."""
+    told = error.details.get("cost_usd") if isinstance(error, FleetError) else None
+    return float(told) if isinstance(told, int | float) and not isinstance(told, bool) and 0 <= told <= 1e6 else None
 
 
 def _said(error: FleetError, *, accepted: bool) -> FleetError:
@@ -178,10 +187,14 @@ def _said(error: FleetError, *, accepted: bool) -> FleetError:
     clock may be wrong, and its own bugs are no reason to ask nobody else. One that accepted and is full then has a backend that
     refuses, which is a failure: it would accept, and fail, again at once."""
     if isinstance(error, DeviceBusy) and accepted:
-        return BackendError(f"the device accepted, and its backend is full: {error.message}")
+        return BackendError(f"the device accepted, and its backend is full: {error.message}", **_cost(error))
     if isinstance(error, AttemptError | RequestError | JobCancelled):
         return error
-    return BackendError(f"the device gave up with {error.code}: {error.message}", cause=error.code)
+    return BackendError(f"the device gave up with {error.code}: {error.message}", cause=error.code, **_cost(error))
+
+
+def _cost(error: FleetError) -> dict[str, Any]:
+    return {name: error.details[name] for name in ("cost_usd", "cost_estimated") if name in error.details}
 
 
 def _outcome(error: BaseException | None) -> str:

@@ -15,6 +15,7 @@ from dispatcher.outcomes import Attempt, Candidate, Cascaded, Delivered, Job, Jo
 def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
     """Build the one record of a job that was admitted."""
     chosen, end, error = delivered.chosen, delivered.end, delivered.error
+    cost_usd, cost_estimated = _cost(delivered)
     account = JobRecord(
         job=job.id,
         tenant=job.tenant,
@@ -27,7 +28,8 @@ def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
         strategy=delivered.decision.strategy if delivered.decision else None,
         attempts=delivered.attempts,
         usage=end.usage if end else Usage(),
-        cost_usd=end.cost_usd if end else None,
+        cost_usd=cost_usd,
+        cost_estimated=cost_estimated,
         finish=str(end.finish) if end else None,
         queue_s=delivered.queue_s,
         first_token_s=delivered.first_token_s,
@@ -74,8 +76,9 @@ def route(job: Job, delivered: Delivered, *, total_s: float) -> dict[str, Any]:
     if delivered.decision is not None:
         wire |= {"strategy": delivered.decision.strategy, "weights": dict(delivered.decision.weights)}
         wire["features"] = _features(delivered.decision.features)
-    if delivered.end is not None and delivered.end.cost_usd is not None:
-        wire["cost_usd"] = round(delivered.end.cost_usd, COST_DIGITS)
+    cost_usd, estimated = _cost(delivered)
+    if cost_usd is not None:
+        wire |= {"cost_usd": round(cost_usd, COST_DIGITS), **({"cost_estimated": True} if estimated else {})}
     if (saved := _saved(delivered)) is not None:
         wire |= {"saved_usd": round(saved[1], COST_DIGITS), "saved_against": saved[0]}
     if delivered.chosen is not None:
@@ -83,6 +86,12 @@ def route(job: Job, delivered: Delivered, *, total_s: float) -> dict[str, Any]:
     if delivered.cascaded is not None:
         wire["cascade"] = cascade(delivered.cascaded)
     return wire
+
+
+def _cost(delivered: Delivered) -> tuple[float | None, bool]:
+    """Give what the answer and the attempts that failed have cost, and whether not all of it was counted by a provider."""
+    paid = [one for one in (delivered.end, *delivered.attempts) if one is not None and one.cost_usd is not None]
+    return sum(one.cost_usd or 0.0 for one in paid) if paid else None, any(one.cost_estimated for one in paid)
 
 
 def _saved(delivered: Delivered) -> tuple[str, float] | None:
@@ -165,6 +174,8 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         wire["beside"] = True
     if attempt.detail:
         wire["detail"] = attempt.detail
+    if attempt.cost_usd is not None:
+        wire["cost_usd"] = round(attempt.cost_usd, COST_DIGITS)
     return wire
 
 

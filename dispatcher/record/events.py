@@ -42,6 +42,7 @@ def summary(record: JobRecord) -> dict[str, Any]:
         "prompt_tokens": record.usage.prompt_tokens,
         "completion_tokens": record.usage.completion_tokens,
         "cost_usd": record.cost_usd,
+        "cost_estimated": record.cost_estimated or None,
         "saved_usd": record.saved_usd,
         "escalated": record.escalated,
         "error": record.error,

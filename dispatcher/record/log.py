@@ -28,6 +28,7 @@ class LogSink:
             prompt_tokens=record.usage.prompt_tokens,
             completion_tokens=record.usage.completion_tokens,
             cost_usd=record.cost_usd,
+            cost_estimated=record.cost_estimated,
             escalated=record.escalated,
             error=record.error,
             error_message=record.error_message,

@@ -261,6 +261,7 @@ def _both(weak: End, strong: End) -> End:
             decode_s=_sum(weak.engine.decode_s, strong.engine.decode_s),
         ),
         cost_usd=sum(costs) if costs else None,
+        cost_estimated=weak.cost_estimated or strong.cost_estimated,
     )
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from typing import NoReturn
 
 from agents.app import Agent
-from agents.backends import BackendDone, BackendText, OnDevice, Piece, Version
+from agents.backends import BackendDone, BackendText, Bill, OnDevice, Piece, Version
 from agents.settings import AgentSection, AgentSettings, OllamaSection
 from agents.telemetry import Gauge, Readings
 from common import errors
@@ -109,7 +109,7 @@ class Backend(OnDevice):
     def continues(self) -> bool:
         return self._device.continues
 
-    async def chat(self, dispatch: Dispatch) -> AsyncGenerator[Piece, None]:
+    async def chat(self, dispatch: Dispatch, bill: Bill) -> AsyncGenerator[Piece, None]:
         """Answer as the mood says."""
         mood, execution = self._device.mood, self._device.begun(dispatch)
         try:

@@ -111,6 +111,7 @@ _ACCOUNT = (
     "attempts",
     "timings",
     "cost_usd",
+    "cost_estimated",
     "simulated",
     "replayed",
 )

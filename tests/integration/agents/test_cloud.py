@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,14 +83,18 @@ async def test_a_job_s_end_tells_its_cost(tmp_path: Path) -> None:
         )
 
 
+SHORT = {"options": {"max_tokens": 500}}
+"""At most 0.001 dollars for the answer, and its prompt."""
+
+
 async def test_a_spent_budget_makes_it_faulty_also_after_a_restart(tmp_path: Path) -> None:
     """Routing leaves it out and says why; who sends a job all the same is refused."""
     async with no_agent(tmp_path, DROVER_CLOUD_BUDGET_USD="0.002") as standing:
         async with agent_process(standing.nats.url, "cloud", **standing.knobs):
             await standing.device.until(lambda beat: beat.state is DeviceState.READY, ever=True)
-            await (await standing.device.send(model=MODEL)).until("end")
+            await (await standing.device.send(model=MODEL, **SHORT)).until("end")
             faulty = await standing.device.until(lambda beat: beat.state is DeviceState.FAULTY)
-            refused = await (await standing.device.send(model=MODEL)).until("err")
+            refused = await (await standing.device.send(model=MODEL, **SHORT)).until("err")
         async with agent_process(standing.nats.url, "cloud", **standing.knobs):
             again = await standing.device.until(
                 lambda beat: beat.boot != faulty.boot and beat.state is DeviceState.FAULTY
@@ -98,6 +104,56 @@ async def test_a_spent_budget_makes_it_faulty_also_after_a_restart(tmp_path: Pat
         assert (again.reason, again.slots) == (faulty.reason, 0)
         assert (refused["code"], refused["retry"]) == ("budget", True)
         assert (await standing.provider.state())["asked"] == 1
+
+
+async def test_a_job_that_is_too_dear_for_the_budget_is_refused_before_it_is_accepted(tmp_path: Path) -> None:
+    """8,000 tokens may come; a job that asks for few is taken."""
+    async with rig(tmp_path, DROVER_CLOUD_BUDGET_USD="0.01") as standing:
+        dear = await standing.device.send(model=MODEL)
+        refused = await dear.until("err")
+        short = await standing.device.send(model=MODEL, **SHORT)
+        await short.until("end")
+
+        assert (dear.kinds[0], refused["code"], "up to 0.016" in refused["message"]) == ("err", "budget", True)
+
+
+async def test_an_answer_in_the_middle_of_which_the_agent_is_killed_is_paid_for(tmp_path: Path) -> None:
+    """By what was held for it, which stood in the file before the request was sent; the next agent books it, and says that the
+    budget is spent."""
+    async with no_agent(tmp_path, DROVER_CLOUD_BUDGET_USD="0.0012") as standing:
+        await standing.provider.order({"texts": ["word " * 3000], "then": "hold"})
+        async with agent_process(standing.nats.url, "cloud", **standing.knobs) as agent:
+            await standing.device.until(lambda beat: beat.state is DeviceState.READY, ever=True)
+            await (await standing.device.send(model=MODEL, **SHORT)).until("tok")
+            agent.signal(signal.SIGKILL)
+            await standing.provider.until(lambda state: state["hung_up"] == 1)
+        killed = codec.decode((tmp_path / "cloud-cloud.json").read_bytes())
+        async with agent_process(standing.nats.url, "cloud", **standing.knobs):
+            refused = await _refused(standing.device)
+        booked = codec.decode((tmp_path / "cloud-cloud.json").read_bytes())
+
+        assert killed["held_usd"] > 0.001
+        assert (booked["total_usd"], booked["held_usd"]) == (killed["total_usd"] + killed["held_usd"], 0.0)
+        assert "raise DROVER_CLOUD_BUDGET_USD" in refused["message"]
+
+
+async def _refused(device: Device) -> dict[str, Any]:
+    """Send a job as soon as a new life of the device takes any, and give its error."""
+    boot = device.heartbeats[-1].boot
+    await device.until(lambda beat: beat.boot != boot and beat.state is not DeviceState.STARTING, ever=True)
+    return await (await device.send(model=MODEL, **SHORT)).until("err")
+
+
+async def test_what_a_cancelled_job_has_cost_is_told_with_its_error(tmp_path: Path) -> None:
+    """As the estimate that it is."""
+    async with rig(tmp_path) as standing:
+        await standing.provider.order({"texts": ["word " * 3000], "then": "hold"})
+        stream = await standing.device.send(model=MODEL, job="j1")
+        await stream.until("tok")
+        await standing.device.ask("cancel", codec.encode({"job": "j1"}))
+        details = (await stream.until("err"))["details"]
+
+        assert (details["cost_usd"] > 0.004, details["cost_estimated"]) == (True, True)
 
 
 async def test_a_used_up_rate_limit_leaves_no_slot(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from agents.backends import Backend, BackendDone, BackendText, Piece, Version
+from agents.backends import Backend, BackendDone, BackendText, Bill, Piece, Version
 from agents.backends.ollama import open_ollama
 from agents.settings import OllamaSection
 from agents.telemetry import Readings
@@ -62,7 +62,7 @@ def dispatch(*turns: Message, tools: tuple[dict[str, Any], ...] = ()) -> Dispatc
 
 
 async def pieces(backend: Backend, job: Dispatch) -> list[Piece]:
-    return [piece async for piece in backend.chat(job)]
+    return [piece async for piece in backend.chat(job, Bill())]
 
 
 async def test_a_tool_schema_arrives_whole() -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agents.backends import Backend, BackendDone, BackendText, Version
+from agents.backends import Backend, BackendDone, BackendText, Bill, Version
 from agents.backends.openai import open_openai
 from agents.settings import CloudSection
 from common import codec
@@ -25,7 +26,8 @@ from common.errors import (
     GarbledReply,
     UnknownModel,
 )
-from common.messages import Dispatch, Message, Role, ToolCall
+from common.messages import Dispatch, Message, Options, Role, ToolCall
+from common.prompts import prompt_tokens
 from tests.provider_process import GUEST_KEY, KEY, ProviderProcess, provider
 
 MODELS = "gpt-small=1/2/0.5 8k vision tools json, gpt-large=3/10"
@@ -60,9 +62,24 @@ class Rig:
 
     async def ask(self, model: str = "gpt-small", **fields: Any) -> tuple[str, BackendDone]:
         """Have a chat; gives the text and the end."""
-        pieces = [piece async for piece in self.backend.chat(dispatch(model, **fields))]
+        text, done, _ = await self.billed(model, **fields)
+        return text, done
+
+    async def billed(self, model: str = "gpt-small", **fields: Any) -> tuple[str, BackendDone, Bill]:
+        """The same, with what it costs."""
+        wanted = dispatch(model, **fields)
+        with self.backend.admit(wanted) as bill:
+            pieces = [piece async for piece in self.backend.chat(wanted, bill)]
         assert isinstance(pieces[-1], BackendDone)
-        return "".join(piece.text for piece in pieces if isinstance(piece, BackendText)), pieces[-1]
+        return "".join(piece.text for piece in pieces if isinstance(piece, BackendText)), pieces[-1], bill
+
+    async def failed(self, model: str = "gpt-small", **fields: Any) -> tuple[FleetError, Bill]:
+        """Have a chat that fails; gives the error, and what it costs all the same."""
+        wanted = dispatch(model, **fields)
+        with pytest.raises(FleetError) as caught, self.backend.admit(wanted) as bill:
+            async for _ in self.backend.chat(wanted, bill):
+                pass
+        return caught.value, bill
 
     @property
     def spent_usd(self) -> float:
@@ -96,9 +113,10 @@ async def rig(state_dir: Path, **fields: Any) -> AsyncIterator[Rig]:
 async def test_an_answer_and_what_it_costs(tmp_path: Path) -> None:
     """The text, the tokens that the provider counted, and their price, which the account remembers."""
     async with rig(tmp_path) as standing:
-        text, done = await standing.ask()
+        text, done, bill = await standing.billed()
 
-        assert (text, done.usage.total_tokens, done.cost_usd) == ("Hello from the cloud", 1500, ANSWER_USD)
+        assert (text, done.usage.total_tokens, bill.usd) == ("Hello from the cloud", 1500, pytest.approx(ANSWER_USD))
+        assert not bill.estimated
         assert standing.spent_usd == pytest.approx(ANSWER_USD)
 
 
@@ -298,10 +316,11 @@ async def test_closing_an_answer_hangs_up_at_once(tmp_path: Path) -> None:
     """The provider sees it; what was said so far is paid for by estimate, and so is the prompt."""
     async with rig(tmp_path) as standing:
         await standing.provider.order({"texts": ["Once upon a time"], "then": "hold"})
-        async with aclosing(standing.backend.chat(dispatch())) as pieces:
-            async for piece in pieces:
-                if piece == BackendText("Once upon a time"):
-                    break
+        with standing.backend.admit(dispatch()) as bill:
+            async with aclosing(standing.backend.chat(dispatch(), bill)) as pieces:
+                async for piece in pieces:
+                    if piece == BackendText("Once upon a time"):
+                        break
         state = await standing.provider.until(lambda state: state["hung_up"] == 1)
 
         assert state["hung_up"] == 1
@@ -319,14 +338,128 @@ async def test_a_provider_that_falls_silent_is_given_up(tmp_path: Path) -> None:
         assert state["asked"] == 1
 
 
+async def test_a_prompt_that_was_sent_is_paid_for(tmp_path: Path) -> None:
+    """Cancelled before the provider has said anything: it may have read 20,000 words by then, and counts them."""
+    words = (Message(role=Role.USER, content="word " * 20_000),)
+    async with rig(tmp_path) as standing:
+        await standing.provider.order({"mute": True})
+
+        async def ask() -> None:
+            await standing.billed(messages=words)
+
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(ask())
+            await standing.provider.until(lambda state: state["asked"] == 1)
+            asking.cancel()
+
+        assert standing.spent_usd == pytest.approx(prompt_tokens(words) / 1e6)
+
+
+async def test_what_fell_silent_is_paid_for_and_not_asked_again(tmp_path: Path) -> None:
+    """It may be computed still: another try would be paid for beside it."""
+    async with rig(tmp_path, silence_s=0.2, retries=2) as standing:
+        await standing.provider.order({"mute": True})
+        error, bill = await standing.failed()
+
+        assert (error.code, (await standing.provider.state())["asked"]) == ("backend", 1)
+        assert (bill.usd, bill.estimated) == (pytest.approx(standing.spent_usd), True)
+        assert standing.spent_usd > 0
+
+
+async def test_nothing_is_paid_for_what_was_never_sent(tmp_path: Path) -> None:
+    """Nobody is at the address."""
+    async with open_openai(section(tmp_path, retries=0), device="cloud") as backend:
+        wanted = dispatch()
+        with pytest.raises(BackendError), backend.admit(wanted) as bill:
+            async for _ in backend.chat(wanted, bill):
+                pass
+
+    assert bill.usd is None
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        {"texts": ["word " * 2000], "usage": None},
+        {"deltas": [{"reasoning_content": "hmm " * 2000}], "then": "sever"},
+        {"deltas": [{"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "word " * 2000}}]}]}
+        | {"then": "sever"},
+    ],
+)
+async def test_what_the_provider_does_not_count_is_an_estimate(tmp_path: Path, order: dict[str, Any]) -> None:
+    """Text, thoughts and arguments, whole or broken off: account and bill say the same, and that it is an estimate."""
+    wanted = dispatch()
+    async with rig(tmp_path) as standing:
+        await standing.provider.order(order)
+        with suppress(BackendError), standing.backend.admit(wanted) as bill:
+            async for _ in standing.backend.chat(wanted, bill):
+                pass
+
+        assert (bill.usd, bill.estimated) == (pytest.approx(standing.spent_usd), True)
+        assert (
+            standing.spent_usd > 2000 * 0.75 * 2 / 1e6
+        )  # words, at least three quarters of a token each, at 2 dollars
+
+
+async def test_an_answer_that_may_be_too_dear_is_refused(tmp_path: Path) -> None:
+    """Before anything is sent; one that the request keeps short is answered."""
+    async with rig(tmp_path, budget_usd=0.01) as standing:
+        with pytest.raises(BudgetSpent, match=r"up to 0\.016"):  # 8,000 tokens at 2 dollars per million
+            await standing.ask()
+        text, _ = await standing.ask(options=Options(max_tokens=500))
+
+        assert (text, (await standing.provider.state())["asked"]) == ("Hello from the cloud", 1)
+
+
+NO_RIGHT = {"status": 403, "error": {"message": "Missing scopes", "type": "invalid_request_error", "code": None}}
+FLAGGED = {"status": 403, "error": {"message": "your input was flagged for violence", "code": 403, "type": None}}
+
+
+async def test_a_prompt_that_is_flagged_is_its_sender_s_matter(tmp_path: Path) -> None:
+    """The list of models says that the key is fine: nobody else is kept out."""
+    async with rig(tmp_path) as standing:
+        await standing.provider.order(FLAGGED)
+        error, _ = await standing.failed()
+        models = await standing.backend.models()
+        text, _ = await standing.ask()
+
+        assert (type(error), "flagged" in error.message) == (BadRequest, True)
+        assert (len(models), text) == (2, "Hello from the cloud")
+
+
+async def test_a_key_that_may_do_nothing_locks_the_device(tmp_path: Path) -> None:
+    """Neither chat nor see the list."""
+    async with rig(tmp_path) as standing:
+        await standing.provider.order(FLAGGED)
+        await standing.provider.order_listing(NO_RIGHT)
+        await standing.failed()
+
+        with pytest.raises(ConfigError, match="project and region"):
+            await standing.backend.models()
+
+
+async def test_a_line_without_end_is_given_up(tmp_path: Path) -> None:
+    """A few megabytes of it are kept, and no more."""
+    async with rig(tmp_path) as standing:
+        await standing.provider.order({"raw": ["data: ", *["x" * 1_000_000] * 30]})
+        error, _ = await standing.failed()
+
+        assert (type(error), "4 MiB" in error.message) == (GarbledReply, True)
+
+
+async def test_a_key_is_taken_without_the_line_end_behind_it(tmp_path: Path) -> None:
+    """As a file brings it."""
+    async with rig(tmp_path, api_key=KEY + "\n") as standing:
+        text, _ = await standing.ask()
+
+        assert text == "Hello from the cloud"
+
+
 async def test_a_provider_that_is_not_there_is_told_at_the_first_look(tmp_path: Path) -> None:
     """Its address is named, and what to check."""
     async with open_openai(section(tmp_path), device="cloud") as backend:
         with pytest.raises(BackendError, match=r"127\.0\.0\.1:9 .* OPENAI_BASE_URL"):
             await backend.models()
-
-
-NO_RIGHT = {"status": 403, "error": {"message": "Missing scopes", "type": "invalid_request_error", "code": None}}
 
 
 @pytest.mark.parametrize("listing", [{"status": 404, "body": "no such page"}, NO_RIGHT, RATE_LIMITED])
@@ -365,10 +498,10 @@ async def test_what_can_t_be_is_said_at_the_start(tmp_path: Path, fields: dict[s
 async def test_who_brings_a_key_pays_with_it(tmp_path: Path) -> None:
     """The provider sees the guest's key and not the house's organization; the answer tells its cost, and the house pays nothing."""
     async with rig(tmp_path, organization="org-house") as standing:
-        text, done = await standing.ask(provider_key=GUEST_KEY)
+        text, _, bill = await standing.billed(provider_key=GUEST_KEY)
         headers = (await standing.provider.state())["seen"][-1]["headers"]
 
-        assert (text, done.cost_usd, standing.spent_usd) == ("Hello from the cloud", ANSWER_USD, 0.0)
+        assert (text, bill.usd, standing.spent_usd) == ("Hello from the cloud", ANSWER_USD, 0.0)
         assert headers["authorization"] == f"Bearer {GUEST_KEY}"
         assert "openai-organization" not in headers
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, nullcontext
 
-from agents.backends import BackendDone, BackendText, OnDevice, Piece, Version
+from agents.backends import BackendDone, BackendText, Bill, OnDevice, Piece, Version
 from common.errors import DeviceBusy
 from common.messages import Dispatch, ModelInfo
 from tests.listening import GUARD_S
@@ -25,6 +26,9 @@ class HeldBackend(OnDevice):
         self.fault: Exception | None = None
         self.crash: Exception | None = None
         self.refuses: DeviceBusy | None = None
+        self.owes_usd: float | None = None
+        """What each job costs, however it ends."""
+        self.admitting: Callable[[], AbstractContextManager[Bill]] = self._ordinary
         self.listed: tuple[ModelInfo, ...] = ()
         self.looks = 0
         self.probed: list[str] = []
@@ -35,6 +39,17 @@ class HeldBackend(OnDevice):
 
     def refusal(self) -> DeviceBusy | None:
         return self.refuses
+
+    def admit(self, dispatch: Dispatch) -> AbstractContextManager[Bill]:
+        if self.refuses is not None:
+            raise self.refuses
+        return self.admitting()
+
+    def _ordinary(self) -> AbstractContextManager[Bill]:
+        bill = Bill()
+        if self.owes_usd is not None:
+            bill.owe(self.owes_usd, estimated=True)
+        return nullcontext(bill)
 
     def say(self, text: str) -> None:
         self._pieces.put_nowait(BackendText(text))
@@ -60,7 +75,7 @@ class HeldBackend(OnDevice):
         async with asyncio.timeout(GUARD_S):
             await self._pieces.join()
 
-    async def chat(self, dispatch: Dispatch) -> AsyncGenerator[Piece, None]:
+    async def chat(self, dispatch: Dispatch, bill: Bill) -> AsyncGenerator[Piece, None]:
         self.started.set()
         if self.crash:
             raise self.crash

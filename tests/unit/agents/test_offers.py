@@ -6,12 +6,11 @@ import re
 
 import pytest
 
-from agents.backends.offers import UNSAID, Offer, Prices, offers
+from agents.backends.offers import UNSAID, UNSAID_ANSWER_TOKENS, Offer, offers
 from common.messages import Usage
+from common.openai_api import Price
 
-
-def prices(given: float, made: float, cached: float | None = None) -> Prices:
-    return Prices(input=given, output=made, cached=given if cached is None else cached)
+prices = Price
 
 
 @pytest.mark.parametrize(
@@ -25,6 +24,7 @@ def prices(given: float, made: float, cached: float | None = None) -> Prices:
         ("m 8192", (Offer(name="m", context_tokens=8192),)),
         ("m 128k vision", (Offer(name="m", context_tokens=128_000, capabilities=("completion", "vision")),)),
         ("m json 1M", (Offer(name="m", context_tokens=1_000_000, capabilities=("completion", "json")),)),
+        ("m 128k/16k", (Offer(name="m", context_tokens=128_000, answer_tokens=16_000),)),
         ("m text", (Offer(name="m", capabilities=("completion",)),)),
         (" a/b:free=1/2 ,\n c ", (Offer(name="a/b:free", prices=prices(1, 2)), Offer(name="c"))),
     ],
@@ -46,6 +46,7 @@ def test_what_is_offered(text: str, expected: tuple[Offer, ...]) -> None:
         ("m=$1/2", "prices are"),
         ("m 8x", "'8x' is no size"),
         ("m 0k", "'0k' is no size"),
+        ("m 8k/", "'8k/' is no size"),
         ("m 8k 16k", "two sizes of a context: 8k and 16k"),
         ("m magic", "'magic' is nothing that a model can do"),
         ("m, n, m", "'m' stands twice"),
@@ -72,9 +73,9 @@ def test_a_slip_of_the_pen_is_quoted(text: str, quoted: str) -> None:
         (prices(0, 0), Usage(prompt_tokens=10, completion_tokens=10), 0, 0.0),
     ],
 )
-def test_what_an_answer_costs(rates: Prices, usage: Usage, cached: int, expected: float) -> None:
+def test_what_an_answer_costs(rates: Price, usage: Usage, cached: int, expected: float) -> None:
     """Dollars per million tokens, input and output apart, and what was in the provider's cache at its own price."""
-    assert rates.usd(usage, cached) == pytest.approx(expected, abs=1e-12)
+    assert rates.usd(usage.prompt_tokens, usage.completion_tokens, cached) == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_model_in_the_cloud_is_as_good_as_loaded() -> None:
@@ -84,3 +85,20 @@ def test_a_model_in_the_cloud_is_as_good_as_loaded() -> None:
 
     assert (info.loaded, info.input_usd_per_mtok, info.output_usd_per_mtok) == (True, 1.0, 2.0)
     assert (info.context_tokens, info.capabilities) == (8000, UNSAID)
+
+
+@pytest.mark.parametrize(
+    ("text", "max_tokens", "answer_tokens"),
+    [
+        ("m=1/2 128k/16k", None, 16_000),
+        ("m=1/2 128k/16k", 500, 500),
+        ("m=1/2 8k/16k", None, 8_000),
+        ("m=1/2 128k", None, 128_000),
+        ("m=1/2", None, UNSAID_ANSWER_TOKENS),
+    ],
+)
+def test_what_an_answer_may_cost_at_most(text: str, max_tokens: int | None, answer_tokens: int) -> None:
+    """The least of what the request, the model and its context allow, behind a prompt of 1,000 tokens."""
+    [offer] = offers(text)
+
+    assert offer.most_usd(1000, max_tokens) == pytest.approx((1000 + 2 * answer_tokens) / 1e6)

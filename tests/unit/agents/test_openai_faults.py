@@ -8,8 +8,8 @@ import httpx2
 import openai
 import pytest
 
-from agents.backends.openai import translated
-from agents.backends.openai_faults import Said, fault_of
+from agents.backends.openai_client import translated
+from agents.backends.openai_faults import fault_of
 from common.errors import (
     BackendError,
     BadRequest,
@@ -22,6 +22,7 @@ from common.errors import (
     UnknownModel,
     UnsupportedByModel,
 )
+from common.openai_api import Said
 
 HOST = "api.example.com"
 KEY = "my-very-own-key"
@@ -37,6 +38,7 @@ def said(status: int, message: str = "", code: str = "", kind: str = "") -> Said
         (said(401, "Incorrect API key provided", "invalid_api_key"), ConfigError),
         (said(401), ConfigError),
         (said(403, "Country not supported", "unsupported_country_region_territory"), ConfigError),
+        (said(403, "your input was flagged"), BadRequest),
         (said(404, "The model `m` does not exist", "model_not_found"), UnknownModel),
         (said(404, "model not found"), UnknownModel),
         (said(404, "Not Found"), BackendError),
@@ -69,6 +71,7 @@ def test_an_answer_with_an_error(answer: Said, expected: type[FleetError]) -> No
     [
         (said(401), "set OPENAI_API_KEY"),
         (said(403), "project and region"),
+        (said(403, code="unsupported_country_region_territory"), "project and region"),
         (said(404, code="model_not_found"), "DROVER_CLOUD_MODELS"),
         (said(404), "check OPENAI_BASE_URL"),
         (said(429, code="insufficient_quota"), "add credit"),
@@ -111,7 +114,7 @@ EXPECTED: dict[type[Exception], tuple[Exception, type[FleetError]]] = {
     openai.BadRequestError: (failed(openai.BadRequestError, 400), BadRequest),
     openai.AuthenticationError: (failed(openai.AuthenticationError, 401), ConfigError),
     openai.OAuthError: (openai.OAuthError(response=response(401), body=None), ConfigError),
-    openai.PermissionDeniedError: (failed(openai.PermissionDeniedError, 403), ConfigError),
+    openai.PermissionDeniedError: (failed(openai.PermissionDeniedError, 403), BadRequest),
     openai.NotFoundError: (failed(openai.NotFoundError, 404), BackendError),
     openai.ConflictError: (failed(openai.ConflictError, 409), BackendError),
     openai.UnprocessableEntityError: (failed(openai.UnprocessableEntityError, 422), BadRequest),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agents.backends.openai_limits import LONGEST_PAUSE_S, Quota, pause_s, retry_after_s, span_s, wait_s
+from agents.backends.openai_limits import LONGEST_PAUSE_S, Quota, pause_s, wait_s
 from common.errors import BackendError, BadRequest, BudgetSpent, ConfigError, DeviceBusy, FleetError, UnknownModel
+from common.openai_api import retry_after_s, span_s
 from tests.unit.agents.hand_clock import HandClock
 
 NOW_S = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the date of the HTTP standard

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from agents.backends import BackendText
-from agents.backends.offers import Prices
+from agents.backends.offers import Offer
 from agents.backends.openai_wire import Answer, chat_to_wire
 from common.errors import BackendError, BadRequest, FleetError, GarbledReply
 from common.frames import Finish
 from common.messages import Dispatch, EngineTimings, Message, Options, Role, ToolCall, Usage
+from common.openai_api import Price
+from common.prompts import text_tokens
 
-PRICES = Prices(input=1.0, output=2.0, cached=0.5)
+OFFER = Offer(name="m", prices=Price(1.0, 2.0, 0.5))
 
 
 def sent(*turns: Message, limit_name: str = "max_tokens", **fields: Any) -> dict[str, Any]:
@@ -141,22 +143,30 @@ def test_an_answer_with_its_price() -> None:
         chunk(finish="stop"),
         {"choices": [], "usage": USAGE},
     )
-    done = answer.done(PRICES)
+    done = answer.done()
 
-    assert (answer.text, done.finish, done.usage) == (
-        "Hello",
-        Finish.STOP,
-        Usage(prompt_tokens=1000, completion_tokens=500),
-    )
-    assert done.cost_usd == pytest.approx(0.0018)
+    assert (done.finish, done.usage) == (Finish.STOP, Usage(prompt_tokens=1000, completion_tokens=500))
+    assert answer.usd(OFFER, 7) == (pytest.approx(0.0018), False)
     assert done.engine == EngineTimings(prefill_s=2.0, decode_s=1.0)
 
 
-def test_a_price_that_is_not_known_is_absent() -> None:
-    """Neither without a price nor without a count does anybody claim one."""
-    counted, uncounted = heard(chunk(finish="stop", usage=USAGE)), heard(chunk(finish="stop"))
+WORDS = "word " * 100
 
-    assert (counted.done(None).cost_usd, uncounted.done(PRICES).cost_usd) == (None, None)
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"content": WORDS},
+        {"reasoning_content": WORDS},
+        {"reasoning": WORDS},
+        {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "", "arguments": WORDS}}]},
+    ],
+)
+def test_what_a_provider_does_not_count_is_estimated(delta: dict[str, Any]) -> None:
+    """Text, thoughts and the arguments of calls are paid for alike, behind the prompt's 1,000 tokens at 1 dollar per million."""
+    answer = heard(chunk(delta))
+
+    assert answer.usd(OFFER, 1000) == (pytest.approx((1000 + text_tokens(WORDS) * 2) / 1e6), True)
 
 
 def test_thinking_is_work_without_text() -> None:
@@ -181,7 +191,7 @@ def test_tool_calls_are_put_together() -> None:
         {"index": 0, "function": {"arguments": 'ne":"UTC"}'}},
     ]
     answer = heard(*(chunk({"tool_calls": [piece]}) for piece in pieces), chunk(finish="tool_calls"))
-    done = answer.done(None)
+    done = answer.done()
 
     assert done.finish is Finish.TOOL_CALLS
     assert done.tool_calls == (
@@ -190,9 +200,22 @@ def test_tool_calls_are_put_together() -> None:
     )
 
 
+@pytest.mark.parametrize("place", [{}, {"index": 0}])
+def test_a_new_id_begins_a_new_call(place: dict[str, int]) -> None:
+    """Some servers number no call, or each one 0."""
+    pieces = [
+        {**place, "id": "a", "function": {"name": "time", "arguments": "{"}},
+        {**place, "function": {"arguments": "}"}},
+        {**place, "id": "b", "function": {"name": "roll", "arguments": "{}"}},
+    ]
+    answer = heard(*(chunk({"tool_calls": [piece]}) for piece in pieces), chunk(finish="tool_calls"))
+
+    assert answer.done().tool_calls == (ToolCall(name="time", id="a"), ToolCall(name="roll", id="b"))
+
+
 def test_a_text_that_was_cut_off_is_told_so() -> None:
     """Also when a call was begun."""
-    assert heard(chunk(finish="length")).done(None).finish is Finish.LENGTH
+    assert heard(chunk(finish="length")).done().finish is Finish.LENGTH
 
 
 @pytest.mark.parametrize(
@@ -210,6 +233,6 @@ def test_a_text_that_was_cut_off_is_told_so() -> None:
 def test_an_answer_that_is_none(chunks: list[dict[str, Any]], expected: type[FleetError]) -> None:
     """Broken off, filtered, or with calls that can't be read: a typed error, never half an answer for a whole one."""
     with pytest.raises(FleetError) as caught:
-        heard(*chunks).done(None)
+        heard(*chunks).done()
 
     assert type(caught.value) is expected

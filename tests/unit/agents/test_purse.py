@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents.backends.purse import Budget, Purse, open_purse
-from common.errors import ConfigError
+from common.errors import BudgetSpent, ConfigError
 from tests.unit.agents.hand_clock import HandClock
 
 NOON_S = 1_700_000_000 // 86_400 * 86_400 + 43_200
@@ -25,8 +25,8 @@ def at_noon() -> HandClock:
 
 
 def pay(account: Purse, usd: float) -> None:
-    with account.hold(usd) as bill:
-        bill.usd = usd
+    with account.hold(0.0) as bill:
+        bill.owe(usd, estimated=False)
 
 
 def test_without_a_budget_there_is_no_limit(tmp_path: Path) -> None:
@@ -65,13 +65,13 @@ def test_a_total_budget_stays_spent(tmp_path: Path) -> None:
 
 
 def test_what_runs_is_held_back(tmp_path: Path) -> None:
-    """Two answers that are likely to cost all of it leave nothing for a third; one ends cheaper, and there is room again."""
+    """Two answers that may cost all of it leave nothing for a third; one ends cheaper, and there is room again."""
     account = purse(tmp_path, at_noon(), day_usd=1.0)
     with account.hold(0.5):
         alone = account.refusal()
         with account.hold(0.5) as cheap:
             both = account.refusal()
-            cheap.usd = 0.1
+            cheap.owe(0.1, estimated=False)
         after = account.refusal()
 
     assert (alone, both is not None, account.empty(), after) == (None, True, None, None)
@@ -80,19 +80,64 @@ def test_what_runs_is_held_back(tmp_path: Path) -> None:
     assert account.spent.day_usd == pytest.approx(0.1)
 
 
+def test_an_answer_that_may_cost_more_than_is_left_is_not_begun(tmp_path: Path) -> None:
+    """A budget of a cent, up to 20 dollars for the answer: the figures are told, and the ways out."""
+    account = purse(tmp_path, at_noon(), day_usd=0.01)
+    with pytest.raises(BudgetSpent) as caught, account.hold(20.0):
+        raise AssertionError("it was begun")
+
+    told = ("up to 20.0000 USD", "0.0100 are left", "max_tokens", "raise DROVER_CLOUD_BUDGET_DAY_USD")
+    assert [text for text in told if text not in caught.value.message] == []
+    assert (caught.value.retry_after_s, account.refusal(), account.spent.held_usd) == (DAY_S / 2, None, 0.0)
+
+
+def test_room_that_others_hold_may_come_back_at_any_moment(tmp_path: Path) -> None:
+    """Then nobody is told to wait for tomorrow."""
+    account = purse(tmp_path, at_noon(), day_usd=1.0)
+    with account.hold(0.7):
+        refusal = account.refusal(0.7)
+
+    assert refusal is not None
+    assert (refusal.retry_after_s, account.refusal(0.7)) == (None, None)
+
+
+def test_another_try_needs_room_for_the_whole_again(tmp_path: Path) -> None:
+    """A try of which nothing was heard is paid out of what was held; the next one begins only if the worst still fits."""
+    account = purse(tmp_path, at_noon(), total_usd=1.0)
+    with account.hold(0.5) as bill:
+        bill.owe(0.5, estimated=True)
+        second = bill.again()
+        bill.owe(0.1, estimated=True)
+        third = bill.again()
+
+    assert (second, third is not None) == (None, True)
+    assert (account.spent.total_usd, account.spent.held_usd) == (pytest.approx(0.6), 0.0)
+
+
+def test_what_was_held_when_the_agent_was_killed_is_spent(tmp_path: Path) -> None:
+    """It stands in the file before the answer begins; the next agent books it, and asks for no more than is left."""
+    clock = at_noon()
+    killed = purse(tmp_path, clock)
+    pay(killed, 0.25)
+    with killed.hold(0.5):
+        again = purse(tmp_path, clock, day_usd=0.75)
+
+    assert (again.spent.total_usd, again.spent.held_usd, again.empty() is not None) == (0.75, 0.0, True)
+
+
 def test_an_answer_that_fails_is_paid_for_as_far_as_its_bill_goes(tmp_path: Path) -> None:
     """The provider counts what it has done, whoever hung up."""
     account = purse(tmp_path, at_noon())
 
     def breaks_off() -> None:
         with account.hold(1.0) as bill:
-            bill.usd = 0.25
+            bill.owe(0.25, estimated=True)
             raise ConnectionError
 
     with pytest.raises(ConnectionError):
         breaks_off()
 
-    assert account.spent.total_usd == 0.25
+    assert (account.spent.total_usd, account.spent.held_usd) == (0.25, 0.0)
 
 
 def test_the_account_outlives_the_agent(tmp_path: Path) -> None:
@@ -133,14 +178,13 @@ def test_a_place_that_can_t_be_written_stops_the_agent(tmp_path: Path) -> None:
 
 
 def test_a_budget_that_can_t_be_kept_is_taken_for_spent(tmp_path: Path) -> None:
-    """The file can't be written any more: after a restart nobody would know, so nothing more is spent, until it can."""
+    """The file can't be written any more: after a restart nobody would know, so nothing is begun, until it can."""
     account = purse(tmp_path, at_noon(), total_usd=10.0)
     (tmp_path / "sub").rename(tmp_path / "away")
-    pay(account, 1.0)
+    with pytest.raises(BudgetSpent, match="can't be written"), account.hold(1.0):
+        raise AssertionError("it was begun")
     refusal = account.empty()
     (tmp_path / "away").rename(tmp_path / "sub")
-    pay(account, 1.0)
 
     assert refusal is not None
-    assert "can't be written" in refusal.message
-    assert (account.empty(), account.spent.total_usd) == (None, 2.0)
+    assert (account.empty(), account.refusal(), account.spent.held_usd) == (None, None, 0.0)

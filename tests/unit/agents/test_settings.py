@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import traceback
 from dataclasses import fields
 from pathlib import Path
 from typing import get_type_hints
@@ -23,6 +24,25 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         for knob in page.model_fields.values():
             monkeypatch.delenv(str(knob.validation_alias), raising=False)
     monkeypatch.chdir(tmp_path)
+
+
+def test_a_key_is_taken_without_the_line_end_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a file brings it; in a header it would be refused, with the whole key in the reason."""
+    monkeypatch.setenv("OPENAI_API_KEY", " sk-0123456789\n")
+    key = load(AgentSettings).cloud.api_key
+
+    assert key is not None
+    assert key.get_secret_value() == "sk-0123456789"
+
+
+@pytest.mark.parametrize("text", ["sk-0123 456789", "sk-ключ", "sk-0123\n456789", "  "])
+def test_a_key_that_is_none_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """And not quoted: it may be nearly one."""
+    monkeypatch.setenv("OPENAI_API_KEY", text)
+    with pytest.raises(ConfigError, match=r"OPENAI_API_KEY=.hidden.: .*printable ASCII") as caught:
+        load(AgentSettings)
+
+    assert [part for part in ("0123", "ключ") if part in "".join(traceback.format_exception(caught.value))] == []
 
 
 @pytest.mark.parametrize(

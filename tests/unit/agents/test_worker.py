@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from agents.backends import BackendDone
+from agents.backends.purse import Budget, open_purse
 from common import codec
 from common.bus import Delivery
 from common.clock import LoopClock
@@ -111,12 +113,40 @@ async def test_a_backend_that_takes_nothing_new_leaves_no_slot() -> None:
 
 
 async def test_the_cost_of_an_answer_travels_with_its_end(rig: Rig) -> None:
-    """As the backend counted it."""
+    """As the backend counted it, and told as an estimate where it is one."""
+    rig.backend.owes_usd = 0.002
     heard = await rig.send()
-    rig.backend.finish(BackendDone(cost_usd=0.002))
+    rig.backend.finish()
 
     await heard.until(3)
-    assert frames(heard)[1]["cost_usd"] == 0.002
+    assert (frames(heard)[1]["cost_usd"], frames(heard)[1]["cost_estimated"]) == (0.002, True)
+
+
+async def test_the_cost_of_a_cancelled_job_travels_with_its_error(rig: Rig) -> None:
+    """Somebody pays for what was computed until then."""
+    rig.backend.owes_usd = 0.002
+    heard = await rig.send()
+    await heard.until(1)
+    rig.worker.attempts.cancel(FIRST)
+    await rig.backend.hung_up(0)
+    rig.backend.say("late")
+    await heard.until(2)
+
+    assert frames(heard)[1]["details"] == {"cost_usd": 0.002, "cost_estimated": True}
+
+
+async def test_a_budget_holds_however_many_jobs_come_at_once(tmp_path: Path) -> None:
+    """Eight slots, 25 dollars, up to 20 for an answer: one job is accepted, and the others are refused before that."""
+    purse = open_purse(tmp_path / "cloud.json", Budget(total_usd=25.0), HandClock())
+    async with opened(slots=8) as rig:
+        rig.backend.admitting = lambda: purse.hold(20.0)
+        heard = [await rig.send(number) for number in range(8)]
+        for one in heard[1:]:
+            await one.until(2)
+
+        assert [kinds(one)[0] for one in heard[1:]] == ["err"] * 7
+        assert frames(heard[1])[0]["code"] == "budget"
+        assert (rig.worker.workload().in_flight, purse.spent.held_usd) == (1, 20.0)
 
 
 async def test_a_draining_device_refuses(rig: Rig) -> None:
