@@ -248,6 +248,36 @@ class Cascaded:
     weak_s: float = 0.0
     strong: Candidate | None = None
 
+    def brief(self) -> dict[str, Any]:
+        """Tell both tiers, for the record and for whoever asks why; the joules are predictions, as all are that a decision is made
+        from."""
+        told: dict[str, Any] = {
+            "given": self.given,
+            "escalated": self.escalated,
+            "score": round(self.score, 4),
+            "threshold": round(self.threshold, 4),
+            "by": self.by,
+            "why": self.why,
+            "faults": {name: round(doubt, 3) for name, doubt in self.faults.items()},
+            "weak": {**_tier(self.weak), "s": round(self.weak_s, 3)},
+        }
+        if self.given == "strong":
+            told["weak"]["usage"] = frames.usage_to_wire(self.usage)
+        if self.strong is not None:
+            told["strong"] = _tier(self.strong)
+        if self.instead:
+            told["instead"] = self.instead
+        return told
+
+
+def _tier(one: Candidate) -> dict[str, Any]:
+    joules = one.predicted_energy_j
+    return {
+        "device": one.device,
+        "model": one.model,
+        "predicted_energy_j": None if joules is None else round(joules, 3),
+    }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:

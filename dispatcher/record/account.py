@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from common.errors import DeadlineInfeasible, FleetError, JobCancelled, QueueFull
-from common.frames import COST_DIGITS, usage_to_wire
+from common.frames import COST_DIGITS
 from common.messages import EngineTimings, Usage
-from dispatcher.outcomes import Attempt, Candidate, Cascaded, Delivered, Job, JobRecord, JobState
+from dispatcher.outcomes import Attempt, Delivered, Job, JobRecord, JobState
 
 
 def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
@@ -84,7 +84,7 @@ def route(job: Job, delivered: Delivered, *, total_s: float) -> dict[str, Any]:
     if delivered.chosen is not None:
         wire |= _chosen(delivered.chosen) | {"reason": delivered.chosen.reason}
     if delivered.cascaded is not None:
-        wire["cascade"] = cascade(delivered.cascaded)
+        wire["cascade"] = delivered.cascaded.brief()
     return wire
 
 
@@ -130,36 +130,6 @@ def _chosen(chosen: Candidate) -> dict[str, Any]:
             "health": round(chosen.terms.health, 4),
         },
         "simulated": chosen.simulated,
-    }
-
-
-def cascade(told: Cascaded) -> dict[str, Any]:
-    """Tell both tiers; the joules are predictions, as all are that a decision is made from."""
-    wire: dict[str, Any] = {
-        "given": told.given,
-        "escalated": told.escalated,
-        "score": round(told.score, 4),
-        "threshold": round(told.threshold, 4),
-        "by": told.by,
-        "why": told.why,
-        "faults": {name: round(doubt, 3) for name, doubt in told.faults.items()},
-        "weak": {**_tier(told.weak), "s": round(told.weak_s, 3)},
-    }
-    if told.given == "strong":
-        wire["weak"]["usage"] = usage_to_wire(told.usage)
-    if told.strong is not None:
-        wire["strong"] = _tier(told.strong)
-    if told.instead:
-        wire["instead"] = told.instead
-    return wire
-
-
-def _tier(one: Candidate) -> dict[str, Any]:
-    joules = one.predicted_energy_j
-    return {
-        "device": one.device,
-        "model": one.model,
-        "predicted_energy_j": None if joules is None else round(joules, 3),
     }
 
 

@@ -18,7 +18,6 @@ from common.messages import AUTO, Message, Role, Usage
 from dispatcher.embed import Embedded, EmbeddingService
 from dispatcher.fleet import canonical
 from dispatcher.outcomes import Cascaded, Decision, Delivered, Job
-from dispatcher.record.account import cascade
 from dispatcher.roster import Roster
 from dispatcher.router.affinity import Affinity, conversation_of, goes_on
 from dispatcher.router.feedback import Feedback, FeedbackMode
@@ -303,7 +302,7 @@ class Router:
         )
 
     def _keep(self, job: Job, decision: Decision, cascaded: Cascaded | None) -> None:
-        checked = {} if cascaded is None else {"cascade": cascade(cascaded)}
+        checked = {} if cascaded is None else {"cascade": cascaded.brief()}
         self._decided.append((job.id, job.tenant, {**decision.brief(), **checked}))
 
 
