@@ -9,7 +9,7 @@ from typing import Any
 from common.errors import DeadlineInfeasible, FleetError, JobCancelled, QueueFull
 from common.frames import COST_DIGITS
 from common.messages import EngineTimings, Usage
-from dispatcher.outcomes import Attempt, Delivered, Job, JobRecord, JobState
+from dispatcher.outcomes import Attempt, Candidate, Delivered, Job, JobRecord, JobState
 
 
 def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:

@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 
 from common.messages import Message, Role
+from dispatcher.fleet import Fleet
 from dispatcher.routing import Warmth
 
 MOST = 10_000
@@ -24,10 +25,13 @@ class Affinity:
         self._where: OrderedDict[Conversation, Warmth] = OrderedDict()
         self._held: dict[tuple[str, str], deque[Conversation]] = {}
 
-    def note(self, conversation: Conversation, warmth: Warmth, *, slots: int) -> None:
-        """Remember that a conversation was answered there, and is as long as that now."""
+    def note(self, conversation: Conversation, warmth: Warmth, *, slots: int, fleet: Fleet) -> None:
+        """Remember that a conversation was answered there, and is as long as that now. A place that is new drops those that the
+        fleet has no more: devices, and models on them."""
         place = warmth.device, warmth.model
         held = self._held.get(place)
+        if held is None:
+            self._held = {known: kept for known, kept in self._held.items() if _there(known, fleet)}
         if held is None or held.maxlen != max(1, slots):
             held = self._held[place] = deque(held or (), maxlen=max(1, slots))
         if conversation in held:
@@ -38,12 +42,22 @@ class Affinity:
         if len(self._where) > self._most:
             self._where.popitem(last=False)
 
+    @property
+    def places(self) -> int:
+        """How many models on devices are followed."""
+        return len(self._held)
+
     def warmth(self, conversation: Conversation) -> Warmth | None:
         """Say where a conversation's prompt is still in memory, as far as we know."""
         warmth = self._where.get(conversation)
         if warmth is None or conversation not in self._held.get((warmth.device, warmth.model), ()):
             return None
         return warmth
+
+
+def _there(place: tuple[str, str], fleet: Fleet) -> bool:
+    device = fleet.devices.get(place[0])
+    return device is not None and place[1] in device.models
 
 
 def conversation_of(tenant: str, messages: Sequence[Message]) -> Conversation:

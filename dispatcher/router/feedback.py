@@ -26,6 +26,7 @@ from common.logs import get_logger
 from common.messages import Message
 from dispatcher.outcomes import Candidate, Decision, Delivered, Job, Terms
 from dispatcher.router.affinity import goes_on
+from dispatcher.router.feedback_file import FeedbackFile
 from dispatcher.routing import RoutingPolicy
 from dispatcher.routing.feedback import (
     EXPLORATION,
@@ -160,22 +161,27 @@ class Feedback:
     _traces: OrderedDict[tuple[str, str], _Trace] = field(default_factory=OrderedDict)
     _asked: OrderedDict[bytes, tuple[float, tuple[str, str]]] = field(default_factory=OrderedDict)
     _tenants: OrderedDict[str, _Tenant] = field(default_factory=OrderedDict)
-    _written: bool = False
+    _file: FeedbackFile = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._file = FeedbackFile(self.file)
 
     def open(self) -> None:
         """Take up what was learned before; a file that can't be read is told, and begun anew with the next change."""
-        if self.mode is FeedbackMode.OFF or self.file is None or not self.file.exists():
+        if self.mode is FeedbackMode.OFF or self.file is None:
             return
         try:
             with self.file.open("rb") as file:
                 state = codec.build(_State, codec.decode(file.read(MOST_FILE_BYTES)))
+        except FileNotFoundError:
+            return
         except (OSError, BadRequest) as error:
             log.warning("feedback.unread", path=str(self.file), error=str(error)[:200])
             return
         for name, kept in state.tenants.items():
             learned = Learned(logs=kept.logs, share=kept.share, usual=kept.usual, outcomes=kept.outcomes)
             self._tenants[name] = _Tenant(learned, dict(kept.kinds))
-        self._written = True
+        self._file.written = True
         log.info("feedback.read", path=str(self.file), tenants=len(self._tenants))
 
     # -- what routing asks ---------------------------------------------------------------------------------------
@@ -300,14 +306,13 @@ class Feedback:
         """Apply what was heard since the last time; forget everything when the file was deleted."""
         if self.mode is FeedbackMode.OFF:
             return
-        if self._written and self.file is not None and not self.file.exists():
+        if self._file.taken_away():
             log.info("feedback.reset", path=str(self.file))
             self._tenants.clear()
-            self._written = False
             return
         applied = [self._apply(name, known) for name, known in self._tenants.items()]
         if any(applied):
-            self._write()
+            self._hold()
 
     def _apply(self, tenant: str, known: _Tenant) -> bool:
         """Apply what was heard of a tenant's jobs; False when there was nothing."""
@@ -330,20 +335,13 @@ class Feedback:
         log.info("feedback.changed", **body)
         self.told.append(body)
 
-    def _write(self) -> None:
-        """Keep it; a disk that does not take it costs what was learned at the next start, and is told."""
-        if self.file is None:
-            return
-        state = _State(tenants={name: _kept(known) for name, known in self._tenants.items()})
-        half = self.file.with_name(f".{self.file.name}.half")
-        try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            half.write_bytes(codec.encode(codec.plain(state)))
-            half.replace(self.file)
-            self._written = True
-        except OSError as error:
-            log.warning("feedback.unwritten", path=str(self.file), error=str(error))
-            self.file = None  # told once
+    def keep(self) -> None:
+        """Write what was learned, and look whether the file was deleted. A thread may do it: a disk may take long."""
+        if self.mode is not FeedbackMode.OFF:
+            self._file.keep()
+
+    def _hold(self) -> None:
+        self._file.hold(_State(tenants={name: _kept(known) for name, known in self._tenants.items()}))
 
 
 def _kept(known: _Tenant) -> _Kept:

@@ -1,4 +1,4 @@
-"""Whether a file has changed since it was read, and whether whoever changes it has come to an end."""
+"""Files that others look at or change: whether one has changed and stands still, and writing one as a whole."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ def stamp_of(path: Path) -> Stamp | None:
     except OSError:
         return None
     return (found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else None
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that no reader ever sees half of it. Raises `OSError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.half")
+    half.write_bytes(data)
+    half.replace(path)
 
 
 class Stillness:

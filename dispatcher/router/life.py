@@ -63,6 +63,7 @@ async def running_router(
             yield router
         finally:
             reader.cancel()
+            feedback.keep()  # the loop has nothing else to do
 
 
 def shipped_topics(embedder: str | None) -> Path | None:
@@ -82,6 +83,7 @@ async def _reread(router: Router) -> None:
         await asyncio.sleep(REREAD_S)
         await asyncio.to_thread(router.reread)  # a trained router has megabytes, and jobs don't wait for them
         router.learn()
+        await asyncio.to_thread(router.feedback.keep)  # nor for a card that takes its time
 
 
 def _base(routing: RoutingSection) -> RoutingPolicy:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common import codec
 from common.errors import BadRequest, WeightsError, WeightsMismatch
+from dispatcher.router.files import write_whole
 from dispatcher.router.trained_file import read_router
 from dispatcher.routing.multi import MultiRouter
 
@@ -20,9 +21,7 @@ def write_index(folder: Path, *, base: str, files: Mapping[str, str], temperatur
     """Write the index; the weights are there already. Raises `WeightsError` when it can't be written."""
     index = {"kind": KIND, "version": VERSION, "base": base, "temperature": temperature, "files": dict(files)}
     try:
-        half = folder / f".{INDEX}.half"
-        half.write_text(codec.encode_pretty(index), encoding="utf-8")
-        half.replace(folder / INDEX)
+        write_whole(folder / INDEX, codec.encode_pretty(index).encode())
     except OSError as error:
         raise WeightsError(f"{folder / INDEX} can't be written: {error}") from error
 

@@ -155,12 +155,15 @@ class Router:
         warmth = Warmth(
             chosen.device, canonical(chosen.model), _read_tokens(delivered.decision, delivered.answer_usage)
         )
-        self._affinity.note(conversation_of(job.tenant, job.messages), warmth, slots=device.beat.slots)
+        self._affinity.note(
+            conversation_of(job.tenant, job.messages), warmth, slots=device.beat.slots, fleet=self._roster.fleet
+        )
 
     def refresh(self) -> None:
-        """Read the owner's files again where they changed, and apply what feedback has taught."""
+        """Read the owner's files again where they changed, apply what feedback has taught, and keep it."""
         self.reread()
         self.learn()
+        self.feedback.keep()
 
     def reread(self) -> None:
         """Read the owner's files again where they changed. A thread may do it: each part is replaced as a whole."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from common import codec
 from common.errors import BadRequest, WeightsError, WeightsMismatch
+from dispatcher.router.files import write_whole
 
 MOST_BYTES = 256 * 1024 * 1024
 """A hundred thousand labelled prompts of 384 dimensions; a larger file is not one of ours."""
@@ -50,9 +51,8 @@ def write_weights(path: Path, *, kind: str, version: int, arrays: Arrays, card: 
     data = buffer.getvalue()
     head = {"kind": kind, "version": version, "sha256": hashlib.sha256(data).hexdigest()}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, data)
-        _replace(card_path(path), codec.encode_pretty({**head, **card}).encode())
+        write_whole(path, data)
+        write_whole(card_path(path), codec.encode_pretty({**head, **card}).encode())
     except OSError as error:
         raise WeightsError(f"{path} can't be written: {error}") from error
 
@@ -133,9 +133,3 @@ def require_floats(arrays: Arrays, axes: Mapping[str, int]) -> None:
     ]
     if wrong:
         raise ValueError(f"of other numbers or axes than they should be: {', '.join(wrong)}")
-
-
-def _replace(path: Path, data: bytes) -> None:
-    half = path.with_name(f".{path.name}.half")
-    half.write_bytes(data)
-    half.replace(path)
