@@ -34,7 +34,8 @@ class Models(Protocol):
     async def ask(
         self, model: str, messages: Sequence[Mapping[str, str]], manner: Manner, lost: Callable[[], None]
     ) -> Reply:
-        """Get one answer; `lost` is called for each try before it that may have been computed for nothing.
+        """Get one answer; `lost` is called for each try before it that may have been computed for nothing, and
+        raises `BudgetSpent` when there is no money for another.
 
         Raises `ConfigError`, `BudgetSpent` or `UnknownModel` when no other call will do better, and any other `FleetError` for
         this one.

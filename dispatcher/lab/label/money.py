@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from common.errors import ConfigError
+from common.errors import BudgetSpent, ConfigError
+from common.openai_api import MOST_USD, Price
 
 LIKELY_TOKENS = 250
 """What an answer of a chat model is taken to have where nothing is known: the means of MT-Bench's lie between 150 and 350."""
-
-MOST_USD = 100_000.0
-"""Per million tokens; a slip of the pen is above."""
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """US dollars per million tokens."""
-
-    input: float
-    output: float
-
-    def usd(self, prompt_tokens: float, answer_tokens: float) -> float:
-        """Give what a call costs."""
-        return (prompt_tokens * self.input + answer_tokens * self.output) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,26 +89,62 @@ def worst_usd(call: Call, price: Price | None) -> float:
 
 
 class Purse:
-    """The cap: what was spent, and what is held for calls that run. `cap_usd` None never refuses."""
+    """The cap: what was spent, and what is held for calls that run. `cap_usd` None never refuses; `keep` hears both whenever they
+    change, before the call that they change for is made."""
 
-    def __init__(self, cap_usd: float | None, spent_usd: float = 0.0) -> None:
+    def __init__(
+        self, cap_usd: float | None, spent_usd: float = 0.0, keep: Callable[[float, float], None] = lambda *_: None
+    ) -> None:
         self.spent_usd = spent_usd
         self._cap_usd = cap_usd
         self._held_usd = 0.0
+        self._keep = keep
 
     def room(self, usd: float) -> bool:
         """Tell whether so much may still be spent, all that is held counted as spent."""
         return self._cap_usd is None or self.spent_usd + self._held_usd + usd <= self._cap_usd + 1e-12
 
     @contextmanager
-    def hold(self, usd: float) -> Iterator[None]:
-        """Keep so much back for the calls inside, each of which says by `pay` what it cost."""
-        self._held_usd += usd
+    def hold(self, usd: float) -> Iterator[Hold]:
+        """Keep so much back for a row, whose calls draw from it."""
+        held = Hold(self, usd)
+        self.move(held_usd=usd)
         try:
-            yield
+            yield held
         finally:
-            self._held_usd -= usd
+            self.move(held_usd=-held.left_usd)
 
-    def pay(self, usd: float) -> None:
-        """Count what a call cost."""
-        self.spent_usd += usd
+    def move(self, *, held_usd: float = 0.0, spent_usd: float = 0.0) -> None:
+        """Change what is held, and what was spent, by so much."""
+        if held_usd or spent_usd:
+            self._held_usd = max(0.0, self._held_usd + held_usd)
+            self.spent_usd += spent_usd
+            self._keep(self.spent_usd, self._held_usd)
+
+
+class Hold:
+    """Money that is kept back for one row. `left_usd` is what of it is not spent yet, drawn or not."""
+
+    def __init__(self, purse: Purse, usd: float) -> None:
+        self.left_usd = usd
+        self._purse = purse
+        self._drawn_usd = 0.0
+
+    def draw(self, usd: float) -> None:
+        """Set so much aside for one try, out of what no other try of the row has, else out of the purse. Raises `BudgetSpent` when
+        it is in neither."""
+        lacking = max(0.0, self._drawn_usd + usd - self.left_usd)
+        if lacking and not self._purse.room(lacking):
+            raise BudgetSpent(
+                f"the cap is reached: another try may cost ${usd:.4f}, and that is no longer there; raise --max-usd"
+            )
+        self.left_usd += lacking
+        self._drawn_usd += usd
+        self._purse.move(held_usd=lacking)
+
+    def pay(self, drawn_usd: float, usd: float) -> None:
+        """End a try for which so much was set aside: what it cost is spent, and the rest is the row's again."""
+        taken = min(usd, self.left_usd)
+        self.left_usd -= taken
+        self._drawn_usd = max(0.0, self._drawn_usd - drawn_usd)
+        self._purse.move(held_usd=-taken, spent_usd=usd)

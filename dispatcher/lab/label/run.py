@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from common.errors import BadRequest, BudgetSpent, ConfigError, DeviceBusy, FleetError, UnknownModel
+from common.openai_api import Price
 from common.prompts import TOKENS_PER_MESSAGE, TOKENS_PER_TEMPLATE, text_tokens
 from dispatcher.lab.label import judge
 from dispatcher.lab.label.asking import Manner, Models, Reply
 from dispatcher.lab.label.gold import matches
 from dispatcher.lab.label.judge import Grades, Standing, Verdict
-from dispatcher.lab.label.money import LIKELY_TOKENS, Call, Price, Purse, worst_usd
+from dispatcher.lab.label.money import LIKELY_TOKENS, Call, Hold, Purse, worst_usd
 from dispatcher.lab.label.questions import Question
 from dispatcher.lab.label.store import Label
 
@@ -122,8 +123,8 @@ class Run:
         if not self._purse.room(worst):  # 1
             self.tally.stopped = f"the cap is reached: a row may cost ${worst:.4f}, and that is no longer there"
             return
-        with self._purse.hold(worst):
-            bill = _Bill(self._purse, self._prices)
+        with self._purse.hold(worst) as held:
+            bill = _Bill(held, self._prices)
             try:
                 label = await self._label(question, bill)
             except FleetError as error:  # 2
@@ -215,47 +216,68 @@ class Run:
 
 
 class _Bill:
-    """What one row costs, paid from the purse of all."""
+    """What one row costs, out of what is held for it."""
 
-    def __init__(self, purse: Purse, prices: Mapping[str, Price]) -> None:
+    def __init__(self, held: Hold, prices: Mapping[str, Price]) -> None:
         self.usd = 0.0
-        self._purse = purse
+        self._held = held
         self._prices = prices
 
     @contextmanager
     def open(self, call: Call) -> Iterator[_Charge]:
-        """Count a call: by what the reply says, and as dear as can be when it broke off, since it may have been computed."""
-        charge = _Charge(call, self._prices.get(call.model))
+        """Count a call: by what the reply says, and as dear as can be when it broke off, since it may have been computed. Raises
+        `BudgetSpent` when not even the first try fits."""
+        charge = _Charge(self._held, call, self._prices.get(call.model))
         try:
             yield charge
         except FleetError as error:
             if not isinstance(error, _TURNED_AWAY) and "status" not in error.details:
-                charge.lost()
+                charge.broke_off()
             raise
         except asyncio.CancelledError:
-            charge.lost()
+            charge.broke_off()
             raise
         finally:
+            charge.close()
             self.usd += charge.usd
-            self._purse.pay(charge.usd)
 
 
 class _Charge:
-    """What one call has cost."""
+    """What one call has cost, and what is set aside for the try that runs."""
 
-    def __init__(self, call: Call, price: Price | None) -> None:
+    def __init__(self, held: Hold, call: Call, price: Price | None) -> None:
         self.usd = 0.0
-        self._call = call
+        self._held = held
         self._price = price
+        self._worst_usd = worst_usd(call, price)
+        held.draw(self._worst_usd)
+        self._runs = True
 
     def by(self, reply: Reply) -> None:
         """Count an answer: its tokens at our price, else what the server says."""
         known = self._price.usd(reply.prompt_tokens, reply.answer_tokens) if self._price else None
-        self.usd += (reply.cost_usd or 0.0) if known is None else known
+        self._pay((reply.cost_usd or 0.0) if known is None else known)
 
     def lost(self) -> None:
-        """Count a try of which nothing came."""
-        self.usd += worst_usd(self._call, self._price)
+        """Count a try of which nothing came, and set aside as much for the next one. Raises `BudgetSpent` when there is no room."""
+        self._pay(self._worst_usd)
+        self._held.draw(self._worst_usd)
+        self._runs = True
+
+    def broke_off(self) -> None:
+        """Count the last try as dear as it can be; one that was counted is not counted again."""
+        if self._runs:
+            self._pay(self._worst_usd)
+
+    def close(self) -> None:
+        """Give back what is set aside for a try that cost nothing."""
+        if self._runs:
+            self._pay(0.0)
+
+    def _pay(self, usd: float) -> None:
+        self._runs = False
+        self._held.pay(self._worst_usd, usd)
+        self.usd += usd
 
 
 async def _both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, T]) -> tuple[T, T]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from email.utils import parsedate_to_datetime
 from typing import Any
 
+import httpx2
 import openai
 from pydantic import SecretStr
 
@@ -29,20 +28,22 @@ from common.errors import (
     GarbledReply,
     UnknownModel,
 )
+from common.openai_api import Price, Said, Trouble, backoff_s, limit_name, retry_after_s, scrubbed, trouble_of
 from common.prompts import text_tokens
 from dispatcher.lab.label.asking import Manner, Reply
-from dispatcher.lab.label.money import Price, card_price
+from dispatcher.lab.label.money import card_price
 
 CONNECT_S = 10.0
 ASK_S = 15.0
-FIRST_WAIT_S = 0.5
 MOST_WAIT_S = 20.0
 LONGEST_RETRY_AFTER_S = 120.0
 """A server that asks for more is out for the day: better to end, and to go on tomorrow with what is there."""
 
-_SECRET = re.compile(r"\b(?:sk|pk|rk|key|sess)-[A-Za-z0-9_*.-]{4,}|(?i:bearer )\S+")
-_PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-_NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+_FLAGGED = 403
+"""A prompt that a provider's filter does not let through; no other form of it fares better."""
+
+MOST_BODY_BYTES = 16 * 1024 * 1024
+"""An answer of 100,000 tokens is half a megabyte; whoever sends more than this sends no answer."""
 
 
 class Server:
@@ -51,6 +52,7 @@ class Server:
     def __init__(self, client: openai.AsyncOpenAI, url: str, key: str, retries: int, clock: Clock) -> None:
         self._client = client
         self._url = url
+        self._limit_name = limit_name(url)
         self._key = key
         self._retries = retries
         self._clock = clock
@@ -83,8 +85,8 @@ class Server:
             await self._quiet()
             try:
                 return await self._once(model, messages, manner)
-            except BadRequest:
-                if manner.schema is None or model in self._plain:
+            except BadRequest as error:
+                if manner.schema is None or model in self._plain or error.details["status"] == _FLAGGED:
                     raise
                 self._plain.add(model)  # perhaps it was the schema; without it the words of the request must do
             except (DeviceBusy, BackendError, GarbledReply) as error:
@@ -108,7 +110,7 @@ class Server:
             await asyncio.sleep(left_s)
 
     async def _once(self, model: str, messages: Sequence[Mapping[str, str]], manner: Manner) -> Reply:
-        wanted: dict[str, Any] = {"model": model, "messages": list(messages), "max_tokens": manner.max_tokens}
+        wanted: dict[str, Any] = {"model": model, "messages": list(messages), self._limit_name: manner.max_tokens}
         if manner.temperature is not None:
             wanted["temperature"] = manner.temperature
         if manner.seed is not None:
@@ -117,8 +119,8 @@ class Server:
             form = {"name": "verdict", "strict": True, "schema": manner.schema}
             wanted["response_format"] = {"type": "json_schema", "json_schema": form}
         with self._translated(model):
-            raw = await self._client.chat.completions.with_raw_response.create(**wanted)
-            return _read(raw.content, messages)
+            async with self._client.chat.completions.with_streaming_response.create(**wanted) as answer:
+                return _read(await _whole(answer.iter_bytes(), self._url), messages)
 
     @contextmanager
     def _translated(self, model: str) -> Iterator[None]:
@@ -127,39 +129,41 @@ class Server:
             yield
         except openai.APIStatusError as error:
             raise self._fault(error, model) from error
-        except (openai.APITimeoutError, TimeoutError) as error:
+        except (openai.APITimeoutError, httpx2.TimeoutException, TimeoutError) as error:
             raise BackendError(
                 f"{self._url} fell silent: give it longer by --timeout, or see whether it runs"
             ) from error
-        except openai.APIConnectionError as error:
+        except (openai.APIConnectionError, httpx2.RequestError) as error:
             why = type(error.__cause__).__name__ if error.__cause__ else "no reason given"
             raise BackendError(f"the connection to {self._url} failed or broke ({why}): is --url right?") from error
         except openai.OpenAIError as error:
             raise BackendError(
-                f"the openai package failed ({type(error).__name__}: {self._scrubbed(str(error))})"
+                f"the openai package failed ({type(error).__name__}: {scrubbed(str(error), self._key)})"
             ) from error
 
     def _fault(self, error: openai.APIStatusError, model: str) -> FleetError:
-        """Say what a status means: 1. the key 2. the money 3. the model 4. it may pass 5. the request."""
+        """Say what a status means here: no other row will do better, this one is at fault, or it may pass."""
         body = error.body if isinstance(error.body, dict) else {}
-        words = self._scrubbed(str(body.get("message") or error.message)) or "no reason given"
-        code, status = str(body.get("code") or ""), error.status_code
-        if status in (401, 403):  # 1
-            return ConfigError(f"{self._url} refuses the key ({status}): set OPENAI_API_KEY to one that is valid there")
-        if status == 402 or code in _NO_MONEY:  # 2
-            return BudgetSpent(f"{self._url} says that the account has no money left ({words}): add credit there")
-        if status == 404:  # 3
-            return UnknownModel(
-                f"{self._url} has no model {model!r}, or no such path ({words}): GET {self._url}/models"
-            )
-        if status in _PASSING or status >= 500:  # 4
-            wait_s = _retry_after_s(error.response.headers, self._clock.unix_s())
-            kind = DeviceBusy if status == 429 else BackendError
-            return kind(f"{self._url} answered {status} ({words})", retry_after_s=wait_s, status=status)
-        return BadRequest(f"{self._url} refuses the request to {model!r} ({status}): {words}")  # 5
-
-    def _scrubbed(self, text: str) -> str:
-        return _SECRET.sub("(hidden)", text.replace(self._key, "(hidden)") if self._key else text).strip()[:300]
+        words = scrubbed(str(body.get("message") or error.message), self._key) or "no reason given"
+        status = error.status_code
+        said = Said(status=status, message=words, kind=str(body.get("type") or ""), code=str(body.get("code") or ""))
+        match trouble_of(said):
+            case Trouble.KEY:
+                return ConfigError(
+                    f"{self._url} refuses the key ({status}): set OPENAI_API_KEY to one that is valid there"
+                )
+            case Trouble.MONEY:
+                return BudgetSpent(f"{self._url} says that the account has no money left ({words}): add credit there")
+            case Trouble.MODEL | Trouble.PATH:
+                return UnknownModel(
+                    f"{self._url} has no model {model!r}, or no such path ({words}): GET {self._url}/models"
+                )
+            case Trouble.BUSY | Trouble.SERVER as trouble:
+                wait_s = retry_after_s(error.response.headers, self._clock.unix_s())
+                kind = DeviceBusy if trouble is Trouble.BUSY else BackendError
+                return kind(f"{self._url} answered {status} ({words})", retry_after_s=wait_s, status=status)
+            case _:
+                return BadRequest(f"{self._url} refuses the request to {model!r} ({status}): {words}", status=status)
 
 
 @asynccontextmanager
@@ -178,6 +182,16 @@ async def open_server(
     client.organization = client.project = None
     async with client:
         yield Server(client, url, secret, retries, clock or LoopClock())
+
+
+async def _whole(parts: AsyncIterator[bytes], url: str) -> bytes:
+    """Gather a body. Raises `GarbledReply` for more than any answer has."""
+    body = bytearray()
+    async for part in parts:
+        body += part
+        if len(body) > MOST_BODY_BYTES:
+            raise GarbledReply(f"{url} sent more than {MOST_BODY_BYTES >> 20} MiB for one answer")
+    return bytes(body)
 
 
 def _read(body: bytes, messages: Sequence[Mapping[str, str]]) -> Reply:
@@ -205,21 +219,4 @@ def _wait_s(error: FleetError, tried: int) -> float | None:
     if error.retry_after_s is not None:
         return error.retry_after_s if error.retry_after_s <= LONGEST_RETRY_AFTER_S else None
     jitter = random.random()  # noqa: S311  # so that calls don't come back together; nobody guesses it
-    return min(MOST_WAIT_S, FIRST_WAIT_S * 2.0**tried) * (0.5 + jitter / 2)
-
-
-def _retry_after_s(headers: Mapping[str, str], now_unix_s: float) -> float | None:
-    """Read `retry-after-ms` and `retry-after`, seconds or a date."""
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        said = headers.get(name)
-        if said is None:
-            continue
-        try:
-            return max(0.0, float(said) * unit)
-        except ValueError:
-            pass
-        try:
-            return max(0.0, parsedate_to_datetime(said).timestamp() - now_unix_s)
-        except (TypeError, ValueError):
-            continue
-    return None
+    return backoff_s(tried, jitter=jitter, most_s=MOST_WAIT_S)

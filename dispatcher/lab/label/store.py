@@ -1,6 +1,7 @@
 """The file of labels while it grows: each row whole or not at all, what is there is known, other settings are refused.
 
-Beside `labels.csv` lies `labels.csv.run.json`: with which settings it was made, and what it has cost. No key and no address with a
+Beside `labels.csv` lies `labels.csv.run.json`: with which settings it was made, what it has cost, and what is held
+for the calls that run. No key and no address with a
 password stands in either.
 """
 
@@ -70,10 +71,11 @@ class Store:
         self._stream.flush()
         self.known.add(label.prompt)
 
-    def note(self, spent_usd: float) -> None:
-        """Keep what it has cost so far."""
+    def note(self, spent_usd: float, held_usd: float = 0.0) -> None:
+        """Keep what it has cost so far, and what the calls that run may cost: after a kill that counts as spent."""
         self.spent_usd = spent_usd
-        text = codec.encode_pretty({"settings": dict(self._settings), "spent_usd": round(spent_usd, 8)})
+        money = {"spent_usd": round(spent_usd, 8), "held_usd": round(held_usd, 8)}
+        text = codec.encode_pretty({"settings": dict(self._settings), **money})
         beside = _beside(self._path)
         draft = beside.with_name(f".{beside.name}.tmp")
         draft.write_text(text, encoding="utf-8")
@@ -107,11 +109,11 @@ def _lock(stream: IO[str], path: Path) -> None:
 
 
 def _known_settings(path: Path, settings: Mapping[str, Any]) -> float | None:
-    """Compare with the run before; gives what it has cost, None where there was none."""
+    """Compare with the run before; gives what it has cost, with what it held when it was killed, None where there was none."""
     beside = _beside(path)
     try:
         found = codec.decode(beside.read_bytes())
-        before, spent_usd = dict(found["settings"]), float(found["spent_usd"])
+        before, spent_usd = dict(found["settings"]), float(found["spent_usd"]) + float(found.get("held_usd", 0.0))
     except FileNotFoundError:
         return None
     except (BadRequest, LookupError, TypeError, ValueError) as error:

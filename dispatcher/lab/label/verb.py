@@ -8,16 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from common.errors import ConfigError
+from common.openai_api import Price, usable_key
 from common.settings import Section, load
 from dispatcher.cli.running import say
 from dispatcher.lab.label import judge
-from dispatcher.lab.label.money import Estimate, Price, Purse, estimate, read_price
+from dispatcher.lab.label.money import Estimate, Purse, estimate, read_price
 from dispatcher.lab.label.questions import Question, read_questions
 from dispatcher.lab.label.run import Run, Tally, Wish
 from dispatcher.lab.label.store import Store, open_store
@@ -30,10 +31,14 @@ STOPPED = 3
 """The exit status when the run was stopped before its end: by the cap, the key, or a server that is gone."""
 
 
+def _key(secret: SecretStr) -> SecretStr:
+    return SecretStr(usable_key(secret.get_secret_value()))
+
+
 class KeySection(Section):
     """The key of the server that is asked."""
 
-    api_key: SecretStr | None = Field(
+    api_key: Annotated[SecretStr, AfterValidator(_key)] | None = Field(
         None, validation_alias="OPENAI_API_KEY", description="the server's key; one of your own may need none"
     )
 
@@ -74,6 +79,10 @@ async def label_verb(order: Order) -> int:
     every = read_questions(order.source, prompt=order.prompt_column, domain=order.domain_column, gold=order.gold)
     questions = every[: order.limit]
     key = load(_Settings).key.api_key
+    if key is not None and not _is_private(order.url):
+        say(
+            f"OPENAI_API_KEY goes to {urlsplit(order.url).hostname} unencrypted: give --url with https:// unless that net is yours"
+        )
     opened = _opener()(order.url, key, retries=order.retries, timeout_s=order.timeout_s)
     async with opened as server:
         prices = _prices(order, await server.prices())
@@ -94,14 +103,9 @@ async def _label(
     order: Order, server: Server, prices: Mapping[str, Price], left: Sequence[Question], store: Store
 ) -> Tally:
     """Ask, and tell in the end what came of it, also when it is broken off."""
-    purse, known = Purse(order.max_usd, store.spent_usd), len(store.known)
+    purse, known = Purse(order.max_usd, store.spent_usd, store.note), len(store.known)
     with progress(len(left), purse) as tell:
-
-        def done(tally: Tally) -> None:
-            store.note(purse.spent_usd)
-            tell(tally)
-
-        run = Run(server, wish=order.wish, prices=prices, purse=purse, keep=store.add, tell=done)
+        run = Run(server, wish=order.wish, prices=prices, purse=purse, keep=store.add, tell=tell)
         try:
             await run.all(left, order.concurrency)
         finally:
@@ -109,6 +113,16 @@ async def _label(
             told = summary(run.tally, purse, known=known, left=len(left))
             sys.stdout.write(f"{told}\nwritten: {order.output}\n")
     return run.tally
+
+
+def _is_private(url: str) -> bool:
+    """Tell whether nobody on the way can read what is sent there."""
+    parts = urlsplit(url)
+    return (
+        parts.scheme == "https"
+        or (parts.hostname or "") in ("localhost", "::1")
+        or (parts.hostname or "").startswith("127.")
+    )
 
 
 def _check(order: Order) -> None:

@@ -45,6 +45,10 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def _account(path: Path) -> dict[str, float]:
+    return dict(json.loads((path / "labels.csv.run.json").read_text()))
+
+
 def _everything(path: Path) -> str:
     return "".join(file.read_text() for file in path.iterdir())
 
@@ -121,7 +125,8 @@ async def test_other_settings_are_refused(server: ProviderProcess, tmp_path: Pat
 
 
 async def test_killed_in_the_middle(server: ProviderProcess, tmp_path: Path) -> None:
-    """A kill without warning leaves whole rows; the next run asks for what is missing, and no row stands twice."""
+    """A kill without warning leaves whole rows; the next run asks for what is missing, no row stands twice, and what ran is paid for
+    as dear as it can have been."""
     _prompts(tmp_path, 30)
     await server.order(*(3 * [*ANSWERS.values(), GRADES, GRADES]), {"mute": True}, {"mute": True})
     words = _words(server, *_judged("--concurrency", "1"))
@@ -130,6 +135,7 @@ async def test_killed_in_the_middle(server: ProviderProcess, tmp_path: Path) -> 
         command.signal(signal.SIGKILL)
         await command.ended()
     left = len(_rows(tmp_path / "labels.csv"))
+    killed = _account(tmp_path)
     end = await _label(server, tmp_path, *_judged())
     state = await server.state()
     prompts = [row["prompt"] for row in _rows(tmp_path / "labels.csv")]
@@ -138,6 +144,8 @@ async def test_killed_in_the_middle(server: ProviderProcess, tmp_path: Path) -> 
     assert left == 3
     assert sorted(f"Question {number}?" for number in range(30)) == sorted(prompts)
     assert state["asked"] == 30 * 4 + 2  # the two that were running
+    assert (round(killed["spent_usd"], 6), killed["held_usd"] > 0) == (round(3 * ROW_USD, 6), True)
+    assert round(_account(tmp_path)["spent_usd"], 6) == round(30 * ROW_USD + killed["held_usd"], 6)
 
 
 async def test_ctrl_c_keeps_what_is_done(server: ProviderProcess, tmp_path: Path) -> None:

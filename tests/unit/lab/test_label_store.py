@@ -88,3 +88,16 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
         open_store(tmp_path / "l.csv", SETTINGS),
     ):
         pass
+
+
+def test_what_was_held_when_it_was_killed_is_spent(tmp_path: Path) -> None:
+    """Whether those calls were computed, only the server knows."""
+    _filled(tmp_path / "l.csv", "one")
+    with open_store(tmp_path / "l.csv", SETTINGS) as store:
+        store.note(0.5, 0.25)
+    with open_store(tmp_path / "l.csv", SETTINGS) as store:
+        store.note(store.spent_usd)
+    with open_store(tmp_path / "l.csv", SETTINGS) as store:
+        spent = store.spent_usd
+
+    assert spent == 0.75
