@@ -1,4 +1,4 @@
-"""The command `drover-agent`: it takes no arguments but `--help` and `--version`, since all knobs are in the environment."""
+"""The command `drover-agent`: what it runs on stands in the environment; an argument only asks for something else than to run."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"drover-agent {app.version()}")
-    parser.parse_args()
-    return app.main()
+    parser.add_argument("--check", action="store_true", help="say whether these settings can work, and end")
+    return app.check() if parser.parse_args().check else app.main()
 
 
 def _knobs() -> Iterator[str]:

@@ -9,7 +9,7 @@ from importlib import metadata
 
 from ulid import ULID
 
-from agents.backends import Backend, open_backend
+from agents.backends import Backend, check_backend, open_backend
 from agents.doors import Doors, open_doors
 from agents.heartbeat import Beacon, Identity, heartbeat, state_of
 from agents.inventory import Inventory
@@ -44,6 +44,15 @@ def version() -> str:
 def main() -> int:
     """Run the agent until it is asked to stop; gives the exit status."""
     return run(_main)
+
+
+def check() -> int:
+    """Say what is wrong with the settings, if anything is; gives the exit status. Nothing is connected to."""
+
+    async def checked(_: Stop) -> None:
+        check_backend(load(AgentSettings))
+
+    return run(checked)
 
 
 async def _main(stop: Stop) -> None:

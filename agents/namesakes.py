@@ -48,7 +48,8 @@ async def sole_bearer(bus: Bus, probe: str, device: str, stop: Stop, *, wait_s: 
         if loop.time() >= until:
             raise ConfigError(
                 f"another agent bears the name {device!r} on this bus (its boot is {other}): "
-                "stop that one, or give this device a name of its own with DROVER_DEVICE"
+                "stop that one, or give this device a name of its own with DROVER_DEVICE",
+                retry_after_s=WAIT_S,
             )
         log.info("agent.name_awaited", device=device, other=other)
         try:

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
-from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from agents.backends.offers import Offer, offers
 from common.addresses import ollama_url, provider_url
-from common.openai_api import usable_key
-from common.settings import BusSection, LogSection, Section
+from common.settings import ApiKey, BusSection, LogSection, Section
 from common.subjects import as_token
 
 KEEP_ALIVE = r"^-?(\d+(\.\d+)?|(\d+(\.\d+)?(ns|us|ms|s|m|h))+)$"
@@ -28,11 +27,6 @@ CLOUD_SLOTS = 8
 """Answers that a provider gives at once: it takes hundreds, and its limits count by the minute."""
 
 
-def _key(secret: SecretStr) -> SecretStr:
-    return SecretStr(usable_key(secret.get_secret_value()))
-
-
-Key = Annotated[SecretStr, AfterValidator(_key)]
 Seconds = Annotated[float, Gt(0), Le(86_400)]
 Dollars = Annotated[float, Ge(0), Le(1e6)]
 
@@ -136,7 +130,7 @@ class CloudSection(Section):
         validation_alias="OPENAI_BASE_URL",
         description="address of the provider's API, usually ending in /v1",
     )
-    api_key: Key | None = Field(
+    api_key: ApiKey | None = Field(
         None, validation_alias="OPENAI_API_KEY", description="the provider's key; a server of your own may need none"
     )
     key_from: Literal["agent", "request"] = Field(

@@ -13,10 +13,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from common.errors import FleetError
+from common.errors import ConfigError, FleetError
 from common.logs import get_logger
 
 log = get_logger("lifecycle")
+
+CANT_WORK = os.EX_CONFIG
+"""The exit status of a process whose settings are wrong: to start it again as it is would be in vain. A `ConfigError` that says
+when to come again, since somebody else has what it needs, is not meant."""
 
 
 class ServiceDied(RuntimeError):
@@ -102,8 +106,8 @@ async def _guarded(work: Coroutine[Any, Any, None]) -> None:
 def run(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> int:
     """Run `main` on uvloop where there is one, and give the exit status; a typed error becomes one clear line.
 
-    Who asked for the end and got it in good order sees status 0: a supervisor must be able to tell that from a crash. Only
-    Ctrl-C is passed on, as the death by SIGINT that tells a shell to leave its loop.
+    Who asked for the end and got it in good order sees status 0, and `CANT_WORK` says that the settings are wrong: a supervisor
+    must be able to tell both from a crash. Only Ctrl-C is passed on, as the death by SIGINT that tells a shell to leave its loop.
     """
 
     async def with_signals() -> Stop:
@@ -120,7 +124,7 @@ def run(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> int:
             raise
         for one in known:
             sys.stderr.write(f"drover: {one.message}\n")
-        return 1
+        return CANT_WORK if all(isinstance(one, ConfigError) and one.retry_after_s is None for one in known) else 1
     if stop.signal is signal.SIGINT:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)

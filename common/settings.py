@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from annotated_types import Gt
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from common import codec
 from common.errors import ConfigError
+from common.openai_api import usable_key
 
 T = TypeVar("T")
 
@@ -69,6 +70,14 @@ class Section(BaseSettings):
             # Code may name a field, the environment only its variable: USER, PORT and PATH are set on every machine, for others.
             source.config = SettingsConfigDict(**{**source.config, "populate_by_name": False})
         return init_settings, *sources
+
+
+def _usable(secret: SecretStr) -> SecretStr:
+    return SecretStr(usable_key(secret.get_secret_value()))
+
+
+ApiKey = Annotated[SecretStr, AfterValidator(_usable)]
+"""The key of a provider of models."""
 
 
 class BusSection(Section):

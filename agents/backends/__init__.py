@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, assert_never
 
@@ -156,12 +156,27 @@ def open_backend(settings: AgentSettings, readings: Callable[[], Readings]) -> A
     assert_never(settings.agent.backend)
 
 
+def check_backend(settings: AgentSettings) -> None:
+    """Raise `ConfigError` when the backend can't be opened as it is set; whether anything answers is not asked."""
+    if settings.remote:
+        with _extra("cloud"):
+            from agents.backends.openai import check  # noqa: PLC0415
+        check(settings.cloud)
+
+
 def _open_cloud(settings: AgentSettings) -> AbstractAsyncContextManager[Backend]:
-    try:
+    with _extra("cloud"):
         from agents.backends.openai import open_openai  # noqa: PLC0415
+    return open_openai(settings.cloud, device=settings.agent.device)
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Say what to install where what is imported inside is not there."""
+    try:
+        yield
     except ImportError as error:
         raise ConfigError(
-            f"DROVER_BACKEND=openai needs the openai package ({error}): install drover with the extra cloud, as in "
-            'pip install "drover-….whl[agent,cloud]"'
+            f"DROVER_BACKEND=openai needs the openai package ({error}): install drover with the extra {name}, as in "
+            f'pip install "drover-….whl[agent,{name}]"'
         ) from error
-    return open_openai(settings.cloud, device=settings.agent.device)

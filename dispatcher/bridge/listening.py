@@ -19,6 +19,9 @@ FIRST_FD = 3
 """Where handed sockets begin, by the protocol."""
 BACKLOG = 2048
 
+AGAIN_S = 5.0
+"""After so long a port that is taken, or an address that a machine does not have yet, is worth another try."""
+
 _PID, _COUNT, _NAMES = "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"
 
 
@@ -102,7 +105,7 @@ def _address(section: BridgeSection) -> tuple[socket.AddressFamily, tuple[str, i
         found = socket.getaddrinfo(section.host, section.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise ConfigError(
-            f"DROVER_HTTP_HOST={section.host!r} is no address of this machine: {error.strerror}"
+            f"DROVER_HTTP_HOST={section.host!r} is no address of this machine: {error.strerror}", retry_after_s=AGAIN_S
         ) from error
     family, _, _, _, (host, port, *_) = found[0]
     return family, (str(host), int(port))
@@ -112,8 +115,11 @@ def _unbound(section: BridgeSection, error: OSError) -> ConfigError:
     where = f"{section.host}:{section.port}"
     if error.errno == errno.EADDRINUSE:
         return ConfigError(
-            f"{where} is taken by another program: stop that one, or choose another port with DROVER_HTTP_PORT (0 takes a free one)"
+            f"{where} is taken by another program: stop that one, or choose another port with DROVER_HTTP_PORT (0 takes a free "
+            "one)",
+            retry_after_s=AGAIN_S,
         )
     return ConfigError(
-        f"the bridge can't listen on {where} ({error.strerror}): change DROVER_HTTP_HOST or DROVER_HTTP_PORT"
+        f"the bridge can't listen on {where} ({error.strerror}): change DROVER_HTTP_HOST or DROVER_HTTP_PORT",
+        retry_after_s=AGAIN_S if error.errno == errno.EADDRNOTAVAIL else None,
     )

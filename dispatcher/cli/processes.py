@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from common.lifecycle import CANT_WORK
 from dispatcher.cli.state import tail
 
 _PR_SET_PDEATHSIG = 1
@@ -93,6 +94,7 @@ class Child:
         self.starts = 0
         self._tell = tell
         self._restart = restart
+        self._way_out = "is not started again (DROVER_RESTART)"
         self._wait_s = wait_s
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
@@ -104,7 +106,7 @@ class Child:
         return None if self._process is None else self._process.pid
 
     async def run(self) -> None:
-        """Start the process, and start it again each time it dies, after a growing wait."""
+        """Start the process, and start it again each time it dies, after a growing wait; not one that says that it can't work."""
         deaths = 0
         try:
             while not self._stopping.is_set():
@@ -115,6 +117,9 @@ class Child:
                 lasted_s = asyncio.get_running_loop().time() - began
                 if reason:
                     deaths = 1 if lasted_s > HEALTHY_S else deaths + 1
+                if reason == describe_exit(CANT_WORK):
+                    self._restart = False
+                    self._way_out = "is not started again: mend that, and start everything anew"
                 self._mourn(reason, deaths)
                 if not self._restart:
                     return
@@ -164,9 +169,7 @@ class Child:
             self._process = None  # its number may soon be another's
 
     def _mourn(self, reason: str, deaths: int) -> None:
-        again = (
-            f"starts again in {self._wait_s(deaths):g} s" if self._restart else "is not started again (DROVER_RESTART)"
-        )
+        again = f"starts again in {self._wait_s(deaths):g} s" if self._restart else self._way_out
         if not reason:
             self._turn(Life.ENDED, "in good order", again, tuple(tail(self.spec.log_file, 5)))
             return

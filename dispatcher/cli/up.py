@@ -57,7 +57,8 @@ def up() -> int:
         # Only now, because the screen puts itself before standard error.
         level = "WARNING" if settings.log.level == "INFO" else settings.log.level
         configure("up", level=level, fmt=log_format(settings.log))
-        return lifecycle.run(lambda stop: serve(settings, stop, view))
+        status = lifecycle.run(lambda stop: serve(settings, stop, view))
+    return 1 if status == lifecycle.CANT_WORK else status
 
 
 async def serve(settings: UpSettings, stop: Stop, view: View) -> None:
@@ -102,6 +103,8 @@ class _Supervisor:
     async def run(self) -> None:
         """Start everything, say when it is ready, then keep the screen fresh until cancelled."""
         cast, program = self._prepare()
+        if self._settings.up.cloud_models.strip():
+            await _check_agent(cast.cloud_agent())
         devices = await self._devices()
         if program is not None:
             self._start(cast.nats(program))
@@ -270,6 +273,32 @@ def _from_here(path: Path) -> Path:
     """Name a path as short as it can be."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+async def _check_agent(spec: Spec) -> None:
+    """Have an agent look at its settings before anything is started. Raises `ConfigError` with what it says."""
+    process = await asyncio.create_subprocess_exec(
+        *spec.argv(),
+        "--check",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **spec.env},
+    )
+    try:
+        async with asyncio.timeout(READY_S):
+            _, said = await process.communicate()
+    except TimeoutError as error:
+        raise FleetError(
+            f"{spec.name} has not looked at its settings after {READY_S:.0f} s: is this machine too busy?"
+        ) from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        words = said.decode(errors="replace").strip().removeprefix("drover: ")
+        raise ConfigError(f"{spec.name} can't work: {words}; or unset DROVER_CLOUD_MODELS, to do without paid models")
 
 
 async def _listening(simulator: Spec) -> str | None:

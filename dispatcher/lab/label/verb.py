@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import Field
 
 from common.errors import ConfigError
-from common.openai_api import Price, usable_key
-from common.settings import Section, load
+from common.openai_api import Price
+from common.settings import ApiKey, Section, load
 from dispatcher.cli.running import say
 from dispatcher.lab.label import judge
 from dispatcher.lab.label.money import Estimate, Purse, estimate, read_price
@@ -31,14 +31,10 @@ STOPPED = 3
 """The exit status when the run was stopped before its end: by the cap, the key, or a server that is gone."""
 
 
-def _key(secret: SecretStr) -> SecretStr:
-    return SecretStr(usable_key(secret.get_secret_value()))
-
-
 class KeySection(Section):
     """The key of the server that is asked."""
 
-    api_key: Annotated[SecretStr, AfterValidator(_key)] | None = Field(
+    api_key: ApiKey | None = Field(
         None, validation_alias="OPENAI_API_KEY", description="the server's key; one of your own may need none"
     )
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.agent_process import agent_environment
 from tests.listening import GUARD_S
@@ -55,10 +58,21 @@ async def test_wrong_settings_are_all_named(tmp_path: Path) -> None:
     """Two faults, one message, no traceback."""
     status, written = await run(tmp_path, DROVER_SLOTS="none", DROVER_HEARTBEAT_S="0")
 
-    assert status == 1
+    assert status == os.EX_CONFIG  # a supervisor knows that it is in vain to start it again
     assert "DROVER_SLOTS='none'" in written
     assert "DROVER_HEARTBEAT_S='0'" in written
     assert "Traceback" not in written
+
+
+@pytest.mark.parametrize(
+    ("key", "status", "words"), [("sk-0123456789", 0, ""), ("", os.EX_CONFIG, "OPENAI_API_KEY is not set")]
+)
+async def test_a_check_starts_nothing(tmp_path: Path, key: str, status: int, words: str) -> None:
+    """It needs no NATS server, and keeps no account."""
+    knobs = {"DROVER_BACKEND": "openai", "DROVER_CLOUD_MODELS": "m=1/2", "OPENAI_API_KEY": key}
+    ended, written = await run(tmp_path, "--check", **knobs)
+
+    assert (ended, words in written, os.listdir(tmp_path)) == (status, True, [])
 
 
 async def test_a_missing_nats_server_is_a_clear_message(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 from asyncio.subprocess import PIPE
@@ -74,7 +75,7 @@ async def test_what_is_no_tcp_socket_that_listens_is_refused(nats: NatsServer, t
         odd.bind(str(tmp_path / "it.sock") if kind == "unix" else ("127.0.0.1", 0))
         status, said = await refusal(odd, tmp_path, NATS_URL=nats.url)
 
-    assert (status, said.count("\n"), "ListenStream=127.0.0.1:8080" in said) == (1, 1, True)
+    assert (status, said.count("\n"), "ListenStream=127.0.0.1:8080" in said) == (os.EX_CONFIG, 1, True)
 
 
 async def test_a_handed_socket_keeps_other_machines_out_too(nats: NatsServer, tmp_path: Path) -> None:
@@ -82,4 +83,4 @@ async def test_a_handed_socket_keeps_other_machines_out_too(nats: NatsServer, tm
     with socket.create_server(("0.0.0.0", 0)) as listening:  # that is what is refused
         status, said = await refusal(listening, tmp_path, NATS_URL=nats.url)
 
-    assert (status, "no keys" in said, "DROVER_HTTP_ALLOW_REMOTE=true" in said) == (1, True, True)
+    assert (status, "no keys" in said, "DROVER_HTTP_ALLOW_REMOTE=true" in said) == (os.EX_CONFIG, True, True)

@@ -57,6 +57,17 @@ async def kept(*specs: Spec, diary: Diary, restart: bool = True) -> AsyncIterato
             await tiers.stop()
 
 
+async def test_a_child_that_can_t_work_is_not_started_again(tmp_path: Path) -> None:
+    """It says so by its exit status, and its last words are told once."""
+    diary = Diary()
+    async with kept(shell("echo no key; exit 78", tmp_path), diary=diary) as (_, [child]):
+        died = await diary.lives(Life.DIED)
+        await child.stop()
+
+    assert (child.starts, died.log) == (1, ("no key",))
+    assert "is not started again: mend that" in died.outlook
+
+
 async def test_a_child_that_dies_is_started_again(tmp_path: Path) -> None:
     """SIGKILL, then a new process with another number."""
     diary = Diary()

@@ -76,6 +76,23 @@ async def test_a_fleet_comes_up_and_answers_and_leaves_nothing_behind(tmp_path: 
     ]
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, "OPENAI_API_KEY is not set"),
+        ({"OPENAI_API_KEY": "sk-0123456789", "DROVER_CLOUD_BUDGET_USD": "1"}, "no price for gpt-small"),
+    ],
+)
+async def test_a_cloud_agent_that_can_t_work_is_told_before_the_start(
+    tmp_path: Path, more: dict[str, str], words: str
+) -> None:
+    """With the way out, and without anything having been started."""
+    end = await drover("up", cwd=tmp_path, **knobs(DROVER_CLOUD_MODELS="gpt-small", **more))
+
+    assert (end.status, words in end.err, "unset DROVER_CLOUD_MODELS" in end.err) == (1, True, True)
+    assert list((tmp_path / ".drover" / "log").iterdir()) == []
+
+
 async def test_sigterm_ends_it_as_ctrl_c_does(tmp_path: Path) -> None:
     """For whoever runs it as a service."""
     async with fleet(tmp_path) as up:

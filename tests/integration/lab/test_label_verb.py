@@ -125,8 +125,8 @@ async def test_other_settings_are_refused(server: ProviderProcess, tmp_path: Pat
 
 
 async def test_killed_in_the_middle(server: ProviderProcess, tmp_path: Path) -> None:
-    """A kill without warning leaves whole rows; the next run asks for what is missing, no row stands twice, and what ran is paid for
-    as dear as it can have been."""
+    """A kill without warning leaves whole rows; the next run asks for what is missing, no row stands twice, and what ran is paid
+    for as dear as it can have been."""
     _prompts(tmp_path, 30)
     await server.order(*(3 * [*ANSWERS.values(), GRADES, GRADES]), {"mute": True}, {"mute": True})
     words = _words(server, *_judged("--concurrency", "1"))
