@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dispatcher.lab.bench.rows import Row, from_csv
+from dispatcher.lab.bench.rows import BenchRow, from_csv
 from tests.commands import drover, gone, running
 from tests.nats_server import free_port
 
@@ -34,7 +34,7 @@ def questions(folder: Path, times: int = 1) -> str:
     return "mine.json"
 
 
-def rows_of(folder: Path) -> list[Row]:
+def rows_of(folder: Path) -> list[BenchRow]:
     return from_csv((folder / "out/rows.csv").read_text(), "rows.csv")
 
 

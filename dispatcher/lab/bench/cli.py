@@ -124,9 +124,9 @@ def bench(
 
     wanted_sets = query_set or ["mixed"]
 
-    def order() -> orders.Order:
+    def order() -> orders.BenchOrder:
         modes, note = plans.cache_modes(cache_modes or ["off"])
-        plan = plans.Plan(
+        plan = plans.BenchPlan(
             arms=plans.arms(strategies or STRATEGIES, thresholds or THRESHOLDS, modes),
             asked=sets.load(wanted_sets, limit),
             load=plans.require_load(plans.Load(arrival=plans.Arrival(arrival), concurrency=concurrency, rate=rate)),
@@ -135,7 +135,7 @@ def bench(
             max_tokens=max_tokens,
             timeout_s=timeout_s,
         )
-        return orders.Order(
+        return orders.BenchOrder(
             plan=plan,
             outputs=orders.outputs(wanted_sets, output_csv, output_per_query_csv, report=report),
             simulated=Simulated(devices=devices, time_factor=time_factor),

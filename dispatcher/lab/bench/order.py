@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from common.errors import BadRequest
 from dispatcher.lab.bench.house import Simulated
-from dispatcher.lab.bench.plan import Plan, fingerprint
-from dispatcher.lab.bench.rows import Row
+from dispatcher.lab.bench.plan import BenchPlan, fingerprint
+from dispatcher.lab.bench.rows import BenchRow
 
 RESULTS = Path("results")
 
@@ -25,10 +25,10 @@ class Outputs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class BenchOrder:
     """What the command line asks for. Without a `url` a simulated fleet is started for it."""
 
-    plan: Plan
+    plan: BenchPlan
     outputs: Outputs
     simulated: Simulated
     url: str | None = None
@@ -59,7 +59,7 @@ def require_url(url: str) -> str:
     return url
 
 
-def settings_of(order: Order) -> Mapping[str, object]:
+def settings_of(order: BenchOrder) -> Mapping[str, object]:
     """Give the settings that rows of one file must share; no secret is among them."""
     where: dict[str, object] = {
         "url": "simulated" if order.url is None else shown(order.url),
@@ -70,7 +70,7 @@ def settings_of(order: Order) -> Mapping[str, object]:
     return fingerprint(order.plan, where)
 
 
-def of_this(order: Order, rows: Sequence[Row]) -> list[Row]:
+def of_this(order: BenchOrder, rows: Sequence[BenchRow]) -> list[BenchRow]:
     """Give the rows that this command asks for: a file may have those of other strategies, too."""
     return [row for row in rows if row.arm in order.plan.arms and row.repeat <= order.plan.repeat]
 

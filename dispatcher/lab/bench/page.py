@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from dispatcher.lab.bench.plan import Arm
-from dispatcher.lab.bench.rows import Row
+from dispatcher.lab.bench.rows import BenchRow
 from dispatcher.lab.bench.summary import Summary
 
 _CSS = """
@@ -121,9 +121,9 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def groups(rows: Sequence[Row], arms: Sequence[Arm]) -> dict[str, list[Row]]:
+def groups(rows: Sequence[BenchRow], arms: Sequence[Arm]) -> dict[str, list[BenchRow]]:
     """Give the rows of each arm under its name, in the order of the summaries."""
-    found: dict[Arm, list[Row]] = {arm: [] for arm in arms}
+    found: dict[Arm, list[BenchRow]] = {arm: [] for arm in arms}
     for row in rows:
         found.setdefault(row.arm, []).append(row)
     return {

@@ -80,7 +80,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class BenchPlan:
     """All that decides what is measured."""
 
     arms: tuple[Arm, ...]
@@ -190,7 +190,7 @@ def gaps_s(lap: Lap, load: Load, seed: int) -> Iterator[float]:
         yield chance.expovariate(load.rate or 1.0)
 
 
-def fingerprint(plan: Plan, more: Mapping[str, object]) -> dict[str, object]:
+def fingerprint(plan: BenchPlan, more: Mapping[str, object]) -> dict[str, object]:
     """Give the settings that rows of one file must share, in words that an error can quote; how many arms are run may grow."""
     return {
         "questions": _digest(plan.asked),

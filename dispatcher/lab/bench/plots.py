@@ -13,7 +13,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogFormatter
 
-from dispatcher.lab.bench.rows import Row
+from dispatcher.lab.bench.rows import BenchRow
 from dispatcher.lab.bench.summary import shares
 
 _STYLE: dict[Any, Any] = {
@@ -31,7 +31,7 @@ _COLOURS = [mpl.colormaps["tab20"](place) for place in (*range(0, 20, 2), *range
 _CHAR_PX, _LINE_PX = 5.6, 11.0
 """About the size of a character of a label, in points."""
 
-Groups = Mapping[str, Sequence[Row]]
+Groups = Mapping[str, Sequence[BenchRow]]
 
 
 def latency(groups: Groups) -> str:

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from dispatcher.cli.running import say
-from dispatcher.lab.bench.order import Order, of_this, shown
+from dispatcher.lab.bench.order import BenchOrder, of_this, shown
 from dispatcher.lab.bench.page import groups, page
 from dispatcher.lab.bench.plan import Arrival
-from dispatcher.lab.bench.rows import Row
+from dispatcher.lab.bench.rows import BenchRow
 from dispatcher.lab.bench.summary import Summary, summarise, to_csv
 from dispatcher.lab.bench.view import print_table
 
@@ -20,7 +20,7 @@ _ABOUT_PREDICTION = (
 )
 
 
-def write(order: Order, rows: Sequence[Row], *, took_s: float) -> None:
+def write(order: BenchOrder, rows: Sequence[BenchRow], *, took_s: float) -> None:
     """Write and print what the rows say; `took_s` is how long this run measured."""
     summaries = summarise(rows, order.plan.arms, seed=order.plan.seed)
     out = order.outputs
@@ -34,7 +34,7 @@ def write(order: Order, rows: Sequence[Row], *, took_s: float) -> None:
         say(f"report: {out.report}")
 
 
-def _report(order: Order, rows: Sequence[Row], summaries: Sequence[Summary], *, took_s: float) -> str:
+def _report(order: BenchOrder, rows: Sequence[BenchRow], summaries: Sequence[Summary], *, took_s: float) -> str:
     from dispatcher.lab.bench import plots  # noqa: PLC0415  # matplotlib takes a second, and not everybody has it
 
     found = groups(rows, order.plan.arms)
@@ -57,7 +57,7 @@ def _report(order: Order, rows: Sequence[Row], summaries: Sequence[Summary], *, 
     return page("Drover bench", summaries, figures, _facts(order, rows, took_s), _notes(order, rows, summaries))
 
 
-def _notes(order: Order, rows: Sequence[Row], summaries: Sequence[Summary]) -> list[str]:
+def _notes(order: BenchOrder, rows: Sequence[BenchRow], summaries: Sequence[Summary]) -> list[str]:
     notes = list(order.notes)
     if any(row.simulated for row in rows):
         notes.append(
@@ -79,7 +79,7 @@ def _notes(order: Order, rows: Sequence[Row], summaries: Sequence[Summary]) -> l
     return notes
 
 
-def _facts(order: Order, rows: Sequence[Row], took_s: float) -> dict[str, str]:
+def _facts(order: BenchOrder, rows: Sequence[BenchRow], took_s: float) -> dict[str, str]:
     plan = order.plan
     sets = ", ".join(dict.fromkeys(one.query_set for one in plan.asked))
     arrival = (

@@ -15,7 +15,7 @@ Key = tuple[str, str, int, str, str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class BenchRow:
     """The names are the columns. Seconds, joules and tokens/s are in the fleet's own time: a simulated device that runs twenty
     times faster than life is told of as if it did not. `latency_s` is the producer's view, the other clocks are the route's.
     `energy` says where the joules are from.
@@ -81,8 +81,8 @@ class Row:
         return Arm(self.strategy, CacheMode(self.cache))
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
-_TYPES = get_type_hints(Row)
+COLUMNS = tuple(field.name for field in fields(BenchRow))
+_TYPES = get_type_hints(BenchRow)
 _CLOCKS = ("queue_s", "accept_s", "first_token_s", "total_s")
 """What the dispatcher reads off the wall. What a device says of itself, and what is predicted from that, is in its own time."""
 
@@ -102,9 +102,9 @@ class Heard:
     why: Mapping[str, Any]
 
 
-def asked_row(arm: Arm, repeat: int, asked: Asked, turn: int, *, time_factor: float) -> Row:
+def asked_row(arm: Arm, repeat: int, asked: Asked, turn: int, *, time_factor: float) -> BenchRow:
     """Give a row that says which question it is, and nothing yet of how it went."""
-    return Row(
+    return BenchRow(
         strategy=arm.strategy,
         threshold=arm.threshold,
         cache=str(arm.cache),
@@ -117,7 +117,7 @@ def asked_row(arm: Arm, repeat: int, asked: Asked, turn: int, *, time_factor: fl
     )
 
 
-def failed(row: Row, error: FleetError, latency_s: float | None) -> Row:
+def failed(row: BenchRow, error: FleetError, latency_s: float | None) -> BenchRow:
     """Give the row of a question that got no answer."""
     return replace(
         row,
@@ -129,7 +129,7 @@ def failed(row: Row, error: FleetError, latency_s: float | None) -> Row:
     )
 
 
-def answered(row: Row, heard: Heard, latency_s: float) -> Row:
+def answered(row: BenchRow, heard: Heard, latency_s: float) -> BenchRow:
     """Give the row of an answer; `latency_s` is read on the wall."""
     route, factor = heard.route, row.time_factor
     timings, terms = route.get("timings") or {}, route.get("terms") or {}
@@ -205,7 +205,7 @@ def _times(value: float | None, factor: float) -> float | None:
     return None if value is None else value * factor
 
 
-def to_csv(rows: Iterable[Row], *, head: bool) -> str:
+def to_csv(rows: Iterable[BenchRow], *, head: bool) -> str:
     """Write rows; absent values are empty, numbers keep six digits."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
@@ -216,13 +216,13 @@ def to_csv(rows: Iterable[Row], *, head: bool) -> str:
     return out.getvalue()
 
 
-def from_csv(text: str, name: str) -> list[Row]:
+def from_csv(text: str, name: str) -> list[BenchRow]:
     """Read what `to_csv` wrote. Raises `BadRequest` that names the file, the line and the column."""
     reader = csv.DictReader(io.StringIO(text, newline=""))
     if tuple(reader.fieldnames or ()) != COLUMNS:
         raise BadRequest(f"{name} has other columns than a per-query CSV: choose another --output-per-query-csv")
     return [
-        Row(**{column: _value(column, record[column], f"{name} line {reader.line_num}") for column in COLUMNS})
+        BenchRow(**{column: _value(column, record[column], f"{name} line {reader.line_num}") for column in COLUMNS})
         for record in reader
     ]
 

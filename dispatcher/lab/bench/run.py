@@ -10,13 +10,13 @@ from typing import Any
 
 from common.errors import FleetError
 from common.messages import AUTO, Message, Role
-from dispatcher.lab.bench.plan import Arm, Arrival, Asked, Lap, Plan, gaps_s
-from dispatcher.lab.bench.rows import Key, Row, answered, asked_row, failed
+from dispatcher.lab.bench.plan import Arm, Arrival, Asked, Lap, BenchPlan, gaps_s
+from dispatcher.lab.bench.rows import Key, BenchRow, answered, asked_row, failed
 from dispatcher.lab.bench.target import Target
 
 WARM_UP_TOKENS = 16
 MOST_WARMED = 64
-Tell = Callable[[Sequence[Row]], None]
+Tell = Callable[[Sequence[BenchRow]], None]
 """Called with the rows of a conversation when it is over."""
 
 
@@ -25,7 +25,7 @@ class Bench:
     """A plan and whom it is carried out on. `time_factor` is how much faster than life the fleet is; seconds of the plan are the
     fleet's own."""
 
-    plan: Plan
+    plan: BenchPlan
     target: Target
     time_factor: float
     tell: Tell
@@ -92,7 +92,7 @@ class Bench:
     async def _converse(self, lap: Lap, one: Asked) -> None:
         """Ask the questions of a conversation in turn; after a failure the others fail too, since what they refer to is missing."""
         history: list[Message] = []
-        rows: list[Row] = []
+        rows: list[BenchRow] = []
         cause: FleetError | None = None
         broken = 0
         for turn, question in enumerate(one.conversation.questions, start=1):
@@ -108,8 +108,8 @@ class Bench:
         self.tell(rows)
 
     async def _ask(
-        self, row: Row, arm: Arm, one: Asked, history: Sequence[Message]
-    ) -> tuple[Row, str, FleetError | None]:
+        self, row: BenchRow, arm: Arm, one: Asked, history: Sequence[Message]
+    ) -> tuple[BenchRow, str, FleetError | None]:
         row, began_s = replace(row, began_unix_s=time.time()), time.monotonic()
         try:
             heard = await self.target.ask(tuple(history), self._fields(arm, one))

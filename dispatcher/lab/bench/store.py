@@ -9,16 +9,16 @@ from types import TracebackType
 from typing import IO, Self
 
 from common.errors import BadRequest
-from dispatcher.lab.bench.rows import Key, Row, from_csv, to_csv
+from dispatcher.lab.bench.rows import Key, BenchRow, from_csv, to_csv
 
 
-class Store:
+class BenchStore:
     """Rows in a file, and beside it the settings that they were measured with. Use it as a context."""
 
     def __init__(self, path: Path, settings: Mapping[str, object], *, fresh: bool) -> None:
         """Read what is there. Raises `BadRequest` for a file that was measured with other settings, or that can't be written."""
         self.path = path
-        self.rows: list[Row] = []
+        self.rows: list[BenchRow] = []
         self._settings = path.with_suffix(".settings.json")
         self._file: IO[str] | None = None
         try:
@@ -49,7 +49,7 @@ class Store:
         if self._file is not None:
             self._file.close()
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, rows: Sequence[BenchRow]) -> None:
         """Append the rows of one conversation at once, and hand them to the system: a kill right behind this loses nothing."""
         assert self._file is not None, "use the store as a context"  # noqa: S101  # a programmer's mistake
         self._file.write(to_csv(rows, head=False))

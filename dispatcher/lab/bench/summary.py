@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dispatcher.cli.results import percentile
 from dispatcher.lab.bench.plan import Arm
-from dispatcher.lab.bench.rows import Row
+from dispatcher.lab.bench.rows import BenchRow
 
 DRAWS = 1000
 Numbers = NDArray[np.float64]
@@ -75,15 +75,15 @@ class Summary:
 COLUMNS = tuple(field.name for field in fields(Summary))
 
 
-def summarise(rows: Sequence[Row], arms: Sequence[Arm] = (), *, seed: int = 0) -> list[Summary]:
+def summarise(rows: Sequence[BenchRow], arms: Sequence[Arm] = (), *, seed: int = 0) -> list[Summary]:
     """Give a summary for each arm that has rows, those of `arms` first and in that order."""
-    by_arm: dict[Arm, list[Row]] = {arm: [] for arm in arms}
+    by_arm: dict[Arm, list[BenchRow]] = {arm: [] for arm in arms}
     for row in rows:
         by_arm.setdefault(row.arm, []).append(row)
     return [_summary(arm, found, seed) for arm, found in by_arm.items() if found]
 
 
-def _summary(arm: Arm, rows: Sequence[Row], seed: int) -> Summary:
+def _summary(arm: Arm, rows: Sequence[BenchRow], seed: int) -> Summary:
     good = [row for row in rows if row.success]
     latencies = _known(row.latency_s for row in good)
     joules = _known(row.energy_j for row in good)
@@ -182,23 +182,23 @@ def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _speed(rows: Sequence[Row]) -> float | None:
+def _speed(rows: Sequence[BenchRow]) -> float | None:
     timed = [(row.completion_tokens, row.decode_tps) for row in rows if row.decode_tps]
     decoded_s = sum(tokens / tps for tokens, tps in timed)
     return sum(tokens for tokens, _ in timed) / decoded_s if decoded_s > 0 else None
 
 
-def _source(rows: Sequence[Row]) -> str:
+def _source(rows: Sequence[BenchRow]) -> str:
     found = {row.energy for row in rows if row.energy}
     return "mixed" if len(found) > 1 else next(iter(found), "")
 
 
-def _cost(rows: Sequence[Row]) -> float | None:
+def _cost(rows: Sequence[BenchRow]) -> float | None:
     paid = _known(row.cost_usd for row in rows)
     return sum(paid) if paid else None
 
 
-def _prediction_error(rows: Sequence[Row]) -> float | None:
+def _prediction_error(rows: Sequence[BenchRow]) -> float | None:
     """Give the median of |predicted - actual| / actual over the total seconds."""
     off = [
         abs(row.predicted_total_s - row.total_s) / row.total_s

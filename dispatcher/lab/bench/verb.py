@@ -13,23 +13,23 @@ from dispatcher.cli.connect import ShellSettings, shell_settings
 from dispatcher.cli.running import say
 from dispatcher.lab.bench.house import house, require_devices
 from dispatcher.lab.bench.http_target import over_http
-from dispatcher.lab.bench.order import Order, of_this, settings_of, shown
+from dispatcher.lab.bench.order import BenchOrder, of_this, settings_of, shown
 from dispatcher.lab.bench.report import write
-from dispatcher.lab.bench.rows import Row
+from dispatcher.lab.bench.rows import BenchRow
 from dispatcher.lab.bench.run import Bench
-from dispatcher.lab.bench.store import Store
+from dispatcher.lab.bench.store import BenchStore
 from dispatcher.lab.bench.target import Target, over_nats
 from dispatcher.lab.bench.view import progress
 
 
-async def bench(order: Order) -> int:
+async def bench(order: BenchOrder) -> int:
     """Measure what is not in the per-query CSV yet; write all files, also when interrupted. Gives 1 when a question got no answer.
 
     Raises `FleetError` for what can't be measured: wrong settings, no fleet.
     """
     _require_means(order)
     settings = shell_settings()
-    store = Store(order.outputs.per_query, settings_of(order), fresh=order.fresh)
+    store = BenchStore(order.outputs.per_query, settings_of(order), fresh=order.fresh)
     wanted, done = order.plan.total, len(of_this(order, store.rows))
     for note in order.notes:
         say(note)
@@ -47,7 +47,7 @@ async def bench(order: Order) -> int:
     return 0 if len(mine) == wanted and all(row.success for row in mine) else 1
 
 
-def _require_means(order: Order) -> None:
+def _require_means(order: BenchOrder) -> None:
     """Raise `ConfigError` for what would be missed only after all was measured."""
     if order.url is None:
         require_devices(order.simulated)
@@ -55,11 +55,11 @@ def _require_means(order: Order) -> None:
         raise ConfigError("the report needs matplotlib: install the extra lab, or give --no-report")
 
 
-async def _measure(order: Order, settings: ShellSettings, store: Store, done: int) -> None:
+async def _measure(order: BenchOrder, settings: ShellSettings, store: BenchStore, done: int) -> None:
     async with _target(order, settings) as target:
         report = progress(order.plan.total, done)
 
-        def tell(rows: Sequence[Row]) -> None:
+        def tell(rows: Sequence[BenchRow]) -> None:
             store.add(rows)
             draw(rows)
 
@@ -71,7 +71,7 @@ async def _measure(order: Order, settings: ShellSettings, store: Store, done: in
 
 
 @asynccontextmanager
-async def _target(order: Order, settings: ShellSettings) -> AsyncIterator[Target]:
+async def _target(order: BenchOrder, settings: ShellSettings) -> AsyncIterator[Target]:
     """Open the fleet. Raises `FleetError` with the way out when nobody is there, before anything is measured."""
     async with AsyncExitStack() as doors:
         try:
@@ -90,7 +90,7 @@ async def _target(order: Order, settings: ShellSettings) -> AsyncIterator[Target
 
 
 @asynccontextmanager
-async def _door(order: Order, settings: ShellSettings) -> AsyncIterator[Target]:
+async def _door(order: BenchOrder, settings: ShellSettings) -> AsyncIterator[Target]:
     if order.url is None:
         say(f"starting a simulated fleet ({order.simulated.devices}), {order.time_factor:g} times faster than life")
         async with house(order.simulated) as addresses, over_nats(settings, addresses.nats_url) as target:

@@ -13,10 +13,10 @@ from rich.table import Table
 from dispatcher.cli.batch_view import LOG_WIDTH
 from dispatcher.cli.running import say
 from dispatcher.lab.bench.page import number
-from dispatcher.lab.bench.rows import Row
+from dispatcher.lab.bench.rows import BenchRow
 from dispatcher.lab.bench.summary import Summary
 
-Report = Callable[[Sequence[Row]], None]
+Report = Callable[[Sequence[BenchRow]], None]
 
 
 def progress(total: int, done: int) -> AbstractContextManager[Report]:
@@ -37,7 +37,7 @@ def _bar(total: int, done: int) -> Iterator[Report]:
         task = shown.add_task("measuring", total=total, completed=done)
         failures = 0
 
-        def report(rows: Sequence[Row]) -> None:
+        def report(rows: Sequence[BenchRow]) -> None:
             nonlocal failures
             for row in rows:
                 if row.error:
@@ -54,7 +54,7 @@ def _lines(total: int, done: int) -> Iterator[Report]:
     """One line per twentieth of the work, and one per failure: for logs."""
     failures = 0
 
-    def report(rows: Sequence[Row]) -> None:
+    def report(rows: Sequence[BenchRow]) -> None:
         nonlocal done, failures
         before, done = done, done + len(rows)
         for row in rows:
@@ -67,7 +67,7 @@ def _lines(total: int, done: int) -> Iterator[Report]:
     yield report
 
 
-def _trouble(row: Row) -> str:
+def _trouble(row: BenchRow) -> str:
     return f"{row.strategy}, {row.query_set} {row.query_id} turn {row.turn}: {row.error}: {row.error_message}"
 
 

@@ -18,7 +18,7 @@ from dispatcher.lab.bench.plan import (
     Asked,
     CacheMode,
     Load,
-    Plan,
+    BenchPlan,
     arms,
     cache_modes,
     gaps_s,
@@ -89,7 +89,7 @@ def test_a_cache_that_is_not_there_is_never_measured() -> None:
 
 def test_every_arm_gets_the_same_questions_in_the_same_order() -> None:
     """Within a repeat; another repeat has another order, and the same seed the same."""
-    plan = Plan(arms=tuple(map(Arm, ("hybrid", "perf", "random"))), asked=ASKED, repeat=2, seed=3)
+    plan = BenchPlan(arms=tuple(map(Arm, ("hybrid", "perf", "random"))), asked=ASKED, repeat=2, seed=3)
     laps = list(plan.laps())
     first, second = ({lap.order for lap in laps if lap.repeat == repeat} for repeat in (1, 2))
 
@@ -100,14 +100,14 @@ def test_every_arm_gets_the_same_questions_in_the_same_order() -> None:
 
 def test_a_plan_counts_its_questions() -> None:
     """3 conversations of 1 and 3 of 2 questions, twice, for 3 arms: 9 x 2 x 3."""
-    plan = Plan(arms=tuple(map(Arm, ("hybrid", "perf", "random"))), asked=ASKED, repeat=2)
+    plan = BenchPlan(arms=tuple(map(Arm, ("hybrid", "perf", "random"))), asked=ASKED, repeat=2)
 
     assert (9, 54) == (plan.questions, plan.total)
 
 
 def test_arrivals_are_exponential_and_the_same_for_each_arm() -> None:
     """At 4 a second the mean gap is near 0.25 s: over 2,000 gaps, five standard errors are 0.028."""
-    plan = Plan(arms=(Arm("hybrid"), Arm("perf")), asked=ASKED * 334)
+    plan = BenchPlan(arms=(Arm("hybrid"), Arm("perf")), asked=ASKED * 334)
     load = Load(arrival=Arrival.POISSON, rate=4.0)
     one, other = (list(gaps_s(lap, load, seed=1)) for lap in islice(plan.laps(), 2))
 

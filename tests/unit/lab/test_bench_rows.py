@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from common.errors import BadRequest, NoDevice
 from dispatcher.cli.questions import Conversation, Question
 from dispatcher.lab.bench.plan import Arm, Asked
-from dispatcher.lab.bench.rows import Heard, Row, answered, asked_row, failed, from_csv, to_csv
-from dispatcher.lab.bench.store import Store
+from dispatcher.lab.bench.rows import Heard, BenchRow, answered, asked_row, failed, from_csv, to_csv
+from dispatcher.lab.bench.store import BenchStore
 
 ASKED = Asked("small", Conversation(id="q1", questions=(Question(messages=()),), category="code"))
 SETTINGS: dict[str, object] = {"seed": 0, "questions": "1 conversations, abc"}
@@ -48,7 +48,7 @@ HEARD = Heard(
 )
 
 
-def row_of(heard: Heard, time_factor: float = 1.0) -> Row:
+def row_of(heard: Heard, time_factor: float = 1.0) -> BenchRow:
     return answered(asked_row(Arm("token:500"), 2, ASKED, 1, time_factor=time_factor), heard, 1.0)
 
 
@@ -116,7 +116,7 @@ def test_a_failure_has_its_code() -> None:
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), max_size=20)
 numbers = st.none() | st.floats(0, 1e5, allow_nan=False).map(lambda value: float(f"{value:.6g}"))
 rows = st.builds(
-    Row,
+    BenchRow,
     strategy=st.sampled_from(["hybrid", "token:500"]),
     threshold=st.none() | st.integers(1, 9999),
     repeat=st.integers(1, 9),
@@ -131,14 +131,14 @@ rows = st.builds(
 
 
 @given(st.lists(rows, max_size=5))
-def test_rows_survive_their_file(given_rows: list[Row]) -> None:
+def test_rows_survive_their_file(given_rows: list[BenchRow]) -> None:
     """Commas and quotes included; absent stays absent, and 0 stays 0."""
     assert given_rows == from_csv(to_csv(given_rows, head=True), "x.csv")
 
 
 def test_a_record_is_one_line() -> None:
     """An error of several lines is joined: a line that was cut off can then be told from a whole one."""
-    text = to_csv([Row(strategy="hybrid", error_message="one\ntwo")], head=False)
+    text = to_csv([BenchRow(strategy="hybrid", error_message="one\ntwo")], head=False)
 
     assert (1, True) == (text.count("\n"), "one two" in text)
 
@@ -147,7 +147,7 @@ def test_a_record_is_one_line() -> None:
     ("text", "said"),
     [
         ("a,b\n1,2\n", "has other columns than a per-query CSV"),
-        (to_csv([Row(strategy="hybrid")], head=True).replace(",off,1,", ",off,one,"), "line 2: repeat is 'one'"),
+        (to_csv([BenchRow(strategy="hybrid")], head=True).replace(",off,1,", ",off,one,"), "line 2: repeat is 'one'"),
     ],
 )
 def test_a_strange_file_is_refused(text: str, said: str) -> None:
@@ -158,10 +158,10 @@ def test_a_strange_file_is_refused(text: str, said: str) -> None:
 
 def test_a_store_goes_on_where_it_ended(tmp_path: Path) -> None:
     """Rows of the run before are known, and new ones stand behind them."""
-    first, second = Row(strategy="hybrid", query_id="1"), Row(strategy="hybrid", query_id="2")
-    with Store(tmp_path / "q.csv", SETTINGS, fresh=False) as store:
+    first, second = BenchRow(strategy="hybrid", query_id="1"), BenchRow(strategy="hybrid", query_id="2")
+    with BenchStore(tmp_path / "q.csv", SETTINGS, fresh=False) as store:
         store.add([first])
-    with Store(tmp_path / "q.csv", SETTINGS, fresh=False) as again:
+    with BenchStore(tmp_path / "q.csv", SETTINGS, fresh=False) as again:
         known = again.known
         again.add([second])
 
@@ -171,13 +171,13 @@ def test_a_store_goes_on_where_it_ended(tmp_path: Path) -> None:
 
 def test_a_line_that_was_cut_off_is_measured_again(tmp_path: Path) -> None:
     """A kill in the middle of a write: the whole rows before it stay."""
-    whole, cut = (Row(strategy="hybrid", query_id=name) for name in "12")
-    with Store(tmp_path / "q.csv", SETTINGS, fresh=False) as store:
+    whole, cut = (BenchRow(strategy="hybrid", query_id=name) for name in "12")
+    with BenchStore(tmp_path / "q.csv", SETTINGS, fresh=False) as store:
         store.add([whole])
     with (tmp_path / "q.csv").open("a") as file:
         file.write(to_csv([cut], head=False)[:30])
 
-    with Store(tmp_path / "q.csv", SETTINGS, fresh=False) as again:
+    with BenchStore(tmp_path / "q.csv", SETTINGS, fresh=False) as again:
         assert [whole] == again.rows
         again.add([cut])
     assert [whole, cut] == from_csv((tmp_path / "q.csv").read_text(), "q.csv")
@@ -185,12 +185,12 @@ def test_a_line_that_was_cut_off_is_measured_again(tmp_path: Path) -> None:
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
     """Rows of two loads in one table would be compared as if they were of one."""
-    with Store(tmp_path / "q.csv", SETTINGS, fresh=False) as store:
-        store.add([Row(strategy="hybrid")])
+    with BenchStore(tmp_path / "q.csv", SETTINGS, fresh=False) as store:
+        store.add([BenchRow(strategy="hybrid")])
 
     with pytest.raises(BadRequest, match=r"seed was 0 and is 1\): choose another .*--fresh to measure anew"):
-        Store(tmp_path / "q.csv", SETTINGS | {"seed": 1}, fresh=False)
-    assert [] == Store(tmp_path / "q.csv", SETTINGS | {"seed": 1}, fresh=True).rows
+        BenchStore(tmp_path / "q.csv", SETTINGS | {"seed": 1}, fresh=False)
+    assert [] == BenchStore(tmp_path / "q.csv", SETTINGS | {"seed": 1}, fresh=True).rows
 
 
 def test_a_file_without_its_settings_is_refused(tmp_path: Path) -> None:
@@ -198,5 +198,5 @@ def test_a_file_without_its_settings_is_refused(tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_text("mine\n")
 
     with pytest.raises(BadRequest, match=r"q\.settings\.json, which says how it was measured, is not readable"):
-        Store(tmp_path / "q.csv", SETTINGS, fresh=False)
+        BenchStore(tmp_path / "q.csv", SETTINGS, fresh=False)
     assert "mine\n" == (tmp_path / "q.csv").read_text()

@@ -11,21 +11,21 @@ import pytest
 
 from dispatcher.lab.bench.page import groups, number, page
 from dispatcher.lab.bench.plan import Arm
-from dispatcher.lab.bench.rows import Row
+from dispatcher.lab.bench.rows import BenchRow
 from dispatcher.lab.bench.summary import COLUMNS, bootstrap, said, shares, summarise, to_csv
 
 
-def row(latency_s: float, device: str = "orin", **fields: object) -> Row:
+def row(latency_s: float, device: str = "orin", **fields: object) -> BenchRow:
     usual: dict[str, object] = {
         "strategy": "hybrid", "success": True, "model": "m", "first_token_s": latency_s / 10, "queue_s": 1.0,
         "prompt_tokens": 10, "completion_tokens": 100, "decode_tps": 20.0, "energy_j": 10.0 * latency_s, "energy": "estimated",
     }  # fmt: skip
-    return Row(latency_s=latency_s, device=device, **(usual | fields))  # type: ignore[arg-type]
+    return BenchRow(latency_s=latency_s, device=device, **(usual | fields))  # type: ignore[arg-type]
 
 
 ROWS = [
     row(1.0), row(2.0), row(3.0, "pi5", decode_tps=5.0), row(10.0, cost_usd=0.25),
-    Row(strategy="hybrid", error="no_device", latency_s=0.1),
+    BenchRow(strategy="hybrid", error="no_device", latency_s=0.1),
 ]  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def test_arms_stay_apart_and_in_order() -> None:
 
 def test_an_arm_without_answers_has_no_latency() -> None:
     """Failures are counted, and nothing is made up."""
-    (found,) = summarise([Row(strategy="hybrid", error="no_device", latency_s=0.1)])
+    (found,) = summarise([BenchRow(strategy="hybrid", error="no_device", latency_s=0.1)])
 
     assert (0.0, None, None, None, "") == (
         found.success_rate, found.latency_p50_s, found.energy_j, found.cost_usd, found.devices,
@@ -142,7 +142,7 @@ def test_the_page_stands_alone() -> None:
 def test_plots_of_nothing_are_drawn() -> None:
     """A bench that was interrupted before its first answer, or whose questions all failed."""
     plots = pytest.importorskip("dispatcher.lab.bench.plots", reason="matplotlib is of the extra lab")
-    found = {"hybrid": [Row(strategy="hybrid", error="no_device")]}
+    found = {"hybrid": [BenchRow(strategy="hybrid", error="no_device")]}
 
     drawn = [plots.latency(found), plots.placed(found, by="model"), plots.prediction(found), plots.trade({})]
     assert [True] * 4 == [text.startswith("<svg") for text in drawn]
