@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -38,6 +39,9 @@ def up() -> None:
 @app.command()
 def dispatcher() -> None:
     """Run a dispatcher."""
+    # Products of small matrices: a second thread saves nothing, and is waited for on a busy board. Read when numpy is imported.
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
     from dispatcher.app import main as run_dispatcher  # noqa: PLC0415  # as above
 
     raise typer.Exit(run_dispatcher())
