@@ -105,7 +105,7 @@ async def test_a_cloud_that_is_out_of_money_leaves_the_edge(tmp_path: Path) -> N
         fleet(
             tmp_path / "near",
             DROVER_DEVICES="pi5",
-            DROVER_CLOUD_MODELS="gpt-small=1/2 8k",
+            DROVER_CLOUD_MODELS="gpt-small=1/2 8k/500",
             DROVER_CLOUD_BUDGET_DAY_USD="0.002",
             OPENAI_BASE_URL=one.base_url,
             OPENAI_API_KEY=KEY,

@@ -30,7 +30,7 @@ def test_a_key_is_taken_without_white_space_around_it() -> None:
 @pytest.mark.parametrize("text", ["", " ", "a b", "a\nb", "ключ", "a\x00b"])
 def test_a_key_that_fits_no_header_is_refused(text: str) -> None:
     """Without being quoted."""
-    with pytest.raises(ValueError, match="^a key is printable ASCII characters without spaces$"):
+    with pytest.raises(ValueError, match=r"^a key is printable ASCII characters without spaces$"):
         usable_key(text)
 
 

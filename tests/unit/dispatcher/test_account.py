@@ -186,6 +186,17 @@ def test_the_event_of_a_job() -> None:
     } == summary(record(JOB, FAILED, total_s=1.23456))
 
 
+def test_what_an_attempt_has_cost_that_failed_is_counted() -> None:
+    """Beside the answer of another device, or alone; it is an estimate, and told as one."""
+    broken = attempt(1, "cloud", "backend", cost_usd=0.25, cost_estimated=True)
+    paid = replace(ANSWERED, attempts=(broken, *ANSWERED.attempts), end=End(cost_usd=0.5))
+    told = route(JOB, paid, total_s=1.0)
+    failed = record(JOB, replace(FAILED, attempts=(broken,)), total_s=1.0)
+
+    assert (told["cost_usd"], told["cost_estimated"], told["attempts"][0]["cost_usd"]) == (0.75, True, 0.25)
+    assert (failed.cost_usd, failed.cost_estimated, summary(failed)["cost_estimated"]) == (0.25, True, True)
+
+
 def test_savings_of_a_cascade_compare_one_answer_with_what_both_cost() -> None:
     """The reference would have answered once: a weak answer that nobody saw saves nothing, and what it cost counts."""
     cascaded = Cascaded(

@@ -147,3 +147,24 @@ def test_a_load_has_the_time_that_its_device_usually_takes() -> None:
 
     assert ((131.0, Clock.LOAD), True, (251.0, Clock.LOAD)) == (struck, more, one.strikes(1000.0))  # 11 + 3 x 40; twice
     assert not one.load_on()
+
+
+@pytest.mark.parametrize(
+    ("error", "cost_usd"),
+    [
+        (errors.BackendError("broke", cost_usd=0.25, cost_estimated=True), 0.25),
+        (errors.BudgetSpent("no more", cost_usd=0.25, cost_estimated=True), 0.25),  # told in other words, once accepted
+        (errors.BackendError("broke"), None),
+        (errors.BackendError("broke", cost_usd="much"), None),
+        (errors.BackendError("broke", cost_usd=-1.0), None),
+    ],
+)
+def test_what_a_device_says_that_a_failure_has_cost(error: FleetError, cost_usd: float | None) -> None:
+    """It is kept, and what is no amount is not."""
+    one = attempt()
+    one.take(Ack(), 11.0)
+    with pytest.raises(FleetError) as caught:
+        one.take(Err(error), 11.0)
+    account = one.account(caught.value, outrun=False, queued_s=0.0, now_s=12.0)
+
+    assert (account.cost_usd, account.cost_estimated) == (cost_usd, cost_usd is not None)
