@@ -1,4 +1,5 @@
-"""Cheap signals of a prompt, read off its text in well under 0.2 ms; what they mean for a model is learned elsewhere.
+"""Cheap signals of a prompt, read off its text in some 0.1 ms for each thousand characters of its head; what they mean is learned
+elsewhere.
 
 They are counts and shares, mostly on a log scale, of what made questions hard or easy in the data that we measured: length,
 numbers, options and their form, negations, formulae, code. `SIGNALS` names them in order, and is part of a trained router's card:

@@ -73,7 +73,7 @@ async def test_a_question_is_classified_once() -> None:
         (answer("no idea"), "no verdict"),
         (answer('{"difficulty": 7, "kind": "chat"}'), "no verdict"),
         (answer('{"kind": "chat"}'), "no verdict"),
-        (fail(BackendError("out of memory")), "out of memory"),
+        (fail(BackendError("out of memory")), "pi: tried already: backend: out of memory"),
     ],
 )
 async def test_without_a_verdict_the_rules_decide(verdict: Script, why: str) -> None:
@@ -84,7 +84,7 @@ async def test_without_a_verdict_the_rules_decide(verdict: Script, why: str) -> 
     features = body["route"]["features"]
     assert ("an answer", False) == (body["text"], "classified" in features)
     assert "a classification" in features["lacks"]
-    assert why in features["lacks"] or "can take the job" in features["lacks"]
+    assert why in features["lacks"]
 
 
 async def test_a_classifier_that_is_late_is_not_waited_for() -> None:
@@ -152,6 +152,21 @@ async def test_a_model_that_runs_elsewhere_does_not_classify() -> None:
 
     assert (0, 2, "an answer") == (len(cloud.attempts), len(orin.attempts), body["text"])
     assert "orin" == body["route"]["features"]["classified"]["device"]
+
+
+async def test_a_verdict_is_its_tenants_alone() -> None:
+    """Another tenant's explain tells neither that the question was asked nor who judged it; its job has a verdict of its own."""
+    async with judged_by(HARD, HARD) as (house, pi, _):
+        await reply(house)
+        one = len(pi.attempts)
+        asked = codec.encode({"prompt": "Why?"})
+        told = codec.decode((await house.world.request(house.subjects.work("route", "bob"), asked, timeout_s=20)).data)
+        body = await (await house.send(asked, framed=False, tenant="bob")).reply()
+
+    assert "not classified yet" in told["features"]["lacks"]
+    assert "classified" not in told["features"]
+    assert (1, 2) == (one, len(pi.attempts))
+    assert body["route"]["features"]["classified"]["kept"] is False
 
 
 async def test_explaining_classifies_nothing() -> None:

@@ -86,10 +86,11 @@ def test_in_the_domain_the_score_decides() -> None:
 
 @pytest.mark.parametrize("rules", [True, False])
 def test_out_of_the_domain_the_rules_decide(rules: bool) -> None:
-    """The score is a guess there, and is not remembered."""
+    """The score is a guess there, and is not remembered; the call is."""
     found, after = verdict(9.0, in_domain=False, fallback_strong=rules, budget=Budget(share=0.5), chance=0.5)
 
     assert (found.strong, found.explore, after.scores) == (rules, False, ())
+    assert (after.debt, after.strong) == (0.5 - rules, rules)
 
 
 def test_out_of_the_domain_some_are_explored() -> None:
@@ -103,3 +104,78 @@ def test_out_of_the_domain_some_are_explored() -> None:
 
     assert 0.02 < len(explored) / len(found) < 0.05
     assert all(one.strong for one in explored)
+
+
+def judged(budget: Budget, draw: random.Random, *, in_domain: bool = True, rules: bool = True) -> tuple[bool, Budget]:
+    """One job that the judge, or out of its domain a rule, has a word on."""
+    found, after = verdict(
+        draw.random(), in_domain=in_domain, fallback_strong=rules, budget=budget, chance=draw.random()
+    )
+    return found.strong, after
+
+
+@pytest.mark.parametrize("part", [0.3, 1.0])
+def test_the_share_is_held_over_prompts_that_are_like_none(part: float) -> None:
+    """Rules that find every such prompt demanding spend what there is, and no more: also where all prompts are of that sort."""
+    draw = random.Random(7)
+    budget = Budget(share=0.3, prior=PRIOR)
+    for _ in range(3000):
+        _, budget = judged(budget, draw, in_domain=draw.random() >= part)
+
+    assert budget.realised == pytest.approx(0.3, abs=0.02)
+
+
+def test_rules_that_find_nothing_demanding_leave_what_is_saved_to_the_judge() -> None:
+    """It is a ceiling, and no duty: half the jobs are small talk, and no more than the share goes up."""
+    draw = random.Random(8)
+    budget = Budget(share=0.3, prior=PRIOR)
+    for number in range(3000):
+        _, budget = judged(budget, draw, in_domain=number % 2 == 0, rules=False)
+
+    assert budget.realised == pytest.approx(0.3, abs=0.03)
+
+
+@pytest.mark.parametrize(("share", "wanted"), [(0.0, 0), (1.0, 400)])
+@pytest.mark.parametrize("rules", [True, False])
+def test_the_ends_are_exact_for_prompts_that_are_like_none(share: float, wanted: int, rules: bool) -> None:
+    """Whatever the rules say, and exploring would do."""
+    draw = random.Random(9)
+    budget = Budget(share=share, prior=PRIOR)
+    for _ in range(400):
+        _, budget = judged(budget, draw, in_domain=False, rules=rules)
+
+    assert wanted == budget.strong
+
+
+def test_the_share_is_held_over_what_ran() -> None:
+    """A third of the weak verdicts meet a full tier and run on strong models, a third of the strong ones find nobody in time, one
+    job in ten is pinned to a strong model, and one in ten is cancelled before it runs: still three of ten that ran were strong."""
+    draw = random.Random(10)
+    budget = Budget(share=0.3, prior=PRIOR)
+    ran: list[bool] = []
+    for _ in range(4000):
+        if draw.random() < 0.1:
+            budget = budget.after(None, strong=True)
+            ran.append(True)
+            continue
+        said, budget = judged(budget, draw)
+        if draw.random() < 0.1:
+            budget = budget.settled(booked=said, ran=None)
+            continue
+        did = said != (draw.random() < (0.33 if said else 0.1))
+        budget = budget.settled(booked=said, ran=did)
+        ran.append(did)
+
+    assert (len(ran), sum(ran)) == (budget.decisions, budget.strong)
+    assert budget.realised == pytest.approx(0.3, abs=0.02)
+
+
+@given(st.floats(0, 1), st.booleans(), st.none() | st.booleans())
+def test_what_is_settled_is_as_if_it_had_been_known(share: float, booked: bool, ran: bool | None) -> None:
+    """A decision that ran otherwise, or not at all, leaves what the true one would have left."""
+    before = Budget(share=share)
+    settled = before.after(0.5, strong=booked).settled(booked=booked, ran=ran)
+    known = before if ran is None else before.after(0.5, strong=ran)
+
+    assert (known.decisions, known.strong) == (settled.decisions, settled.strong)
+    assert known.debt == pytest.approx(settled.debt)

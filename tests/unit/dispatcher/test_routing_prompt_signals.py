@@ -115,3 +115,12 @@ def test_no_text_is_slow_to_read(text: str) -> None:
     answer_signals(text, text)
 
     assert time.process_time() - started < 0.5
+
+
+def test_only_sums_are_rechecked_and_each_once() -> None:
+    """Two that are right, one that is wrong, an equation without a sum, an `=` too many; and a page of sums that nobody ends."""
+    mixed = _answered("1+2=3 and 4 + 4 = 9, so 17,000 / 2 = $8,500. x = 5; 5+5 = = 10")
+    endless = _answered("1+" * 3000 + "=")
+
+    assert (math.log1p(3), 1 / 3) == pytest.approx((mixed["sums"], mixed["wrong_sums"]))
+    assert 0.0 == endless["sums"]
