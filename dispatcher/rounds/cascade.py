@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from common.clock import loop_s
 from common.errors import DeadlineExceeded, FleetError
@@ -16,7 +16,8 @@ from common.frames import End
 from common.messages import EngineTimings, Usage
 from dispatcher.delivery.courier import Cancelled, Courier
 from dispatcher.delivery.sink import AnswerSink
-from dispatcher.outcomes import Attempt, Candidate, Cascaded, Decision, Delivered, Job
+from dispatcher.fleet import canonical
+from dispatcher.outcomes import Attempt, Candidate, Cascaded, Decision, Delivered, Job, Price
 from dispatcher.rounds.sinks import Passing, Unseen
 from dispatcher.router import Router
 from dispatcher.routing import Ask
@@ -48,7 +49,32 @@ def tiered(decision: Decision) -> bool:
     return False
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """What came of a check; `instead` says why nobody stronger is asked though somebody should be."""
+
+    check: Check
+    instead: str
+
+    @property
+    def goes_up(self) -> bool:
+        return self.check.escalate and not self.instead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Weak:
+    """A weak round that was judged: the text that was held, whether it was shown after all, and what it took."""
+
+    delivered: Delivered
+    chosen: Candidate
+    judged: _Judged
+    text: str
+    shown: bool
+    spent: End
+    told: Cascaded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cascade:
     """The two rounds of one job."""
 
@@ -60,51 +86,55 @@ class Cascade:
     cancelled: Cancelled
     prefix_chars: int
     patience_s: float
-    _sink: Unseen | None = field(default=None)
-    _check: Check | None = field(default=None)
-    _instead: str = field(default="")
 
     async def run(self) -> Delivered:
         """Answer the job; never raises a `FleetError`."""
+        weak = await self._weak()
+        if isinstance(weak, Delivered):
+            return weak
+        if weak.shown:
+            return replace(weak.delivered, cascaded=weak.told)  # its beginning held, and was told
+        if not weak.judged.goes_up:
+            return await self._give(weak, weak.delivered, weak.told)
+        return await self._second(weak)
+
+    # -- the weak round ------------------------------------------------------------------------------------------
+
+    async def _weak(self) -> _Weak | Delivered:
+        """Run the weak round and judge it; what is no weak answer is given as it is."""
         began_s = loop_s()
-        self._sink = sink = Unseen(self.out, passes=_strong, prefix_chars=self.prefix_chars, judge=self._judge_prefix)
+        judged: _Judged | None = None
+
+        async def judge(text: str) -> None:
+            nonlocal judged
+            judged = await self._judge(WeakAnswer(question=self._question, text=text, whole=False), sink.candidate)
+            if judged.goes_up:
+                raise _GivenUp(judged.check.reason)
+
+        sink = Unseen(self.out, passes=_strong, prefix_chars=self.prefix_chars, judge=judge)
         asked = replace(self.job, logprobs=True)
         weak = await self.courier.deliver(asked, self._weak_first, self._nobody, sink, self.cancelled)
         logprobs, weak = _taken_out(weak)
-        given_up = isinstance(weak.error, _GivenUp)
-        if weak.chosen is None or (weak.error is not None and not given_up) or (sink.open and self._check is None):
+        failed = weak.error is not None and not isinstance(weak.error, _GivenUp)
+        if weak.chosen is None or failed or (sink.open and judged is None):
             return weak
         try:
-            if self._check is None:
-                await self._judge_whole(weak, sink.held, logprobs)
+            if judged is None:
+                judged = await self._judge(_answer(self._question, sink.held, weak.end, logprobs), weak.chosen)
         except asyncio.CancelledError:
             ended_by = self.cancelled()
             if ended_by is None:
                 raise
             return replace(weak, end=None, error=ended_by)
-        told = self._told(weak.chosen, loop_s() - began_s)
-        if sink.open:
-            return replace(weak, cascaded=told)  # its beginning held, and was told
-        return await self._second(weak, sink.held, told)
-
-    async def _second(self, weak: Delivered, text: str, told: Cascaded) -> Delivered:
-        """Ask the strong tier, if it is to be asked; give what there is then."""
-        if told.instead or not told.escalated:
-            return await self._give(weak, text, told)
-        strong = await self._strong(weak)
-        told = replace(told, strong=strong.chosen)
-        if strong.end is not None:
-            return _joined(weak, strong, replace(told, given="strong"), len(text))
-        assert strong.error is not None  # noqa: S101  # one of the two there is
-        if self.out.visible_chars or self.cancelled() is not None:
-            return replace(_joined(weak, strong, replace(told, given="none"), len(text)), end=None)
-        told = replace(told, instead=f"{strong.error.code}: {strong.error.message}")
-        self.out.restart()
-        if weak.end is None:
-            return await self._anew(weak, strong, told)
-        return await self._give(_after(weak, strong), text, told)
-
-    # -- the weak round ------------------------------------------------------------------------------------------
+        return _Weak(
+            delivered=weak,
+            chosen=weak.chosen,
+            judged=judged,
+            text=sink.held,
+            shown=sink.open,
+            spent=weak.end or self._given_up(weak, weak.chosen, sink.held),
+            told=_told(judged, weak.chosen, loop_s() - began_s),
+        )
 
     def _weak_first(self, excluded: Mapping[str, str]) -> Decision:
         return self.router.decide(self.ask, excluded)
@@ -112,58 +142,53 @@ class Cascade:
     def _nobody(self, decision: Decision) -> FleetError:
         return self.router.nobody(self.ask, decision)
 
-    async def _judge_prefix(self, text: str) -> None:
-        """Judge the beginning of an answer. Raises `_GivenUp` when it does not hold, and there is somebody better."""
-        answer = WeakAnswer(question=self._question, text=text, whole=False)
-        self._check = await self.router.check(self.ask, self.job, answer)
-        if self._check.escalate:
-            self._instead = self._hindrance()
-            if not self._instead:
-                raise _GivenUp(self._check.reason)
-
-    async def _judge_whole(self, weak: Delivered, text: str, logprobs: tuple[float, ...]) -> None:
-        end = weak.end or End()
-        calls = tuple(call.name for call in end.tool_calls)
-        answer = WeakAnswer(question=self._question, text=text, finish=end.finish, calls=calls, logprobs=logprobs)
-        self._check = await self.router.check(self.ask, self.job, answer)
-        if self._check.escalate:
-            self._instead = self._hindrance()
+    async def _judge(self, answer: WeakAnswer, weak: Candidate | None) -> _Judged:
+        check = await self.router.check(self.ask, self.job, answer)
+        return _Judged(check=check, instead=self._hindrance(weak) if check.escalate else "")
 
     @property
     def _question(self) -> str:
         return self.router.question(self.job)
 
-    def _told(self, weak: Candidate, took_s: float) -> Cascaded:
-        check = self._check
-        assert check is not None  # noqa: S101  # it was judged
-        return Cascaded(
-            weak=weak,
-            escalated=check.escalate,
-            score=check.score,
-            threshold=check.threshold,
-            by=check.by,
-            why=check.reason,
-            faults=check.faults,
-            instead=self._instead,
-            weak_s=took_s,
-        )
+    def _given_up(self, weak: Delivered, chosen: Candidate, text: str) -> End:
+        """Reckon what an answer took that was recalled in the middle: nobody has counted its tokens, and they are paid for."""
+        prompt = 0 if weak.decision is None else int(weak.decision.features.get("prompt_tokens", 0))
+        usage = Usage(prompt_tokens=prompt, completion_tokens=len(text) // CHARS_PER_TOKEN)
+        device = self.courier.roster.fleet.devices.get(chosen.device)
+        model = None if device is None else device.models.get(canonical(chosen.model))
+        if model is None or model.input_usd_per_mtok is None or model.output_usd_per_mtok is None:
+            return End(usage=usage)
+        price = Price(chosen.model, chosen.device, model.input_usd_per_mtok, model.output_usd_per_mtok)
+        return End(usage=usage, cost_usd=price.usd(usage.prompt_tokens, usage.completion_tokens))
 
-    async def _give(self, weak: Delivered, text: str, told: Cascaded) -> Delivered:
-        """Tell the weak answer, at once."""
-        assert weak.chosen is not None  # noqa: S101  # somebody has answered
-        if told.strong is not None:
-            await self.out.route(
-                weak.chosen, len(weak.attempts)
-            )  # whoever watches was told of another device meanwhile
-        if text:
-            await self.out.token(text)
-        return replace(weak, cascaded=told, first_token_s=loop_s() - self.job.received_s)
+    async def _give(self, weak: _Weak, delivered: Delivered, told: Cascaded) -> Delivered:
+        """Tell the weak answer, at once; `delivered` has the attempts of all rounds."""
+        if told.strong is not None:  # whoever watches was told of another device meanwhile
+            await self.out.route(weak.chosen, len(delivered.attempts))
+        if weak.text:
+            await self.out.token(weak.text)
+        return replace(delivered, cascaded=told, first_token_s=loop_s() - self.job.received_s)
 
     # -- the strong round ----------------------------------------------------------------------------------------
 
-    def _hindrance(self) -> str:
+    async def _second(self, weak: _Weak) -> Delivered:
+        """Ask the strong tier; give what there is then."""
+        strong = await self._strong(weak)
+        told = replace(weak.told, strong=strong.chosen)
+        if strong.end is not None:
+            return _joined(weak, strong, replace(told, given="strong"))
+        if self.out.visible_chars or self.cancelled() is not None:
+            return _joined(weak, strong, replace(told, given="none"))
+        if strong.error is not None:
+            told = replace(told, instead=f"{strong.error.code}: {strong.error.message}")
+        self.out.restart()
+        if weak.delivered.end is None:
+            return await self._anew(weak, strong, told)
+        return await self._give(weak, _after(weak, strong), told)
+
+    def _hindrance(self, weak: Candidate | None) -> str:
         """Say why the strong tier is not to be asked now, though it should be; empty when it can be."""
-        best = next(iter(self._stronger({}).candidates), None)
+        best = next(iter(self._stronger(weak, {}).candidates), None)
         if best is None:
             return "no stronger model can take it"
         left_s = self.job.deadline_s - SPARE_S - loop_s()
@@ -172,39 +197,64 @@ class Cascade:
             return f"too late: {best.device} would take {needs_s:.1f} s, and {max(0.0, left_s):.1f} s are left"
         return ""
 
-    def _stronger(self, excluded: Mapping[str, str]) -> Decision:
+    def _stronger(self, weak: Candidate | None, excluded: Mapping[str, str]) -> Decision:
         """Choose among the strong models. What counts as strong is relative to who is there: it must be stronger than the weak."""
         decision = self.router.decide(replace(self.ask, escalated=True), excluded)
-        weak = self._sink.candidate if self._sink else None
         least = weak.details[STRENGTH] if weak else 0.0
         stronger = [one for one in decision.candidates if _strong(one) and one.details[STRENGTH] > least]
         return replace(decision, candidates=stronger)
 
-    async def _strong(self, weak: Delivered) -> Delivered:
+    async def _strong(self, weak: _Weak) -> Delivered:
         """Run the second round; it has an end of its own, before the job's, so that the weak answer can still be told."""
         job = replace(self.job, deadline_s=self.job.deadline_s - SPARE_S)
+
+        def choose(excluded: Mapping[str, str]) -> Decision:
+            return self._stronger(weak.chosen, excluded)
 
         def ended() -> FleetError | None:
             return self.cancelled() or (self._impatient() if patience.expired() else None)
 
         async with asyncio.timeout(self.patience_s) as patience:
-            out = Passing(self.out, before=len(weak.attempts), spoke=lambda: _hear(patience, self.out))
-            return await self.courier.deliver(job, self._stronger, self._nobody, out, ended)
+            out = Passing(self.out, before=len(weak.delivered.attempts), spoke=lambda: _hear(patience, self.out))
+            return await self.courier.deliver(job, choose, self._nobody, out, ended)
 
     def _impatient(self) -> FleetError:
         return DeadlineExceeded(f"the strong tier had said nothing after {self.patience_s:g} s")
 
-    async def _anew(self, weak: Delivered, strong: Delivered, told: Cascaded) -> Delivered:
-        """Have the weak answer made once more: it was given up at its beginning, and is wanted now."""
-        out = Passing(self.out, before=len(weak.attempts) + len(strong.attempts))
-        again = await self.courier.deliver(self.job, self._weak_first, self._nobody, out, self.cancelled)
+    async def _anew(self, weak: _Weak, strong: Delivered, told: Cascaded) -> Delivered:
+        """Have the weak answer made once more: it was given up at its beginning, and is wanted now. The first try counts."""
         before = _after(weak, strong)
+        out = Passing(self.out, before=len(before.attempts))
+        again = await self.courier.deliver(self.job, self._weak_first, self._nobody, out, self.cancelled)
         return replace(
             again,
             attempts=(*before.attempts, *_counted(again, len(before.attempts))),
             queue_s=before.queue_s + again.queue_s,
-            cascaded=told,
+            end=None if again.end is None else _both(weak.spent, again.end),
+            cascaded=replace(told, given="none" if again.end is None else "weak", usage=weak.spent.usage),
         )
+
+
+def _answer(question: str, text: str, end: End | None, logprobs: tuple[float, ...]) -> WeakAnswer:
+    """Give a whole answer as it is judged."""
+    end = end or End()
+    calls = tuple(call.name for call in end.tool_calls)
+    return WeakAnswer(question=question, text=text, finish=end.finish, calls=calls, logprobs=logprobs)
+
+
+def _told(judged: _Judged, weak: Candidate, took_s: float) -> Cascaded:
+    check = judged.check
+    return Cascaded(
+        weak=weak,
+        escalated=check.escalate,
+        score=check.score,
+        threshold=check.threshold,
+        by=check.by,
+        why=check.reason,
+        faults=check.faults,
+        instead=judged.instead,
+        weak_s=took_s,
+    )
 
 
 def _hear(patience: asyncio.Timeout, out: AnswerSink) -> None:
@@ -224,21 +274,22 @@ def _strong(candidate: Candidate) -> bool:
     return candidate.details.get(STRONG, 0.0) > 0.0
 
 
-def _after(weak: Delivered, strong: Delivered) -> Delivered:
+def _after(weak: _Weak, strong: Delivered) -> Delivered:
     """Give the weak round with the attempts of the strong one behind it, which came to nothing."""
-    attempts = (*weak.attempts, *_counted(strong, len(weak.attempts)))
-    return replace(weak, attempts=attempts, queue_s=weak.queue_s + strong.queue_s)
+    before = weak.delivered
+    attempts = (*before.attempts, *_counted(strong, len(before.attempts)))
+    return replace(before, attempts=attempts, queue_s=before.queue_s + strong.queue_s)
 
 
-def _joined(weak: Delivered, strong: Delivered, told: Cascaded, chars: int) -> Delivered:
+def _joined(weak: _Weak, strong: Delivered, told: Cascaded) -> Delivered:
     """Give the strong round as the job's, with what the weak one took: it was worked for, though nobody saw it."""
-    spent = weak.end or End(usage=Usage(completion_tokens=chars // CHARS_PER_TOKEN))
+    before = _after(weak, strong)
     return replace(
         strong,
-        attempts=(*weak.attempts, *_counted(strong, len(weak.attempts))),
-        queue_s=weak.queue_s + strong.queue_s,
-        end=None if strong.end is None else _both(spent, strong.end),
-        cascaded=replace(told, usage=spent.usage),
+        attempts=before.attempts,
+        queue_s=before.queue_s,
+        end=None if strong.end is None or told.given == "none" else _both(weak.spent, strong.end),
+        cascaded=replace(told, usage=weak.spent.usage),
     )
 
 

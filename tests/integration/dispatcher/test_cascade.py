@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,7 @@ async def test_patience_ends_with_the_first_text_that_is_seen() -> None:
 async def test_a_deadline_that_only_the_weak_tier_meets_gives_its_answer() -> None:
     """The strong round ends a little before the job's deadline, so that there is time for the other answer."""
     async with tiers(answer(WRONG), stall()) as (house, _, _):
-        stream = await house.stream("12 apples and 7 more?", timeout_s=8.0)
+        stream = await house.stream("12 apples and 7 more?", timeout_s=3.0)
         end = await stream.end()
 
     assert end.route is not None
@@ -267,6 +268,9 @@ async def test_a_prefix_that_does_not_hold_is_given_up() -> None:
 
     assert end.route is not None
     assert (RIGHT, 1) == (stream.text, len(pi.cancels))
+    weak = end.route["cascade"]["weak"]["usage"]
+    assert weak["prompt_tokens"] > 0
+    assert (len(WRONG) // 4, weak["prompt_tokens"] + 7) == (weak["completion_tokens"], end.usage.prompt_tokens)
     assert [("pi", "escalated"), ("orin", "ok")] == [(one["device"], one["outcome"]) for one in end.route["attempts"]]
 
 
@@ -278,6 +282,40 @@ async def test_a_prefix_given_up_for_a_strong_tier_that_fails_is_made_again() ->
 
     assert end.route is not None
     assert (WRONG, 2, "weak") == (stream.text, len(pi.attempts), end.route["cascade"]["given"])
+    assert end.usage.prompt_tokens > 7  # what the first try read, too
+
+
+async def test_money_of_a_beginning_that_was_given_up_is_booked() -> None:
+    """The weak model is a provider's: what it read and said is paid for, though its end never came."""
+    paid = replace(WEAK, input_usd_per_mtok=1000.0, output_usd_per_mtok=2000.0)
+    section = RoutingSection(strategy="cascade", cascade_prefix_chars=20, cloud="preferred")
+    async with open_house(memory_wires, routing=section) as house:
+        held = Hold(WRONG)
+        await house.device("cloud", held, models=(paid,), speeds=FAST, remote=True)
+        large = replace(STRONG, input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
+        await house.device("big", answer(RIGHT), models=(large,), speeds=FAST, remote=True)
+        stream = await house.stream("12 apples and 7 more?")
+        end = await stream.end()
+        held.released.set()
+
+    assert end.route is not None
+    weak = end.route["cascade"]["weak"]["usage"]
+    spent_usd = (1000.0 * weak["prompt_tokens"] + 2000.0 * weak["completion_tokens"]) / 1e6
+    assert (RIGHT, "big") == (stream.text, end.route["device"])
+    assert spent_usd == pytest.approx(end.cost_usd)
+
+
+async def test_a_weak_answer_that_fails_when_it_is_made_again_is_not_given() -> None:
+    """Neither tier has answered: the account says so."""
+    async with open_house(memory_wires, routing=RoutingSection(strategy="cascade", cascade_prefix_chars=20)) as house:
+        no = fail(BackendError("no"))
+        await house.device("pi", answer(WRONG), no, no, models=(WEAK,), speeds=FAST)
+        await house.device("orin", no, no, no, models=(STRONG,), speeds=FAST)
+        stream = await house.stream("12 apples and 7 more?")
+        error = await stream.error()
+
+    assert error.route is not None
+    assert "none" == error.route["cascade"]["given"]
 
 
 async def test_broken_json_goes_up_and_a_function_call_does_not() -> None:
