@@ -91,10 +91,10 @@ class Budget:
         return replace(self, debt=_bounded(self.debt + booked - ran), strong=self.strong - booked + ran)
 
     def affords(self, *, strong: bool) -> bool:
-        """Tell whether a call that no score justifies is within the budget: strong ones until as many are owed as may be, weak ones
-        unless all are to be strong."""
+        """Tell whether a call that no score justifies is within the budget: strong ones until half of what may be owed is, so that
+        pins and full tiers are made up for, and weak ones unless all are to be strong."""
         if strong:
-            return self.share > 0.0 and self.debt + self.share - 1.0 >= -MOST_DEBT
+            return self.share > 0.0 and self.debt + self.share - 1.0 >= -MOST_DEBT / 2
         return self.share < 1.0
 
 

@@ -21,7 +21,7 @@ from dispatcher.router import Router
 from dispatcher.router.policy_file import PolicyFile
 from dispatcher.router.weights import WeightFiles, Weights
 from dispatcher.routing import RoutingPolicy
-from tests.unit.dispatcher.builders import beat, job, model
+from tests.unit.dispatcher.builders import attempt, beat, job, model
 from tests.unit.dispatcher.router.parts import save_router, save_topics
 
 SMALL, LARGE = model("small:1b", parameters_b=1.0), model("large:70b", parameters_b=70.0, size_bytes=40 * 10**9)
@@ -160,8 +160,8 @@ async def test_without_a_trained_router_the_lack_is_told(stage: Stage) -> None:
     assert decision.features["lacks"] == f"a trained router: {stage.files.router} is not there"
 
 
-async def test_a_named_model_spends_nothing_of_the_budget(stage: Stage) -> None:
-    """Where the producer chose the model there is nothing to judge."""
+async def test_a_named_model_is_not_judged(stage: Stage) -> None:
+    """Where the producer chose the model there is nothing to choose; what runs is booked all the same."""
     save_router(stage.files.router or Path(), 0.9)
     stage.tiers()
     named, free = await stage.decided(job(strategy="learned", model="small:1b"), job(strategy="learned", name="job-2"))
@@ -169,20 +169,69 @@ async def test_a_named_model_spends_nothing_of_the_budget(stage: Stage) -> None:
     assert ("verdict" in named.features, free.features["verdict"]["strong_share"]) == (False, 1.0)
 
 
+def ran(stage: Stage, one: Job, decision: Decision, device: str | None) -> None:
+    """Note that a job ended on a device, or before it got to one."""
+    chosen = next((found for found in decision.candidates if found.device == device), None)
+    tried = () if chosen is None else (attempt(device=chosen.device),)
+    stage.router.note(one, Delivered(decision=decision, chosen=chosen, attempts=tried, end=frames.End()))
+
+
+@pytest.mark.parametrize(
+    ("fields", "gain", "device", "expected"),
+    [
+        pytest.param({}, 0.9, "orin", 1.0, id="as judged"),
+        pytest.param({}, -0.9, "orin", 1.0, id="the weak tier was full"),
+        pytest.param({}, 0.9, "nano", 0.0, id="the strong tier was away"),
+        pytest.param({"model": "large:70b"}, -0.9, "orin", 1.0, id="a strong model was named"),
+        pytest.param({"model": "small:1b"}, 0.9, "nano", 0.0, id="a weak model was named"),
+        pytest.param({"model": "auto@orin"}, -0.9, "orin", 1.0, id="the strong device was pinned"),
+        pytest.param({}, 0.9, None, 0.0, id="it was cancelled in the queue"),
+    ],
+)
+async def test_the_budget_books_what_ran(
+    stage: Stage, fields: dict[str, str], gain: float, device: str | None, expected: float
+) -> None:
+    """Whatever was judged: the share of strong calls counts the tier that answered."""
+    save_router(stage.files.router or Path(), gain)
+    stage.tiers()
+    one = job(strategy="learned", **fields)
+    (decision,) = await stage.decided(one)
+    ran(stage, one, decision, device)
+
+    assert expected == await realised(stage)
+
+
+async def realised(stage: Stage, tenant: str = "default") -> float:
+    """The share of strong calls that a tenant has had, as it is explained."""
+    told = await stage.router.explain(job(strategy="learned", name="asked", tenant=tenant))
+    return float(told["features"]["verdict"]["strong_share"])
+
+
+async def test_pins_to_the_strong_model_are_made_up_for(stage: Stage) -> None:
+    """One tenant's job in five is pinned to it, and the rules want the rest there: half of what ran is strong, as is wished; and
+    another tenant has had nothing."""
+    save_router(stage.files.router or Path(), 0.9, in_domain=False)
+    stage.tiers()
+    await stage.decided()
+    hard = "Prove step by step that the algorithm is correct, and explain why it terminates. " * 8
+    for number in range(600):
+        model = "auto" if number % 5 else "large:70b"
+        one = job(hard, strategy="learned", name=f"job-{number}", model=model)
+        decision = stage.router.decide(await stage.router.ask(one), {})
+        ran(stage, one, decision, decision.candidates[0].device)
+
+    assert (pytest.approx(0.5, abs=0.05), 0.0) == (await realised(stage), await realised(stage, "bob"))
+
+
 async def test_another_router_starts_with_its_own_thresholds(stage: Stage) -> None:
     """Scores of the router before say nothing of those of the next one: its budget begins anew."""
     path = stage.files.router or Path()
     save_router(path, 0.9)
     stage.tiers()
-    await stage.decided()
-    router = stage.router
-    async with embedding(None, Bounds()) as vectors:
-        router._embedding = vectors
-        for number in range(20):
-            await router.ask(job(strategy="learned", name=f"job-{number}"))
-        save_router(path, 0.8, in_domain=True)
-        router.refresh()
-        decision = router.decide(await router.ask(job(strategy="learned")), {})
+    await stage.decided(*[job(strategy="learned", name=f"job-{number}") for number in range(20)])
+    save_router(path, 0.8, in_domain=True)
+    stage.router.reread()
+    decision = stage.router.decide(await stage.router.ask(job(strategy="learned")), {})
 
     assert (decision.features["verdict"]["strong"], decision.features["verdict"]["strong_share"]) == (True, 1.0)
 
