@@ -257,7 +257,7 @@ class RoutingSection(Section):
     feedback: Literal["off", "explicit", "all"] = Field(
         "explicit",
         validation_alias="DROVER_FEEDBACK",
-        description="what moves the weights of the hybrid score, and the share of strong calls, within narrow bounds: off; "
+        description="what moves a tenant's weights of the hybrid score, and its share of strong calls, within narrow bounds: off; "
         "explicit (ratings: POST /v1/feedback); all (also how long answers take, failures and repeated questions; 3 % of the "
         "jobs then try the second best). Delete feedback.json in DROVER_STATE_DIR to forget what was learned",
     )
