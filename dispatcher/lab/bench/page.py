@@ -9,6 +9,7 @@ from html import escape
 from dispatcher.lab.bench.plan import Arm
 from dispatcher.lab.bench.rows import BenchRow
 from dispatcher.lab.bench.summary import Summary
+from dispatcher.lab.bench.versus import number, share, versus
 
 _CSS = """
 :root { color-scheme: light; }
@@ -24,6 +25,7 @@ th { font-weight: 600; color: #5b6675; border-bottom: 2px solid #cdd4dd; vertica
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
 td { white-space: nowrap; }
 td.best { background: #e5f5ea; font-weight: 600; }
+table.narrow { width: auto; min-width: 50%; }
 small { color: #7a8594; font-size: 11px; display: block; line-height: 1.1; }
 svg { width: 100%; height: auto; } svg text { font-family: system-ui, sans-serif !important; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; font-size: 14px; }
@@ -31,9 +33,12 @@ dt { color: #5b6675; } dd { margin: 0; }
 """
 
 _LEGEND = (
-    "Small figures are 95 % bootstrap intervals; where they overlap, the difference may be chance. "
-    "Green: the best of a column."
+    "Percentiles are of all that was asked: a question without an answer counts as one that takes for ever. Means and joules are "
+    "of answers. Small figures are 95 % bootstrap intervals over conversations: what other questions of these kinds might give, "
+    "not what another day would. Green: the lowest of a column, among the strategies that answered the most."
 )
+
+ABSENT = "-"
 
 Figures = Sequence[tuple[str, str, str]]
 """Title, a line about it, and the SVG."""
@@ -53,6 +58,7 @@ def page(
         "<h2>Strategies</h2>",
         f'<p class="pale">{_LEGEND}</p>',
         f'<div class="wide">{_table(summaries)}</div>',
+        *versus(summaries),
     ]
     for heading, about, svg in figures:
         parts += [f'<h2>{escape(heading)}</h2><p class="pale">{escape(about)}</p>', _apart(svg)]
@@ -76,30 +82,38 @@ _HEADS = (
 )  # fmt: skip
 
 
+_LOWEST = (
+    "latency_p50_s", "latency_mean_s", "latency_p95_s", "first_token_p50_s", "energy_per_answer_j", "energy_per_token_j",
+)  # fmt: skip
+
+
+def best(summaries: Sequence[Summary]) -> dict[str, float]:
+    """Give the lowest figure of each column among the arms that answered the most: few answers are easily quick and cheap."""
+    most = max((one.success_rate for one in summaries), default=0.0)
+    of_them = [one for one in summaries if one.success_rate == most > 0.0]
+    found = {name: [value for one in of_them if (value := getattr(one, name)) is not None] for name in _LOWEST}
+    return {name: min(values) for name, values in found.items() if values}
+
+
 def _table(summaries: Sequence[Summary]) -> str:
-    best = {
-        name: min((value for one in summaries if (value := getattr(one, name)) is not None), default=None)
-        for name in (
-            "latency_p50_s", "latency_mean_s", "latency_p95_s", "first_token_p50_s", "energy_per_answer_j", "energy_per_token_j",
-        )
-    }  # fmt: skip
+    most, lowest = max((one.success_rate for one in summaries), default=0.0), best(summaries)
     head = "".join(
         f"<th>{escape(name)}{f'<small>{escape(more)}</small>' if more else ''}</th>" for name, more in _HEADS
     )
-    body = "".join(f"<tr>{''.join(_cells(one, best))}</tr>" for one in summaries)
+    body = "".join(f"<tr>{''.join(_cells(one, lowest if one.success_rate == most else {}))}</tr>" for one in summaries)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _cells(one: Summary, best: Mapping[str, float | None]) -> Iterator[str]:
+def _cells(one: Summary, lowest: Mapping[str, float]) -> Iterator[str]:
     def figure(name: str, low: float | None = None, high: float | None = None) -> str:
         value = getattr(one, name)
-        mark = ' class="best"' if value is not None and value == best.get(name) else ""
-        spread = f"<small>{number(low)} to {number(high)}</small>" if low is not None else ""
-        return f"<td{mark}>{number(value)}{spread}</td>"
+        mark = ' class="best"' if value is not None and value == lowest.get(name) else ""
+        spread = f"<small>{number(low)} to {number(high) or 'never'}</small>" if low is not None else ""
+        return f"<td{mark}>{number(value) or ABSENT}{spread}</td>"
 
     cache = "" if one.cache == "off" else f"<small>cache {escape(one.cache)}</small>"
     yield f"<td>{escape(one.strategy)}{cache}</td>"
-    yield f"<td>{100 * one.success_rate:.0f} %<small>of {one.n}</small></td>"
+    yield f"<td>{share(one.success_rate)}<small>of {one.n}{_success_spread(one)}</small></td>"
     yield figure("latency_p50_s", one.latency_p50_low_s, one.latency_p50_high_s)
     yield figure("latency_mean_s", one.latency_mean_low_s, one.latency_mean_high_s)
     yield figure("latency_p95_s")
@@ -114,11 +128,9 @@ def _cells(one: Summary, best: Mapping[str, float | None]) -> Iterator[str]:
     yield f"<td>{'' if one.prediction_error is None else f'{100 * one.prediction_error:.0f} %'}</td>"
 
 
-def number(value: float | None) -> str:
-    """Write a figure with three digits."""
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+def _success_spread(one: Summary) -> str:
+    same = one.success_rate_low == one.success_rate_high
+    return "" if same else f"; {100 * one.success_rate_low:.0f} to {100 * one.success_rate_high:.0f} %"
 
 
 def groups(rows: Sequence[BenchRow], arms: Sequence[Arm]) -> dict[str, list[BenchRow]]:

@@ -35,14 +35,14 @@ Groups = Mapping[str, Sequence[BenchRow]]
 
 
 def latency(groups: Groups) -> str:
-    """Draw which share of the answers was there after so many seconds, for each arm."""
+    """Draw which share of the questions had its answer after so many seconds, for each arm: it ends below 100 where some failed."""
     figure, axes = _canvas(11.0, 5.4)
     strokes = _strokes(groups)
     for name, rows in groups.items():
         seconds = np.sort([row.latency_s for row in rows if row.success and row.latency_s is not None])
         if not len(seconds):
             continue
-        share = np.arange(1, len(seconds) + 1) / len(seconds)
+        share = np.arange(1, len(seconds) + 1) / len(rows)
         axes.step(
             np.concatenate(([seconds[0]], seconds)),
             100 * np.concatenate(([0.0], share)),
@@ -52,7 +52,9 @@ def latency(groups: Groups) -> str:
             linewidth=1.5,
             label=name,
         )
-    axes.set(xscale="log", xlabel="seconds until the whole answer was there", ylabel="answers, %", ylim=(0, 101))
+    axes.set(
+        xscale="log", xlabel="seconds until the whole answer was there", ylabel="questions answered, %", ylim=(0, 101)
+    )
     _plain_numbers(axes.xaxis)
     axes.grid(alpha=0.25)
     _legend(axes)

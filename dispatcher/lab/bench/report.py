@@ -44,7 +44,7 @@ def _report(order: BenchOrder, rows: Sequence[BenchRow], summaries: Sequence[Sum
         if one.latency_mean_s is not None and one.energy_per_answer_j is not None
     }
     figures = [
-        ("Latency", "Which share of the answers was there after so many seconds; the producer's clock.", plots.latency(found)),
+        ("Latency", "Which share of the questions was answered after so many seconds; the producer's clock.", plots.latency(found)),
         ("Seconds and joules", "Down and to the left is better. Nothing here says how good the answers are.", plots.trade(points)),
         ("Who answered", "The share of each device.", plots.placed(found, by="device")),
         ("Which models", "The share of each model.", plots.placed(found, by="model")),

@@ -17,8 +17,10 @@ Key = tuple[str, str, int, str, str, int]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchRow:
     """The names are the columns. Seconds, joules and tokens/s are in the fleet's own time: a simulated device that runs twenty
-    times faster than life is told of as if it did not. `latency_s` is the producer's view, the other clocks are the route's.
-    `energy` says where the joules are from.
+    times faster than life is told of as if it did not. `latency_s` is the producer's view, from when the question was due; the
+    other clocks are the route's. `lag_s` is how much later than due it was asked: a bench that is late does not hide how long its
+    fleet takes. `turn` counts the questions of a conversation, `turns` says how many it has. `energy` says where the joules are
+    from.
     """
 
     strategy: str
@@ -29,6 +31,7 @@ class BenchRow:
     query_id: str = ""
     category: str = ""
     turn: int = 1
+    turns: int = 1
     success: bool = False
     error: str = ""
     error_message: str = ""
@@ -41,7 +44,9 @@ class BenchRow:
     escalated: bool = False
     replayed: bool = False
     simulated: bool = False
+    due_unix_s: float | None = None
     began_unix_s: float | None = None
+    lag_s: float | None = None
     latency_s: float | None = None
     queue_s: float | None = None
     accept_s: float | None = None
@@ -75,6 +80,25 @@ class BenchRow:
     def key(self) -> Key:
         """Name the measurement: a row with the same key is the same one."""
         return self.strategy, self.cache, self.repeat, self.query_set, self.query_id, self.turn
+
+    @property
+    def talk(self) -> tuple[str, str]:
+        """Name the conversation, which its turns and its repeats have in common."""
+        return self.query_set, self.query_id
+
+    @property
+    def question(self) -> tuple[str, str, int, int]:
+        """Name what was asked, and in which repeat: under another arm it is the same."""
+        return self.query_set, self.query_id, self.repeat, self.turn
+
+    @property
+    def overhead_s(self) -> float | None:
+        """Give what is left of the latency when queue, load, prefill and decoding are taken off; None where they aren't known."""
+        known = (self.latency_s, self.queue_s, self.load_s, self.prefill_s)
+        if not self.success or not self.decode_tps or self.escalated or None in known:
+            return None
+        latency_s, *parts = (value or 0.0 for value in known)
+        return max(0.0, latency_s - sum(parts) - (self.lag_s or 0.0) - self.completion_tokens / self.decode_tps)
 
     @property
     def arm(self) -> Arm:
@@ -113,6 +137,7 @@ def asked_row(arm: Arm, repeat: int, asked: Asked, turn: int, *, time_factor: fl
         query_id=_one_line(asked.conversation.id),
         category=_one_line(asked.conversation.category),
         turn=turn,
+        turns=len(asked.conversation.questions),
         time_factor=time_factor,
     )
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from common.errors import FleetError
 from common.messages import AUTO, Message, Role
-from dispatcher.lab.bench.plan import Arm, Arrival, Asked, Lap, BenchPlan, gaps_s
-from dispatcher.lab.bench.rows import Key, BenchRow, answered, asked_row, failed
+from dispatcher.lab.bench.plan import Arm, Arrival, Asked, BenchPlan, Lap, gaps_s
+from dispatcher.lab.bench.rows import BenchRow, Key, answered, asked_row, failed
 from dispatcher.lab.bench.target import Target
 
 WARM_UP_TOKENS = 16

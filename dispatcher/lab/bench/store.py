@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from common.errors import BadRequest
-from dispatcher.lab.bench.rows import Key, BenchRow, from_csv, to_csv
+from dispatcher.lab.bench.rows import BenchRow, Key, from_csv, to_csv
 
 
 class BenchStore:

@@ -4,44 +4,39 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from dispatcher.cli.results import percentile
 from dispatcher.lab.bench.plan import Arm
 from dispatcher.lab.bench.rows import BenchRow
-
-DRAWS = 1000
-Numbers = NDArray[np.float64]
-Statistic = Callable[[Numbers], float]
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A figure with its 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
+from dispatcher.lab.intervals import Interval, interval, mean, median
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """One arm; the names are the columns of the summary CSV. Latency is the producer's; percentiles are nearest-rank over
-    answers, and absent without one. `energy` is `measured`, `estimated` or `mixed`; `devices` and `models` are shares of the
-    answers; `prediction_error` is the median of |predicted - actual| / actual over the total seconds.
-    `tokens_per_s` is completion tokens over the time of decoding, over all answers.
+    """One arm; the names are the columns of the summary CSV. Latency is the producer's.
+
+    Percentiles are nearest-rank over all that was asked: a question without an answer counts as one that takes for ever, and where
+    so many failed that there is no figure it is absent. Means, tokens and joules are of answers. Intervals draw whole
+    conversations, with all their turns and repeats. `energy` is `measured`, `estimated` or `mixed`; `devices` and `models` are
+    shares of the answers; `prediction_error` is the median of |predicted - actual| / actual over the total seconds.
+    `tokens_per_s` is completion tokens over the time of decoding, over all answers. `overhead_p50_s` is what is left of the latency
+    when queue, load, prefill and decoding are taken off; `lag_p95_s` is how much later than due the bench itself asked. `versus`
+    is the first arm, and what follows it is paired: this arm less that one, over the questions that both answered.
     """
 
     strategy: str
     threshold: int | None
     cache: str
     n: int
+    conversations: int
     success_rate: float
+    success_rate_low: float
+    success_rate_high: float
     latency_mean_s: float | None
     latency_mean_low_s: float | None
     latency_mean_high_s: float | None
@@ -66,6 +61,16 @@ class Summary:
     escalations: int
     replayed: int
     prediction_error: float | None
+    overhead_p50_s: float | None
+    lag_p95_s: float | None
+    versus: str
+    pairs: int
+    latency_diff_s: float | None
+    latency_diff_low_s: float | None
+    latency_diff_high_s: float | None
+    energy_diff_j: float | None
+    energy_diff_low_j: float | None
+    energy_diff_high_j: float | None
     devices: str
     models: str
     errors: str
@@ -80,43 +85,30 @@ def summarise(rows: Sequence[BenchRow], arms: Sequence[Arm] = (), *, seed: int =
     by_arm: dict[Arm, list[BenchRow]] = {arm: [] for arm in arms}
     for row in rows:
         by_arm.setdefault(row.arm, []).append(row)
-    return [_summary(arm, found, seed) for arm, found in by_arm.items() if found]
+    found = {arm: mine for arm, mine in by_arm.items() if mine}
+    first = next(iter(found), None)
+    return [
+        _summary(arm, mine, seed, {} if first is None or arm == first else _versus(first, found[first], mine, seed))
+        for arm, mine in found.items()
+    ]
 
 
-def _summary(arm: Arm, rows: Sequence[BenchRow], seed: int) -> Summary:
+def _summary(arm: Arm, rows: Sequence[BenchRow], seed: int, versus: Mapping[str, Any]) -> Summary:
     good = [row for row in rows if row.success]
-    latencies = _known(row.latency_s for row in good)
-    joules = _known(row.energy_j for row in good)
-    mean = _parts(bootstrap(latencies, _mean, seed=seed))
-    middle = _parts(bootstrap(latencies, _median, seed=seed))
-    each_j = _parts(bootstrap(joules, _mean, seed=seed))
-    counted = sum(row.completion_tokens for row in good if row.energy_j is not None)
+    columns = _seconds(rows, seed) | _joules(good, seed) | {**_NO_OTHER, **versus}
+    succeeded = interval([float(row.success) for row in rows], [row.talk for row in rows], mean, seed=seed)
     return Summary(
         strategy=arm.strategy,
         threshold=arm.threshold,
         cache=str(arm.cache),
         n=len(rows),
+        conversations=len({row.talk for row in rows}),
         success_rate=len(good) / len(rows),
-        latency_mean_s=mean[0],
-        latency_mean_low_s=mean[1],
-        latency_mean_high_s=mean[2],
-        latency_p50_s=middle[0],
-        latency_p50_low_s=middle[1],
-        latency_p50_high_s=middle[2],
-        latency_p95_s=percentile(latencies, 0.95),
-        first_token_p50_s=percentile(_known(row.first_token_s for row in good), 0.5),
-        first_token_p95_s=percentile(_known(row.first_token_s for row in good), 0.95),
-        queue_mean_s=_mean_of(_known(row.queue_s for row in good)),
-        queue_p95_s=percentile(_known(row.queue_s for row in good), 0.95),
+        success_rate_low=succeeded.low if succeeded else 0.0,
+        success_rate_high=succeeded.high if succeeded else 1.0,
         tokens_in=sum(row.prompt_tokens for row in good),
         tokens_out=sum(row.completion_tokens for row in good),
         tokens_per_s=_speed(good),
-        energy_j=sum(joules) if joules else None,
-        energy_per_answer_j=each_j[0],
-        energy_per_answer_low_j=each_j[1],
-        energy_per_answer_high_j=each_j[2],
-        energy_per_token_j=sum(joules) / counted if counted else None,
-        energy=_source(good),
         cost_usd=_cost(good),
         escalations=sum(row.escalated for row in good),
         replayed=sum(row.replayed for row in good),
@@ -125,22 +117,77 @@ def _summary(arm: Arm, rows: Sequence[BenchRow], seed: int) -> Summary:
         models=said(shares(row.model for row in good)),
         errors=" ".join(f"{code}={count}" for code, count in Counter(row.error for row in rows if row.error).items()),
         lacks="; ".join(sorted({row.lacks for row in good if row.lacks})),
+        **columns,
     )
 
 
-def bootstrap(values: Sequence[float], statistic: Statistic, *, seed: int, draws: int = DRAWS) -> Interval | None:
-    """Give a figure and the 2.5 % and 97.5 % quantiles of it over so many samples with replacement; None without values."""
-    if not values:
-        return None
-    column = np.array(values, dtype=np.float64)
-    chance = np.random.default_rng(seed)
-    drawn = [statistic(column[chance.integers(0, len(column), len(column))]) for _ in range(draws)]
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return Interval(statistic(column), float(low), float(high))
+def _seconds(rows: Sequence[BenchRow], seed: int) -> dict[str, Any]:
+    latencies, talks = [row.latency_s if row.success else None for row in rows], [row.talk for row in rows]
+    endless = [math.inf if value is None else value for value in latencies]
+    first_token = _with_failures(rows, "first_token_s")
+    queued = _known(row.queue_s for row in rows if row.success)
+    return {
+        **_columns("latency_mean", "s", interval(endless, talks, mean, seed=seed)),
+        **_columns("latency_p50", "s", interval(endless, talks, median, seed=seed)),
+        "latency_p95_s": _finite(percentile(endless, 0.95)),
+        "first_token_p50_s": _finite(percentile(first_token, 0.5)),
+        "first_token_p95_s": _finite(percentile(first_token, 0.95)),
+        "queue_mean_s": sum(queued) / len(queued) if queued else None,
+        "queue_p95_s": percentile(queued, 0.95),
+        "overhead_p50_s": percentile(_known(row.overhead_s for row in rows), 0.5),
+        "lag_p95_s": percentile(_known(row.lag_s for row in rows), 0.95),
+    }
 
 
-def _parts(found: Interval | None) -> tuple[float | None, float | None, float | None]:
-    return (None, None, None) if found is None else (found.value, found.low, found.high)
+def _joules(good: Sequence[BenchRow], seed: int) -> dict[str, Any]:
+    told = [(row.energy_j, row) for row in good if row.energy_j is not None]
+    joules = [value for value, _ in told]
+    tokens = sum(row.completion_tokens for _, row in told)
+    return {
+        "energy_j": sum(joules) if joules else None,
+        **_columns("energy_per_answer", "j", interval(joules, [row.talk for _, row in told], mean, seed=seed)),
+        "energy_per_token_j": sum(joules) / tokens if tokens else None,
+        "energy": _source(good),
+    }
+
+
+def _versus(first: Arm, theirs: Sequence[BenchRow], mine: Sequence[BenchRow], seed: int) -> dict[str, Any]:
+    """Pair each question with the same one under the first arm, in the same repeat."""
+    before = {row.question: row for row in theirs if row.success}
+    pairs = [(row, before[row.question]) for row in mine if row.success and row.question in before]
+    return {
+        "versus": first.strategy,
+        "pairs": len(pairs),
+        **_columns("latency_diff", "s", _difference(pairs, "latency_s", seed)),
+        **_columns("energy_diff", "j", _difference(pairs, "energy_j", seed)),
+    }
+
+
+def _difference(pairs: Sequence[tuple[BenchRow, BenchRow]], name: str, seed: int) -> Interval | None:
+    known = [
+        (row.talk, getattr(row, name) - getattr(other, name))
+        for row, other in pairs
+        if getattr(row, name) is not None and getattr(other, name) is not None
+    ]
+    return interval([value for _, value in known], [talk for talk, _ in known], mean, seed=seed)
+
+
+def _columns(name: str, unit: str, found: Interval | None) -> dict[str, float | None]:
+    value, low, high = (None, None, None) if found is None else (found.value, found.low, found.high)
+    return {
+        f"{name}_{unit}": _finite(value),
+        f"{name}_low_{unit}": _finite(low),
+        f"{name}_high_{unit}": _finite(high),
+    }
+
+
+def _with_failures(rows: Sequence[BenchRow], name: str) -> list[float]:
+    """Give a clock of the answers that have it, and infinity for each question without an answer."""
+    return _known(getattr(row, name) if row.success else math.inf for row in rows)
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or math.isinf(value) else value
 
 
 def shares(names: Iterable[str]) -> dict[str, float]:
@@ -162,20 +209,6 @@ def to_csv(summaries: Sequence[Summary]) -> str:
     for one in summaries:
         writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in asdict(one).items()})
     return out.getvalue()
-
-
-def _mean(values: Numbers) -> float:
-    return float(values.mean())
-
-
-def _median(values: Numbers) -> float:
-    """Give the nearest-rank median, as `percentile` does."""
-    middle = (len(values) + 1) // 2 - 1
-    return float(np.partition(values, middle)[middle])
-
-
-def _mean_of(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
 
 
 def _known(values: Iterable[float | None]) -> list[float]:
@@ -206,3 +239,6 @@ def _prediction_error(rows: Sequence[BenchRow]) -> float | None:
         if row.predicted_total_s is not None and row.total_s
     ]
     return percentile(off, 0.5)
+
+
+_NO_OTHER = {"versus": "", "pairs": 0, **_columns("latency_diff", "s", None), **_columns("energy_diff", "j", None)}

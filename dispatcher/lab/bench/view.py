@@ -12,9 +12,9 @@ from rich.table import Table
 
 from dispatcher.cli.batch_view import LOG_WIDTH
 from dispatcher.cli.running import say
-from dispatcher.lab.bench.page import number
 from dispatcher.lab.bench.rows import BenchRow
 from dispatcher.lab.bench.summary import Summary
+from dispatcher.lab.bench.versus import number, share
 
 Report = Callable[[Sequence[BenchRow]], None]
 
@@ -83,7 +83,7 @@ def print_table(summaries: Sequence[Summary]) -> None:
         table.add_row(
             one.strategy if one.cache == "off" else f"{one.strategy}, cache {one.cache}",
             str(one.n),
-            f"{100 * one.success_rate:.0f} %",
+            share(one.success_rate),
             *(
                 number(value)
                 for value in (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from common.errors import BadRequest, NoDevice
 from dispatcher.cli.questions import Conversation, Question
 from dispatcher.lab.bench.plan import Arm, Asked
-from dispatcher.lab.bench.rows import Heard, BenchRow, answered, asked_row, failed, from_csv, to_csv
+from dispatcher.lab.bench.rows import BenchRow, Heard, answered, asked_row, failed, from_csv, to_csv
 from dispatcher.lab.bench.store import BenchStore
 
 ASKED = Asked("small", Conversation(id="q1", questions=(Question(messages=()),), category="code"))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from dispatcher.lab.bench.page import groups, number, page
+from dispatcher.lab.bench.page import best, groups, page
 from dispatcher.lab.bench.plan import Arm
 from dispatcher.lab.bench.rows import BenchRow
-from dispatcher.lab.bench.summary import COLUMNS, bootstrap, said, shares, summarise, to_csv
+from dispatcher.lab.bench.summary import COLUMNS, said, shares, summarise, to_csv
+from dispatcher.lab.bench.versus import number, share, verdict
 
 
 def row(latency_s: float, device: str = "orin", **fields: object) -> BenchRow:
@@ -30,15 +32,15 @@ ROWS = [
 
 
 def test_the_figures_of_an_arm() -> None:
-    """Latencies 1, 2, 3, 10: mean 4, p50 the second, p95 the fourth.
+    """Latencies 1, 2, 3, 10 and one failure: mean 4, p50 the third of five; p95 is the failure, so there is none.
 
     400 tokens in 5 + 5 + 20 + 5 = 35 s; 160 J: 40 an answer, 0.4 a token.
     """
     (found,) = summarise(ROWS)
 
     assert (5, 0.8) == (found.n, found.success_rate)
-    assert (4.0, 2.0, 10.0) == (found.latency_mean_s, found.latency_p50_s, found.latency_p95_s)
-    assert (0.2, 1.0, 1.0) == (found.first_token_p50_s, found.first_token_p95_s, found.queue_mean_s)
+    assert (4.0, 3.0, None) == (found.latency_mean_s, found.latency_p50_s, found.latency_p95_s)
+    assert (0.3, None, 1.0) == (found.first_token_p50_s, found.first_token_p95_s, found.queue_mean_s)
     assert (40, 400, pytest.approx(400 / 35)) == (found.tokens_in, found.tokens_out, found.tokens_per_s)
     assert (160.0, 40.0, 0.4, "estimated") == (
         found.energy_j, found.energy_per_answer_j, found.energy_per_token_j, found.energy,
@@ -81,25 +83,69 @@ def test_measured_and_estimated_joules_are_told_apart() -> None:
     assert ["mixed"] == [one.energy for one in summarise([row(1.0), row(1.0, energy="measured")])]
 
 
-def test_a_bootstrap_interval_is_that_of_the_mean() -> None:
-    """200 values of a standard deviation of 1: 1.96 / sqrt(200) = 0.139 to both sides, within a fifth; by seed."""
-    values = list(np.random.default_rng(1).normal(5.0, 1.0, 200))
-    found = bootstrap(values, lambda column: float(column.mean()), seed=7)
+def test_few_quick_answers_are_no_quick_strategy() -> None:
+    """3 of 50 within a second, the rest never: no median, no green, and nothing for the arm that answered all in 11 s."""
+    good = [row(10.0 + n % 3, query_id=str(n)) for n in range(50)]
+    bad = [row(1.0, strategy="perf", query_id=str(n), energy_j=1.0) for n in range(3)]
+    bad += [
+        BenchRow(strategy="perf", error="deadline", latency_s=600.0, query_id=str(n), energy_j=None)
+        for n in range(3, 50)
+    ]
+    found = summarise(good + bad)
 
-    assert found is not None
-    assert (found.high - found.low) / 2 == pytest.approx(1.96 * np.std(values) / np.sqrt(200), rel=0.2)
-    assert found.low < found.value < found.high
-    assert pytest.approx(np.mean(values)) == found.value
-    assert found == bootstrap(values, lambda column: float(column.mean()), seed=7)
+    assert [(1.0, 11.0), (0.06, None)] == [(one.success_rate, one.latency_p50_s) for one in found]
+    assert (11.0, 10.98) == (best(found)["latency_p50_s"], best(found)["latency_mean_s"])
+    assert '<td class="best">1<' not in page("t", found, [], {}, [])
 
 
-def test_a_bootstrap_of_equals_has_no_width() -> None:
-    """And of nothing there is none."""
-    found = bootstrap([3.0] * 9, lambda column: float(column.mean()), seed=0)
+def test_copies_of_a_question_make_no_interval_narrower() -> None:
+    """12 conversations once, and with the same figures 20 times: it's as much as 12 questions can tell."""
+    base = [row(float(n * 37 % 20), query_id=str(n)) for n in range(12)]
+    once, often = (
+        summarise([replace(one, repeat=k) for k in range(repeats) for one in base])[0] for repeats in (1, 20)
+    )
 
-    assert found is not None
-    assert (3.0, 3.0, 3.0) == (found.value, found.low, found.high)
-    assert bootstrap([], lambda column: float(column.mean()), seed=0) is None
+    assert (12, 240, 12, 12) == (once.n, often.n, once.conversations, often.conversations)
+    assert (once.latency_mean_low_s, once.latency_mean_high_s) == (often.latency_mean_low_s, often.latency_mean_high_s)
+
+
+def test_turns_of_a_conversation_are_drawn_together() -> None:
+    """10 conversations of 5 equal turns: 1.96 / sqrt(10) of the deviation to both sides, not 1.96 / sqrt(50)."""
+    rows = [row(float(n), query_id=str(n), turn=turn, turns=5) for n in range(10) for turn in range(1, 6)]
+    (found,) = summarise(rows)
+
+    assert found.latency_mean_low_s is not None
+    assert found.latency_mean_high_s is not None
+    half = (found.latency_mean_high_s - found.latency_mean_low_s) / 2
+    assert half == pytest.approx(1.96 * np.std(range(10)) / np.sqrt(10), rel=0.15)
+
+
+def test_arms_are_compared_question_by_question() -> None:
+    """Questions of 1 to 40 s, each 0.5 s slower and 5 J dearer under the other: the intervals overlap, the difference is sure."""
+    first = [row(float(n), query_id=str(n)) for n in range(1, 41)]
+    other = [row(n + 0.5 + 0.01 * (n % 3), strategy="perf", query_id=str(n)) for n in range(1, 40)]
+    before, after = summarise([*first, *other, BenchRow(strategy="perf", error="deadline", query_id="40")])
+
+    assert (before.latency_mean_high_s or 0) > (after.latency_mean_low_s or 0)
+    assert ("", "hybrid", 39) == (before.versus, after.versus, after.pairs)
+    assert [0.51, 5.1] == pytest.approx([after.latency_diff_s, after.energy_diff_j])
+    assert 0.5 < (after.latency_diff_low_s or 0) < 0.51 < (after.latency_diff_high_s or 0) < 0.52
+    assert "slower and thirstier" == verdict(after)
+
+
+def test_a_few_conversations_tell_nothing() -> None:
+    """5 of 5 lean to one side in one of 16 cases, by chance."""
+    first = [row(float(n), query_id=str(n)) for n in range(5)]
+    found = summarise([*first, *(replace(one, strategy="perf", latency_s=(one.latency_s or 0) + 9) for one in first)])
+
+    assert "too few conversations to tell" == verdict(found[1])
+
+
+def test_what_is_not_the_devices_is_told() -> None:
+    """10 s, of which 1 in the queue, 2 to load, 1 to read, 100 / 20 to write, and 0.25 that the bench was late."""
+    one = row(10.0, load_s=2.0, prefill_s=1.0, lag_s=0.25)
+
+    assert (0.75, 0.75) == (one.overhead_s, summarise([one])[0].overhead_p50_s)
 
 
 def test_shares() -> None:
@@ -154,3 +200,9 @@ def test_plots_of_nothing_are_drawn() -> None:
 def test_figures_have_three_digits(value: float | None, text: str) -> None:
     """Enough to compare."""
     assert text == number(value)
+
+
+@pytest.mark.parametrize(("value", "text"), [(1.0, "100 %"), (0.9999, "99.9 %"), (0.5, "50 %"), (0.0, "0 %")])
+def test_nearly_all_is_not_all(value: float, text: str) -> None:
+    """A failure in ten thousand shows."""
+    assert text == share(value)
