@@ -1,7 +1,7 @@
 """One chat job as an HTTP response, streamed or whole: frames in, OpenAI's events or object out; it knows no routing.
 
 The headers of a stream wait for its first visible token, so that they name the device that really answered, but no longer
-than the hold; until they are sent, a failure still has its own HTTP status.
+than the hold: then they name none, since the job may still move. Until they are sent, a failure has its own HTTP status.
 """
 
 from __future__ import annotations
@@ -148,20 +148,22 @@ class ChatAnswer(Response):
     async def _show(self, events: EventStream, frame: frames.Frame) -> None:
         now_s = self._means.clock.monotonic()
         if isinstance(frame, frames.Token):
-            await self._open(events)
+            await self._open(events, known=True)
             await self._event(events, self._chunks.text(self._model, frame.text))
         elif not events.open:
             # 1. Whoever wants every step gets the headers at once. 2. Others wait for a token, up to the hold.
             if self._manner.progress or now_s - self._began_s >= self._manner.hold_s:
-                await self._open(events)
+                await self._open(events, known=False)
         elif self._manner.progress or now_s - self._spoke_s >= KEEP_ALIVE_S:
             standing = reply.standing(self._job, self._note, self._silent)
             await self._event(events, self._chunks.keep_alive(self._model, standing))
 
-    async def _open(self, events: EventStream) -> None:
+    async def _open(self, events: EventStream, *, known: bool) -> None:
+        """Send the headers, if that was not done; `known` tells that text or the end has come from the device that is named."""
         if not events.open:
-            await events.start(route_headers(self._job, self._note))
-            await self._event(events, self._chunks.role(self._model))
+            note = self._note if known else None
+            await events.start(route_headers(self._job, note))
+            await self._event(events, self._chunks.role(self._request.model if note is None else note.model))
 
     async def _event(self, events: EventStream, chunk: reply.Json) -> None:
         await events.event(codec.encode(chunk))
@@ -175,7 +177,7 @@ class ChatAnswer(Response):
             queue_s = ((end.route or {}).get("timings") or {}).get("queue_s")
             whole.raw_headers.extend(route_headers(self._job, self._note, queue_s=queue_s))
             return whole
-        await self._open(events)
+        await self._open(events, known=True)
         if end.tool_calls:
             await self._event(events, self._chunks.tool_calls(self._model, end.tool_calls))
         await self._event(events, self._chunks.finish(self._model, end))

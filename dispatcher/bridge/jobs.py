@@ -22,14 +22,13 @@ from common.messages import ChatRequest, Priority
 from common.subjects import is_token
 from dispatcher.bridge.headers import JOB_HEADER, header_text
 from dispatcher.bridge.sse import Curfew, EventStream, ReaderStalled, while_connected
+from dispatcher.bridge.wishes import job_id, wished
+from dispatcher.bridge.wishes import priority as priority_of
 
 log = get_logger("bridge")
 
 ReadBody = Callable[[Request], Awaitable[bytes]]
 """Reads a JSON body, or refuses it."""
-
-JobId = Callable[[Mapping[str, str]], str | None]
-"""Gives the job's id from the request's headers, if one is there."""
 
 BODY: dict[str, Any] = {
     "required": True,
@@ -45,6 +44,11 @@ BODY: dict[str, Any] = {
                     "job": {"type": "string", "description": "the job's id; the same request again adds nothing"},
                     "options": {"type": "object", "description": "`max_tokens`, `temperature`, … stand in here"},
                     "timeout_s": {"type": "number", "description": "seconds from the submission until it is given up"},
+                    "strategy": {"type": "string", "description": "how the device is chosen"},
+                    "max_cost_usd": {
+                        "type": "number",
+                        "description": "keeps it from models that would probably cost more",
+                    },
                 },
             },
             "examples": {"short": {"summary": "One question", "value": {"prompt": "Why is the sky blue?"}}},
@@ -64,7 +68,7 @@ EVENTS = (
 _ID = Path(description="the job's id, as the submission gave it")
 
 
-def jobs(drover: Drover, curfew: Curfew, read_body: ReadBody, job_id: JobId) -> APIRouter:
+def jobs(drover: Drover, curfew: Curfew, read_body: ReadBody) -> APIRouter:
     """The routes below `/v1/jobs`."""
     router = APIRouter(prefix="/v1/jobs", tags=["jobs that survive every process"])
     durable = drover.durable
@@ -77,7 +81,8 @@ def jobs(drover: Drover, curfew: Curfew, read_body: ReadBody, job_id: JobId) -> 
         ] = None,
     ) -> Response:
         request = codec.build(ChatRequest, codec.decode_request(await read_body(http)))
-        done = await durable.submit(replace(request, job=request.job or job_id(http.headers)), priority=priority)
+        request = replace(wished(request, http.headers), job=request.job or job_id(http.headers))
+        done = await durable.submit(request, priority=priority or priority_of(http.headers))
         where = f"/v1/jobs/{done.job}"
         body = {"id": done.job, "object": "job", "state": done.state, "known": done.known, "url": where}
         return _json(body, 202, {"location": where, JOB_HEADER: header_text(done.job)})

@@ -15,6 +15,7 @@ from starlette.types import Scope
 from common import codec
 from dispatcher.bridge.headers import DOCS_POLICY, PAGE_POLICY
 from dispatcher.bridge.openai.request import EXAMPLE, ChatCompletionRequest
+from dispatcher.bridge.wishes import CHAT_PARAMETERS, ROUTE_PARAMETERS
 
 UI = Path(__file__).parent / "ui"
 
@@ -63,7 +64,8 @@ def describe(app: FastAPI) -> None:
                 [(ChatCompletionRequest, "validation")], ref_template="#/components/schemas/{model}"
             )
             found.setdefault("components", {}).setdefault("schemas", {}).update(models["$defs"])
-            found["paths"]["/v1/chat/completions"]["post"]["requestBody"] = _BODY
+            for path, parameters in _READ.items():
+                found["paths"][path]["post"] |= {"requestBody": _BODY, "parameters": list(parameters)}
             _forget_422(found)
             app.openapi_schema = found
         return app.openapi_schema
@@ -89,6 +91,10 @@ _BODY = {
         }
     },
 }
+
+
+_READ = {"/v1/chat/completions": CHAT_PARAMETERS, "/v1/route/explain": ROUTE_PARAMETERS}
+"""The routes that take a chat, and the headers that count there."""
 
 
 def _page(name: str, policy: str) -> Response:

@@ -1,9 +1,8 @@
-"""The HTTP API: paths, statuses, and what is read from headers; the only place where a typed error becomes a status."""
+"""The HTTP API: paths and statuses; the only place where a typed error becomes a status."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,28 +16,16 @@ from starlette.responses import Response
 from ulid import ULID
 
 from common import codec
-from common.errors import BadRequest, DeadlineInfeasible, FleetError, InternalError, QueueFull, Stopping, UnknownModel
+from common.errors import DeadlineInfeasible, FleetError, InternalError, QueueFull, Stopping, UnknownModel
 from common.logs import get_logger
-from common.messages import AUTO, ChatRequest, Priority, require_key
-from common.subjects import as_token
+from common.messages import AUTO, ChatRequest
 from dispatcher.bridge.answer import ChatAnswer, Manner, Means
 from dispatcher.bridge.explaining import explaining
-from dispatcher.bridge.headers import (
-    COST_HEADER,
-    JOB_HEADER,
-    KEY_HEADER,
-    PRIORITY_HEADER,
-    PROGRESS_HEADER,
-    STRATEGY_HEADER,
-    TIMEOUT_HEADER,
-    header_text,
-)
+from dispatcher.bridge.headers import JOB_HEADER, header_text
 from dispatcher.bridge.jobs import jobs
 from dispatcher.bridge.openai import reply, request
 from dispatcher.bridge.presence import Offer, Presence, find, offers
-
-MOST_TIMEOUT_S = 86_400.0
-MOST_STRATEGY = 64
+from dispatcher.bridge.wishes import job_id, priority, progress, wished
 
 log = get_logger("bridge")
 
@@ -160,7 +147,7 @@ def api(bridge: Bridge) -> APIRouter:
         )
         chat = request.to_chat(asked, job=job or str(ULID()), priority=priority(http.headers))
         # Only who chose the id can come again under it; for others nobody needs to look whether the job is known.
-        chat = _wished(chat, http.headers)
+        chat = wished(chat, http.headers)
         chat = replace(chat, resends=0) if job is None else replace(chat, keep_s=bridge.retry_grace_s)
         return ChatAnswer(chat, manner, bridge.means)
 
@@ -187,7 +174,7 @@ def api(bridge: Bridge) -> APIRouter:
         return _json({"status": "ok", **now.facts})
 
     router.include_router(explaining(bridge.means.drover, _asked, _json_body))
-    router.include_router(jobs(bridge.means.drover, bridge.means.curfew, _json_body, job_id))
+    router.include_router(jobs(bridge.means.drover, bridge.means.curfew, _json_body))
     router.add_api_route("/health", health, methods=["HEAD"], include_in_schema=False)
     return router
 
@@ -196,18 +183,7 @@ async def _asked(http: Request) -> ChatRequest:
     """Read a chat that is to be explained, and not run."""
     asked = request.read(await _json_body(http))
     chat = request.to_chat(asked, job=str(ULID()), priority=priority(http.headers))
-    return _wished(chat, http.headers)
-
-
-def _wished(chat: ChatRequest, headers: Mapping[str, str]) -> ChatRequest:
-    """Add what the headers ask for. Raises `BadRequest`."""
-    return replace(
-        chat,
-        timeout_s=timeout_s(headers),
-        strategy=strategy(headers),
-        max_cost_usd=max_cost_usd(headers),
-        provider_key=provider_key(headers),
-    )
+    return wished(chat, http.headers)
 
 
 def answer_errors(app: FastAPI) -> None:
@@ -270,96 +246,6 @@ def _takes_type(headers: Mapping[str, str]) -> bool:
         return True
     from_browser = "origin" in headers or "sec-fetch-site" in headers
     return kind == "application/x-www-form-urlencoded" and not from_browser
-
-
-def job_id(headers: Mapping[str, str]) -> str | None:
-    """The job's id as its caller chose it, so that sending twice runs once.
-
-    A name that can't stand in a subject keeps its readable part, and a digest keeps two such names apart.
-    """
-    given = headers.get(JOB_HEADER) or headers.get("idempotency-key")
-    if not given:
-        return None
-    token = as_token(given)
-    if token == given:
-        return token
-    return f"{token[:40]}-{hashlib.sha256(given.encode()).hexdigest()[:16]}"
-
-
-def timeout_s(headers: Mapping[str, str]) -> float | None:
-    """The total time in seconds that a header allows, if one does. Raises `BadRequest` for what is none."""
-    given = headers.get(TIMEOUT_HEADER)
-    if given is None:
-        return None
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= MOST_TIMEOUT_S:
-        raise BadRequest(
-            f"{TIMEOUT_HEADER} is {given[:40]!r}: send seconds above 0, at most {MOST_TIMEOUT_S:.0f}",
-            param=TIMEOUT_HEADER,
-        )
-    return seconds
-
-
-def progress(headers: Mapping[str, str], *, stream: bool) -> bool:
-    """Whether a header asks for every step. Raises `BadRequest` for what is no answer to that, or where there is no stream."""
-    given = headers.get(PROGRESS_HEADER, "0").strip()
-    if given not in {"0", "1"}:
-        raise BadRequest(f"{PROGRESS_HEADER} is {given[:40]!r}: send 1, or leave it out", param=PROGRESS_HEADER)
-    if given == "1" and not stream:
-        raise BadRequest(
-            f'{PROGRESS_HEADER} is told in a stream, and this is none: send "stream": true as well, or leave the header out',
-            param=PROGRESS_HEADER,
-        )
-    return given == "1"
-
-
-def priority(headers: Mapping[str, str]) -> Priority | None:
-    """The priority that a header asks for, if one does. Raises `BadRequest` for one that there is not."""
-    given = headers.get(PRIORITY_HEADER)
-    if given is None:
-        return None
-    try:
-        return Priority(given.strip().lower())
-    except ValueError:
-        raise BadRequest(
-            f"{PRIORITY_HEADER} is {given[:40]!r}: send one of {', '.join(Priority)}", param=PRIORITY_HEADER
-        ) from None
-
-
-def strategy(headers: Mapping[str, str]) -> str | None:
-    """How the device is to be chosen, as a header says; the dispatcher knows which strategies there are. Raises `BadRequest`."""
-    given = headers.get(STRATEGY_HEADER)
-    if given is not None and len(given) > MOST_STRATEGY:
-        raise BadRequest(
-            f"{STRATEGY_HEADER} has {len(given)} characters: at most {MOST_STRATEGY}", param=STRATEGY_HEADER
-        )
-    return given.strip().lower() or None if given is not None else None
-
-
-def max_cost_usd(headers: Mapping[str, str]) -> float | None:
-    """What the answer may cost, as a header says. Raises `BadRequest`."""
-    given = headers.get(COST_HEADER)
-    if given is None:
-        return None
-    try:
-        limit_usd = float(given)
-    except ValueError:
-        limit_usd = -1.0
-    if not 0.0 <= limit_usd <= 1e6:
-        raise BadRequest(f"{COST_HEADER} is {given[:40]!r}: send US dollars, such as 0.002", param=COST_HEADER)
-    return limit_usd
-
-
-def provider_key(headers: Mapping[str, str]) -> str | None:
-    """The key that a paid model is to be asked with, as a header says. Raises `BadRequest`, which does not quote it."""
-    given = headers.get(KEY_HEADER)
-    try:
-        return None if given is None else require_key(given.strip())
-    except ValueError as error:
-        raise BadRequest(f"{KEY_HEADER}: {error}", param=KEY_HEADER) from None
 
 
 def _auto_card(bridge: Bridge) -> reply.Json:

@@ -112,6 +112,10 @@ _ACCOUNT = (
     "timings",
     "cost_usd",
     "cost_estimated",
+    "saved_usd",
+    "saved_against",
+    "features",
+    "cascade",
     "simulated",
     "replayed",
 )

@@ -1,6 +1,7 @@
 """An OpenAI chat request as a value, and its mapping to ours; it knows neither HTTP nor the bus.
 
-The models below are also the published schema (`/openapi.json`). Fields that they don't name are ignored, as clients send many.
+The models below are also the published schema (`/openapi.json`). Fields that they don't name are ignored, as clients send many;
+but not those that mean something on NATS and would be obeyed there, see `ELSEWHERE`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from common.errors import BadRequest, UnsupportedByModel
 from common.messages import AUTO, ChatRequest, Priority, split_target
 from common.subjects import is_token
 from dispatcher.bridge.openai import turns
+
+MOST_STRATEGY = 64
+MOST_COST_USD = 1e6
 
 
 class _Body(BaseModel):
@@ -103,10 +107,29 @@ class ChatCompletionRequest(_Body):
         description="while jobs wait for devices: `priority` counts as interactive, `flex` as batch; "
         "the header X-Drover-Priority wins",
     )
+    strategy: Annotated[str, Field(max_length=MOST_STRATEGY)] | None = Field(
+        None,
+        description="Drover's own: how the device is chosen; the header X-Drover-Strategy means the same, and must not differ",
+        examples=["hybrid", "token:500", "energy:eco"],
+    )
+    max_cost_usd: Annotated[float, Field(ge=0, le=MOST_COST_USD, allow_inf_nan=False)] | None = Field(
+        None,
+        description="Drover's own: keeps the job from models that would probably cost more; the header X-Drover-Max-Cost-USD means "
+        "the same, and must not differ",
+    )
 
 
 TIERS: Mapping[str, Priority] = {"priority": Priority.INTERACTIVE, "flex": Priority.BATCH}
 """OpenAI's names for how urgent a request is; all others mean an ordinary one."""
+
+ELSEWHERE: Mapping[str, str] = {
+    "device": "name it in the model, as in auto@nano",
+    "timeout_s": "send the header X-Drover-Timeout",
+    "deadline_ms": "send the header X-Drover-Timeout",
+    "job": "send the header Idempotency-Key",
+    "provider_key": "send the header X-Drover-Provider-Key",
+}
+"""What a request on NATS may hold and a chat over HTTP says otherwise: a limit or a pin must not be ignored in silence."""
 
 LEAST_TOP_P = 1e-6
 """OpenAI allows top_p 0, "the likeliest token only"; backends want more than nothing, and this much means the same."""
@@ -117,8 +140,12 @@ def read(body: bytes) -> ChatCompletionRequest:
     if not body.lstrip(b" \t\r\n").startswith(b"{"):
         # The codec would take a MessagePack body too; over HTTP that is a mistake, not an encoding.
         raise BadRequest(f"the body is not a JSON object: send {EXAMPLE}")
+    given = _object(body)
+    for name, instead in ELSEWHERE.items():
+        if given.get(name) is not None:
+            raise BadRequest(f"{name} has no place in the body of an OpenAI chat: {instead}", param=name)
     try:
-        return ChatCompletionRequest.model_validate(_object(body))
+        return ChatCompletionRequest.model_validate(given)
     except ValidationError as error:
         raise codec.refusal(error, name=field_path) from error
 
@@ -153,8 +180,17 @@ def to_chat(request: ChatCompletionRequest, *, job: str, priority: Priority | No
             "tools": _tools(request),
             "format": _format(request.response_format),
             "priority": priority or TIERS.get(request.service_tier or "", Priority.NORMAL),
+            "strategy": None if request.strategy is None else strategy_name(request.strategy),
+            "max_cost_usd": request.max_cost_usd,
         },
     )
+
+
+def strategy_name(given: str) -> str | None:
+    """Give a strategy as it is known, whatever its case; what stands behind a colon may be the owner's word, and stays. None for
+    an empty one."""
+    name, colon, variant = given.strip().partition(":")
+    return f"{name.lower()}{colon}{variant}" or None
 
 
 def split_model(name: str) -> tuple[str, str | None]:

@@ -215,7 +215,7 @@ async def test_the_headers_of_a_stream_name_the_device_that_answered(
 
 
 async def test_the_headers_wait_no_longer_than_the_hold(nats: NatsServer, fleet: ScriptedFleet) -> None:
-    """Without a first token the headers come after the hold with what is known; the finish has the truth."""
+    """Without a first token the headers come after the hold, and name no device: a job may still move; the finish has the truth."""
     headers_came = asyncio.Event()
 
     async def script(job: ScriptedJob) -> None:
@@ -238,7 +238,12 @@ async def test_the_headers_wait_no_longer_than_the_hold(nats: NatsServer, fleet:
         headers_came.set()
         found = await events(response)
 
-    assert (response.headers["x-drover-device"], found[-2]["x_drover"]["device"]) == ("nano", "orin")
+    assert (
+        response.headers.get("x-drover-device"),
+        "x-drover-job" in response.headers,
+        found[0]["model"],
+        found[-2]["x_drover"]["device"],
+    ) == (None, True, "auto", "orin")
 
 
 @pytest.mark.parametrize(
@@ -270,6 +275,14 @@ async def test_a_wrong_priority_is_refused(http: httpx.AsyncClient) -> None:
     error = response.json()["error"]
 
     assert (400, "bad_request", "x-drover-priority") == (response.status_code, error["code"], error["param"])
+
+
+async def test_our_own_fields_of_a_body_reach_the_fleet(http: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
+    """`strategy` and `max_cost_usd` of a chat's body mean what they mean on NATS."""
+    await http.post("/v1/chat/completions", json={"messages": HI, "strategy": "perf", "max_cost_usd": 0.002})
+    job = await fleet.jobs.get()
+
+    assert ("perf", 0.002) == (job.request["strategy"], job.request["max_cost_usd"])
 
 
 async def test_a_page_may_ask_for_every_step(http: httpx.AsyncClient, fleet: ScriptedFleet) -> None:

@@ -282,13 +282,18 @@ async def test_the_description_lists_what_the_chat_route_takes(http: httpx.Async
     schemas = described["components"]["schemas"]
     body = described["paths"][CHAT]["post"]["requestBody"]["content"]["application/json"]["schema"]
     names = {part.split('"')[0] for part in text.split('"#/components/schemas/')[1:]}
+    explained = {one["name"] for one in described["paths"]["/v1/route/explain"]["post"]["parameters"]}
 
     assert (
+        explained,
+        len(described["paths"][CHAT]["post"]["parameters"]),
         body,
         names - set(schemas),
         "422" in text,
         "messages" in schemas["ChatCompletionRequest"]["properties"],
     ) == (
+        {"X-Drover-Strategy", "X-Drover-Max-Cost-USD", "X-Drover-Provider-Key"},
+        8,
         {"$ref": "#/components/schemas/ChatCompletionRequest"},
         set(),
         False,

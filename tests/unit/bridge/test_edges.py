@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from common import errors
 from common.frames import RouteNote
-from common.messages import DeviceState, Heartbeat, ModelInfo, Priority
+from common.messages import ChatRequest, DeviceState, Heartbeat, ModelInfo, Priority
 from common.subjects import is_token
-from dispatcher.bridge import presence, routes
+from dispatcher.bridge import presence, routes, wishes
 from dispatcher.bridge.headers import MAX_VALUE, header_text, route_headers
 from dispatcher.bridge.limits import host_name
 from dispatcher.roster import Roster
@@ -41,14 +41,14 @@ def test_any_text_becomes_a_header_value(text: str, expected: str) -> None:
 )
 def test_a_header_asks_for_a_priority(headers: dict[str, str], expected: Priority | None) -> None:
     """Without it the body decides."""
-    assert expected is routes.priority(headers)
+    assert expected is wishes.priority(headers)
 
 
 @pytest.mark.parametrize(("given", "stream"), [("yes", True), ("true", False), ("", True), ("1", False)])
 def test_a_wish_for_progress_that_can_not_be_met_is_refused(given: str, stream: bool) -> None:
     """Another word than 1, or an answer that is no stream: it would be ignored otherwise."""
     with pytest.raises(errors.BadRequest, match="x-drover-progress is "):
-        routes.progress({"x-drover-progress": given}, stream=stream)
+        wishes.progress({"x-drover-progress": given}, stream=stream)
 
 
 @pytest.mark.parametrize(
@@ -56,26 +56,26 @@ def test_a_wish_for_progress_that_can_not_be_met_is_refused(given: str, stream: 
 )
 def test_progress_is_told_to_who_asks_for_it(headers: dict[str, str], expected: bool) -> None:
     """By the header, with a stream."""
-    assert routes.progress(headers, stream=True) is expected
+    assert wishes.progress(headers, stream=True) is expected
 
 
 @pytest.mark.parametrize(("headers", "expected"), [({}, None), ({"x-drover-timeout": "2.5"}, 2.5)])
 def test_a_header_limits_the_time(headers: dict[str, str], expected: float | None) -> None:
     """OpenAI's body has no field for it."""
-    assert expected == routes.timeout_s(headers)
+    assert expected == wishes.timeout_s(headers)
 
 
 @pytest.mark.parametrize("given", ["soon", "0", "-1", "nan", "inf", "86401", ""])
 def test_a_limit_that_is_none_is_refused(given: str) -> None:
     """The header is named, and what it takes."""
     with pytest.raises(errors.BadRequest, match=r"x-drover-timeout is .*: send seconds above 0"):
-        routes.timeout_s({"x-drover-timeout": given})
+        wishes.timeout_s({"x-drover-timeout": given})
 
 
 def test_a_priority_that_there_is_not_is_refused() -> None:
     """The message lists those there are."""
     with pytest.raises(errors.BadRequest, match="interactive, normal, batch"):
-        routes.priority({"x-drover-priority": "urgent"})
+        wishes.priority({"x-drover-priority": "urgent"})
 
 
 @pytest.mark.parametrize(
@@ -188,14 +188,14 @@ def test_a_known_wait_becomes_retry_after() -> None:
 
 def test_a_name_that_can_stand_in_a_subject_is_the_job_s_id() -> None:
     """The caller finds its job under the very id that it gave; our own header wins."""
-    ids = [routes.job_id({"idempotency-key": "abc-1"}), routes.job_id({"x-drover-job": "j", "idempotency-key": "k"})]
+    ids = [wishes.job_id({"idempotency-key": "abc-1"}), wishes.job_id({"x-drover-job": "j", "idempotency-key": "k"})]
 
     assert ids == ["abc-1", "j"]
 
 
 def test_two_foreign_names_stay_two() -> None:
     """Names that look alike once mapped to a token are kept apart by their digest."""
-    one, two = (str(routes.job_id({"idempotency-key": name})) for name in ("a.b", "a*b"))
+    one, two = (str(wishes.job_id({"idempotency-key": name})) for name in ("a.b", "a*b"))
 
     assert (one.startswith("a_b-"), is_token(one), one != two) == (True, True, True)
 
@@ -203,12 +203,12 @@ def test_two_foreign_names_stay_two() -> None:
 @given(st.text(min_size=1))
 def test_any_name_becomes_a_token(name: str) -> None:
     """No header makes an id that can't stand in a subject."""
-    assert is_token(str(routes.job_id({"idempotency-key": name})))
+    assert is_token(str(wishes.job_id({"idempotency-key": name})))
 
 
 def test_without_a_name_the_job_has_none_of_its_caller() -> None:
     """Nobody can send it again under a name, so nobody needs to look for it."""
-    assert routes.job_id({}) is None
+    assert wishes.job_id({}) is None
 
 
 def roster(*beats: Heartbeat) -> Roster:
@@ -261,3 +261,39 @@ def test_a_missed_heartbeat_does_not_empty_the_list(age_s: float, listed: bool) 
     found.sweep(age_s)
 
     assert (presence.find(found.fleet, "m") is not None) == listed
+
+
+CHAT = ChatRequest(prompt="hi", strategy="token:500", max_cost_usd=0.01)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, ("token:500", 0.01)),
+        ({"x-drover-strategy": "Token:500", "x-drover-max-cost-usd": "0.010"}, ("token:500", 0.01)),
+    ],
+)
+def test_header_and_body_may_agree(headers: dict[str, str], expected: tuple[str, float]) -> None:
+    """What one of them says holds, and so does what both say."""
+    chat = wishes.wished(CHAT, headers)
+
+    assert expected == (chat.strategy, chat.max_cost_usd)
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "param"),
+    [("x-drover-strategy", "perf", "strategy"), ("x-drover-max-cost-usd", "0.02", "max_cost_usd")],
+)
+def test_header_and_body_must_not_differ(header: str, value: str, param: str) -> None:
+    """Neither wins in silence."""
+    with pytest.raises(errors.BadRequest, match=f"{header} says {value}, and the body's {param} ") as caught:
+        wishes.wished(CHAT, {header: value})
+
+    assert param == caught.value.details["param"]
+
+
+def test_every_header_that_is_read_is_described() -> None:
+    """The published description names the headers of a chat."""
+    read = {name for key, name in vars(wishes).items() if key.endswith("_HEADER")}
+
+    assert read == {parameter["name"].lower() for parameter in wishes.CHAT_PARAMETERS}

@@ -336,3 +336,40 @@ def test_any_object_is_mapped_or_refused_by_a_typed_error(fields: dict[str, Any]
 def test_any_bytes_are_read_or_refused_by_a_typed_error(body: bytes) -> None:
     """No bytes make the reader raise anything but a typed error."""
     assert isinstance(outcome(body), FleetError | ChatRequest)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(" Token:500 ", "token:500"), ("weighted:Utility", "weighted:Utility"), ("", None), (None, None)],
+)
+def test_a_body_may_name_a_strategy(given: str | None, expected: str | None) -> None:
+    """As on NATS, and as the header has it."""
+    assert expected == mapped(strategy=given).strategy
+
+
+def test_a_body_may_name_the_most_that_it_may_cost() -> None:
+    """In US dollars."""
+    assert 0.002 == mapped(max_cost_usd=0.002).max_cost_usd
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("strategy", 5), ("strategy", "x" * 65), ("max_cost_usd", "0.1"), ("max_cost_usd", -1), ("max_cost_usd", True)],
+)
+def test_a_wish_of_ours_that_makes_no_sense_is_refused(field: str, value: object) -> None:
+    """It is named: what is ignored in silence may cost money."""
+    error = refused(**{field: value})
+
+    assert ("bad_request", field) == (error.code, error.details["param"])
+
+
+@pytest.mark.parametrize("field", sorted(request.ELSEWHERE))
+def test_what_is_said_elsewhere_is_not_ignored(field: str) -> None:
+    """A pin, a limit or a key as NATS takes it is refused with the place where HTTP takes it."""
+    error = refused(**{field: "pi5"})
+
+    assert ("bad_request", field, True) == (
+        error.code,
+        error.details["param"],
+        request.ELSEWHERE[field] in error.message,
+    )

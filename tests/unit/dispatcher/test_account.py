@@ -9,6 +9,7 @@ import pytest
 from common.errors import BackendError, JobCancelled, NoDevice, QueueFull
 from common.frames import End, Finish
 from common.messages import EngineTimings, Usage
+from dispatcher.bridge.openai.reply import account
 from dispatcher.outcomes import Cascaded, Decision, Delivered, JobState, Price
 from dispatcher.record.account import record, refusal, route
 from dispatcher.record.events import summary
@@ -214,3 +215,19 @@ def test_savings_of_a_cascade_compare_one_answer_with_what_both_cost() -> None:
         told["cascade"]["strong"]["predicted_energy_j"],
         told["cascade"]["weak"]["predicted_energy_j"],
     )
+
+
+def test_http_tells_all_that_nats_tells() -> None:
+    """Nothing of a job's account is lost on its way into `x_drover`: costs, savings, features and the check among it."""
+    told = Cascaded(weak=candidate("pi5"), escalated=True, score=0.9, threshold=0.5, by="rules", why="it refuses")
+    price = Price("big", "cloud", 2.5, 10.0)
+    full = replace(
+        ANSWERED,
+        cascaded=told,
+        end=replace(END, cost_usd=0.001, cost_estimated=True),
+        decision=replace(DECISION, reference=lambda: price),
+    )
+    wire = route(JOB, full, total_s=3.5)
+
+    assert {"cascade", "saved_usd", "saved_against", "features", "cost_estimated"} <= wire.keys()
+    assert wire == account(JOB.id, wire)
