@@ -198,6 +198,8 @@ class Decision:
     removed: Sequence[Removed]
     weights: Mapping[str, float]
     features: Mapping[str, Any] = field(default_factory=dict)
+    rule: str = ""
+    """What decides beside scores, in words; empty where scores alone do."""
     reference: Callable[[], Price | None] = lambda: None
     """Gives what savings are reckoned against; None where the fleet has nothing that costs."""
     brief: Callable[[], Mapping[str, Any]] = dict

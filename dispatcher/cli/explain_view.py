@@ -80,10 +80,31 @@ def _judged(told: Told) -> Iterator[str]:
     verdict = features.get("verdict")
     if verdict:
         yield f"trained router: {'strong' if verdict['strong'] else 'weak'}, {verdict['reason']}"
-        for one in verdict.get("neighbours", ()):
-            yield f"  like ({one['similarity']:.2f}, gain {one['gain']:+.2f}): {one['prompt']}"
+        yield from _neighbours(verdict)
+    if choice := features.get("choice"):
+        yield from _choice(choice)
     if features.get("lacks"):
         yield f"without {features['lacks']}"
+
+
+def _choice(choice: Told) -> Iterator[str]:
+    """Tell what a trained router of several models said: the path through its hierarchy, and each model's probability."""
+    path = f"{choice['domain'] or 'no known domain'} ({choice['similarity']:.2f}) > {choice['level']} ({choice['complexity']:.2f})"
+    yield f"trained router: {path} > {choice['model'] or 'none of the models at hand'}, confidence {choice['confidence']:.2f}"
+    for model, probability in choice["probabilities"].items():
+        yield f"  {model}: probability {probability:.2f}, gain {choice['gains'][model]:+.2f} over {choice['base']}"
+    yield f"  {choice['by']}: {choice['reason']}"
+    for words, key in (("not at hand", "not_at_hand"), ("not known to it", "not_known")):
+        if choice[key]:
+            yield f"  {words}: {', '.join(choice[key])}"
+    yield from _neighbours(choice)
+
+
+def _neighbours(told: Told) -> Iterator[str]:
+    """Tell the labelled prompts that were looked at; how they begin only where the owner lets it."""
+    for one in told.get("neighbours", ()):
+        head = one.get("prompt")
+        yield f"  like ({one['similarity']:.2f}, gain {one['gain']:+.2f})" + (f": {head}" if head else "")
 
 
 def _options(told: Told, options: Sequence[Told], bar: int) -> Table:
@@ -151,5 +172,7 @@ def _removed(removed: Sequence[Told]) -> Table:
     table.add_column("reason", overflow="fold")
     for out in removed:
         where = f"{out['device']} ({out['model']})" if out.get("model") else out["device"]
-        table.add_row(where, out["filter"], out["reason"])
+        table.add_row(
+            Text(where), Text(out["filter"]), Text(out["reason"])
+        )  # never as markup: a name may hold brackets
     return table

@@ -58,10 +58,17 @@ def train(
     draws: _DRAWS = 500,
     evaluation: Annotated[bool, typer.Option("--eval/--no-eval", help="put figures into the card")] = True,
     base: Annotated[
-        str | None, typer.Option("--base", help="several models: the column of the cheapest one; then -o is a folder")
+        str | None, typer.Option("--base", help="several models: the column of the cheapest one, or model=column")
     ] = None,
     model: Annotated[
-        list[str] | None, typer.Option("--model", help="with --base: the column of another model; may be given often")
+        list[str] | None,
+        typer.Option("--model", help="with --base: the column of another model, or model=column; repeatable"),
+    ] = None,
+    strong: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--strong", help="with --base: a model that counts as strong [default: by the sizes in the names]"
+        ),
     ] = None,
     head_chars: Annotated[
         int,
@@ -73,15 +80,22 @@ def train(
     """Train a router between a weak and a strong model, and write it with its model card; with --base among several models."""
     from dispatcher.lab.router.evaluate import Plan  # noqa: PLC0415  # see the module
     from dispatcher.lab.router.fit import Recipe  # noqa: PLC0415  # as above
-    from dispatcher.lab.router.verbs import train_several_verb, train_verb  # noqa: PLC0415  # as above
+    from dispatcher.lab.router.verbs import train_verb  # noqa: PLC0415  # as above
 
     if (base is None) != (not model):
         raise typer.BadParameter(
             "--base and --model belong together: a column for the base, and one for each other model"
         )
     if base is not None and model:
+        from dispatcher.lab.router.several_verb import named, train_several_verb  # noqa: PLC0415  # as above
+
         several = _source(labels, embedder, vectors, column, head_chars=head_chars)
-        _run(lambda: train_several_verb(several, base, model, output.with_suffix(""), Recipe(seed=seed)))
+        path, models = output, (base, tuple(model), tuple(strong or ()))
+        _run(
+            lambda: train_several_verb(
+                several, named(*models), path, Recipe(seed=seed), draws=draws, evaluation=evaluation
+            )
+        )
         return
     plan = Plan(seed=seed, folds=folds, draws=draws) if evaluation else None
     _run(
@@ -129,12 +143,25 @@ def evaluate(
         Path | None,
         typer.Option("--weights", help="judge these on all labels, which they have not seen; trains nothing"),
     ] = None,
+    base: Annotated[
+        str | None, typer.Option("--base", help="with --weights of several models: the column of the base")
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option("--model", help="as in train")] = None,
     plots: Annotated[bool, typer.Option("--plots/--no-plots", help="draw PNG and SVG; needs the extra lab")] = True,
 ) -> None:
     """Judge a router out of sample, beside random calls, prompt length, the domain's mean and the oracle."""
     from dispatcher.lab.router.evaluate import Plan  # noqa: PLC0415  # see the module
     from dispatcher.lab.router.fit import Recipe  # noqa: PLC0415  # as above
     from dispatcher.lab.router.verbs import eval_verb  # noqa: PLC0415  # as above
+
+    if base is not None or model:
+        if base is None or not model or weights is None:
+            raise typer.BadParameter("--base and --model belong together, and judge --weights of several models")
+        from dispatcher.lab.router.several_verb import eval_several_verb, named  # noqa: PLC0415  # as above
+
+        several, models, of = _source(labels, embedder, vectors, column), (base, tuple(model)), weights
+        _run(lambda: eval_several_verb(several, named(*models), of, output, draws=draws, seed=seed))
+        return
 
     plan = Plan(
         seed=seed,

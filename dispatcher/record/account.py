@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,9 @@ from common.errors import DeadlineInfeasible, FleetError, JobCancelled, QueueFul
 from common.frames import COST_DIGITS
 from common.messages import EngineTimings, Usage
 from dispatcher.outcomes import Attempt, Candidate, Delivered, Job, JobRecord, JobState
+
+MOST_WEIGHTS = 8
+"""Shares of devices that an answer tells, as a decision in short does."""
 
 
 def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
@@ -74,7 +78,7 @@ def route(job: Job, delivered: Delivered, *, total_s: float) -> dict[str, Any]:
         "timings": _timings(delivered, total_s),
     }
     if delivered.decision is not None:
-        wire |= {"strategy": delivered.decision.strategy, "weights": dict(delivered.decision.weights)}
+        wire |= {"strategy": delivered.decision.strategy, "weights": _weights(delivered.decision.weights)}
         wire["features"] = _features(delivered.decision.features)
     cost_usd, estimated = _cost(delivered)
     if cost_usd is not None:
@@ -105,10 +109,15 @@ def _saved(delivered: Delivered) -> tuple[str, float] | None:
 
 def _features(features: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out the labelled prompts that the trained router looked at: they are the owner's, and not the producer's."""
-    told = dict(features)
-    if "verdict" in told:
-        told["verdict"] = {name: value for name, value in told["verdict"].items() if name != "neighbours"}
-    return told
+    return {
+        name: {key: part for key, part in value.items() if key != "neighbours"} if isinstance(value, Mapping) else value
+        for name, value in features.items()
+    }
+
+
+def _weights(weights: Mapping[str, float]) -> dict[str, float]:
+    """Tell the greatest ones: shares may be of thousands of devices, and the answer has to fit a message."""
+    return dict(heapq.nlargest(MOST_WEIGHTS, weights.items(), key=lambda one: one[1]))
 
 
 def _state(delivered: Delivered) -> JobState:

@@ -11,6 +11,7 @@ from common.errors import BadRequest, ConfigError, WeightsError, WeightsMismatch
 from dispatcher.embed import Bounds, Tier, embedding, open_embedder
 from dispatcher.roster import Roster
 from dispatcher.router.feedback import Feedback, FeedbackMode
+from dispatcher.router.judging import Wishes
 from dispatcher.router.policy_file import PolicyFile
 from dispatcher.router.router import Router
 from dispatcher.router.topics_file import read_topics
@@ -57,6 +58,7 @@ async def running_router(
             strong_share=routing.strong_share,
             answer_share=routing.cascade_share,
             feedback=feedback,
+            wishes=Wishes(heads=routing.explain_neighbours, confidence=routing.router_confidence),
         )
         reader = tasks.create_task(_reread(router))
         try:

@@ -21,6 +21,7 @@ from dispatcher.outcomes import Cascaded, Decision, Delivered, Job
 from dispatcher.roster import Roster
 from dispatcher.router.affinity import Affinity, conversation_of, goes_on
 from dispatcher.router.feedback import Feedback, FeedbackMode
+from dispatcher.router.judging import Terms, Wishes, models_forecast, tiers_verdict
 from dispatcher.router.policy_file import PolicyFile
 from dispatcher.router.spending import Spending
 from dispatcher.router.weights import Weights
@@ -29,7 +30,6 @@ from dispatcher.routing import (
     Features,
     RoutingPolicy,
     Table,
-    Verdict,
     Warmth,
     decide,
     explain,
@@ -37,12 +37,13 @@ from dispatcher.routing import (
     nobody,
     unfold,
 )
-from dispatcher.routing.budget import Budget, verdict
+from dispatcher.routing.budget import verdict
 from dispatcher.routing.checking import Check, WeakAnswer, check, hopeless, signals_of
 from dispatcher.routing.kinds import demand_of
+from dispatcher.routing.multi import MultiRouter
 from dispatcher.routing.prompt_signals import prompt_signals
 from dispatcher.routing.strategies.tiers import STRONG, is_strong
-from dispatcher.routing.trained import Gain, TrainedRouter
+from dispatcher.routing.trained import Gain, TrainedRouter, Vector
 
 log = get_logger("router")
 
@@ -72,11 +73,13 @@ class Router:
         strong_share: float = 0.3,
         answer_share: float = 0.3,
         feedback: Feedback | None = None,
+        wishes: Wishes | None = None,
     ) -> None:
         self.rules = rules
         self.weights = weights
         self.feedback = feedback or Feedback()
         self._shares = strong_share, answer_share
+        self._wishes = wishes or Wishes()
         self._embedding = embedding
         self._roster = roster
         self._table = Table()
@@ -232,8 +235,10 @@ class Router:
         a pin asks nobody."""
         match decision.strategy.partition(":")[0]:
             case "learned" if (judge := self.weights.router) is not None:
-                said = decision.features.get("verdict")
-                booked = None if said is None else bool(said["strong"])
+                said = decision.features.get("verdict") or decision.features.get("choice")
+                booked = None if said is None else said["strong"]
+                if said is not None and booked is None:
+                    return  # without models of both kinds at hand there was nothing to save
                 budget = self._spent.of(job.tenant, judge, self.feedback.strong_share(self._shares[0], job.tenant))
                 self._spent.settle(job.tenant, budget, booked=booked, ran=self._ran(job, delivered))
             case "cascade" if (judge := self.weights.cascade) is not None:
@@ -249,6 +254,8 @@ class Router:
         chosen = delivered.chosen
         if chosen is None or not delivered.attempts:
             return None
+        if isinstance(judge := self.weights.router, MultiRouter):
+            return canonical(chosen.model) in map(canonical, judge.strong)
         if job.model == AUTO and job.device is None and STRONG in chosen.details:
             return chosen.details[STRONG] > 0.0
         return is_strong(self._table.view(self._roster.fleet), self.rules.policy, chosen)
@@ -279,30 +286,34 @@ class Router:
         trained = self.weights.router
         if trained is None:
             return replace(ask, lacks=f"a trained router: {self.weights.lacks_router}")
-        embedded = await self._embedding.embed(question) if trained.space.embedder else None
+        embedded = await self._embedding.embed(question) if trained.embedder else None
         if embedded is not None and embedded.vector is None:
             return replace(ask, lacks=embedded.lacks or "")
         try:
-            gain = trained.gain(prompt_signals(question), None if embedded is None else embedded.vector)
+            judged = self._said(trained, ask, question, None if embedded is None else embedded.vector, dry=dry)
         except WeightsMismatch as error:
             return replace(ask, lacks=error.message)
-        said = self._within_budget(trained, gain, ask, dry=dry)
-        return replace(ask, verdict=said, embedder=_identity(embedded))
+        return replace(judged, embedder=_identity(embedded))
 
-    def _within_budget(self, trained: TrainedRouter, gain: Gain, ask: Ask, *, dry: bool) -> Verdict:
+    def _said(
+        self, trained: TrainedRouter | MultiRouter, ask: Ask, question: str, vector: Vector | None, *, dry: bool
+    ) -> Ask:
+        """Add what it says, within the budget. Raises `WeightsMismatch`."""
         budget = self._spent.of(ask.tenant, trained, self.feedback.strong_share(self._shares[0], ask.tenant))
-        told, after = verdict(
-            gain.score,
-            in_domain=gain.in_domain,
-            fallback_strong=_demanding(ask.wanted),
-            budget=budget,
-            chance=ask.seed / 2**32,
-        )
+        terms = Terms(demanding=_demanding(ask.wanted), chance=ask.seed / 2**32, wishes=self._wishes)
+        signals = prompt_signals(question)
+        if isinstance(trained, MultiRouter):
+            wanted = ask.wanted
+            predicted = trained.predict(signals, vector, topics=wanted.topics, complexity=wanted.complexity)
+            at_hand = {name for device in self._roster.fleet.devices.values() for name in device.models}
+            forecast, after = models_forecast(trained, predicted, at_hand, budget, terms)
+            said = replace(ask, forecast=forecast)
+        else:
+            verdict, after = tiers_verdict(trained.gain(signals, vector), budget, terms)
+            said = replace(ask, verdict=verdict)
         if not dry:
             self._spent.keep(ask.tenant, after)
-        return Verdict(
-            gain=gain.score, strong=told.strong, reason=told.reason, told=_told(gain, budget if dry else after)
-        )
+        return said
 
     def _keep(self, job: Job, decision: Decision, cascaded: Cascaded | None) -> None:
         checked = {} if cascaded is None else {"cascade": cascaded.brief()}
@@ -335,19 +346,3 @@ def _demanding(wanted: Features) -> bool:
 
 def _identity(embedded: Embedded | None) -> str:
     return "" if embedded is None or embedded.identity is None else str(embedded.identity)
-
-
-def _told(gain: Gain, budget: Budget) -> dict[str, Any]:
-    return {
-        "gain": round(gain.score, 4),
-        "ridge": round(gain.ridge, 4),
-        "kernel": round(gain.kernel, 4),
-        "knn": round(gain.knn, 4),
-        "similarity": round(gain.similarity, 4),
-        "in_domain": gain.in_domain,
-        "strong_share": round(budget.realised, 4),
-        "neighbours": [
-            {"prompt": one.head, "gain": round(one.gain, 3), "similarity": round(one.similarity, 3)}
-            for one in gain.neighbours
-        ],
-    }

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from dataclasses import replace
 
 from dispatcher.routing.budget import Budget
+from dispatcher.routing.multi import MultiRouter
 from dispatcher.routing.trained import TrainedRouter
 
 MOST_TENANTS = 256
@@ -19,11 +20,11 @@ class Spending:
     """The budgets of all tenants. Scores of one judge say nothing of another's, so they all begin anew with another one."""
 
     def __init__(self) -> None:
-        self._judge: TrainedRouter | None = None
+        self._judge: TrainedRouter | MultiRouter | None = None
         self._prior: tuple[float, ...] = ()
         self._budgets: OrderedDict[str, Budget] = OrderedDict()
 
-    def of(self, tenant: str, judge: TrainedRouter, share: float) -> Budget:
+    def of(self, tenant: str, judge: TrainedRouter | MultiRouter, share: float) -> Budget:
         """Give a tenant's budget for a wished share of strong calls."""
         if self._judge is not judge:
             self._judge, self._prior = judge, tuple(map(float, judge.quantiles))

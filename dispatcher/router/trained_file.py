@@ -30,8 +30,14 @@ _FLOATS = {
 
 def write_router(path: Path, router: TrainedRouter, card: Mapping[str, Any]) -> None:
     """Write the router to `path` (.npz), and its card beside it. Raises `WeightsError` when they can't be written."""
+    bound = {"embedder": router.space.embedder, "signals": list(router.space.signals)}
+    write_weights(path, kind=KIND, version=VERSION, arrays=router_arrays(router), card={**bound, **card})
+
+
+def router_arrays(router: TrainedRouter) -> dict[str, Array]:
+    """Give the router as named arrays."""
     space, memory, kernel, blend = router.space, router.memory, router.kernel, router.blend
-    arrays: dict[str, Array] = {
+    return {
         "signal_mean": space.mean,
         "signal_scale": space.scale,
         "centre": space.centre,
@@ -51,8 +57,6 @@ def write_router(path: Path, router: TrainedRouter, card: Mapping[str, Any]) -> 
             dtype=np.float64,
         ),
     }  # fmt: skip
-    bound = {"embedder": space.embedder, "signals": list(space.signals)}
-    write_weights(path, kind=KIND, version=VERSION, arrays=arrays, card={**bound, **card})
 
 
 def read_router(path: Path, *, signals: tuple[str, ...], embedder: str | None) -> tuple[TrainedRouter, dict[str, Any]]:
@@ -62,7 +66,14 @@ def read_router(path: Path, *, signals: tuple[str, ...], embedder: str | None) -
     embedder or other signals.
     """
     arrays, card = read_weights(path, kind=KIND, version=VERSION)
-    trained_with = card.get("embedder")
+    trained_with = require_bound(path, card, signals=signals, embedder=embedder)
+    return router_of(path, arrays, signals, trained_with), card
+
+
+def require_bound(path: Path, card: Mapping[str, Any], *, signals: tuple[str, ...], embedder: str | None) -> str | None:
+    """Give the embedder that a card names. Raises `WeightsMismatch` when weights were trained with another one than is in use, or
+    with other signals."""
+    trained_with: str | None = card.get("embedder")
     if trained_with is not None and trained_with != embedder:
         raise WeightsMismatch(
             f"{path} was trained with the embedder {trained_with}, and {embedder or 'none'} is in use: "
@@ -70,14 +81,19 @@ def read_router(path: Path, *, signals: tuple[str, ...], embedder: str | None) -
         )
     if card.get("signals") != list(signals):
         raise WeightsMismatch(f"{path} was trained with other text signals than this version has: train it anew")
+    return trained_with
+
+
+def router_of(path: Path, arrays: Mapping[str, Array], signals: tuple[str, ...], embedder: str | None) -> TrainedRouter:
+    """Give the router of named arrays that `path` holds. Raises `WeightsError` for damaged ones."""
     try:
         _check_kinds(arrays)
-        router = _router(arrays, signals, trained_with)
+        router = _router(arrays, signals, embedder)
         _check(router)
         _try(router)
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, WeightsMismatch) as error:
         raise WeightsError(f"{path} is damaged: {error!s:.200}") from error
-    return router, card
+    return router
 
 
 def _check_kinds(arrays: Mapping[str, Array]) -> None:

@@ -15,11 +15,13 @@ from typing import Generic, TypeVar
 from common.errors import ConfigError
 from common.logs import get_logger
 from dispatcher.router.files import Stamp, stamp_of
+from dispatcher.router.multi_file import read_either
 from dispatcher.router.topics_file import read_topics
 from dispatcher.router.trained_file import read_router
 from dispatcher.router.weights_file import card_path
 from dispatcher.routing.answer_signals import ANSWER_SIGNALS
 from dispatcher.routing.centroids import Topics
+from dispatcher.routing.multi import MultiRouter
 from dispatcher.routing.prompt_signals import SIGNALS
 from dispatcher.routing.trained import TrainedRouter
 
@@ -79,7 +81,7 @@ class Weights:
     def __init__(self, files: WeightFiles, embedder: str | None) -> None:
         self._topics = _Followed("topics", files.topics, lambda path: read_topics(path, embedder=embedder or "none"))
         self._router = _Followed(
-            "router", files.router, lambda path: read_router(path, signals=SIGNALS, embedder=embedder)[0]
+            "router", files.router, lambda path: read_either(path, signals=SIGNALS, embedder=embedder)
         )
         self._cascade = _Followed(
             "cascade",
@@ -95,8 +97,8 @@ class Weights:
         return self._topics.part
 
     @property
-    def router(self) -> TrainedRouter | None:
-        """The trained router, if there is one."""
+    def router(self) -> TrainedRouter | MultiRouter | None:
+        """The trained router, if there is one: of two tiers, or of several models."""
         return self._router.part
 
     @property

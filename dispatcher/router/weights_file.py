@@ -57,6 +57,11 @@ def write_weights(path: Path, *, kind: str, version: int, arrays: Arrays, card: 
         raise WeightsError(f"{path} can't be written: {error}") from error
 
 
+def kind_at(path: Path) -> str:
+    """Say what kind of weights lies at `path`, by its card. Raises `WeightsError` like `read_weights`."""
+    return str(_read_card(card_path(path)).get("kind"))
+
+
 def read_weights(path: Path, *, kind: str, version: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Read arrays and card.
 

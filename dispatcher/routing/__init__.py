@@ -3,7 +3,7 @@
 `decide` is the whole door: features of the request → filters → predictions and terms → a strategy's scores → an ordered list.
 """
 
-from dispatcher.routing.ask import Ask, Cloud, RoutingPolicy, Verdict, Warmth
+from dispatcher.routing.ask import Ask, Cloud, Forecast, RoutingPolicy, Verdict, Warmth
 from dispatcher.routing.brief import unfold
 from dispatcher.routing.decide import decide, nobody, require_strategy
 from dispatcher.routing.explain import explain, record
@@ -14,6 +14,7 @@ __all__ = [
     "Ask",
     "Cloud",
     "Features",
+    "Forecast",
     "RoutingPolicy",
     "Table",
     "Verdict",

@@ -98,15 +98,32 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What a trained router of several models says: what each gains over the `base`, by full name, in answers right; how sure it
+    must be, and whether it was taught anything alike. `explored` asks for the answer of any of them, to learn from; `held` says why
+    the budget keeps the job from the `strong` ones, empty where it does not. `told` is explained."""
+
+    base: str
+    gains: Mapping[str, float]
+    strong: frozenset[str]
+    temperature: float
+    least_confidence: float = 0.0
+    in_domain: bool = True
+    explored: bool = False
+    held: str = ""
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """What is asked for: a full model name or `auto`, perhaps a device, and the features of the request.
 
     `strategy` names how to score, with a variant behind a colon; `seed` and `turn` stand for chance and sequence, so that deciding
-    stays pure. `workload` overrides the kind that the text looks like. `warmth` tells where the conversation was before,
-    `verdict` what the trained router says, `difficulty` in [0, 1] what a classifying model says, and `classified` which one;
-    `escalated` that a weak answer did not hold, `explores` that the second best is to be tried, where it is not far behind. `lacks`
-    says what the strategy would have used and was not there; `max_cost_usd` is what the answer may probably cost,
-    `brings_key` that the request pays with a key of its own.
+    stays pure. `workload` overrides the kind that the text looks like. `warmth` tells where the conversation was before, `verdict`
+    what the trained router says (`forecast` where it is one of several models), `difficulty` in [0, 1] what a classifying model
+    says, and `classified` which one; `escalated` that a weak answer did not hold, `explores` that the second best is to be tried,
+    where it is not far behind. `lacks` says what the strategy would have used and was not there; `max_cost_usd` is what the answer
+    may probably cost, `brings_key` that the request pays with a key of its own.
     """
 
     model: str
@@ -119,6 +136,7 @@ class Ask:
     workload: str = ""
     warmth: Warmth | None = None
     verdict: Verdict | None = None
+    forecast: Forecast | None = None
     difficulty: float | None = None
     classified: Mapping[str, Any] = field(default_factory=dict)
     escalated: bool = False

@@ -19,8 +19,11 @@ from dispatcher.routing.table import Rows
 
 MOST_OPTIONS = 8
 MOST_OUT = 8
+MOST_NAMED = 3
+"""Names in a list of what the trained router does not know, or what is not there."""
+
 MOST_TEXT = 96
-"""Characters of a model's name or a reason. With these three a brief stays below 8 KiB whatever devices call their models."""
+"""Characters of a model's name or a reason. With these a brief stays below 8 KiB whatever devices call their models."""
 
 SMALL_FLEET = 32
 """Devices of a fleet that is worth asking one by one why they are out: that takes some microseconds each."""
@@ -107,13 +110,15 @@ def _unfolded(one: dict[str, Any], weights: Mapping[str, float]) -> dict[str, An
 
 
 def _plain(features: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the labelled prompts that the trained router looked at: they are the owner's, and events travel far."""
+    """Bound what is told, and leave out the labelled prompts that the trained router looked at: events travel far."""
     told: dict[str, Any] = {}
     for name, value in features.items():
         if isinstance(value, Mapping):
-            told[name] = _plain({key: part for key, part in value.items() if key != "neighbours"})
+            told[_cut(name)] = _plain({key: part for key, part in value.items() if key != "neighbours"})
+        elif isinstance(value, list):
+            told[_cut(name)] = [_cut(one) if isinstance(one, str) else one for one in value[:MOST_NAMED]]
         else:
-            told[name] = _cut(value) if isinstance(value, str) else value
+            told[_cut(name)] = _cut(value) if isinstance(value, str) else value
     return told
 
 

@@ -67,13 +67,14 @@ def decide(
     removed = Deferred(
         lambda: _removed(view, ask, policy, (excluded, out), set(kept[np.isfinite(scores.values)].tolist()))
     )
-    told = _features(ask)
+    told = {**_features(ask), **scores.told}
     return Decision(
         strategy=ask.strategy,
         candidates=Ranking(len(order), lambda place: _candidate(scene, scores, int(order[place]))),
         removed=removed,
         weights=scores.weights,
         features=told,
+        rule=scores.rule,
         reference=lambda: reference(view, policy) if view.remote else None,
         brief=Once(lambda: brief(scene, scores, order, lambda: removed, told)),
     )
@@ -87,7 +88,7 @@ def _order(scene: Scene, scores: Scores) -> Rows:
         ask, policy, remote = scene.ask, scene.policy, scene.options.remote
         if policy.cloud_for(ask.tenant) is Cloud.PREFERRED:
             order = np.lexsort((scene.predicted.cost_usd, -values, -remote))
-        elif deserves_cloud(ask, policy, scene.options):
+        elif _deserved(scene, scores):
             order = np.lexsort((scene.predicted.cost_usd, -values))
         else:
             order = np.lexsort((scene.predicted.cost_usd, -values, remote))
@@ -95,6 +96,11 @@ def _order(scene: Scene, scores: Scores) -> Rows:
         order = np.argsort(-values, kind="stable")
     sound = np.isfinite(values)
     return order if sound.all() else order[sound[order]]
+
+
+def _deserved(scene: Scene, scores: Scores) -> bool:
+    known = scores.deserves_cloud
+    return deserves_cloud(scene.ask, scene.policy, scene.options) if known is None else known
 
 
 def require_strategy(name: str, policy: RoutingPolicy | None = None) -> None:

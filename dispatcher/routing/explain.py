@@ -3,13 +3,14 @@ would change the outcome. Pure, like the decision that it tells of."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from dispatcher.fleet import Fleet
 from dispatcher.outcomes import Candidate, Decision, Removed, Terms
-from dispatcher.routing.ask import Ask, RoutingPolicy
+from dispatcher.routing.ask import Ask, Cloud, RoutingPolicy
 from dispatcher.routing.brief import COST_DIGITS, DIGITS, TERMS
 from dispatcher.routing.decide import decide, nobody
 from dispatcher.routing.strategies import STRATEGIES
@@ -27,7 +28,7 @@ def explain(ask: Ask, fleet: Fleet, policy: RoutingPolicy, table: Table | None =
     told = record(decision)
     if decision.candidates:
         told["strategies"] = _by_strategy(ask, fleet, policy, table)
-        told["changes"] = list(_changes(ask, fleet, policy, decision))
+        told["changes"] = list(_changes(ask, fleet, policy, decision, table))
     else:
         error = nobody(ask, decision, fleet)
         told["error"] = {"code": error.code, "message": error.message}
@@ -39,6 +40,7 @@ def record(decision: Decision) -> dict[str, Any]:
     best = decision.candidates[0] if decision.candidates else None
     return {
         "strategy": decision.strategy,
+        "rule": decision.rule,
         "weights": {name: round(weight, DIGITS) for name, weight in decision.weights.items()},
         "features": dict(decision.features),
         "chosen": None if best is None else {"device": best.device, "model": best.model, "reason": best.reason},
@@ -81,39 +83,77 @@ def _terms(terms: Terms) -> dict[str, float]:
     return {name: round(getattr(terms, name), DIGITS) for name in TERMS}
 
 
-def _changes(ask: Ask, fleet: Fleet, policy: RoutingPolicy, decision: Decision) -> Iterator[str]:
-    """Say what would bring another device to the top: 1. other weights 2. the first one being full."""
+def _changes(ask: Ask, fleet: Fleet, policy: RoutingPolicy, decision: Decision, table: Table) -> Iterator[str]:
+    """Say why the first one comes first, and what would bring another device there: 1. other weights 2. the first one being full.
+    Nothing is said that deciding again, with the change, does not bear out."""
     first = decision.candidates[0]
     rival = next((one for one in decision.candidates if one.device != first.device), None)
     if rival is None:
         yield f"nothing but another device: {first.device} is the only one that can answer"
         return
-    lead = first.score - rival.score
-    yield f"{first.device} leads {rival.device} by {lead:.3f}"
+    if decision.rule:
+        yield f"what decides: {decision.rule}"
+    yield _lead(ask, policy, first, rival)
     if set(decision.weights) == set(TERMS):
-        yield from _by_weights(first, rival, decision.weights, lead)  # 1
-    yield from _when_full(ask, fleet, policy, first)  # 2
+        yield from _by_weights(ask, fleet, policy, (first, rival), table)  # 1
+    yield _when_full(ask, fleet, policy, first, table)  # 2
 
 
-def _by_weights(first: Candidate, rival: Candidate, weights: Mapping[str, float], lead: float) -> Iterator[str]:
-    """Raising one weight w_k by x moves the lead by x * (term_k of the first - term_k of the rival): it is 0 at x = lead / loss."""
+def _lead(ask: Ask, policy: RoutingPolicy, first: Candidate, rival: Candidate) -> str:
+    """Say why one comes before the other: 1. by score 2. by what breaks a tie 3. by where it runs 4. to learn from."""
+    lead = round(first.score - rival.score, DIGITS)
+    if lead > 0:  # 1
+        return f"{first.device} leads {rival.device} by {lead:.4f}"
+    if lead == 0:  # 2
+        return f"{first.device} and {rival.device} have the same score"
+    behind = f"{first.device} comes before {rival.device}, which has a score higher by {-lead:.4f}"
+    if first.remote != rival.remote:  # 3
+        preferred = policy.cloud_for(ask.tenant) is Cloud.PREFERRED
+        return f"{behind}: {'the cloud is preferred' if preferred else 'local first, for the question is not worth the cloud'}"
+    return f"{behind}: it is tried to learn from"  # 4
+
+
+def _by_weights(
+    ask: Ask, fleet: Fleet, policy: RoutingPolicy, pair: tuple[Candidate, Candidate], table: Table
+) -> Iterator[str]:
+    """Where scores are sums of weights and terms, raising w_k by x moves the lead by x * (term_k of the first - that of the rival).
+
+    That gives a weight to try; who leads with it, deciding again says.
+    """
+    first, rival = pair
+    weights = policy.normalised()
     for name in TERMS:
         loss = getattr(rival.terms, name) - getattr(first.terms, name)
-        if loss > 0.0:
-            raised = weights[name] + lead / loss
-            share = raised / (1.0 + lead / loss)
-            yield f"{rival.device} would lead with a {name} weight above {share:.2f} (now {weights[name]:.2f})"
+        if loss <= 0.0:
+            continue
+        over = (
+            max(0.0, sum(weights[one] * (getattr(first.terms, one) - getattr(rival.terms, one)) for one in TERMS))
+            / loss
+        )
+        share = math.floor(100 * (weights[name] + over) / (1.0 + over) + 1.0) / 100  # above it, in two digits
+        if weights[name] < share <= 1.0:
+            leader = decide(ask, fleet, _weighing(policy, name, share), {}, table).candidates[0]
+            if leader.device != first.device:
+                yield f"{leader.device} would lead with a {name} weight of {share:.2f} (now {weights[name]:.2f})"
 
 
-def _when_full(ask: Ask, fleet: Fleet, policy: RoutingPolicy, first: Candidate) -> Iterator[str]:
+def _weighing(policy: RoutingPolicy, name: str, share: float) -> RoutingPolicy:
+    """Give the policy with one weight changed, the others as they are to each other."""
+    weights = policy.normalised()
+    rest = max(1e-9, 1.0 - weights[name])
+    new = {one: share if one == name else weight * (1.0 - share) / rest for one, weight in weights.items()}
+    return replace(policy, tokens=new["tokens"], topic=new["topic"], health=new["health"])
+
+
+def _when_full(ask: Ask, fleet: Fleet, policy: RoutingPolicy, first: Candidate, table: Table) -> str:
+    """Say who would take the job: the first one in the new order that has a free slot."""
     device = fleet.devices[first.device]
-    full = replace(device, own=device.own + max(1, device.beat.slots))
-    candidates = decide(ask, Fleet({**fleet.devices, first.device: full}), policy, {}).candidates
-    other = candidates[0] if candidates else first
-    if other.device == first.device:
-        yield f"{first.device} would still be chosen with one job more for each of its slots"
-    else:
-        yield f"{other.device} would be chosen with one job more for each slot of {first.device}"
+    full = Fleet({**fleet.devices, first.device: replace(device, own=device.own + max(1, device.beat.slots))})
+    order = decide(ask, full, policy, {}, table).candidates
+    taken = next((one for one in order if full.devices[one.device].free_slots > 0), None)
+    if taken is None:
+        return f"the job would wait with one job more for each slot of {first.device}: nobody else has a free one"
+    return f"{taken.device} would be chosen with one job more for each slot of {first.device}"
 
 
 def _by_strategy(ask: Ask, fleet: Fleet, policy: RoutingPolicy, table: Table) -> dict[str, str]:

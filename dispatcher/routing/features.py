@@ -57,17 +57,24 @@ def features(request: ChatRequest, messages: Sequence[Message]) -> Features:
     """Read a request's features. The topic and the complexity are those of the last user turn; the size counts all turns."""
     chars = sum(len(message.content) for message in messages)
     images = sum(len(message.images) for message in messages)
-    last = next((message.content for message in reversed(messages) if message.role is Role.USER), "")[:_HEAD_CHARS]
-    counts = word_counts(last)
+    last = next((message.content for message in reversed(messages) if message.role is Role.USER), "")
+    topics, hard = looks(last)
     return Features(
         prompt_tokens=max(1, round(chars / CHARS_PER_TOKEN)) + images * TOKENS_PER_IMAGE,
         output_tokens=min(request.options.max_tokens or EXPECTED_OUTPUT_TOKENS, 4 * EXPECTED_OUTPUT_TOKENS),
         context_tokens=context_need(messages, request.tools, request.options).least,
-        complexity=complexity(last, counts),
-        topics=topic_similarities(counts),
+        complexity=hard,
+        topics=topics,
         images=images > 0,
         tools=bool(request.tools),
     )
+
+
+def looks(text: str) -> tuple[dict[str, float], float]:
+    """Give how near the words of a question are to each topic, and how demanding it looks: what training and routing both see."""
+    head = text[:_HEAD_CHARS]
+    counts = word_counts(head)
+    return topic_similarities(counts), complexity(head, counts)
 
 
 def complexity(text: str, counts: Mapping[str, int]) -> float:

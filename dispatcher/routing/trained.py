@@ -144,6 +144,11 @@ class TrainedRouter:
     blend: Blend
     quantiles: Vector
 
+    @property
+    def embedder(self) -> str | None:
+        """The identity of the embedder that it was trained with; None for signals alone."""
+        return self.space.embedder
+
     def gain(self, signals: Sequence[float], vector: Vector | None, *, shown: int = SHOWN) -> Gain:
         """Judge one prompt. Raises `WeightsMismatch` when signals or vector are not those of training, or make no number."""
         point = self.space.point(signals, vector)

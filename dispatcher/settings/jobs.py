@@ -219,7 +219,20 @@ class RoutingSection(Section):
     router_file: str = Field(
         "",
         validation_alias="DROVER_ROUTER_FILE",
-        description="router that `drover lab train` trained, for the strategy learned; read again when it changes",
+        description="router that `drover lab train` trained, of two tiers or of several models, for the strategy learned; read "
+        "again when it changes",
+    )
+    router_confidence: Annotated[float, Ge(0), Le(1)] | None = Field(
+        None,
+        validation_alias="DROVER_ROUTER_CONFIDENCE",
+        description="below it a router of several models leaves a question to the rules of heuristic; not set: what training "
+        "found, where choices were no better than the base model by more than chance",
+    )
+    explain_neighbours: bool = Field(
+        default=False,
+        validation_alias="DROVER_EXPLAIN_NEIGHBOURS",
+        description="let explanations show how the labelled prompts begin that a trained router looked at, to everybody who may "
+        "ask; else they tell only how alike those are, and what they gained",
     )
     strong_share: Annotated[float, Ge(0), Le(1)] = Field(
         0.3,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from dispatcher.lab.router.fit import Recipe, train
 from dispatcher.lab.router.labels import Columns, Labels, read_labels
 from dispatcher.lab.router.material import HEAD_CHARS, from_vectors, material
 from dispatcher.lab.router.report import as_json, as_markdown
-from dispatcher.lab.router.several import train_several
 from dispatcher.lab.router.vectors import cache_dir
 from dispatcher.router.trained_file import read_router, write_router
 
@@ -56,23 +54,6 @@ def train_verb(source: Source, output: Path, recipe: Recipe, plan: Plan | None) 
         written.append(beside)
     lines = [f"trained on {len(made.labels.prompts)} labels in {took_s:.1f} s: {', '.join(map(str, written))}"]
     return "\n".join(lines + ([] if report is None else [brief(report)]))
-
-
-def train_several_verb(source: Source, base: str, models: Sequence[str], folder: Path, recipe: Recipe) -> str:
-    """Train for several models: columns of the table with their names say how good each one's answers were.
-
-    Raises like `train_verb`.
-    """
-    made = {
-        model: read_material(replace(source, columns=replace(source.columns, weak=base, strong=model)))
-        for model in models
-    }
-    found = train_several(base, made, folder, recipe)
-    singles = ", ".join(f"{model} {100 * right:.1f} %" for model, right in found.singles.items())
-    return (
-        f"out of sample the chosen model is right in {100 * found.chosen:.1f} % (single models: {singles}; "
-        f"perfect choice {100 * found.oracle:.1f} %), whatever a call costs\nwritten: {folder}"
-    )
 
 
 def eval_verb(

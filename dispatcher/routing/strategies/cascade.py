@@ -13,4 +13,7 @@ def cascade(scene: Scene) -> Scores:
     """Rank the weak tier first, and after an answer that did not hold the strong one; within both by the hybrid score."""
     inside, upper = hybrid(scene), strong(scene)
     values = first(upper if scene.ask.escalated else ~upper, inside.values)
-    return Scores(values, inside.weights, {STRONG: upper.astype(np.float64), STRENGTH: scene.options.strength})
+    rule = f"the {'strong' if scene.ask.escalated else 'weak'} tier first"
+    return Scores(
+        values, inside.weights, {STRONG: upper.astype(np.float64), STRENGTH: scene.options.strength}, rule=rule
+    )

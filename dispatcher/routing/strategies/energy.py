@@ -37,7 +37,12 @@ def energy(scene: Scene) -> Scores:
     if for_joules:
         inside = first(known, inside)
     values = first(able, inside)
-    return Scores(values, {"energy": for_joules, "time": for_seconds}, {"frugal": frugal, "quick": quick})
+    return Scores(
+        values,
+        {"energy": for_joules, "time": for_seconds},
+        {"frugal": frugal, "quick": quick},
+        rule="models that are far too weak last" + (", and before them remote ones" if for_joules else ""),
+    )
 
 
 def _best_over(figures: Numbers) -> Numbers:

@@ -12,4 +12,4 @@ def round_robin(scene: Scene) -> Scores:
     names = scene.devices
     place = {name: number for number, name in enumerate(dict.fromkeys(names))}
     after = np.array([(place[name] - scene.ask.turn) % len(place) for name in names], dtype=np.float64)
-    return Scores(1.0 - after / max(1, len(place)), local_first=False)
+    return Scores(1.0 - after / max(1, len(place)), local_first=False, rule="each device in its turn")

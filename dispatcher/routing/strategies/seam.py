@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from dispatcher.routing.ask import Ask, RoutingPolicy
 from dispatcher.routing.predict import Prediction
@@ -30,17 +31,27 @@ class Scene:
         rows = self.view.rows
         return [rows[number].device for number in self.kept.tolist()]
 
+    @property
+    def models(self) -> list[str]:
+        """Give the full name of each row's model."""
+        rows = self.view.rows
+        return [rows[number].name for number in self.kept.tolist()]
+
 
 @dataclass(slots=True)
 class Scores:
     """A score for each row, the higher the better, in [0, 1] unless a strategy says otherwise; equals go by price, then by name.
     `weights` and `details` are told to whoever asks why. `local_first` lets remote models come behind all others for questions that
-    do not deserve them; a strategy that deals out devices itself turns it off."""
+    do not deserve them; a strategy that deals out devices itself turns it off, and one that knows better than the rules says in
+    `deserves_cloud` which. `rule` names in words what decides where that is more than a score; `told` joins the features."""
 
     values: Numbers
     weights: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Numbers] = field(default_factory=dict)
     local_first: bool = True
+    deserves_cloud: bool | None = None
+    rule: str = ""
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 Strategy = Callable[[Scene], Scores]

@@ -36,10 +36,17 @@ def weighted(scene: Scene) -> Scores:
     if shares is None:
         return hybrid(scene)
     names = scene.devices
-    lots = _lots(sorted(set(names)), shares, scene.ask.seed)
+    there = sorted(set(names))
+    lots = _lots(there, shares, scene.ask.seed)
     drawn = np.array([lots[name] for name in names])
+    told = {name: shares[name] for name in there if name in shares}  # of others a tenant need not hear
     # Scores of devices differ by far more than a health of 1 moves them here, except where lots are equal.
-    return Scores(drawn * 0.999 + 0.001 * scene.terms.health / 3, weights=dict(shares), local_first=False)
+    return Scores(
+        drawn * 0.999 + 0.001 * scene.terms.health / 3,
+        weights=told,
+        local_first=False,
+        rule="by lot, by the shares of devices",
+    )
 
 
 def _lots(names: list[str], shares: dict[str, float], seed: int) -> dict[str, float]:

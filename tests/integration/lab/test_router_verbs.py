@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import WeightsError
 from dispatcher.router.multi_file import read_multi
 from dispatcher.router.trained_file import read_router
+from dispatcher.routing.features import looks
+from dispatcher.routing.multi import Choice, MultiRouter, choose
 from dispatcher.routing.prompt_signals import SIGNALS, prompt_signals
 
 THINGS = "apples boats candles doors engines forks gardens hats islands jackets kettles lamps mirrors nails oars pens".split()  # noqa: SIM905
@@ -154,38 +155,79 @@ def test_a_column_that_is_none_of_ours_is_wrong_usage(tmp_path: Path, pair: str)
     assert (end.returncode, "prompt, strong, weak" in end.stderr) == (2, True)
 
 
-def test_several_models_are_trained(tmp_path: Path) -> None:
-    """A folder comes out: sums go to the model that can do them, talk stays with the base, and the probabilities say so."""
+def _three(path: Path, tmp_path: Path) -> Path:
+    """The same prompts for three models: talk goes well with all but the tiniest, sums with the largest alone."""
     with _labels(tmp_path / "l.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    with (tmp_path / "m.csv").open("w", newline="") as stream:
+    with path.open("w", newline="") as stream:
         table = csv.writer(stream)
-        table.writerow(["prompt", "tiny", "poet", "solver"])
-        table.writerows([row["prompt"], row["weak"], int(row["domain"] == "talk"), 1] for row in rows)
-    words = ["--base", "tiny", "--model", "poet", "--model", "solver", "--embedder", "none", "-o", "models"]
-    end = _drover("train", "--from", "m.csv", *words, cwd=tmp_path)
+        table.writerow(["prompt", "tiny", "poet", "solver", "domain"])
+        table.writerows([row["prompt"], row["weak"], int(row["domain"] == "talk"), 1, row["domain"]] for row in rows)
+    return path
+
+
+def _chosen(multi: MultiRouter, text: str) -> Choice:
+    topics, complexity = looks(text)
+    predicted = multi.predict(prompt_signals(text), None, topics=topics, complexity=complexity)
+    return choose(predicted.gains, base=multi.base, temperature=multi.temperature)
+
+
+def test_several_models_are_trained(tmp_path: Path) -> None:
+    """Weights, card and model card come out: sums go to the model that can do them, and the probabilities say so."""
+    words = ["--base", "tiny:1b=tiny", "--model", "poet:3b=poet", "--model", "solver:70b=solver", "--embedder", "none"]
+    end = _drover("train", "--from", _three(tmp_path / "m.csv", tmp_path), *words, "-o", "m.npz", cwd=tmp_path)
 
     assert end.returncode == 0, end.stderr
-    multi = read_multi(tmp_path / "models", signals=SIGNALS, embedder=None)
+    multi, card = read_multi(tmp_path / "m.npz", signals=SIGNALS, embedder=None)
     hard, easy = (
-        multi.choose(prompt_signals(text), None, costs={"solver": 0.1, "poet": 0.1})
+        _chosen(multi, text)
         for text in (
             "I have 12 and 7 and 81 and 5 and 33 hats. How many are they in all?",
             "Tell me about pens and oars.",
         )
     )
 
-    assert (hard.model, easy.model, sorted(hard.probabilities)) == ("solver", "tiny", ["poet", "solver", "tiny"])
-    assert hard.probabilities["poet"] < 0.1 < hard.confidence
+    assert (hard.model, sorted(hard.probabilities)) == ("solver:70b", ["poet:3b", "solver:70b", "tiny:1b"])
+    assert hard.probabilities["poet:3b"] < 0.2 < hard.confidence
+    assert easy.confidence < hard.confidence
+    assert (card["strong"], card["splits"]["folds"], len(card["data"]["sha256"])) == (["solver:70b"], 5, 64)
+    rows = {row["method"]: row for row in card["evaluation"]["rows"]}
+    assert rows["oracle"]["quality"]["value"] >= rows["router, any cost"]["quality"]["value"]
+    assert rows["router, 30 % strong"]["quality"]["value"] > rows["random"]["quality"]["value"]
+    assert all(row["quality"]["low"] <= row["quality"]["value"] <= row["quality"]["high"] for row in rows.values())
+    assert "| always solver:70b |" in (tmp_path / "m.md").read_text()
+
+
+def test_weights_of_several_models_are_judged_on_other_labels(tmp_path: Path) -> None:
+    """By the same columns, and by no others."""
+    train, rest = tmp_path / "train.csv", tmp_path / "rest.csv"
+    head, *rows = _three(tmp_path / "m.csv", tmp_path).read_text().splitlines(keepends=True)
+    train.write_text(head + "".join(rows[:160]))
+    rest.write_text(head + "".join(rows[160:]))
+    words = ["--base", "tiny", "--model", "poet", "--model", "solver", "--embedder", "none", "--draws", "50"]
+    first = _drover("train", "--from", train, *words, "--no-eval", "-o", "m.npz", cwd=tmp_path)
+    end = _drover("eval", "--from", rest, *words, "--weights", "m.npz", "-o", "out", cwd=tmp_path)
+    other = _drover(
+        "eval", "--from", rest, *words[2:], "--base", "poet", "--weights", "m.npz", "-o", "out", cwd=tmp_path
+    )
+
+    assert (first.returncode, end.returncode, other.returncode) == (0, 0, 1), first.stderr + end.stderr
+    found = json.loads((tmp_path / "out" / "choices.json").read_text())
+    quality = {row["method"]: row["quality"]["value"] for row in found["rows"]}
+    assert (found["count"], quality["oracle"] >= quality["router, any cost"] > quality["always tiny"]) == (80, True)
 
 
 @pytest.mark.parametrize(
-    "index",
-    ["", '{"kind": "drover.models", "version": 1}', '{"kind": "x"}',
-     '{"kind": "drover.models", "version": 1, "base": "a", "temperature": 0.1, "files": {"b": "../b.npz"}}'],
-)  # fmt: skip
-def test_an_index_that_is_none_is_refused(tmp_path: Path, index: str) -> None:
-    """Nor is a file outside its folder read."""
-    (tmp_path / "models.json").write_text(index)
-    with pytest.raises(WeightsError):
-        read_multi(tmp_path, signals=SIGNALS, embedder=None)
+    ("words", "said"),
+    [
+        (["--base", "tiny"], "--base and --model belong together"),
+        (["--base", "tiny", "--model", "tiny"], "different models"),
+        (["--base", "tiny", "--model", "poet", "--strong", "bard"], "--strong bard: there is no such model"),
+        (["--base", "tiny", "--model", "bard"], "lacks the columns bard"),
+    ],
+)
+def test_models_that_are_none_are_refused(tmp_path: Path, words: list[str], said: str) -> None:
+    """With what is wrong."""
+    end = _drover("train", "--from", _three(tmp_path / "m.csv", tmp_path), *words, "--embedder", "none", cwd=tmp_path)
+
+    assert (end.returncode != 0, said in " ".join(end.stderr.split())) == (True, True), end.stderr

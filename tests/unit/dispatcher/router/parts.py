@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from dispatcher.router.topics_file import write_topics
 from dispatcher.router.trained_file import write_router
 from dispatcher.routing.centroids import Topics
+from dispatcher.routing.multi import Hierarchy, MultiRouter
 from dispatcher.routing.prompt_signals import SIGNALS
 from dispatcher.routing.trained import Blend, FeatureSpace, Kernel, Memory, TrainedRouter
 
@@ -61,3 +63,26 @@ def save_topics(path: Path, embedder: str, *names: str, dimensions: int = 4) -> 
         far=0.0,
     )
     write_topics(path, topics, {})
+
+
+def flat_multi(
+    gains: Mapping[str, float], *, base: str = "base", table: float = 0.0, share: float = 0.0, in_domain: bool = True
+) -> MultiRouter:
+    """A router of several models that promises the same gains for every prompt; the last model is strong."""
+    return MultiRouter(
+        base=base,
+        strong=frozenset(list(gains)[-1:]),
+        routers={model: flat_router(gain, in_domain=in_domain) for model, gain in gains.items()},
+        hierarchy=Hierarchy(
+            domains=("chat", "code"),
+            centre=None,
+            centroids=None,
+            least_similarity=0.15,
+            edges=(0.2, 0.5),
+            gains=np.full((3, 3, len(gains)), table),
+        ),
+        share=share,
+        temperature=0.1,
+        least_confidence=0.4,
+        quantiles=np.linspace(-1.0, 1.0, 101),
+    )

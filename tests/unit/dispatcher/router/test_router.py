@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +19,13 @@ from dispatcher.embed.protocol import EmbedderId, Vectors
 from dispatcher.outcomes import Decision, Delivered, Job
 from dispatcher.roster import Roster
 from dispatcher.router import Router
+from dispatcher.router.judging import Wishes
+from dispatcher.router.multi_file import write_multi
 from dispatcher.router.policy_file import PolicyFile
 from dispatcher.router.weights import WeightFiles, Weights
 from dispatcher.routing import RoutingPolicy
 from tests.unit.dispatcher.builders import attempt, beat, job, model
-from tests.unit.dispatcher.router.parts import save_router, save_topics
+from tests.unit.dispatcher.router.parts import flat_multi, save_router, save_topics
 
 SMALL, LARGE = model("small:1b", parameters_b=1.0), model("large:70b", parameters_b=70.0, size_bytes=40 * 10**9)
 
@@ -56,6 +59,7 @@ class Stage:
         self.files = WeightFiles(topics=tmp_path / "t.npz", router=tmp_path / "r.npz")
         self.policy = RoutingPolicy()
         self.embedder: Axes | None = self.axes
+        self.wishes = Wishes()
 
     def hear(self, device: str, **fields: Any) -> None:
         self.roster.observe(beat(device, **fields), 0.0)
@@ -75,6 +79,7 @@ class Stage:
                 embedding=vectors,
                 weights=Weights(self.files, identity),
                 strong_share=0.5,
+                wishes=self.wishes,
             )
             self.router = router
             for one in explained:
@@ -317,3 +322,81 @@ async def test_rules_on_the_kind_of_question_use_trained_topics(stage: Stage) ->
 
     assert ("orin", "axes-4@abc") == (first(decision), decision.features["embedder"])
     assert {"chat", "code", "knowledge", "law", "reasoning", "writing"} == set(ask.wanted.topics)
+
+
+# -- a router of several models ---------------------------------------------------------------------------------------------
+
+MIDDLE = model("middle:8b", parameters_b=8.0)
+
+
+def three(stage: Stage, **how: Any) -> None:
+    """A router of three models, and a device for each of them."""
+    gains = {"middle:8b": 0.3, "large:70b": 0.9}
+    write_multi(stage.files.router or Path(), flat_multi(gains, base="small:1b", **how), {})
+    stage.tiers()
+    stage.hear("xavier", models=(MIDDLE,))
+
+
+async def test_several_models_are_told_apart(stage: Stage) -> None:
+    """The likeliest comes first; the record has confidence, probabilities, the way there, and neighbours without their words."""
+    three(stage)
+    (decision,) = await stage.decided(job(strategy="learned"))
+    told = decision.features["choice"]
+
+    assert ("large:70b", "orin", "easy") == (told["model"], first(decision), told["level"])
+    assert told["probabilities"].keys() == {"small:1b", "middle:8b", "large:70b"}
+    assert [{"similarity", "gain"}] == [one.keys() for one in told["neighbours"]]
+
+
+async def test_the_budget_counts_strong_models_alone(stage: Stage) -> None:
+    """Its share of the jobs goes to the strong one, and the others to the best of the rest: the base never comes first."""
+    three(stage)
+    decisions = await stage.decided(*(job(strategy="learned", name=f"job-{number}") for number in range(200)))
+    chosen = Counter(one.candidates[0].model for one in decisions)
+
+    assert {"large:70b", "middle:8b"} == chosen.keys()
+    assert 60 <= chosen["large:70b"] <= 120  # equal scores come in bursts
+
+
+async def test_without_a_strong_model_at_hand_nothing_is_booked(stage: Stage) -> None:
+    """Nothing can be saved, so the budget stays as it was."""
+    three(stage)
+    stage.roster = Roster(dispatcher="d", suspect_after=2.5, dead_after=5.0, forget_after_s=60.0)
+    stage.hear("pi", models=(SMALL,))
+    stage.hear("xavier", models=(MIDDLE,))
+    decisions = await stage.decided(*(job(strategy="learned", name=f"job-{number}") for number in range(5)))
+
+    assert {("xavier", 0.0)} == {(first(one), one.features["choice"]["strong_share"]) for one in decisions}
+
+
+async def test_the_owner_says_how_sure_is_sure(stage: Stage) -> None:
+    """With a confidence that nothing reaches the rules decide, and the record says so."""
+    three(stage)
+    stage.wishes = Wishes(confidence=1.0)
+    (decision,) = await stage.decided(job(strategy="learned"))
+
+    assert "rules" == decision.features["choice"]["by"]
+    assert 1.0 == decision.features["choice"]["least_confidence"]
+
+
+async def test_explored_jobs_are_marked(stage: Stage) -> None:
+    """Out of the domain some 3 % try what the rules would not, and their record says so: their answers can be labelled."""
+    three(stage, in_domain=False)
+    asked = [job(strategy="learned", name=f"job-{number}") for number in range(400)]
+    marked = [one.features["choice"] for one in await stage.decided(*asked)]
+    save_router(stage.files.router or Path(), 0.9, in_domain=False)
+    tiers = [one.features["verdict"] for one in await stage.decided(*asked)]
+
+    assert 4 <= sum(one["explored"] for one in marked) <= 25
+    assert [one["explored"] for one in marked] == [one["explored"] for one in tiers]
+
+
+async def test_the_owner_lets_labelled_prompts_be_shown(stage: Stage) -> None:
+    """How they begin is told where it was asked for, and nowhere else."""
+    save_router(stage.files.router or Path(), 0.9)
+    stage.tiers()
+    (without,) = await stage.decided(job(strategy="learned"))
+    stage.wishes = Wishes(heads=True)
+    (shown,) = await stage.decided(job(strategy="learned"))
+
+    assert ("hi there" in repr(without.features), "hi there" in repr(shown.features)) == (False, True)
