@@ -62,7 +62,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def section(weights: Path, **fields: Any) -> RoutingSection:
-    return RoutingSection(**{"strategy": "learned", "router_file": str(weights), "strong_share": 1.0} | fields)
+    usual: dict[str, Any] = {"strategy": "learned", "router_file": str(weights), "strong_share": 1.0}
+    return RoutingSection(**usual | fields)
 
 
 async def devices(house: House, *names: str) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from dispatcher.cli.explain_view import explained
 from dispatcher.fleet import Liveness
-from dispatcher.routing import RoutingPolicy, explain
+from dispatcher.routing import Forecast, RoutingPolicy, explain
 from tests.unit.dispatcher.builders import ask, device, fleet, model
 
 HOUSE = fleet(
@@ -69,3 +69,32 @@ def test_what_the_strategy_lacks_is_told() -> None:
     text = drawn(explain(replace(ask(), lacks="a trained router: none is set"), HOUSE, RoutingPolicy()), 80)
 
     assert "without a trained router: none is set" in text
+
+
+def test_words_of_others_are_no_markup() -> None:
+    """Brackets in the name of a model or in a reason are told as they are, and never end the drawing."""
+    told = explain(ask(), HOUSE, RoutingPolicy())
+    told["removed"] = [{"device": "pi[/x]", "model": "[qwen]", "filter": "mo[del]", "reason": "lacks [red]it[/red]"}]
+    text = drawn(told, 120)
+
+    assert [] == [words for words in ("pi[/x] ([qwen])", "mo[del]", "lacks [red]it[/red]") if words not in text]
+
+
+def test_a_choice_among_several_models_is_drawn() -> None:
+    """The way through domain and complexity, each model's probability, why, and neighbours without their words."""
+    names = "llama3.2:1b", "qwen2.5-coder:7b-instruct"
+    told = {"domain": "sums", "similarity": 0.7, "level": "hard", "complexity": 0.6, "base": names[0],
+            "neighbours": [{"similarity": 0.9, "gain": 1.0}]}  # fmt: skip
+    said = Forecast(
+        base=names[0],
+        gains={names[0]: 0.0, names[1]: 0.3, "absent:9b": 0.4},
+        strong=frozenset(names[1:]),
+        temperature=0.1,
+        told=told,
+    )
+    text = drawn(explain(replace(ask(), strategy="learned", forecast=said), HOUSE, RoutingPolicy()), 200)
+
+    assert "sums (0.70) > hard (0.60) > qwen2.5-coder:7b-instruct, confidence 0.95" in text
+    assert "llama3.2:1b: probability 0.05, gain +0.00 over llama3.2:1b" in text
+    assert "not at hand: absent:9b" in text
+    assert "like (0.90, gain +1.00)\n" in "\n".join(line.rstrip() for line in text.splitlines())

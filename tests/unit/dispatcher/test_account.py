@@ -231,3 +231,22 @@ def test_http_tells_all_that_nats_tells() -> None:
 
     assert {"cascade", "saved_usd", "saved_against", "features", "cost_estimated"} <= wire.keys()
     assert wire == account(JOB.id, wire)
+
+
+def test_an_answer_tells_the_greatest_shares_alone() -> None:
+    """Shares of ten thousand devices would not fit into it."""
+    shares = {f"d{number:05}": float(number) for number in range(10_000)}
+    wire = route(JOB, replace(ANSWERED, decision=replace(DECISION, weights=shares)), total_s=1.0)
+
+    assert {f"d{number:05}": float(number) for number in range(9_992, 10_000)} == wire["weights"]
+
+
+def test_labelled_prompts_are_not_the_producers() -> None:
+    """Neither those of two tiers nor those of several models leave with the answer."""
+    told = {
+        "verdict": {"gain": 0.1, "neighbours": [{"gain": 1.0}]},
+        "choice": {"model": "a", "neighbours": [{"gain": 1.0}]},
+    }
+    wire = route(JOB, replace(ANSWERED, decision=replace(DECISION, features=told)), total_s=1.0)
+
+    assert {"verdict": {"gain": 0.1}, "choice": {"model": "a"}} == wire["features"]

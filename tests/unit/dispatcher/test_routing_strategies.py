@@ -15,7 +15,7 @@ from common.messages import Speed
 from dispatcher.fleet import Device, Track
 from dispatcher.outcomes import Decision
 from dispatcher.routing import Ask, RoutingPolicy, decide
-from dispatcher.routing.ask import Verdict, Warmth
+from dispatcher.routing.ask import TenantRules, Verdict, Warmth
 from dispatcher.routing.strategies import STRATEGIES
 from tests.unit.dispatcher.builders import GB, ask, device, fleet, model
 
@@ -245,3 +245,12 @@ def test_a_workload_can_be_named() -> None:
     assert by("weighted:utility", *house, policy=policy).candidates[0].device == "pi3"
     with pytest.raises(BadRequest, match="there is no workload 'utilty': use one of utility"):
         by("weighted:utilty", *house, policy=policy)
+
+
+def test_shares_of_devices_that_a_tenant_may_not_use_are_not_told() -> None:
+    """Only those of devices that could have had the job."""
+    rules = {"alice": TenantRules(devices=("a",))}
+    policy = RoutingPolicy(workloads={"code": {"a": 80.0, "secret": 20.0}}, tenants=rules)
+    question = replace(ask(), strategy="weighted:code", tenant="alice")
+
+    assert {"a": 80.0} == decide(question, fleet(device("a"), device("secret")), policy, {}).weights
