@@ -1,6 +1,7 @@
 """What trained routers say, as routing takes it: a verdict for two tiers, a forecast for several models; and what is told of both.
 
-Pure: budgets come in and go out as values. It knows neither jobs nor files.
+Pure: budgets come in and go out as values. The share of strong calls that is told is the one before the question, which is the
+same whether it is only explained or run. It knows neither jobs nor files.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def tiers_verdict(gain: Gain, budget: Budget, terms: Terms) -> tuple[Verdict, Bu
         "similarity": round(gain.similarity, DIGITS),
         "in_domain": gain.in_domain,
         "explored": said.explore,
-        "strong_share": round(after.realised, DIGITS),
+        "strong_share": round(budget.realised, DIGITS),
         "neighbours": neighbours(gain.neighbours, heads=terms.wishes.heads),
     }
     return Verdict(gain=gain.score, strong=said.strong, reason=said.reason, told=told), after
@@ -87,7 +88,7 @@ def models_forecast(
         "in_domain": predicted.in_domain,
         "base": base,
         "strong": booked,
-        "strong_share": round(after.realised, DIGITS),
+        "strong_share": round(budget.realised, DIGITS),
         "neighbours": neighbours(predicted.neighbours, heads=terms.wishes.heads),
     }
     return Forecast(

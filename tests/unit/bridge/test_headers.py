@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dispatcher.bridge.headers import STRATEGY_HEADER
-from dispatcher.bridge.routes import strategy
+from dispatcher.bridge.wishes import strategy
 
 
 @pytest.mark.parametrize(

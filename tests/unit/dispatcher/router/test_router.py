@@ -171,7 +171,7 @@ async def test_a_named_model_is_not_judged(stage: Stage) -> None:
     stage.tiers()
     named, free = await stage.decided(job(strategy="learned", model="small:1b"), job(strategy="learned", name="job-2"))
 
-    assert ("verdict" in named.features, free.features["verdict"]["strong_share"]) == (False, 1.0)
+    assert ("verdict" in named.features, free.features["verdict"]["strong"]) == (False, True)
 
 
 def ran(stage: Stage, one: Job, decision: Decision, device: str | None) -> None:
@@ -238,7 +238,7 @@ async def test_another_router_starts_with_its_own_thresholds(stage: Stage) -> No
     stage.router.reread()
     decision = stage.router.decide(await stage.router.ask(job(strategy="learned")), {})
 
-    assert (decision.features["verdict"]["strong"], decision.features["verdict"]["strong_share"]) == (True, 1.0)
+    assert (decision.features["verdict"]["strong"], decision.features["verdict"]["strong_share"]) == (True, 0.0)
 
 
 async def test_explaining_leaves_no_trace(stage: Stage) -> None:
