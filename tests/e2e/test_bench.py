@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dispatcher.lab.bench.rows import BenchRow, from_csv
+from dispatcher.lab.bench.rows import BenchRow
+from dispatcher.lab.bench.table import from_csv
 from tests.commands import drover, gone, running
 from tests.nats_server import free_port
 

@@ -184,7 +184,9 @@ def require_load(load: Load) -> Load:
 
 
 def gaps_s(lap: Lap, load: Load, seed: int) -> Iterator[float]:
-    """Give the seconds of the fleet's own time between the beginnings of conversations: exponential, the same for each arm."""
+    """Give the seconds of the fleet's own time between the beginnings of conversations: exponential, the same for each arm.
+
+    Each conversation of the lap has its own, which it keeps when others were measured before: what is left comes as densely."""
     chance = random.Random(f"{seed}:{lap.repeat}:arrivals")  # noqa: S311  # a load, not a secret
     for _ in lap.order:
         yield chance.expovariate(load.rate or 1.0)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass, fields, replace
-from typing import Any, get_type_hints
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-from common.errors import BadRequest, FleetError
+from common.errors import FleetError
 from dispatcher.lab.bench.plan import Arm, Asked, CacheMode
 
 Key = tuple[str, str, int, str, str, int]
@@ -105,8 +103,6 @@ class BenchRow:
         return Arm(self.strategy, CacheMode(self.cache))
 
 
-COLUMNS = tuple(field.name for field in fields(BenchRow))
-_TYPES = get_type_hints(BenchRow)
 _CLOCKS = ("queue_s", "accept_s", "first_token_s", "total_s")
 """What the dispatcher reads off the wall. What a device says of itself, and what is predicted from that, is in its own time."""
 
@@ -134,12 +130,18 @@ def asked_row(arm: Arm, repeat: int, asked: Asked, turn: int, *, time_factor: fl
         cache=str(arm.cache),
         repeat=repeat,
         query_set=asked.query_set,
-        query_id=_one_line(asked.conversation.id),
-        category=_one_line(asked.conversation.category),
+        query_id=one_line(asked.conversation.id),
+        category=one_line(asked.conversation.category),
         turn=turn,
         turns=len(asked.conversation.questions),
         time_factor=time_factor,
     )
+
+
+def begun(row: BenchRow, *, lag_s: float | None, unix_s: float) -> BenchRow:
+    """Give the row of a question that is put now, so much later than it was due; `lag_s` is read on the wall."""
+    due_unix_s = None if lag_s is None else unix_s - lag_s
+    return replace(row, began_unix_s=unix_s, due_unix_s=due_unix_s, lag_s=_times(lag_s, row.time_factor))
 
 
 def failed(row: BenchRow, error: FleetError, latency_s: float | None) -> BenchRow:
@@ -230,56 +232,6 @@ def _times(value: float | None, factor: float) -> float | None:
     return None if value is None else value * factor
 
 
-def to_csv(rows: Iterable[BenchRow], *, head: bool) -> str:
-    """Write rows; absent values are empty, numbers keep six digits."""
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    if head:
-        writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow([_cell(cell) for cell in astuple(row)])
-    return out.getvalue()
-
-
-def from_csv(text: str, name: str) -> list[BenchRow]:
-    """Read what `to_csv` wrote. Raises `BadRequest` that names the file, the line and the column."""
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    if tuple(reader.fieldnames or ()) != COLUMNS:
-        raise BadRequest(f"{name} has other columns than a per-query CSV: choose another --output-per-query-csv")
-    return [
-        BenchRow(**{column: _value(column, record[column], f"{name} line {reader.line_num}") for column in COLUMNS})
-        for record in reader
-    ]
-
-
-def _cell(value: object) -> object:
-    match value:
-        case bool():
-            return int(value)
-        case str():
-            return _one_line(value)
-        case float():
-            return f"{value:.17g}" if abs(value) >= 1e6 else f"{value:.6g}"
-        case _:
-            return value
-
-
-def _one_line(text: str) -> str:
-    """A record is a line, so that one that was cut off can be told from a whole one."""
+def one_line(text: str) -> str:
+    """Join lines: a record is a line, so that one that was cut off can be told from a whole one."""
     return " ".join(text.split())
-
-
-def _value(column: str, text: str | None, where: str) -> Any:
-    kind = _TYPES[column]
-    if text is None:
-        raise BadRequest(f"{where}: {column} is missing: the file was changed; measure anew with --fresh")
-    if kind is str:
-        return text
-    if text == "" and kind not in {int, bool, float}:
-        return None
-    try:
-        return bool(int(text)) if kind is bool else int(text) if kind in {int, int | None} else float(text)
-    except ValueError:
-        raise BadRequest(
-            f"{where}: {column} is {text[:40]!r}: the file was changed; measure anew with --fresh"
-        ) from None

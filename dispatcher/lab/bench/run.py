@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from common.errors import FleetError
+from common.errors import BusDisconnected, BusError, FleetError, GarbledReply, NoDispatcher
 from common.messages import AUTO, Message, Role
 from dispatcher.lab.bench.plan import Arm, Arrival, Asked, BenchPlan, Lap, gaps_s
-from dispatcher.lab.bench.rows import BenchRow, Key, answered, asked_row, failed
+from dispatcher.lab.bench.rows import BenchRow, Key, answered, asked_row, begun, failed
 from dispatcher.lab.bench.target import Target
 
 WARM_UP_TOKENS = 16
 MOST_WARMED = 64
+_MAY_BE_GONE = (BusError, NoDispatcher, GarbledReply)
 Tell = Callable[[Sequence[BenchRow]], None]
 """Called with the rows of a conversation when it is over."""
 
@@ -29,19 +30,24 @@ class Bench:
     target: Target
     time_factor: float
     tell: Tell
+    warm_up: bool = False
+    epoch_s: float = field(default_factory=lambda: time.time() - time.monotonic())
+    """When the clock that waits are read off was 0."""
 
     async def run(self, known: set[Key]) -> None:
-        """Measure what is not known yet."""
+        """Measure what is not known yet. Raises `BusDisconnected` when the fleet does not answer any more: a conversation that is
+        under way then is not told of, since that nobody was there says nothing of a strategy."""
         for lap in self.plan.laps():
-            left = tuple(one for one in lap.order if not self._done(lap, one, known))
+            gaps = zip(lap.order, gaps_s(lap, self.plan.load, self.plan.seed), strict=True)
+            left = [(one, gap_s) for one, gap_s in gaps if not self._done(lap, one, known)]
             if left:
-                await self._lap(replace(lap, order=left))
+                if self.warm_up:
+                    await self._warm_up()
+                await self._lap(lap, left)
 
-    async def warm_up(self) -> int:
-        """Have each model on each device answer once, so that all have measured themselves; gives how many there were.
-
-        Raises `FleetError` when nobody is there.
-        """
+    async def _warm_up(self) -> None:
+        """Have each model on each device answer once, so that all have measured themselves, and each arm begins with the same
+        ones loaded, whatever the arm before it left behind."""
         told = await self.target.explain("least_loaded")
         pairs = sorted({(one["device"], one["model"]) for one in told.get("options") or ()})[:MOST_WARMED]
         by_device: dict[str, list[str]] = {}
@@ -50,7 +56,6 @@ class Bench:
         async with asyncio.TaskGroup() as tasks:
             for device, models in by_device.items():
                 tasks.create_task(self._warm(device, models))
-        return len(pairs)
 
     async def _warm(self, device: str, models: Sequence[str]) -> None:
         for model in models:
@@ -64,32 +69,35 @@ class Bench:
         turns = range(1, len(one.conversation.questions) + 1)
         return all(asked_row(lap.arm, lap.repeat, one, turn, time_factor=1.0).key in known for turn in turns)
 
-    async def _lap(self, lap: Lap) -> None:
-        if self.plan.load.arrival is Arrival.CLOSED:
-            await self._closed(lap)
-        else:
-            await self._poisson(lap)
+    async def _lap(self, lap: Lap, left: Sequence[tuple[Asked, float]]) -> None:
+        try:
+            if self.plan.load.arrival is Arrival.CLOSED:
+                await self._closed(lap, [one for one, _ in left])
+            else:
+                await self._poisson(lap, left)
+        except ExceptionGroup as group:
+            raise _first(group) from group
 
-    async def _closed(self, lap: Lap) -> None:
-        waiting = iter(lap.order)
+    async def _closed(self, lap: Lap, left: Sequence[Asked]) -> None:
+        waiting = iter(left)
 
         async def work() -> None:
             for one in waiting:  # shared: each takes the next one
-                await self._converse(lap, one)
+                await self._converse(lap, one, None)
 
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(min(self.plan.load.concurrency, len(lap.order))):
+            for _ in range(min(self.plan.load.concurrency, len(left))):
                 tasks.create_task(work())
 
-    async def _poisson(self, lap: Lap) -> None:
+    async def _poisson(self, lap: Lap, left: Sequence[tuple[Asked, float]]) -> None:
         due_s = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
-            for one, gap_s in zip(lap.order, gaps_s(lap, self.plan.load, self.plan.seed), strict=True):
+            for one, gap_s in left:
                 due_s += gap_s / self.time_factor
                 await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-                tasks.create_task(self._converse(lap, one))
+                tasks.create_task(self._converse(lap, one, due_s))
 
-    async def _converse(self, lap: Lap, one: Asked) -> None:
+    async def _converse(self, lap: Lap, one: Asked, due_s: float | None) -> None:
         """Ask the questions of a conversation in turn; after a failure the others fail too, since what they refer to is missing."""
         history: list[Message] = []
         rows: list[BenchRow] = []
@@ -101,22 +109,40 @@ class Bench:
                 rows.append(failed(row, type(cause)(f"not asked, since turn {broken} failed"), None))
                 continue
             history += question.messages
-            row, text, cause = await self._ask(row, lap.arm, one, history)
+            row, text, cause = await self._ask(row, one, history, due_s if turn == 1 else None)
             broken = turn if cause is not None else 0
             history.append(Message(role=Role.ASSISTANT, content=text))
             rows.append(row)
         self.tell(rows)
 
     async def _ask(
-        self, row: BenchRow, arm: Arm, one: Asked, history: Sequence[Message]
+        self, row: BenchRow, one: Asked, history: Sequence[Message], due_s: float | None
     ) -> tuple[BenchRow, str, FleetError | None]:
-        row, began_s = replace(row, began_unix_s=time.time()), time.monotonic()
+        """Put one question. Where it was due at a moment, the clock runs from then: a bench that is late would else hide a wait."""
+        began_s = time.monotonic()
+        since_s = began_s if due_s is None else due_s
+        row = begun(row, lag_s=None if due_s is None else began_s - due_s, unix_s=self.epoch_s + began_s)
         try:
-            heard = await self.target.ask(tuple(history), self._fields(arm, one))
+            heard = await self.target.ask(tuple(history), self._fields(row.arm, one))
         except FleetError as error:
-            return failed(row, error, time.monotonic() - began_s), "", error
-        latency_s = time.monotonic() - began_s
+            latency_s = time.monotonic() - since_s
+            if isinstance(error, _MAY_BE_GONE):
+                await self._require_alive(error)
+            return failed(row, error, latency_s), "", error
+        latency_s = time.monotonic() - since_s
         return answered(row, await self.target.why(heard), latency_s), heard.text, None
+
+    async def _require_alive(self, cause: FleetError) -> None:
+        """Raise `BusDisconnected` unless the fleet still answers: then it is the question that failed."""
+        try:
+            await self.target.explain("least_loaded")
+        except _MAY_BE_GONE as error:
+            raise BusDisconnected(
+                f"the fleet does not answer any more ({cause.message}): what was measured before is kept, and the same command "
+                "goes on there"
+            ) from error
+        except FleetError:
+            return  # it is there, and has no room
 
     def _fields(self, arm: Arm, one: Asked) -> dict[str, Any]:
         options: dict[str, Any] = {"seed": self.plan.seed}
@@ -130,3 +156,9 @@ class Bench:
         if self.plan.timeout_s is not None:
             fields["timeout_s"] = self.plan.timeout_s / self.time_factor
         return fields
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    """Give the error that ended a group of tasks."""
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, ExceptionGroup) else first

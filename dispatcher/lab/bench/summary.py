@@ -13,6 +13,7 @@ from typing import Any
 from dispatcher.cli.results import percentile
 from dispatcher.lab.bench.plan import Arm
 from dispatcher.lab.bench.rows import BenchRow
+from dispatcher.lab.bench.table import safe
 from dispatcher.lab.intervals import Interval, interval, mean, median
 
 
@@ -207,8 +208,12 @@ def to_csv(summaries: Sequence[Summary]) -> str:
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for one in summaries:
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in asdict(one).items()})
+        writer.writerow({name: _cell(value) for name, value in asdict(one).items()})
     return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else safe(value) if isinstance(value, str) else value
 
 
 def _known(values: Iterable[float | None]) -> list[float]:

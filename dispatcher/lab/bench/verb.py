@@ -17,7 +17,7 @@ from dispatcher.lab.bench.order import BenchOrder, of_this, settings_of, shown
 from dispatcher.lab.bench.report import write
 from dispatcher.lab.bench.rows import BenchRow
 from dispatcher.lab.bench.run import Bench
-from dispatcher.lab.bench.store import BenchStore
+from dispatcher.lab.bench.store import BenchStore, open_store
 from dispatcher.lab.bench.target import Target, over_nats
 from dispatcher.lab.bench.view import progress
 
@@ -29,21 +29,23 @@ async def bench(order: BenchOrder) -> int:
     """
     _require_means(order)
     settings = shell_settings()
-    store = BenchStore(order.outputs.per_query, settings_of(order), fresh=order.fresh)
-    wanted, done = order.plan.total, len(of_this(order, store.rows))
     for note in order.notes:
         say(note)
-    if done:
-        say(f"{done} of {wanted} are in {store.path} already" + (": --fresh measures anew" if done >= wanted else ""))
-    began_s = monotonic()
-    try:
-        if done < wanted:
-            with store:
+    with open_store(order.outputs.per_query, settings_of(order), fresh=order.fresh) as store:
+        wanted, done = order.plan.total, len(of_this(order, store.rows))
+        if done:
+            say(
+                f"{done} of {wanted} are in {store.path} already"
+                + (": --fresh measures anew" if done >= wanted else "")
+            )
+        began_s = monotonic()
+        try:
+            if done < wanted:
                 await _measure(order, settings, store, done)
-    finally:
-        if store.rows:
-            write(order, store.rows, took_s=monotonic() - began_s)
-    mine = of_this(order, store.rows)
+        finally:
+            if store.rows:
+                write(order, store.rows, took_s=monotonic() - began_s)
+        mine = of_this(order, store.rows)
     return 0 if len(mine) == wanted and all(row.success for row in mine) else 1
 
 
@@ -63,9 +65,11 @@ async def _measure(order: BenchOrder, settings: ShellSettings, store: BenchStore
             store.add(rows)
             draw(rows)
 
-        measuring = Bench(plan=order.plan, target=target, time_factor=order.time_factor, tell=tell)
+        measuring = Bench(
+            plan=order.plan, target=target, time_factor=order.time_factor, tell=tell, warm_up=order.warm_up
+        )
         if order.warm_up:
-            say(f"warmed up: {await measuring.warm_up()} models on their devices have answered once")
+            say("before each strategy each model on each device answers once")
         with report as draw:
             await measuring.run(store.known)
 

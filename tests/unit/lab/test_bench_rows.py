@@ -1,9 +1,10 @@
-"""Rows: from an answer to a line of the CSV and back, and what a file of them keeps."""
+"""Rows: from an answer to a line of the CSV and back."""
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,11 +13,10 @@ from hypothesis import strategies as st
 from common.errors import BadRequest, NoDevice
 from dispatcher.cli.questions import Conversation, Question
 from dispatcher.lab.bench.plan import Arm, Asked
-from dispatcher.lab.bench.rows import BenchRow, Heard, answered, asked_row, failed, from_csv, to_csv
-from dispatcher.lab.bench.store import BenchStore
+from dispatcher.lab.bench.rows import BenchRow, Heard, answered, asked_row, begun, failed
+from dispatcher.lab.bench.table import from_csv, to_csv
 
 ASKED = Asked("small", Conversation(id="q1", questions=(Question(messages=()),), category="code"))
-SETTINGS: dict[str, object] = {"seed": 0, "questions": "1 conversations, abc"}
 
 ROUTE = {
     "job": "j1",
@@ -156,47 +156,21 @@ def test_a_strange_file_is_refused(text: str, said: str) -> None:
         from_csv(text, "x.csv")
 
 
-def test_a_store_goes_on_where_it_ended(tmp_path: Path) -> None:
-    """Rows of the run before are known, and new ones stand behind them."""
-    first, second = BenchRow(strategy="hybrid", query_id="1"), BenchRow(strategy="hybrid", query_id="2")
-    with BenchStore(tmp_path / "q.csv", SETTINGS, fresh=False) as store:
-        store.add([first])
-    with BenchStore(tmp_path / "q.csv", SETTINGS, fresh=False) as again:
-        known = again.known
-        again.add([second])
+def test_a_name_can_be_no_formula() -> None:
+    """Questions are their author's own, and errors quote them: a spreadsheet takes the cell for text, and it reads back."""
+    rows = [
+        BenchRow(strategy="hybrid", query_id=text, error_message=text)
+        for text in ("=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "'quoted")
+    ]
+    text = to_csv(rows, head=True)
+    cells = [line[column] for line in csv.DictReader(io.StringIO(text)) for column in ("query_id", "error_message")]
 
-    assert {first.key} == known
-    assert [first, second] == from_csv((tmp_path / "q.csv").read_text(), "q.csv")
-
-
-def test_a_line_that_was_cut_off_is_measured_again(tmp_path: Path) -> None:
-    """A kill in the middle of a write: the whole rows before it stay."""
-    whole, cut = (BenchRow(strategy="hybrid", query_id=name) for name in "12")
-    with BenchStore(tmp_path / "q.csv", SETTINGS, fresh=False) as store:
-        store.add([whole])
-    with (tmp_path / "q.csv").open("a") as file:
-        file.write(to_csv([cut], head=False)[:30])
-
-    with BenchStore(tmp_path / "q.csv", SETTINGS, fresh=False) as again:
-        assert [whole] == again.rows
-        again.add([cut])
-    assert [whole, cut] == from_csv((tmp_path / "q.csv").read_text(), "q.csv")
+    assert [] == [cell for cell in cells if not cell.startswith("'")]
+    assert rows == from_csv(text, "x.csv")
 
 
-def test_other_settings_are_refused(tmp_path: Path) -> None:
-    """Rows of two loads in one table would be compared as if they were of one."""
-    with BenchStore(tmp_path / "q.csv", SETTINGS, fresh=False) as store:
-        store.add([BenchRow(strategy="hybrid")])
+def test_a_row_tells_how_late_the_bench_was() -> None:
+    """Due at 100 s and put at 100.5 s: at 20 times life 10 s of the fleet's."""
+    row = begun(asked_row(Arm("hybrid"), 1, ASKED, 1, time_factor=20.0), lag_s=0.5, unix_s=100.5)
 
-    with pytest.raises(BadRequest, match=r"seed was 0 and is 1\): choose another .*--fresh to measure anew"):
-        BenchStore(tmp_path / "q.csv", SETTINGS | {"seed": 1}, fresh=False)
-    assert [] == BenchStore(tmp_path / "q.csv", SETTINGS | {"seed": 1}, fresh=True).rows
-
-
-def test_a_file_without_its_settings_is_refused(tmp_path: Path) -> None:
-    """It may be anything."""
-    (tmp_path / "q.csv").write_text("mine\n")
-
-    with pytest.raises(BadRequest, match=r"q\.settings\.json, which says how it was measured, is not readable"):
-        BenchStore(tmp_path / "q.csv", SETTINGS, fresh=False)
-    assert "mine\n" == (tmp_path / "q.csv").read_text()
+    assert (100.0, 100.5, 10.0) == (row.due_unix_s, row.began_unix_s, row.lag_s)

@@ -23,7 +23,7 @@ def test_it_is_the_interval_of_the_mean() -> None:
 
 
 def test_it_holds_the_truth_in_95_of_100() -> None:
-    """30 groups of 4 alike, 150 samples: three standard errors of a share of 0.95 are 0.053, and 30 groups cost a little."""
+    """30 groups of 4 that are alike, 150 samples: three standard errors of 0.95 are 0.053, and 30 groups cost a little."""
     chance = np.random.default_rng(3)
     groups = np.repeat(np.arange(30), 4)
     held = 0
