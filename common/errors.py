@@ -6,6 +6,7 @@ FleetError
 │   ├── PayloadTooLarge     too_large
 │   ├── UnknownModel        unknown_model
 │   ├── NotAllowed          not_allowed    the tenant may not use what could answer
+│   ├── TooDear             too_dear       its max_cost_usd is not enough
 │   ├── UnsupportedByModel  unsupported
 │   │   └── ContextTooLong  context_length_exceeded    OpenAI's own word for it
 │   ├── UnknownJob          unknown_job
@@ -113,6 +114,12 @@ class NotAllowed(RequestError):
     """The tenant may not use the model or the devices that it asks for."""
 
     code = "not_allowed"
+
+
+class TooDear(RequestError):
+    """What could answer may cost more than the request allows."""
+
+    code = "too_dear"
 
 
 class UnsupportedByModel(RequestError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from typing import Any, overload
 
 from common import frames
@@ -107,7 +109,12 @@ class Candidate:
     predicted_wait_s: float = 0.0
     predicted_energy_j: float | None = 0.0
     """None where nobody knows: the model runs elsewhere."""
-    predicted_cost_usd: float = 0.0
+    predicted_cost_usd: float | None = 0.0
+    """None where nobody knows: the provider's price is not told."""
+    most_cost_usd: float = 0.0
+    """What it may cost at most, by a careful estimate of the prompt and with `most_tokens`; 0 where no price is known."""
+    most_tokens: int | None = None
+    """What the answer's tokens are limited to, where the job's `max_cost_usd` pays for no more."""
     remote: bool = False
     details: Mapping[str, float] = field(default_factory=dict)
 
@@ -128,27 +135,58 @@ class Removed:
     model: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the quickest of some candidates would be busy with a job: all that is predicted, and what is sure, which is nothing
+    where one of them has measured no speed, and never a load."""
+
+    likely_s: float
+    sure_s: float
+
+
+LEADERS = 4
+"""Devices whose best candidate is kept of a decision: among them is nearly always one that the chosen can be compared with."""
+
+
 class Ranking(Sequence[Candidate]):
-    """Candidates, best first, each made when it is looked at: of a thousand a job needs one or two."""
+    """Candidates, best first, each made when it is looked at: of a thousand a job needs one or two. What else there is to ask
+    needs none to be made."""
 
-    def __init__(self, length: int, make: Callable[[int], Candidate]) -> None:
-        self._made: list[Candidate | None] = [None] * length
-        self._make = make
+    @abstractmethod
+    def names(self) -> Iterator[tuple[str, str]]:
+        """Give device and model of each, in order."""
 
-    def __len__(self) -> int:
-        return len(self._made)
+    @abstractmethod
+    def devices(self) -> Iterator[str]:
+        """Give the devices, each once, in the order of their best."""
 
-    @overload
-    def __getitem__(self, place: int) -> Candidate: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Candidate]: ...
-    def __getitem__(self, place: int | slice) -> Candidate | Sequence[Candidate]:
-        if isinstance(place, slice):
-            return [self[one] for one in range(*place.indices(len(self)))]
-        found = self._made[place]
-        if found is None:
-            found = self._made[place] = self._make(range(len(self))[place])
-        return found
+    @abstractmethod
+    def on(self, device: str) -> Candidate | None:
+        """Give the best on a device."""
+
+    @abstractmethod
+    def roomy(self) -> Iterator[int]:
+        """Give the places of those whose device had a free slot."""
+
+    @abstractmethod
+    def work(self) -> Work | None:
+        """Say how long the quickest would be busy; None for nobody."""
+
+    @abstractmethod
+    def above(self, detail: str, bound: float) -> Ranking:
+        """Give those of which a strategy's detail is above a bound."""
+
+    @abstractmethod
+    def at_hand(self) -> Ranking:
+        """Give those whose model is in memory, and not elsewhere."""
+
+    @abstractmethod
+    def picked(self, places: Sequence[int]) -> Ranking:
+        """Give those at some places, in that order."""
+
+    def leaders(self) -> tuple[Candidate, ...]:
+        """Give the best of each of the first few devices."""
+        return tuple(one for device in islice(self.devices(), LEADERS) if (one := self.on(device)) is not None)
 
 
 class Deferred(Sequence[Removed]):
@@ -194,7 +232,7 @@ class Decision:
     """Who could answer, best first, and who could not; every term is kept for explain."""
 
     strategy: str
-    candidates: Sequence[Candidate]
+    candidates: Ranking
     removed: Sequence[Removed]
     weights: Mapping[str, float]
     features: Mapping[str, Any] = field(default_factory=dict)
@@ -204,6 +242,33 @@ class Decision:
     """Gives what savings are reckoned against; None where the fleet has nothing that costs."""
     brief: Callable[[], Mapping[str, Any]] = dict
     """All of it in short, for the record; made once, and only when it is asked for."""
+    wants_memory: Callable[[], bool] = lambda: False
+    """Tells whether somebody is out only for as long as other models are in its memory."""
+
+    def settled(self) -> Settled:
+        """Give what the record needs: a decision over a thousand devices holds the figures of them all."""
+        brief, reference = self.brief(), self.reference()
+        return Settled(
+            strategy=self.strategy,
+            leaders=self.candidates.leaders(),
+            weights=self.weights,
+            features=self.features,
+            reference=reference,
+            brief=brief,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What is left of a decision when its job has its seat, or waits for one: see `Decision`. `leaders` are the best of each of
+    the first few devices."""
+
+    strategy: str
+    leaders: tuple[Candidate, ...] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)
+    features: Mapping[str, Any] = field(default_factory=dict)
+    reference: Price | None = None
+    brief: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,13 +354,15 @@ class Delivered:
     """
 
     attempts: tuple[Attempt, ...] = ()
-    decision: Decision | None = None
+    decision: Settled | None = None
     chosen: Candidate | None = None
     end: frames.End | None = None
     error: FleetError | None = None
     queue_s: float = 0.0
     first_token_s: float | None = None
     cascaded: Cascaded | None = None
+    spent_usd: float = 0.0
+    """What it may have cost at most, as far as the job has a limit."""
 
     @property
     def answer_usage(self) -> Usage:

@@ -50,6 +50,7 @@ STATUSES: Mapping[str, Verdict] = {
     "too_large": Verdict(413, _THEIRS),
     "unknown_model": Verdict(404, _THEIRS),
     "not_allowed": Verdict(403, "permission_error"),
+    "too_dear": Verdict(400, _THEIRS),
     "unsupported": Verdict(400, _THEIRS),
     "context_length_exceeded": Verdict(400, _THEIRS),
     "unknown_job": Verdict(404, _THEIRS),

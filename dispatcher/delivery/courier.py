@@ -128,7 +128,7 @@ class Courier:
             model=attempt.candidate.model,
             messages=_conversation(job, out),
             stream=out.streams,
-            options=_options(job, out),
+            options=_options(job, out, attempt.candidate.most_tokens),
             tools=job.request.tools,
             format=job.request.format,
             logprobs=job.logprobs,
@@ -303,9 +303,13 @@ def _conversation(job: Job, out: AnswerSink) -> tuple[Message, ...]:
     return (*job.messages, Message(role=Role.ASSISTANT, content=out.text))
 
 
-def _options(job: Job, out: AnswerSink) -> Options:
+def _options(job: Job, out: AnswerSink, most_tokens: int | None) -> Options:
+    """Give the options of one attempt: no more tokens than are left of those allowed, and than the job's money pays for."""
     options = job.request.options
-    if options.max_tokens is None or not out.visible_chars:
-        return options
-    # The tokens that were delivered are not known exactly when a device is lost: four characters make about one.
-    return replace(options, max_tokens=max(1, options.max_tokens - out.visible_chars // 4))
+    left = options.max_tokens
+    if left is not None and out.visible_chars:
+        # The tokens that were delivered are not known exactly when a device is lost: four characters make about one.
+        left = max(1, left - out.visible_chars // 4)
+    if most_tokens is not None:
+        left = most_tokens if left is None else min(left, most_tokens)
+    return options if left == options.max_tokens else replace(options, max_tokens=left)

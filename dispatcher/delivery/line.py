@@ -138,7 +138,7 @@ class Line:
                 ahead = self._prospects.ahead(ticket.place, self._order.ahead(ticket), now_s)
                 self._prospects.require_turn(ticket, ahead, now_s)
             self._order.add(ticket, now_s)
-        self._serve(*devices, *changed)
+        self._serve(*filter(self._room, devices), *changed)
 
     # -- inside --------------------------------------------------------------------------------------------------
 

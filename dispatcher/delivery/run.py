@@ -12,7 +12,7 @@ from typing import NoReturn, Protocol
 
 from common import frames
 from common.clock import loop_s, seconds_text
-from common.errors import DeadlineExceeded, DeadlineInfeasible, DeviceBusy, FleetError
+from common.errors import AttemptError, DeadlineExceeded, DeadlineInfeasible, DeviceBusy, DeviceLost, FleetError
 from dispatcher.delivery.attempt import OUTRUN, LiveAttempt
 from dispatcher.delivery.clocks import HOP_MARGIN_S, Clock
 from dispatcher.delivery.inbox import Arrival, Inbox
@@ -21,7 +21,7 @@ from dispatcher.delivery.retry import GiveUp, after, interrupted
 from dispatcher.delivery.seat import TICK_S, SlotFinder
 from dispatcher.delivery.sink import AnswerSink
 from dispatcher.delivery.why import Beside, why, why_beside
-from dispatcher.outcomes import Attempt, Candidate, Decision, Delivered, Job
+from dispatcher.outcomes import Attempt, Candidate, Delivered, Job
 
 MOST_ATTEMPTS = 16
 """So many attempts are kept for the account, the first and the last: refusals are unlimited, and a frame is not."""
@@ -83,10 +83,6 @@ class Run:
         self._pauses = Pauses()
         self._first_token_s: float | None = None
 
-    @property
-    def decision(self) -> Decision | None:
-        return self._seats.decision
-
     async def go(self) -> frames.End:
         """Try device after device; raises the typed reason when none has answered. Nothing runs for the job afterwards."""
         try:
@@ -146,10 +142,12 @@ class Run:
         self._number += 1
         attempt = self._live[self._number] = self._host.begun(self, candidate, self._number, beside=beside)
         attempt.begun_chars = self._out.visible_chars
+        self._seats.spent_usd += candidate.most_cost_usd
         self._inbox.open(attempt.number)
         if not beside:
             await self._only(attempt)
         await self._host.send(self._job, attempt, self._reply(attempt.number), self._out)
+        self._seats.settle()  # after the device has its job: it takes as long as the decision itself
 
     async def _only(self, attempt: LiveAttempt) -> None:
         """Begin the answer anew, or go on where the producer has it."""
@@ -251,6 +249,8 @@ class Run:
     async def _finish(self, end: frames.End) -> frames.End:
         """Close the attempt that has answered."""
         attempt = self._leader
+        if end.cost_usd is not None:
+            self._seats.spent_usd += end.cost_usd - attempt.candidate.most_cost_usd
         await self._drop(attempt, None)
         return attempt.whole(end)
 
@@ -334,6 +334,8 @@ class Run:
         if attempt is self._speaker:
             self._speaker = None
         note = attempt.account(error, outrun=outrun, queued_s=self._seats.queued_s, now_s=loop_s())
+        if _cost_nothing(attempt, error):
+            self._seats.spent_usd -= attempt.candidate.most_cost_usd
         self._attempts.append(note)
         if len(self._attempts) > MOST_ATTEMPTS:
             del self._attempts[MOST_ATTEMPTS // 2]
@@ -347,10 +349,17 @@ class Run:
         """Give how it went."""
         return Delivered(
             attempts=tuple(self._attempts),
-            decision=self.decision,
+            decision=self._seats.settled,
             chosen=self._chosen,
             end=end,
             error=error,
             queue_s=self._seats.queued_s,
             first_token_s=self._first_token_s,
+            spent_usd=self._seats.spent_usd,
         )
+
+
+def _cost_nothing(attempt: LiveAttempt, error: BaseException | None) -> bool:
+    """True when the device itself said that it failed before any text: who refuses, or is limited, charges nothing."""
+    said_so = isinstance(error, AttemptError) and not isinstance(error, DeviceLost)
+    return said_so and attempt.first_token_s is None

@@ -81,6 +81,11 @@ class Ticket(Waiter):
         self.told_at = self._line.epoch
         return None
 
+    def decline(self, device: str) -> None:
+        """Give back a slot that `wait` gave and that is of no use. The ticket keeps its place, and its next `wait`, which must not
+        name the device, hands the slot on."""
+        self.slot = device
+
     async def _call(self, until_s: float) -> None:
         self._calling = asyncio.get_running_loop().create_future()
         try:

@@ -41,7 +41,7 @@ def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
         error_message=error.summary if error else None,
         escalated=delivered.cascaded.escalated if delivered.cascaded else None,
         saved_usd=saved[1] if (saved := _saved(delivered)) else None,
-        decision=(delivered.decision.brief() or None) if delivered.decision else None,
+        decision=(delivered.decision.brief or None) if delivered.decision else None,
     )
     if chosen is None:
         return account
@@ -101,7 +101,7 @@ def _cost(delivered: Delivered) -> tuple[float | None, bool]:
 def _saved(delivered: Delivered) -> tuple[str, float] | None:
     """Give what was saved against an answer of the model that is compared with, and its name; None where nothing costs."""
     decision, end = delivered.decision, delivered.end
-    price = decision.reference() if decision is not None and end is not None else None
+    price = decision.reference if decision is not None else None
     if price is None or end is None:
         return None
     return f"{price.model}@{price.device}", price.saved_usd(delivered.answer_usage, end.cost_usd)

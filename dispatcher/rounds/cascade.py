@@ -107,7 +107,9 @@ class Cascade:
 
         async def judge(text: str) -> None:
             nonlocal judged
-            judged = await self._judge(WeakAnswer(question=self._question, text=text, whole=False), sink.candidate)
+            said = WeakAnswer(question=self._question, text=text, whole=False)
+            most_usd = 0.0 if sink.candidate is None else sink.candidate.most_cost_usd
+            judged = await self._judge(said, sink.candidate, spent_usd=most_usd)
             if judged.goes_up:
                 raise _GivenUp(judged.check.reason)
 
@@ -120,7 +122,8 @@ class Cascade:
             return weak
         try:
             if judged is None:
-                judged = await self._judge(_answer(self._question, sink.held, weak.end, logprobs), weak.chosen)
+                said = _answer(self._question, sink.held, weak.end, logprobs)
+                judged = await self._judge(said, weak.chosen, spent_usd=weak.spent_usd)
         except asyncio.CancelledError:
             ended_by = self.cancelled()
             if ended_by is None:
@@ -136,15 +139,15 @@ class Cascade:
             told=_told(judged, weak.chosen, loop_s() - began_s),
         )
 
-    def _weak_first(self, excluded: Mapping[str, str]) -> Decision:
-        return self.router.decide(self.ask, excluded)
+    def _weak_first(self, excluded: Mapping[str, str], spent_usd: float) -> Decision:
+        return self.router.decide(self.ask, excluded, spent_usd)
 
     def _nobody(self, decision: Decision) -> FleetError:
         return self.router.nobody(self.ask, decision)
 
-    async def _judge(self, answer: WeakAnswer, weak: Candidate | None) -> _Judged:
+    async def _judge(self, answer: WeakAnswer, weak: Candidate | None, *, spent_usd: float) -> _Judged:
         check = await self.router.check(self.ask, self.job, answer)
-        return _Judged(check=check, instead=self._hindrance(weak) if check.escalate else "")
+        return _Judged(check=check, instead=self._hindrance(weak, spent_usd) if check.escalate else "")
 
     @property
     def _question(self) -> str:
@@ -186,9 +189,9 @@ class Cascade:
             return await self._anew(weak, strong, told)
         return await self._give(weak, _after(weak, strong), told)
 
-    def _hindrance(self, weak: Candidate | None) -> str:
+    def _hindrance(self, weak: Candidate | None, spent_usd: float) -> str:
         """Say why the strong tier is not to be asked now, though it should be; empty when it can be."""
-        best = next(iter(self._stronger(weak, {}).candidates), None)
+        best = next(iter(self._stronger(weak, {}, spent_usd).candidates), None)
         if best is None:
             return "no stronger model can take it"
         left_s = self.job.deadline_s - SPARE_S - loop_s()
@@ -197,19 +200,18 @@ class Cascade:
             return f"too late: {best.device} would take {needs_s:.1f} s, and {max(0.0, left_s):.1f} s are left"
         return ""
 
-    def _stronger(self, weak: Candidate | None, excluded: Mapping[str, str]) -> Decision:
+    def _stronger(self, weak: Candidate | None, excluded: Mapping[str, str], spent_usd: float) -> Decision:
         """Choose among the strong models. What counts as strong is relative to who is there: it must be stronger than the weak."""
-        decision = self.router.decide(replace(self.ask, escalated=True), excluded)
+        decision = self.router.decide(replace(self.ask, escalated=True), excluded, spent_usd)
         least = weak.details[STRENGTH] if weak else 0.0
-        stronger = [one for one in decision.candidates if _strong(one) and one.details[STRENGTH] > least]
-        return replace(decision, candidates=stronger)
+        return replace(decision, candidates=decision.candidates.above(STRONG, 0.0).above(STRENGTH, least))
 
     async def _strong(self, weak: _Weak) -> Delivered:
         """Run the second round; it has an end of its own, before the job's, so that the weak answer can still be told."""
         job = replace(self.job, deadline_s=self.job.deadline_s - SPARE_S)
 
-        def choose(excluded: Mapping[str, str]) -> Decision:
-            return self._stronger(weak.chosen, excluded)
+        def choose(excluded: Mapping[str, str], spent_usd: float) -> Decision:
+            return self._stronger(weak.chosen, excluded, weak.delivered.spent_usd + spent_usd)
 
         def ended() -> FleetError | None:
             return self.cancelled() or (self._impatient() if patience.expired() else None)
@@ -225,7 +227,12 @@ class Cascade:
         """Have the weak answer made once more: it was given up at its beginning, and is wanted now. The first try counts."""
         before = _after(weak, strong)
         out = Passing(self.out, before=len(before.attempts))
-        again = await self.courier.deliver(self.job, self._weak_first, self._nobody, out, self.cancelled)
+        gone_usd = weak.delivered.spent_usd + strong.spent_usd
+
+        def choose(excluded: Mapping[str, str], spent_usd: float) -> Decision:
+            return self._weak_first(excluded, gone_usd + spent_usd)
+
+        again = await self.courier.deliver(self.job, choose, self._nobody, out, self.cancelled)
         return replace(
             again,
             attempts=(*before.attempts, *_counted(again, len(before.attempts))),

@@ -22,11 +22,11 @@ from common.errors import BadRequest, FleetError, NoDevice
 from common.logs import get_logger
 from common.messages import AUTO, ChatRequest, Message, Options, Role
 from dispatcher.delivery.courier import Courier
-from dispatcher.outcomes import Candidate, Decision, Delivered, Job
+from dispatcher.outcomes import Candidate, Decision, Delivered, Job, Ranking
 from dispatcher.router import Router
 from dispatcher.routing import Ask, Features
+from dispatcher.routing.figures import strength
 from dispatcher.routing.filters import Ability, abilities
-from dispatcher.routing.table import strength
 
 log = get_logger("classifier")
 
@@ -127,9 +127,9 @@ class Classifier:
         name = self._smallest(asked)
         asked = replace(asked, model=name)
 
-        def choose(excluded: Mapping[str, str]) -> Decision:
-            decision = self._router.decide(asked, excluded)
-            return replace(decision, candidates=[one for one in decision.candidates if _suits(one)])
+        def choose(excluded: Mapping[str, str], spent_usd: float) -> Decision:
+            decision = self._router.decide(asked, excluded, spent_usd)
+            return replace(decision, candidates=_suited(decision.candidates))
 
         out = _Gathered()
         delivered = await self._courier.deliver(
@@ -142,7 +142,7 @@ class Classifier:
         for least_free in (1, 0):
             for _, name in sorted(set(self._loaded(least_free))):
                 found = self._router.decide(replace(asked, model=name), {}).candidates
-                if any(_suits(one) for one in found):
+                if _suited(found):
                     return name
         raise NoDevice("no small model is in memory that could classify")
 
@@ -215,9 +215,9 @@ class _Gathered:
         """What delivery returns tells."""
 
 
-def _suits(one: Candidate) -> bool:
-    """True for a model in memory here: a remote one would cost money, and the question may be meant to stay in the house."""
-    return one.warm and not one.remote
+def _suited(candidates: Ranking) -> Ranking:
+    """Give those in memory here: a remote one would cost money, and the question may be meant to stay in the house."""
+    return candidates.at_hand()
 
 
 def _read(text: str, delivered: Delivered, took_s: float) -> Classified:

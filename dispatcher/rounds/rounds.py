@@ -76,8 +76,8 @@ class Rounds:
     async def once(self, job: Job, ask: Ask, out: AnswerSink, cancelled: Cancelled) -> Delivered:
         """Answer in a single round."""
 
-        def choose(excluded: Mapping[str, str]) -> Decision:
-            return self.router.decide(ask, excluded)
+        def choose(excluded: Mapping[str, str], spent_usd: float) -> Decision:
+            return self.router.decide(ask, excluded, spent_usd)
 
         return await self.courier.deliver(
             job, choose, lambda decision: self.router.nobody(ask, decision), out, cancelled

@@ -13,7 +13,6 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -24,7 +23,7 @@ from common import codec
 from common.errors import AttemptError, BadRequest, NoDevice
 from common.logs import get_logger
 from common.messages import Message
-from dispatcher.outcomes import Candidate, Decision, Delivered, Job, Terms
+from dispatcher.outcomes import Candidate, Delivered, Job, Settled, Terms
 from dispatcher.router.affinity import goes_on
 from dispatcher.router.feedback_file import FeedbackFile
 from dispatcher.routing import RoutingPolicy
@@ -56,9 +55,6 @@ MOST_KINDS = 20
 """Kinds of questions that a tenant's ratings are counted by: five, and the owner's topics."""
 
 MOST_FILE_BYTES = 1_000_000
-MOST_LOOKED_AT = 8
-"""Candidates that are made to find one of another device: a device may have many models."""
-
 RETRY_S = 120.0
 """Who asks the same again within this time, after an answer, was not served by it. Only later turns of a conversation tell: probes,
 benchmarks and greetings repeat first ones, and so do different users."""
@@ -351,14 +347,14 @@ def _kept(known: _Tenant) -> _Kept:
     )
 
 
-def _by_terms(decision: Decision) -> bool:
+def _by_terms(decision: Settled) -> bool:
     """True where the three terms have a say in the order: they get neither praise nor blame for what chance or joules chose."""
     return set(decision.weights) == set(TERMS)
 
 
-def _trace(decision: Decision, chosen: Candidate, delivered: Delivered) -> _Trace:
+def _trace(decision: Settled, chosen: Candidate, delivered: Delivered) -> _Trace:
     """Remember the terms of the chosen one, and of the best of another device that they kept behind it: of its tier, as dear."""
-    others = islice(decision.candidates, MOST_LOOKED_AT) if _by_terms(decision) else ()
+    others = decision.leaders if _by_terms(decision) else ()
     rival = next((one.terms for one in others if one.device != chosen.device and _beside(one, chosen)), None)
     strong: bool | None = None
     if delivered.cascaded is not None:

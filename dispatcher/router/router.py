@@ -17,7 +17,7 @@ from common.logs import get_logger
 from common.messages import AUTO, Message, Role, Usage
 from dispatcher.embed import Embedded, EmbeddingService
 from dispatcher.fleet import canonical
-from dispatcher.outcomes import Cascaded, Decision, Delivered, Job
+from dispatcher.outcomes import Cascaded, Decision, Delivered, Job, Settled
 from dispatcher.roster import Roster
 from dispatcher.router.affinity import Affinity, conversation_of, goes_on
 from dispatcher.router.feedback import Feedback, FeedbackMode
@@ -118,8 +118,11 @@ class Router:
             return await self._placed(ask, _question(job.messages))
         return ask
 
-    def decide(self, ask: Ask, excluded: Mapping[str, str]) -> Decision:
-        """Order who can answer. Raises `BadRequest` for a strategy that there is not."""
+    def decide(self, ask: Ask, excluded: Mapping[str, str], spent_usd: float = 0.0) -> Decision:
+        """Order who can answer; `spent_usd` of the job's money may be gone. Raises `BadRequest` for a strategy that there is
+        not."""
+        if spent_usd and ask.max_cost_usd is not None:
+            ask = replace(ask, max_cost_usd=max(0.0, ask.max_cost_usd - spent_usd))
         return decide(ask, self._roster.fleet, self._policy(ask.tenant), excluded, self._table)
 
     def nobody(self, ask: Ask, decision: Decision) -> FleetError:
@@ -230,7 +233,7 @@ class Router:
 
     # -- what strong calls there were ----------------------------------------------------------------------------
 
-    def _settle(self, job: Job, delivered: Delivered, decision: Decision) -> None:
+    def _settle(self, job: Job, delivered: Delivered, decision: Settled) -> None:
         """Set the budget right by what ran: a verdict may have met a full tier, a check may have found nobody stronger in time, and
         a pin asks nobody."""
         match decision.strategy.partition(":")[0]:
@@ -264,7 +267,7 @@ class Router:
 
     def _topics_matter(self) -> bool:
         """True when a device names topics: to a fleet without, a vector would say nothing."""
-        return bool(self._table.view(self._roster.fleet).topics)
+        return self._table.view(self._roster.fleet).layout.topics.named
 
     async def _placed(self, ask: Ask, question: str) -> Ask:
         """Give the question its place among the trained topics; without a vector the words of the question have to do."""
@@ -315,17 +318,17 @@ class Router:
             self._spent.keep(ask.tenant, after)
         return said
 
-    def _keep(self, job: Job, decision: Decision, cascaded: Cascaded | None) -> None:
+    def _keep(self, job: Job, decision: Settled, cascaded: Cascaded | None) -> None:
         checked = {} if cascaded is None else {"cascade": cascaded.brief()}
-        self._decided.append((job.id, job.tenant, {**decision.brief(), **checked}))
+        self._decided.append((job.id, job.tenant, {**decision.brief, **checked}))
 
 
-def _overflowed(decision: Decision, delivered: Delivered) -> bool | None:
+def _overflowed(decision: Settled, delivered: Delivered) -> bool | None:
     """Tell of a cascade without a check whether a strong model ran in place of a weak one: that tier was full, or failed. None
     where there was one tier, or nobody ran."""
-    if delivered.chosen is None or not delivered.attempts or not decision.candidates:
+    if delivered.chosen is None or not delivered.attempts or not decision.leaders:
         return None
-    weak_first = decision.candidates[0].details.get(STRONG) == 0.0
+    weak_first = decision.leaders[0].details.get(STRONG) == 0.0
     return True if weak_first and delivered.chosen.details.get(STRONG, 0.0) > 0.0 else None
 
 
@@ -334,7 +337,7 @@ def _question(messages: Sequence[Message]) -> str:
     return next((message.content for message in reversed(messages) if message.role is Role.USER), "")
 
 
-def _read_tokens(decision: Decision | None, usage: Usage) -> int:
+def _read_tokens(decision: Settled | None, usage: Usage) -> int:
     """Give the tokens that are in the engine's memory now. What it had read before, some engines do not count again."""
     estimated = 0 if decision is None else int(decision.features.get("prompt_tokens", 0))
     return max(usage.prompt_tokens, estimated) + usage.completion_tokens

@@ -5,9 +5,10 @@
 
 from dispatcher.routing.ask import Ask, Cloud, Forecast, RoutingPolicy, Verdict, Warmth
 from dispatcher.routing.brief import unfold
-from dispatcher.routing.decide import decide, nobody, require_strategy
+from dispatcher.routing.decide import decide, require_strategy
 from dispatcher.routing.explain import explain, record
 from dispatcher.routing.features import Features, features
+from dispatcher.routing.refusal import nobody
 from dispatcher.routing.table import Table
 
 __all__ = [

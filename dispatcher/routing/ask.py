@@ -38,6 +38,11 @@ class Caps:
     device_w: float | None = None
     fleet_w: float | None = None
 
+    @property
+    def any(self) -> bool:
+        """True when there is a limit."""
+        return self.celsius is not None or self.device_w is not None or self.fleet_w is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingPolicy:
@@ -123,7 +128,7 @@ class Ask:
     what the trained router says (`forecast` where it is one of several models), `difficulty` in [0, 1] what a classifying model
     says, and `classified` which one; `escalated` that a weak answer did not hold, `explores` that the second best is to be tried,
     where it is not far behind. `lacks` says what the strategy would have used and was not there; `max_cost_usd` is what the answer
-    may probably cost, `brings_key` that the request pays with a key of its own.
+    may cost at most, `brings_key` that the request pays with a key of its own.
     """
 
     model: str

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from dispatcher.outcomes import Removed
+from dispatcher.routing.figures import Rows
 from dispatcher.routing.strategies.seam import Scene, Scores
-from dispatcher.routing.table import Rows
 
 MOST_OPTIONS = 8
 MOST_OUT = 8

@@ -3,21 +3,47 @@ savings are reckoned against; it knows no strategy."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
 
 from common.messages import ModelInfo
+from dispatcher.fleet import Device
 from dispatcher.outcomes import Price, Removed
 from dispatcher.routing.ask import Ask, Cloud, RoutingPolicy
+from dispatcher.routing.features import Features
+from dispatcher.routing.figures import INPUT_USD, NEEDS_KEY, OUTPUT_USD, REMOTE, Options, usd_per_token
 from dispatcher.routing.kinds import demand_of
-from dispatcher.routing.table import Block, Options, View
+from dispatcher.routing.table import Mask, View
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """The most that an answer may take: US dollars, and tokens where the job's money pays for no more."""
+
+    cost_usd: float = 0.0
+    tokens: int | None = None
 
 
 def reference(view: View, policy: RoutingPolicy) -> Price | None:
     """Give what savings are reckoned against: the model that the owner names, else the dearest of the fleet, by input and output
     together; None where nothing has a price."""
-    known = [price for block in view.blocks.values() if block.device.beat.remote for price in _prices(block)]
+    known = view.prices
     named = next((one for one in known if one.model == policy.cloud_reference), None)
     return named or max(known, key=lambda one: one.input_usd_per_mtok + one.output_usd_per_mtok, default=None)
+
+
+def paid_for(view: View, policy: RoutingPolicy, ask: Ask) -> Mask:
+    """Tell which rows are open to whom this request is of, and paid by somebody; `not_paid_for` says why not."""
+    closed = view.figures[NEEDS_KEY] > 0.0
+    if ask.brings_key:
+        closed = np.zeros_like(closed)
+    if policy.cloud_for(ask.tenant) is Cloud.NEVER:
+        closed = closed | (view.figures[REMOTE] > 0.0)
+    open_to: Mask = ~closed
+    return open_to
 
 
 def not_paid_for(view: View, policy: RoutingPolicy, ask: Ask) -> Iterator[Removed]:
@@ -33,15 +59,48 @@ def not_paid_for(view: View, policy: RoutingPolicy, ask: Ask) -> Iterator[Remove
             yield Removed(name, "key", words, for_now=False)
 
 
-def too_dear(device: str, model: ModelInfo, ask: Ask) -> Removed | None:
-    """Say that a model would probably cost more than the job may."""
-    wanted, most = ask.wanted, ask.max_cost_usd
-    price = Price(model.name, device, model.input_usd_per_mtok or 0.0, model.output_usd_per_mtok or 0.0)
-    cost_usd = price.usd(wanted.prompt_tokens, wanted.output_tokens)
-    if most is None or cost_usd <= most:
+def affordable(view: View, ask: Ask) -> Mask:
+    """Tell which rows the job's money is enough for; `too_dear` says why not. What has no price that is known is not among them."""
+    prompt_tokens, answer_tokens = _tokens(ask.wanted)
+    cost_usd = prompt_tokens * view.figures[INPUT_USD] + answer_tokens * view.figures[OUTPUT_USD]
+    found: Mask = cost_usd <= (ask.max_cost_usd or 0.0)
+    return found
+
+
+def too_dear(device: Device, model: ModelInfo, ask: Ask) -> Removed | None:
+    """Say that a model may cost more than the job may."""
+    if ask.max_cost_usd is None:
         return None
-    words = f"it would cost about ${cost_usd:.6f}, and the job may cost ${most:g}"
-    return Removed(device, "cost", words, for_now=False, model=model.name)
+    input_usd, output_usd = usd_per_token(device, model)
+    prompt_tokens, answer_tokens = _tokens(ask.wanted)
+    cost_usd = prompt_tokens * input_usd + answer_tokens * output_usd
+    if cost_usd <= ask.max_cost_usd:
+        return None
+    if math.isnan(cost_usd):
+        words = f"nobody said what it costs, and the job may cost ${ask.max_cost_usd:g}"
+    else:
+        words = f"it may cost ${cost_usd:.6f}, and the job may cost ${ask.max_cost_usd:g}"
+    return Removed(device.name, "cost", words, for_now=False, model=model.name)
+
+
+def most_of(ask: Ask, input_usd: float, output_usd: float) -> Most:
+    """Say what an answer may take at most, by a model's prices per token. Where the request limits its answer, that is the limit;
+    else the money is, and the answer is cut where it is spent. Without a limit of money nobody asks."""
+    if ask.max_cost_usd is None or not (input_usd or output_usd):
+        return Most()
+    prompt_tokens, answer_tokens = _tokens(ask.wanted)
+    prompt_usd = prompt_tokens * input_usd
+    if ask.wanted.most_answer_tokens is not None or not output_usd:
+        return Most(prompt_usd + answer_tokens * output_usd)
+    tokens = int((ask.max_cost_usd - prompt_usd) / output_usd)
+    return Most(prompt_usd + tokens * output_usd, max(1, tokens))
+
+
+def _tokens(wanted: Features) -> tuple[int, int]:
+    """Give the tokens that must be paid for: the prompt by a careful estimate, and of the answer what the request allows, or what
+    is usual where it says nothing."""
+    answer = wanted.output_tokens if wanted.most_answer_tokens is None else wanted.most_answer_tokens
+    return max(wanted.prompt_tokens, wanted.most_prompt_tokens), answer
 
 
 def deserves_cloud(ask: Ask, policy: RoutingPolicy, options: Options) -> bool:
@@ -62,11 +121,3 @@ def deserves_cloud(ask: Ask, policy: RoutingPolicy, options: Options) -> bool:
         return ask.verdict.strong
     hard = ask.difficulty if ask.difficulty is not None else demand_of(ask.wanted)  # 6, 7
     return hard >= policy.cloud_from
-
-
-def _prices(block: Block) -> Iterator[Price]:
-    for model in block.device.models.values():
-        if model.input_usd_per_mtok or model.output_usd_per_mtok:
-            yield Price(
-                model.name, block.device.name, model.input_usd_per_mtok or 0.0, model.output_usd_per_mtok or 0.0
-            )

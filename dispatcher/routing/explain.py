@@ -12,7 +12,8 @@ from dispatcher.fleet import Fleet
 from dispatcher.outcomes import Candidate, Decision, Removed, Terms
 from dispatcher.routing.ask import Ask, Cloud, RoutingPolicy
 from dispatcher.routing.brief import COST_DIGITS, DIGITS, TERMS
-from dispatcher.routing.decide import decide, nobody
+from dispatcher.routing.decide import decide
+from dispatcher.routing.refusal import nobody
 from dispatcher.routing.strategies import STRATEGIES
 from dispatcher.routing.table import Table
 
@@ -69,7 +70,7 @@ def _option(one: Candidate, weights: Mapping[str, float]) -> dict[str, Any]:
             "first_token_s": round(one.predicted_first_token_s, DIGITS),
             "total_s": round(one.predicted_total_s, DIGITS),
             "energy_j": None if one.predicted_energy_j is None else round(one.predicted_energy_j, DIGITS),
-            "cost_usd": round(one.predicted_cost_usd, COST_DIGITS),
+            "cost_usd": None if one.predicted_cost_usd is None else round(one.predicted_cost_usd, COST_DIGITS),
         },
     }
 

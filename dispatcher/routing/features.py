@@ -42,7 +42,8 @@ _MATH = re.compile(r"[=<>^∑∫√$\\]|\d\s?[-+*/]\s?\d")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
     """`prompt_tokens` and `output_tokens` are what is likely, `context_tokens` is what a context must hold to be safe;
-    `complexity` is in [0, 1]; `topics` holds similarities in [0, 1]."""
+    `complexity` is in [0, 1]; `topics` holds similarities in [0, 1]. `most_prompt_tokens` is a careful estimate, and
+    `most_answer_tokens` what the request allows, None for any number: what must be paid for at most."""
 
     prompt_tokens: int
     output_tokens: int
@@ -51,6 +52,8 @@ class Features:
     topics: dict[str, float]
     images: bool
     tools: bool
+    most_prompt_tokens: int = 0
+    most_answer_tokens: int | None = None
 
 
 def features(request: ChatRequest, messages: Sequence[Message]) -> Features:
@@ -59,14 +62,17 @@ def features(request: ChatRequest, messages: Sequence[Message]) -> Features:
     images = sum(len(message.images) for message in messages)
     last = next((message.content for message in reversed(messages) if message.role is Role.USER), "")
     topics, hard = looks(last)
+    need = context_need(messages, request.tools, request.options)
     return Features(
         prompt_tokens=max(1, round(chars / CHARS_PER_TOKEN)) + images * TOKENS_PER_IMAGE,
         output_tokens=min(request.options.max_tokens or EXPECTED_OUTPUT_TOKENS, 4 * EXPECTED_OUTPUT_TOKENS),
-        context_tokens=context_need(messages, request.tools, request.options).least,
+        context_tokens=need.least,
         complexity=hard,
         topics=topics,
         images=images > 0,
         tools=bool(request.tools),
+        most_prompt_tokens=need.prompt,
+        most_answer_tokens=request.options.max_tokens,
     )
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from dispatcher.routing.features import Features
-from dispatcher.routing.table import Numbers, Options
+from dispatcher.routing.figures import Numbers, Options
 
 
 @dataclass(slots=True)
 class Prediction:
-    """Seconds for each row, shape (rows,), joules above what the device draws idle (NaN for a remote one: nobody here knows), and
-    US dollars. `first_token_s` includes waiting, loading and prefill."""
+    """Seconds for each row, shape (rows,). `first_token_s` includes waiting, loading and prefill. What only few strategies look at
+    is worked out for them alone."""
 
     wait_s: Numbers
     load_s: Numbers
@@ -21,21 +22,41 @@ class Prediction:
     decode_s: Numbers
     first_token_s: Numbers
     total_s: Numbers
-    energy_j: Numbers
-    cost_usd: Numbers
+    options: Options
+    wanted: Features
+
+    @property
+    def energy_j(self) -> Numbers:
+        """Joules above what the device draws idle; NaN for a remote one: nobody here knows."""
+        return job_j(self.options.watts, self.load_s, self.prefill_s, self.decode_s)
+
+    @property
+    def cost_usd(self) -> Numbers:
+        """US dollars; NaN where the price is not known."""
+        return job_usd(self.wanted, self.options.input_usd, self.options.output_usd)
+
+
+Figure = TypeVar("Figure", float, Numbers)
+"""One row, or all of them."""
+
+
+def job_j(watts: Figure, load_s: Figure, prefill_s: Figure, decode_s: Figure) -> Figure:
+    """Give the joules of a job: what it draws, for as long as the device is busy with it."""
+    return watts * (load_s + prefill_s + decode_s)
+
+
+def job_usd(wanted: Features, input_usd: Figure, output_usd: Figure) -> Figure:
+    """Give the US dollars that a job probably costs, by the prices of a token read and of one written."""
+    return wanted.prompt_tokens * input_usd + wanted.output_tokens * output_usd
 
 
 def predict(options: Options, wanted: Features, cached_tokens: Numbers | None = None) -> Prediction:
-    """Predict one job on each row. `cached_tokens` is how much of the prompt a row's model has read before.
-
-    Half a job is what is left, on average, of the one that holds the slot; each full wave before it is a whole one.
-    """
+    """Predict one job on each row. `cached_tokens` is how much of the prompt a row's model has read before."""
     decode_s = wanted.output_tokens / options.decode_tps
     work_s = prefill_s = wanted.prompt_tokens / options.prefill_tps
     if cached_tokens is not None:
         prefill_s = np.maximum(0.0, wanted.prompt_tokens - cached_tokens) / options.prefill_tps
-    waves = np.maximum(1.0, options.in_flight // options.slots)
-    wait_s = np.where(options.free > 0.0, 0.0, (waves - 0.5) * (work_s + decode_s))
+    wait_s = options.waves * (work_s + decode_s)
     first_token_s = wait_s + options.load_s + prefill_s
     return Prediction(
         wait_s=wait_s,
@@ -44,6 +65,6 @@ def predict(options: Options, wanted: Features, cached_tokens: Numbers | None = 
         decode_s=decode_s,
         first_token_s=first_token_s,
         total_s=first_token_s + decode_s,
-        energy_j=options.watts * (options.load_s + prefill_s + decode_s),
-        cost_usd=wanted.prompt_tokens * options.input_usd + wanted.output_tokens * options.output_usd,
+        options=options,
+        wanted=wanted,
     )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dispatcher.routing.features import Features
+from dispatcher.routing.figures import Numbers, Options, Rows
 from dispatcher.routing.predict import Prediction
-from dispatcher.routing.table import Numbers, Options
 
 HALF_TOTAL_S = 20.0
 """An answer that takes this long counts half; people give up on chat after some tens of seconds."""
@@ -34,10 +33,32 @@ class TermColumns:
     health: Numbers
 
 
-def terms(
-    options: Options, wanted: Features, predicted: Prediction, topics: Mapping[str, NDArray[np.bool_]]
-) -> TermColumns:
-    """Give the three terms for each row. `topics` tells which rows belong to a device that is meant for a topic."""
+@dataclass(slots=True)
+class TopicGroups:
+    """What devices are meant for: the sets of topics that there are, and of which set each row is."""
+
+    sets: Sequence[tuple[str, ...]]
+    of_row: Rows
+
+    @classmethod
+    def of(cls, meant: Sequence[Sequence[str]], rows: Rows) -> TopicGroups:
+        """Group devices by the topics that each is `meant` for; `rows` is how many rows it has."""
+        numbers: dict[tuple[str, ...], int] = {}
+        groups = [numbers.setdefault(tuple(topics), len(numbers)) for topics in meant]
+        return cls(list(numbers), np.repeat(np.array(groups, dtype=np.intp), rows))
+
+    @property
+    def named(self) -> bool:
+        """True when any device names topics."""
+        return any(self.sets)
+
+    def taken(self, rows: Rows) -> TopicGroups:
+        """Give those of some rows."""
+        return TopicGroups(self.sets, self.of_row[rows])
+
+
+def terms(options: Options, wanted: Features, predicted: Prediction, topics: TopicGroups) -> TermColumns:
+    """Give the three terms for each row. `topics` tells what the device of each row is meant for."""
     return TermColumns(
         tokens=capability_fit(options, wanted, predicted),
         topic=topic_fit(len(options), wanted, topics),
@@ -52,7 +73,7 @@ def capability_fit(options: Options, wanted: Features, predicted: Prediction) ->
     with the complexity from `BASE_DEMAND` to 1; and `T / (T + predicted total)`, so that a device on which these tokens take
     long loses.
     """
-    strong_enough = 1.0 - np.maximum(0.0, demand(wanted) - options.strength)
+    strong_enough = np.minimum(1.0, 1.0 - demand(wanted) + options.strength)
     fast_enough = HALF_TOTAL_S / (HALF_TOTAL_S + predicted.total_s)
     fit: Numbers = (strong_enough + fast_enough) / 2
     return fit
@@ -63,15 +84,18 @@ def demand(wanted: Features) -> float:
     return BASE_DEMAND + (1.0 - BASE_DEMAND) * wanted.complexity
 
 
-def topic_fit(rows: int, wanted: Features, topics: Mapping[str, NDArray[np.bool_]]) -> Numbers:
+def topic_fit(rows: int, wanted: Features, topics: TopicGroups) -> Numbers:
     """Sim_centroid: similarity of the question to the nearest of the topics that the device is for."""
-    known = [(wanted.topics[topic], meant) for topic, meant in topics.items() if topic in wanted.topics]
-    if not known:
-        return np.full(rows, NEUTRAL_TOPIC)
-    nearest = np.full(rows, -1.0)
-    for similarity, meant in known:
-        np.maximum(nearest, similarity, out=nearest, where=meant)
-    return np.where(nearest < 0.0, NEUTRAL_TOPIC, nearest)
+    near = [_nearest(meant, wanted.topics) for meant in topics.sets]
+    if len(near) < 2:
+        return np.full(rows, near[0] if near else NEUTRAL_TOPIC)
+    return np.array(near)[topics.of_row]
+
+
+def _nearest(meant: tuple[str, ...], similarities: Mapping[str, float]) -> float:
+    """Give the similarity to the nearest of the topics; those that the question was not compared with say nothing."""
+    known = [similarities[topic] for topic in meant if topic in similarities]
+    return max(known) if known else NEUTRAL_TOPIC
 
 
 def health(options: Options, predicted: Prediction) -> Numbers:
@@ -82,11 +106,5 @@ def health(options: Options, predicted: Prediction) -> Numbers:
     """
     first_token_s = predicted.load_s + np.maximum(predicted.wait_s + predicted.prefill_s, options.seen_first_token_s)
     latency = HALF_FIRST_TOKEN_S / (HALF_FIRST_TOKEN_S + first_token_s)
-    healthy: Numbers = options.steady * (latency + room(options)) / 2
+    healthy: Numbers = options.steady * (latency + options.room) / 2
     return healthy
-
-
-def room(options: Options) -> Numbers:
-    """Give `1 / (1 + jobs per slot)`."""
-    free: Numbers = options.slots / (options.slots + options.in_flight)
-    return free

@@ -103,7 +103,7 @@ class _House:
         self._job = _job(asyncio.get_running_loop().time())
         for number in range(devices):
             self.roster.observe(beat(number), 0.0)
-        self.choose({})
+        self.choose({}, 0.0)
 
     def beat(self, step: int) -> None:
         """Let one device report."""
@@ -134,7 +134,7 @@ class _House:
         next(waiting)
         return waiting
 
-    def choose(self, excluded: Mapping[str, str]) -> Decision:
+    def choose(self, excluded: Mapping[str, str], _: float) -> Decision:
         """Decide as the router does."""
         return decide(self._ask, self.roster.fleet, self._policy, excluded, self._table)
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 
 from common.errors import BadRequest
+from dispatcher.routing.figures import Numbers
 from dispatcher.routing.strategies.seam import Scene, Scores
 from dispatcher.routing.strategies.tiers import first
-from dispatcher.routing.table import Numbers
 from dispatcher.routing.terms import demand
 
 MODES = {"eco": (1.0, 0.0), "balanced": (0.5, 0.5), "fast": (0.0, 1.0)}

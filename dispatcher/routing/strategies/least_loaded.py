@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dispatcher.routing.strategies.seam import Scene, Scores
-from dispatcher.routing.terms import room
 
 
 def least_loaded(scene: Scene) -> Scores:
     """Score by room alone."""
-    return Scores(room(scene.options), local_first=False)
+    return Scores(scene.options.room, local_first=False)

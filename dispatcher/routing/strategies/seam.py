@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dispatcher.routing.ask import Ask, RoutingPolicy
+from dispatcher.routing.figures import Numbers, Options, Rows
 from dispatcher.routing.predict import Prediction
-from dispatcher.routing.table import Numbers, Options, Rows, View
+from dispatcher.routing.table import View
 from dispatcher.routing.terms import TermColumns
 
 
@@ -26,10 +27,9 @@ class Scene:
     terms: TermColumns
 
     @property
-    def devices(self) -> list[str]:
-        """Give the device of each row."""
-        rows = self.view.rows
-        return [rows[number].device for number in self.kept.tolist()]
+    def device_of(self) -> Rows:
+        """Give the number of each row's device, in the order of their names."""
+        return self.view.layout.device_of[self.kept]
 
     @property
     def models(self) -> list[str]:

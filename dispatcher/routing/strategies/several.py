@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from dispatcher.routing.ask import Forecast
+from dispatcher.routing.figures import Numbers
 from dispatcher.routing.multi import Choice, choose
 from dispatcher.routing.strategies.heuristic import heuristic
 from dispatcher.routing.strategies.hybrid import hybrid
 from dispatcher.routing.strategies.seam import Scene, Scores
-from dispatcher.routing.table import Numbers
 
 MOST_TOLD = 5
 """Models whose figures are told, the likeliest first: a record is bounded in bytes."""

@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from dispatcher.outcomes import Candidate
 from dispatcher.routing.ask import RoutingPolicy
+from dispatcher.routing.figures import CAN, STRENGTHS, Numbers
 from dispatcher.routing.filters import Ability
 from dispatcher.routing.strategies.seam import Scene
-from dispatcher.routing.table import CAN, STRENGTHS, Numbers, View
+from dispatcher.routing.table import View
 
 WASTE = 0.35
 """What strength beyond the demand costs, beside what is missing: a model that is too weak fails, one too strong is only dear."""
@@ -42,9 +43,9 @@ def is_strong(view: View, policy: RoutingPolicy, one: Candidate) -> bool | None:
     place = next((row for row in rows if view.rows[row].model.name == one.model), None)
     if place is None:
         return None
-    strengths = view.cells[STRENGTHS]
+    strengths = view.figures[STRENGTHS]
     if bound is None:
-        there = strengths[(np.nan_to_num(view.cells[CAN]).astype(np.int64) & Ability.TEXT) > 0]
+        there = strengths[(np.nan_to_num(view.figures[CAN]).astype(np.int64) & Ability.TEXT) > 0]
         low, high = float(there.min(initial=1.0)), float(there.max(initial=0.0))
         if low >= high:
             return None

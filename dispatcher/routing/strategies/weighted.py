@@ -9,14 +9,19 @@ those. Where the policy has no shares for the kind of question it is the hybrid 
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from common.errors import BadRequest
+from dispatcher.routing.figures import Numbers
 from dispatcher.routing.kinds import kind_of
 from dispatcher.routing.strategies.hybrid import hybrid
+from dispatcher.routing.strategies.lots import uniform
 from dispatcher.routing.strategies.seam import Scene, Scores
+
+NO_SHARE = -1.0
+"""Of a device that the workload does not name."""
 
 SHARED, FALLBACK, UNNAMED = 2 / 3, 1 / 3, 0.0
 """Where the three groups begin in [0, 1]."""
@@ -35,11 +40,10 @@ def weighted(scene: Scene) -> Scores:
     shares = workloads.get(named or scene.ask.workload or kind_of(scene.ask.wanted))
     if shares is None:
         return hybrid(scene)
-    names = scene.devices
-    there = sorted(set(names))
-    lots = _lots(there, shares, scene.ask.seed)
-    drawn = np.array([lots[name] for name in names])
-    told = {name: shares[name] for name in there if name in shares}  # of others a tenant need not hear
+    names, devices = scene.view.layout.devices, scene.device_of
+    drawn = _lots([shares.get(name, NO_SHARE) for name in names], scene.ask.seed)[devices]
+    there = np.bincount(devices, minlength=len(names)).nonzero()[0].tolist()
+    told = {names[one]: shares[names[one]] for one in there if names[one] in shares}  # of others a tenant need not hear
     # Scores of devices differ by far more than a health of 1 moves them here, except where lots are equal.
     return Scores(
         drawn * 0.999 + 0.001 * scene.terms.health / 3,
@@ -49,16 +53,13 @@ def weighted(scene: Scene) -> Scores:
     )
 
 
-def _lots(names: list[str], shares: dict[str, float], seed: int) -> dict[str, float]:
-    uniform = np.random.default_rng(seed).random(len(names))
-    most = max(shares.values(), default=0.0)
-    return {name: _lot(shares.get(name), most, float(u)) for name, u in zip(names, uniform, strict=True)}
-
-
-def _lot(share: float | None, most: float, u: float) -> float:
-    if share is None:
-        return UNNAMED + u / 3 * 0.99
-    if share <= 0.0:
-        return FALLBACK + u / 3 * 0.99
-    # In proportion to the largest share, lots lie well apart: with 80 and 20 as they are all would be near 1.
-    return SHARED + math.pow(max(u, 1e-12), most / share) / 3
+def _lots(shares: Sequence[float], seed: int) -> Numbers:
+    """Draw for each device, in the order of their names. In proportion to the largest share, lots lie well apart: with 80 and 20 as
+    they are all would be near 1."""
+    drawn, share = uniform(seed, len(shares)), np.array(shares)
+    most = share.max(initial=0.0)
+    with np.errstate(all="ignore"):  # where there is no share it is not looked at
+        shared = SHARED + np.maximum(drawn, 1e-12) ** (most / share) / 3
+    without = np.where(share == 0.0, FALLBACK, UNNAMED) + drawn / 3 * 0.99
+    lots: Numbers = np.where(share > 0.0, shared, without)
+    return lots

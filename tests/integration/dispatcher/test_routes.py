@@ -312,8 +312,9 @@ async def test_a_job_with_a_limit_is_refused_what_is_dearer(a_house: OpenHouse) 
         error = await (await house.stream(max_cost_usd=0.0)).error()
         done = await route(house, max_cost_usd=0.01)
 
-        assert ("not_allowed", True, "cloud", 1) == (
+        assert ("too_dear", "max_cost_usd", True, "cloud", 1) == (
             error.error.code,
+            error.error.details["param"],
             "and the job may cost $0" in error.error.message,
             done["device"],
             len(paid.attempts),

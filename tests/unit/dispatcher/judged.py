@@ -9,8 +9,9 @@ import numpy as np
 from common.messages import ModelInfo
 from dispatcher.fleet import Device, canonical
 from dispatcher.routing.features import Features
+from dispatcher.routing.figures import OPTIONS, Options
 from dispatcher.routing.predict import predict
-from dispatcher.routing.table import Options, Table
+from dispatcher.routing.table import Table
 from dispatcher.routing.terms import terms
 from tests.unit.dispatcher.builders import fleet, wanted
 
@@ -37,11 +38,11 @@ def judged(one: Device, question: Features | None = None, *, of: ModelInfo | Non
     asked = question or wanted()
     view = Table().view(fleet(one))
     name = canonical(of.name) if of else next(iter(one.models))
-    rows = view.by_model[name]
-    options = Options(*view.cells[:, rows])
+    rows = view.layout.by_model[name]
+    options = Options(*view.state[:, rows], *view.figures[:OPTIONS, rows])
     with np.errstate(all="ignore"):  # as `decide` does: strangers' figures may be anything
         predicted = predict(options, asked)
-        parts = terms(options, asked, predicted, {topic: meant[rows] for topic, meant in view.topics.items()})
+        parts = terms(options, asked, predicted, view.layout.topics.taken(rows))
     columns = {
         "wait_s": predicted.wait_s,
         "load_s": predicted.load_s,

@@ -10,16 +10,15 @@ from common.errors import BackendError, JobCancelled, NoDevice, QueueFull
 from common.frames import End, Finish
 from common.messages import EngineTimings, Usage
 from dispatcher.bridge.openai.reply import account
-from dispatcher.outcomes import Cascaded, Decision, Delivered, JobState, Price
+from dispatcher.outcomes import Cascaded, Delivered, JobState, Price, Settled
 from dispatcher.record.account import record, refusal, route
 from dispatcher.record.events import summary
 from tests.unit.dispatcher.builders import attempt, candidate, job
 
 JOB = job(name="j-1", tenant="acme", model="llama3.2")
-DECISION = Decision(
+DECISION = Settled(
     strategy="hybrid",
-    candidates=(candidate(),),
-    removed=(),
+    leaders=(candidate(),),
     weights={"tokens": 0.4, "topic": 0.2, "health": 0.4},
     features={"complexity": 0.1},
 )
@@ -206,7 +205,7 @@ def test_savings_of_a_cascade_compare_one_answer_with_what_both_cost() -> None:
         usage=Usage(prompt_tokens=3_000_000, completion_tokens=1_000_000),
     )  # fmt: skip
     both = End(usage=Usage(prompt_tokens=6_000_000, completion_tokens=3_000_000), cost_usd=2.0)
-    decision = replace(DECISION, reference=lambda: Price("gpt-4o", "cloud", 1.0, 2.0))
+    decision = replace(DECISION, reference=Price("gpt-4o", "cloud", 1.0, 2.0))
     delivered = replace(ANSWERED, decision=decision, end=both, cascaded=cascaded)
     told = route(JOB, delivered, total_s=3.5)
 
@@ -225,7 +224,7 @@ def test_http_tells_all_that_nats_tells() -> None:
         ANSWERED,
         cascaded=told,
         end=replace(END, cost_usd=0.001, cost_estimated=True),
-        decision=replace(DECISION, reference=lambda: price),
+        decision=replace(DECISION, reference=price),
     )
     wire = route(JOB, full, total_s=3.5)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from common.errors import NotAllowed
+from common.errors import NotAllowed, TooDear
 from common.messages import Usage
 from dispatcher.fleet import Device, Fleet
 from dispatcher.outcomes import Decision, Price
@@ -127,7 +127,68 @@ def test_a_job_may_have_a_limit() -> None:
     told = [(one.model, one.filter, one.reason) for one in decision.removed]
 
     assert [GPT.name] == [one.model for one in decision.candidates]
-    assert [(DEAR.name, "cost", "it would cost about $0.001025, and the job may cost $0.0005")] == told
+    assert [(DEAR.name, "cost", "it may cost $0.001025, and the job may cost $0.0005")] == told
+
+
+UNPRICED = model("mystery:latest", size_bytes=0, capabilities=("completion",))
+
+
+def test_a_price_that_nobody_told_is_above_any_limit() -> None:
+    """A remote model without a price might cost anything: under a limit it is out, and says why."""
+    where = house(cloud(UNPRICED))
+    decision = decide(replace(ask(**HARD), max_cost_usd=1e6), where, POLICY, {})
+    told = [(one.filter, one.reason) for one in decision.removed]
+
+    assert ["pi"] == [one.device for one in decision.candidates]
+    assert [("cost", "nobody said what it costs, and the job may cost $1e+06")] == told
+
+
+def test_a_price_that_nobody_told_comes_behind_one_that_is_known() -> None:
+    """Of two models that score the same, one with a price goes first, and of the other none is predicted."""
+    twin = replace(GPT, name="a-mystery:latest", input_usd_per_mtok=None, output_usd_per_mtok=None)
+    decision = decide(ask(**HARD), fleet(device("cloud", GPT, twin, remote=True)), POLICY, {})
+    costs = {one.model: one.predicted_cost_usd for one in decision.candidates}
+
+    assert [GPT.name, twin.name] == list(costs)
+    assert (True, None) == (costs[GPT.name] is not None, costs[twin.name])
+
+
+def test_a_limit_counts_what_the_answer_may_take() -> None:
+    """A request that allows 16,000 tokens is held to them: at $10 a million they may cost $0.16, though 100 are likely."""
+    where = fleet(cloud(DEAR))
+    short, long = (replace(ask(most_answer_tokens=most), max_cost_usd=0.01) for most in (800, 16_000))
+    fits, dear = decide(short, where, POLICY, {}), decide(long, where, POLICY, {})
+
+    assert (1, 0) == (len(fits.candidates), len(dear.candidates))
+    assert ["it may cost $0.160025, and the job may cost $0.01"] == [one.reason for one in dear.removed]
+
+
+def test_a_limit_counts_the_prompt_by_a_careful_estimate() -> None:
+    """What a prompt likely takes is less than what it may."""
+    where = fleet(cloud(DEAR))
+    question = replace(ask(prompt_tokens=10, most_prompt_tokens=10_000), max_cost_usd=0.02)
+
+    assert ["cost"] == [one.filter for one in decide(question, where, POLICY, {}).removed]
+
+
+def test_an_answer_without_a_limit_gets_what_the_money_pays_for() -> None:
+    """$0.01 less 10 tokens read pays for 997 tokens at $10 a million, and no more are dispatched; without a limit, any number."""
+    where = fleet(cloud(DEAR))
+    limited = decide(replace(ask(), max_cost_usd=0.01), where, POLICY, {}).candidates[0]
+    named = decide(replace(ask(most_answer_tokens=500), max_cost_usd=0.01), where, POLICY, {}).candidates[0]
+    free = decide(ask(), where, POLICY, {}).candidates[0]
+
+    assert [997, None, None] == [limited.most_tokens, named.most_tokens, free.most_tokens]
+    assert [0.009995, 0.005025, 0.0] == pytest.approx([limited.most_cost_usd, named.most_cost_usd, free.most_cost_usd])
+
+
+def test_too_small_a_limit_is_an_error_of_its_own() -> None:
+    """Who sets max_cost_usd too low is told of that field, and not that the tenant may not use the model."""
+    question, where = replace(ask(), max_cost_usd=0.0), fleet(cloud(GPT))
+    error = nobody(question, decide(question, where, POLICY, {}), where)
+
+    assert (TooDear, "max_cost_usd") == (type(error), error.details["param"])
+    assert "raise max_cost_usd" in error.message
 
 
 def test_nothing_may_cost_nothing() -> None:

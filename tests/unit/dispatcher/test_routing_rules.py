@@ -9,7 +9,7 @@ import pytest
 from common.errors import NoDevice, NotAllowed
 from dispatcher.fleet import Device
 from dispatcher.outcomes import Decision
-from dispatcher.routing import RoutingPolicy, decide, nobody
+from dispatcher.routing import RoutingPolicy, Table, decide, nobody
 from dispatcher.routing.ask import Caps, TenantRules
 from tests.unit.dispatcher.builders import ask, device, fleet, model
 
@@ -84,3 +84,39 @@ def test_a_hot_fleet_is_worth_waiting_for() -> None:
 
     assert (True, NoDevice, True) == (decision.removed[0].for_now, type(error), error.retryable)
     assert "75 °C, and the cap is 60" in error.message
+
+
+@pytest.mark.parametrize("said", [{"idle_w": -1e9}, {"busy_w": 1e15}, {"idle_w": 1e15}, {"busy_w": -5.0}])
+def test_forged_watts_move_nobody_else(said: dict[str, float]) -> None:
+    """A device that says it draws less than nothing, or as much as a town, neither opens the cap to others nor closes it."""
+    caps = RoutingPolicy(caps=Caps(fleet_w=60.0))
+    liar = device("liar", own=1, slots=2, **said)
+    big = device("big", idle_w=10.0, busy_w=400.0)
+    small = device("small", idle_w=2.0, busy_w=8.0)
+
+    assert {"big": "power"} == sides(under(caps, liar, big, small))[1]
+    assert "small" in sides(under(caps, liar, big, small))[0]
+
+
+MASKED = [
+    (RoutingPolicy(tenants={"alice": TenantRules(devices=("pi*",), models=("*:1b",))}), {"pi4", "pi5"}),
+    (RoutingPolicy(caps=Caps(celsius=60.0)), {"orin", "pi4"}),
+    (RoutingPolicy(caps=Caps(fleet_w=9.0)), set()),
+]
+
+
+@pytest.mark.parametrize(("policy", "expected"), MASKED)
+def test_rules_are_the_same_when_their_masks_are_kept(policy: RoutingPolicy, expected: set[str]) -> None:
+    """A table that has decided before, for another tenant and other rules, lets the same devices through as a new one; and a
+    change of heat is seen."""
+    house = [device("pi4"), device("pi5", temperature_c=75.0), device("orin", model("qwen2.5:7b"), idle_w=9.0)]
+    table = Table()
+    for before in (RoutingPolicy(), *(one for one, _ in MASKED)):
+        decide(replace(ALICE, tenant="bob"), fleet(*house), before, {}, table)
+        decide(ALICE, fleet(*house), before, {}, table)
+    kept = decide(ALICE, fleet(*house), policy, {}, table)
+    cooled = [replace(one, beat=replace(one.beat, seq=2, temperature_c=20.0)) for one in house]
+    after = decide(ALICE, fleet(*cooled), policy, {}, table)
+
+    assert expected == {one.device for one in kept.candidates}
+    assert sides(under(policy, *cooled)) == sides(after)

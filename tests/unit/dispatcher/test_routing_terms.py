@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from common.messages import ModelInfo, Speed
 from dispatcher.fleet import Device, Track
 from dispatcher.routing.features import Features
-from dispatcher.routing.table import coolness, strength
+from dispatcher.routing.figures import coolness, strength
 from tests.unit.dispatcher.builders import GB, device, model, speed, wanted
 from tests.unit.dispatcher.judged import judged
 

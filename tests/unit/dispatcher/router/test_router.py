@@ -178,7 +178,7 @@ def ran(stage: Stage, one: Job, decision: Decision, device: str | None) -> None:
     """Note that a job ended on a device, or before it got to one."""
     chosen = next((found for found in decision.candidates if found.device == device), None)
     tried = () if chosen is None else (attempt(device=chosen.device),)
-    stage.router.note(one, Delivered(decision=decision, chosen=chosen, attempts=tried, end=frames.End()))
+    stage.router.note(one, Delivered(decision=decision.settled(), chosen=chosen, attempts=tried, end=frames.End()))
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ async def test_a_conversation_goes_where_its_prompt_was_read(stage: Stage) -> No
     (decision,) = await stage.decided(opening)
     last = decision.candidates[1]  # not the one that names would choose
     end = frames.End(tokens=1, usage=Usage(prompt_tokens=4000, completion_tokens=1))
-    stage.router.note(opening, Delivered(decision=decision, chosen=last, end=end))
+    stage.router.note(opening, Delivered(decision=decision.settled(), chosen=last, end=end))
     second = replace(opening, messages=spoken("tell " * 4000, "once", "go on"))
     other = replace(opening, messages=spoken("sing " * 4000, "la", "go on"))
     again, elsewhere = [stage.router.decide(await stage.router.ask(one), {}) for one in (second, other)]
@@ -306,7 +306,7 @@ async def test_a_job_can_be_asked_for_by_its_tenant_alone(stage: Stage) -> None:
     stage.tiers()
     one = job(tenant="alice")
     (decision,) = await stage.decided(one)
-    stage.router.note(one, Delivered(decision=decision, chosen=decision.candidates[0]))
+    stage.router.note(one, Delivered(decision=decision.settled(), chosen=decision.candidates[0]))
     told = {tenant: stage.router.explained(one.id, tenant) for tenant in ("alice", "bob", None)}
 
     assert {"alice": True, "bob": False, None: True} == {tenant: found is not None for tenant, found in told.items()}

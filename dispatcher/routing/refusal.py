@@ -1,0 +1,113 @@
+"""What a request is told that nobody can answer: the error, and the way out; it decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from common.errors import (
+    ContextTooLong,
+    FleetError,
+    NoDevice,
+    NotAllowed,
+    TooDear,
+    UnknownModel,
+    UnsupportedByModel,
+)
+from common.messages import AUTO
+from dispatcher.fleet import Fleet
+from dispatcher.outcomes import Decision, Removed
+from dispatcher.routing.ask import Ask
+from dispatcher.routing.features import Features
+
+_TOO_SMALL = frozenset({"context", "context_memory"})
+_UNABLE = _TOO_SMALL | {"capability", "memory"}
+
+_FORBIDDEN = frozenset({"tenant", "cloud", "key"})
+
+_PASSING = frozenset({"health", "tried", "heat", "power", "breaker"})
+"""What may be over when the request comes again."""
+
+_MOST_CHARS, _MOST_NAMED = 260, 6
+"""What the reasons may take in a message, and how many devices are named for each: it goes into a header of NATS and into logs."""
+
+RETRY_AFTER_S = 2.0
+"""A device that is only suspect is back, or dead, within a few heartbeats."""
+
+
+def nobody(ask: Ask, decision: Decision, fleet: Fleet) -> FleetError:
+    """Say why a decision has no candidates, and the way out.
+
+    1. No devices at all. 2. The pinned device is unknown. 3. No device has the model, or not the pinned one. 4. The tenant may not.
+    5. It costs more than the job may. 6. Those that have it can't do this. 7. Those that could are away, or were tried.
+    """
+    if not fleet.devices:  # 1
+        return NoDevice(
+            "no device has reported yet: start an agent (`drover-agent`), or `make up`", retry_after_s=RETRY_AFTER_S
+        )
+    if ask.device is not None and ask.device not in fleet.devices:  # 2
+        return NoDevice(f"there is no device {ask.device!r}: known are {_listed(fleet.devices)}", device=ask.device)
+    asked = fleet.devices.values() if ask.device is None else [fleet.devices[ask.device]]
+    if ask.model != AUTO and not any(ask.model in device.models for device in asked):  # 3
+        known = {name for device in asked for name in device.models}
+        who = "no device has" if ask.device is None else f"device {ask.device} does not have"
+        return UnknownModel(f"{who} the model {ask.model!r}: use `auto`, or one of {_listed(known)}", param="model")
+    return _kept_out(ask, decision.removed)
+
+
+def _kept_out(ask: Ask, removed: Sequence[Removed]) -> FleetError:
+    """Say it of those that have the model: 4 to 7."""
+    forbidden = [out for out in removed if out.filter in _FORBIDDEN]
+    others = {out.filter for out in removed} - _FORBIDDEN - {"model", "pin"}
+    if forbidden and not others:  # 4
+        return NotAllowed(f"tenant {ask.tenant} may not use what could answer: {_reasons(forbidden)}", param="model")
+    dear = [out for out in removed if out.filter == "cost"]
+    if dear and not others & _PASSING:  # 5
+        return TooDear(
+            f"what could answer may cost too much: raise max_cost_usd, or lower max_tokens ({_reasons(dear)})",
+            param="max_cost_usd",
+        )
+    unable = [out for out in removed if out.filter in _UNABLE]
+    if unable and not others & _PASSING:  # 6
+        return _unable(unable, ask.wanted)
+    out = [one for one in removed if one.filter != "pin"]
+    return NoDevice("no device can take the job now: " + _reasons(out), retry_after_s=RETRY_AFTER_S)  # 7
+
+
+def _unable(removed: list[Removed], wanted: Features) -> FleetError:
+    """Say what those lack that have the model. Where it is room for the text alone, that has a name of its own."""
+    if not all(out.filter in _TOO_SMALL for out in removed):
+        return UnsupportedByModel("no model can do this: " + _reasons(removed), param="model")
+    return ContextTooLong(
+        f"no model has a context of {wanted.context_tokens} tokens, which the prompt and its answer need by a careful estimate: "
+        f"shorten the prompt, or lower max_tokens ({_reasons(removed)})",
+        param="messages",
+        estimated_tokens=wanted.context_tokens,
+    )
+
+
+def _listed(names: Iterable[str], most: int = 12) -> str:
+    ordered = sorted(names)
+    return ", ".join(ordered[:most]) + (", …" if len(ordered) > most else "") or "none"
+
+
+def _reasons(removed: list[Removed]) -> str:
+    """Say why each is out, once for each cause, the commonest first; a fleet may have hundreds of devices."""
+    causes: dict[str, list[Removed]] = {}
+    for out in removed:
+        causes.setdefault(out.reason, []).append(out)
+    ordered = sorted(causes.items(), key=lambda cause: -len(cause[1]))
+    said = ""
+    for number, (reason, outs) in enumerate(ordered):
+        one = _cause(reason, outs)
+        if number and len(said) + len(one) > _MOST_CHARS:
+            return f"{said}; and {sum(len(outs) for _, outs in ordered[number:])} more"
+        said = f"{said}; {one}" if said else one[:_MOST_CHARS]
+    return said
+
+
+def _cause(reason: str, outs: list[Removed]) -> str:
+    names = [f"{out.device} ({out.model})" if out.model else out.device for out in outs]
+    if len(outs) == 1:
+        return f"{names[0]}: {reason}"
+    what = "devices" if len({out.device for out in outs}) == len(outs) else "models"
+    return f"{len(outs)} {what}: {reason}: {_listed(names, _MOST_NAMED)}"
