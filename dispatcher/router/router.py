@@ -6,6 +6,7 @@ neither bus nor delivery.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from common.errors import FleetError, WeightsMismatch
 from common.logs import get_logger
 from common.messages import AUTO, Message, Role, Usage
 from dispatcher.embed import Embedded, EmbeddingService
-from dispatcher.fleet import canonical
+from dispatcher.fleet import Fleet, canonical
 from dispatcher.outcomes import Cascaded, Decision, Delivered, Job, Settled
 from dispatcher.roster import Roster
 from dispatcher.router.affinity import Affinity, conversation_of, goes_on
@@ -55,6 +56,10 @@ BY_TOPIC = frozenset({"hybrid", "semantic", "cascade"})
 
 BY_KIND = frozenset({"heuristic", "weighted", "llm"})
 """Strategies that ask what kind of question it is, whatever the devices name."""
+
+EXPLAINED_INLINE = 64
+"""Devices of a fleet whose decision is explained at once, in about a millisecond or two; a thread does it for larger ones. All that
+it looks at are values that never change."""
 
 STRONG_DEMAND = 0.5
 """Where the rules send a question up when the trained router can't judge it."""
@@ -133,7 +138,12 @@ class Router:
         """Tell where a job would go and why, without running it, and without any trace; `known` adds what is known of the question
         already. Raises `BadRequest`."""
         ask = known(await self._asked(job, dry=True))
-        told = explain(ask, self._roster.fleet, self._policy(job.tenant), self._table)
+        policy, fleet = self._policy(job.tenant), Fleet(dict(self._roster.fleet.devices))
+        self._table.view(fleet)
+        if len(fleet.devices) <= EXPLAINED_INLINE:
+            told = explain(ask, fleet, policy, self._table)
+        else:
+            told = await asyncio.to_thread(explain, ask, fleet, policy, self._table.fork())
         return {**told, "feedback": self.feedback.account(self.rules.policy, job.tenant)}
 
     def _policy(self, tenant: str) -> RoutingPolicy:

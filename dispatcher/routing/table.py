@@ -96,6 +96,12 @@ class Table:
         self._in_order: list[Device] = []
         self._view = _built([])
 
+    def fork(self) -> Table:
+        """Give a table that begins as this one is now and goes its own way: for a thread, and for fleets that might be."""
+        other = Table()
+        other._in_order, other._view = self._in_order, self._view
+        return other
+
     def view(self, fleet: Fleet) -> View:
         """Give the columns of a fleet, brought up to date."""
         now = list(fleet.devices.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -400,3 +401,22 @@ async def test_the_owner_lets_labelled_prompts_be_shown(stage: Stage) -> None:
     (shown,) = await stage.decided(job(strategy="learned"))
 
     assert ("hi there" in repr(without.features), "hi there" in repr(shown.features)) == (False, True)
+
+
+async def test_a_large_fleet_is_explained_off_the_loop(stage: Stage) -> None:
+    """While a decision over 300 devices is explained the loop turns and the fleet grows, and what is told is of one moment."""
+    for number in range(300):
+        stage.hear(f"pi-{number:03}")
+    await stage.decided()
+    turned = 0
+    async with asyncio.TaskGroup() as tasks:
+        explaining = tasks.create_task(stage.router.explain(job()))
+        while not explaining.done() and turned < 100_000:
+            await asyncio.sleep(0)
+            turned += 1
+            if turned > 1:  # by then it has begun
+                stage.hear(f"new-{turned % 50:02}", boot=f"boot-{turned}")
+    told = explaining.result()
+
+    assert (300, 100) == (told["options_in_all"], len(told["options"]))
+    assert turned > 2
