@@ -129,7 +129,7 @@ class ChatRequest:
     again. `keep_s` is how long it runs on when nobody listens any more, for one who comes back. `resends` tells how often it was
     sent before: 0 promises that no dispatcher can know the id, and absent says nothing. `resume` is the text that the producer has
     already; a dispatcher that does not know the job goes on behind it. `strategy` names how the device is chosen, such as `hybrid`
-    or `energy:eco`; absent leaves it to the fleet's owner. `max_cost_usd` keeps the job from models that would probably cost more.
+    or `energy:eco`; absent leaves it to the fleet's owner. `max_cost_usd` keeps the job from models that may cost more.
     `provider_key` is what a paid model is asked with, in place of the fleet's own key: whoever sends it pays.
     """
 

@@ -47,7 +47,7 @@ BODY: dict[str, Any] = {
                     "strategy": {"type": "string", "description": "how the device is chosen"},
                     "max_cost_usd": {
                         "type": "number",
-                        "description": "keeps it from models that would probably cost more",
+                        "description": "keeps it from models that may cost more",
                     },
                 },
             },

@@ -148,7 +148,7 @@ ROUTE_PARAMETERS = (
     ),
     _parameter(
         "X-Drover-Max-Cost-USD",
-        "keeps the job from models that would probably cost more; the body's `max_cost_usd` means the same",
+        "keeps the job from models that may cost more; the body's `max_cost_usd` means the same",
         type="number",
         minimum=0,
         maximum=MOST_COST_USD,

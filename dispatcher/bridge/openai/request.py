@@ -114,7 +114,7 @@ class ChatCompletionRequest(_Body):
     )
     max_cost_usd: Annotated[float, Field(ge=0, le=MOST_COST_USD, allow_inf_nan=False)] | None = Field(
         None,
-        description="Drover's own: keeps the job from models that would probably cost more; the header X-Drover-Max-Cost-USD means "
+        description="Drover's own: keeps the job from models that may cost more; the header X-Drover-Max-Cost-USD means "
         "the same, and must not differ",
     )
 
