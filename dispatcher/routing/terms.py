@@ -9,6 +9,7 @@ import numpy as np
 
 from dispatcher.routing.features import Features
 from dispatcher.routing.figures import Numbers, Options, Rows
+from dispatcher.routing.kinds import demand_of
 from dispatcher.routing.predict import Prediction
 
 HALF_TOTAL_S = 20.0
@@ -16,9 +17,6 @@ HALF_TOTAL_S = 20.0
 
 HALF_FIRST_TOKEN_S = 4.0
 """Likewise for the first token."""
-
-BASE_DEMAND = 0.3
-"""What even small talk deserves: the strength of a 1.4 B model; below it answers are often wrong."""
 
 NEUTRAL_TOPIC = 0.5
 """For a device that names no topics: neither drawn nor pushed away."""
@@ -69,19 +67,14 @@ def terms(options: Options, wanted: Features, predicted: Prediction, topics: Top
 def capability_fit(options: Options, wanted: Features, predicted: Prediction) -> Numbers:
     """C_tokens: how well the request's size and complexity fit what this device can do with this model.
 
-    The mean of two halves: `1 - max(0, demand - strength)`, so that a model weaker than the question loses, the demand rising
-    with the complexity from `BASE_DEMAND` to 1; and `T / (T + predicted total)`, so that a device on which these tokens take
-    long loses.
+    The mean of two halves: `1 - max(0, demand - strength)`, so that a model weaker than the question deserves loses, by its
+    kind and complexity (`kinds.demand_of`); and `T / (T + predicted total)`, so that a device on which these tokens take long
+    loses.
     """
-    strong_enough = np.minimum(1.0, 1.0 - demand(wanted) + options.strength)
+    strong_enough = np.minimum(1.0, 1.0 - demand_of(wanted) + options.strength)
     fast_enough = HALF_TOTAL_S / (HALF_TOTAL_S + predicted.total_s)
     fit: Numbers = (strong_enough + fast_enough) / 2
     return fit
-
-
-def demand(wanted: Features) -> float:
-    """Give the strength that a question deserves, in [0, 1]."""
-    return BASE_DEMAND + (1.0 - BASE_DEMAND) * wanted.complexity
 
 
 def topic_fit(rows: int, wanted: Features, topics: TopicGroups) -> Numbers:

@@ -7,9 +7,9 @@ import numpy as np
 
 from common.errors import BadRequest
 from dispatcher.routing.figures import Numbers
+from dispatcher.routing.kinds import demand_of
 from dispatcher.routing.strategies.seam import Scene, Scores
 from dispatcher.routing.strategies.tiers import first
-from dispatcher.routing.terms import demand
 
 MODES = {"eco": (1.0, 0.0), "balanced": (0.5, 0.5), "fast": (0.0, 1.0)}
 """The exponents of energy and of time."""
@@ -32,7 +32,7 @@ def energy(scene: Scene) -> Scores:
     joules = np.where(known, scene.predicted.energy_j, np.inf)
     frugal, quick = _best_over(joules), _best_over(seconds)
     strength = scene.options.strength
-    able = strength >= min(demand(scene.ask.wanted), float(strength.max(initial=0.0))) - TOO_WEAK
+    able = strength >= min(demand_of(scene.ask.wanted), float(strength.max(initial=0.0))) - TOO_WEAK
     inside = frugal**for_joules * quick**for_seconds
     if for_joules:
         inside = first(known, inside)

@@ -245,8 +245,8 @@ def test_capability_by_hand() -> None:
     """C = mean of `1 - max(0, demand - strength)` and `20 / (20 + total)`."""
     one = device("a", model(parameters_b=1.0), speeds=speed(decode_tps=10.0, prefill_tps=1.0))
 
-    # demand 0.3 + 0.7 x 0.9 = 0.93, strength 0.246; prefill 10 / 1 = 10 s, decode 100 / 10 = 10 s
-    assert pytest.approx(((1 - (0.93 - 0.246)) + 20 / (20 + 20)) / 2, abs=0.001) == fit_of(one, wanted(complexity=0.9))
+    # demand of chat 0.25 + 0.3 x (2 x 0.9 - 0.5) = 0.64, strength 0.246; prefill 10 / 1 = 10 s, decode 100 / 10 = 10 s
+    assert pytest.approx(((1 - (0.64 - 0.246)) + 20 / (20 + 20)) / 2, abs=0.001) == fit_of(one, wanted(complexity=0.9))
 
 
 @pytest.mark.parametrize(
