@@ -35,118 +35,137 @@ def repeated(words: Sequence[str], lists: set[str]) -> Iterator[str]:
         yield word
 
 
+_QuerySet = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--query-set",
+        "-q",
+        help="files as `drover ask --file` takes them, sets that come with Drover by name, or all",
+        show_default="mixed",
+    ),
+]
+_Strategies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--strategies", help="names, with variants such as energy:eco, or all", show_default=" ".join(STRATEGIES)
+    ),
+]
+_Thresholds = Annotated[
+    list[str] | None,
+    typer.Option("--thresholds", help="tokens; token runs once for each", show_default=" ".join(THRESHOLDS)),
+]
+_CacheModes = Annotated[
+    list[str] | None, typer.Option("--cache-modes", help="off, on: answers from a cache", show_default="off")
+]
+_OutputCsv = Annotated[
+    Path | None,
+    typer.Option(
+        "--output-csv", help="a line for each strategy; the report goes beside it", show_default="in results/"
+    ),
+]
+_OutputPerQueryCsv = Annotated[
+    Path | None,
+    typer.Option("--output-per-query-csv", help="a line for each question", show_default="beside the other"),
+]
+_Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url", help="a running fleet: nats://… or its bridge, http://…", show_default="a simulated one is started"
+    ),
+]
+_Devices = Annotated[str, typer.Option("--devices", help="without --url: what to simulate, as DROVER_DEVICES has it")]
+_Setting = Annotated[
+    list[str] | None,
+    typer.Option("--setting", help="without --url: NAME=VALUE for the simulated fleet, which has the defaults else"),
+]
+_TimeFactor = Annotated[
+    float | None,
+    typer.Option(
+        "--time-factor",
+        min=0.1,
+        max=1000,
+        help="how much faster than life the fleet is, also one behind --url",
+        show_default="20; 1 with --url",
+    ),
+]
+_Concurrency = Annotated[
+    int, typer.Option("--concurrency", "-c", min=1, max=1000, help="conversations at once, if closed")
+]
+_Arrival = Annotated[
+    Literal["closed", "poisson"],
+    typer.Option("--arrival", help="closed: always so many under way; poisson: they begin at random moments"),
+]
+_Rate = Annotated[
+    float | None, typer.Option("--rate", min=0.0001, max=10_000, help="with poisson: conversations a second")
+]
+_Repeat = Annotated[int, typer.Option("--repeat", min=1, max=1000, help="everything so often")]
+_Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="order, arrivals, sampling, intervals")]
+_Limit = Annotated[int | None, typer.Option("--limit", min=1, help="so many conversations of each set, spread over it")]
+_MaxTokens = Annotated[int | None, typer.Option("--max-tokens", min=1, help="length of an answer, at most")]
+_TimeoutS = Annotated[float | None, typer.Option("--timeout", min=0.001, help="seconds until a question is given up")]
+_WarmUp = Annotated[
+    bool | None,
+    typer.Option("--warm-up/--no-warm-up", help="first have each model answer once", show_default="without --url"),
+]
+_Fresh = Annotated[
+    bool, typer.Option("--fresh/--resume", help="measure anew what the per-query CSV has, or go on where it ends")
+]
+_Report = Annotated[
+    bool, typer.Option("--report/--no-report", help="draw the HTML page; needs matplotlib, of the extra lab")
+]
+
+
 def bench(
     *,
-    query_set: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--query-set",
-            "-q",
-            help="files as `drover ask --file` takes them, sets that come with Drover by name, or all",
-            show_default="mixed",
-        ),
-    ] = None,
-    strategies: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--strategies", help="names, with variants such as energy:eco, or all", show_default=" ".join(STRATEGIES)
-        ),
-    ] = None,
-    thresholds: Annotated[
-        list[str] | None,
-        typer.Option("--thresholds", help="tokens; token runs once for each", show_default=" ".join(THRESHOLDS)),
-    ] = None,
-    cache_modes: Annotated[
-        list[str] | None, typer.Option("--cache-modes", help="off, on: answers from a cache", show_default="off")
-    ] = None,
-    output_csv: Annotated[
-        Path | None,
-        typer.Option(
-            "--output-csv", help="a line for each strategy; the report goes beside it", show_default="in results/"
-        ),
-    ] = None,
-    output_per_query_csv: Annotated[
-        Path | None,
-        typer.Option("--output-per-query-csv", help="a line for each question", show_default="beside the other"),
-    ] = None,
-    url: Annotated[
-        str | None,
-        typer.Option(
-            "--url", help="a running fleet: nats://… or its bridge, http://…", show_default="a simulated one is started"
-        ),
-    ] = None,
-    devices: Annotated[
-        str, typer.Option("--devices", help="without --url: what to simulate, as DROVER_DEVICES has it")
-    ] = "nano,orin,pi5",
-    time_factor: Annotated[
-        float, typer.Option("--time-factor", min=0.1, max=1000, help="without --url: how much faster than life")
-    ] = 20.0,
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", "-c", min=1, max=1000, help="conversations at once, if closed")
-    ] = 2,
-    arrival: Annotated[
-        Literal["closed", "poisson"],
-        typer.Option("--arrival", help="closed: always so many under way; poisson: they begin at random moments"),
-    ] = "closed",
-    rate: Annotated[
-        float | None, typer.Option("--rate", min=0.0001, max=10_000, help="with poisson: conversations a second")
-    ] = None,
-    repeat: Annotated[int, typer.Option("--repeat", min=1, max=1000, help="everything so often")] = 1,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="order, arrivals, sampling, intervals")] = 0,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="so many conversations of each set, spread over it")
-    ] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", min=1, help="length of an answer, at most")] = None,
-    timeout_s: Annotated[
-        float | None, typer.Option("--timeout", min=0.001, help="seconds until a question is given up")
-    ] = None,
-    warm_up: Annotated[
-        bool | None,
-        typer.Option("--warm-up/--no-warm-up", help="first have each model answer once", show_default="without --url"),
-    ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="measure anew what the per-query CSV has, or go on where it ends")
-    ] = False,
-    report: Annotated[
-        bool, typer.Option("--report/--no-report", help="draw the HTML page; needs matplotlib, of the extra lab")
-    ] = True,
+    query_set: _QuerySet = None,
+    strategies: _Strategies = None,
+    thresholds: _Thresholds = None,
+    cache_modes: _CacheModes = None,
+    output_csv: _OutputCsv = None,
+    output_per_query_csv: _OutputPerQueryCsv = None,
+    url: _Url = None,
+    devices: _Devices = "nano,orin,pi5",
+    setting: _Setting = None,
+    time_factor: _TimeFactor = None,
+    concurrency: _Concurrency = 2,
+    arrival: _Arrival = "closed",
+    rate: _Rate = None,
+    repeat: _Repeat = 1,
+    seed: _Seed = 0,
+    limit: _Limit = None,
+    max_tokens: _MaxTokens = None,
+    timeout_s: _TimeoutS = None,
+    warm_up: _WarmUp = None,
+    fresh: _Fresh = False,
+    report: _Report = True,
 ) -> None:
     """Ask a fleet the same questions under each routing strategy, and compare: latency, tokens, joules, cost, success.
 
     Ctrl-C keeps what is done, and the same command goes on there.
     """
-    from common.errors import FleetError  # noqa: PLC0415  # see the module
-    from dispatcher.cli import running  # noqa: PLC0415  # as above
-    from dispatcher.lab.bench import order as orders  # noqa: PLC0415  # as above
-    from dispatcher.lab.bench import plan as plans  # noqa: PLC0415  # as above
-    from dispatcher.lab.bench import sets, verb  # noqa: PLC0415  # as above
-    from dispatcher.lab.bench.house import Simulated  # noqa: PLC0415  # as above
+    from dispatcher.lab.bench.wanted import Given, carry_out  # noqa: PLC0415  # see the module
 
-    wanted_sets = query_set or ["mixed"]
-
-    def order() -> orders.BenchOrder:
-        modes, note = plans.cache_modes(cache_modes or ["off"])
-        plan = plans.BenchPlan(
-            arms=plans.arms(strategies or STRATEGIES, thresholds or THRESHOLDS, modes),
-            asked=sets.load(wanted_sets, limit),
-            load=plans.require_load(plans.Load(arrival=plans.Arrival(arrival), concurrency=concurrency, rate=rate)),
-            repeat=repeat,
-            seed=seed,
-            max_tokens=max_tokens,
-            timeout_s=timeout_s,
-        )
-        return orders.BenchOrder(
-            plan=plan,
-            outputs=orders.outputs(wanted_sets, output_csv, output_per_query_csv, report=report),
-            simulated=Simulated(devices=devices, time_factor=time_factor),
-            url=None if url is None else orders.require_url(url),
-            fresh=fresh,
-            warm_up=url is None if warm_up is None else warm_up,
-            notes=(note,) if note else (),
-        )
-
-    try:
-        wanted = order()
-    except FleetError as error:
-        raise typer.Exit(running.fail(error)) from error
-    raise typer.Exit(running.run(verb.bench(wanted)))
+    given = Given(
+        query_set=query_set or ["mixed"],
+        strategies=strategies or STRATEGIES,
+        thresholds=thresholds or THRESHOLDS,
+        cache_modes=cache_modes or ["off"],
+        output_csv=output_csv,
+        output_per_query_csv=output_per_query_csv,
+        url=url,
+        devices=devices,
+        settings=setting or [],
+        time_factor=time_factor,
+        concurrency=concurrency,
+        arrival=arrival,
+        rate=rate,
+        repeat=repeat,
+        seed=seed,
+        limit=limit,
+        max_tokens=max_tokens,
+        timeout_s=timeout_s,
+        warm_up=warm_up,
+        fresh=fresh,
+        report=report,
+    )
+    raise typer.Exit(carry_out(given))

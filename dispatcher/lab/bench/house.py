@@ -1,19 +1,25 @@
-"""A simulated fleet of the bench's own: `drover up` as a child, on free ports, in a directory that goes with it."""
+"""A simulated fleet of the bench's own: `drover up` as a child, on free ports, in a directory that goes with it.
+
+The settings of whoever runs the bench stay out: two people with one command measure one thing.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import ConfigError
+from common.settings import ENV_FILE
 from dispatcher.cli import plan
 from dispatcher.cli.cast import python
 from dispatcher.cli.processes import Child, Life, LifeEvent, Spec
 from dispatcher.cli.state import Addresses, StateDir
+from dispatcher.lab.bench import surroundings
 
 POLL_S = 0.05
 READY_S = 90.0
@@ -28,10 +34,11 @@ NOWHERE = "http://127.0.0.1:9"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulated:
-    """Which devices to simulate, as `DROVER_DEVICES` has them, and how much faster than life."""
+    """Which devices to simulate, as `DROVER_DEVICES` has them, how much faster than life, and with which settings."""
 
     devices: str
     time_factor: float
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def require_devices(wanted: Simulated) -> Simulated:
@@ -71,14 +78,14 @@ async def house(wanted: Simulated) -> AsyncIterator[Addresses]:
 
 def _spec(wanted: Simulated, state: StateDir, log: Path) -> Spec:
     env = {
-        "NATS_URL": "",
+        **surroundings.cleared(os.environ, ENV_FILE),
+        **wanted.settings,
         "DROVER_NATS_PORT": "0",
         "DROVER_HTTP_PORT": "0",
         "DROVER_HTTP_HOST": "127.0.0.1",
         "DROVER_STATE_DIR": str(state.path),
         "DROVER_DEVICES": wanted.devices,
         "DROVER_SIM_TIME_FACTOR": f"{wanted.time_factor:g}",
-        "DROVER_CLOUD_MODELS": "",
         "OLLAMA_HOST": NOWHERE,
     }
     return Spec(name="drover up", argv=lambda: python("dispatcher", "up"), log_file=log, env=env, grace_s=STOP_S)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -11,13 +10,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from common import codec
-from common.errors import BusDisconnected, FleetError, GarbledReply, from_wire
+from common.errors import BusDisconnected, BusTimeout, FleetError, GarbledReply, from_wire
 from common.messages import Message
+from dispatcher.lab import http
 from dispatcher.lab.bench.rows import Heard
 from dispatcher.lab.bench.target import PROBE, Target
 
-CONNECT_S = 10.0
-MOST_HEAD = 65_536
+ASK_S = 600.0
+"""What a fleet gives a question without a time-out, unless it's set otherwise there."""
+
+MARGIN_S = 10.0
+"""How much later than the fleet itself the bench gives up a question: the fleet knows what became of it."""
+
+TOLD_S = 10.0
+"""What is asked of the dispatcher alone takes milliseconds."""
 
 
 class HttpTarget:
@@ -27,11 +33,13 @@ class HttpTarget:
         parts = urlsplit(url)
         self._host, self._root = parts.hostname or "", parts.path.rstrip("/").removesuffix("/v1")
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._url = f"{parts.scheme}://{self._host}:{self._port}"  # without what stands before an @
+        self._url = f"{parts.scheme}://{http.bracketed(self._host)}:{self._port}"  # without what stands before an @
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
 
     async def ask(self, messages: Sequence[Message], fields: Mapping[str, Any]) -> Heard:
-        told = await self._call("POST", "/v1/chat/completions", _body(messages, fields), _headers(fields))
+        limit_s = (fields.get("timeout_s") or ASK_S) + MARGIN_S
+        body, headers = _body(messages, fields), _headers(fields)
+        told = await self._call("POST", "/v1/chat/completions", body, headers, timeout_s=limit_s)
         choice, usage = (told.get("choices") or [{}])[0], told.get("usage") or {}
         return Heard(
             text=(choice.get("message") or {}).get("content") or "",
@@ -53,35 +61,37 @@ class HttpTarget:
         return await self._call("POST", "/v1/route/explain", _body(PROBE, fields), _headers(fields))
 
     async def _call(
-        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        timeout_s: float = TOLD_S,
     ) -> dict[str, Any]:
-        """Give the object that is answered. Raises the error that the bridge names, `BusDisconnected`, `GarbledReply`."""
+        """Give the object that is answered.
+
+        Raises the error that the bridge names, `BusDisconnected`, `BusTimeout`, `GarbledReply`.
+        """
         try:
-            async with asyncio.timeout(CONNECT_S):
-                reader, writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls, limit=MOST_HEAD)
-        except (OSError, TimeoutError) as error:
+            connection = await http.connect(self._host, self._port, tls=self._tls)
+        except OSError as error:
             raise BusDisconnected(f"nobody answers at {self._url} ({str(error) or 'no answer in time'})") from error
+        once = {"Connection": "close", **(headers or {})}
         try:
-            writer.write(self._head(method, path, body, headers or {}) + body)
-            status, told = await _response(reader)
-        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
-            raise GarbledReply(f"{self._url}{path} gave no answer in HTTP: {type(error).__name__}") from error
+            status, answer = await connection.call(method, self._root + path, body, once, timeout_s=timeout_s)
+            told = _object(answer)
+        except TimeoutError as error:
+            raise BusTimeout(f"{self._url}{path} did not answer within {timeout_s:.0f} s") from error
+        except (OSError, EOFError) as error:
+            raise BusDisconnected(f"{self._url} hung up in the middle of an answer") from error
+        except (ValueError, FleetError) as error:
+            raise GarbledReply(f"{self._url}{path} gave no answer in HTTP and JSON: {error}") from error
         finally:
-            writer.close()
+            connection.abandon()
         if status != 200:
             raise _error(status, told, f"{self._url}{path}")
         return told
-
-    def _head(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-        fields = {
-            "Host": f"{self._host}:{self._port}",
-            "Connection": "close",
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-            **headers,
-        }
-        lines = (f"{method} {self._root}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()))
-        return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
 
 
 def _body(messages: Sequence[Message], fields: Mapping[str, Any]) -> bytes:
@@ -96,25 +106,9 @@ def _headers(fields: Mapping[str, Any]) -> dict[str, str]:
     return {header: str(fields[name]) for name, header in names.items() if fields.get(name) is not None}
 
 
-async def _response(reader: asyncio.StreamReader) -> tuple[int, dict[str, Any]]:
-    lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-    fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
-    if fields.get("transfer-encoding", "").lower() == "chunked":
-        body = await _chunks(reader)
-    elif "content-length" in fields:
-        body = await reader.readexactly(int(fields["content-length"]))
-    else:
-        body = await reader.read()
-    told: object = codec.decode(body) if body else {}
-    return int(lines[0].split()[1]), told if isinstance(told, dict) else {}
-
-
-async def _chunks(reader: asyncio.StreamReader) -> bytes:
-    whole = b""
-    while size := int((await reader.readline()).split(b";")[0], 16):
-        whole += await reader.readexactly(size)
-        await reader.readexactly(2)
-    return whole
+def _object(answer: bytes) -> dict[str, Any]:
+    told: object = codec.decode(answer) if answer else {}
+    return told if isinstance(told, dict) else {}
 
 
 def _error(status: int, told: Mapping[str, Any], where: str) -> FleetError:

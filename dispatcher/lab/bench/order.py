@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from common.errors import BadRequest
 from dispatcher.lab.bench.house import Simulated
 from dispatcher.lab.bench.plan import BenchPlan, fingerprint
 from dispatcher.lab.bench.rows import BenchRow
+from dispatcher.lab.bench.surroundings import told
 
 RESULTS = Path("results")
 
@@ -38,7 +40,8 @@ class BenchOrder:
 
     @property
     def time_factor(self) -> float:
-        return self.simulated.time_factor if self.url is None else 1.0
+        """How much faster than life the fleet is, its own or the one that runs."""
+        return self.simulated.time_factor
 
 
 def outputs(sets: Sequence[str], summary: Path | None, per_query: Path | None, *, report: bool) -> Outputs:
@@ -64,9 +67,11 @@ def settings_of(order: BenchOrder) -> Mapping[str, object]:
     where: dict[str, object] = {
         "url": "simulated" if order.url is None else shown(order.url),
         "time_factor": order.time_factor,
+        "warm_up": order.warm_up,
+        "version": version("drover"),
     }
     if order.url is None:
-        where["devices"] = order.simulated.devices
+        where |= {"devices": order.simulated.devices, "settings": told(order.simulated.settings)}
     return fingerprint(order.plan, where)
 
 

@@ -18,7 +18,8 @@ from common import codec
 from common.codec import Encoding
 from common.messages import Priority
 from common.subjects import Subjects
-from dispatcher.lab.speed import http, raw, routing
+from dispatcher.lab import http
+from dispatcher.lab.speed import raw, routing
 from dispatcher.lab.speed.raw import Client
 from dispatcher.lab.speed.source import CHUNK, CHUNKS, SOURCE_MODEL, SOURCE_SUBJECT
 from dispatcher.lab.speed.stage import Stage, stage
