@@ -1,12 +1,62 @@
-"""Figures as files; the only module that knows matplotlib, of the extra `lab`. What is drawn stands with what was measured."""
+"""Figures as files and as text; the only module that knows matplotlib, of the extra `lab`.
+
+What is drawn stands with what was measured.
+"""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any
 
+from matplotlib import colormaps, rc_context
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-__all__ = ["Figure", "saved"]
+__all__ = ["Axes", "Figure", "canvas", "log_ticks", "palette", "saved", "svg"]
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: it can be searched, and the page's own font is used
+    "svg.hashsalt": "drover",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """Give an empty plot for a page, so many inches wide and high."""
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots()
+
+
+def svg(figure: Figure) -> str:
+    """Write a figure as SVG text, the same for the same figure."""
+    out = io.StringIO()
+    with rc_context(_STYLE):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    return text[text.index("<svg") :]
+
+
+def palette(name: str) -> list[Any]:
+    """Give the colours of a map that has a few."""
+    found = colormaps[name]
+    return [found(place) for place in range(found.N)]
+
+
+def log_ticks(*axes: Axis) -> None:
+    """Label a logarithmic axis with 1, 2 and 5 times the powers of ten, as plain numbers: one that spans less than a power of
+    ten has marks, too."""
+    for axis in axes:
+        axis.set_major_locator(LogLocator(base=10.0, subs=(1.0, 2.0, 5.0), numticks=99))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())
+        axis.set_minor_formatter(NullFormatter())
 
 
 def saved(figure: Figure, stem: Path) -> list[Path]:

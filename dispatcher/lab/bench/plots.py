@@ -1,31 +1,18 @@
-"""The plots of a bench as SVG text; the only module of it that draws. It needs matplotlib, of the extra `lab`."""
+"""The plots of a bench as SVG text; the only module of it that draws, and it measures nothing."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, LogFormatter
 
 from dispatcher.lab.bench.rows import BenchRow
 from dispatcher.lab.bench.summary import shares
+from dispatcher.lab.figures import Axes, Figure, canvas, log_ticks, palette, svg
 
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: it can be searched, and the page's own font is used
-    "svg.hashsalt": "drover",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 _LINES = ("-", "--", ":", "-.")
-_COLOURS = [mpl.colormaps["tab20"](place) for place in (*range(0, 20, 2), *range(1, 20, 2))]
+_COLOURS = palette("tab20")[::2] + palette("tab20")[1::2]
 """The strong colours first, then the pale ones."""
 
 _CHAR_PX, _LINE_PX = 5.6, 11.0
@@ -36,7 +23,7 @@ Groups = Mapping[str, Sequence[BenchRow]]
 
 def latency(groups: Groups) -> str:
     """Draw which share of the questions had its answer after so many seconds, for each arm: it ends below 100 where some failed."""
-    figure, axes = _canvas(11.0, 5.4)
+    figure, axes = canvas(11.0, 5.4)
     strokes = _strokes(groups)
     for name, rows in groups.items():
         seconds = np.sort([row.latency_s for row in rows if row.success and row.latency_s is not None])
@@ -55,17 +42,17 @@ def latency(groups: Groups) -> str:
     axes.set(
         xscale="log", xlabel="seconds until the whole answer was there", ylabel="questions answered, %", ylim=(0, 101)
     )
-    _plain_numbers(axes.xaxis)
+    log_ticks(axes.xaxis)
     axes.grid(alpha=0.25)
     _legend(axes)
-    return _svg(figure)
+    return svg(figure)
 
 
 def placed(groups: Groups, *, by: str) -> str:
     """Draw the share of the answers that each device (or model) gave, a bar for each arm."""
     parts = {name: shares(getattr(row, by) for row in rows if row.success) for name, rows in groups.items()}
     names = sorted({one for part in parts.values() for one in part})
-    figure, axes = _canvas(11.0, 0.9 + 0.29 * len(parts))
+    figure, axes = canvas(11.0, 0.9 + 0.29 * len(parts))
     at = np.arange(len(parts))
     left = np.zeros(len(parts))
     for number, name in enumerate(names):
@@ -79,12 +66,12 @@ def placed(groups: Groups, *, by: str) -> str:
     axes.set_ylim(len(parts) - 0.5, -0.5)
     axes.set(xlabel="answers, %", xlim=(0, 100))
     _legend(axes)
-    return _svg(figure)
+    return svg(figure)
 
 
 def prediction(groups: Groups) -> str:
     """Draw predicted against actual seconds of each answer, a colour for each device."""
-    figure, axes = _canvas(11.0, 5.6)
+    figure, axes = canvas(11.0, 5.6)
     rows = [
         row
         for found in groups.values()
@@ -107,27 +94,27 @@ def prediction(groups: Groups) -> str:
         span = [min(ends) / 1.2, max(ends) * 1.2]
         axes.plot(span, span, color="0.5", linewidth=1, label="as predicted")
         axes.set(xscale="log", yscale="log", xlim=span, ylim=span)
-        _plain_numbers(axes.xaxis, axes.yaxis)
+        log_ticks(axes.xaxis, axes.yaxis)
     axes.set(xlabel="actual seconds", ylabel="predicted seconds")
     axes.grid(alpha=0.25)
     _legend(axes)
-    return _svg(figure)
+    return svg(figure)
 
 
 def trade(points: Mapping[str, tuple[float, float]]) -> str:
     """Draw joules an answer over its mean seconds, a point for each arm: down and to the left is better."""
-    figure, axes = _canvas(11.0, 5.6)
+    figure, axes = canvas(11.0, 5.6)
     strokes = _strokes(points)
     if points:
         seconds, joules = zip(*points.values(), strict=True)
         axes.scatter(seconds, joules, s=36, color=[strokes[name][0] for name in points], zorder=3)
         axes.set(xscale="log", yscale="log")
         axes.margins(0.1)
-        _plain_numbers(axes.xaxis, axes.yaxis)
+        log_ticks(axes.xaxis, axes.yaxis)
         _name_points(figure, axes, points)
     axes.set(xlabel="mean seconds an answer", ylabel="joules an answer")
     axes.grid(alpha=0.25, which="both")
-    return _svg(figure)
+    return svg(figure)
 
 
 def _name_points(figure: Figure, axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
@@ -176,28 +163,7 @@ def _colour(number: int) -> Any:
     return _COLOURS[number % len(_COLOURS)]
 
 
-def _plain_numbers(*axes: Axis) -> None:
-    """Write 20 and not 2 x 10^1, also between the powers of ten where there is room."""
-    for axis in axes:
-        axis.set_major_formatter(FormatStrFormatter("%g"))
-        axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.2, 0.5)))
-
-
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, figure.subplots()
-
-
 def _legend(axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9)
-
-
-def _svg(figure: Figure) -> str:
-    out = io.StringIO()
-    with mpl.rc_context(_STYLE):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    text = out.getvalue()
-    return text[text.index("<svg") :]

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from dispatcher.cli.running import say
-from dispatcher.lab.bench.order import BenchOrder, of_this, shown
+from dispatcher.lab.bench.caveats import notes
+from dispatcher.lab.bench.order import BenchOrder, shown
 from dispatcher.lab.bench.page import groups, page
 from dispatcher.lab.bench.plan import Arrival
 from dispatcher.lab.bench.rows import BenchRow
 from dispatcher.lab.bench.summary import Summary, summarise, to_csv
+from dispatcher.lab.bench.surroundings import told
 from dispatcher.lab.bench.view import print_table
 
 _ABOUT_PREDICTION = (
@@ -54,36 +56,14 @@ def _report(order: BenchOrder, rows: Sequence[BenchRow], summaries: Sequence[Sum
             plots.prediction(found),
         ),
     ]  # fmt: skip
-    return page("Drover bench", summaries, figures, _facts(order, rows, took_s), _notes(order, rows, summaries))
-
-
-def _notes(order: BenchOrder, rows: Sequence[BenchRow], summaries: Sequence[Summary]) -> list[str]:
-    notes = list(order.notes)
-    if any(row.simulated for row in rows):
-        notes.append(
-            "The devices are simulated: their speeds and watts are those of profiles, and their answers are filler text."
-            + (
-                f" Time ran {order.time_factor:g} times faster than life, and all is told as in life; what Drover itself "
-                "takes, some milliseconds a question, is magnified by as much."
-                if order.time_factor != 1.0
-                else ""
-            )
-        )
-    if any(one.energy == "estimated" for one in summaries):
-        notes.append(
-            "Joules are estimated: the watts that the decision reckons with, times the seconds that the device worked."
-        )
-    if (done := len(of_this(order, rows))) < order.plan.total:
-        notes.append(f"This is a part: {done} of {order.plan.total} questions. The same command goes on.")
-    notes += [f"{one.strategy} lacked something: {one.lacks}" for one in summaries if one.lacks]
-    return notes
+    return page("Drover bench", summaries, figures, _facts(order, rows, took_s), notes(order, rows, summaries))
 
 
 def _facts(order: BenchOrder, rows: Sequence[BenchRow], took_s: float) -> dict[str, str]:
     plan = order.plan
     sets = ", ".join(dict.fromkeys(one.query_set for one in plan.asked))
     arrival = (
-        f"{plan.load.concurrency} conversations at a time"
+        f"{plan.load.concurrency} conversations at a time: a slow answer puts off the next question"
         if plan.load.arrival is Arrival.CLOSED
         else f"conversations begin at random, {plan.load.rate:g} a second of the fleet's time"
     )
@@ -95,6 +75,8 @@ def _facts(order: BenchOrder, rows: Sequence[BenchRow], took_s: float) -> dict[s
         "load": arrival,
         "repeats": str(plan.repeat),
         "seed": str(plan.seed),
+        "before each strategy": "each model on each device answered once" if order.warm_up else "nothing was warmed up",
+        "settings": told(order.simulated.settings) or ("defaults" if order.url is None else "the fleet's own"),
         "most tokens an answer": "as the fleet has it" if plan.max_tokens is None else str(plan.max_tokens),
         "rows": f"{len(rows)}, of which {sum(row.success for row in rows)} answered",
         "took": f"{took_s:.0f} s in this run",

@@ -90,13 +90,19 @@ class BenchRow:
         return self.query_set, self.query_id, self.repeat, self.turn
 
     @property
-    def overhead_s(self) -> float | None:
-        """Give what is left of the latency when queue, load, prefill and decoding are taken off; None where they aren't known."""
-        known = (self.latency_s, self.queue_s, self.load_s, self.prefill_s)
-        if not self.success or not self.decode_tps or self.escalated or None in known:
+    def worked_s(self) -> float | None:
+        """Give what the engine says that it took to load, read and write; None where it says nothing."""
+        if not self.success or not self.decode_tps:
             return None
-        latency_s, *parts = (value or 0.0 for value in known)
-        return max(0.0, latency_s - sum(parts) - (self.lag_s or 0.0) - self.completion_tokens / self.decode_tps)
+        return (self.load_s or 0.0) + (self.prefill_s or 0.0) + self.completion_tokens / self.decode_tps
+
+    @property
+    def overhead_s(self) -> float | None:
+        """Give what is left of the latency when queue, load, prefill and decoding are taken off; None where they aren't known, and
+        where a weak answer was written before."""
+        if self.escalated or self.latency_s is None or self.queue_s is None or (worked_s := self.worked_s) is None:
+            return None
+        return max(0.0, self.latency_s - (self.lag_s or 0.0) - self.queue_s - worked_s)
 
     @property
     def arm(self) -> Arm:

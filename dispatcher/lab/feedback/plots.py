@@ -37,6 +37,15 @@ def draw(study: Study, stem: Path) -> list[Path]:
     for axes in (above, below):
         axes.axvline(study.plan.shift_at, color="C3", linestyle=":")
         axes.grid(alpha=0.3)
+    above.annotate(
+        "speeds shift",
+        (study.plan.shift_at, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(4, -4),
+        textcoords="offset points",
+        va="top",
+        color="C3",
+    )
     return saved(figure, stem)
 
 

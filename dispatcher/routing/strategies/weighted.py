@@ -4,12 +4,13 @@ The workload is the one behind the colon (`weighted:code`), else the kind of que
 names: `[workloads.utility]` with a share for each small board gives those boards the role, and `weighted:utility` asks for it.
 
 A device with a share of 0 is a fallback: it comes behind all that have one. A device that the workload does not name is behind
-those. Where the policy has no shares for the kind of question it is the hybrid score.
+those. Where the policy has no shares for the kind of question it is the hybrid score, and says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -37,9 +38,11 @@ def weighted(scene: Scene) -> Scores:
         raise BadRequest(
             f"there is no workload {named[:60]!r}: use one of {', '.join(sorted(workloads))}", param="strategy"
         )
-    shares = workloads.get(named or scene.ask.workload or kind_of(scene.ask.wanted))
+    workload = named or scene.ask.workload or kind_of(scene.ask.wanted)
+    shares = workloads.get(workload)
     if shares is None:
-        return hybrid(scene)
+        lacks = f"shares for the workload {workload} (scored as hybrid)"
+        return replace(hybrid(scene), told={"lacks": f"{scene.ask.lacks}; {lacks}" if scene.ask.lacks else lacks})
     names, devices = scene.view.layout.devices, scene.device_of
     drawn = _lots([shares.get(name, NO_SHARE) for name in names], scene.ask.seed)[devices]
     there = np.bincount(devices, minlength=len(names)).nonzero()[0].tolist()

@@ -254,3 +254,12 @@ def test_shares_of_devices_that_a_tenant_may_not_use_are_not_told() -> None:
     question = replace(ask(), strategy="weighted:code", tenant="alice")
 
     assert {"a": 80.0} == decide(question, fleet(device("a"), device("secret")), policy, {}).weights
+
+
+def test_weighted_without_shares_says_so() -> None:
+    """It scores as hybrid does, under its own name: whoever compares strategies must know. With shares it lacks nothing."""
+    shared = RoutingPolicy(workloads={"code": {"nano": 1.0}})
+    lacking, having = (by("weighted", policy=policy, workload="code").features for policy in (POLICY, shared))
+
+    assert "shares for the workload code (scored as hybrid)" == lacking["lacks"]
+    assert "lacks" not in having
