@@ -6,6 +6,7 @@ What is drawn stands with what was measured.
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,13 @@ def palette(name: str) -> list[Any]:
 
 
 def log_ticks(*axes: Axis) -> None:
-    """Label a logarithmic axis with 1, 2 and 5 times the powers of ten, as plain numbers: one that spans less than a power of
-    ten has marks, too."""
+    """Label a logarithmic axis with plain numbers, the more of them the less it spans: one within a power of ten has marks, too.
+    Call it when all is drawn."""
     for axis in axes:
-        axis.set_major_locator(LogLocator(base=10.0, subs=(1.0, 2.0, 5.0), numticks=99))
+        low, high = axis.get_view_interval()
+        decades = math.log10(high / low) if 0.0 < low < high else 1.0
+        steps = (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9) if decades < 0.8 else (1, 2, 3, 5, 7) if decades < 1.6 else (1, 2, 5)
+        axis.set_major_locator(LogLocator(base=10.0, subs=steps, numticks=99))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_locator(NullLocator())
         axis.set_minor_formatter(NullFormatter())

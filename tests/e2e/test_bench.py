@@ -20,6 +20,7 @@ pytest.importorskip("matplotlib", reason="the report needs it; it is of the extr
 
 FAST = ("--time-factor", "100", "--devices", "nano,pi5", "--max-tokens", "12")
 FILES = ("--output-csv", "out/sum.csv", "--output-per-query-csv", "out/rows.csv")
+PATIENT = ("--setting", "DROVER_ACCEPT_S=20")
 NOWHERE = {"OLLAMA_HOST": "http://127.0.0.1:9", "DROVER_ACCEPT_S": "20"}
 QUESTIONS = [
     {"id": "short", "category": "chat", "prompt": "Hi there!"},
@@ -53,7 +54,9 @@ async def test_strategies_are_compared_on_a_fleet_of_its_own(tmp_path: Path) -> 
         "hybrid",
         "energy:eco",
     )
-    done = await drover("bench", *options, "--cache-modes", "off", "on", *FILES, *FAST, cwd=tmp_path, **NOWHERE)
+    done = await drover(
+        "bench", *options, "--cache-modes", "off", "on", *FILES, *FAST, *PATIENT, cwd=tmp_path, **NOWHERE
+    )
     rows = rows_of(tmp_path)
     with (tmp_path / "out/sum.csv").open() as file:
         lines = list(csv.DictReader(file))
@@ -76,7 +79,7 @@ async def test_strategies_are_compared_on_a_fleet_of_its_own(tmp_path: Path) -> 
 async def test_an_interrupted_bench_goes_on_where_it_was(tmp_path: Path) -> None:
     """Ctrl-C ends its fleet, keeps the rows and writes the figures; the same command asks only what is left; other settings are
     refused."""
-    command = ("bench", "-q", questions(tmp_path, times=12), "--strategies", "hybrid", "perf", *FILES, *FAST)
+    command = ("bench", "-q", questions(tmp_path, times=12), "--strategies", "hybrid", "perf", *FILES, *FAST, *PATIENT)
     async with running(*command, cwd=tmp_path, **NOWHERE) as first:
         await first.until(r"\d+ of 96 done")
         children = [psutil.Process(child.pid) for child in first.children()]
@@ -144,6 +147,7 @@ async def test_a_running_fleet_is_measured_over_both_of_its_doors(tmp_path: Path
         (("--thresholds", "100", "many"), "--thresholds 'many' is no number of tokens"),
         (("--cache-modes", "on"), "no cache of answers yet: use --cache-modes off"),
         (("--query-set", "missing.json"), "missing.json: there is no such file"),
+        (("--setting", "DROVER_HTTP_PORT=1"), "--setting DROVER_HTTP_PORT can't be set"),
         (("--devices", "nano,nano"), "--devices: 'nano' stands twice"),
         (("--arrival", "poisson"), "--arrival poisson needs --rate"),
         (("--url", "nats://127.0.0.1:{port}"), "or leave --url out and a simulated one is started"),
@@ -158,3 +162,22 @@ async def test_what_can_not_be_measured_is_said_at_once(tmp_path: Path, options:
     assert (1, True) == (done.status, said in done.err), done.err
     assert ["drover: "] == [line[:8] for line in done.err.splitlines() if not re.match(r"drover: starting", line)]
     assert [] == [*(tmp_path / "results").glob("*.html")]  # a folder of a test
+
+
+@pytest.mark.slow
+async def test_a_fleet_that_dies_costs_no_rows(tmp_path: Path) -> None:
+    """A running fleet is killed under the bench: it ends by itself, no row blames a strategy, and what it has stays."""
+    knobs = {"DROVER_HTTP_PORT": "0", "DROVER_NATS_PORT": "0", "DROVER_SIM_TIME_FACTOR": "100", "DROVER_DEVICES": "pi5"}
+    async with running("up", cwd=tmp_path, **NOWHERE, **knobs) as up:
+        url = (await up.until(r"drover is up: (http://\S+)  ")).group(1)
+        command = ("bench", "-q", questions(tmp_path, times=300), "--strategies", "perf", "--url", url, *FILES)
+        async with running(*command, cwd=tmp_path, **NOWHERE) as bench:
+            await bench.until(r"\d+ of 1200 done")
+            up.signal(signal.SIGKILL)
+            status = await bench.ended()
+            said = bench.text
+    rows = rows_of(tmp_path)
+
+    assert (1, True) == (status, "the same command goes on there" in said), said
+    assert 0 < len(rows) < 1200
+    assert {"disconnected", "no_responders", "no_dispatcher", "bus_timeout"}.isdisjoint(row.error for row in rows)

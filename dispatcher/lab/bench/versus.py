@@ -63,8 +63,10 @@ def spread(low: float | None, high: float | None) -> str:
 
 
 def signed(value: float | None) -> str:
-    """Write a difference with its sign."""
-    return "" if value is None else ("+" if value > 0 else MINUS if value < 0 else "") + number(abs(value))
+    """Write a difference with its sign; what is below a thousandth is nothing."""
+    if value is None or abs(value) < 0.0005:
+        return "" if value is None else "0"
+    return ("+" if value > 0 else MINUS) + number(abs(value))
 
 
 def number(value: float | None) -> str:

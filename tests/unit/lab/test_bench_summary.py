@@ -14,7 +14,7 @@ from dispatcher.lab.bench.page import best, groups, page
 from dispatcher.lab.bench.plan import Arm
 from dispatcher.lab.bench.rows import BenchRow
 from dispatcher.lab.bench.summary import COLUMNS, said, shares, summarise, to_csv
-from dispatcher.lab.bench.versus import number, share, verdict
+from dispatcher.lab.bench.versus import number, share, signed, verdict
 
 
 def row(latency_s: float, device: str = "orin", **fields: object) -> BenchRow:
@@ -206,3 +206,20 @@ def test_figures_have_three_digits(value: float | None, text: str) -> None:
 def test_nearly_all_is_not_all(value: float, text: str) -> None:
     """A failure in ten thousand shows."""
     assert text == share(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, ""), (1.4e-10, "0"), (0.5, "+0.5"), (-0.5, "\N{MINUS SIGN}0.5"), (0.0, "0")]
+)
+def test_a_difference_has_a_sign(value: float | None, text: str) -> None:
+    """And what is left of subtracting equals is none."""
+    assert text == signed(value)
+
+
+def test_a_short_axis_has_more_than_two_numbers() -> None:
+    """Answers between 4 and 30 s: on a logarithmic axis 10 alone would stand there."""
+    plots = pytest.importorskip("dispatcher.lab.bench.plots", reason="matplotlib is of the extra lab")
+    drawn = plots.latency({"hybrid": [row(float(seconds)) for seconds in range(4, 31)]})
+    numbers = {float(text) for text in re.findall(r">([0-9.]+)</text>", drawn)}
+
+    assert {5.0, 7.0, 10.0, 20.0, 30.0} <= numbers
