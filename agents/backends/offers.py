@@ -1,10 +1,11 @@
 """Which models of a provider are offered to the fleet, and at which prices: read from one line of text; pure, and no vendor's.
 
-    gpt-4o-mini=0.15/0.60/0.075 128k/16k vision tools json, my-model
+    gpt-4o-mini=0.15/0.60/0.075 128k/16k 8b vision tools json, my-model
 
 A model's name; `=` and its prices in US dollars per million tokens: input, output, and, where it is cheaper, input that the
-provider had in its cache; then, in any order, the size of its context, perhaps with that of its longest answer behind a `/`, and
-what it can do. Prices change, so none are built in.
+provider had in its cache; then, in any order, the size of its context, perhaps with that of its longest answer behind a `/`, how
+many billion parameters it is held to be worth (providers do not tell, and routing must know the stronger of two), and what it can
+do. Prices change, so none are built in.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ UNSAID_ANSWER_TOKENS = 16_384
 """How long an answer may be of a model of which neither that nor the context is said; what most of them write at most."""
 
 _CONTEXT = re.compile(r"(\d{1,9})([km]?)", re.IGNORECASE | re.ASCII)
+_WORTH = re.compile(r"(\d{1,5}(?:\.\d{1,3})?)b", re.IGNORECASE | re.ASCII)
 _PRICE = re.compile(r"\d{1,6}(\.\d{1,9})?", re.ASCII)
 _UNITS = {"": 1, "k": 1000, "m": 1_000_000}
 
@@ -38,6 +40,7 @@ class Offer:
     prices: Price | None = None
     context_tokens: int | None = None
     answer_tokens: int | None = None
+    parameters_b: float | None = None
     capabilities: tuple[str, ...] = UNSAID
 
     @property
@@ -47,6 +50,7 @@ class Offer:
             name=self.name,
             loaded=True,
             context_tokens=self.context_tokens,
+            parameters_b=self.parameters_b,
             capabilities=self.capabilities,
             input_usd_per_mtok=self.prices.input if self.prices else None,
             output_usd_per_mtok=self.prices.output if self.prices else None,
@@ -73,21 +77,26 @@ def offers(text: str) -> tuple[Offer, ...]:
 
 
 def _offer(part: str) -> Offer:
-    """Read one: 1. name and prices 2. the sizes of its context and answers 3. what it can do."""
+    """Read one: 1. name and prices 2. what it is held to be worth 3. the sizes of its context and answers 4. what it can do."""
     named, *words = part.split()
     name, mark, prices = named.partition("=")  # 1
     if not name or len(name) > 200:
         raise ValueError(f"{part.strip()!r} names no model: write name=input/output, as in gpt-4o-mini=0.15/0.60")
+    worth = [word for word in words if _WORTH.fullmatch(word)]  # 2
+    if len(worth) > 1:
+        raise ValueError(f"{part.strip()!r} has two numbers of parameters: {' and '.join(worth)}")
+    words = [word for word in words if word not in worth]
     sizes = [word for word in words if word[0].isdigit()]
     if len(sizes) > 1:
         raise ValueError(f"{part.strip()!r} has two sizes of a context: {' and '.join(sizes)}")
-    context, answer = _sizes(sizes[0]) if sizes else (None, None)  # 2
+    context, answer = _sizes(sizes[0]) if sizes else (None, None)  # 3
     return Offer(
         name=name,
         prices=_prices(part, prices) if mark else None,
         context_tokens=context,
         answer_tokens=answer,
-        capabilities=_capabilities(word for word in words if word not in sizes),  # 3
+        parameters_b=float(worth[0][:-1]) or None if worth else None,
+        capabilities=_capabilities(word for word in words if word not in sizes),  # 4
     )
 
 

@@ -32,6 +32,9 @@ from dispatcher.routing.terms import terms
 EXPLORED_BEHIND = 0.2
 """Of the score: who is further behind is not tried for the sake of learning."""
 
+LEVEL = 0.1
+"""Of the score: remote models of equal strength that are so near to each other are told apart by their prices."""
+
 EXPLORED_SLOWER = 3.0
 """Nor one that is predicted to take so many times as long."""
 
@@ -85,6 +88,7 @@ def _order(scene: Scene, scores: Scores) -> Rows:
     values = scores.values
     if scene.view.remote and scores.local_first:
         ask, policy, remote = scene.ask, scene.policy, scene.options.remote
+        values = _level(values, scene.options)
         if policy.cloud_for(ask.tenant) is Cloud.PREFERRED:
             order = np.lexsort((scene.predicted.cost_usd, -values, -remote))
         elif _deserved(scene, scores):
@@ -95,6 +99,18 @@ def _order(scene: Scene, scores: Scores) -> Rows:
         order = (-values).argsort(kind="stable")
     sound = np.isfinite(values)
     return order if sound.all() else order[sound[order]]
+
+
+def _level(values: Numbers, options: Options) -> Numbers:
+    """Raise remote rows to the best one that is held to be as strong, where they are near it: the price decides between them. What
+    sets their scores apart is how fast they happened to be lately, and a model may cost twenty times as much as another."""
+    remote = options.remote.nonzero()[0]
+    level = values.copy()
+    for strength in set(options.strength[remote].tolist()):
+        equals = remote[options.strength[remote] == strength]
+        best = np.fmax.reduce(values[equals])
+        level[equals[values[equals] >= best - LEVEL]] = best
+    return level
 
 
 def _deserved(scene: Scene, scores: Scores) -> bool:

@@ -274,3 +274,27 @@ def test_a_device_without_a_key_is_for_those_who_bring_one() -> None:
     assert order(replace(ask(), brings_key=True), where=where) == ["cloud"]
     assert [one.filter for one in decision.removed] == ["key"]
     assert "X-Drover-Provider-Key" in nobody(ask(), decision, where).message
+
+
+@pytest.mark.parametrize(
+    ("worth", "lately", "first_model"),
+    [
+        (None, 120.0, GPT.name),  # equally strong, as far as anybody knows, and equally fast
+        (None, 150.0, GPT.name),  # the dear one was somewhat faster lately
+        (400.0, 120.0, DEAR.name),  # the owner holds it for the stronger one, and the question deserves it
+    ],
+)
+def test_of_equals_in_the_cloud_the_cheaper_one_comes_first(
+    worth: float | None, lately: float, first_model: str
+) -> None:
+    """Chance in their speeds is no reason to pay sixteen times as much; that one is held to be stronger is."""
+    speeds = {
+        GPT.name: speed(decode_tps=120.0, prefill_tps=5000.0)["llama3.2:1b"],
+        DEAR.name: speed(decode_tps=lately, prefill_tps=5000.0)["llama3.2:1b"],
+    }
+    small = replace(GPT, parameters_b=8.0) if worth else GPT
+    paid = device("cloud", small, replace(DEAR, parameters_b=worth), remote=True, slots=8, speeds=speeds)
+    question = replace(ask(**HARD), strategy="heuristic") if worth else ask(**EASY)
+    decision = decide(question, house(paid), replace(POLICY, cloud=Cloud.PREFERRED), {})
+
+    assert first_model == decision.candidates[0].model
