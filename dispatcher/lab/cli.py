@@ -32,6 +32,10 @@ _EMBEDDER = Annotated[_Tier, typer.Option("--embedder", help="how prompts become
 _VECTORS = Annotated[
     Path | None, typer.Option("--vectors", help=".npy file with a row for each label, instead of an embedder")
 ]
+_IDENTITY = Annotated[
+    str | None,
+    typer.Option("--embedder-identity", help="with --vectors: the embedder that made them, e.g. minilm-static-256@…"),
+]
 _COLUMN = Annotated[
     list[str] | None,
     typer.Option(
@@ -52,6 +56,7 @@ def train(
     ),
     embedder: _EMBEDDER = "static",
     vectors: _VECTORS = None,
+    embedder_identity: _IDENTITY = None,
     column: _COLUMN = None,
     seed: _SEED = 0,
     folds: _FOLDS = 5,
@@ -78,8 +83,8 @@ def train(
     ] = 80,
 ) -> None:
     """Train a router between a weak and a strong model, and write it with its model card; with --base among several models."""
-    from dispatcher.lab.router.evaluate import Plan  # noqa: PLC0415  # see the module
     from dispatcher.lab.router.fit import Recipe  # noqa: PLC0415  # as above
+    from dispatcher.lab.router.judging import Plan  # noqa: PLC0415  # see the module
     from dispatcher.lab.router.verbs import train_verb  # noqa: PLC0415  # as above
 
     if (base is None) != (not model):
@@ -89,7 +94,7 @@ def train(
     if base is not None and model:
         from dispatcher.lab.router.several_verb import named, train_several_verb  # noqa: PLC0415  # as above
 
-        several = _source(labels, embedder, vectors, column, head_chars=head_chars)
+        several = _source(labels, embedder, vectors, column, identity=embedder_identity, head_chars=head_chars)
         path, models = output, (base, tuple(model), tuple(strong or ()))
         _run(
             lambda: train_several_verb(
@@ -100,7 +105,10 @@ def train(
     plan = Plan(seed=seed, folds=folds, draws=draws) if evaluation else None
     _run(
         lambda: train_verb(
-            _source(labels, embedder, vectors, column, head_chars=head_chars), output, Recipe(seed=seed), plan
+            _source(labels, embedder, vectors, column, identity=embedder_identity, head_chars=head_chars),
+            output,
+            Recipe(seed=seed),
+            plan,
         )
     )
 
@@ -114,6 +122,7 @@ def evaluate(
     ),
     embedder: _EMBEDDER = "static",
     vectors: _VECTORS = None,
+    embedder_identity: _IDENTITY = None,
     column: _COLUMN = None,
     seed: _SEED = 0,
     folds: _FOLDS = 5,
@@ -139,9 +148,12 @@ def evaluate(
         float, typer.Option("--cost-ratio", min=0, max=1, help="what a weak call costs of a strong one")
     ] = 0.1,
     draws: _DRAWS = 1000,
+    by_domain: Annotated[
+        bool, typer.Option("--by-domain", help="intervals for other domains: whole ones are drawn, not prompts")
+    ] = False,
     weights: Annotated[
         Path | None,
-        typer.Option("--weights", help="judge these on all labels, which they have not seen; trains nothing"),
+        typer.Option("--weights", help="judge these on the labels that they were not trained on; trains nothing"),
     ] = None,
     base: Annotated[
         str | None, typer.Option("--base", help="with --weights of several models: the column of the base")
@@ -150,8 +162,8 @@ def evaluate(
     plots: Annotated[bool, typer.Option("--plots/--no-plots", help="draw PNG and SVG; needs the extra lab")] = True,
 ) -> None:
     """Judge a router out of sample, beside random calls, prompt length, the domain's mean and the oracle."""
-    from dispatcher.lab.router.evaluate import Plan  # noqa: PLC0415  # see the module
     from dispatcher.lab.router.fit import Recipe  # noqa: PLC0415  # as above
+    from dispatcher.lab.router.judging import Plan  # noqa: PLC0415  # see the module
     from dispatcher.lab.router.verbs import eval_verb  # noqa: PLC0415  # as above
 
     if base is not None or model:
@@ -173,10 +185,16 @@ def evaluate(
         without=tuple(without or ()),
         cost_ratio=cost_ratio,
         draws=draws,
+        by_domain=by_domain,
     )
     _run(
         lambda: eval_verb(
-            _source(labels, embedder, vectors, column), output, Recipe(seed=seed), plan, plots=plots, weights=weights
+            _source(labels, embedder, vectors, column, identity=embedder_identity),
+            output,
+            Recipe(seed=seed),
+            plan,
+            plots=plots,
+            weights=weights,
         )
     )
 
@@ -329,7 +347,13 @@ def label(
 
 
 def _source(
-    labels: Path, embedder: _Tier, vectors: Path | None, column: list[str] | None, *, head_chars: int = 80
+    labels: Path,
+    embedder: _Tier,
+    vectors: Path | None,
+    column: list[str] | None,
+    *,
+    identity: str | None = None,
+    head_chars: int = 80,
 ) -> Source:
     from dataclasses import fields  # noqa: PLC0415  # as above
 
@@ -347,7 +371,12 @@ def _source(
             )
         named[ours] = theirs
     return Source(
-        labels=labels, columns=Columns(**named), embedder=Tier(embedder), vectors=vectors, head_chars=head_chars
+        labels=labels,
+        columns=Columns(**named),
+        embedder=Tier(embedder),
+        vectors=vectors,
+        identity=identity,
+        head_chars=head_chars,
     )
 
 

@@ -28,10 +28,16 @@ _FLOATS = {
 """The parts that hold floats of 4 or 8 bytes, and how many axes each has."""
 
 
-def write_router(path: Path, router: TrainedRouter, card: Mapping[str, Any]) -> None:
-    """Write the router to `path` (.npz), and its card beside it. Raises `WeightsError` when they can't be written."""
+def write_router(
+    path: Path, router: TrainedRouter, card: Mapping[str, Any], *, trained_on: NDArray[np.uint64] | None = None
+) -> None:
+    """Write the router to `path` (.npz), and its card beside it. `trained_on` are fingerprints of the prompts that it has seen.
+
+    Raises `WeightsError` when they can't be written.
+    """
     bound = {"embedder": router.space.embedder, "signals": list(router.space.signals)}
-    write_weights(path, kind=KIND, version=VERSION, arrays=router_arrays(router), card={**bound, **card})
+    seen = {} if trained_on is None else {"trained_on": trained_on}
+    write_weights(path, kind=KIND, version=VERSION, arrays={**router_arrays(router), **seen}, card={**bound, **card})
 
 
 def router_arrays(router: TrainedRouter) -> dict[str, Array]:
@@ -109,6 +115,12 @@ def _try(router: TrainedRouter) -> None:
     for value in (0.0, 1.0):
         vector = np.full(router.space.dimensions, value, dtype=np.float32)
         router.gain([value] * len(router.space.signals), vector if router.space.embedder else None)
+
+
+def read_trained_on(path: Path) -> NDArray[np.uint64] | None:
+    """Read the fingerprints of the prompts that a router has seen; None where its file has none. Raises like `read_router`."""
+    found = read_weights(path, kind=KIND, version=VERSION)[0].get("trained_on")
+    return None if found is None else found.astype(np.uint64)
 
 
 def _router(arrays: Mapping[str, Array], signals: tuple[str, ...], embedder: str | None) -> TrainedRouter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from dispatcher.lab.router.evaluate import Material, Report
 from dispatcher.lab.router.fit import Recipe
 from dispatcher.lab.router.report import as_json, as_markdown
+from dispatcher.routing.answer_signals import ANSWER_SIGNALS
 from dispatcher.routing.trained import TrainedRouter
 
 LIMITS = (
@@ -25,15 +27,21 @@ LIMITS = (
 )
 
 
+def digest(source: Path) -> str:
+    """Give the SHA-256 of a file."""
+    return hashlib.sha256(source.read_bytes()).hexdigest()
+
+
 def card(
     source: Path, material: Material, recipe: Recipe, router: TrainedRouter, report: Report | None
 ) -> dict[str, Any]:
     """Give the card. No prompt stands in it."""
     labels = material.labels
     return {
+        "sees": "prompt and weak answer" if set(ANSWER_SIGNALS) & set(router.space.signals) else "prompt",
         "data": {
             "file": source.name,
-            "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+            "sha256": digest(source),
             "rows": len(labels.prompts),
             "domains": len({domain for domain in labels.domains if domain}),
             "weak": round(float(labels.weak.mean()), 4),
@@ -53,19 +61,21 @@ def card(
     }
 
 
-def card_text(name: str, found: dict[str, Any], router: TrainedRouter, report: Report | None) -> str:
+def card_text(name: str, found: Mapping[str, Any], router: TrainedRouter, report: Report | None) -> str:
     """Write the card for people."""
     data = found["data"]
     lines = [
         f"# Model card: {name}",
         (
-            f"Router between a weak and a strong model, by ridge and kernel regression on the signed gain, and neighbours. "
+            f"Router between a weak and a strong model that sees the {found['sees']}, by ridge and kernel regression on the signed "
+            "gain, and neighbours. "
             f"Embedder: {router.space.embedder or 'none, text signals only'}. Seed {found['recipe']['seed']}."
         ),
         (
             f"Data: `{data['file']}` (SHA-256 {data['sha256'][:16]}…), {data['rows']} prompts in {data['domains']} domains; "
-            f"weak model {100 * data['weak']:.1f} % right, strong {100 * data['strong']:.1f} %. They hold how prompts begin, "
-            "unless they were trained with `--head-chars 0`."
+            f"weak model {100 * data['weak']:.1f} % right, strong {100 * data['strong']:.1f} %. The weights hold how prompts "
+            "begin, unless they were trained with `--head-chars 0`, and a fingerprint of each: whoever guesses a prompt can tell "
+            "that it was there."
         ),
         "\n".join(f"- {limit}" for limit in found["limits"]),
     ]

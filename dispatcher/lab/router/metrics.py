@@ -12,19 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dispatcher.lab.router.bootstrap import Interval, bounds, resampled
+
 Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
 
 BINS = 10
 """RouteLLM's evaluation cuts at the edges of ten quantile bins (routellm/evals/evaluate.py)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A figure with the bounds of its 95 % bootstrap interval; NaN where it is not defined."""
-
-    value: float
-    low: float
-    high: float
 
 
 def pgr_curve(score: Floats, gain: Floats) -> Floats:
@@ -86,7 +80,7 @@ def cpt(score: Floats, gain: Floats, part: float) -> float:
     curve = pgr_curve(score, gain)
     if np.isnan(curve).any():
         return float("nan")
-    return float(np.argmax(curve >= part) / max(1, len(gain)))
+    return float(np.argmax(curve >= part - 1e-9) / max(1, len(gain)))  # sums of thirds fall short of their whole
 
 
 def auroc(score: Floats, positive: NDArray[np.bool_]) -> float:
@@ -113,10 +107,16 @@ class Order:
     pgr45: float
 
 
-def judge(score: Floats, weak: Floats, strong: Floats, *, draws: int = 1000, seed: int = 0) -> Order:
-    """Judge a score. The label of the first AUROC is a gain over 0, of the second a weak answer below one half."""
+def judge(
+    score: Floats, weak: Floats, strong: Floats, *, group: Rows | None = None, draws: int = 1000, seed: int = 0
+) -> Order:
+    """Judge a score. The label of the first AUROC is a gain over 0, of the second a weak answer below one half.
+
+    `group` numbers what belongs together and is drawn together for the intervals; None where all prompts are independent.
+    """
     gain = strong - weak
-    intervals = _resampled(score, gain, weak < 0.5, draws, np.random.default_rng(seed))
+    group = np.arange(len(gain)) if group is None else group
+    found = resampled(score, gain, weak < 0.5, group, draws=draws, seed=seed)
     values = (
         apgr(score, gain),
         cpt(score, gain, 0.5),
@@ -124,7 +124,7 @@ def judge(score: Floats, weak: Floats, strong: Floats, *, draws: int = 1000, see
         auroc(score, gain > 0),
         auroc(score, weak < 0.5),
     )
-    figures = [Interval(value, low, high) for value, (low, high) in zip(values, intervals, strict=True)]
+    figures = [Interval(value, *bounds(column)) for value, column in zip(values, found.T, strict=True)]
     return Order(
         apgr=figures[0],
         cpt50=figures[1],
@@ -137,44 +137,12 @@ def judge(score: Floats, weak: Floats, strong: Floats, *, draws: int = 1000, see
     )
 
 
-def _resampled(
-    score: Floats, gain: Floats, fails: NDArray[np.bool_], draws: int, rng: np.random.Generator
-) -> list[tuple[float, float]]:
-    """Give the 2.5 % and 97.5 % quantiles of five figures over draws of the prompts with replacement.
-
-    The prompts are sorted once, and a draw is how often each of them occurs. Equal scores are in random order.
-    Draws in which a figure is not defined are left out of it.
-    """
-    order = np.lexsort((rng.random(len(score)), -score))
-    gain, up, fails = gain[order], gain[order] > 0, fails[order]
-    drawn = np.array(
-        [
-            _once(np.bincount(rng.integers(0, len(score), len(score)), minlength=len(score)), gain, up, fails)
-            for _ in range(draws)
-        ]
-    )
-    bounds = []
-    for figures in drawn.reshape(draws, 5).T:
-        sound = figures[np.isfinite(figures)]
-        low, high = np.quantile(sound, [0.025, 0.975]) if len(sound) else (np.nan, np.nan)
-        bounds.append((float(low), float(high)))
-    return bounds
-
-
-def _once(times: NDArray[np.intp], gain: Floats, up: NDArray[np.bool_], fails: NDArray[np.bool_]) -> tuple[float, ...]:
-    recovered = np.cumsum(times * gain)
-    share = np.cumsum(times) / times.sum()
-    total = recovered[-1]
-    if total <= 0:
-        return (np.nan, np.nan, np.nan, _ranked(times, up), _ranked(times, fails))
-    area = float((times * (recovered - times * gain / 2)).sum() / times.sum() / total)
-    half, most = (float(share[np.argmax(recovered >= part * total)]) for part in (0.5, 0.8))
-    return (area, half, most, _ranked(times, up), _ranked(times, fails))
-
-
-def _ranked(times: NDArray[np.intp], positive: NDArray[np.bool_]) -> float:
-    """Give the AUROC of prompts that are in falling order of score, each so many times."""
-    ups, downs = times * positive, times * ~positive
-    if not ups.any() or not downs.any():
-        return float("nan")
-    return float((ups[::-1] * (np.cumsum(downs[::-1]) - downs[::-1] / 2)).sum() / ups.sum() / downs.sum())
+def lead(
+    score: Floats, other: Floats, gain: Floats, *, group: Rows | None = None, draws: int = 1000, seed: int = 0
+) -> Interval:
+    """Give how much more APGR `score` has than `other` on the same prompts, each draw judging both: paired, so what is hard for
+    both does not count."""
+    group = np.arange(len(gain)) if group is None else group
+    fails = np.zeros(len(gain), dtype=bool)
+    mine, theirs = (resampled(one, gain, fails, group, draws=draws, seed=seed)[:, 0] for one in (score, other))
+    return Interval(apgr(score, gain) - apgr(other, gain), *bounds(mine - theirs))

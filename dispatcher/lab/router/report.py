@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from dispatcher.lab.router.evaluate import COPIES_TOGETHER, HEADS_TOGETHER, Report, Row
-from dispatcher.lab.router.metrics import Interval
+from dispatcher.lab.router.bootstrap import Interval
+from dispatcher.lab.router.evaluate import COPIES_TOGETHER, HEADS_TOGETHER, Report
+from dispatcher.lab.router.judging import Row
 
 _BOTH = (HEADS_TOGETHER, COPIES_TOGETHER)
 
@@ -25,6 +26,7 @@ def as_json(report: Report) -> dict[str, Any]:
     return {
         "plan": asdict(report.plan),
         "train_rows": report.train_rows,
+        "given": report.given,
         "rows": [_clean(asdict(row)) for row in report.rows],
         "domains": [_clean(asdict(row)) for row in report.domains],
     }
@@ -48,13 +50,14 @@ def _how(report: Report) -> str:
         if plan.train_rows is not None
         else f"{plan.folds} folds, {plan.repeats} times"
     )
-    if not report.train_rows:
-        how = "given weights, and labels that they were not trained on"
     together = "prompts that begin alike stay together" if plan.grouped else "copies of a prompt stay together"
+    drawn = "domains" if plan.by_domain else "prompts, those that begin alike together (for unseen domains: domains)"
+    how = report.given or f"Out of sample: {how}, {report.train_rows} rows trained on, {together}."
     return (
-        f"Out of sample: {how}, {report.train_rows or 'no'} rows trained on, {together}; seed {plan.seed}. "
-        f"[…] are 95 % bootstrap intervals over the test prompts. APGR: random calls give 0.5. CPT: strong calls needed for 50 % "
-        f"and 80 % of the gap. AUROC (gain): strong better than weak; AUROC (fails): weak wrong, which is not what routing needs. "
+        f"{how} Seed {plan.seed}. […] are 95 % bootstrap intervals over {drawn}; other training prompts would move the figures too "
+        "(`spread`: standard deviation between the repeats). `over …`: the difference in APGR, judged on the same draws. "
+        "APGR: random calls give 0.5. CPT: strong calls needed for 50 % and 80 % of the gap. AUROC (gain): strong better than "
+        "weak; AUROC (fails): weak wrong, which is not what routing needs. "
         f"Savings: a weak call costs {plan.cost_ratio:g} of a strong one; a cascade pays every weak call."
     )
 
@@ -66,11 +69,26 @@ def _heading(test: str, row: Row) -> str:
 
 def _orders(rows: Iterable[Row]) -> str:
     return _table(
-        ("method", "APGR", "APGR, 11 points", "CPT50 %", "CPT80 %", "PGR at 45 %", "AUROC (gain)", "AUROC (fails)"),
+        (
+            "method",
+            "APGR",
+            "spread",
+            "over length",
+            "over random",
+            "APGR, 11 points",
+            "CPT50 %",
+            "CPT80 %",
+            "PGR at 45 %",
+            "AUROC (gain)",
+            "AUROC (fails)",
+        ),
         (
             (
                 row.method,
                 _ranged(row.order.apgr),
+                "" if row.spread is None else _plain(row.spread),
+                _ranged(row.over_length, sign=True),
+                _ranged(row.over_chance, sign=True),
                 _plain(row.order.apgr_binned),
                 _ranged(row.order.cpt50, 100),
                 _ranged(row.order.cpt80, 100),
@@ -121,10 +139,11 @@ def _plain(value: float, times: float = 1) -> str:
     return "n/a" if math.isnan(value) else f"{times * value:.{1 if times > 1 else 3}f}"
 
 
-def _ranged(interval: Interval, times: float = 1) -> str:
+def _ranged(interval: Interval, times: float = 1, *, sign: bool = False) -> str:
     if math.isnan(interval.value):
         return "n/a"
-    return f"{_plain(interval.value, times)} [{_plain(interval.low, times)}, {_plain(interval.high, times)}]"
+    plus = "+" if sign and interval.value >= 0 else ""
+    return f"{plus}{_plain(interval.value, times)} [{_plain(interval.low, times)}, {_plain(interval.high, times)}]"
 
 
 def _clean(value: Any) -> Any:

@@ -6,6 +6,7 @@ stand on both sides. A group is never divided.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -25,8 +26,17 @@ WHOLE = 10**9
 def groups(prompts: Sequence[str], head_chars: int = HEAD_CHARS) -> Rows:
     """Number the groups: prompts alike in their first `head_chars` characters, spaces and case aside, are one."""
     known: dict[str, int] = {}
-    heads = (" ".join(prompt.split()).casefold()[:head_chars] for prompt in prompts)
-    return np.array([known.setdefault(head, len(known)) for head in heads], dtype=np.intp)
+    return np.array([known.setdefault(_plain(one)[:head_chars], len(known)) for one in prompts], dtype=np.intp)
+
+
+def fingerprints(prompts: Sequence[str]) -> NDArray[np.uint64]:
+    """Give a number for each prompt by which a copy of it is known, spaces and case aside; the prompt can't be read from it."""
+    digests = (hashlib.blake2b(_plain(one).encode("utf-8", "surrogatepass"), digest_size=8).digest() for one in prompts)
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+
+
+def _plain(prompt: str) -> str:
+    return " ".join(prompt.split()).casefold()
 
 
 def shared(group: Rows) -> float:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from dispatcher.router.multi_file import read_multi
-from dispatcher.router.trained_file import read_router
+from dispatcher.router.trained_file import read_router, write_router
+from dispatcher.routing.answer_signals import ANSWER_SIGNALS
 from dispatcher.routing.features import looks
 from dispatcher.routing.multi import Choice, MultiRouter, choose
 from dispatcher.routing.prompt_signals import SIGNALS, prompt_signals
@@ -108,21 +109,78 @@ def test_an_evaluation_is_reported(tmp_path: Path) -> None:
     assert "always weak" in (tmp_path / "out" / "report.md").read_text()
 
 
+def _trained(tmp_path: Path, rows: int = 160) -> tuple[Path, list[str]]:
+    """Train on the first rows; give all lines of the table too, its head first."""
+    lines = _labels(tmp_path / "l.csv").read_text().splitlines(keepends=True)
+    labels = tmp_path / "train.csv"
+    labels.write_text("".join(lines[: rows + 1]))
+    end = _drover("train", "--from", labels, "-o", "r.npz", "--embedder", "none", "--no-eval", cwd=tmp_path)
+    assert end.returncode == 0, end.stderr
+    return labels, lines
+
+
+def _judge(tmp_path: Path, labels: Path, name: str) -> subprocess.CompletedProcess[str]:
+    words = ["--from", labels, "--weights", name, "--embedder", "none", "--no-plots", "--draws", "50", "-o", "out"]
+    return _drover("eval", *words, cwd=tmp_path)
+
+
 @pytest.mark.parametrize(("name", "method"), [("r.npz", "router"), ("r.cascade.npz", "cascade")])
 def test_weights_are_judged_on_other_labels(tmp_path: Path, name: str, method: str) -> None:
-    """Labels that were not trained on, nothing trained anew."""
-    train, rest = tmp_path / "train.csv", tmp_path / "rest.csv"
-    head, *rows = _labels(tmp_path / "l.csv").read_text().splitlines(keepends=True)
-    train.write_text(head + "".join(rows[:160]))
-    rest.write_text(head + "".join(rows[160:]))
-    first = _drover("train", "--from", train, "-o", "r.npz", "--embedder", "none", "--no-eval", cwd=tmp_path)
-    words = ["--from", rest, "--weights", name, "--embedder", "none", "--no-plots", "--draws", "50", "-o", "out"]
-    end = _drover("eval", *words, cwd=tmp_path)
+    """Labels that were not trained on, nothing trained anew; those that were are known again and left out."""
+    _, lines = _trained(tmp_path)
+    every = tmp_path / "every.csv"
+    every.write_text("".join(lines).replace("Tell me about", "TELL  me about"))
+    end = _judge(tmp_path, every, name)
 
-    assert (first.returncode, end.returncode) == (0, 0), first.stderr + end.stderr
+    assert end.returncode == 0, end.stderr
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     found = {row["method"]: row["order"]["apgr"]["value"] for row in report["rows"]}
     assert found["oracle"] >= found[method] > 0.6
+    assert {row["count"] for row in report["rows"]} == {80}
+    assert "160 of 240 prompts are left out" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_what_was_trained_on_is_never_reported_as_unseen(tmp_path: Path) -> None:
+    """The training file is refused, also under another name and in another order; so is a file that has too little else."""
+    _, lines = _trained(tmp_path)
+    again, few = tmp_path / "again.csv", tmp_path / "few.csv"
+    again.write_text("".join([lines[0], *lines[160:0:-1]]))
+    few.write_text("".join(lines[: 160 + 39 + 1]))
+    ends = [_judge(tmp_path, path, "r.npz") for path in (again, few)]
+
+    assert [end.returncode for end in ends] == [1, 1]
+    assert "trained on 160 of the 160 prompts" in ends[0].stderr
+    assert "39 are left" in ends[1].stderr
+
+
+def test_weights_that_do_not_know_their_prompts_say_so(tmp_path: Path) -> None:
+    """Files of an earlier version: their own training file is refused by its digest, and of others the report claims nothing."""
+    labels, lines = _trained(tmp_path)
+    router, card = read_router(tmp_path / "r.npz", signals=SIGNALS, embedder=None)
+    write_router(tmp_path / "old.npz", router, {"data": card["data"]})
+    rest = tmp_path / "rest.csv"
+    rest.write_text("".join([lines[0], *lines[161:]]))
+    refused, judged = _judge(tmp_path, labels, "old.npz"), _judge(tmp_path, rest, "old.npz")
+
+    assert (refused.returncode, judged.returncode) == (1, 0)
+    assert "can be judged on other labels alone" in refused.stderr
+    assert "is the caller's word" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_judge_of_answers_has_a_card_of_its_own(tmp_path: Path) -> None:
+    """What its own training chose, and the figures, also for people."""
+    labels = _labels(tmp_path / "l.csv")
+    words = ["-o", "r.npz", "--embedder", "none", "--draws", "20", "--folds", "2"]
+    end = _drover("train", "--from", labels, *words, cwd=tmp_path)
+
+    assert end.returncode == 0, end.stderr
+    judge, card = read_router(tmp_path / "r.cascade.npz", signals=(*SIGNALS, *ANSWER_SIGNALS), embedder=None)
+    assert card["chosen"]["blend"]["ridge"] == pytest.approx(judge.blend.ridge)
+    assert "cascade" in {row["method"] for row in card["evaluation"]["rows"]}
+    assert (card["sees"], "sees the prompt and weak answer" in (tmp_path / "r.cascade.md").read_text()) == (
+        "prompt and weak answer",
+        True,
+    )
 
 
 def test_bad_rows_end_it_with_their_lines(tmp_path: Path) -> None:
@@ -135,16 +193,32 @@ def test_bad_rows_end_it_with_their_lines(tmp_path: Path) -> None:
 
 
 def test_vectors_that_are_there_already_are_taken(tmp_path: Path) -> None:
-    """A row for each label, or it is refused."""
+    """A row for each label, or it is refused; the weights are bound to the embedder that is said to have made them."""
     import numpy as np  # noqa: PLC0415  # this test alone makes vectors
 
     np.save(tmp_path / "v.npy", np.eye(240, 8, dtype=np.float32))
     labels = _labels(tmp_path / "l.csv")
-    good = _drover("train", "--from", labels, "--vectors", "v.npy", "-o", "r.npz", "--no-eval", cwd=tmp_path)
-    bad = _drover("train", "--from", _labels(tmp_path / "m.csv", 100), "--vectors", "v.npy", "--no-eval", cwd=tmp_path)
+    words = ["--vectors", "v.npy", "--embedder-identity", "toy-8@1", "--no-eval"]
+    good = _drover("train", "--from", labels, *words, "-o", "r.npz", cwd=tmp_path)
+    bad = _drover("train", "--from", _labels(tmp_path / "m.csv", 100), *words, cwd=tmp_path)
 
     assert (good.returncode, bad.returncode) == (0, 1)
     assert "a row of numbers for each of 100 labels is needed" in bad.stderr
+    assert read_router(tmp_path / "r.npz", signals=SIGNALS, embedder="toy-8@1")[0].space.dimensions == 8
+
+
+def test_vectors_that_nobody_named_train_nothing(tmp_path: Path) -> None:
+    """Weights bound to no embedder that there is could never be used; figures alone need no name."""
+    import numpy as np  # noqa: PLC0415  # as above
+
+    np.save(tmp_path / "v.npy", np.eye(240, 8, dtype=np.float32))
+    labels = _labels(tmp_path / "l.csv")
+    refused = _drover("train", "--from", labels, "--vectors", "v.npy", "--no-eval", cwd=tmp_path)
+    words = ["--folds", "2", "--draws", "5", "--unseen-folds", "0", "--no-plots", "-o", "out"]
+    judged = _drover("eval", "--from", labels, "--vectors", "v.npy", *words, cwd=tmp_path)
+
+    assert (refused.returncode, judged.returncode) == (1, 0)
+    assert "--embedder-identity" in refused.stderr
 
 
 @pytest.mark.parametrize("pair", ["weak", "small=qwen", "weak="])

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.lab.router.splits import WHOLE, domain_folds, folds, groups, holdout
+from dispatcher.lab.router.splits import WHOLE, domain_folds, fingerprints, folds, groups, holdout
 
 prompts = st.lists(
     st.sampled_from([f"{head * 120} question {tail}" for head in "abcdefgh" for tail in range(3)]), min_size=4
@@ -32,6 +32,13 @@ def test_copies_alone_are_a_group_by_the_whole_text() -> None:
     passage = "x" * 200
 
     assert groups([f"{passage} Who?", f"{passage} When?", f"{passage} who? "], WHOLE).tolist() == [0, 1, 0]
+
+
+def test_a_copy_has_the_same_fingerprint() -> None:
+    """Spaces and case are no difference, another word is; and none is the text."""
+    one, again, other = fingerprints(["How many  hats?", "how many hats? ", "How many boats?"]).tolist()
+
+    assert (one == again, one == other) == (True, False)
 
 
 @given(prompts, st.integers(2, 5), seeds)
