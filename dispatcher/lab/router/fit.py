@@ -28,7 +28,7 @@ LENGTH = "chars"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How to train. The lists are tried by leaving one out, on `tried_rows` rows at most.
+    """How to train. The lists are tried by leaving one group out, on `tried_rows` rows at most.
 
     `weights` weigh the embedding (of length `weight`) against the signals (of length about 1); `gammas` are widths of the kernel.
     `mixes` say how the three opinions may be mixed; the mean of the `mean_of` best on the training rows is taken. The straight line
@@ -50,7 +50,10 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Examples:
-    """Labelled prompts as numbers: a row of signals and of vectors each, the gain, and how the text begins."""
+    """Labelled prompts as numbers: a row of signals and of vectors each, the gain, and how the text begins.
+
+    Rows of one `group` are copies: none is judged by another. None: each row stands alone.
+    """
 
     names: tuple[str, ...]
     signals: Vector
@@ -58,6 +61,12 @@ class Examples:
     vectors: Vector | None
     gain: Floats
     heads: tuple[str, ...]
+    group: NDArray[np.intp] | None = None
+
+    @property
+    def groups(self) -> NDArray[np.intp]:
+        """Number the groups."""
+        return np.arange(len(self.gain)) if self.group is None else self.group
 
     def take(self, rows: NDArray[np.intp]) -> Examples:
         """Give some of the examples."""
@@ -68,6 +77,7 @@ class Examples:
             vectors=None if self.vectors is None else self.vectors[rows],
             gain=self.gain[rows],
             heads=tuple(self.heads[row] for row in rows),
+            group=None if self.group is None else self.group[rows],
         )
 
 
@@ -78,11 +88,12 @@ def train(examples: Examples, recipe: Recipe | None = None) -> TrainedRouter:
     weight, gamma = _choose(examples, recipe, rng)
     space = feature_space(examples, weight)
     points = space.points(examples.signals, examples.vectors)
-    line = ridge(points.astype(np.float64), examples.gain)
+    line = ridge(points.astype(np.float64), examples.gain, examples.group)
     kept = _some(len(points), recipe.memory_rows, rng)
-    memory = _memory(points[kept], examples.take(kept), recipe)
-    kernel, smooth = _kernel(memory.rows, examples.gain[kept], gamma, _some(len(kept), recipe.landmarks, rng))
-    near, closest = _neighbours_left_out(memory)
+    remembered = examples.take(kept)
+    memory = _memory(points[kept], remembered, recipe)
+    kernel, smooth = _kernel(memory.rows, remembered, gamma, _some(len(kept), recipe.landmarks, rng))
+    near, closest = _neighbours_left_out(memory, remembered.groups)
     length = _length(examples, points)
     linear, mix, left_out = _mixed((line, smooth, near), kept, length, examples.gain[kept], recipe)
     return TrainedRouter(
@@ -132,7 +143,7 @@ def _choose(examples: Examples, recipe: Recipe, rng: np.random.Generator) -> tup
     for weight, gamma in pairs:
         points = feature_space(sample, weight).points(sample.signals, sample.vectors)
         rows = _unit(points @ _axes(points, recipe.axes))
-        losses.append(_kernel(rows, sample.gain, gamma, np.arange(len(rows)))[1].loss)
+        losses.append(_kernel(rows, sample, gamma, np.arange(len(rows)))[1].loss)
     return pairs[int(np.argmin(losses))]
 
 
@@ -171,29 +182,29 @@ def _unit(rows: Vector) -> Vector:
     return np.asarray(rows / np.maximum(norms, 1e-9), dtype=np.float32)
 
 
-def _kernel(rows: Vector, gain: Floats, gamma: float, chosen: NDArray[np.intp]) -> tuple[Kernel, Ridge]:
+def _kernel(rows: Vector, examples: Examples, gamma: float, chosen: NDArray[np.intp]) -> tuple[Kernel, Ridge]:
     """Fit the kernel regression on the chosen rows (Nyström): exact where all are chosen."""
     landmarks = rows[chosen].astype(np.float64)
     between = np.exp(2 * gamma * (landmarks @ landmarks.T - 1))
     if len(chosen) == len(rows):
-        exact = kernel_ridge(between, gain)
+        exact = kernel_ridge(between, examples.gain, examples.group)
         weights = exact.weights.astype(np.float32)
         return Kernel(rows=chosen, weights=weights, gamma=gamma, bias=exact.bias), exact
     values, vectors = np.linalg.eigh(between)
     sound = values > 1e-7 * values[-1]
     root = vectors[:, sound] / np.sqrt(values[sound])
     mapped = np.exp(2 * gamma * (rows.astype(np.float64) @ landmarks.T - 1)) @ root
-    fitted = ridge(mapped, gain)
+    fitted = ridge(mapped, examples.gain, examples.group)
     weights = (root @ fitted.weights).astype(np.float32)
     return Kernel(rows=chosen, weights=weights, gamma=gamma, bias=fitted.bias), fitted
 
 
-def _neighbours_left_out(memory: Memory, block: int = 1024) -> tuple[Floats, Vector]:
-    """Give what the neighbours of each row say without it, and how near the nearest is."""
+def _neighbours_left_out(memory: Memory, group: NDArray[np.intp], block: int = 1024) -> tuple[Floats, Vector]:
+    """Give what the neighbours of each row say without its group, and how near the nearest is."""
     said, closest = [], []
     for at in range(0, len(memory.rows), block):
         similarities = memory.rows[at : at + block] @ memory.rows.T
-        similarities[np.arange(len(similarities)), at + np.arange(len(similarities))] = _NOT_ITSELF
+        similarities[group[at : at + block, None] == group] = _NOT_ITSELF
         said.append(_vote(similarities, memory))
         closest.append(similarities.max(axis=1))
     return np.concatenate(said), np.concatenate(closest)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dispatcher.lab.router import splits
 from dispatcher.lab.router.evaluate import Material
 from dispatcher.lab.router.fit import Examples, heads_of
 from dispatcher.lab.router.labels import Labels
@@ -42,6 +43,7 @@ def from_vectors(
         vectors=vectors,
         gain=labels.gain,
         heads=heads_of(labels.prompts, head_chars),
+        group=splits.groups(labels.prompts, splits.WHOLE),
     )
     return Material(labels=labels, prompt=prompt, cascade=_cascade(labels, prompt))
 
@@ -58,4 +60,5 @@ def _cascade(labels: Labels, prompt: Examples) -> Examples | None:
         vectors=prompt.vectors,
         gain=prompt.gain,
         heads=prompt.heads,
+        group=prompt.group,
     )

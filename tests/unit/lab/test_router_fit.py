@@ -49,6 +49,32 @@ def test_leaving_one_out_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     assert least_squares.ridge(rows, target).left_out == pytest.approx(np.array(left_out))
 
 
+def test_leaving_a_group_out_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where groups are of different sizes, and for the kernel."""
+    monkeypatch.setattr(least_squares, "PENALTIES", np.array([3.0]))
+    rng = np.random.default_rng(0)
+    rows, target, group = rng.normal(size=(40, 5)), rng.normal(size=40), rng.integers(0, 12, 40)
+    left_out = np.zeros(40)
+    for one in range(12):
+        inside = group == one
+        fitted = least_squares.ridge(rows[~inside], target[~inside])
+        left_out[inside] = rows[inside] @ fitted.weights + fitted.bias
+
+    for found in (
+        least_squares.ridge(rows, target, group),
+        least_squares.kernel_ridge(rows @ rows.T, target, group),
+    ):
+        assert found.left_out == pytest.approx(left_out, abs=1e-4)
+
+
+def test_one_group_of_nearly_all_can_be_fitted_too() -> None:
+    """Then its rows are left out one by one: without it there would be nothing to fit."""
+    rng = np.random.default_rng(0)
+    rows, target, group = rng.normal(size=(40, 5)), rng.normal(size=40), np.r_[np.zeros(39, dtype=int), 1]
+
+    assert least_squares.ridge(rows, target, group).loss == least_squares.ridge(rows, target).loss
+
+
 def test_kernel_ridge_with_a_linear_kernel_is_ridge() -> None:
     """Two ways to one fit."""
     rng = np.random.default_rng(1)
@@ -129,6 +155,23 @@ def test_what_is_unlike_all_labels_is_out_of_the_domain() -> None:
 
     assert sum(inside) > 40
     assert not router.gain([0.0, 0.0, 0.0], far).in_domain
+
+
+def test_copies_do_not_teach_themselves() -> None:
+    """Each label twice: what is told apart as unlike, and the quantiles that thresholds come from, stay what they were."""
+    once = examples(300, 0)
+    asked = examples(400, 1)
+    rows = np.tile(np.arange(300), 2)
+    first, again = train(once), train(replace(once.take(rows), group=rows))
+    outside = []
+    for router in (first, again):
+        assert asked.vectors is not None
+        judged = [router.gain(asked.signals[row].tolist(), asked.vectors[row]) for row in range(400)]
+        outside.append(np.mean([not one.in_domain for one in judged]))
+
+    assert again.memory.least_similarity == pytest.approx(first.memory.least_similarity, abs=0.05)
+    assert max(outside) < 0.1
+    assert np.ptp(again.quantiles) == pytest.approx(np.ptp(first.quantiles), rel=0.35)
 
 
 def test_a_threshold_is_the_quantile_of_training() -> None:
