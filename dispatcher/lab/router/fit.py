@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dispatcher.lab.router.least_squares import Ridge, kernel_ridge, ridge
-from dispatcher.lab.router.mixing import MEAN_OF, MIXES, Shares, blend, choose, leaning
+from dispatcher.lab.router.kinds import joined, kinds
+from dispatcher.lab.router.least_squares import Parts, Ridge, kernel_ridge, ridge
+from dispatcher.lab.router.mixing import MEAN_OF, MIXES, Shares, between, blend, choose, leaning
 from dispatcher.routing.trained import Blend, FeatureSpace, Kernel, Memory, TrainedRouter, Vector
 
 Floats = NDArray[np.float64]
@@ -31,7 +32,8 @@ class Recipe:
     """How to train. The lists are tried by leaving one group out, on `tried_rows` rows at most.
 
     `weights` weigh the embedding (of length `weight`) against the signals (of length about 1); `gammas` are widths of the kernel.
-    `mixes` say how the three opinions may be mixed; the mean of the `mean_of` best on the training rows is taken. The straight line
+    `mixes` say how the three opinions may be mixed; the mean of the `mean_of` best on the training rows is taken, half of it
+    with each row predicted from others of all kinds, half with its kind (of so many `kinds`, found in the points) unseen. The line
     leans towards longer prompts where they gain more in the training rows: length alone is never far below what is learned from a
     thousand noisy labels, and penalties take most of it away.
     """
@@ -44,6 +46,7 @@ class Recipe:
     axes: int = 128
     landmarks: int = 1500
     memory_rows: int = 16384
+    kinds: int = 10
     mixes: tuple[Shares, ...] = MIXES
     mean_of: int = MEAN_OF
 
@@ -88,14 +91,17 @@ def train(examples: Examples, recipe: Recipe | None = None) -> TrainedRouter:
     weight, gamma = _choose(examples, recipe, rng)
     space = feature_space(examples, weight)
     points = space.points(examples.signals, examples.vectors)
-    line = ridge(points.astype(np.float64), examples.gain, examples.group)
     kept = _some(len(points), recipe.memory_rows, rng)
     remembered = examples.take(kept)
     memory = _memory(points[kept], remembered, recipe)
-    kernel, smooth = _kernel(memory.rows, remembered, gamma, _some(len(kept), recipe.landmarks, rng))
+    landmarks = _some(len(kept), recipe.landmarks, rng)
+    own = joined(kinds(memory.rows, recipe.kinds, rng), remembered.groups)
+    line = _line(points, examples, kept, own)
+    kernel, smooth = _kernel(memory.rows, remembered, gamma, landmarks, own)
     near, closest = _neighbours_left_out(memory, remembered.groups)
+    apart, _ = _neighbours_left_out(memory, own)
     length = _length(examples, points)
-    linear, mix, left_out = _mixed((line, smooth, near), kept, length, examples.gain[kept], recipe)
+    linear, mix, left_out = _mixed((line, smooth, (near, apart)), kept, length, remembered.gain, recipe)
     return TrainedRouter(
         space=space,
         ridge=linear.weights.astype(np.float32),
@@ -143,7 +149,7 @@ def _choose(examples: Examples, recipe: Recipe, rng: np.random.Generator) -> tup
     for weight, gamma in pairs:
         points = feature_space(sample, weight).points(sample.signals, sample.vectors)
         rows = _unit(points @ _axes(points, recipe.axes))
-        losses.append(_kernel(rows, sample, gamma, np.arange(len(rows)))[1].loss)
+        losses.append(_kernel(rows, sample, gamma, np.arange(len(rows)), sample.groups)[1].loss)
     return pairs[int(np.argmin(losses))]
 
 
@@ -182,19 +188,28 @@ def _unit(rows: Vector) -> Vector:
     return np.asarray(rows / np.maximum(norms, 1e-9), dtype=np.float32)
 
 
-def _kernel(rows: Vector, examples: Examples, gamma: float, chosen: NDArray[np.intp]) -> tuple[Kernel, Ridge]:
+def _line(points: Vector, examples: Examples, kept: NDArray[np.intp], own: NDArray[np.intp]) -> Ridge:
+    """Fit the straight line on all rows. Those that the memory does not keep have no kind: they are left out by their group."""
+    kind = len(own) + examples.groups
+    kind[kept] = own
+    return ridge(points.astype(np.float64), examples.gain, Parts(examples.groups, kind))
+
+
+def _kernel(
+    rows: Vector, examples: Examples, gamma: float, chosen: NDArray[np.intp], own: NDArray[np.intp]
+) -> tuple[Kernel, Ridge]:
     """Fit the kernel regression on the chosen rows (Nyström): exact where all are chosen."""
-    landmarks = rows[chosen].astype(np.float64)
-    between = np.exp(2 * gamma * (landmarks @ landmarks.T - 1))
+    landmarks, parts = rows[chosen].astype(np.float64), Parts(examples.groups, own)
+    alike = np.exp(2 * gamma * (landmarks @ landmarks.T - 1))
     if len(chosen) == len(rows):
-        exact = kernel_ridge(between, examples.gain, examples.group)
+        exact = kernel_ridge(alike, examples.gain, parts)
         weights = exact.weights.astype(np.float32)
         return Kernel(rows=chosen, weights=weights, gamma=gamma, bias=exact.bias), exact
-    values, vectors = np.linalg.eigh(between)
+    values, vectors = np.linalg.eigh(alike)
     sound = values > 1e-7 * values[-1]
     root = vectors[:, sound] / np.sqrt(values[sound])
     mapped = np.exp(2 * gamma * (rows.astype(np.float64) @ landmarks.T - 1)) @ root
-    fitted = ridge(mapped, examples.gain, examples.group)
+    fitted = ridge(mapped, examples.gain, parts)
     weights = (root @ fitted.weights).astype(np.float32)
     return Kernel(rows=chosen, weights=weights, gamma=gamma, bias=fitted.bias), fitted
 
@@ -240,19 +255,25 @@ def _length(examples: Examples, points: Vector) -> tuple[int | None, Floats]:
 
 
 def _mixed(
-    fitted: tuple[Ridge, Ridge, Floats],
+    fitted: tuple[Ridge, Ridge, tuple[Floats, Floats]],
     kept: NDArray[np.intp],
     length: tuple[int | None, Floats],
     gain: Floats,
     recipe: Recipe,
 ) -> tuple[Ridge, Blend, Floats]:
-    """Find the shares, and mix by them: the straight line with its lean, the mix, and what it says of each row kept."""
-    (line, smooth, near), (at, lengths) = fitted, length
+    """Find the shares, half by rows of seen kinds and half by those of unseen ones, and mix by them.
+
+    Gives the straight line with its lean, the mix, and what it says of each row kept.
+    """
+    (line, smooth, (near, apart)), (at, lengths) = fitted, length
     opinions = np.stack([line.left_out[kept], smooth.left_out, near])
     spreads = np.maximum(opinions.std(axis=1), 1e-9)
     lengths_spread = max(float(lengths.std()), 1e-9)
-    parts = np.vstack([opinions / spreads[:, None], lengths[kept] / lengths_spread])
-    shares = choose(parts, gain, recipe.mixes, recipe.mean_of)
+    known, new = (
+        choose(np.vstack([one / spreads[:, None], lengths[kept] / lengths_spread]), gain, recipe.mixes, recipe.mean_of)
+        for one in (opinions, np.stack([line.apart[kept], smooth.apart, apart]))
+    )
+    shares = between(known, new)
     if at is None:
         shares = shares._replace(length=0.0)
     line = leaning(line, lengths, at, shares, (float(spreads[0]), lengths_spread))

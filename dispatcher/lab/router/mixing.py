@@ -70,6 +70,11 @@ def choose(parts: Floats, gain: Floats, mixes: Sequence[Shares], mean_of: int = 
     return Shares(*(float(share) for share in mean))
 
 
+def between(known: Shares, new: Shares) -> Shares:
+    """Give the middle of what is best for prompts of kinds that were seen, and of kinds that were not."""
+    return Shares(*((one + other) / 2 for one, other in zip(known, new, strict=True)))
+
+
 def leaning(line: Ridge, length: Floats, at: int | None, shares: Shares, spreads: tuple[float, float]) -> Ridge:
     """Bring the lean into the straight line, at its own spread. `at` is where length stands among its weights, None for nowhere."""
     whole = shares.ridge + shares.length
@@ -79,7 +84,8 @@ def leaning(line: Ridge, length: Floats, at: int | None, shares: Shares, spreads
     weights = keep * line.weights
     weights[at] += slope
     middle = (1 - keep) * line.bias  # so that it still reads as a gain
-    return Ridge(weights, keep * line.bias + middle, keep * line.left_out + middle + slope * length, line.loss)
+    left_out, apart = (keep * one + middle + slope * length for one in (line.left_out, line.apart))
+    return Ridge(weights, keep * line.bias + middle, left_out, line.loss, apart)
 
 
 def blend(opinions: Floats, spreads: Floats, gain: Floats, shares: Shares) -> tuple[Blend, Floats]:

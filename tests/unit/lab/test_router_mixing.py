@@ -41,7 +41,7 @@ def test_the_lean_is_part_of_the_line() -> None:
     """With shares of 1 and 3 a quarter of the line stays, and three quarters are length at the line's spread; a gain of 0.2 on
     average stays one."""
     length = np.array([-1.0, 1.0])
-    line = Ridge(np.array([2.0, 4.0]), 0.2, np.array([0.1, 0.3]), 0.0)
+    line = Ridge(np.array([2.0, 4.0]), 0.2, np.array([0.1, 0.3]), 0.0, np.array([0.1, 0.3]))
     leant = leaning(line, length, 1, Shares(1.0, 0.0, 0.0, 3.0), (0.1, 1.0))
 
     assert np.allclose([0.5, 1.0 + 0.075], leant.weights)
