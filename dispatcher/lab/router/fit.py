@@ -40,7 +40,7 @@ class Recipe:
 
     seed: int = 0
     weights: tuple[float, ...] = (1.0, 2.0)
-    gammas: tuple[float, ...] = (0.5, 1.5)
+    gammas: tuple[float, ...] = (3.0,)
     tried_rows: int = 750
     neighbours: int = 100
     axes: int = 128

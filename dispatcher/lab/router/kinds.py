@@ -16,12 +16,12 @@ _ROUNDS = 15
 
 def kinds(rows: Floats, count: int, rng: np.random.Generator) -> Rows:
     """Number the kind of each row: spherical k-means from `count` rows drawn by chance. A kind that nothing is near to is empty."""
+    count = min(count, len(rows))
     middles = rows[rng.permutation(len(rows))[:count]]
     own = np.zeros(len(rows), dtype=np.intp)
     for _ in range(_ROUNDS):
         own = np.asarray(np.argmax(rows @ middles.T, axis=1), dtype=np.intp)
-        sums = np.zeros_like(middles)
-        np.add.at(sums, own, rows)
+        sums = (own == np.arange(count)[:, None]).astype(rows.dtype) @ rows
         norms = np.linalg.norm(sums, axis=1, keepdims=True)
         middles = np.where(norms > 1e-9, sums / np.maximum(norms, 1e-9), middles)
     return own

@@ -1,9 +1,12 @@
-"""What a router must reach on data that nobody here made, with the embedder that is shipped: the targets of the project.
+"""What a router reaches on data that nobody here made, with the embedder that is shipped, beside what the project set out to reach.
 
-The data lie in the folder that DROVER_DATA names, or in shared/data beside the repository; without them these tests skip. They are
-parts of the public files, so that figures differ by a few hundredths from those on the whole. The same with other embedders, and
-the intervals (about 0.025 to either side on MMLU, 0.06 on GSM8K, 0.07 on LLMRouter), are printed by `drover lab eval`. Each
-prompt is embedded once; nothing is sampled. Behind each bound stands what was measured, and the slack.
+The data lie in the folder that DROVER_DATA names, or in shared/data beside the repository; without the latter these tests skip, and
+a folder that was named and is not there fails them. They are parts of the public files. Behind each bound stands what was measured,
+and where the project's target is missed it says so. Intervals by `drover lab eval` stand in dispatcher/lab/router/FINDINGS.md; they
+are so wide that a bound here guards the code, and proves no rank. Each prompt is embedded once; nothing is sampled.
+
+The static table was fitted to the wording, never to a label, of LLMRouter's train split, in which 142 of the 928 questions of GSM8K
+here stand too. A table fitted without them, and without all that begins like a test prompt, gives the same within 0.004.
 """
 
 from __future__ import annotations
@@ -31,9 +34,16 @@ LLMROUTER = "llmrouter_9models.csv.gz"
 DEFECTIVE = ("high_school_mathematics", "moral_scenarios")
 """MMLU subjects of which one model's answers were recorded wrongly; they lift every figure."""
 
+NAMED = "DROVER_DATA" in os.environ
+
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA} is not there: name the folder of the data in DROVER_DATA"),
+    pytest.mark.timeout(
+        900
+    ),  # two dozen routers are trained: seconds on a free machine, minutes on one that builds beside it
+    pytest.mark.skipif(
+        not NAMED and not DATA.is_dir(), reason=f"{DATA} is not there: name the folder of the data in DROVER_DATA"
+    ),
 ]
 
 Scored = tuple[NDArray[np.intp], NDArray[np.float64]]
@@ -69,39 +79,66 @@ def gsm8k(cache: Path) -> Material:
     return _read("gsm8k_mixtral_vs_gpt4.csv.gz", Columns(), cache)
 
 
-@pytest.fixture(scope="module")
-def few(mmlu: Material) -> list[Scored]:
-    """Three draws of 1,500 labels to train on, as many as RouteLLM had of its own benchmark; all others to test. No copy of a
-    prompt stands on both sides."""
-    group = splits.groups(mmlu.labels.prompts, splits.WHOLE)
+def _few(mmlu: Material, head_chars: int) -> list[Scored]:
+    """Three draws of 1,500 labels to train on, as many as RouteLLM had of its own benchmark; all others to test."""
+    group = splits.groups(mmlu.labels.prompts, head_chars)
     return [_scored(mmlu.prompt, [splits.holdout(group, 1500, seed)]) for seed in range(3)]
 
 
-def test_mmlu_from_1500_labels(mmlu: Material, few: list[Scored]) -> None:
-    """RouteLLM's best published: APGR 0.603, CPT50 35.4 %."""
-    gain = mmlu.labels.gain
-    area, calls = np.mean([(apgr(found, gain[test]), cpt(found, gain[test], 0.5)) for test, found in few], axis=0)
+@pytest.fixture(scope="module")
+def apart(mmlu: Material) -> list[Scored]:
+    """What begins alike stands on one side: passages, and subjects of one template. It is the split that the data ask for."""
+    return _few(mmlu, splits.HEAD_CHARS)
+
+
+@pytest.fixture(scope="module")
+def mixed(mmlu: Material) -> list[Scored]:
+    """Copies alone stand on one side, as where RouteLLM took other questions of the same subjects to train on."""
+    return _few(mmlu, splits.WHOLE)
+
+
+def _figures(mmlu: Material, few: Sequence[Scored]) -> tuple[float, float, float]:
+    """Give APGR, CPT50, and APGR without what was recorded wrongly."""
+    gain, sound = mmlu.labels.gain, ~np.isin(mmlu.labels.domains, DEFECTIVE)
+    found = [
+        (apgr(score, gain[test]), cpt(score, gain[test], 0.5), apgr(score[sound[test]], gain[test[sound[test]]]))
+        for test, score in few
+    ]
+    area, calls, without = np.mean(found, axis=0)
+    return float(area), float(calls), float(without)
+
+
+def test_mmlu_divided_by_how_questions_begin(mmlu: Material, apart: list[Scored]) -> None:
+    """The target of 0.64 and 31 % is missed: a whole template (895 moral scenarios) is then never seen, or all but filled with.
+    Without the two subjects the target of 0.57 is met."""
+    area, calls, without = _figures(mmlu, apart)
+
+    assert area >= 0.575  # 0.591: 0.016; the target is 0.64
+    assert calls <= 0.45  # 0.421: 0.029; the target is 0.31
+    assert without >= 0.57  # 0.578: 0.008
+
+
+def test_mmlu_divided_by_copies(mmlu: Material, mixed: list[Scored]) -> None:
+    """The targets of 0.64, 31 % and 0.57 are met. RouteLLM's best published, from other questions of the same subjects: 0.603 and
+    35.4 %. A part of it is one template that is recorded wrongly and stands on both sides."""
+    area, calls, without = _figures(mmlu, mixed)
 
     assert area >= 0.64  # 0.664: 0.024
-    assert calls <= 0.31  # 0.280: 0.030
-
-
-def test_mmlu_without_what_was_recorded_wrongly(mmlu: Material, few: list[Scored]) -> None:
-    """Without the two subjects that lift every figure."""
-    gain, sound = mmlu.labels.gain, ~np.isin(mmlu.labels.domains, DEFECTIVE)
-    area = np.mean([apgr(found[sound[test]], gain[test[sound[test]]]) for test, found in few])
-
-    assert area >= 0.57  # 0.580: 0.010
+    assert calls <= 0.31  # 0.276: 0.034
+    assert without >= 0.57  # 0.582: 0.012
 
 
 def test_mmlu_on_unseen_subjects(mmlu: Material) -> None:
-    """Five parts of the subjects, each judged by a router that saw no question of its subjects. The prompt's length alone gives
-    0.594: of new subjects a router knows no more."""
+    """Five parts of the subjects, each judged by a router that saw no question of its subjects; two divisions. The target is met,
+    but the prompt's length alone gives 0.594: of new subjects a router hardly knows more."""
     labels = mmlu.labels
-    parts = list(splits.domain_folds(labels.domains, splits.groups(labels.prompts), 5, 0))
-    tests, found = _scored(mmlu.prompt, parts)
+    found = []
+    for seed in range(2):
+        parts = list(splits.domain_folds(labels.domains, splits.groups(labels.prompts), 5, seed))
+        tests, score = _scored(mmlu.prompt, parts)
+        found.append(apgr(score, labels.gain[tests]))
 
-    assert apgr(found, labels.gain[tests]) >= 0.58  # 0.592: 0.012
+    assert np.mean(found) >= 0.58  # 0.598 and 0.601, 0.600: 0.020
 
 
 def _divided(examples: Examples, gsm8k: Material) -> float:
