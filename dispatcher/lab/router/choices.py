@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dispatcher.lab.router.metrics import Interval
+from dispatcher.lab.router.bootstrap import Interval
 from dispatcher.lab.router.several import Opinions, Task, ahead, confidences
 
 Floats = NDArray[np.float64]

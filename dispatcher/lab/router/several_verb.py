@@ -20,7 +20,7 @@ from dispatcher.lab.router.choices import Choices, judge_choices, table
 from dispatcher.lab.router.fit import Recipe
 from dispatcher.lab.router.labels import read_labels
 from dispatcher.lab.router.several import FOLDS, Task, opinions, train_several
-from dispatcher.lab.router.verbs import Source, read_material
+from dispatcher.lab.router.verbs import Source, identified, read_material
 from dispatcher.router.multi_file import MOST_MODELS, read_multi, write_multi
 from dispatcher.routing.features import looks
 from dispatcher.routing.multi import MultiRouter
@@ -56,6 +56,7 @@ def train_several_verb(
 
     Raises `ConfigError` for models that are none, `LabelsError`, `WeightsError`, or what the embedder raises.
     """
+    identified(source)
     task = read_task(source, models)
     router, said = train_several(task, recipe)
     choices = (

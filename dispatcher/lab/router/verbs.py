@@ -47,7 +47,7 @@ def train_verb(source: Source, output: Path, recipe: Recipe, plan: Plan | None) 
 
     Raises `LabelsError`, `WeightsError`, or what the embedder raises.
     """
-    _identified(source)
+    identified(source)
     made = read_material(source)
     started = time.perf_counter()
     router = train(made.prompt, recipe)
@@ -67,7 +67,7 @@ def eval_verb(
 ) -> str:
     """Evaluate out of sample, or weights that are there; write report.json, report.md and plots, and give the tables in short."""
     if weights is not None:
-        _identified(source)
+        identified(source)
     made = read_material(source)
     report = evaluate(made, plan, recipe) if weights is None else _judged(made, source.labels, weights, plan)
     try:
@@ -118,7 +118,7 @@ def _write(
     return [output, output.with_suffix(".json"), text]
 
 
-def _identified(source: Source) -> None:
+def identified(source: Source) -> None:
     """Raise `ConfigError` for vectors of which nobody said what made them: weights would fit no dispatcher."""
     if source.vectors is not None and not source.identity:
         raise ConfigError(
