@@ -5,7 +5,7 @@ shares are the mean of the best few, which is steadier than the very best. It wa
 been picked with test figures in view (half a straight line, a kernel, neighbours, a lean of a half): within 0.003 APGR of it on the
 mean of each of MMLU, GSM8K and LLMRouter, with the shipped embedder and with MiniLM, while the single best mix lost up to 0.010 on
 one division. Five folds in place of leaving one out gave the same at five times the time. It is asked twice: with each row
-predicted from others of all kinds, and with its kind unseen, since what orders known kinds best orders new ones worse (FINDINGS.md).
+predicted from others of all kinds, and with its kind unseen: what orders known kinds best orders new ones worse (FINDINGS.md).
 """
 
 from __future__ import annotations
