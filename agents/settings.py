@@ -122,8 +122,8 @@ class CloudSection(Section):
         validation_alias="DROVER_CLOUD_MODELS",
         description="paid models to offer, separated by commas: a name, = and US dollars per million tokens of input/output, or "
         "input/output/cached input; then what is known of it: the size of its context, with that of its longest answer behind a /; "
-        "the billions of parameters it is held to be worth, as in 70b; vision, tools, json, or text alone; as in gpt-4o-mini=0.15/0.60/0.075 128k/16k 8b vision tools, o3=2/8 200k/100k 400b. "
-        "`drover up` starts an agent for them",
+        "the billions of parameters it is held to be worth; vision, tools, json, or text alone; as in "
+        "gpt-4o-mini=0.15/0.60/0.075 128k/16k 8b vision tools, o3=2/8 200k/100k 400b. `drover up` starts an agent for them",
     )
     base_url: Annotated[str, AfterValidator(provider_url)] = Field(
         OPENAI_URL,
