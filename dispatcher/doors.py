@@ -14,7 +14,7 @@ from common.logs import get_logger
 from common.subjects import QUEUE_DISPATCH
 from dispatcher.again import Offer
 from dispatcher.pipeline import Pipeline, Spawn
-from dispatcher.router.feedback import read_rating
+from dispatcher.router.rating import read_rating
 from dispatcher.sharing import MOST_KEEP_S, AttachRequest
 from dispatcher.unknown import OTHERS_FIRST_S, unknown
 

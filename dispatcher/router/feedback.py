@@ -8,16 +8,12 @@ bus: what changed waits in `told` for whoever publishes it.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
-
-from annotated_types import Ge, Le, MaxLen
-from pydantic import AllowInfNan, ConfigDict
+from typing import Any
 
 from common import codec
 from common.errors import AttemptError, BadRequest, NoDevice
@@ -26,12 +22,11 @@ from common.messages import Message
 from dispatcher.outcomes import Candidate, Delivered, Job, Settled, Terms
 from dispatcher.router.affinity import goes_on
 from dispatcher.router.feedback_file import FeedbackFile
+from dispatcher.router.feedback_state import MOST_KINDS, MOST_TENANTS, State, kept_of, learned_of
+from dispatcher.router.rating import Rating
 from dispatcher.routing import RoutingPolicy
 from dispatcher.routing.feedback import (
     EXPLORATION,
-    FACTOR,
-    SHARE_DOWN,
-    SHARE_UP,
     TERMS,
     Change,
     Learned,
@@ -47,12 +42,6 @@ log = get_logger("router.feedback")
 
 MOST_TRACES = 10_000
 """Jobs that can still be rated: some 5 MB."""
-
-MOST_TENANTS = 256
-"""Tenants of whom something is remembered; whoever was not heard for longest is forgotten, and gets the owner's weights."""
-
-MOST_KINDS = 20
-"""Kinds of questions that a tenant's ratings are counted by: five, and the owner's topics."""
 
 MOST_FILE_BYTES = 1_000_000
 RETRY_S = 120.0
@@ -71,58 +60,6 @@ class FeedbackMode(StrEnum):
     OFF = "off"
     EXPLICIT = "explicit"
     ALL = "all"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rating:
-    """What somebody says of an answer: thumbs, or a score from 0 to 1. One of the two is needed.
-
-    `source` is a claim that nobody proves: none counts for more than a thumb, so there is nothing to win by a false one."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore")  # the order carries the tenant as well
-
-    rating: Literal["up", "down"] | None = None
-    score: Annotated[float, AllowInfNan(allow_inf_nan=False), Ge(0), Le(1)] | None = None
-    reason: Annotated[str, MaxLen(2000)] = ""
-    source: Literal["user", "vote", "judge"] = "user"
-
-    @property
-    def reward(self) -> float:
-        """Give it as a number in [0, 1]. Raises `BadRequest` for none, or two."""
-        if (self.rating is None) == (self.score is None):
-            raise BadRequest('say one of the two: "rating" (up or down), or "score" (0 to 1)', param="rating")
-        return float(self.rating == "up") if self.score is None else self.score
-
-
-def read_rating(body: Mapping[str, object]) -> Rating:
-    """Read what was said. Raises `BadRequest` that names what is wrong."""
-    rating = codec.build(Rating, body)
-    _ = rating.reward
-    return rating
-
-
-_Log = Annotated[float, Ge(-math.log(FACTOR)), Le(math.log(FACTOR))]
-_Liked = tuple[Annotated[int, Ge(0)], Annotated[float, Ge(0), Le(1)]]
-"""How many ratings there were, and their mean."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
-    """What the file says of one tenant: what was learned, and how each kind of question was liked."""
-
-    logs: tuple[_Log, _Log, _Log] = (0.0, 0.0, 0.0)
-    share: Annotated[float, Ge(-SHARE_DOWN), Le(SHARE_UP)] = 0.0
-    usual: Annotated[float, Ge(0), Le(1)] | None = None
-    outcomes: Annotated[int, Ge(0)] = 0
-    kinds: Annotated[dict[str, _Liked], MaxLen(MOST_KINDS)] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _State:
-    """The file. Version 1 learned for all tenants as one."""
-
-    version: Literal[2] = 2
-    tenants: Annotated[dict[str, _Kept], MaxLen(MOST_TENANTS)] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -168,15 +105,14 @@ class Feedback:
             return
         try:
             with self.file.open("rb") as file:
-                state = codec.build(_State, codec.decode(file.read(MOST_FILE_BYTES)))
+                state = codec.build(State, codec.decode(file.read(MOST_FILE_BYTES)))
         except FileNotFoundError:
             return
         except (OSError, BadRequest) as error:
             log.warning("feedback.unread", path=str(self.file), error=str(error)[:200])
             return
         for name, kept in state.tenants.items():
-            learned = Learned(logs=kept.logs, share=kept.share, usual=kept.usual, outcomes=kept.outcomes)
-            self._tenants[name] = _Tenant(learned, dict(kept.kinds))
+            self._tenants[name] = _Tenant(learned_of(kept), dict(kept.kinds))
         self._file.written = True
         log.info("feedback.read", path=str(self.file), tenants=len(self._tenants))
 
@@ -228,18 +164,20 @@ class Feedback:
         if found is None:
             return None
         of, trace = found
-        counted = not trace.rated and self.mode is not FeedbackMode.OFF
+        why = "feedback is off" if self.mode is FeedbackMode.OFF else "it was rated before" if trace.rated else ""
+        counted = not why
         log.info("feedback.rated", job=job, tenant=of, reward=rating.reward, source=rating.source, counted=counted)
         trace.rated = True
         if counted:
             self._count_kind(of, trace.kind, rating.reward)
             self._hear(of, trace, Source(rating.source), rating.reward)
-        return {"job": job, "tenant": of, "counted": counted, "mode": str(self.mode)}
+        told = {"job": job, "tenant": of, "counted": counted, "mode": str(self.mode)}
+        return told if counted else told | {"why": why}
 
     def note(self, job: Job, delivered: Delivered, total_s: float) -> None:
-        """Remember a job, and read off how it went what nobody will say."""
+        """Remember a job, so that whoever rates it hears what came of it, and read off how it went what nobody will say."""
         decision, chosen = delivered.decision, delivered.chosen
-        if self.mode is FeedbackMode.OFF or decision is None or chosen is None:
+        if decision is None or chosen is None:
             return
         trace = _trace(decision, chosen, delivered)
         self._traces[job.tenant, job.id] = trace
@@ -337,14 +275,8 @@ class Feedback:
             self._file.keep()
 
     def _hold(self) -> None:
-        self._file.hold(_State(tenants={name: _kept(known) for name, known in self._tenants.items()}))
-
-
-def _kept(known: _Tenant) -> _Kept:
-    learned = known.learned
-    return _Kept(
-        logs=learned.logs, share=learned.share, usual=learned.usual, outcomes=learned.outcomes, kinds=dict(known.kinds)
-    )
+        kept = {name: kept_of(known.learned, known.kinds) for name, known in self._tenants.items()}
+        self._file.hold(State(tenants=kept))
 
 
 def _by_terms(decision: Settled) -> bool:

@@ -21,7 +21,7 @@ from dispatcher.fleet import Fleet, canonical
 from dispatcher.outcomes import Cascaded, Decision, Delivered, Job, Settled
 from dispatcher.roster import Roster
 from dispatcher.router.affinity import Affinity, conversation_of, goes_on
-from dispatcher.router.feedback import Feedback, FeedbackMode
+from dispatcher.router.feedback import Feedback
 from dispatcher.router.judging import Terms, Wishes, models_forecast, tiers_verdict
 from dispatcher.router.policy_file import PolicyFile
 from dispatcher.router.spending import Spending
@@ -159,8 +159,7 @@ class Router:
 
     def note(self, job: Job, delivered: Delivered, total_s: float = 0.0) -> None:
         """Learn from how a job ended: where its conversation is warm now, and how well it went."""
-        if self.feedback.mode is not FeedbackMode.OFF:
-            self.feedback.note(job, delivered, total_s)
+        self.feedback.note(job, delivered, total_s)
         if delivered.decision is not None:
             self._keep(job, delivered.decision, delivered.cascaded)
             self._settle(job, delivered, delivered.decision)

@@ -91,6 +91,7 @@ async def test_thumbs_move_the_weights_and_each_change_is_told(tmp_path: Path) -
         told = await weights(house)
 
     assert ("coder", True, False) == (body["device"], first["counted"], second["counted"])
+    assert "it was rated before" == second["why"]
     assert ("default", True) == (changes[-1]["tenant"], changes[-1]["factors"]["topic"] < 1.0)
     assert told["learned"]["topic"] < told["configured"]["topic"]
     assert (16, "explicit") == (told["outcomes"], told["mode"])
@@ -160,14 +161,14 @@ async def test_what_was_learned_survives_a_restart_and_a_deleted_file_resets_it(
 
 
 async def test_off_takes_ratings_and_learns_nothing(tmp_path: Path) -> None:
-    """Nothing is remembered and nothing written; who rates is told that no job is known."""
+    """Nothing is learned and nothing written; who rates is told that it does not count, and why."""
     async with fleet(tmp_path, feedback="off") as (house, _):
         await asked(house, "j-1")
-        with pytest.raises(UnknownJob):
-            await rate(house, "j-1", rating="down")
+        said = await rate(house, "j-1", rating="down")
         told = await weights(house)
         house.pipeline.router.refresh()
 
+    assert (False, "feedback is off") == (said["counted"], said["why"])
     assert (told["configured"], False) == (told["learned"], (tmp_path / "feedback.json").exists())
 
 
@@ -185,7 +186,16 @@ async def test_a_job_counts_once_and_a_stranger_does_not_count(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "said", [{}, {"rating": "meh"}, {"score": 1.5}, {"rating": "up", "score": 0.1}, {"score": 0.1, "source": "god"}]
+    "said",
+    [
+        {},
+        {"rating": "meh"},
+        {"score": 1.5},
+        {"score": True},
+        {"rating": "up", "score": 0.1},
+        {"score": 0.1, "source": "god"},
+        {"rating": "up", "raeson": "too slow"},
+    ],
 )
 async def test_a_rating_that_is_none_is_refused_by_name(tmp_path: Path, said: dict[str, Any]) -> None:
     """Nothing of it is counted."""

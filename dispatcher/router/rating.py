@@ -1,0 +1,41 @@
+"""What somebody says of an answer: read from an order, and no more; it knows no job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Le, MaxLen
+from pydantic import AllowInfNan, ConfigDict, Strict
+
+from common import codec
+from common.errors import BadRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rating:
+    """What somebody says of an answer: thumbs, or a score from 0 to 1. One of the two is needed.
+
+    `source` is a claim that nobody proves: none counts for more than a thumb, so there is nothing to win by a false one."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    rating: Literal["up", "down"] | None = None
+    score: Annotated[float, Strict(), AllowInfNan(allow_inf_nan=False), Ge(0), Le(1)] | None = None
+    reason: Annotated[str, MaxLen(2000)] = ""
+    source: Literal["user", "vote", "judge"] = "user"
+
+    @property
+    def reward(self) -> float:
+        """Give it as a number in [0, 1]. Raises `BadRequest` for none, or two."""
+        if (self.rating is None) == (self.score is None):
+            raise BadRequest('say one of the two: "rating" (up or down), or "score" (0 to 1)', param="rating")
+        return float(self.rating == "up") if self.score is None else self.score
+
+
+def read_rating(body: Mapping[str, object]) -> Rating:
+    """Read what was said. Raises `BadRequest` that names what is wrong."""
+    rating = codec.build(Rating, {key: value for key, value in body.items() if key != "tenant"})  # whose job it is
+    _ = rating.reward
+    return rating
