@@ -27,6 +27,7 @@ from common.durable_client import DurableJobs, answer_or_raise
 from common.errors import (
     BadRequest,
     BusError,
+    BusTimeout,
     FleetError,
     GarbledReply,
     Interrupted,
@@ -212,6 +213,11 @@ class Drover:
             reply = await self._bus.request(subject, body, timeout_s=timeout_s)
         except NoResponders as error:
             raise NoDispatcher("no dispatcher runs: start one (`drover dispatcher`), or `make up`") from error
+        except BusTimeout as error:
+            raise BusTimeout(
+                f"a dispatcher is there, and none answered within {timeout_s:g} s: it hangs, is stopped, or has too much to do; "
+                "see its log, and restart it if it stays so"
+            ) from error
         told = codec.decode(reply.data)
         if key not in told:
             raise from_wire(told.get("error") or {})

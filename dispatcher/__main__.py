@@ -15,12 +15,33 @@ from dispatcher.lab.embedder.cli import app as embedder
 
 app = typer.Typer(
     name="drover",
-    help="Dispatch LLM chat over a fleet of Jetsons, Raspberry Pis and whatever else runs Ollama.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+Strategy = Annotated[
+    str | None, typer.Option("--strategy", help="how the device is chosen, such as hybrid, token:500 or energy:eco")
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version as version_of  # noqa: PLC0415  # each verb imports only what it needs
+
+        sys.stdout.write(f"drover {version_of('drover')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _drover(
+    *,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="print the version, and end")
+    ] = False,
+) -> None:
+    """Dispatch LLM chat over a fleet of Jetsons, Raspberry Pis and whatever else runs Ollama."""
 
 
 def main() -> None:
@@ -31,7 +52,7 @@ def main() -> None:
 @app.command()
 def up() -> None:
     """Run a whole fleet on this machine, in the foreground, until Ctrl-C."""
-    from dispatcher.cli.up import up as run_up  # noqa: PLC0415  # each verb imports only what it needs
+    from dispatcher.cli.up import up as run_up  # noqa: PLC0415  # as above
 
     raise typer.Exit(run_up())
 
@@ -76,9 +97,7 @@ def ask(
             "--priority", metavar="interactive|normal|batch", help="who goes first while jobs wait for devices"
         ),
     ] = None,
-    strategy: Annotated[
-        str | None, typer.Option("--strategy", help="how the device is chosen, such as hybrid, token:500 or energy:eco")
-    ] = None,
+    strategy: Strategy = None,
     tenant: Annotated[str | None, typer.Option("--tenant", help="whose job it is")] = None,
     as_json: Annotated[
         bool,
@@ -156,6 +175,7 @@ def submit(
         float | None,
         typer.Option("--timeout", min=1, help="seconds until the job is given up, the wait in the queue included"),
     ] = None,
+    strategy: Strategy = None,
 ) -> None:
     """Put a job into the durable queue, where it survives every process, and print its id."""
     if (prompt is None) == (file is None):
@@ -169,7 +189,14 @@ def submit(
     from dispatcher.cli.durable import Posting, submit_file  # noqa: PLC0415  # as above
     from dispatcher.cli.durable import submit as submit_one  # noqa: PLC0415  # as above
 
-    wish = Wish(model=model, device=device, system=system, max_tokens=max_tokens, timeout_s=timeout_s)
+    wish = Wish(
+        model=model,
+        device=device,
+        system=system,
+        max_tokens=max_tokens,
+        timeout_s=timeout_s,
+        strategy=strategy,
+    )
     posting = Posting(priority=Priority(priority), tenant=tenant, job=job)
     try:
         wish.check()
@@ -274,9 +301,8 @@ def explain(
     model: Annotated[str, typer.Option("--model", "-m", help="a model of the fleet, or auto")] = "auto",
     device: Annotated[str | None, typer.Option("--device", help="only this device")] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", min=1, help="length of the answer, at most")] = None,
-    strategy: Annotated[
-        str | None, typer.Option("--strategy", help="how the device is chosen, such as hybrid, token:500 or energy:eco")
-    ] = None,
+    strategy: Strategy = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="whose question or job it is")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print all of it as JSON")] = False,
 ) -> None:
     """Show where a question would go and why; nothing is run."""
@@ -287,7 +313,7 @@ def explain(
     from dispatcher.cli.ask import Wish, read_prompt  # noqa: PLC0415  # as above
     from dispatcher.cli.explain import explain as show  # noqa: PLC0415  # as above
 
-    wish = Wish(model=model, device=device, max_tokens=max_tokens, strategy=strategy)
+    wish = Wish(model=model, device=device, max_tokens=max_tokens, strategy=strategy, tenant=tenant)
     try:
         wish.check()
         work = show(None if prompt is None else read_prompt(prompt), job, wish, as_json=as_json)
@@ -297,11 +323,30 @@ def explain(
 
 
 @app.command()
+def feedback(
+    job: Annotated[str, typer.Argument(help="id of a job that is over, as X-Drover-Job or the route names it")],
+    rating: Annotated[str, typer.Argument(metavar="up|down|SCORE", help="a thumb, or a score from 0 to 1")],
+    *,
+    reason: Annotated[str | None, typer.Option("--reason", help="why, in your words")] = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="whose job it is")] = None,
+) -> None:
+    """Say how an answer was."""
+    from common.errors import FleetError  # noqa: PLC0415  # as above
+    from dispatcher.cli import running  # noqa: PLC0415  # as above
+    from dispatcher.cli.feedback import feedback as rate  # noqa: PLC0415  # as above
+    from dispatcher.cli.feedback import said  # noqa: PLC0415  # as above
+
+    try:
+        words = said(rating, reason)
+    except FleetError as error:
+        raise typer.Exit(running.fail(error)) from error
+    raise typer.Exit(running.run(rate(job, words, tenant=tenant)))
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
-    from importlib.metadata import version as version_of  # noqa: PLC0415  # as above
-
-    sys.stdout.write(f"drover {version_of('drover')}\n")
+    _show_version(wanted=True)
 
 
 if __name__ == "__main__":

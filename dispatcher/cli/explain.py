@@ -20,7 +20,7 @@ from dispatcher.cli.explain_view import explained
 async def explain(prompt: str | None, job: str | None, wish: Wish, *, as_json: bool) -> int:
     """Ask a dispatcher and show what it says; 1 when nobody could answer. Raises the errors of `Drover.explain` and `why`."""
     settings = shell_settings()
-    async with open_producer(settings) as drover:
+    async with open_producer(settings, tenant=wish.tenant) as drover:
         if job is not None:
             told = await drover.why(job)
         else:

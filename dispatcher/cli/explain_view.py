@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -26,14 +27,15 @@ Told = Mapping[str, Any]
 
 def explained(told: Told, width: int = WIDE) -> RenderableType:
     """Draw all of a decision as `routing.record` and `routing.explain` give it, for a terminal of so many columns."""
-    return Group(*_parts(told, BAR if width >= WIDE else NARROW_BAR))
+    return Group(*_parts(told, width))
 
 
-def _parts(told: Told, bar: int) -> Iterator[RenderableType]:
+def _parts(told: Told, width: int) -> Iterator[RenderableType]:
+    bar = BAR if width >= WIDE else NARROW_BAR
     yield _head(told)
     options = told.get("options", [])
     if options:
-        yield _options(told, options[:MOST_ROWS], bar)
+        yield _options(told, options[:MOST_ROWS], bar, width)
         if told.get("options_in_all", 0) > MOST_ROWS:
             yield Text(f"and {told['options_in_all'] - MOST_ROWS} more options", style="dim")
     if told.get("removed"):
@@ -43,7 +45,21 @@ def _parts(told: Told, bar: int) -> Iterator[RenderableType]:
         yield Text("\ndevices out: " + ", ".join(f"{name} {count}" for name, count in told["devices_out"].items()))
     if told.get("error"):
         yield Text(f"nobody: {told['error']['message']}", style="red")
+    if told.get("cascade"):
+        yield _checked(told["cascade"])
     yield from _beyond(told)
+
+
+def _checked(check: Told) -> Text:
+    """Tell how a weak answer was judged before anybody saw it, and whose answer was given."""
+    weak, given = check["weak"], check.get(check["given"]) or check["weak"]
+    held = "it did not hold" if check["escalated"] else "it held"
+    lines = [f"\nweak answer: {weak['device']} with {weak['model']}, {weak['s']:.1f} s: {held} ({check['why']})"]
+    if check.get("faults"):
+        lines.append("doubts: " + ", ".join(f"{name} {doubt:.2f}" for name, doubt in check["faults"].items()))
+    why = f", since the strong one was not to be had ({check['instead']})" if check.get("instead") else ""
+    lines.append(f"given: the {check['given']} answer, of {given['device']} with {given['model']}{why}")
+    return Text("\n".join(lines))
 
 
 def _beyond(told: Told) -> Iterator[RenderableType]:
@@ -107,7 +123,16 @@ def _neighbours(told: Told) -> Iterator[str]:
         yield f"  like ({one['similarity']:.2f}, gain {one['gain']:+.2f})" + (f": {head}" if head else "")
 
 
-def _options(told: Told, options: Sequence[Told], bar: int) -> Table:
+def _options(told: Told, options: Sequence[Told], bar: int, width: int) -> Table:
+    """Draw an option in one line where the terminal has room for all of them, else its model below its device."""
+    flat = _options_table(told, options, bar, between="  ")
+    return flat if _UNBOUNDED.measure(flat).maximum <= width else _options_table(told, options, bar, between="\n  ")
+
+
+_UNBOUNDED = Console(width=10_000, file=io.StringIO())
+
+
+def _options_table(told: Told, options: Sequence[Told], bar: int, *, between: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("device, model", overflow="fold")  # the one that gives way: no figure is cut
     table.add_column("score", justify="right", no_wrap=True)
@@ -121,7 +146,7 @@ def _options(told: Told, options: Sequence[Told], bar: int) -> Table:
         figures = [_short(one["predicted"][name]) for name in _FIGURES.values()]
         if costs:
             figures.append(f"{one['predicted'].get('cost_usd') or 0:.4f}")
-        where = Text(f"{one['device']}\n").append(f"  {one['model']}", style="dim")
+        where = Text(one["device"]).append(f"{between}{one['model']}", style="dim")
         table.add_row(where, f"{one['score']:.2f}", _bar(one, bar), *figures)
     return table
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from common import codec
 from common.bus.nats import NatsOptions, connect_nats
 from common.messages import ModelInfo
 from dispatcher.app import dispatcher
@@ -84,6 +85,40 @@ async def test_a_job_is_explained_afterwards(place: Place, tmp_path: Path) -> No
 
     assert (0, "perf: jetson-orin-nano-1") == (known.status, known.out[:24])
     assert (1, True) == (strange.status, "job-8" in strange.err)
+
+
+async def test_a_tenant_may_be_named(place: Place, tmp_path: Path) -> None:
+    """`--tenant` explains as that tenant's rules have it, and finds that tenant's jobs."""
+    stream = await place.house.send(codec.encode({"prompt": "hi", "job": "job-11"}), framed=False, tenant="acme")
+    await stream.reply()
+    own = await drover("explain", "--job", "job-11", "--tenant", "acme", cwd=tmp_path, NATS_URL=place.url)
+    foreign = await drover("explain", "--job", "job-11", cwd=tmp_path, NATS_URL=place.url)
+    asked = await drover("explain", "hi", "--tenant", "acme", cwd=tmp_path, NATS_URL=place.url)
+    wrong = await drover("explain", "hi", "--tenant", "a.b", cwd=tmp_path, NATS_URL=place.url)
+
+    assert (0, 1, 0, 1) == (own.status, foreign.status, asked.status, wrong.status), wrong.err
+    assert "tenant" in wrong.err
+
+
+async def test_an_answer_is_rated(place: Place, tmp_path: Path) -> None:
+    """`drover feedback` takes a thumb or a score; what counts no more, is nobody's or makes no sense is said."""
+    for job in ("job-12", "job-13"):
+        await (await place.house.ask(job=job)).reply()
+        await place.house.event(job)
+    ends = [
+        await drover("feedback", *words, cwd=tmp_path, NATS_URL=place.url)
+        for words in (
+            ("job-12", "down", "--reason", "too slow"),
+            ("job-13", "0.25"),
+            ("job-12", "up"),
+            ("job-14", "up"),
+            ("job-12", "meh"),
+        )
+    ]
+
+    assert [0, 0, 0, 1, 1] == [end.status for end in ends], [end.err for end in ends]
+    assert ["job-12 rated down\n", "job-13 rated 0.25\n"] == [end.out for end in ends[:2]]
+    assert all(word in end.err for word, end in zip(("rated", "job-14", "up, down, or a score"), ends[2:], strict=True))
 
 
 async def test_nobody_is_a_failure(place: Place, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from common import codec
 from common.client import Drover
-from common.errors import BadRequest, UnknownJob, UnknownModel
+from common.errors import BadRequest, BusTimeout, UnknownJob, UnknownModel
 from common.messages import ChatRequest, DeviceState, ModelInfo
 from dispatcher.settings import RoutingSection
 from tests.integration.dispatcher.conftest import OpenHouse
@@ -135,6 +135,15 @@ async def test_the_client_asks_both(a_house: OpenHouse) -> None:
             why["chosen"]["device"],
             nobody["error"]["code"],
         )
+
+
+async def test_a_dispatcher_that_hangs_is_told_with_a_way_out(a_house: OpenHouse) -> None:
+    """Somebody listens and nobody answers: the error says so, and names no subject."""
+    async with a_house() as house:
+        await house.world.subscribe("other.v1.route.default", lambda _: None)
+        async with Drover.over(house.world, prefix="other.v1") as drover:
+            with pytest.raises(BusTimeout, match=r"none answered within 0\.1 s: .* restart it"):
+                await drover.explain(ChatRequest(prompt="hi"), timeout_s=0.1)
 
 
 # -- rules ------------------------------------------------------------------------------------------------------------------

@@ -39,6 +39,22 @@ async def test_submit_and_result_from_a_shell(tmp_path: Path) -> None:
     assert (0, "mine\n", 1) == (again.status, again.out, len(device.attempts))
 
 
+async def test_a_strategy_goes_with_a_durable_job(tmp_path: Path) -> None:
+    """From a shell as an option; over HTTP as a header, which must not differ from the body."""
+    async with world() as here:
+        await here.device("nano", ANSWER)
+        async with dispatching(here), bridge_process(here.server.url) as bridge, httpx.AsyncClient() as client:
+            url = f"{bridge.url}/v1/jobs"
+            shell = await drover("submit", "hi", "--strategy", "perf", cwd=tmp_path, NATS_URL=here.server.url)
+            headers = {"x-drover-strategy": "energy:eco", "x-drover-priority": "batch"}
+            posted = await client.post(url, json={"prompt": "hi"}, headers=headers)
+            torn = await client.post(url, json={"prompt": "hi", "strategy": "perf"}, headers=headers)
+            notes = [await here.over(job) for job in (shell.out.strip(), posted.json()["id"])]
+
+    strategies = [note.answer["route"]["strategy"] for note in notes if note.answer is not None]
+    assert (["perf", "energy:eco"], 400) == (strategies, torn.status_code)
+
+
 async def test_another_request_under_a_finished_id(tmp_path: Path) -> None:
     """From a shell it is one line and a failure; over HTTP a conflict. The same one again is told how far the job is."""
     async with world() as here:

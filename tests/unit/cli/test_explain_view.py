@@ -98,3 +98,38 @@ def test_a_choice_among_several_models_is_drawn() -> None:
     assert "llama3.2:1b: probability 0.05, gain +0.00 over llama3.2:1b" in text
     assert "not at hand: absent:9b" in text
     assert "like (0.90, gain +1.00)\n" in "\n".join(line.rstrip() for line in text.splitlines())
+
+
+@pytest.mark.parametrize(("width", "lines"), [(80, 2), (120, 1), (200, 1)])
+def test_an_option_takes_one_line_where_there_is_room(width: int, lines: int) -> None:
+    """On a narrow terminal the model stands below its device."""
+    text = drawn(explain(ask(), HOUSE, RoutingPolicy()), width).splitlines()
+    at = next(number for number, line in enumerate(text) if line.startswith("raspberry-pi-5-kitchen"))
+
+    assert lines == 1 + next(number for number, line in enumerate(text[at:]) if "llama3.2:1b" in line)
+
+
+CHECK: dict[str, Any] = {
+    "given": "weak",
+    "escalated": True,
+    "why": "rules: 0.80 over 0.50",
+    "faults": {"refuses": 0.8},
+    "weak": {"device": "pi5", "model": "llama3.2:1b", "s": 2.1},
+    "strong": {"device": "orin", "model": "llama3.2:3b"},
+    "instead": "silent: orin fell silent",
+}
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [
+        (CHECK, ("pi5", "did not hold (rules: 0.80", "refuses 0.80", "the weak answer, of pi5", "orin fell silent")),
+        ({**CHECK, "given": "strong", "instead": ""}, ("the strong answer, of orin with llama3.2:3b",)),
+        ({**CHECK, "escalated": False, "faults": {}}, ("it held", "the weak answer, of pi5")),
+    ],
+)
+def test_a_checked_answer_tells_its_verdict(check: dict[str, Any], words: tuple[str, ...]) -> None:
+    """Who answered first, whether it held and why, and whose answer was given."""
+    text = drawn({**explain(ask(), HOUSE, RoutingPolicy()), "cascade": check}, 200)
+
+    assert [] == [word for word in words if word not in text], text
