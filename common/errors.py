@@ -5,6 +5,7 @@ FleetError
 │   ├── BadRequest          bad_request
 │   ├── PayloadTooLarge     too_large
 │   ├── UnknownModel        unknown_model
+│   ├── UnknownDevice       unknown_device
 │   ├── NotAllowed          not_allowed    the tenant may not use what could answer
 │   ├── TooDear             too_dear       its max_cost_usd is not enough
 │   ├── UnsupportedByModel  unsupported
@@ -108,6 +109,12 @@ class UnknownModel(RequestError):
     """No device of the fleet has this model."""
 
     code = "unknown_model"
+
+
+class UnknownDevice(RequestError):
+    """No device of the fleet has this name."""
+
+    code = "unknown_device"
 
 
 class NotAllowed(RequestError):

@@ -67,9 +67,15 @@ def time_left_s(request: ChatRequest, *, now_unix_s: float, default_s: float) ->
 
 
 def wanted_model(request: ChatRequest) -> tuple[str, str | None]:
-    """Split `model@device` and give the model's full name; `@device` leaves the model open, and the field `device` pins as well."""
+    """Split `model@device` and give the model's full name; `@device` leaves the model open, and the field `device` pins as well.
+    Raises `BadRequest` where the two name different devices."""
     name, pinned = split_target(request.model)
     device = pinned or request.device
+    if pinned and request.device and pinned != request.device:
+        raise BadRequest(
+            f"the model asks for the device {pinned!r:.80}, and the field device for {request.device!r}: name one of them",
+            param="device",
+        )
     if device is not None:
         require_token("device", device)
     return (AUTO if name in {AUTO, ""} else canonical(name)), device

@@ -49,6 +49,7 @@ STATUSES: Mapping[str, Verdict] = {
     "bad_request": Verdict(400, _THEIRS),
     "too_large": Verdict(413, _THEIRS),
     "unknown_model": Verdict(404, _THEIRS),
+    "unknown_device": Verdict(404, _THEIRS),
     "not_allowed": Verdict(403, "permission_error"),
     "too_dear": Verdict(400, _THEIRS),
     "unsupported": Verdict(400, _THEIRS),

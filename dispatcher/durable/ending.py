@@ -14,9 +14,9 @@ from common.errors import (
     CapacityError,
     DeadlineExceeded,
     FleetError,
-    NoDevice,
     RequestError,
     Stopping,
+    UnknownDevice,
     UnknownModel,
 )
 from common.logs import get_logger
@@ -28,7 +28,6 @@ from dispatcher.durable.run import DurableRun
 from dispatcher.durable.sightings import Sightings
 from dispatcher.durable.verdict import (
     DEADLINE,
-    UNKNOWN_DEVICE,
     Again,
     Bury,
     CallOff,
@@ -153,7 +152,7 @@ class Ending:
             case UnknownModel():  # 1
                 steady = self._steady(job.device)
                 return steady and none_will_have(fleet, job.device) and not seen.had(job.model, job.device)
-            case NoDevice() if job.device is not None:  # 2
+            case UnknownDevice() if job.device is not None:  # 2
                 return self._steady(None) and never_comes(fleet, job.device) and not seen.knows(job.device)
             case _:
                 return False
@@ -169,7 +168,7 @@ class Ending:
         job, fleet = run.answer.job, self.fleet()
         if isinstance(error, UnknownModel):
             return waiting(fleet, job.model, job.device)
-        if isinstance(error, NoDevice) and job.device is not None and fleet.devices and job.device not in fleet.devices:
+        if isinstance(error, UnknownDevice) and job.device is not None:
             return waiting_for(fleet, job.device)
         return error
 
@@ -177,7 +176,7 @@ class Ending:
         """Give what is told of a job that is given up."""
         if reason == DEADLINE:
             return too_late(error, run.notes.newest)
-        if reason == UNKNOWN_DEVICE and run.answer is not None and run.answer.job.device is not None:
+        if reason == UnknownDevice.code and run.answer is not None and run.answer.job.device is not None:
             return no_such(self.fleet(), run.answer.job.device)
         return error
 

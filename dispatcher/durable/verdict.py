@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from common.durable import Note, Stage
 from common.errors import (
     BackendError,
-    BadRequest,
     BusError,
     CapacityError,
     DeadlineExceeded,
     DeviceBusy,
     FleetError,
     JobCancelled,
-    NoDevice,
     RequestError,
     Stopping,
+    UnknownDevice,
     UnknownModel,
 )
 from common.messages import DeviceState
@@ -25,7 +24,6 @@ from dispatcher.fleet import Device, Fleet, Liveness
 
 EXHAUSTED = "exhausted"
 DEADLINE = "deadline"
-UNKNOWN_DEVICE = "unknown_device"
 
 LOSSES_PER_TRY = 10
 """A dispatcher that dies takes hundreds of jobs with it that only waited in its line, and one of them at most is the cause. So a
@@ -98,14 +96,14 @@ def after(
     if overdue:  # 3
         return Bury(DEADLINE)
     if _at_fault(error, misnamed=misnamed):  # 4
-        return Bury(UNKNOWN_DEVICE if isinstance(error, NoDevice) else error.code)
+        return Bury(error.code)
     if not _tried(error, reached=reached):  # 5
         return Again(_delay_s(error, deliveries, policy), counts=False)
     return Bury(EXHAUSTED) if tries >= policy.tries else Again(_delay_s(error, tries, policy))  # 6, 7
 
 
 def _at_fault(error: FleetError, *, misnamed: bool) -> bool:
-    if isinstance(error, NoDevice | UnknownModel):
+    if isinstance(error, UnknownDevice | UnknownModel):
         return misnamed
     return isinstance(error, RequestError)
 
@@ -141,16 +139,16 @@ def waiting(fleet: Fleet, model: str, device: str | None) -> UnknownModel:
     return UnknownModel(f"{who} the model {model!r} (known: {known}); waiting for a device that has it", param="model")
 
 
-def waiting_for(fleet: Fleet, device: str) -> NoDevice:
+def waiting_for(fleet: Fleet, device: str) -> UnknownDevice:
     """Say what a job waits for whose device is not there."""
-    return NoDevice(
+    return UnknownDevice(
         f"there is no device {device!r} (known: {_listed(sorted(fleet.devices))}); waiting for it", device=device
     )
 
 
-def no_such(fleet: Fleet, device: str) -> BadRequest:
+def no_such(fleet: Fleet, device: str) -> UnknownDevice:
     """Say that the device that was asked for is misspelt."""
-    return BadRequest(f"there is no device {device!r}: known are {_listed(sorted(fleet.devices))}", param="device")
+    return UnknownDevice(f"there is no device {device!r}: known are {_listed(sorted(fleet.devices))}", param="device")
 
 
 def too_late(error: FleetError, newest: Note | None) -> FleetError:
@@ -169,7 +167,7 @@ def _tried(error: FleetError, *, reached: bool) -> bool:
     """True when it was the job that failed, or a device with it; what the fleet lacks counts only after a device has had it."""
     if isinstance(error, CapacityError):
         return reached
-    return not isinstance(error, BusError | DeviceBusy | UnknownModel)
+    return not isinstance(error, BusError | DeviceBusy | UnknownDevice | UnknownModel)
 
 
 def last_error(newest: Note | None, tries: int) -> FleetError:

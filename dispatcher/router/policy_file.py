@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from annotated_types import Ge, Gt, Le, MaxLen
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 
 from common import codec
 from common.errors import BadRequest, ConfigError
@@ -51,8 +51,11 @@ log = get_logger("router.policy")
 
 MOST_BYTES = 1_000_000
 
-Weight = Annotated[float, Ge(0), Le(1000)]
-Share = Annotated[float, Ge(0), Le(1_000_000)]
+Finite = Annotated[float, AllowInfNan(allow_inf_nan=False)]
+Weight = Annotated[Finite, Ge(0), Le(1000)]
+Share = Annotated[Finite, Ge(0), Le(1_000_000)]
+CloudName = Annotated[Cloud, Strict(strict=False)]
+"""TOML has no such type: it is read from its name."""
 
 
 def _known(strategy: str) -> str:
@@ -68,7 +71,9 @@ Patterns = Annotated[list[Annotated[str, MaxLen(200)]], MaxLen(1000)]
 
 
 class _Page(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    """Types are taken as they come: neither true nor "0.4" is a weight."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class _Weights(_Page):
@@ -84,24 +89,24 @@ class _Weights(_Page):
 
 
 class _Caps(_Page):
-    celsius: Annotated[float, Gt(0), Le(200)] | None = None
-    device_w: Annotated[float, Gt(0), Le(100_000)] | None = None
-    fleet_w: Annotated[float, Gt(0), Le(1_000_000)] | None = None
+    celsius: Annotated[Finite, Gt(0), Le(200)] | None = None
+    device_w: Annotated[Finite, Gt(0), Le(100_000)] | None = None
+    fleet_w: Annotated[Finite, Gt(0), Le(1_000_000)] | None = None
 
 
 class _Tenant(_Page):
     strategy: StrategyName | None = None
-    cloud: Cloud | None = None
-    models: Patterns = Field(default_factory=list)
-    devices: Patterns = Field(default_factory=list)
+    cloud: CloudName | None = None
+    models: Patterns | None = None
+    devices: Patterns | None = None
 
 
 class _File(_Page):
     strategy: StrategyName | None = None
     token_threshold: Annotated[int, Ge(1), Le(10_000_000)] | None = None
-    strong_from: Annotated[float, Ge(0), Le(1)] | None = None
-    cloud: Cloud | None = None
-    cloud_from: Annotated[float, Ge(0), Le(1)] | None = None
+    strong_from: Annotated[Finite, Ge(0), Le(1)] | None = None
+    cloud: CloudName | None = None
+    cloud_from: Annotated[Finite, Ge(0), Le(1)] | None = None
     cloud_reference: Annotated[str, MaxLen(200)] | None = None
     weights: _Weights | None = None
     caps: _Caps = Field(default_factory=_Caps)
@@ -166,8 +171,8 @@ def _given(said: _File) -> Mapping[str, Any]:
             name: TenantRules(
                 strategy=rules.strategy or "",
                 cloud=rules.cloud,
-                models=tuple(rules.models),
-                devices=tuple(rules.devices),
+                models=None if rules.models is None else tuple(rules.models),
+                devices=None if rules.devices is None else tuple(rules.devices),
             )
             for name, rules in said.tenants.items()
         },

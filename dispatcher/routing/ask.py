@@ -21,13 +21,13 @@ class Cloud(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantRules:
-    """What one tenant gets: a strategy of its own, the models and devices that it may use (patterns as in `qwen2.5*`, empty for
-    all), and whether the cloud is open to it (None: as to all)."""
+    """What one tenant gets: a strategy of its own, the models and devices that it may use (patterns as in `qwen2.5*`; None for
+    all, and an empty list for none), and whether the cloud is open to it (None: as to all)."""
 
     strategy: str = ""
     cloud: Cloud | None = None
-    models: tuple[str, ...] = ()
-    devices: tuple[str, ...] = ()
+    models: tuple[str, ...] | None = None
+    devices: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,7 +139,7 @@ def _open(view: View, ask: Ask, policy: RoutingPolicy, excluded: Mapping[str, st
     if excluded:  # 2
         yield ~view.where(excluded)
     rules = policy.tenants.get(ask.tenant)
-    if rules is not None and (rules.devices or rules.models):  # 3
+    if rules is not None and (rules.devices, rules.models) != (None, None):  # 3
         yield may_use(view, rules)
     if policy.caps.any:  # 4
         yield within_caps(view, policy.caps)

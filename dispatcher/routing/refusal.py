@@ -10,11 +10,12 @@ from common.errors import (
     NoDevice,
     NotAllowed,
     TooDear,
+    UnknownDevice,
     UnknownModel,
     UnsupportedByModel,
 )
-from common.messages import AUTO
-from dispatcher.fleet import Fleet
+from common.messages import AUTO, DeviceState
+from dispatcher.fleet import Device, Fleet, Liveness
 from dispatcher.outcomes import Decision, Removed
 from dispatcher.routing.ask import Ask
 from dispatcher.routing.features import Features
@@ -37,21 +38,29 @@ RETRY_AFTER_S = 2.0
 def nobody(ask: Ask, decision: Decision, fleet: Fleet) -> FleetError:
     """Say why a decision has no candidates, and the way out.
 
-    1. No devices at all. 2. The pinned device is unknown. 3. No device has the model, or not the pinned one. 4. The tenant may not.
-    5. It costs more than the job may. 6. Those that have it can't do this. 7. Those that could are away, or were tried.
+    1. No devices at all. 2. The pinned device is unknown. 3. No device has the model, or not the pinned one; but one that is out of
+    order when it starts lists none, and then nobody knows. 4. The tenant may not. 5. It costs more than the job may. 6. Those that
+    have it can't do this. 7. Those that could are away, or were tried.
     """
     if not fleet.devices:  # 1
         return NoDevice(
             "no device has reported yet: start an agent (`drover-agent`), or `make up`", retry_after_s=RETRY_AFTER_S
         )
     if ask.device is not None and ask.device not in fleet.devices:  # 2
-        return NoDevice(f"there is no device {ask.device!r}: known are {_listed(fleet.devices)}", device=ask.device)
+        words = f"there is no device {ask.device!r}: known are {_listed(fleet.devices)}"
+        return UnknownDevice(words, param="model", device=ask.device)
     asked = fleet.devices.values() if ask.device is None else [fleet.devices[ask.device]]
-    if ask.model != AUTO and not any(ask.model in device.models for device in asked):  # 3
+    if ask.model != AUTO and not any(ask.model in device.models or _mute(device) for device in asked):  # 3
         known = {name for device in asked for name in device.models}
         who = "no device has" if ask.device is None else f"device {ask.device} does not have"
         return UnknownModel(f"{who} the model {ask.model!r}: use `auto`, or one of {_listed(known)}", param="model")
     return _kept_out(ask, decision.removed)
+
+
+def _mute(device: Device) -> bool:
+    """True for one that has not told its models, since it starts or is out of order."""
+    booting = device.beat.state in {DeviceState.STARTING, DeviceState.FAULTY}
+    return booting and not device.models and device.liveness is not Liveness.DEAD
 
 
 def _kept_out(ask: Ask, removed: Sequence[Removed]) -> FleetError:
@@ -74,12 +83,14 @@ def _kept_out(ask: Ask, removed: Sequence[Removed]) -> FleetError:
 
 
 def _unable(removed: list[Removed], wanted: Features) -> FleetError:
-    """Say what those lack that have the model. Where it is room for the text alone, that has a name of its own."""
-    if not all(out.filter in _TOO_SMALL for out in removed):
+    """Say what those lack that have the model. Where some lack only room for the text, that has a name of its own: a shorter text
+    would do, whatever the others lack."""
+    small = [out for out in removed if out.filter in _TOO_SMALL]
+    if not small:
         return UnsupportedByModel("no model can do this: " + _reasons(removed), param="model")
     return ContextTooLong(
-        f"no model has a context of {wanted.context_tokens} tokens, which the prompt and its answer need by a careful estimate: "
-        f"shorten the prompt, or lower max_tokens ({_reasons(removed)})",
+        f"no model that could do this has a context of {wanted.context_tokens} tokens, which the prompt and its answer need by a "
+        f"careful estimate: shorten the prompt, or lower max_tokens ({_reasons(small)})",
         param="messages",
         estimated_tokens=wanted.context_tokens,
     )

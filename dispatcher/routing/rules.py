@@ -9,7 +9,7 @@ import numpy as np
 
 from dispatcher.outcomes import Removed
 from dispatcher.routing.ask import Caps, RoutingPolicy, TenantRules
-from dispatcher.routing.figures import CELSIUS, IDLE_W, IN_FLIGHT, WATTS, active_w, idle_w
+from dispatcher.routing.figures import CELSIUS, IDLE_W, IN_FLIGHT, REMOTE, WATTS, active_w, idle_w
 from dispatcher.routing.table import Mask, View
 
 
@@ -28,7 +28,8 @@ def within_caps(view: View, caps: Caps) -> Mask:
     if caps.device_w is not None:
         inside &= figures[IDLE_W] + active_w <= caps.device_w
     if caps.fleet_w is not None:
-        inside &= _drawn_w(view) + np.where(busy, 0.0, active_w) <= caps.fleet_w
+        more_w = np.where(busy, 0.0, active_w)
+        inside &= (_drawn_w(view) + more_w <= caps.fleet_w) | (figures[REMOTE] > 0.0)
     return inside
 
 
@@ -36,7 +37,7 @@ def barred(view: View, policy: RoutingPolicy, tenant: str) -> dict[str, Removed]
     """Say which devices the rules keep out, and why."""
     found: dict[str, Removed] = {}
     rules = policy.tenants.get(tenant)
-    if rules is not None and rules.devices:
+    if rules is not None and rules.devices is not None:
         found |= {out.device: out for out in _not_allowed(view.blocks, rules, tenant)}
     if policy.caps.any:
         found = {out.device: out for out in _capped(view, policy.caps)} | found
@@ -63,8 +64,8 @@ def _named(view: View, rules: TenantRules) -> Mask:
     return found
 
 
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+def _matches(name: str, patterns: tuple[str, ...] | None) -> bool:
+    return patterns is None or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _drawn_w(view: View) -> float:
@@ -77,7 +78,8 @@ def _drawn_w(view: View) -> float:
 
 
 def _capped(view: View, caps: Caps) -> Iterator[Removed]:
-    """1. Too hot. 2. Draws more than one device may. 3. One more busy device would be more than the fleet may draw."""
+    """1. Too hot. 2. Draws more than one device may. 3. One more busy device would be more than the fleet may draw; but a job that
+    runs elsewhere draws nothing here."""
     drawn_w = _drawn_w(view)
     for device in (block.device for block in view.blocks.values()):
         celsius = device.beat.temperature_c
@@ -90,6 +92,6 @@ def _capped(view: View, caps: Caps) -> Iterator[Removed]:
         elif caps.device_w is not None and busy_w > caps.device_w:  # 2
             words = f"it draws {busy_w:.1f} W with a job, and the cap is {caps.device_w:g}"
             yield Removed(device.name, "power", words, for_now=False)
-        elif caps.fleet_w is not None and drawn_w + more_w > caps.fleet_w:  # 3
+        elif caps.fleet_w is not None and drawn_w + more_w > caps.fleet_w and not device.beat.remote:  # 3
             words = f"the fleet would draw {drawn_w + more_w:.1f} W, and the cap is {caps.fleet_w:g}"
             yield Removed(device.name, "power", words, for_now=True)

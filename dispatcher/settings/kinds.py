@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
+from pydantic import AllowInfNan
 
-Weight = Annotated[float, Ge(0), Le(1000)]
-Seconds = Annotated[float, Gt(0), Le(86_400)]
+Finite = Annotated[float, AllowInfNan(allow_inf_nan=False)]
+Weight = Annotated[Finite, Ge(0), Le(1000)]
+Seconds = Annotated[Finite, Gt(0), Le(86_400)]
 Port = Annotated[int, Ge(0), Le(65_535)]

@@ -35,11 +35,23 @@ STRATEGIES: dict[str, Strategy] = {
 }
 
 
+VARIANTS = {"energy": "energy:eco", "token": "token:1000", "weighted": "weighted:code"}
+"""The strategies that take a variant behind a colon, with an example; they look at it themselves."""
+
+
 def strategy_of(name: str) -> Strategy:
-    """Give the strategy of a name, which may carry a variant behind a colon. Raises `BadRequest`."""
-    found = STRATEGIES.get(name.partition(":")[0])
+    """Give the strategy of a name, which may carry a variant behind a colon. Raises `BadRequest`, also for a variant that means
+    nothing: whoever writes `learned:0.5` wants something that would not happen."""
+    base, colon, _ = name.partition(":")
+    found = STRATEGIES.get(base)
     if found is None:
         raise BadRequest(
             f"there is no strategy {name[:60]!r}: use one of {', '.join(sorted(STRATEGIES))}", param="strategy"
+        )
+    if colon and base not in VARIANTS:
+        raise BadRequest(
+            f"there is no strategy {name[:60]!r}: {base} has no variants, write it alone; those that have: "
+            f"{', '.join(VARIANTS.values())}",
+            param="strategy",
         )
     return found

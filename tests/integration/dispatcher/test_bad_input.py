@@ -32,7 +32,8 @@ EMBEDDER = ModelInfo(name="embed:1b", capabilities=("embedding",))
         (b'{"prompt":"hi","model":"auto@a b"}', "bad_request"),
         (b'{"prompt":"hi","deadline_ms":1}', "deadline"),
         (b'{"prompt":"hi","model":"gpt-5"}', "unknown_model"),
-        (b'{"prompt":"hi","model":"llama3.2:1b@orin"}', "no_device"),
+        (b'{"prompt":"hi","model":"llama3.2:1b@orin"}', "unknown_device"),
+        (b'{"prompt":"hi","model":"auto@orin","device":"nano"}', "bad_request"),
         (b'{"prompt":"hi","model":"embed:1b"}', "unsupported"),
     ],
 )

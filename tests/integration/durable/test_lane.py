@@ -629,7 +629,7 @@ async def test_a_misspelt_device_is_given_up() -> None:
             first = (await here.notes(job))[0]
             letter = await here.letter()
 
-    assert (Stage.FAILED, "bad_request", "unknown_device") == (note.state, (note.error or {})["code"], letter.reason)
+    assert (Stage.FAILED, "unknown_device", "unknown_device") == (note.state, (note.error or {})["code"], letter.reason)
     assert "there is no device 'nosuch': known are nano" == (note.error or {})["message"]
     assert "there is no device 'nosuch' (known: nano); waiting for it" == (first.error or {})["message"]
 
@@ -655,7 +655,11 @@ async def test_a_job_whose_time_is_over_says_what_it_waited_for() -> None:
             note = await here.over(await here.submit(device="nosuch", timeout_s=1.0))
     error = note.error or {}
 
-    assert ("deadline", "no_device", "nosuch") == (error["code"], error["details"]["cause"], error["details"]["device"])
+    assert ("deadline", "unknown_device", "nosuch") == (
+        error["code"],
+        error["details"]["cause"],
+        error["details"]["device"],
+    )
     assert "there is no device 'nosuch' (known: nano); waiting for it" in error["message"]
 
 

@@ -18,6 +18,7 @@ from common.errors import (
     PayloadTooLarge,
     QueueFull,
     Stopping,
+    UnknownDevice,
     UnknownModel,
     UnsupportedByModel,
 )
@@ -160,7 +161,7 @@ def test_whether_a_device_never_comes(devices: list[Device], pinned: str | None,
 def test_a_device_that_is_not_there(*, misnamed: bool, wanted: Verdict) -> None:
     """A misspelt one is the request's fault; another one may come."""
     assert wanted == after(
-        NoDevice(), tries=1, deliveries=3, policy=POLICY, overdue=False, reached=False, misnamed=misnamed
+        UnknownDevice(), tries=1, deliveries=3, policy=POLICY, overdue=False, reached=False, misnamed=misnamed
     )
 
 

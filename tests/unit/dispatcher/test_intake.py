@@ -14,7 +14,7 @@ from common import codec
 from common.bus import Delivery
 from common.codec import Encoding
 from common.errors import BadRequest, DeadlineExceeded, FleetError
-from common.messages import Role
+from common.messages import ChatRequest, Role
 from common.subjects import Subjects
 from dispatcher.intake import Intake, wanted_model
 from dispatcher.outcomes import Job
@@ -227,7 +227,7 @@ def test_a_message_that_nobody_waits_for_is_refused() -> None:
         ("auto@nano", None, ("auto", "nano")),
         ("@nano", None, ("auto", "nano")),
         ("auto", "orin", ("auto", "orin")),
-        ("llama3.2@nano", "orin", ("llama3.2:latest", "nano")),
+        ("llama3.2@nano", "nano", ("llama3.2:latest", "nano")),
     ],
 )
 def test_models_and_pins(model: str, device: str | None, expected: tuple[str, str | None]) -> None:
@@ -317,3 +317,11 @@ def test_large_nonsense_is_refused_quickly(payload: bytes) -> None:
     error = error_of(payload)
 
     assert (True, True) == (isinstance(error, BadRequest), time.process_time() - started_s < 2.0)
+
+
+def test_two_pins_that_differ_are_refused() -> None:
+    """Neither the model's device nor the field wins in silence."""
+    with pytest.raises(BadRequest, match=r"'orin', and the field device for 'pi5'") as caught:
+        wanted_model(ChatRequest(prompt="hi", model="auto@orin", device="pi5"))
+
+    assert "device" == caught.value.details["param"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from common.errors import FleetError, NoDevice, UnknownModel, UnsupportedByModel
-from common.messages import DeviceState
+from common.errors import FleetError, NoDevice, UnknownDevice, UnknownModel, UnsupportedByModel
+from common.messages import DeviceState, ModelInfo
 from dispatcher.fleet import Device, Fleet, Liveness, Track
 from dispatcher.outcomes import Decision
 from dispatcher.routing import Ask, RoutingPolicy, decide, nobody
@@ -196,7 +197,7 @@ def test_an_unknown_device_names_those_there_are() -> None:
     """2. A pin on a device that nobody knows lists the known ones."""
     error = refusal(ask(device="nono"), device("nano"), device("orin"))
 
-    assert (NoDevice, "there is no device 'nono': known are nano, orin") == (type(error), error.message)
+    assert (UnknownDevice, "there is no device 'nono': known are nano, orin") == (type(error), error.message)
 
 
 def test_an_unknown_model_names_those_there_are() -> None:
@@ -220,6 +221,27 @@ def test_a_model_that_the_pinned_device_lacks_is_unknown_there() -> None:
         type(error),
         error.message,
     )
+
+
+FAULTY: dict[str, Any] = {"state": DeviceState.FAULTY, "reason": "today's budget for paid models is spent"}
+
+
+@pytest.mark.parametrize("pin", ["cloud", None])
+def test_a_device_that_is_out_of_order_may_have_the_model(pin: str | None) -> None:
+    """3. An agent that starts without money or with a wrong key lists no models: that is its fault, and not the request's."""
+    error = refusal(ask("big:1b", device=pin), bare("cloud", **FAULTY), device("nano", model("a:1b")))
+
+    assert (NoDevice, True) == (type(error), error.retryable)
+    assert "cloud: it is faulty: today's budget for paid models is spent" in error.message
+
+
+def test_a_dead_device_without_models_excuses_no_misspelt_one() -> None:
+    """3. It is gone, and nobody waits for what it may have had."""
+    error = refusal(
+        ask("big:1b"), Device(bare("cloud", **FAULTY).beat, {}, Liveness.DEAD), device("nano", model("a:1b"))
+    )
+
+    assert UnknownModel is type(error)
 
 
 def test_what_no_model_can_do_is_unsupported() -> None:
@@ -357,7 +379,7 @@ def test_nobody_always_has_a_way_out(devices: list[Device], question: Ask) -> No
     assume(not decision.candidates)
     error = nobody(question, decision, house)
 
-    assert isinstance(error, NoDevice | UnknownModel | UnsupportedByModel)
+    assert isinstance(error, NoDevice | UnknownDevice | UnknownModel | UnsupportedByModel)
     assert error.message.strip(" :") == error.message
 
 
@@ -382,6 +404,21 @@ def test_a_prompt_that_no_model_holds_is_refused_by_its_length() -> None:
     )
     assert "nano (a:1b)" in error.message
     assert "memory holds 4096" in error.message
+
+
+@pytest.mark.parametrize(
+    "other", [model("embed:1b", capabilities=("embedding",)), model("huge:70b", size_bytes=10**12, loaded=False)]
+)
+def test_a_long_prompt_is_told_beside_models_that_could_not_help(other: ModelInfo) -> None:
+    """A shorter text would do: what models lack that are for something else, or too large, is another matter."""
+    house = (device("nano", model("a:1b", context_tokens=2048), other, memory_total_bytes=8 * 10**9),)
+    error = refusal(ask(context_tokens=6000), *house)
+
+    assert ("context_length_exceeded", "messages", False) == (
+        error.code,
+        error.details["param"],
+        other.name in error.message,
+    )
 
 
 def test_a_prompt_goes_where_it_fits() -> None:

@@ -32,6 +32,8 @@ def sides(decision: Decision) -> tuple[list[str], dict[str, str]]:
         (TenantRules(devices=("pi5", "orin")), (["orin", "pi5"], {"pi4": "tenant"})),
         (TenantRules(models=("qwen*",)), (["orin"], {"pi4": "tenant", "pi5": "tenant"})),
         (TenantRules(), (["orin", "pi4", "pi5"], {})),
+        (TenantRules(devices=()), ([], {"orin": "tenant", "pi4": "tenant", "pi5": "tenant"})),
+        (TenantRules(models=()), ([], {"orin": "tenant", "pi4": "tenant", "pi5": "tenant"})),
     ],
 )
 def test_a_tenant_gets_what_it_may_use(rules: TenantRules, expected: tuple[list[str], dict[str, str]]) -> None:
@@ -74,6 +76,18 @@ def test_caps(caps: Caps, expected: tuple[list[str], dict[str, str]]) -> None:
     )
 
     assert expected == sides(under(RoutingPolicy(caps=caps), *house))
+
+
+def test_a_cap_on_the_fleet_s_watts_leaves_the_cloud_open() -> None:
+    """A job that runs elsewhere draws nothing here, however much the fleet draws; a cap on degrees still holds."""
+    house = (
+        device("nano", idle_w=2.0, busy_w=8.0),
+        device("cloud", remote=True),
+        device("warm", remote=True, temperature_c=90.0),
+    )
+    policy = RoutingPolicy(caps=Caps(fleet_w=1.0, celsius=80.0))
+
+    assert (["cloud"], {"nano": "power", "warm": "heat"}) == sides(under(policy, *house))
 
 
 def test_a_hot_fleet_is_worth_waiting_for() -> None:

@@ -173,14 +173,18 @@ def test_chance_is_even() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["token:", "token:0x10", "token:ten", "token:-5", "token:99999999", "energy:green", "nonsense", ""]
-)
+    "name",
+    [
+        "token:", "token:0x10", "token:ten", "token:-5", "token:99999999", "energy:green", "nonsense", "",
+        "learned:0.5", "cascade:x", "perf:foo", "semantic:1", "heuristic:x", "hybrid:", "llm:x", "random:7",
+    ],
+)  # fmt: skip
 def test_a_strategy_that_is_none_is_refused(name: str) -> None:
     """What can't be meant is refused by name, with the way out; an empty variant is the usual one."""
     if name == "token:":
         assert best("token:") == best("token")
         return
-    with pytest.raises(BadRequest, match=r"write token:500|use one of") as refusal:
+    with pytest.raises(BadRequest, match=r"write token:500|use one of|has no variants") as refusal:
         by(name)
     assert "strategy" == refusal.value.details["param"]
 

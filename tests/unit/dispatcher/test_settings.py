@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from dispatcher.settings import MOST_WEIGHTS, LineSection, weights_from
+from dispatcher.settings import MOST_WEIGHTS, LineSection, RoutingSection, weights_from
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,10 @@ def test_wrong_weights_are_named(text: str, named: str) -> None:
     """A share that would divide by nothing, or that names nobody, stops the start and says which it is."""
     with pytest.raises(ValidationError, match=named):
         LineSection(tenant_weights=text)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf"])
+def test_a_weight_that_is_no_number_is_told_so(text: str) -> None:
+    """And not that it is too large."""
+    with pytest.raises(ValueError, match="finite number"):
+        RoutingSection(weight_tokens=float(text))

@@ -86,7 +86,11 @@ def test_an_empty_file_at_the_start_says_nothing(tmp_path: Path) -> None:
         ("[weights]\ntokens = 0\ntopic = 0\nhealth = 0", "all 0"),
         ("[weights]\ntokens = -1\ntopic = 0\nhealth = 1", "weights.tokens=-1"),
         ("[weights]\ntokens = 1", "weights.topic"),
-        ("[weights]\ntokens = nan\ntopic = 1\nhealth = 1", "weights.tokens"),
+        ("[weights]\ntokens = nan\ntopic = 1\nhealth = 1", "weights.tokens=nan: Input should be a finite number"),
+        ("[weights]\ntokens = 1\ntopic = inf\nhealth = 1", "weights.topic=inf: Input should be a finite number"),
+        ("[weights]\ntokens = true\ntopic = 1\nhealth = 1", "weights.tokens=True"),
+        ('[weights]\ntokens = "0.4"\ntopic = 1\nhealth = 1', "weights.tokens='0.4'"),
+        ("[caps]\ncelsius = true", "caps.celsius=True"),
         ("colour = 1", "colour=1"),
         ('[tenants.alice]\nstrategy = "nope"', "tenants.alice.strategy='nope'"),
         ('[tenants.alice]\nmodel = ["x"]', "tenants.alice.model"),
@@ -107,6 +111,16 @@ def test_what_is_wrong_is_named(text: str, words: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         policy_from(text, BASE)
     assert words in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("", (None, None)), ("models = []", ((), None)), ('devices = ["pi*"]', (None, ("pi*",)))]
+)
+def test_an_empty_list_allows_nothing(text: str, expected: tuple[object, object]) -> None:
+    """Whoever writes a list of what is allowed and puts nothing in it does not allow all; without a list all is allowed."""
+    rules = policy_from(f"[tenants.alice]\n{text}", BASE).tenants["alice"]
+
+    assert expected == (rules.models, rules.devices)
 
 
 def write(path: Path, text: str, *, stamp: int) -> None:
