@@ -24,6 +24,8 @@ class Workload:
     jobs_by_dispatcher: Mapping[str, int] = field(default_factory=dict)
     draining: bool = False
     fault: str | None = None
+    closed: str | None = None
+    closed_s: float | None = None
     asked: int = 0
     done: int = 0
     failed: int = 0

@@ -88,7 +88,11 @@ class Worker:
     def workload(self) -> Workload:
         """Say what runs now, and what has run. A backend that takes nothing new leaves no slot free."""
         load = self._tally.workload(self._slots, draining=self._draining, fault=self.fault)
-        return load if self._backend.refusal() is None else replace(load, slots=min(load.slots, load.in_flight))
+        closed = self._backend.refusal()
+        if closed is None:
+            return load
+        free_s = None if closed.retry_after_s is None else round(closed.retry_after_s, 1)
+        return replace(load, slots=min(load.slots, load.in_flight), closed=closed.message, closed_s=free_s)
 
     @property
     def fault(self) -> str | None:

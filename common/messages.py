@@ -257,8 +257,9 @@ class Heartbeat:
     `jobs_by_dispatcher` counts the running jobs by the dispatcher that sent them: a dispatcher knows its own share exactly
     and needs to hear only of the others'. `continues` says that the backend goes on with a conversation that ends in the
     assistant's own unfinished words, `remote` that the models run elsewhere: for money, and on no power of the device; `needs_key`
-    that it has no key of its own for them, and serves only who brings one. `idle_w` and `busy_w` are what the device draws without
-    and with a job.
+    that it has no key of its own for them, and serves only who brings one. `closed_s` is for how long it takes nothing new, though
+    it works, where it knows: a provider's rate limit is used up. `idle_w` and `busy_w` are what the device draws without and with
+    a job.
     """
 
     device: Token
@@ -269,6 +270,7 @@ class Heartbeat:
     reason: str | None = None
     slots: Annotated[int, Ge(0), Le(10_000)] = 1
     in_flight: Count = 0
+    closed_s: Number | None = None
     jobs_by_dispatcher: Annotated[dict[str, Count], Few] = field(default_factory=dict)
     models: Annotated[tuple[ModelInfo, ...], FailFast(), MaxLen(1000)] = ()
     speeds: Annotated[dict[str, Speed], Few] = field(default_factory=dict)

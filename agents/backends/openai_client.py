@@ -74,6 +74,10 @@ class Answering:
                     if events.ended:
                         await _drain(body)
                         return
+                if events.strange:
+                    kind = scrubbed(self.headers.get("content-type", ""), "")[:80] or "of no type"
+                    host = self._client.host
+                    raise GarbledReply(f"{host} answered with no stream of events ({kind}): is OPENAI_BASE_URL right?")
             finally:
                 await self._response.aclose()
 

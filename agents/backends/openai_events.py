@@ -18,6 +18,8 @@ MOST_ANSWER_BYTES = 64 * 1024 * 1024
 """An event is about 300 bytes for each token: the longest answers that are sold have 128,000 tokens, and so 40 MB."""
 
 DONE = b"[DONE]"
+FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""How the lines of a stream of events begin."""
 
 
 class Events:
@@ -26,6 +28,9 @@ class Events:
     def __init__(self, host: str) -> None:
         self.ended = False
         """True when the server has said that nothing more comes."""
+        self.strange = False
+        """True when there is text, and none of it looks like an event: a page, or a whole answer, where a stream was asked for."""
+        self._known = False
         self._host = host
         self._line = bytearray()
         self._data: list[bytes] = []
@@ -47,7 +52,10 @@ class Events:
                 self._grow(len(whole))
             elif not whole and self._data:
                 yield from self._event()
+            self._known = self._known or whole.startswith(FIELDS)
         self._line += rest
+        self._known = self._known or self._line.startswith(FIELDS)
+        self.strange = not self._known and self._bytes > 0
         self._grow(0)
 
     def _grow(self, added: int) -> None:

@@ -7,6 +7,7 @@ low. The file is written whole and moved into place: a crash loses nothing, a po
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ log = get_logger("purse")
 
 Usd = Annotated[float, Ge(0)]
 
+LEAST_PLAIN_USD = 1.0
 DUST_USD = 1e-9
 """Sums of floats differ by less."""
 
@@ -220,16 +222,23 @@ def _booked(found: Spent) -> Spent:
 def _short(spent: float, budget: float, estimate: float, held: float) -> str:
     """Say how a budget falls short of an answer that may cost so much; nothing when it does not."""
     left = budget - spent - held
-    running = f", and {held:.2f} USD are held back for what runs" if held else ""
+    running = f", and {_usd(held)} USD are held back for what runs" if held else ""
     if left <= DUST_USD:
-        return f"is spent ({spent:.2f} of {budget:.2f} USD{running}): "
+        return f"is spent ({_usd(spent)} of {_usd(budget)} USD{running}): "
     if estimate > left + DUST_USD:
         return (
-            f"does not hold this answer, which may cost up to {estimate:.4f} USD: {left:.4f} are left ({spent:.2f} of {budget:.2f} "
-            f"USD are spent{running}): allow it fewer tokens (max_tokens), say in DROVER_CLOUD_MODELS how long answers may be (as "
-            "in 128k/16k), or "
+            f"does not hold this answer, which may cost up to {_usd(estimate)} USD: {_usd(left)} are left ({_usd(spent)} of "
+            f"{_usd(budget)} USD are spent{running}): allow it fewer tokens (max_tokens), say in DROVER_CLOUD_MODELS how long "
+            "answers may be (as in 128k/16k), or "
         )
     return ""
+
+
+def _usd(amount: float) -> str:
+    """Write dollars with two digits behind the point, and small amounts with two digits that tell something."""
+    if amount <= 0.0 or amount >= LEAST_PLAIN_USD:
+        return f"{amount:.2f}"
+    return f"{amount:.{min(9, 1 - math.floor(math.log10(amount)))}f}"
 
 
 def _write(path: Path, spent: Spent) -> None:

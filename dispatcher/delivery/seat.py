@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from common.clock import loop_s, seconds_text
+from common.clock import loop_s
 from common.errors import DeadlineExceeded, DeadlineInfeasible, FleetError, InternalError
 from common.frames import KeepAlive, Phase
 from dispatcher.delivery.flow import Place
 from dispatcher.delivery.line import Line
+from dispatcher.delivery.overdue import overdue
 from dispatcher.delivery.sink import AnswerSink
 from dispatcher.delivery.ticket import Ticket
 from dispatcher.outcomes import Candidate, Decision, Job, Ranking, Settled
@@ -212,11 +213,8 @@ class SlotFinder:
         return decision.candidates.picked(able)
 
     def _too_late(self) -> DeadlineExceeded:
-        return DeadlineExceeded(
-            f"no device had a free slot within {seconds_text(self.job.deadline_s - self.job.received_s)}: "
-            "allow more time (timeout_s), or try again later",
-            retry_after_s=TICK_S,
-        )
+        allowed_s = self.job.deadline_s - self.job.received_s
+        return overdue(allowed_s, self.decided, self.roster.fleet.devices, self.nobody)
 
 
 @dataclass(frozen=True, slots=True)

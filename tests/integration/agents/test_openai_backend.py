@@ -293,7 +293,9 @@ LATE_ERROR = 'data: {"error":{"message":"boom","type":"server_error","param":nul
         ({"raw": ["data: [1]\n\n"]}, GarbledReply),
         ({"raw": ['data: {"choices":7}\n\n']}, GarbledReply),
         ({"raw": ['data: {"choices":[{"delta":[]}]}\n\n', "data: [DONE]\n\n"]}, BackendError),
-        ({"raw": ["<html>hello</html>"]}, BackendError),
+        ({"raw": ["<html>hello</html>"]}, GarbledReply),
+        ({"raw": ['{"object":"chat.completion","choices":[]}\n']}, GarbledReply),
+        ({"raw": ["dat", "a: {"]}, BackendError),
         ({"texts": ["no"], "finish": "content_filter"}, BadRequest),
         ({"status": 500, "body": "<html>oops</html>"}, BackendError),
         ({"status": 404, "body": "404 page not found"}, BackendError),
@@ -310,6 +312,7 @@ async def test_a_broken_answer_is_a_typed_error(
             await standing.ask()
 
         assert type(caught.value) is expected
+        assert expected is not GarbledReply or "OPENAI_BASE_URL" in caught.value.message
 
 
 async def test_closing_an_answer_hangs_up_at_once(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from common.clock import loop_s
@@ -350,6 +352,36 @@ async def test_a_deadline_ends_waiting(a_house: OpenHouse, held: bool) -> None:
             "no device had a free slot" in last.error.message,
             len(nano.attempts),
         )
+
+
+@pytest.mark.parametrize(
+    ("beat", "words", "retry_after_s"),
+    [
+        (
+            {"slots": 0, "reason": "the rate limit is used up", "closed_s": 60.0},
+            "no device had a free slot within 1 s (nano: the rate limit is used up): allow more time",
+            60.0,
+        ),
+        (
+            {"state": DeviceState.STARTING, "reason": "it boots"},
+            "no device could take the job within 1 s (no device can take the job now: nano: it is starting: it boots): allow",
+            2.0,
+        ),
+    ],
+)
+async def test_a_time_out_tells_what_was_waited_for(
+    a_house: OpenHouse, beat: dict[str, Any], words: str, retry_after_s: float
+) -> None:
+    """What keeps the devices from a job stands in its error, and when to come again."""
+    async with a_house() as house:
+        await house.device("nano", **beat)
+        last = await (await house.stream(timeout_s=1.0)).error()
+
+        assert ("deadline", True, retry_after_s) == (
+            last.error.code,
+            words in last.error.message,
+            last.error.retry_after_s,
+        ), last.error.message
 
 
 async def test_a_deadline_ends_a_running_job(a_house: OpenHouse) -> None:

@@ -89,6 +89,14 @@ def test_a_heartbeat_carries_all_that_is_known() -> None:
     assert expected == codec.build(Heartbeat, codec.decode(codec.encode(codec.plain(built))))
 
 
+def test_a_closed_backend_says_why_and_for_how_long() -> None:
+    """It is ready and has no free slot: whoever waits is told what for."""
+    workload = Workload(slots=0, in_flight=0, closed="the rate limit is used up", closed_s=58.3)
+    built = heartbeat(IDENTITY, workload, STOCK, Readings(), seq=7, uptime_s=1.0)
+
+    assert (DeviceState.READY, "the rate limit is used up", 58.3) == (built.state, built.reason, built.closed_s)
+
+
 def test_the_last_heartbeat_says_stopped() -> None:
     """Whatever the backend's state was."""
     built = heartbeat(IDENTITY, Workload(slots=1), Stock(), Readings(), seq=1, uptime_s=1.0, stopped=True)

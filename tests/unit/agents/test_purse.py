@@ -86,7 +86,7 @@ def test_an_answer_that_may_cost_more_than_is_left_is_not_begun(tmp_path: Path) 
     with pytest.raises(BudgetSpent) as caught, account.hold(20.0):
         raise AssertionError("it was begun")
 
-    told = ("up to 20.0000 USD", "0.0100 are left", "max_tokens", "raise DROVER_CLOUD_BUDGET_DAY_USD")
+    told = ("up to 20.00 USD", "0.010 are left", "max_tokens", "raise DROVER_CLOUD_BUDGET_DAY_USD")
     assert [text for text in told if text not in caught.value.message] == []
     assert (caught.value.retry_after_s, account.refusal(), account.spent.held_usd) == (DAY_S / 2, None, 0.0)
 
@@ -188,3 +188,16 @@ def test_a_budget_that_can_t_be_kept_is_taken_for_spent(tmp_path: Path) -> None:
 
     assert refusal is not None
     assert (account.empty(), account.refusal(), account.spent.held_usd) == (None, None, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("budget_usd", "words"), [(0.003, "is spent (0.0030 of 0.0030 USD)"), (25.0, "is spent (25.00 of 25.00 USD)")]
+)
+def test_a_small_budget_is_told_with_digits_that_tell(tmp_path: Path, budget_usd: float, words: str) -> None:
+    """Not as 0.00 of 0.00."""
+    account = purse(tmp_path, at_noon(), day_usd=budget_usd)
+    pay(account, budget_usd)
+    refusal = account.empty()
+
+    assert refusal is not None
+    assert words in refusal.message
