@@ -37,7 +37,7 @@ class _Followed(Generic[P]):
         self._name = name
         self._path = path
         self._read = read
-        self._stamps: tuple[Stamp | None, Stamp | None] = None, None
+        self._stamps: tuple[Stamp | None, Stamp | None] | None = None
         self.part: P | None = None
         self.lacks = f"no {name} file is set" if path is None else f"{path} is not there"
 
@@ -51,6 +51,7 @@ class _Followed(Generic[P]):
         self._stamps = stamps
         if stamps[0] is None:
             self.part, self.lacks = None, f"{self._path} is not there"
+            log.warning("weights.missing", part=self._name, path=str(self._path))
             return
         try:
             self.part, self.lacks = self._read(self._path), ""

@@ -43,17 +43,17 @@ def judged(one: Device, question: Features | None = None, *, of: ModelInfo | Non
     with np.errstate(all="ignore"):  # as `decide` does: strangers' figures may be anything
         predicted = predict(options, asked)
         parts = terms(options, asked, predicted, view.layout.topics.taken(rows))
-    columns = {
-        "wait_s": predicted.wait_s,
-        "load_s": predicted.load_s,
-        "prefill_s": predicted.prefill_s,
-        "decode_s": predicted.decode_s,
-        "first_token_s": predicted.first_token_s,
-        "total_s": predicted.total_s,
-        "energy_j": predicted.energy_j,
-        "tokens": parts.tokens,
-        "topic": parts.topic,
-        "health": parts.health,
-        "steady": options.steady,
-    }
+        columns = {
+            "wait_s": predicted.wait_s,
+            "load_s": predicted.load_s,
+            "prefill_s": predicted.prefill_s,
+            "decode_s": predicted.decode_s,
+            "first_token_s": predicted.first_token_s,
+            "total_s": predicted.total_s,
+            "energy_j": predicted.energy_j,
+            "tokens": parts.tokens,
+            "topic": parts.topic,
+            "health": parts.health,
+            "steady": options.steady,
+        }
     return Judged(**{field: float(column[0]) for field, column in columns.items()})
