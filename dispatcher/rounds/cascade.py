@@ -146,7 +146,7 @@ class Cascade:
         return self.router.nobody(self.ask, decision)
 
     async def _judge(self, answer: WeakAnswer, weak: Candidate | None, *, spent_usd: float) -> _Judged:
-        check = await self.router.check(self.ask, self.job, answer)
+        check = await self.router.answers.check(self.ask, self.job, answer)
         return _Judged(check=check, instead=self._hindrance(weak, spent_usd) if check.escalate else "")
 
     @property

@@ -25,6 +25,7 @@ from dispatcher.router.feedback import Feedback
 from dispatcher.router.judging import Terms, Wishes, models_forecast, tiers_verdict
 from dispatcher.router.policy_file import PolicyFile
 from dispatcher.router.spending import Spending
+from dispatcher.router.weak_answers import WeakAnswers
 from dispatcher.router.weights import Weights
 from dispatcher.routing import (
     Ask,
@@ -38,13 +39,11 @@ from dispatcher.routing import (
     nobody,
     unfold,
 )
-from dispatcher.routing.budget import verdict
-from dispatcher.routing.checking import Check, WeakAnswer, check, hopeless, signals_of
 from dispatcher.routing.kinds import demand_of
 from dispatcher.routing.multi import MultiRouter
 from dispatcher.routing.prompt_signals import prompt_signals
 from dispatcher.routing.strategies.tiers import STRONG, is_strong
-from dispatcher.routing.trained import Gain, TrainedRouter, Vector
+from dispatcher.routing.trained import TrainedRouter, Vector
 
 log = get_logger("router")
 
@@ -83,13 +82,14 @@ class Router:
         self.rules = rules
         self.weights = weights
         self.feedback = feedback or Feedback()
-        self._shares = strong_share, answer_share
+        self.answers = WeakAnswers(weights, embedding, lambda tenant: self.feedback.strong_share(answer_share, tenant))
+        self._strong_share = strong_share
         self._wishes = wishes or Wishes()
         self._embedding = embedding
         self._roster = roster
         self._table = Table()
         self._affinity = Affinity()
-        self._spent, self._answers = Spending(), Spending()
+        self._spent = Spending()
         self._turn = 0
         self._decided: deque[tuple[str, str, Mapping[str, Any]]] = deque(maxlen=DECISIONS_KEPT)
 
@@ -189,56 +189,9 @@ class Router:
         """Apply what feedback has taught. Only where jobs are noted too: both change the same values."""
         self.feedback.refresh()
 
-    # -- weak answers --------------------------------------------------------------------------------------------
-
     def question(self, job: Job) -> str:
         """Give what a job asks."""
         return _question(job.messages)
-
-    async def check(self, ask: Ask, job: Job, answer: WeakAnswer) -> Check:
-        """Judge a weak answer: by the trained judge where there is one and it knows the like, else by the rules.
-
-        What is no answer at all needs no judge, and the beginning of one is judged by the rules: training saw whole ones.
-        """
-        signals, trained = signals_of(answer), self.weights.cascade
-        by_rules = check(answer, job.request, signals)
-        if trained is None:
-            return by_rules
-        judged = answer.whole and not hopeless(answer, job.request)
-        gain = await self._gain(trained, answer, signals) if judged else None
-        return self._by_gain(gain, by_rules, trained, ask)
-
-    async def _gain(self, trained: TrainedRouter, answer: WeakAnswer, signals: Sequence[float]) -> Gain | None:
-        """Give what the trained judge expects of a strong answer; None where it can't say."""
-        embedded = await self._embedding.embed(answer.question) if trained.space.embedder else None
-        if embedded is not None and embedded.vector is None:
-            return None
-        try:
-            vector = None if embedded is None else embedded.vector
-            return trained.gain((*prompt_signals(answer.question), *signals), vector, shown=0)
-        except WeightsMismatch:
-            return None
-
-    def _by_gain(self, gain: Gain | None, by_rules: Check, trained: TrainedRouter, ask: Ask) -> Check:
-        """Decide within the budget; what the rules send up is booked as well, so that the judge sends up less."""
-        budget = self._answers.of(ask.tenant, trained, self.feedback.strong_share(self._shares[1], ask.tenant))
-        if gain is None:
-            self._answers.keep(ask.tenant, budget.after(None, strong=by_rules.escalate))
-            return by_rules
-        threshold = budget.threshold()
-        told, after = verdict(
-            gain.score,
-            in_domain=gain.in_domain,
-            fallback_strong=by_rules.escalate,
-            budget=budget,
-            chance=ask.seed / 2**32,
-        )
-        self._answers.keep(ask.tenant, after)
-        if not gain.in_domain:
-            return replace(by_rules, escalate=told.strong, by=f"rules ({told.reason})")
-        return Check(
-            escalate=told.strong, score=gain.score, threshold=threshold, by="predicted gain", faults=by_rules.faults
-        )
 
     # -- what strong calls there were ----------------------------------------------------------------------------
 
@@ -251,14 +204,10 @@ class Router:
                 booked = None if said is None else said["strong"]
                 if said is not None and booked is None:
                     return  # without models of both kinds at hand there was nothing to save
-                budget = self._spent.of(job.tenant, judge, self.feedback.strong_share(self._shares[0], job.tenant))
+                budget = self._spent.of(job.tenant, judge, self.feedback.strong_share(self._strong_share, job.tenant))
                 self._spent.settle(job.tenant, budget, booked=booked, ran=self._ran(job, delivered))
-            case "cascade" if (judge := self.weights.cascade) is not None:
-                told = delivered.cascaded
-                booked = None if told is None else told.escalated
-                ran = told.strong is not None if told is not None else _overflowed(decision, delivered)
-                budget = self._answers.of(job.tenant, judge, self.feedback.strong_share(self._shares[1], job.tenant))
-                self._answers.settle(job.tenant, budget, booked=booked, ran=ran)
+            case "cascade":
+                self.answers.settle(job, delivered, decision)
 
     def _ran(self, job: Job, delivered: Delivered) -> bool | None:
         """Tell whether a strong model ran: as the decision parted them, or where it had no choice, among all of the fleet. None
@@ -311,7 +260,7 @@ class Router:
         self, trained: TrainedRouter | MultiRouter, ask: Ask, question: str, vector: Vector | None, *, dry: bool
     ) -> Ask:
         """Add what it says, within the budget. Raises `WeightsMismatch`."""
-        budget = self._spent.of(ask.tenant, trained, self.feedback.strong_share(self._shares[0], ask.tenant))
+        budget = self._spent.of(ask.tenant, trained, self.feedback.strong_share(self._strong_share, ask.tenant))
         terms = Terms(demanding=_demanding(ask.wanted), chance=ask.seed / 2**32, wishes=self._wishes)
         signals = prompt_signals(question)
         if isinstance(trained, MultiRouter):
@@ -330,15 +279,6 @@ class Router:
     def _keep(self, job: Job, decision: Settled, cascaded: Cascaded | None) -> None:
         checked = {} if cascaded is None else {"cascade": cascaded.brief()}
         self._decided.append((job.id, job.tenant, {**decision.brief, **checked}))
-
-
-def _overflowed(decision: Settled, delivered: Delivered) -> bool | None:
-    """Tell of a cascade without a check whether a strong model ran in place of a weak one: that tier was full, or failed. None
-    where there was one tier, or nobody ran."""
-    if delivered.chosen is None or not delivered.attempts or not decision.leaders:
-        return None
-    weak_first = decision.leaders[0].details.get(STRONG) == 0.0
-    return True if weak_first and delivered.chosen.details.get(STRONG, 0.0) > 0.0 else None
 
 
 def _question(messages: Sequence[Message]) -> str:
