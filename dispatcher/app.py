@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.metadata import version
 
 from common.bus import Bus
@@ -260,10 +261,16 @@ def _info(name: str) -> ServiceInfo:
     return ServiceInfo(
         name="llm-dispatcher",
         id=name,
-        version=version("drover"),
+        version=_version(),
         description="Drover dispatcher: picks a device for every chat job",
         metadata={"dispatcher": name},
     )
+
+
+@cache
+def _version() -> str:
+    """The installed version; to look it up takes milliseconds."""
+    return version("drover")
 
 
 def _stats(pipeline: Pipeline) -> list[EndpointStats]:

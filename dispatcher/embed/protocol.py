@@ -50,6 +50,10 @@ class Embedder(Protocol):
         """Give what the vectors are to be labelled with."""
         ...
 
+    def __hash__(self) -> int:
+        """Tell one from another, by what it is and not by what it holds."""
+        ...
+
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Embed texts, blocking; any text will do, also the empty one."""
         ...

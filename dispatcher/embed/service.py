@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from time import perf_counter
 
 import numpy as np
@@ -219,6 +220,7 @@ async def embedding(embedder: Embedder | None, bounds: Bounds | None = None) -> 
                 service.drop()
 
 
+@lru_cache(maxsize=4)  # many services of one process may share an embedder, and each measurement takes milliseconds
 def _measured(embedder: Embedder) -> tuple[float | None, int]:
     """Give the seconds for an ordinary prompt, and how long a text may be to take less than `INLINE_S` whatever it holds; `None`
     and 0 for an embedder that fails, which the first request will log."""

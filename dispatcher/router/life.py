@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 
 from common.errors import BadRequest, ConfigError, WeightsError, WeightsMismatch
@@ -68,6 +69,7 @@ async def running_router(
             feedback.keep()  # the loop has nothing else to do
 
 
+@cache
 def shipped_topics(embedder: str | None) -> Path | None:
     """Give the file of the topics that come with Drover; None when they are of another embedder than the one in use. A damaged one
     is refused, and told, by whoever reads it."""

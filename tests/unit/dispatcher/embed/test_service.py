@@ -28,7 +28,7 @@ def direction(text: str) -> Vectors:
     return row / np.linalg.norm(row)
 
 
-@dataclass
+@dataclass(eq=False)
 class Held:
     """An embedder whose calls wait at a gate once it is shut, and which counts as slow: it fails while its speed is measured."""
 
@@ -181,7 +181,7 @@ async def test_an_embedder_that_fails_costs_the_vector_only_and_one_line() -> No
     assert "text 0" not in str(lines)  # prompts are nobody's business
 
 
-@dataclass
+@dataclass(eq=False)
 class Given:
     """An embedder that gives what it is told to."""
 
