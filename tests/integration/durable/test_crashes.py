@@ -209,6 +209,12 @@ async def _killed_at(here: World, victim: Running, job: str, tries: int) -> None
     await victim.ended()
 
 
+async def _reached(here: World, job: str) -> bool:
+    """A try counts from then on; the claim says so with its next renewal, a moment after the note."""
+    holder = await Claims(here.streams.bucket(here.names.claims), "test").holder(f"default.{job}")
+    return holder is not None and holder.reached
+
+
 async def _told(here: World, job: str, tries: int) -> bool:
     return any(note.tries == tries for note in await here.notes(job))
 
@@ -227,6 +233,7 @@ async def test_the_sweep_finds_what_nobody_told(tmp_path: Path) -> None:
             await device.beat()
             await here.streams.declare_consumer(once)
             job = await here.submit()
+            await eventually(partial(_reached, here, job), True, "the claim says that a device has the job")
             await _killed_at(here, victim, job, 1)
         async with here.streams.puller(here.names.jobs, Priority.NORMAL) as puller:
             # Somebody has to ask, or the server does not look whether the last delivery is overdue.
