@@ -28,7 +28,16 @@ _FROM = Annotated[
     Path,
     typer.Option("--from", help="CSV, plain or .gz: columns prompt, weak, strong and perhaps weak_response, domain"),
 ]
-_EMBEDDER = Annotated[_Tier, typer.Option("--embedder", help="how prompts become vectors; none: text signals only")]
+_EMBEDDER = Annotated[
+    _Tier | None,
+    typer.Option(
+        "--embedder", help="how prompts become vectors; none: text signals only [default: as DROVER_EMBEDDER says]"
+    ),
+]
+_EMBEDDER_PATH = Annotated[
+    Path | None,
+    typer.Option("--embedder-path", help="its file [default: DROVER_EMBEDDER_PATH, with the embedder of the settings]"),
+]
 _VECTORS = Annotated[
     Path | None, typer.Option("--vectors", help=".npy file with a row for each label, instead of an embedder")
 ]
@@ -54,7 +63,8 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", help=".npz file; its cards go beside it")] = Path(
         ".drover/router/router.npz"
     ),
-    embedder: _EMBEDDER = "static",
+    embedder: _EMBEDDER = None,
+    embedder_path: _EMBEDDER_PATH = None,
     vectors: _VECTORS = None,
     embedder_identity: _IDENTITY = None,
     column: _COLUMN = None,
@@ -94,18 +104,31 @@ def train(
     if base is not None and model:
         from dispatcher.lab.router.several_verb import named, train_several_verb  # noqa: PLC0415  # as above
 
-        several = _source(labels, embedder, vectors, column, identity=embedder_identity, head_chars=head_chars)
         path, models = output, (base, tuple(model), tuple(strong or ()))
         _run(
             lambda: train_several_verb(
-                several, named(*models), path, Recipe(seed=seed), draws=draws, evaluation=evaluation
+                _source(
+                    labels,
+                    (embedder, embedder_path),
+                    vectors,
+                    column,
+                    identity=embedder_identity,
+                    head_chars=head_chars,
+                ),
+                named(*models),
+                path,
+                Recipe(seed=seed),
+                draws=draws,
+                evaluation=evaluation,
             )
         )
         return
     plan = Plan(seed=seed, folds=folds, draws=draws) if evaluation else None
     _run(
         lambda: train_verb(
-            _source(labels, embedder, vectors, column, identity=embedder_identity, head_chars=head_chars),
+            _source(
+                labels, (embedder, embedder_path), vectors, column, identity=embedder_identity, head_chars=head_chars
+            ),
             output,
             Recipe(seed=seed),
             plan,
@@ -120,7 +143,8 @@ def evaluate(
     output: Annotated[Path, typer.Option("--output", "-o", help="folder for report.json, report.md and plots")] = Path(
         "results/router"
     ),
-    embedder: _EMBEDDER = "static",
+    embedder: _EMBEDDER = None,
+    embedder_path: _EMBEDDER_PATH = None,
     vectors: _VECTORS = None,
     embedder_identity: _IDENTITY = None,
     column: _COLUMN = None,
@@ -171,8 +195,17 @@ def evaluate(
             raise typer.BadParameter("--base and --model belong together, and judge --weights of several models")
         from dispatcher.lab.router.several_verb import eval_several_verb, named  # noqa: PLC0415  # as above
 
-        several, models, of = _source(labels, embedder, vectors, column), (base, tuple(model)), weights
-        _run(lambda: eval_several_verb(several, named(*models), of, output, draws=draws, seed=seed))
+        models, of = (base, tuple(model)), weights
+        _run(
+            lambda: eval_several_verb(
+                _source(labels, (embedder, embedder_path), vectors, column),
+                named(*models),
+                of,
+                output,
+                draws=draws,
+                seed=seed,
+            )
+        )
         return
 
     plan = Plan(
@@ -189,7 +222,7 @@ def evaluate(
     )
     _run(
         lambda: eval_verb(
-            _source(labels, embedder, vectors, column, identity=embedder_identity),
+            _source(labels, (embedder, embedder_path), vectors, column, identity=embedder_identity),
             output,
             Recipe(seed=seed),
             plan,
@@ -206,7 +239,8 @@ def centroids(
     output: Annotated[Path, typer.Option("--output", "-o", help=".npz file; its card goes beside it")] = Path(
         ".drover/topics/topics.npz"
     ),
-    embedder: _EMBEDDER = "static",
+    embedder: _EMBEDDER = None,
+    embedder_path: _EMBEDDER_PATH = None,
     count: Annotated[
         int | None,
         typer.Option(
@@ -216,10 +250,10 @@ def centroids(
     seed: _SEED = 0,
 ) -> None:
     """Train topics of your own: centroids of examples, labelled or found by k-means."""
-    from dispatcher.embed import Tier  # noqa: PLC0415  # see the module
-    from dispatcher.lab.centroids.verb import centroids_verb  # noqa: PLC0415  # as above
+    from dispatcher.lab.centroids.verb import centroids_verb  # noqa: PLC0415  # see the module
+    from dispatcher.lab.embedding import chosen  # noqa: PLC0415  # as above
 
-    _run(lambda: centroids_verb(examples, output, Tier(embedder), count=count, seed=seed))
+    _run(lambda: centroids_verb(examples, output, chosen(embedder, embedder_path), count=count, seed=seed))
 
 
 @app.command()
@@ -348,7 +382,7 @@ def label(
 
 def _source(
     labels: Path,
-    embedder: _Tier,
+    embedder: tuple[_Tier | None, Path | None],
     vectors: Path | None,
     column: list[str] | None,
     *,
@@ -357,7 +391,7 @@ def _source(
 ) -> Source:
     from dataclasses import fields  # noqa: PLC0415  # as above
 
-    from dispatcher.embed import Tier  # noqa: PLC0415  # as above
+    from dispatcher.lab.embedding import chosen  # noqa: PLC0415  # as above
     from dispatcher.lab.router.labels import Columns  # noqa: PLC0415  # as above
     from dispatcher.lab.router.verbs import Source  # noqa: PLC0415  # as above
 
@@ -373,7 +407,7 @@ def _source(
     return Source(
         labels=labels,
         columns=Columns(**named),
-        embedder=Tier(embedder),
+        embedder=chosen(*embedder),
         vectors=vectors,
         identity=identity,
         head_chars=head_chars,

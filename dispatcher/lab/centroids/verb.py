@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import ConfigError
-from dispatcher.embed import Tier, open_embedder
 from dispatcher.lab.centroids.examples import TopicExamples, read_examples
+from dispatcher.lab.embedding import Choice
 from dispatcher.lab.router.vectors import cache_dir, embed_all
 from dispatcher.router.topics_file import write_topics
 from dispatcher.routing.centroids import Topics
@@ -17,13 +17,13 @@ from dispatcher.routing.centroids import Topics
 _SHOWN_TOPICS = 20
 
 
-def centroids_verb(source: Path, output: Path, tier: Tier, *, count: int | None, seed: int) -> str:
+def centroids_verb(source: Path, output: Path, choice: Choice, *, count: int | None, seed: int) -> str:
     """Train and write. Raises `LabelsError`, `WeightsError`, or what the embedder raises."""
     examples = read_examples(source)
-    embedder = open_embedder(tier)
+    embedder = choice.open()
     if embedder is None:
         raise ConfigError("topics are centroids of vectors: choose an embedder, --embedder static is the quickest")
-    vectors = embed_all(embedder, examples.texts, cache_dir())
+    vectors = embed_all(embedder, examples.texts, cache_dir(), chars=choice.chars)
     return train_topics(examples, vectors, str(embedder.identity), output, count=count, seed=seed)
 
 

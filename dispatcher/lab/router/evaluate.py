@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from common.errors import LabelsError
 from dispatcher.lab.router import baselines, splits
 from dispatcher.lab.router.fit import Examples, Recipe, scores, train
 from dispatcher.lab.router.judging import Bench, DomainRow, Plan, Row, Scored
@@ -28,6 +29,11 @@ KNN_ONLY = grid(((0.0, 0.0, 1.0),), (0.0,))
 NOTABLE = 0.02
 """Of the prompts must begin like another, and be no copy of it, for the two ways to divide them to be told apart."""
 
+FEWEST_TRAINED_ON = 10
+"""Rows below which a part of a division trains nothing that could be judged."""
+
+_SHOWN = 20
+
 ALL = "all"
 HEADS_TOGETHER = "all, divided with what begins alike together"
 COPIES_TOGETHER = "all, divided with copies alone together"
@@ -36,7 +42,7 @@ COPIES_TOGETHER = "all, divided with copies alone together"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """All figures. `curves` are (method, score, gain) of the first repeat, for plots. `given` says, of weights that were there
-    already, on what they were judged; None where routers were trained for it."""
+    already, on what they were judged; None where routers were trained for it. `notes` says what was done otherwise than asked."""
 
     rows: tuple[Row, ...]
     domains: tuple[DomainRow, ...]
@@ -44,6 +50,7 @@ class Report:
     plan: Plan
     train_rows: int
     given: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,10 +76,10 @@ Scorer = Callable[[Rows, Rows], Floats]
 
 
 def evaluate(material: Material, plan: Plan, recipe: Recipe | None = None) -> Report:
-    """Score every method out of sample and judge it."""
+    """Score every method out of sample and judge it. Raises `LabelsError` for a plan that these labels don't allow."""
     recipe = recipe or Recipe(seed=plan.seed)
-    group = splits.groups(material.labels.prompts, splits.HEAD_CHARS if plan.grouped else splits.WHOLE)
-    repeats = [list(_splits(group, plan, repeat)) for repeat in range(plan.repeats)]
+    _allowed(material.labels, plan)
+    repeats, plan, notes = _divided(material.labels, plan)
     rows: list[Row] = []
     curves: list[tuple[str, Floats, Floats]] = []
     bench = Bench(material.labels, plan)
@@ -85,7 +92,14 @@ def evaluate(material: Material, plan: Plan, recipe: Recipe | None = None) -> Re
             domains = bench.domains(parts[0])
     rows.extend(_other_split(material, plan, recipe, bench))
     rows.extend(_unseen(material, plan, recipe, bench))
-    return Report(rows=tuple(rows), domains=domains, curves=tuple(curves), plan=plan, train_rows=len(repeats[0][0][0]))
+    return Report(
+        rows=tuple(rows),
+        domains=domains,
+        curves=tuple(curves),
+        plan=plan,
+        train_rows=len(repeats[0][0][0]),
+        notes=notes,
+    )
 
 
 def evaluate_router(material: Material, examples: Examples, router: TrainedRouter, plan: Plan, given: str) -> Report:
@@ -146,6 +160,53 @@ def _trained(examples: Examples, recipe: Recipe) -> Scorer:
     return score
 
 
+def _allowed(labels: Labels, plan: Plan) -> None:
+    """Raise `LabelsError` for more training rows than leave any to test, and for domains that are none."""
+    rows, known = len(labels.prompts), sorted({domain for domain in labels.domains if domain})
+    if plan.train_rows is not None and plan.train_rows >= rows:
+        raise LabelsError(
+            f"--train-rows {plan.train_rows} leaves none of {rows} labels to test on: say at most {rows - 1}, or leave it out"
+        )
+    unknown = [domain for domain in plan.without if domain not in known]
+    if unknown:
+        there = ", ".join(known[:_SHOWN]) + (f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
+        raise LabelsError(
+            f"--without {', '.join(unknown)}: the labels have no such domain, but {there or 'none at all'}"
+        )
+    if set(labels.domains) <= set(plan.without):
+        raise LabelsError(f"--without {', '.join(plan.without)} leaves no prompt: these are all domains that there are")
+
+
+def _divided(labels: Labels, plan: Plan) -> tuple[list[list[splits.Split]], Plan, tuple[str, ...]]:
+    """Divide the labels for each repeat; where beginnings can't be kept apart, copies are, and a note says so."""
+    copies = splits.groups(labels.prompts, splits.WHOLE)
+    heads, telling = splits.alike(labels.prompts)
+    notes: tuple[str, ...] = ()
+    if plan.grouped:
+        repeats = [list(_splits(heads, plan, repeat)) for repeat in range(plan.repeats)]
+        if telling and _sound(repeats):
+            return repeats, plan, notes
+        notes = (
+            (
+                f"Prompts that begin alike over {splits.HEAD_CHARS} characters were not kept together: too many do, so "
+                "that hardly any would be left to train on. Copies alone are. If the prompts share an instruction, leave it out of "
+                "the column; if they share a passage, these figures flatter."
+            ),
+        )
+        plan = replace(plan, grouped=False)
+    repeats = [list(_splits(copies, plan, repeat)) for repeat in range(plan.repeats)]
+    if not _sound(repeats):
+        raise LabelsError(
+            f"of {len(labels.prompts)} labels too few are left to train on, since copies of a prompt stay together: give more "
+            "different prompts, or other --train-rows or --folds"
+        )
+    return repeats, plan, notes
+
+
+def _sound(repeats: Sequence[Sequence[splits.Split]]) -> bool:
+    return all(len(rows) >= FEWEST_TRAINED_ON and len(test) for repeat in repeats for rows, test in repeat)
+
+
 def _splits(group: Rows, plan: Plan, repeat: int) -> Iterator[splits.Split]:
     seed = plan.seed + repeat
     if plan.train_rows is None:
@@ -161,11 +222,13 @@ def _out_of_sample(scorer: Scorer, repeat: Sequence[splits.Split]) -> Scored:
 
 def _other_split(material: Material, plan: Plan, recipe: Recipe, bench: Bench) -> Iterator[Row]:
     """Judge the router under the other rule of what stays together, where the two differ by a notable part of the prompts."""
-    heads, wholes = (splits.groups(material.labels.prompts, chars) for chars in (splits.HEAD_CHARS, splits.WHOLE))
+    heads, wholes = splits.alike(material.labels.prompts)[0], splits.groups(material.labels.prompts, splits.WHOLE)
     if splits.shared(heads) - splits.shared(wholes) < NOTABLE:
         return
     group, name = (wholes, COPIES_TOGETHER) if plan.grouped else (heads, HEADS_TOGETHER)
     repeats = [list(_splits(group, plan, repeat)) for repeat in range(plan.repeats)]
+    if not _sound(repeats):
+        return
     methods = _methods(material, recipe, plan.seed)
     for method in ("prompt length", "domain mean", "text signals only", "router", "cascade"):
         if method in methods:
@@ -179,8 +242,12 @@ def _unseen(material: Material, plan: Plan, recipe: Recipe, bench: Bench) -> Ite
     labels = material.labels
     if len(set(labels.domains)) < 3 or plan.unseen_folds < 2:
         return
-    heads = splits.groups(labels.prompts)
-    repeat = list(splits.domain_folds(labels.domains, heads, plan.unseen_folds, plan.seed))
+    for group in (splits.alike(labels.prompts)[0], splits.groups(labels.prompts, splits.WHOLE)):
+        repeat = list(splits.domain_folds(labels.domains, group, plan.unseen_folds, plan.seed))
+        if _sound([repeat]):
+            break
+    else:
+        return
     methods = _methods(material, recipe, plan.seed)
     for method in ("random", "prompt length", "domain mean", "text signals only", "router", "cascade"):
         if method in methods:

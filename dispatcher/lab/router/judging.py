@@ -101,7 +101,7 @@ class Bench:
         self._labels = labels
         self._plan = plan
         self._length = length_scores(labels.prompts)
-        self._heads = splits.groups(labels.prompts)
+        self._heads = splits.alike(labels.prompts)[0]
         self._domains = np.unique(np.array(labels.domains), return_inverse=True)[1]
 
     def looks(self, method: str, test: str, parts: Sequence[Scored]) -> Iterator[Row]:

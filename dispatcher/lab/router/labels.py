@@ -10,9 +10,8 @@ import csv
 import gzip
 import io
 import math
-import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO
 
@@ -20,9 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import LabelsError
+from dispatcher.lab.router.splits import WHOLE, groups
 
 FEWEST = 40
 """Below this nothing can be learned and nothing can be told: 250 labels are thin, 1,500 are enough (see the model card)."""
+
+MOST_CELL_CHARS = 4_000_000
+"""A longer cell is no prompt that anybody sends: it is refused before it takes the memory."""
 
 _SHOWN = 10
 _NEEDED = ("prompt", "weak", "strong")
@@ -68,7 +71,8 @@ class Labels:
 def read_labels(path: Path, columns: Columns | None = None) -> Labels:
     """Read a CSV file, plain or gzipped.
 
-    Raises `LabelsError` for a file that can't be read, lacks columns, is too small, or has bad rows: all of them by line.
+    Raises `LabelsError` for a file that can't be read, lacks columns (a needed one, or one that is called otherwise), is too
+    small, has too few different prompts, or has bad rows: all of them by line.
     """
     named = columns or Columns()
     try:
@@ -83,6 +87,11 @@ def read_labels(path: Path, columns: Columns | None = None) -> Labels:
     good = [row for row, _ in rows]
     if len(good) < FEWEST:
         raise LabelsError(f"{path} has {len(good)} labels: at least {FEWEST} are needed, and some 1,500 do well")
+    different = len(set(groups([row[named.prompt] for row in good], WHOLE).tolist()))
+    if different < FEWEST:
+        raise LabelsError(
+            f"{path} has {len(good)} labels of {different} prompts, the rest are copies: {FEWEST} different ones are needed"
+        )
     answers = tuple(row.get(named.weak_response) or "" for row in good)
     return Labels(
         prompts=tuple(row[named.prompt] for row in good),
@@ -93,6 +102,17 @@ def read_labels(path: Path, columns: Columns | None = None) -> Labels:
     )
 
 
+def need_gap(labels: Labels, path: Path) -> None:
+    """Raise `LabelsError` where the strong model is no better on the whole: there is nothing to learn, and no figure is defined."""
+    weak, strong = float(labels.weak.mean()), float(labels.strong.mean())
+    if strong <= weak:
+        raise LabelsError(
+            f"{path} has no gap to learn: the strong model is {100 * strong:.1f} % right and the weak one {100 * weak:.1f} %. Send "
+            "all to the weak one, name a stronger model, or turn columns that are the wrong way round (--column weak=strong "
+            "--column strong=weak)"
+        )
+
+
 def _opened(path: Path) -> IO[str]:
     if path.suffix == ".gz":
         return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", newline="")
@@ -101,9 +121,15 @@ def _opened(path: Path) -> IO[str]:
 
 def _rows(stream: IO[str], columns: Columns, path: Path) -> Iterator[tuple[Mapping[str, str], str | None]]:
     """Give each row with what is wrong with it, by the line on which it ends."""
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    csv.field_size_limit(MOST_CELL_CHARS)
     reader = csv.DictReader(stream)
-    lacking = [name for key in _NEEDED if (name := getattr(columns, key)) not in (reader.fieldnames or ())]
+    there, usual = reader.fieldnames or (), Columns()
+    lacking = [
+        name
+        for field in fields(Columns)
+        if (name := getattr(columns, field.name)) not in there
+        and (field.name in _NEEDED or name != getattr(usual, field.name))
+    ]
     if lacking:
         raise LabelsError(
             f"{path} lacks the columns {', '.join(lacking)}: it has {', '.join(reader.fieldnames or ['none'])}"

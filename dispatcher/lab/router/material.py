@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dispatcher.lab.embedding import CHARS
 from dispatcher.lab.router import splits
 from dispatcher.lab.router.evaluate import Material
 from dispatcher.lab.router.fit import Examples, heads_of
@@ -26,9 +27,10 @@ def material(
     cache: Path,
     head_chars: int = HEAD_CHARS,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
+    chars: int = CHARS,
 ) -> Material:
-    """Compute what is learned from. Embedding blocks, and tells its progress."""
-    vectors = None if embedder is None else embed_all(embedder, labels.prompts, cache, progress)
+    """Compute what is learned from. Embedding blocks, reads `chars` characters of a prompt at most, and tells its progress."""
+    vectors = None if embedder is None else embed_all(embedder, labels.prompts, cache, progress, chars=chars)
     return from_vectors(labels, vectors, None if embedder is None else str(embedder.identity), head_chars=head_chars)
 
 

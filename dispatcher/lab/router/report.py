@@ -27,6 +27,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "plan": asdict(report.plan),
         "train_rows": report.train_rows,
         "given": report.given,
+        "notes": list(report.notes),
         "rows": [_clean(asdict(row)) for row in report.rows],
         "domains": [_clean(asdict(row)) for row in report.domains],
     }
@@ -34,7 +35,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 def as_markdown(report: Report, title: str) -> str:
     """Write the tables: the order of the prompts, accuracy at fixed shares of strong calls, domains."""
-    parts = [f"# {title}", _how(report)]
+    parts = [f"# {title}", *report.notes, _how(report)]
     for test in dict.fromkeys(row.test for row in report.rows):
         rows = [row for row in report.rows if row.test == test]
         parts += [_heading(test, rows[0]), *([_SPLITS] if test in _BOTH else []), _orders(rows), _points(rows)]

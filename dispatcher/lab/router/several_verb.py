@@ -140,7 +140,7 @@ def read_task(source: Source, models: Models) -> Task:
         domains=first.domains,
         topics=tuple(topics for topics, _ in read),
         complexity=np.array([complexity for _, complexity in read]),
-        group=splits.groups(first.prompts),
+        group=splits.alike(first.prompts)[0],
     )
 
 
@@ -186,7 +186,11 @@ def _card(
         },
         "splits": {
             "folds": FOLDS,
-            "kept_together": f"the same first {splits.HEAD_CHARS} characters",
+            "kept_together": (
+                "copies of a prompt"
+                if np.array_equal(task.group, task.examples.groups)
+                else f"the same first {splits.HEAD_CHARS} characters"
+            ),
             "seed": recipe.seed,
         },
         "recipe": {**asdict(recipe), "mixes": [list(mix) for mix in recipe.mixes]},

@@ -29,6 +29,13 @@ def groups(prompts: Sequence[str], head_chars: int = HEAD_CHARS) -> Rows:
     return np.array([known.setdefault(_plain(one)[:head_chars], len(known)) for one in prompts], dtype=np.intp)
 
 
+def alike(prompts: Sequence[str]) -> tuple[Rows, bool]:
+    """Number what begins alike, and tell whether that says anything: where over half of the prompts begin so, it is an instruction
+    that they share and no passage, and the groups are those of copies alone."""
+    heads = groups(prompts)
+    return (heads, True) if np.bincount(heads).max() <= len(heads) / 2 else (groups(prompts, WHOLE), False)
+
+
 def fingerprints(prompts: Sequence[str]) -> NDArray[np.uint64]:
     """Give a number for each prompt by which a copy of it is known, spaces and case aside; the prompt can't be read from it."""
     digests = (hashlib.blake2b(_plain(one).encode("utf-8", "surrogatepass"), digest_size=8).digest() for one in prompts)
@@ -60,7 +67,8 @@ def holdout(group: Rows, train_rows: int, seed: int) -> Split:
 
 
 def folds(group: Rows, count: int, seed: int) -> Iterator[Split]:
-    """Give `count` splits; each row is in exactly one test part, each group too."""
+    """Give `count` splits, or as many as there are groups; each row is in exactly one test part, each group too."""
+    count = min(count, int(group.max()) + 1)
     rng = np.random.default_rng(seed)
     fold = (rng.permutation(int(group.max()) + 1) % count)[group]
     for one in range(count):

@@ -16,6 +16,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dispatcher.embed.service import bounded
+from dispatcher.lab.embedding import CHARS
+
 Vector = NDArray[np.float32]
 
 BATCH = 64
@@ -40,9 +43,15 @@ def embed_all(
     texts: Sequence[str],
     cache: Path,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
+    *,
+    chars: int = CHARS,
 ) -> Vector:
-    """Give a row for each text, from the cache where it has one; what was computed is kept, also when this is interrupted."""
+    """Give a row for each text, from the cache where it has one; what was computed is kept, also when this is interrupted.
+
+    Of a text of more than `chars` characters head and tail are read, as the dispatcher does.
+    """
     path = cache / f"{_key(str(embedder.identity)).hex()}.npz"
+    texts = [bounded(text, chars) for text in texts]
     keys = [_key(text) for text in texts]
     known = _read(path)
     missing = list({key: text for key, text in zip(keys, texts, strict=True) if key not in known}.items())

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from common import codec
 from common.errors import ConfigError, LabelsError, WeightsError, WeightsMismatch
-from dispatcher.embed import Tier, open_embedder
+from dispatcher.lab.embedding import Choice
 from dispatcher.lab.router.card import card, card_text, digest
 from dispatcher.lab.router.evaluate import Material, Report, evaluate, evaluate_router
 from dispatcher.lab.router.fit import Recipe, train
 from dispatcher.lab.router.judging import Plan
-from dispatcher.lab.router.labels import FEWEST, Columns, Labels, read_labels
+from dispatcher.lab.router.labels import FEWEST, Columns, Labels, need_gap, read_labels
 from dispatcher.lab.router.material import HEAD_CHARS, from_vectors, material
 from dispatcher.lab.router.report import as_json, as_markdown
 from dispatcher.lab.router.splits import fingerprints
@@ -36,7 +36,7 @@ class Source:
 
     labels: Path
     columns: Columns = field(default_factory=Columns)
-    embedder: Tier = Tier.STATIC
+    embedder: Choice = field(default_factory=Choice)
     vectors: Path | None = None
     identity: str | None = None
     head_chars: int = HEAD_CHARS
@@ -49,6 +49,7 @@ def train_verb(source: Source, output: Path, recipe: Recipe, plan: Plan | None) 
     """
     identified(source)
     made = read_material(source)
+    need_gap(made.labels, source.labels)
     started = time.perf_counter()
     router = train(made.prompt, recipe)
     took_s = time.perf_counter() - started
@@ -69,6 +70,7 @@ def eval_verb(
     if weights is not None:
         identified(source)
     made = read_material(source)
+    need_gap(made.labels, source.labels)
     report = evaluate(made, plan, recipe) if weights is None else _judged(made, source.labels, weights, plan)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,16 +90,17 @@ def read_material(source: Source) -> Material:
         return _given(labels, source)
     return material(
         labels,
-        open_embedder(source.embedder),
+        source.embedder.open(),
         cache=cache_dir(),
         head_chars=source.head_chars,
         progress=_told,
+        chars=source.embedder.chars,
     )
 
 
 def brief(report: Report) -> str:
     """Write one line for each method and test."""
-    lines = []
+    lines = list(report.notes)
     for row in report.rows:
         order = row.order
         lines.append(

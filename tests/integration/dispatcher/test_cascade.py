@@ -15,6 +15,7 @@ from common.errors import BackendError
 from common.frames import RouteNote, Token
 from common.messages import ModelInfo, Speed, ToolCall
 from dispatcher.embed import Tier
+from dispatcher.lab.embedding import Choice
 from dispatcher.lab.router.fit import Recipe
 from dispatcher.lab.router.verbs import Source, train_verb
 from dispatcher.settings import RoutingSection
@@ -372,7 +373,7 @@ async def test_a_trained_judge_decides_where_there_is_one(tmp_path: Path) -> Non
             good = number % 2
             said = "It is blue, and that is so.\nIt is certain." if good else "Is it blue, as they say, or is it not?"
             rows.writerow([f"What is the colour of thing {number}?", good, 1, said])
-    source = Source(labels=labels, embedder=Tier.NONE)
+    source = Source(labels=labels, embedder=Choice(tier=Tier.NONE))
     train_verb(source, weights, Recipe(), None)
     judge = str(tmp_path / "judge.cascade.npz")
     bad = answer("Is it blue, as they say, or is it not?")

@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,104 @@ def test_an_evaluation_is_reported(tmp_path: Path) -> None:
         "apgr.png", "apgr.svg", "pgr.png", "pgr.svg", "report.json", "report.md",
     ]  # fmt: skip
     assert "always weak" in (tmp_path / "out" / "report.md").read_text()
+
+
+TEMPLATE = (
+    "You are a careful assistant. Read the question, think about it step by step, and answer it in a single line: "
+)
+
+
+def _changed(path: Path, change: Callable[[dict[str, str]], dict[str, str]]) -> Path:
+    """Write a table anew, each row changed."""
+    with path.open(newline="") as stream:
+        rows = [change(row) for row in csv.DictReader(stream)]
+    with path.open("w", newline="") as stream:
+        table = csv.DictWriter(stream, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+    return path
+
+
+def test_prompts_of_one_template_are_judged_by_copies(tmp_path: Path) -> None:
+    """What all begin with is no passage: the report says that copies alone are kept together, and has figures with intervals."""
+    labels = _changed(_labels(tmp_path / "l.csv"), lambda row: row | {"prompt": TEMPLATE + row["prompt"]})
+    words = ["--embedder", "none", "--draws", "20", "--folds", "2", "--no-plots", "-o", "out"]
+    end = _drover("eval", "--from", labels, *words, cwd=tmp_path)
+
+    assert end.returncode == 0, end.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    found = {row["method"]: row["order"]["apgr"] for row in report["rows"] if row["test"] == "all"}["router"]
+    assert (report["plan"]["grouped"], found["low"] < found["value"] < found["high"]) == (False, True)
+    assert "were not kept together" in end.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "said"),
+    [
+        ({"prompt": "How many hats?"}, [], "240 labels of 1 prompts"),
+        ({}, ["--train-rows", "240"], "leaves none of 240 labels to test on: say at most 239"),
+        (
+            {"weak": "1", "strong": "1"},
+            [],
+            "no gap to learn: the strong model is 100.0 % right and the weak one 100.0 %",
+        ),
+        ({}, ["--without", "songs"], "--without songs: the labels have no such domain, but sums, talk"),
+        ({}, ["--without", "sums", "--without", "talk"], "leaves no prompt"),
+        ({}, ["--column", "domain=topic"], "lacks the columns topic: it has prompt, weak"),
+    ],
+)
+def test_labels_that_allow_no_figures_are_refused(
+    tmp_path: Path, change: dict[str, str], words: list[str], said: str
+) -> None:
+    """On one line, with status 1 and the way out."""
+    labels = _changed(_labels(tmp_path / "l.csv"), lambda row: row | change)
+    end = _drover("eval", "--from", labels, "--embedder", "none", "--no-plots", *words, cwd=tmp_path)
+
+    assert (end.returncode, said in end.stderr) == (1, True), end.stderr
+
+
+def test_where_there_is_no_gap_nothing_is_trained(tmp_path: Path) -> None:
+    """A router between equals would be noise."""
+    labels = _changed(_labels(tmp_path / "l.csv"), lambda row: row | {"strong": "0"})
+    end = _drover("train", "--from", labels, "--embedder", "none", "--no-eval", "-o", "r.npz", cwd=tmp_path)
+
+    assert (end.returncode, (tmp_path / "r.npz").exists()) == (1, False)
+    assert "has no gap to learn" in end.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "words", "status", "said"),
+    [
+        ("DROVER_EMBEDDER=none\n", [], 0, "trained on 240"),
+        ("DROVER_EMBEDDER=static\nDROVER_EMBEDDER_PATH=own.bin\n", [], 1, "own.bin can't be read"),
+        (
+            "DROVER_EMBEDDER=static\nDROVER_EMBEDDER_PATH=own.bin\n",
+            ["--embedder-path", "other.bin"],
+            1,
+            "other.bin can't",
+        ),
+        ("DROVER_EMBEDDER=minilm\nDROVER_EMBEDDER_PATH=own.bin\n", ["--embedder", "none"], 0, "trained on 240"),
+    ],
+)
+def test_the_embedder_is_the_one_of_the_settings(
+    tmp_path: Path, settings: str, words: list[str], status: int, said: str
+) -> None:
+    """With its file, as the dispatcher takes it and `drover embedder use` wrote it, unless an option says otherwise."""
+    (tmp_path / ".env").write_text(settings)
+    end = _drover("train", "--from", _labels(tmp_path / "l.csv"), "-o", "r.npz", "--no-eval", *words, cwd=tmp_path)
+
+    assert (end.returncode, said in end.stdout + end.stderr) == (status, True), end.stderr
+    if status == 0:
+        assert read_router(tmp_path / "r.npz", signals=SIGNALS, embedder=None)[0].space.embedder is None
+
+
+def test_topics_take_the_embedder_of_the_settings(tmp_path: Path) -> None:
+    """With its file, too."""
+    (tmp_path / ".env").write_text("DROVER_EMBEDDER_PATH=own.bin\n")
+    (tmp_path / "t.csv").write_text("text\n" + "".join(f"question {number}\n" for number in range(8)))
+    end = _drover("centroids", "--from", "t.csv", cwd=tmp_path)
+
+    assert (end.returncode, "own.bin can't be read" in end.stderr) == (1, True), end.stderr
 
 
 def _trained(tmp_path: Path, rows: int = 160) -> tuple[Path, list[str]]:

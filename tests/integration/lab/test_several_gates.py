@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.embed import Tier
 from dispatcher.lab.router.choices import ChoiceRow, judge_choices
 from dispatcher.lab.router.fit import Recipe
 from dispatcher.lab.router.labels import Columns
@@ -50,9 +49,7 @@ def _parts(folder: Path) -> tuple[Source, Source]:
             table = csv.DictWriter(stream, list(rows[0]))
             table.writeheader()
             table.writerows(part)
-    train, test = (
-        Source(labels=folder / f"{name}.csv", columns=Columns(domain="task"), embedder=Tier.STATIC) for name in parts
-    )
+    train, test = (Source(labels=folder / f"{name}.csv", columns=Columns(domain="task")) for name in parts)
     return train, test
 
 

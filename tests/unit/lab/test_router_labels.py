@@ -33,6 +33,14 @@ def test_a_gzipped_table_is_the_same(tmp_path: Path) -> None:
     assert len(read_labels(path).prompts) == FEWEST
 
 
+def test_a_cell_that_is_no_prompt_is_refused(tmp_path: Path) -> None:
+    """Before it takes the memory: a dump of megabytes in one cell is a slip of a quote."""
+    path = _written(tmp_path / "a.csv", f"prompt,weak,strong\n{GOOD}\n{'x' * 4_000_001},0,1\n")
+
+    with pytest.raises(LabelsError, match="field larger than field limit"):
+        read_labels(path)
+
+
 def test_columns_may_have_other_names(tmp_path: Path) -> None:
     """A table with a column for each model serves any pair."""
     path = _written(tmp_path / "a.csv", f"text,small,large\n{GOOD}\n")

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.lab.router.splits import WHOLE, domain_folds, fingerprints, folds, groups, holdout
+from dispatcher.lab.router.splits import WHOLE, alike, domain_folds, fingerprints, folds, groups, holdout
 
 prompts = st.lists(
     st.sampled_from([f"{head * 120} question {tail}" for head in "abcdefgh" for tail in range(3)]), min_size=4
@@ -39,6 +39,16 @@ def test_a_copy_has_the_same_fingerprint() -> None:
     one, again, other = fingerprints(["How many  hats?", "how many hats? ", "How many boats?"]).tolist()
 
     assert (one == again, one == other) == (True, False)
+
+
+def test_what_over_half_begin_with_is_no_passage() -> None:
+    """An instruction before every question says nothing of what belongs together: copies do. A passage of two questions does."""
+    said = "Answer the following question as briefly as you can, and show how you came to what you say, step by step, please: "
+    asked = [f"{said}What is {number} times 7?" for number in range(6)]
+
+    assert alike([*asked, "Hello?"])[1] is False
+    assert alike([*asked, asked[0]])[0].tolist() == [0, 1, 2, 3, 4, 5, 0]
+    assert alike([*asked[:2], "Who?", "When?"])[0].tolist() == [0, 0, 1, 2]
 
 
 @given(prompts, st.integers(2, 5), seeds)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dispatcher.embed import Embedder, EmbedderId, Tier, open_embedder
+from dispatcher.embed import Embedder, EmbedderId, Tier, embedding, open_embedder
 from dispatcher.lab.router.vectors import Vector, embed_all
 
 TEXTS = [f"question {number}" for number in range(100)]
@@ -66,6 +66,17 @@ def test_what_was_computed_before_a_stop_is_kept(tmp_path: Path) -> None:
     embed_all(rest, TEXTS, tmp_path)
 
     assert rest.asked == TEXTS[64:]
+
+
+@pytest.mark.parametrize("size", [100, 1999, 2000, 2001, 9000])
+async def test_a_prompt_gets_the_vector_that_it_gets_when_it_is_routed(tmp_path: Path, size: int) -> None:
+    """To the last bit, also a long one, of which the dispatcher reads head and tail: weights meet the vectors they were made from."""
+    text = ("Why does ice float on lakes? " * 200 + "And how many islands has Lake Saimaa, in figures? " * 100)[:size]
+    async with embedding(Counted()) as service:
+        routed = (await service.embed(text)).vector
+
+    assert routed is not None
+    assert np.array_equal(embed_all(Counted(), [text], tmp_path)[0], routed)
 
 
 @pytest.mark.parametrize("left", [0, 10, 1000])
