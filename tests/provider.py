@@ -91,7 +91,7 @@ class Provider:
             while (await request.receive())["type"] != "http.disconnect":
                 pass
             self._hung_up += 1
-        if order.get("status", 200) != 200:
+        if order.get("status", 200) != 200 and not (order.get("schema_only") and "response_format" not in body):
             return _refusal(order)
         if not body.get("stream"):
             return whole(order, body["model"])

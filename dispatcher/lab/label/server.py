@@ -83,10 +83,11 @@ class Server:
         tried = 0
         while True:
             await self._quiet()
+            schema = None if model in self._plain else manner.schema
             try:
-                return await self._once(model, messages, manner)
+                return await self._once(model, messages, manner, schema)
             except BadRequest as error:
-                if manner.schema is None or model in self._plain or error.details["status"] == _FLAGGED:
+                if schema is None or error.details["status"] == _FLAGGED:
                     raise
                 self._plain.add(model)  # perhaps it was the schema; without it the words of the request must do
             except (DeviceBusy, BackendError, GarbledReply) as error:
@@ -109,14 +110,16 @@ class Server:
                 return
             await asyncio.sleep(left_s)
 
-    async def _once(self, model: str, messages: Sequence[Mapping[str, str]], manner: Manner) -> Reply:
+    async def _once(
+        self, model: str, messages: Sequence[Mapping[str, str]], manner: Manner, schema: Mapping[str, Any] | None
+    ) -> Reply:
         wanted: dict[str, Any] = {"model": model, "messages": list(messages), self._limit_name: manner.max_tokens}
         if manner.temperature is not None:
             wanted["temperature"] = manner.temperature
         if manner.seed is not None:
             wanted["seed"] = manner.seed
-        if manner.schema is not None and model not in self._plain:
-            form = {"name": "verdict", "strict": True, "schema": manner.schema}
+        if schema is not None:
+            form = {"name": "verdict", "strict": True, "schema": schema}
             wanted["response_format"] = {"type": "json_schema", "json_schema": form}
         with self._translated(model):
             async with self._client.chat.completions.with_streaming_response.create(**wanted) as answer:

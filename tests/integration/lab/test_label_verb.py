@@ -220,6 +220,18 @@ async def test_a_server_without_schemas_is_asked_without_one(server: ProviderPro
     assert (0, [True, False, False]) == (end.status, ["response_format" in body for body in judged]), end.err
 
 
+async def test_calls_that_asked_by_schema_at_once_fail_no_row(server: ProviderProcess, tmp_path: Path) -> None:
+    """The first refusal that is heard is not the only one: each call that was refused for its schema is asked again without."""
+    _prompts(tmp_path, 8)
+    refused = {"message": "response_format is not supported", "type": "invalid_request_error", "code": None}
+    await server.stand(**ANSWERS, judge=GRADES | {"status": 400, "error": refused, "schema_only": True})
+    end = await _label(server, tmp_path, *_judged("--concurrency", "8"))
+    judged = [one["body"] for one in (await server.state())["seen"] if one["body"]["model"] == "judge"]
+
+    assert (0, 8) == (end.status, len(_rows(tmp_path / "labels.csv"))), end.err
+    assert 2 <= sum("response_format" in body for body in judged) <= 16
+
+
 async def test_the_cap_holds(server: ProviderProcess, tmp_path: Path) -> None:
     """A row is begun while there is money for its worst case; over both runs no more is spent than was allowed."""
     _prompts(tmp_path, 30)
