@@ -70,7 +70,7 @@ def test_what_was_computed_before_a_stop_is_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [100, 1999, 2000, 2001, 9000])
 async def test_a_prompt_gets_the_vector_that_it_gets_when_it_is_routed(tmp_path: Path, size: int) -> None:
-    """To the last bit, also a long one, of which the dispatcher reads head and tail: weights meet the vectors they were made from."""
+    """To the last bit, also a long one, of which the dispatcher reads head and tail: weights fit the vectors of routing."""
     text = ("Why does ice float on lakes? " * 200 + "And how many islands has Lake Saimaa? " * 150)[:size]
     async with embedding(Counted()) as service:
         routed = (await service.embed(text)).vector
