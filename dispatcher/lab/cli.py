@@ -183,6 +183,10 @@ def evaluate(
         str | None, typer.Option("--base", help="with --weights of several models: the column of the base")
     ] = None,
     model: Annotated[list[str] | None, typer.Option("--model", help="as in train")] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option("--scores", help="CSV file for each method's score of each test prompt, to compute figures again"),
+    ] = None,
     plots: Annotated[bool, typer.Option("--plots/--no-plots", help="draw PNG and SVG; needs the extra lab")] = True,
 ) -> None:
     """Judge a router out of sample, beside random calls, prompt length, the domain's mean and the oracle."""
@@ -228,6 +232,7 @@ def evaluate(
             plan,
             plots=plots,
             weights=weights,
+            scores=scores,
         )
     )
 

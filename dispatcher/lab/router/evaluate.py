@@ -39,6 +39,23 @@ HEADS_TOGETHER = "all, divided with what begins alike together"
 COPIES_TOGETHER = "all, divided with copies alone together"
 
 
+UNSEEN = "unseen domains"
+
+Told = Callable[[str], None]
+"""Hears what is being judged: a large table takes minutes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scores:
+    """What one method said of the test rows of one division: enough to compute every figure again."""
+
+    test: str
+    method: str
+    repeat: int
+    rows: Rows
+    score: Floats
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """All figures. `curves` are (method, score, gain) of the first repeat, for plots. `given` says, of weights that were there
@@ -51,6 +68,7 @@ class Report:
     train_rows: int
     given: str | None = None
     notes: tuple[str, ...] = ()
+    scored: tuple[Scores, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,7 +93,7 @@ class Material:
 Scorer = Callable[[Rows, Rows], Floats]
 
 
-def evaluate(material: Material, plan: Plan, recipe: Recipe | None = None) -> Report:
+def evaluate(material: Material, plan: Plan, recipe: Recipe | None = None, told: Told = lambda _what: None) -> Report:
     """Score every method out of sample and judge it. Raises `LabelsError` for a plan that these labels don't allow."""
     recipe = recipe or Recipe(seed=plan.seed)
     _allowed(material.labels, plan)
@@ -84,14 +102,15 @@ def evaluate(material: Material, plan: Plan, recipe: Recipe | None = None) -> Re
     curves: list[tuple[str, Floats, Floats]] = []
     bench = Bench(material.labels, plan)
     domains: tuple[DomainRow, ...] = ()
-    for method, scorer in _methods(material, recipe, plan.seed).items():
-        parts = [_out_of_sample(scorer, repeat) for repeat in repeats]
+    scoring = _Scoring(_methods(material, recipe, plan.seed), told)
+    for method in scoring.methods:
+        parts = scoring.parts(method, ALL, repeats)
         rows.extend(bench.looks(method, ALL, parts))
         curves.append((method, parts[0][1], material.labels.gain[parts[0][0]]))
         if method == "router":
             domains = bench.domains(parts[0])
-    rows.extend(_other_split(material, plan, recipe, bench))
-    rows.extend(_unseen(material, plan, recipe, bench))
+    rows.extend(_other_split(material, plan, scoring, bench))
+    rows.extend(_unseen(material, plan, scoring, bench))
     return Report(
         rows=tuple(rows),
         domains=domains,
@@ -99,6 +118,7 @@ def evaluate(material: Material, plan: Plan, recipe: Recipe | None = None) -> Re
         plan=plan,
         train_rows=len(repeats[0][0][0]),
         notes=notes,
+        scored=tuple(scoring.scored),
     )
 
 
@@ -122,6 +142,7 @@ def evaluate_router(material: Material, examples: Examples, router: TrainedRoute
         plan=plan,
         train_rows=0,
         given=given,
+        scored=tuple(Scores(test=ALL, method=one, repeat=0, rows=every, score=score) for one, score in found.items()),
     )
 
 
@@ -215,12 +236,27 @@ def _splits(group: Rows, plan: Plan, repeat: int) -> Iterator[splits.Split]:
         yield splits.holdout(group, plan.train_rows, seed)
 
 
-def _out_of_sample(scorer: Scorer, repeat: Sequence[splits.Split]) -> Scored:
-    tests = np.concatenate([test for _, test in repeat])
-    return tests, np.concatenate([scorer(train_rows, test) for train_rows, test in repeat])
+class _Scoring:
+    """Scores methods out of sample, says which one it is at, and keeps what they said."""
+
+    def __init__(self, methods: dict[str, Scorer], told: Told) -> None:
+        self.methods = methods
+        self.scored: list[Scores] = []
+        self._told = told
+
+    def parts(self, method: str, test: str, repeats: Sequence[Sequence[splits.Split]]) -> list[Scored]:
+        """Give the test rows of each repeat with their scores."""
+        found = []
+        for number, repeat in enumerate(repeats):
+            self._told(f"{test}: {method}" + (f", {number + 1} of {len(repeats)}" if len(repeats) > 1 else ""))
+            rows = np.concatenate([tested for _, tested in repeat])
+            score = np.concatenate([self.methods[method](train_rows, tested) for train_rows, tested in repeat])
+            self.scored.append(Scores(test=test, method=method, repeat=number, rows=rows, score=score))
+            found.append((rows, score))
+        return found
 
 
-def _other_split(material: Material, plan: Plan, recipe: Recipe, bench: Bench) -> Iterator[Row]:
+def _other_split(material: Material, plan: Plan, scoring: _Scoring, bench: Bench) -> Iterator[Row]:
     """Judge the router under the other rule of what stays together, where the two differ by a notable part of the prompts."""
     heads, wholes = splits.alike(material.labels.prompts)[0], splits.groups(material.labels.prompts, splits.WHOLE)
     if splits.shared(heads) - splits.shared(wholes) < NOTABLE:
@@ -229,14 +265,12 @@ def _other_split(material: Material, plan: Plan, recipe: Recipe, bench: Bench) -
     repeats = [list(_splits(group, plan, repeat)) for repeat in range(plan.repeats)]
     if not _sound(repeats):
         return
-    methods = _methods(material, recipe, plan.seed)
     for method in ("prompt length", "domain mean", "text signals only", "router", "cascade"):
-        if method in methods:
-            parts = [_out_of_sample(methods[method], repeat) for repeat in repeats]
-            yield from bench.looks(method, name, parts)
+        if method in scoring.methods:
+            yield from bench.looks(method, name, scoring.parts(method, name, repeats))
 
 
-def _unseen(material: Material, plan: Plan, recipe: Recipe, bench: Bench) -> Iterator[Row]:
+def _unseen(material: Material, plan: Plan, scoring: _Scoring, bench: Bench) -> Iterator[Row]:
     """Judge the router, and what it is held against, on domains that training never saw; a prompt that begins like one of theirs
     is never trained on either. Other domains are what it is asked about, so whole ones are drawn."""
     labels = material.labels
@@ -248,7 +282,6 @@ def _unseen(material: Material, plan: Plan, recipe: Recipe, bench: Bench) -> Ite
             break
     else:
         return
-    methods = _methods(material, recipe, plan.seed)
     for method in ("random", "prompt length", "domain mean", "text signals only", "router", "cascade"):
-        if method in methods:
-            yield bench.row(method, "unseen domains", [_out_of_sample(methods[method], repeat)], by_domain=True)
+        if method in scoring.methods:
+            yield bench.row(method, UNSEEN, scoring.parts(method, UNSEEN, [repeat]), by_domain=True)

@@ -23,6 +23,7 @@ from dispatcher.lab.router.judging import Plan
 from dispatcher.lab.router.labels import FEWEST, Columns, Labels, need_gap, read_labels
 from dispatcher.lab.router.material import HEAD_CHARS, from_vectors, material
 from dispatcher.lab.router.report import as_json, as_markdown
+from dispatcher.lab.router.scores_file import write_scores
 from dispatcher.lab.router.splits import fingerprints
 from dispatcher.lab.router.vectors import cache_dir
 from dispatcher.router.trained_file import read_router, read_trained_on, write_router
@@ -53,7 +54,7 @@ def train_verb(source: Source, output: Path, recipe: Recipe, plan: Plan | None) 
     started = time.perf_counter()
     router = train(made.prompt, recipe)
     took_s = time.perf_counter() - started
-    report = None if plan is None else evaluate(made, plan, recipe)
+    report = None if plan is None else evaluate(made, plan, recipe, _at)
     written = _write(output, router, made.labels, card(source.labels, made, recipe, router, report), report)
     if made.cascade is not None:
         beside = output.with_name(f"{output.stem}.cascade.npz")
@@ -64,20 +65,30 @@ def train_verb(source: Source, output: Path, recipe: Recipe, plan: Plan | None) 
 
 
 def eval_verb(
-    source: Source, folder: Path, recipe: Recipe, plan: Plan, *, plots: bool, weights: Path | None = None
+    source: Source,
+    folder: Path,
+    recipe: Recipe,
+    plan: Plan,
+    *,
+    plots: bool,
+    weights: Path | None = None,
+    scores: Path | None = None,
 ) -> str:
-    """Evaluate out of sample, or weights that are there; write report.json, report.md and plots, and give the tables in short."""
+    """Evaluate out of sample, or weights that are there; write report.json, report.md, plots, and what each method said of each
+    prompt into `scores`; give the tables in short."""
     if weights is not None:
         identified(source)
     made = read_material(source)
     need_gap(made.labels, source.labels)
-    report = evaluate(made, plan, recipe) if weights is None else _judged(made, source.labels, weights, plan)
+    report = evaluate(made, plan, recipe, _at) if weights is None else _judged(made, source.labels, weights, plan)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.json").write_text(codec.encode_pretty(as_json(report)), encoding="utf-8")
         (folder / "report.md").write_text(as_markdown(report, f"Router on {source.labels.name}"), encoding="utf-8")
     except OSError as error:
         raise WeightsError(f"{folder} can't be written: {error}") from error
+    if scores is not None:
+        write_scores(scores, report, made.labels)
     if plots:
         _draw(report, folder)
     return f"{brief(report)}\nreport: {folder / 'report.md'}"
@@ -146,7 +157,9 @@ def _judged(made: Material, source: Path, weights: Path, plan: Plan) -> Report:
                 fitting = examples.take(rows)
                 fitting = fitting if router.space.embedder else replace(fitting, vectors=None, embedder=None)
                 cascade = left.cascade if left.cascade is None or examples is made.prompt else fitting
-                return evaluate_router(replace(left, cascade=cascade), fitting, router, plan, given)
+                report = evaluate_router(replace(left, cascade=cascade), fitting, router, plan, given)
+                scored = tuple(replace(one, rows=rows[one.rows]) for one in report.scored)
+                return replace(report, scored=scored)
     raise last or WeightsMismatch(f"{weights} can't be judged on these labels")
 
 
@@ -197,6 +210,10 @@ def _draw(report: Report, folder: Path) -> None:
     except ModuleNotFoundError as error:
         raise ConfigError("plots need matplotlib: pip install 'drover[lab]', or give --no-plots") from error
     draw(report, folder)
+
+
+def _at(what: str) -> None:
+    sys.stderr.write(f"drover: judging {what}\n")
 
 
 def _told(done: int, count: int) -> None:

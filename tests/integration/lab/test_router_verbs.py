@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import random
 import subprocess
@@ -173,6 +174,41 @@ def test_where_there_is_no_gap_nothing_is_trained(tmp_path: Path) -> None:
     assert "has no gap to learn" in end.stderr
 
 
+def test_figures_can_be_computed_again_from_the_scores(tmp_path: Path) -> None:
+    """The table holds each method's score of each test prompt, by the label's row; what is judged is told as it goes."""
+    words = ["--embedder", "none", "--draws", "5", "--folds", "2", "--repeats", "2", "--no-plots"]
+    end = _drover(
+        "eval", "--from", _labels(tmp_path / "l.csv"), *words, "-o", "out", "--scores", "s/scores.csv", cwd=tmp_path
+    )
+
+    assert end.returncode == 0, end.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    told = {row["method"]: row["order"]["apgr"]["value"] for row in report["rows"] if row["test"] == "all"}
+    with (tmp_path / "s" / "scores.csv").open(newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["test"] == "all"]
+    parts = [[row for row in rows if row["repeat"] == repeat] for repeat in "12"]
+    again = {
+        method: sum(
+            _apgr([(float(row[method]), float(row["strong"]) - float(row["weak"])) for row in part]) for part in parts
+        )
+        / 2
+        for method in told
+    }
+
+    assert [sorted(int(row["row"]) for row in part) for part in parts] == [list(range(1, 241))] * 2
+    assert again == pytest.approx(told)
+    assert "judging all: router, 2 of 2" in end.stderr
+
+
+def _apgr(scored: list[tuple[float, float]]) -> float:
+    """The area under the part of the gap that is recovered, by the most promising prompts first; equal scores share their gain."""
+    total, points = sum(gain for _, gain in scored), [0.0]
+    for score in sorted({score for score, _ in scored}, reverse=True):
+        alike = [gain for one, gain in scored if one == score]
+        points += [points[-1] + sum(alike) / len(alike) * at for at in range(1, len(alike) + 1)]
+    return sum((low + high) / 2 for low, high in itertools.pairwise(points)) / total / len(scored)
+
+
 @pytest.mark.parametrize(
     ("settings", "words", "status", "said"),
     [
@@ -220,7 +256,7 @@ def _trained(tmp_path: Path, rows: int = 160) -> tuple[Path, list[str]]:
 
 def _judge(tmp_path: Path, labels: Path, name: str) -> subprocess.CompletedProcess[str]:
     words = ["--from", labels, "--weights", name, "--embedder", "none", "--no-plots", "--draws", "50", "-o", "out"]
-    return _drover("eval", *words, cwd=tmp_path)
+    return _drover("eval", *words, "--scores", "s.csv", cwd=tmp_path)
 
 
 @pytest.mark.parametrize(("name", "method"), [("r.npz", "router"), ("r.cascade.npz", "cascade")])
@@ -236,6 +272,8 @@ def test_weights_are_judged_on_other_labels(tmp_path: Path, name: str, method: s
     found = {row["method"]: row["order"]["apgr"]["value"] for row in report["rows"]}
     assert found["oracle"] >= found[method] > 0.6
     assert {row["count"] for row in report["rows"]} == {80}
+    with (tmp_path / "s.csv").open(newline="") as stream:
+        assert [int(row["row"]) for row in csv.DictReader(stream)] == list(range(161, 241))
     assert "160 of 240 prompts are left out" in (tmp_path / "out" / "report.md").read_text()
 
 
