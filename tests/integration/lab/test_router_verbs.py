@@ -244,6 +244,20 @@ def test_topics_take_the_embedder_of_the_settings(tmp_path: Path) -> None:
     assert (end.returncode, "own.bin can't be read" in end.stderr) == (1, True), end.stderr
 
 
+def test_the_same_evaluation_draws_the_same_plots(tmp_path: Path) -> None:
+    """Byte for byte, and every method that is judged has its place in them."""
+    pytest.importorskip("matplotlib", reason="plots need the extra lab")
+    labels = _labels(tmp_path / "l.csv")
+    words = ["--embedder", "none", "--draws", "5", "--folds", "2", "--without", "talk"]
+    ends = [_drover("eval", "--from", labels, *words, "-o", out, cwd=tmp_path) for out in ("one", "two")]
+
+    assert [end.returncode for end in ends] == [0, 0], ends[0].stderr
+    for name in ("pgr.svg", "apgr.svg", "pgr.png", "apgr.png"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+    text = (tmp_path / "one" / "apgr.svg").read_text()
+    assert [word for word in ("router", "cascade", "domain mean", "all, without talk") if word not in text] == []
+
+
 def _trained(tmp_path: Path, rows: int = 160) -> tuple[Path, list[str]]:
     """Train on the first rows; give all lines of the table too, its head first."""
     lines = _labels(tmp_path / "l.csv").read_text().splitlines(keepends=True)
