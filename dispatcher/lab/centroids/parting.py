@@ -28,7 +28,8 @@ _SILHOUETTE_ROWS = 2000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parting:
     """How well topics part. `separation` is the mean cosine to the own centroid less that to the nearest other one. `confusion`
-    counts examples by (topic, nearest centroid), each judged by centroids of the others; `accuracy` is its diagonal's share."""
+    counts examples by (topic, nearest centroid), each judged by centroids of the others; `accuracy` is its diagonal's share.
+    Clusters were found among all examples: theirs flatter."""
 
     counts: tuple[int, ...]
     separation: float

@@ -39,11 +39,16 @@ def train_topics(
         topics, parting = labelled(vectors, examples.topics, identity)
     else:
         topics, parting = clustered(vectors, examples.texts, identity, count=count, seed=seed)
+    how = (
+        "each example judged by the others"
+        if examples.topics is not None
+        else "each example judged by the others' centroids, but the clusters were found among all of them: it flatters"
+    )
     assert isinstance(parting, Parting)  # noqa: S101  # for the reader: both give the same
     write_topics(output, topics, {"parting": asdict(parting), "labelled": examples.topics is not None, "seed": seed})
     return _table(topics, parting.counts, parting.silhouettes, parting.confusion) + (
         f"\nseparation {parting.separation:.3f}, silhouette {parting.silhouette:.3f}, nearest centroid right "
-        f"{100 * parting.accuracy:.1f} % (each example judged by the others)\nwritten: {output}"
+        f"{100 * parting.accuracy:.1f} % ({how})\nwritten: {output}"
     )
 
 

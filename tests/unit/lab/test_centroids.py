@@ -78,6 +78,15 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert "nearest centroid right 100.0 %" in said
 
 
+def test_clusters_do_not_claim_that_they_never_saw_an_example(tmp_path: Path) -> None:
+    """They were found among all of them, and the table says so."""
+    vectors, names = _vectors(10, 0.1)
+    examples = TopicExamples(tuple(names), None)
+    said = train_topics(examples, vectors, "toy-6@1", tmp_path / "t.npz", count=3, seed=0)
+
+    assert "the clusters were found among all of them: it flatters" in said
+
+
 def test_another_embedder_is_refused(tmp_path: Path) -> None:
     """By name."""
     vectors, names = _vectors(10, 0.1)
