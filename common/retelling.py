@@ -13,7 +13,7 @@ from common.messages import ChatRequest
 PATIENCE_S = 15.0
 """So long a producer goes on sending a job again that was accepted once; a broker and a dispatcher are back by then."""
 
-FIRST_CONTACT_S = 3.0
+FIRST_CONTACT_S = 6.0
 """So long it tries to find a dispatcher at all: a lone one that is started anew is back by then."""
 
 PAUSE_MIN_S, PAUSE_MAX_S = 0.05, 1.0

@@ -13,4 +13,7 @@ class ExtraMissing(ConfigError):
     """A package that this embedder needs is not installed."""
 
     def __init__(self, what: str, extra: str, missing: str) -> None:
-        super().__init__(f"{what} needs the package {missing}: pip install 'drover[{extra}]'", extra=extra)
+        super().__init__(
+            f"{what} needs the package {missing}: install the extra {extra} of Drover's wheel or checkout, as README tells",
+            extra=extra,
+        )

@@ -95,6 +95,8 @@ def _order(scene: Scene, scores: Scores) -> Rows:
             order = np.lexsort((scene.predicted.cost_usd, -values))
         else:
             order = np.lexsort((scene.predicted.cost_usd, -values, remote))
+    elif scene.view.remote:  # of equals the local ones, then the cheapest
+        order = np.lexsort((scene.predicted.cost_usd, scene.options.remote, -values))
     else:
         order = (-values).argsort(kind="stable")
     sound = np.isfinite(values)

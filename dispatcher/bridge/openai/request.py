@@ -128,6 +128,9 @@ ELSEWHERE: Mapping[str, str] = {
     "deadline_ms": "send the header X-Drover-Timeout",
     "job": "send the header Idempotency-Key",
     "provider_key": "send the header X-Drover-Provider-Key",
+    "priority": "send the header X-Drover-Priority, or service_tier",
+    "keep_s": "send the header Idempotency-Key",
+    "resume": "send the header Idempotency-Key, and the same request again",
 }
 """What a request on NATS may hold and a chat over HTTP says otherwise: a limit or a pin must not be ignored in silence."""
 

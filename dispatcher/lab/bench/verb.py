@@ -54,7 +54,7 @@ def _require_means(order: BenchOrder) -> None:
     if order.url is None:
         require_devices(order.simulated)
     if order.outputs.report is not None and find_spec("matplotlib") is None:
-        raise ConfigError("the report needs matplotlib: pip install 'drover[lab]', or give --no-report")
+        raise ConfigError("the report needs matplotlib: install the extra lab of Drover's wheel, or give --no-report")
 
 
 async def _measure(order: BenchOrder, settings: ShellSettings, store: BenchStore, done: int) -> None:

@@ -34,7 +34,7 @@ def train_topics(
     try:
         from dispatcher.lab.centroids.parting import Parting, clustered, labelled  # noqa: PLC0415  # scikit-learn is an extra
     except ModuleNotFoundError as error:
-        raise ConfigError("topics need scikit-learn: pip install 'drover[lab]'") from error
+        raise ConfigError("topics need scikit-learn: install the extra lab of Drover's wheel") from error
     if examples.topics is not None:
         topics, parting = labelled(vectors, examples.topics, identity)
     else:

@@ -173,5 +173,5 @@ def _opener() -> Callable[..., AbstractAsyncContextManager[Server]]:
     try:
         from dispatcher.lab.label.server import open_server  # noqa: PLC0415  # its library is an extra, and takes a second
     except ModuleNotFoundError as error:
-        raise ConfigError("labels need the openai package: pip install 'drover[lab]'") from error
+        raise ConfigError("labels need the openai package: install the extra lab of Drover's wheel") from error
     return open_server

@@ -208,7 +208,9 @@ def _draw(report: Report, folder: Path) -> None:
     try:
         from dispatcher.lab.router.plots import draw  # noqa: PLC0415  # matplotlib is an extra, and slow to import
     except ModuleNotFoundError as error:
-        raise ConfigError("plots need matplotlib: pip install 'drover[lab]', or give --no-plots") from error
+        raise ConfigError(
+            "plots need matplotlib: install the extra lab of Drover's wheel, or give --no-plots"
+        ) from error
     draw(report, folder)
 
 

@@ -228,7 +228,17 @@ def test_the_cloud_draws_nothing_from_our_sockets() -> None:
     assert order(ask(**HARD), policy, where) == ["cloud"]
 
 
-@pytest.mark.parametrize("strategy", ["round_robin", "random", "least_loaded"])
+def test_of_equals_the_local_one_and_then_the_cheaper_comes_first() -> None:
+    """An idle fleet is equally loaded everywhere: that is no reason to pay, or to pay more."""
+    paid = cloud(DEAR, GPT)
+    found = [
+        one.model for one in decide(replace(ask(**EASY), strategy="least_loaded"), house(paid), POLICY, {}).candidates
+    ]
+
+    assert [GPT.name, DEAR.name] == found[1:]
+
+
+@pytest.mark.parametrize("strategy", ["round_robin", "random"])
 def test_baselines_know_no_money(strategy: str) -> None:
     """What deals out devices whatever is asked does so with the cloud as well, unless it is closed."""
     seen = {
