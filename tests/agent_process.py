@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +171,8 @@ class AgentProcess:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; an agent that has ended does not mind."""
         if self._process.returncode is None:
-            os.kill(self._process.pid, number)
+            with suppress(ProcessLookupError):  # it ended, and the loop has not heard of it yet
+                os.kill(self._process.pid, number)
 
     async def ended(self) -> int:
         """Wait for the end, and give the exit status: negative for the signal that it died of."""

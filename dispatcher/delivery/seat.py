@@ -121,7 +121,7 @@ class SlotFinder:
         with self.line.join(self._place(self._ranked(self.decided)), first=first) as ticket:
             while True:
                 hopes = self._hopes()
-                device = await self._slot(ticket, hopes)
+                device = await self._slot(ticket, hopes, excluded)
                 if device is None:
                     self._decide(excluded)
                 elif (seat := self._seat_on(device, excluded)) is not None:
@@ -141,7 +141,7 @@ class SlotFinder:
         self.settle()
         return hopes
 
-    async def _slot(self, ticket: Ticket, hopes: _Hopes) -> str | None:
+    async def _slot(self, ticket: Ticket, hopes: _Hopes, excluded: Mapping[str, str]) -> str | None:
         """Give a device, its slot taken; None when it is time to choose again."""
         while True:
             until_s = min(self.job.deadline_s, loop_s() + TICK_S)
@@ -149,7 +149,7 @@ class SlotFinder:
                 return await ticket.wait(hopes.devices, until_s=until_s)
             except TimeoutError:
                 if loop_s() >= self.job.deadline_s:
-                    raise self._too_late() from None
+                    raise self._too_late(excluded) from None
                 ticket.require_time()
                 await self.out.keep_alive(KeepAlive(Phase.QUEUE, ticket.eta_s, ticket.position))
                 if loop_s() >= self.settled_s and hopes.stale:
@@ -212,9 +212,10 @@ class SlotFinder:
         able.sort(key=lambda place: self._model is not None and names[place][1] != self._model)
         return decision.candidates.picked(able)
 
-    def _too_late(self) -> DeadlineExceeded:
+    def _too_late(self, excluded: Mapping[str, str]) -> DeadlineExceeded:
+        """Say what is in the way now: the decision it waited with may be a minute old, and is settled."""
         allowed_s = self.job.deadline_s - self.job.received_s
-        return overdue(allowed_s, self.decided, self.roster.fleet.devices, self.nobody)
+        return overdue(allowed_s, self._decide(excluded), self.roster.fleet.devices, self.nobody)
 
 
 @dataclass(frozen=True, slots=True)
