@@ -9,13 +9,20 @@ import signal
 import socket
 import tempfile
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 START_S = 15.0
 """A hang guard; a start takes about 50 ms on an idle machine."""
+
+
+PORTS_TRIED = 5
+
+
+class PortTaken(RuntimeError):
+    """Somebody else listens on the port that the server was to have."""
 
 
 def free_port() -> int:
@@ -91,30 +98,54 @@ async def nats_server(*, port: int = 0, jetstream: bool = False, config_extra: s
     with tempfile.TemporaryDirectory(prefix="drover-nats-") as name:
         directory = Path(name)
         config = directory / "nats.conf"
-        port = port or free_port()
-        lines = [f"listen: 127.0.0.1:{port}", f'log_file: "{directory}/server.log"']
+        command = [*guard, program, "-c", str(config)]
+        lines = [f'log_file: "{directory}/server.log"', f'server_name: "{directory.name}"']
         if jetstream:
             lines.append(f'jetstream {{ store_dir: "{directory}/store" }}')
-        config.write_text("\n".join([*lines, config_extra]), encoding="utf-8")
-        command = [*guard, program, "-c", str(config)]
-        server = NatsServer(port, command, directory, await _start(command))
+
+        async def opened(at: int) -> NatsServer:
+            config.write_text("\n".join([f"listen: 127.0.0.1:{at}", *lines, config_extra]), encoding="utf-8")
+            return await _accepting(NatsServer(at, command, directory, await _start(command)))
+
+        server = await opened(port) if port else await _on_some_port(opened)
         try:
-            await _accepting(server)
             yield server
         finally:
             await server.kill()
+
+
+async def _on_some_port(opened: Callable[[int], Awaitable[NatsServer]]) -> NatsServer:
+    """Start on a free port: tests that run side by side may be given the same one, and only one of them gets it."""
+    for _ in range(PORTS_TRIED - 1):
+        try:
+            return await opened(free_port())
+        except PortTaken:
+            continue
+    return await opened(free_port())
 
 
 async def _start(command: list[str]) -> Process:
     return await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=DEVNULL)
 
 
-async def _accepting(server: NatsServer) -> None:
+async def _accepting(server: NatsServer) -> NatsServer:
+    """Wait until this very server answers, and give it back; another one may hold the port. A server that does not come up is
+    stopped."""
+    try:
+        await _answering(server)
+    except BaseException:
+        await server.kill()
+        raise
+    return server
+
+
+async def _answering(server: NatsServer) -> None:
     async with asyncio.timeout(START_S):
         while True:
             if server.process.returncode is not None:
                 log = server.directory / "server.log"
-                raise RuntimeError(f"nats-server ended: {log.read_text() if log.exists() else 'no log'}")
+                said = log.read_text() if log.exists() else "no log"
+                raise (PortTaken if "address already in use" in said else RuntimeError)(f"nats-server ended: {said}")
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             except OSError:
@@ -123,5 +154,6 @@ async def _accepting(server: NatsServer) -> None:
             greeting = await reader.readline()
             writer.close()
             await writer.wait_closed()
-            if greeting.startswith(b"INFO"):
+            if greeting.startswith(b"INFO") and f'"server_name":"{server.directory.name}"'.encode() in greeting:
                 return
+            await asyncio.sleep(0.01)

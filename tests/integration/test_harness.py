@@ -7,7 +7,10 @@ import sys
 from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
+import pytest
+
 from tests.commands import GUARD_S
+from tests.nats_server import PortTaken, nats_server
 
 ROOT = Path(__file__).parents[2]
 ONE = "tests/integration/simulator/test_process.py::test_a_signal_stops_it_though_streams_are_open"
@@ -29,3 +32,11 @@ async def test_a_run_that_ignores_signals_tests_processes_that_do_not() -> None:
             await process.wait()
 
     assert process.returncode == 0, out.decode()
+
+
+async def test_a_port_that_another_server_holds_is_no_server_of_ours() -> None:
+    """Who asks for it is told, and does not silently share the other one's subjects."""
+    async with nats_server() as first:
+        with pytest.raises(PortTaken, match="address already in use"):
+            async with nats_server(port=first.port):
+                raise AssertionError("it was taken for ours")
