@@ -115,9 +115,10 @@ def encode(value: Mapping[str, Any], encoding: Encoding = Encoding.JSON) -> byte
     return orjson.dumps(value, default=str)
 
 
-def digest(value: Mapping[str, Any]) -> str:
-    """Give a short name of what an object says; the order of its keys does not matter."""
-    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+def digest(value: Mapping[str, Any], chars: int = 32) -> str:
+    """Give a short name of what an object says, 64 characters at most; the order of its keys does not matter. Raises `TypeError`
+    for what JSON can't say."""
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:chars]
 
 
 def encode_request(value: Mapping[str, Any]) -> bytes:

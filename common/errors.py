@@ -36,6 +36,7 @@ FleetError
 │   ├── StreamsUnavailable  no_streams
 │   ├── StreamConflict      stream_conflict
 │   └── StreamError         stream
+├── CacheUnavailable        cache          the store of answers is away, slow or full; no request ever fails for it
 ├── ConfigError             config
 │   ├── LabelsError         labels        a table of examples to learn from
 │   └── WeightsError        weights       a file of trained weights
@@ -299,6 +300,12 @@ class StreamError(BusError):
     """The NATS server could not do what was asked of a stream."""
 
     code = "stream"
+
+
+class CacheUnavailable(FleetError):
+    """The store of answers is away, slow or full."""
+
+    code = "cache"
 
 
 class ConfigError(FleetError):

@@ -38,4 +38,5 @@ _DELIVERY: Mapping[str, Any] = {
     "strategy": None,
     "max_cost_usd": None,
     "provider_key": None,
+    "cache": None,
 }

@@ -54,13 +54,15 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class RouteNote:
-    """Where the job runs now, and why; a later one replaces it."""
+    """Where the job runs now, and why; a later one replaces it. `cache` is there when the answer comes from the cache, and tells
+    which it is, like the account's own `cache`."""
 
     job: str
     device: str
     model: str
     reason: str
     attempt: int
+    cache: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +277,10 @@ def _logprobs(value: Any) -> tuple[float, ...]:
 
 def _read_route(wire: Mapping[str, Any]) -> Frame:
     attempt = _count(wire["attempt"], "attempt")
-    return RouteNote(str(wire["job"]), str(wire["device"]), str(wire["model"]), str(wire["reason"]), attempt)
+    cache = codec.require_writable(wire.get("cache"))
+    if cache is not None and not isinstance(cache, dict):
+        raise TypeError(f"cache is a {type(cache).__name__}")
+    return RouteNote(str(wire["job"]), str(wire["device"]), str(wire["model"]), str(wire["reason"]), attempt, cache)
 
 
 def _read_error(wire: Mapping[str, Any]) -> errors.FleetError:

@@ -76,6 +76,15 @@ class Priority(StrEnum):
     BATCH = "batch"  # whenever there is room
 
 
+class CacheWish(StrEnum):
+    """What a request wants of answers that were given before; its fleet may allow less."""
+
+    OFF = "off"  # neither to get one, nor to have its own kept
+    REFRESH = "refresh"  # not to get one; its own is kept
+    EXACT = "exact"  # one that was given to the very same request
+    SEMANTIC = "semantic"  # one that was given to a question that means the same
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
     """A function that the model wants called; `arguments` is an object, as Ollama has it."""
@@ -130,7 +139,9 @@ class ChatRequest:
     sent before: 0 promises that no dispatcher can know the id, and absent says nothing. `resume` is the text that the producer has
     already; a dispatcher that does not know the job goes on behind it. `strategy` names how the device is chosen, such as `hybrid`
     or `energy:eco`; absent leaves it to the fleet's owner. `max_cost_usd` keeps the job from models that may cost more.
-    `provider_key` is what a paid model is asked with, in place of the fleet's own key: whoever sends it pays.
+    `provider_key` is what a paid model is asked with, in place of the fleet's own key: whoever sends it pays. `cache` says which
+    answers given before will do; absent leaves it to the fleet's owner. `user` is on whose behalf the tenant asks: what one user
+    was answered is given to no other.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -154,6 +165,8 @@ class ChatRequest:
     strategy: Annotated[str, MaxLen(64)] | None = None
     max_cost_usd: Annotated[Number, Ge(0)] | None = None
     provider_key: ProviderKey | None = field(default=None, repr=False)
+    cache: CacheWish | None = None
+    user: Annotated[str, MinLen(1), MaxLen(256)] | None = None
 
 
 def conversation(request: ChatRequest) -> tuple[Message, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from common.settings import BusSection, LogSection
 from dispatcher.settings.bridge import BridgeSection
+from dispatcher.settings.cache import CacheSection
 from dispatcher.settings.durable import DurableSection
 from dispatcher.settings.embed import EmbedSection
 from dispatcher.settings.jobs import (
@@ -30,6 +31,7 @@ __all__ = [
     "AdmissionSection",
     "BridgeSection",
     "BridgeSettings",
+    "CacheSection",
     "ClockSection",
     "DeliverySection",
     "DispatcherSection",
@@ -64,6 +66,7 @@ class DispatcherSettings:
     routing: RoutingSection
     line: LineSection = field(default_factory=LineSection)
     embed: EmbedSection = field(default_factory=EmbedSection)
+    cache: CacheSection = field(default_factory=CacheSection)
 
 
 @dataclass(frozen=True, slots=True)
