@@ -91,6 +91,47 @@ class Price:
         return self.usd(usage.prompt_tokens, usage.completion_tokens) - (paid_usd or 0.0)
 
 
+class CacheOutcome(StrEnum):
+    """What the cache did for a job."""
+
+    HIT = "hit"  # the answer comes from there
+    MISS = "miss"  # it had none
+    REFUSED = "refused"  # it had one to a question that looks alike, or would not look for one
+    BYPASS = "bypass"  # it was not asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cached:
+    """What the cache did for a job, and why. The rest is of hits: `kind` is `exact`, `semantic` or `attached`; `similarity` the
+    cosine of the two questions, `chance` the calibrated probability that the answer is right; `source` whose answer it was, `saved`
+    what giving it again saved. `shadow` is what would have been given, had likeness been on.
+    """
+
+    outcome: CacheOutcome
+    why: str = ""
+    kind: str = ""
+    id: str = ""
+    similarity: float | None = None
+    chance: float | None = None
+    age_s: float | None = None
+    source: Mapping[str, str] = field(default_factory=dict)
+    saved: Mapping[str, Any] = field(default_factory=dict)
+    shadow: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def hit(self) -> bool:
+        return self.outcome is CacheOutcome.HIT
+
+    def brief(self) -> dict[str, Any]:
+        """Tell it as it travels."""
+        told: dict[str, Any] = {"outcome": str(self.outcome), "kind": self.kind, "id": self.id}
+        for name, digits in (("similarity", 4), ("chance", 4), ("age_s", 1)):
+            value = getattr(self, name)
+            told[name] = None if value is None else round(value, digits)
+        told |= {"source": dict(self.source), "why": self.why, "saved": dict(self.saved), "shadow": dict(self.shadow)}
+        return {name: value for name, value in told.items() if value not in ("", None, {})}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A device and a model that could answer, with the score and what it is made of. `details` are what the strategy adds to the
@@ -117,6 +158,8 @@ class Candidate:
     """What the answer's tokens are limited to, where the job's `max_cost_usd` pays for no more."""
     remote: bool = False
     details: Mapping[str, float] = field(default_factory=dict)
+    cached: Cached | None = None
+    """Of an answer that no device gives now."""
 
     @property
     def predicted_work_s(self) -> float:
@@ -292,6 +335,8 @@ class Attempt:
     total_s: float = 0.0
     cost_usd: float | None = None
     cost_estimated: bool = False
+    continues: bool = False
+    """Whether it went on with text that another device had begun."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,6 +406,7 @@ class Delivered:
     queue_s: float = 0.0
     first_token_s: float | None = None
     cascaded: Cascaded | None = None
+    cached: Cached | None = None
     spent_usd: float = 0.0
     """What it may have cost at most, as far as the job has a limit."""
 
@@ -422,3 +468,5 @@ class JobRecord:
     """Whether a checked answer went up to a stronger model; None where none was checked."""
     decision: Mapping[str, Any] | None = None
     """The route in short, as `routing.brief` gives it."""
+    cached: Cached | None = None
+    """What the cache did; None where there is none."""

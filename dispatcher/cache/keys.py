@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from common import codec
-from common.messages import AUTO, Message, Role
+from common.messages import Message, Role
 from dispatcher.cache.values import Place
 from dispatcher.outcomes import Job
 
@@ -51,13 +51,11 @@ def place(job: Job, *, strategy: str, epoch: str) -> Place:
 
 
 def _policy(job: Job, strategy: str) -> dict[str, Any]:
-    """Give what decides which model answers. With a named model the strategy finds a device for it, and the answer is the same."""
-    named = {"model": job.model, "device": job.device}
-    if job.model != AUTO:
-        return named
+    """Give what decides which model answers, and where."""
     request = job.request
     return {
-        **named,
+        "model": job.model,
+        "device": job.device,
         "strategy": strategy,
         "max_cost_usd": request.max_cost_usd,
         "brings_key": request.provider_key is not None,

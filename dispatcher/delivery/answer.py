@@ -222,7 +222,8 @@ class SharedAnswer:
 
     async def route(self, candidate: Candidate, attempt: int) -> None:
         """Say where the job runs now."""
-        note = frames.RouteNote(self._job, candidate.device, candidate.model, candidate.reason, attempt)
+        cache = None if candidate.cached is None else candidate.cached.brief()
+        note = frames.RouteNote(self._job, candidate.device, candidate.model, candidate.reason, attempt, cache)
         self._note = note
         self._silent = None  # it waits no longer for what it waited for
         if self._listeners.framed:

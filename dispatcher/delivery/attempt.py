@@ -173,6 +173,7 @@ class LiveAttempt:
             total_s=self.running_s(now_s),
             cost_usd=_cost_usd(error),
             cost_estimated=isinstance(error, FleetError) and error.details.get("cost_estimated") is True,
+            continues=self.begun_chars > 0,
         )
 
 

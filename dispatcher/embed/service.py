@@ -93,12 +93,15 @@ class EmbeddingService:
         """How many texts wait for the thread."""
         return len(self._asked)
 
-    async def embed(self, text: str) -> Embedded:
-        """Embed one text. Raises nothing of its own; a caller that is cancelled leaves no trace."""
+    async def embed(self, text: str, *, of: str = "") -> Embedded:
+        """Embed one text. Raises nothing of its own; a caller that is cancelled leaves no trace.
+
+        Vectors are remembered apart for each `of`, a tenant: that one is there already would tell what another tenant asked.
+        """
         if self._embedder is None:
             return self._without("no embedder is set (DROVER_EMBEDDER)")
         text = bounded(text, self.bounds.chars)
-        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        key = hashlib.blake2b(f"{of}\0{text}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
         vector = self._remembered(key)
         if vector is None and len(text) <= self.inline_chars:
             vector = self._now(self._embedder, key, text)

@@ -42,9 +42,14 @@ def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
         escalated=delivered.cascaded.escalated if delivered.cascaded else None,
         saved_usd=saved[1] if (saved := _saved(delivered)) else None,
         decision=(delivered.decision.brief or None) if delivered.decision else None,
+        cached=delivered.cached,
     )
     if chosen is None:
         return account
+    if chosen.cached is not None:  # nobody was chosen: there is no score
+        return replace(
+            account, device=chosen.device, model=chosen.model, reason=chosen.reason, simulated=chosen.simulated
+        )
     return replace(
         account,
         device=chosen.device,
@@ -87,6 +92,8 @@ def route(job: Job, delivered: Delivered, *, total_s: float) -> dict[str, Any]:
         wire |= {"saved_usd": round(saved[1], COST_DIGITS), "saved_against": saved[0]}
     if delivered.chosen is not None:
         wire |= _chosen(delivered.chosen) | {"reason": delivered.chosen.reason}
+    if delivered.cached is not None:
+        wire["cache"] = delivered.cached.brief()
     if delivered.cascaded is not None:
         wire["cascade"] = delivered.cascaded.brief()
     return wire
@@ -129,6 +136,8 @@ def _state(delivered: Delivered) -> JobState:
 
 
 def _chosen(chosen: Candidate) -> dict[str, Any]:
+    if chosen.cached is not None:
+        return {"device": chosen.device, "model": chosen.model, "simulated": chosen.simulated}
     return {
         "device": chosen.device,
         "model": chosen.model,

@@ -30,6 +30,8 @@ class LogSink:
             cost_usd=record.cost_usd,
             cost_estimated=record.cost_estimated,
             escalated=record.escalated,
+            cache=None if record.cached is None else str(record.cached.outcome),
+            cache_kind=None if record.cached is None else record.cached.kind or None,
             error=record.error,
             error_message=record.error_message,
         )

@@ -85,7 +85,7 @@ class Router:
         self.answers = WeakAnswers(weights, embedding, lambda tenant: self.feedback.strong_share(answer_share, tenant))
         self._strong_share = strong_share
         self._wishes = wishes or Wishes()
-        self._embedding = embedding
+        self.embedding = embedding
         self._roster = roster
         self._table = Table()
         self._affinity = Affinity()
@@ -232,7 +232,7 @@ class Router:
         topics = self.weights.topics
         if topics is None:
             return replace(ask, lacks=self.weights.lacks_topics)
-        embedded = await self._embedding.embed(question)
+        embedded = await self.embedding.embed(question, of=ask.tenant)
         if embedded.vector is None:
             return replace(ask, lacks=embedded.lacks or "")
         try:
@@ -247,7 +247,7 @@ class Router:
         trained = self.weights.router
         if trained is None:
             return replace(ask, lacks=f"a trained router: {self.weights.lacks_router}")
-        embedded = await self._embedding.embed(question) if trained.embedder else None
+        embedded = await self.embedding.embed(question, of=ask.tenant) if trained.embedder else None
         if embedded is not None and embedded.vector is None:
             return replace(ask, lacks=embedded.lacks or "")
         try:

@@ -1,0 +1,67 @@
+"""What of the cache a request may have: its own wish, its tenant's mode, and what it asks for. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from common.frames import Finish
+from common.messages import CacheWish, Role
+from dispatcher.outcomes import Delivered, Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """`exact` and `semantic`: whether answers are looked for so; `serves`: whether one that was found by likeness is given, or only
+    told of. `keeps`: whether the job's own answer is kept. `why` says what is out, in words."""
+
+    exact: bool = False
+    semantic: bool = False
+    serves: bool = True
+    keeps: bool = False
+    why: str = ""
+
+
+def plan(job: Job, mode: str, *, max_temperature: float) -> Plan:
+    """Say what a job may have, of a tenant whose mode this is."""
+    request = job.request
+    wish, temperature = request.cache, request.options.temperature
+    if wish is CacheWish.OFF:
+        return Plan(why="the request turned it off")
+    if request.resume:
+        return Plan(why="the answer was begun elsewhere")
+    if temperature is not None and temperature > max_temperature:
+        return Plan(why="the temperature asks for variety")
+    if wish is CacheWish.REFRESH:
+        return Plan(keeps=True, why="the request asked for a new answer")
+    whole = Plan(exact=True, keeps=True)
+    if wish is CacheWish.EXACT or (wish is None and mode == "exact"):
+        return whole
+    why = _unlike(job)
+    return (
+        replace(whole, why=why) if why else replace(whole, semantic=True, serves=wish is not None or mode == "semantic")
+    )
+
+
+def _unlike(job: Job) -> str:
+    """Say why a job is never answered by likeness, whatever it asks; empty when it may be."""
+    if job.request.tools or any(message.tool_calls or message.role is Role.TOOL for message in job.messages):
+        return "tools"
+    if job.messages[-1].role is not Role.USER:
+        return "the last word is not the user's"
+    return ""
+
+
+def unsound(job: Job, delivered: Delivered, text: str) -> str:
+    """Say why an answer must not be kept; empty when it is whole, and one device's own."""
+    end, cascaded = delivered.end, delivered.cascaded
+    if end is None or delivered.error is not None:
+        return "it failed"
+    faults = {
+        "it was cut off": end.finish is Finish.LENGTH,
+        "it calls tools": end.finish is Finish.TOOL_CALLS or bool(end.tool_calls),
+        "it is empty": not text.strip(),
+        "several devices wrote it": bool(job.request.resume)
+        or any(one.continues and one.outcome == "ok" for one in delivered.attempts),
+        "it did not hold when it was checked": cascaded is not None and bool(cascaded.instead),
+    }
+    return next((why for why, found in faults.items() if found), "")
