@@ -70,7 +70,7 @@ class Entry:
 class Summary:
     """An entry as operators see it, without its answer. `size_bytes` is what it takes in the store."""
 
-    id: str
+    exact: str
     tenant: str
     question: str
     model: str
@@ -79,6 +79,11 @@ class Summary:
     size_bytes: int
     hits: int
     semantic: bool
+
+    @property
+    def id(self) -> str:
+        """What people call it by."""
+        return self.exact[:ID_CHARS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
