@@ -46,6 +46,11 @@ class Subjects:
         """Where anyone allowed asks the dispatcher that owns `job` to `cancel` it or give its `status`."""
         return f"{self.prefix}.ctl.{job}.{verb}"
 
+    def cache(self, verb: str, tenant: str | None = None) -> str:
+        """Where operators ask every dispatcher for the `stats` of its cache, have it `show` or `purge` entries, or `report` a wrong
+        one; with a tenant, of that one alone."""
+        return f"{self.prefix}.cache.{verb}" if tenant is None else f"{self.prefix}.cache.{tenant}.{verb}"
+
     def peer(self, dispatcher: str) -> str:
         """Where a dispatcher tells the others that it lives, or leaves."""
         return f"{self.prefix}.peer.{dispatcher}"

@@ -50,6 +50,8 @@ def test_map(one: str, two: str, prefix: str) -> None:
         subjects.device(one, two): ["dev", one, two],
         subjects.heartbeat(one): ["hb", one],
         subjects.power(one): ["power", one],
+        subjects.cache(one): ["cache", one],
+        subjects.cache(one, two): ["cache", two, one],
         subjects.job_event(one, two): ["evt", "job", one, two],
         subjects.device_event(one, two): ["evt", "dev", one, two],
     }
