@@ -30,6 +30,8 @@ class ScriptedJob:
         self.reply = delivery.reply
         self._tokens = 0
         self._note: frames.RouteNote | None = None
+        self.cache: dict[str, Any] | None = None
+        """What the account says of the cache."""
 
     async def ack(self) -> None:
         """Accept the job."""
@@ -40,6 +42,12 @@ class ScriptedJob:
     ) -> None:
         """Say where it runs."""
         self._note = frames.RouteNote(self.id, device, model, reason, attempt)
+        await self.send(self._note)
+
+    async def hit(self, told: dict[str, Any], model: str = "llama3.2:3b") -> None:
+        """Say that the answer comes from the cache."""
+        self.cache = told
+        self._note = frames.RouteNote(self.id, "cache", model, "exact: answered 34 s ago by pi5-1", 1, told)
         await self.send(self._note)
 
     async def keep_alive(self, phase: str = "load", eta_s: float | None = None, position: int | None = None) -> None:
@@ -83,6 +91,7 @@ class ScriptedJob:
         """What a dispatcher says of a job in the end."""
         note = self._note or frames.RouteNote(self.id, "nano", "llama3.2:1b", "hybrid", 1)
         return {
+            **({} if self.cache is None else {"cache": self.cache}),
             "job": self.id,
             "device": note.device,
             "model": note.model,
@@ -123,6 +132,8 @@ class ScriptedFleet:
         self.jobs: asyncio.Queue[ScriptedJob] = asyncio.Queue()
         self.cancels: asyncio.Queue[str] = asyncio.Queue()
         self.heard: set[str] = set()
+        self.cache: object = None
+        """What the dispatcher's statistics say of its cache."""
         self._running: dict[str, ScriptedJob] = {}
         self._tasks = tasks
         self._beats = 0
@@ -171,7 +182,8 @@ class ScriptedFleet:
 
     def hear_stats(self, delivery: Delivery) -> None:
         """Say, as a dispatcher does, which devices it has heard."""
-        told = {"name": "llm-dispatcher", "endpoints": [{"data": {"devices": dict.fromkeys(self.heard, "alive")}}]}
+        data = {"devices": dict.fromkeys(self.heard, "alive"), "cache": self.cache}
+        told = {"name": "llm-dispatcher", "endpoints": [{"data": data}]}
         self._tasks.create_task(self.bus.publish(delivery.reply, codec.encode(told)))
 
     def hear_beat(self, delivery: Delivery) -> None:

@@ -174,8 +174,9 @@ class ChatAnswer(Response):
         if not self._manner.stream:
             body = reply.completion(self._job, self._chunks.created, self._model, "".join(self._text), end)
             whole = Response(codec.encode(body), media_type="application/json")
-            queue_s = ((end.route or {}).get("timings") or {}).get("queue_s")
-            whole.raw_headers.extend(route_headers(self._job, self._note, queue_s=queue_s))
+            account = end.route or {}
+            queue_s = (account.get("timings") or {}).get("queue_s")
+            whole.raw_headers.extend(route_headers(self._job, self._note, queue_s=queue_s, cache=account.get("cache")))
             return whole
         await self._open(events, known=True)
         if end.tool_calls:

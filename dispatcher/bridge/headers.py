@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from common.frames import RouteNote
+from common.subjects import as_token
 
 JOB_HEADER = "x-drover-job"
 PRIORITY_HEADER = "x-drover-priority"
 STRATEGY_HEADER = "x-drover-strategy"
 COST_HEADER = "x-drover-max-cost-usd"
 KEY_HEADER = "x-drover-provider-key"
+CACHE_HEADER = "x-drover-cache"
+CONTROL_HEADER = "cache-control"
 PROGRESS_HEADER = "x-drover-progress"
 TIMEOUT_HEADER = "x-drover-timeout"
 QUEUE_HEADER = "x-drover-queue-s"
 MAX_VALUE = 200
 """Characters of a header value; the full reason stands in the body's `x_drover`."""
+
+MAX_WHY = 120
+"""Characters of a reason that shares its header with other facts."""
 
 _LOOKALIKES = str.maketrans(
     {"·": "-", "\u2013": "-", "—": "-", "…": "...", "→": "->", "≥": ">=", "≤": "<=", "\u00d7": "x"}
@@ -55,11 +63,48 @@ def header_text(value: str) -> str:
     return " ".join(printable.split())[:MAX_VALUE].rstrip()
 
 
-def route_headers(job: str, note: RouteNote | None, *, queue_s: float | None = None) -> list[tuple[bytes, bytes]]:
-    """Say which job it is, and, as far as it is known, where it runs and why, and how long it waited for a slot."""
+def cache_text(told: Mapping[str, Any]) -> str:
+    """Say what the cache did for an answer: `hit` with where that is from, or why there was none. What is no fact is left out."""
+    return "; ".join([as_token(str(told.get("outcome", "unknown"))), *_cache_facts(told)])
+
+
+def _cache_facts(told: Mapping[str, Any]) -> Iterator[str]:
+    if told.get("outcome") != "hit":
+        if isinstance(why := told.get("why"), str) and why:
+            quotable = header_text(why)[:MAX_WHY].rstrip().replace("\\", "/").replace('"', "'")
+            yield f'why="{quotable}"'
+        return
+    source = told.get("source")
+    facts = {
+        "kind": _name(told.get("kind")),
+        "similarity": _figure(told.get("similarity"), 4),
+        "age": _figure(told.get("age_s"), 0),
+        "source": _name(source.get("device") if isinstance(source, Mapping) else None),
+        "id": _name(told.get("id")),
+    }
+    yield from (f"{name}={value}" for name, value in facts.items() if value)
+
+
+def _name(value: object) -> str:
+    return as_token(value) if isinstance(value, str) and value else ""
+
+
+def _figure(value: object, digits: int) -> str:
+    """Write a number without what says nothing: `1`, `0.97`."""
+    return f"{round(value, digits):.15g}" if isinstance(value, int | float) else ""
+
+
+def route_headers(
+    job: str, note: RouteNote | None, *, queue_s: float | None = None, cache: Mapping[str, Any] | None = None
+) -> list[tuple[bytes, bytes]]:
+    """Say which job it is, and, as far as it is known, where it runs and why, how long it waited for a slot, and what the cache
+    did for it: `cache` is the account's word, and the note's counts where there is none."""
     facts = {JOB_HEADER: job}
     if queue_s is not None:
         facts[QUEUE_HEADER] = f"{queue_s:.3f}"
+    cached = cache or (note.cache if note is not None else None)
+    if isinstance(cached, Mapping):
+        facts[CACHE_HEADER] = cache_text(cached)
     if note is not None:
         facts |= {"x-drover-device": note.device, "x-drover-model": note.model, "x-drover-reason": note.reason}
     return [(name.encode(), header_text(value).encode()) for name, value in facts.items()]

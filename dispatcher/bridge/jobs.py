@@ -18,7 +18,7 @@ from common.durable import Note
 from common.durable_client import DurableJobs, Event
 from common.errors import BadRequest, UnknownJob
 from common.logs import get_logger
-from common.messages import ChatRequest, Priority
+from common.messages import CacheWish, ChatRequest, Priority
 from common.subjects import is_token
 from dispatcher.bridge.headers import JOB_HEADER, header_text
 from dispatcher.bridge.sse import Curfew, EventStream, ReaderStalled, while_connected
@@ -49,6 +49,12 @@ BODY: dict[str, Any] = {
                         "type": "number",
                         "description": "keeps it from models that may cost more",
                     },
+                    "cache": {
+                        "type": "string",
+                        "enum": [str(one) for one in CacheWish],
+                        "description": "which answers that were given before will do",
+                    },
+                    "user": {"type": "string", "description": "on whose behalf you ask"},
                 },
             },
             "examples": {"short": {"summary": "One question", "value": {"prompt": "Why is the sky blue?"}}},

@@ -25,6 +25,14 @@ DISPATCHER_STATS = "$SRV.STATS.llm-dispatcher"
 ASK_S = 1.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """What a dispatcher says of itself: which devices it takes for alive, and how its cache of answers is."""
+
+    heard: frozenset[str]
+    cache: dict[str, str] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """Whether a chat can be answered now, and the facts behind it. `reason` is empty while it is up."""
@@ -58,16 +66,23 @@ class Presence:
 
     async def health(self) -> Health:
         """Look at the fleet, and ask the dispatchers whether one is there and has heard it; takes `ASK_S` at most."""
-        return judge(self.fleet(), heard=await self._heard(), bus=self._bus.connected)
+        return judge(self.fleet(), word=await self._asked(), bus=self._bus.connected)
 
-    async def _heard(self) -> frozenset[str] | None:
-        """Give the devices that a dispatcher takes for alive; None when none answers."""
+    async def _asked(self) -> Word | None:
+        """Ask for a dispatcher's word; None when none answers."""
         try:
             answer = await self._bus.request(DISPATCHER_STATS, b"", timeout_s=ASK_S)
-            told = codec.decode(answer.data)["endpoints"][0]["data"]["devices"]
-            return frozenset(name for name, liveness in told.items() if liveness == Liveness.ALIVE)
+            told = codec.decode(answer.data)["endpoints"][0]["data"]
+            heard = frozenset(name for name, liveness in told["devices"].items() if liveness == Liveness.ALIVE)
+            return Word(heard=heard, cache=_cache(told.get("cache")))
         except (FleetError, LookupError, TypeError, AttributeError):
             return None
+
+
+def _cache(told: object) -> dict[str, str] | None:
+    if not isinstance(told, dict):
+        return None
+    return {name: str(told.get(name, "")) for name in ("mode", "store", "state")}
 
 
 @asynccontextmanager
@@ -87,8 +102,10 @@ async def hear_fleet(bus: Bus, subjects: Subjects, settings: RosterSection, cloc
         await subscription.unsubscribe()
 
 
-def judge(fleet: Fleet, *, heard: frozenset[str] | None, bus: bool) -> Health:
-    """Say whether a chat can be answered; `heard` are the devices that a dispatcher knows, None when none answers.
+def judge(fleet: Fleet, *, word: Word | None, bus: bool) -> Health:
+    """Say whether a chat can be answered; `word` is a dispatcher's, None when none answers.
+
+    What troubles the cache is told, and makes nobody unwell: a fleet without one answers all the same.
 
     1. No bus. 2. No dispatcher. 3. No device takes work: the reason counts what there is instead. 4. None that the dispatcher has
     heard: it has just started. 5. It is up.
@@ -99,17 +116,18 @@ def judge(fleet: Fleet, *, heard: frozenset[str] | None, bus: bool) -> Health:
     facts = {
         "devices": states,
         "models": models,
-        "dispatcher": heard is not None,
-        "dispatcher_devices": sorted(heard or ()),
+        "dispatcher": word is not None,
+        "dispatcher_devices": sorted(word.heard) if word is not None else [],
+        "cache": word.cache if word is not None else None,
         "bus": bus,
     }
     if not bus:  # 1
         return Health("the bridge has no connection to NATS: check that it runs, and NATS_URL", facts)
-    if heard is None:  # 2
+    if word is None:  # 2
         return Health("no dispatcher answers: start one with `drover dispatcher` or `make up`", facts)
     if not up:  # 3
         return Health(_nobody(states), facts)
-    if heard.isdisjoint(up):  # 4
+    if word.heard.isdisjoint(up):  # 4
         return Health(
             "the dispatcher has just started, and has not heard any of the devices that are ready: wait a second", facts
         )

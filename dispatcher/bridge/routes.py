@@ -57,6 +57,7 @@ STATUSES: Mapping[str, Verdict] = {
     "unknown_job": Verdict(404, _THEIRS),
     "duplicate_job": Verdict(409, _THEIRS),
     "capacity": Verdict(503, _OURS),
+    "cache": Verdict(503, _OURS),
     "no_device": Verdict(503, _OURS),
     "queue_full": Verdict(429, "rate_limit_error"),
     "deadline": Verdict(504, _OURS),

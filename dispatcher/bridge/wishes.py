@@ -6,11 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
+from urllib.request import parse_http_list
 
 from common.errors import BadRequest
-from common.messages import ChatRequest, Priority, require_key
+from common.messages import CacheWish, ChatRequest, Priority, require_key
 from common.subjects import as_token
 from dispatcher.bridge.headers import (
+    CACHE_HEADER,
+    CONTROL_HEADER,
     COST_HEADER,
     JOB_HEADER,
     KEY_HEADER,
@@ -35,7 +38,13 @@ def wished(chat: ChatRequest, headers: Mapping[str, str]) -> ChatRequest:
         strategy=_agreed(STRATEGY_HEADER, strategy(headers), "strategy", chat.strategy),
         max_cost_usd=_agreed(COST_HEADER, max_cost_usd(headers), "max_cost_usd", chat.max_cost_usd),
         provider_key=provider_key(headers) or chat.provider_key,
+        cache=_stricter(_agreed(CACHE_HEADER, cache(headers), "cache", chat.cache), cache_control(headers)),
     )
+
+
+def _stricter(*wishes: CacheWish | None) -> CacheWish | None:
+    """Give the one that allows the least. No wish leaves it to the fleet's owner."""
+    return min((one for one in wishes if one is not None), key=list(CacheWish).index, default=None)
 
 
 def _agreed(header: str, in_header: V | None, field: str, in_body: V | None) -> V | None:
@@ -135,6 +144,42 @@ def provider_key(headers: Mapping[str, str]) -> str | None:
         raise BadRequest(f"{KEY_HEADER}: {error}", param=KEY_HEADER) from None
 
 
+def cache(headers: Mapping[str, str]) -> CacheWish | None:
+    """Which answers that were given before will do, as a header says. Raises `BadRequest` for a word that there is not."""
+    given = headers.get(CACHE_HEADER)
+    if given is None:
+        return None
+    try:
+        return CacheWish(given.strip().lower())
+    except ValueError:
+        raise BadRequest(
+            f"{CACHE_HEADER} is {given[:40]!r}: send one of {', '.join(CacheWish)}", param=CACHE_HEADER
+        ) from None
+
+
+def cache_control(headers: Mapping[str, str]) -> CacheWish | None:
+    """What HTTP's own header forbids; it never allows anything, since browsers and proxies add it without being asked, and what
+    they add may cost a hit and no more.
+
+    1. `no-store`: no answer from the cache, and this one is not kept. 2. `no-cache` and `max-age=0`: this one is. The others say
+    nothing here.
+    """
+    given = [value for name, value in headers.items() if name.lower() == CONTROL_HEADER]
+    directives = {_directive(part) for value in given for part in parse_http_list(value)}
+    if "no-store" in directives:  # 1
+        return CacheWish.OFF
+    return CacheWish.REFRESH if directives & {"no-cache", "max-age=0"} else None  # 2
+
+
+def _directive(part: str) -> str:
+    """Give a directive in one spelling; what `no-cache` names besides is for answers, and says nothing of a request."""
+    name, _, value = (side.strip().lower() for side in part.partition("="))
+    if name != "max-age":
+        return name
+    seconds = value.strip('"')
+    return "max-age=0" if seconds and not seconds.strip("0") else name
+
+
 def _parameter(name: str, what: str, **schema: Any) -> dict[str, Any]:
     return {"name": name, "in": "header", "required": False, "description": what, "schema": schema}
 
@@ -158,6 +203,18 @@ ROUTE_PARAMETERS = (
         "the key that paid models are asked with, in place of the fleet's own: whoever sends it pays",
         type="string",
         format="password",
+    ),
+    _parameter(
+        "X-Drover-Cache",
+        "which answers that were given before will do; the body's `cache` means the same",
+        type="string",
+        enum=[str(one) for one in CacheWish],
+    ),
+    _parameter(
+        "Cache-Control",
+        "`no-store`: no answer from the cache, and this one is not kept; `no-cache` or `max-age=0`: no answer from the cache, and "
+        "this one is kept. It wins over what `cache` allows; other directives are ignored",
+        type="string",
     ),
 )
 """What also counts where a chat is explained, and not run."""

@@ -118,6 +118,7 @@ _ACCOUNT = (
     "cascade",
     "simulated",
     "replayed",
+    "cache",
 )
 
 

@@ -6,6 +6,7 @@ but not those that mean something on NATS and would be obeyed there, see `ELSEWH
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -20,6 +21,8 @@ from dispatcher.bridge.openai import turns
 
 MOST_STRATEGY = 64
 MOST_COST_USD = 1e6
+MOST_USER = 256
+"""Characters of a user's name on the bus; a longer one goes by its digest."""
 
 
 class _Body(BaseModel):
@@ -117,6 +120,16 @@ class ChatCompletionRequest(_Body):
         description="Drover's own: keeps the job from models that may cost more; the header X-Drover-Max-Cost-USD means "
         "the same, and must not differ",
     )
+    cache: Literal["off", "refresh", "exact", "semantic"] | None = Field(
+        None,
+        description="Drover's own: which answers that were given before will do: `off` none, nor is this one kept; `refresh` none; "
+        "`exact` one to the very same request; `semantic` one to a question that means the same. The header X-Drover-Cache means "
+        "the same, and must not differ; a header Cache-Control can forbid more, and allows nothing",
+    )
+    user: str | None = Field(
+        None, description="on whose behalf you ask: what one user was answered is given to no other from the cache"
+    )
+    safety_identifier: str | None = Field(None, description="the newer name of user")
 
 
 TIERS: Mapping[str, Priority] = {"priority": Priority.INTERACTIVE, "flex": Priority.BATCH}
@@ -185,8 +198,18 @@ def to_chat(request: ChatCompletionRequest, *, job: str, priority: Priority | No
             "priority": priority or TIERS.get(request.service_tier or "", Priority.NORMAL),
             "strategy": None if request.strategy is None else strategy_name(request.strategy),
             "max_cost_usd": request.max_cost_usd,
+            "cache": request.cache,
+            "user": _user(request),
         },
     )
+
+
+def _user(request: ChatCompletionRequest) -> str | None:
+    """Name the one for whom it is asked. Two names that differ are a third one: then neither alone is the same user."""
+    named = list(dict.fromkeys(name for name in (request.safety_identifier, request.user) if name))
+    if not named or (len(named) == 1 and len(named[0]) <= MOST_USER):
+        return named[0] if named else None
+    return f"sha256:{hashlib.sha256(codec.encode({'user': named})).hexdigest()}"
 
 
 def strategy_name(given: str) -> str | None:

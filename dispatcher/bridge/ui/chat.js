@@ -23,7 +23,7 @@ async function ask(text) {
   await answer();
 }
 
-async function answer() {
+async function answer({ anew = false } = {}) {
   // A new chat takes new turns; what comes in late still belongs to these.
   const mine = turns;
   const view = new AnswerView();
@@ -33,7 +33,7 @@ async function answer() {
   running = abort;
   busy(true);
   try {
-    const question = { model: picker.value, messages: mine, signal: abort.signal };
+    const question = { model: picker.value, messages: mine, anew, signal: abort.signal };
     for await (const event of chat(question)) view.take(event);
     view.complete();
     mine.push({ role: "assistant", content: view.text });
@@ -59,7 +59,7 @@ function fail(view, error, stopped, mine) {
   if (!(error instanceof ChatError)) console.error(error);
   view.failed(error, () => {
     view.node.remove();
-    answer();
+    answer({ anew: true });
   });
 }
 

@@ -4,6 +4,14 @@ import { element } from "/ui/dom.js";
 const seconds = (s) => (s < 0.0995 ? `${Math.round(s * 1000)} ms` : s < 9.95 ? `${s.toFixed(2)} s` : `${s.toFixed(1)} s`);
 const known = (value) => value !== undefined && value !== null && value !== "";
 
+/** How long ago something was, roughly; nothing where nobody knows. */
+const age = (s) => {
+  if (!known(s)) return "";
+  if (s < 90) return `${Math.round(s)} s ago`;
+  if (s < 5400) return `${Math.round(s / 60)} min ago`;
+  return s < 172800 ? `${Math.round(s / 3600)} h ago` : `${Math.round(s / 86400)} days ago`;
+};
+
 /** What a job does before its first word. */
 export function waitingText(standing) {
   const place = standing.device ?? "a device";
@@ -30,6 +38,7 @@ export function routeLine(account, shown = {}) {
   const facts = [
     fact("device", "Device", account.device),
     fact("model", "Model", account.model),
+    account.cache?.outcome === "hit" && fact("cached", "Origin", "cached", age(account.cache.age_s)),
     fact("reason", "Why", account.reason),
     known(first) && fact("ttft", "Time to first token", seconds(first), "to first token"),
     known(timings.decode_tps) && fact("tps", "Speed", `${timings.decode_tps.toFixed(1)} tok/s`),

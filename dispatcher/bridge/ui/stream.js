@@ -11,10 +11,11 @@ export class ChatError extends Error {
 
 /**
  * Ask, and give what comes: {kind: "standing", ...} while there is no text, {kind: "text", text}, and last
- * {kind: "end", finish, account}. Aborting `signal` closes the connection, which cancels the job on its device.
+ * {kind: "end", finish, account}. Aborting `signal` closes the connection, which cancels the job on its device. `anew` wants
+ * no answer that was given before.
  */
-export async function* chat({ model, messages, signal }) {
-  const response = await post({ model, messages, stream: true }, signal);
+export async function* chat({ model, messages, anew = false, signal }) {
+  const response = await post({ model, messages, stream: true }, anew ? { "cache-control": "no-cache" } : {}, signal);
   for await (const data of events(response.body)) {
     if (data === "[DONE]") return;
     const chunk = JSON.parse(data);
@@ -27,14 +28,14 @@ export async function* chat({ model, messages, signal }) {
   throw new ChatError("The connection ended before the answer did. Send the question again.");
 }
 
-async function post(body, signal) {
+async function post(body, headers, signal) {
   let response;
   try {
     response = await fetch("/v1/chat/completions", {
       method: "POST",
       // The second header asks for every step at once instead of holding back until the first word; the third goes before those
       // that nobody watches.
-      headers: { "content-type": "application/json", "x-drover-progress": "1", "x-drover-priority": "interactive" },
+      headers: { "content-type": "application/json", "x-drover-progress": "1", "x-drover-priority": "interactive", ...headers },
       body: JSON.stringify(body),
       signal,
     });

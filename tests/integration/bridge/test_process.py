@@ -292,8 +292,14 @@ async def test_the_description_lists_what_the_chat_route_takes(http: httpx.Async
         "422" in text,
         "messages" in schemas["ChatCompletionRequest"]["properties"],
     ) == (
-        {"X-Drover-Strategy", "X-Drover-Max-Cost-USD", "X-Drover-Provider-Key"},
-        8,
+        {
+            "X-Drover-Strategy",
+            "X-Drover-Max-Cost-USD",
+            "X-Drover-Provider-Key",
+            "X-Drover-Cache",
+            "Cache-Control",
+        },
+        10,
         {"$ref": "#/components/schemas/ChatCompletionRequest"},
         set(),
         False,

@@ -239,7 +239,8 @@ def test_health_names_the_first_thing_that_is_missing(
     beats: list[Heartbeat], heard: set[str] | None, bus: bool, says: str
 ) -> None:
     """Up needs bus, dispatcher and one ready device that the dispatcher has heard; the reason says which of them is missing."""
-    health = presence.judge(roster(*beats).fleet, heard=None if heard is None else frozenset(heard), bus=bus)
+    word = None if heard is None else presence.Word(heard=frozenset(heard))
+    health = presence.judge(roster(*beats).fleet, word=word, bus=bus)
 
     assert (says in health.reason, bool(health.reason)) == (True, bool(says))
 

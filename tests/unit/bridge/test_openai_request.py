@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import BadRequest, FleetError
-from common.messages import ChatRequest, Priority, Role
+from common.messages import CacheWish, ChatRequest, Priority, Role
 from dispatcher.bridge.openai import request
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
@@ -354,13 +354,75 @@ def test_a_body_may_name_the_most_that_it_may_cost() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("strategy", 5), ("strategy", "x" * 65), ("max_cost_usd", "0.1"), ("max_cost_usd", -1), ("max_cost_usd", True)],
+    [
+        ("strategy", 5),
+        ("strategy", "x" * 65),
+        ("max_cost_usd", "0.1"),
+        ("max_cost_usd", -1),
+        ("max_cost_usd", True),
+        ("cache", "on"),
+        ("cache", "EXACT"),
+        ("cache", ""),
+        ("cache", True),
+        ("cache", {"no-cache": True}),
+        ("user", 5),
+        ("user", {"id": "alice"}),
+        ("safety_identifier", ["alice"]),
+    ],
 )
 def test_a_wish_of_ours_that_makes_no_sense_is_refused(field: str, value: object) -> None:
     """It is named: what is ignored in silence may cost money."""
     error = refused(**{field: value})
 
     assert ("bad_request", field) == (error.code, error.details["param"])
+
+
+@pytest.mark.parametrize("wish", CacheWish)
+def test_a_body_may_say_which_answers_will_do(wish: CacheWish) -> None:
+    """The four words mean what they mean on NATS."""
+    assert wish is mapped(cache=str(wish)).cache
+
+
+def test_a_wrong_wish_of_the_cache_names_the_right_ones() -> None:
+    """The error says what can be sent."""
+    message = refused(cache="on").message
+
+    assert [] == [str(wish) for wish in CacheWish if f"'{wish}'" not in message]
+
+
+ALICE, LONG = "alice", "x" * (request.MOST_USER + 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "user"),
+    [
+        ({}, None),
+        ({"user": None}, None),
+        ({"user": ""}, None),
+        ({"user": ALICE}, ALICE),
+        ({"safety_identifier": ALICE}, ALICE),
+        ({"safety_identifier": ALICE, "user": ALICE}, ALICE),
+        ({"user": LONG[:-1]}, LONG[:-1]),
+    ],
+)
+def test_for_whom_it_is_asked(fields: dict[str, Any], user: str | None) -> None:
+    """OpenAI's old and new name of the field both name the user; an empty one names nobody."""
+    assert user == mapped(**fields).user
+
+
+def test_users_who_are_named_otherwise_are_others() -> None:
+    """Whoever is named too long, or by two names, goes by a digest: as many users as there are ways to be named."""
+    named: list[dict[str, str]] = [
+        {"user": LONG},
+        {"user": f"{LONG}y"},
+        {"user": ALICE, "safety_identifier": "bob"},
+        {"user": "bob", "safety_identifier": ALICE},
+        {"user": ALICE},
+        {"user": "bob"},
+    ]
+    users = [mapped(**fields).user or "" for fields in named]
+
+    assert (len(set(users)), max(map(len, users)) <= request.MOST_USER) == (len(named), True)
 
 
 @pytest.mark.parametrize("field", sorted(request.ELSEWHERE))
