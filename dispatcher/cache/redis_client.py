@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -395,7 +396,11 @@ def _unavailable(error: BaseException, where: str) -> CacheUnavailable:
 def _told(error: faults.ResponseError, where: str) -> CacheUnavailable:
     """Translate an error that the server told of one command."""
     word = _KINDS.get(type(error), "") or (str(error).split(maxsplit=1) or ["ERR"])[0]
+    inner = _INNER.search(str(error))  # Redis 6 says of each error in a script ERR, and then what it was
+    word = inner[0] if inner else word
     word = word if word.isupper() and word.isalpha() and len(word) <= 16 else "ERR"
+    if word == "OOM":
+        return CacheUnavailable(f"Redis at {where} is full", state=State.FULL, reply=word)
     if word in _PASSING:
         return CacheUnavailable(f"Redis at {where} can't answer now ({word})", state=State.AWAY, reply=word)
     return CacheUnavailable(f"Redis at {where} refused a command ({word})", state=State.REFUSED, reply=word)
@@ -415,6 +420,7 @@ _KINDS: dict[type[faults.ResponseError], str] = {
 }
 """The library takes the first word away where it has a type for it."""
 
+_INNER = re.compile(r"\b(?:OOM|WRONGTYPE|READONLY|MISCONF)\b")
 _PASSING = frozenset(["BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN"])
 
 

@@ -1,0 +1,6 @@
+"""Where answers are kept: in this process, or in the Redis that all dispatchers share. It knows neither requests nor likeness."""
+
+from dispatcher.cache.store.memory import MemoryAnswers
+from dispatcher.cache.store.redis import RedisAnswers
+
+__all__ = ["MemoryAnswers", "RedisAnswers"]
