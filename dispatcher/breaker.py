@@ -1,4 +1,4 @@
-"""The circuit breaker of one device, as a value: closed, open after failures in a row, then half open for one trial.
+"""A circuit breaker, as of one device, as a value: closed, open after failures in a row, then half open for one trial.
 
 Fast errors are failures like slow ones: a backend that refuses at once would otherwise look idle, and draw every job.
 """
@@ -44,21 +44,25 @@ def succeeded() -> Breaker:
     return CLOSED
 
 
-def failed(breaker: Breaker, why: str, now_s: float) -> Breaker:
-    """Give the breaker after one more failure. A trial that fails opens it for twice as long, up to a minute. What was
+def failed(
+    breaker: Breaker, why: str, now_s: float, *, cool_down_s: float = COOL_DOWN_S, longest_s: float = LONGEST_S
+) -> Breaker:
+    """Give the breaker after one more failure. A trial that fails opens it for twice as long, up to the longest. What was
     already under way when it opened adds nothing."""
     if breaker.state is BreakerState.OPEN:
         return breaker
     failures = breaker.failures + 1
     if breaker.state is BreakerState.CLOSED and failures < FAILURES:
         return Breaker(BreakerState.CLOSED, failures, breaker.opened, why=why)
-    return tripped(breaker, why, now_s)
+    return tripped(breaker, why, now_s, cool_down_s=cool_down_s, longest_s=longest_s)
 
 
-def tripped(breaker: Breaker, why: str, now_s: float) -> Breaker:
+def tripped(
+    breaker: Breaker, why: str, now_s: float, *, cool_down_s: float = COOL_DOWN_S, longest_s: float = LONGEST_S
+) -> Breaker:
     """Open at once, on proof: a device that was asked for one token and gave none."""
-    cool_down_s = min(LONGEST_S, COOL_DOWN_S * 2.0 ** min(breaker.opened, 16))
-    return Breaker(BreakerState.OPEN, breaker.failures + 1, breaker.opened + 1, now_s + cool_down_s, why)
+    open_s = min(longest_s, cool_down_s * 2.0 ** min(breaker.opened, 16))
+    return Breaker(BreakerState.OPEN, breaker.failures + 1, breaker.opened + 1, now_s + open_s, why)
 
 
 def aged(breaker: Breaker, now_s: float) -> Breaker:

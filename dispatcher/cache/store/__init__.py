@@ -2,5 +2,6 @@
 
 from dispatcher.cache.store.memory import MemoryAnswers
 from dispatcher.cache.store.redis import RedisAnswers
+from dispatcher.cache.store.shelter import Asking, Health, Shelter
 
-__all__ = ["MemoryAnswers", "RedisAnswers"]
+__all__ = ["Asking", "Health", "MemoryAnswers", "RedisAnswers", "Shelter"]

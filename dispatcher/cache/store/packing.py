@@ -100,7 +100,7 @@ def hashed(tenant: str) -> str:
 def summary(entry: Entry, size_bytes: int, hits: int) -> Summary:
     """Say of an entry what operators see."""
     return Summary(
-        id=entry.id,
+        exact=entry.place.exact,
         tenant=entry.place.tenant,
         question=entry.place.question,
         model=entry.receipt.model,
