@@ -12,8 +12,9 @@ changed in scripts only, which the server runs one at a time, whichever dispatch
     PREFIX:1:k:OWNER:KEY    who makes an answer
 
 OWNER is a hash of the tenant. Who makes room is decided as in `memory`. A server that forgets by itself (`maxmemory-policy`) takes
-entries away, or parts of the index: what does not fit is found and mended while putting (the tenant's own counts, the entries that
-were used longest ago and some others by lot) and when somebody looks at the figures. Meanwhile the bounds may be missed by as much.
+entries away, or parts of the index. What does not fit is found and mended while putting: the tenant's own counts at once, names
+without an entry a few at a time, by age and by lot, and entries without a name on a walk through the server's names, of some steps
+each time. Meanwhile the bounds may be missed by as much; what is never found expires.
 """
 
 from __future__ import annotations
@@ -51,11 +52,15 @@ local function now()
   local time = redis.call('TIME')
   return num(time[1]) * 1000000 + num(time[2])
 end
+-- A tenant without its sum of bytes is left without one, so that `mend` sees it.
 local function count(owner, entries, bytes)
-  if num(redis.call('ZINCRBY', p .. 'c', entries, owner)) <= 0 then
+  local has = num(redis.call('ZINCRBY', p .. 'c', entries, owner))
+  if has <= 0 then
     redis.call('ZREM', p .. 'c', owner)
     redis.call('ZREM', p .. 'b', owner)
-  else
+  elseif has == entries then
+    redis.call('ZADD', p .. 'b', bytes, owner)
+  elseif redis.call('ZSCORE', p .. 'b', owner) then
     redis.call('ZINCRBY', p .. 'b', bytes, owner)
   end
 end
@@ -128,6 +133,34 @@ end
 _PUT = Script(
     _PRELUDE
     + """
+-- Look whether some entries of the index are there still; gives how many the server has taken.
+local function doubt(owner)
+  local uses, taken = p .. 'u:' .. owner, 0
+  local some = redis.call('ZRANGE', uses, 0, 1)
+  for _, key in ipairs(redis.call('ZRANDMEMBER', uses, 6)) do table.insert(some, key) end
+  for _, key in ipairs(some) do
+    if redis.call('EXISTS', p .. 'e:' .. owner .. ':' .. key) == 0 and redis.call('ZSCORE', uses, key) then
+      drop(owner, key)
+      taken = taken + 1
+    end
+  end
+  return taken
+end
+-- Go on looking through the server's names for entries that the index has lost, a few at a time.
+local function adopt(overhead, ttl_ms)
+  local all = p .. 'e:'
+  local step = redis.call('SCAN', redis.call('HGET', p .. 'n', 'cursor') or '0', 'COUNT', 8)
+  redis.call('HSET', p .. 'n', 'cursor', step[1])
+  for _, name in ipairs(step[2]) do
+    if string.sub(name, 1, #all) == all then
+      local owner, key = string.match(string.sub(name, #all + 1), '^([^:]*):(.*)$')
+      if owner and redis.call('HEXISTS', p .. 'm:' .. owner, key) == 0 and redis.call('TYPE', name)['ok'] == 'string' then
+        mend(owner)
+        enter(owner, key, overhead, ttl_ms)
+      end
+    end
+  end
+end
 local owner, key, packed, px = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local overhead, ttl_ms, most_entries, most_bytes = num(ARGV[6]), num(ARGV[7]), num(ARGV[8]), num(ARGV[9])
 local name = p .. 'e:' .. owner .. ':' .. key
@@ -142,15 +175,8 @@ end
 enter(owner, key, overhead, ttl_ms)
 mend(owner)
 expire(32)
-local doubtful = redis.call('ZRANGE', p .. 'u:' .. owner, 0, 1)
-for _, one in ipairs(redis.call('ZRANDMEMBER', p .. 'u:' .. owner, 2)) do table.insert(doubtful, one) end
-local evicted = 0
-for _, one in ipairs(doubtful) do
-  if redis.call('ZSCORE', p .. 'u:' .. owner, one) and redis.call('EXISTS', p .. 'e:' .. owner .. ':' .. one) == 0 then
-    drop(owner, one)
-    evicted = evicted + 1
-  end
-end
+local evicted = doubt(owner)
+adopt(overhead, ttl_ms)
 local entries, bytes = sum('c'), sum('b')
 for _ = 1, 1000 do
   if entries <= most_entries and bytes <= most_bytes then break end
