@@ -19,9 +19,14 @@ from tests.nats_server import PORTS_TRIED, START_S, PortTaken, free_port
 
 PROGRAM = shutil.which("redis-server") or "/usr/bin/redis-server"
 
+REDIS8 = os.environ.get("DROVER_TEST_REDIS8", "")
+"""The redis-server of a Redis 8, which few systems have yet: `tests/redis8.sh` fetches one."""
+
 needs_redis = pytest.mark.skipif(
     not Path(PROGRAM).exists(), reason="redis-server is not installed: deploy/setup.sh dev installs it"
 )
+
+needs_redis8 = pytest.mark.skipif(not REDIS8, reason="DROVER_TEST_REDIS8 names no redis-server of a Redis 8")
 
 
 @dataclass(slots=True)
@@ -32,6 +37,7 @@ class RedisServer:
     directory: Path
     options: Sequence[str]
     process: Process
+    program: str = PROGRAM
 
     @property
     def url(self) -> str:
@@ -61,27 +67,28 @@ class RedisServer:
     async def restart(self) -> None:
         """Start it again on the same port, after ending it if need be."""
         await self.kill()
-        self.process = await _start(self.port, self.directory, self.options)
+        self.process = await _start(self.port, self.directory, self.options, self.program)
         await _answering(self)
 
 
 @asynccontextmanager
-async def redis_server(*options: str) -> AsyncIterator[RedisServer]:
+async def redis_server(*options: str, program: str = PROGRAM) -> AsyncIterator[RedisServer]:
     """Run a server for the life of the context; it answers when the context is entered. `options` are its own, such as
     `--requirepass`."""
     with tempfile.TemporaryDirectory(prefix="drover-redis-") as name:
-        server = await _on_some_port(Path(name), options)
+        server = await _on_some_port(Path(name), options, program)
         try:
             yield server
         finally:
             await server.kill()
 
 
-async def _on_some_port(directory: Path, options: Sequence[str]) -> RedisServer:
+async def _on_some_port(directory: Path, options: Sequence[str], program: str) -> RedisServer:
     """Start on a free port: tests that run side by side may be given the same one, and only one of them gets it."""
     for last in (*[False] * (PORTS_TRIED - 1), True):
         port = free_port()
-        server = RedisServer(port, directory, options, await _start(port, directory, options))
+        process = await _start(port, directory, options, program)
+        server = RedisServer(port, directory, options, process, program)
         try:
             await _answering(server)
         except PortTaken:
@@ -92,13 +99,13 @@ async def _on_some_port(directory: Path, options: Sequence[str]) -> RedisServer:
     raise AssertionError("unreachable")
 
 
-async def _start(port: int, directory: Path, options: Sequence[str]) -> Process:
+async def _start(port: int, directory: Path, options: Sequence[str], program: str) -> Process:
     # Where it can be had, the server dies with us: a test run that hangs is ended without its `finally`.
     guard = [setpriv, "--pdeathsig", "KILL"] if (setpriv := shutil.which("setpriv")) else []
     quiet = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--unixsocket", str(directory / "socket")]
     where = ["--port", str(port), "--dir", str(directory), "--logfile", str(directory / "server.log")]
     return await asyncio.create_subprocess_exec(
-        *guard, PROGRAM, *where, *quiet, *options, stdout=DEVNULL, stderr=DEVNULL
+        *guard, program, *where, *quiet, *options, stdout=DEVNULL, stderr=DEVNULL
     )
 
 

@@ -1,0 +1,63 @@
+"""Which way of searching a Redis is used; it knows no vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dispatcher.cache.index.memory import MemoryIndex
+from dispatcher.cache.index.redis_durable import DurableIndex
+from dispatcher.cache.index.redis_vectors import VectorSetIndex
+from dispatcher.cache.index.scopes import IndexBounds
+from dispatcher.cache.protocols import VectorIndex
+from dispatcher.cache.redis_client import RedisClient
+from dispatcher.cache.values import Near, StoreStats
+from dispatcher.embed.protocol import EmbedderId, Vector
+
+VECTOR_SETS_ABOVE = 20_000
+"""Vectors of a scope from which on the server's own search is the faster one (`python -m dispatcher.lab.speed.likeness`). Below it
+numpy is, and it is exact, and an addition is cheaper by far."""
+
+
+class ServersChoice:
+    """Vector sets where the server has them, else matrices. Found out once, when it first answers, and the same for all dispatchers
+    of one server with the same settings: the two don't see each other's vectors."""
+
+    def __init__(self, redis: RedisClient, prefix: str, bounds: IndexBounds) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._bounds = bounds
+        self._index: VectorIndex | None = None
+
+    async def nearest(self, tenant: str, scope: str, embedder: EmbedderId, vector: Vector, *, count: int) -> list[Near]:
+        """Give the most alike."""
+        return await (await self._chosen()).nearest(tenant, scope, embedder, vector, count=count)
+
+    async def add(self, tenant: str, scope: str, embedder: EmbedderId, vector: Vector, exact: str) -> None:
+        """Keep a vector."""
+        await (await self._chosen()).add(tenant, scope, embedder, vector, exact)
+
+    async def remove(self, tenant: str, scope: str, keys: Sequence[str]) -> None:
+        """Forget some entries of a scope."""
+        await (await self._chosen()).remove(tenant, scope, keys)
+
+    async def purge(self, tenant: str | None) -> None:
+        """Forget a tenant's vectors, or all."""
+        await (await self._chosen()).purge(tenant)
+
+    async def stats(self) -> StoreStats:
+        """Say what is kept."""
+        return await (await self._chosen()).stats()
+
+    async def _chosen(self) -> VectorIndex:
+        if self._index is None:
+            kind = VectorSetIndex if await self._redis.has("VSIM") else DurableIndex
+            self._index = kind(self._redis, self._prefix, self._bounds)
+        return self._index
+
+
+def open_index(redis: RedisClient | None, prefix: str, bounds: IndexBounds) -> VectorIndex:
+    """Give the index that fits: of this process alone without a Redis, and with one by the size that scopes may have."""
+    if redis is None:
+        return MemoryIndex(bounds)
+    kind = ServersChoice if min(bounds.scope_entries, bounds.entries) > VECTOR_SETS_ABOVE else DurableIndex
+    return kind(redis, prefix, bounds)
