@@ -291,6 +291,60 @@ async def test_an_error_is_shown_with_a_way_out(chat: Chat, accepted: bool) -> N
     assert asked[0] == asked[1]
 
 
+async def test_try_again_wants_a_new_answer(chat: Chat) -> None:
+    """A question is asked as it is; "Try again" asks for an answer that was not given before."""
+
+    async def failing(job: ScriptedJob) -> None:
+        await job.fail(errors.NoDevice("no device is ready"))
+
+    chat.fleet.script = failing
+    await chat.ask("Hello?")
+    again = chat.page.get_by_role("button", name="Try again")
+    await expect(again).to_be_visible()
+    chat.fleet.script = answer_from_orin
+    await again.click()
+    await chat.answered()
+    asked = [(await chat.fleet.jobs.get()).request.get("cache") for _ in range(2)]
+
+    assert asked == [None, "refresh"]
+
+
+@pytest.mark.parametrize(
+    ("age_s", "says"),
+    [(34.2, "cached 34 s ago"), (600, "cached 10 min ago"), (7200, "cached 2 h ago"), (None, "cached")],
+)
+async def test_an_answer_from_the_cache_says_so(chat: Chat, age_s: float | None, says: str) -> None:
+    """The line under it has the word, and how old the answer is; nobody has to know a colour."""
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.hit({"outcome": "hit", "kind": "exact", "age_s": age_s})
+        await job.token("As I said.")
+        await job.end()
+
+    chat.fleet.script = script
+    await chat.ask("Why?")
+    await chat.answered()
+    await chat.snap(f"cached-{says}")
+
+    await expect(chat.page.locator("[data-fact=cached]")).to_have_text(f"Origin: {says}")
+    assert chat.complaints == []
+
+
+async def test_an_answer_of_a_device_is_not_called_cached(chat: Chat) -> None:
+    """Also where the cache was asked."""
+
+    async def script(job: ScriptedJob) -> None:
+        job.cache = {"outcome": "miss", "why": "never asked before"}
+        await answer_from_orin(job)
+
+    chat.fleet.script = script
+    await chat.ask("Why?")
+    await chat.answered()
+
+    await expect(chat.page.locator("[data-fact=cached]")).to_have_count(0)
+
+
 async def test_a_bridge_that_is_gone_is_said_so(chat: Chat) -> None:
     """No endless waiting: the page says that the bridge can't be reached."""
     chat.bridge.process.kill()
