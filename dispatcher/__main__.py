@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from dispatcher.cli.cache_verbs import app as cache_verbs
 from dispatcher.lab.bench.cli import ListCommand, bench
 from dispatcher.lab.cli import app as lab
 from dispatcher.lab.embedder.cli import app as embedder
@@ -24,6 +25,17 @@ app = typer.Typer(
 Strategy = Annotated[
     str | None, typer.Option("--strategy", help="how the device is chosen, such as hybrid, token:500 or energy:eco")
 ]
+
+
+Cache = Annotated[
+    Literal["off", "refresh", "exact", "semantic"] | None,
+    typer.Option(
+        "--cache",
+        help="answers given before that will do: off none, nor is this one kept; refresh none; exact to the very same request; "
+        "semantic to one that means the same; your fleet may allow less",
+    ),
+]
+User = Annotated[str | None, typer.Option("--user", help="on whose behalf: kept answers are given to no other user")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -98,6 +110,8 @@ def ask(
         ),
     ] = None,
     strategy: Strategy = None,
+    cache: Cache = None,
+    user: User = None,
     tenant: Annotated[str | None, typer.Option("--tenant", help="whose job it is")] = None,
     as_json: Annotated[
         bool,
@@ -138,6 +152,8 @@ def ask(
         timeout_s=timeout_s,
         priority=priority,
         strategy=strategy,
+        cache=cache,
+        user=user,
         tenant=tenant,
     )
     try:
@@ -176,6 +192,8 @@ def submit(
         typer.Option("--timeout", min=1, help="seconds until the job is given up, the wait in the queue included"),
     ] = None,
     strategy: Strategy = None,
+    cache: Cache = None,
+    user: User = None,
 ) -> None:
     """Put a job into the durable queue, where it survives every process, and print its id."""
     if (prompt is None) == (file is None):
@@ -196,6 +214,8 @@ def submit(
         max_tokens=max_tokens,
         timeout_s=timeout_s,
         strategy=strategy,
+        cache=cache,
+        user=user,
     )
     posting = Posting(priority=Priority(priority), tenant=tenant, job=job)
     try:
@@ -229,6 +249,7 @@ def result(
     raise typer.Exit(running.run(show_result(job, wait=wait, tenant=tenant, as_json=as_json)))
 
 
+app.add_typer(cache_verbs)
 app.add_typer(embedder)
 app.add_typer(lab)
 app.command(cls=ListCommand)(bench)
@@ -302,6 +323,8 @@ def explain(
     device: Annotated[str | None, typer.Option("--device", help="only this device")] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", min=1, help="length of the answer, at most")] = None,
     strategy: Strategy = None,
+    cache: Cache = None,
+    user: User = None,
     tenant: Annotated[str | None, typer.Option("--tenant", help="whose question or job it is")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print all of it as JSON")] = False,
 ) -> None:
@@ -313,7 +336,9 @@ def explain(
     from dispatcher.cli.ask import Wish, read_prompt  # noqa: PLC0415  # as above
     from dispatcher.cli.explain import explain as show  # noqa: PLC0415  # as above
 
-    wish = Wish(model=model, device=device, max_tokens=max_tokens, strategy=strategy, tenant=tenant)
+    wish = Wish(
+        model=model, device=device, max_tokens=max_tokens, strategy=strategy, cache=cache, user=user, tenant=tenant
+    )
     try:
         wish.check()
         work = show(None if prompt is None else read_prompt(prompt), job, wish, as_json=as_json)

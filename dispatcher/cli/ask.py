@@ -14,6 +14,7 @@ from common.client import Drover
 from common.errors import BadRequest, FleetError, GarbledReply
 from common.messages import AUTO, ChatRequest, Message, Role
 from common.subjects import require_token
+from dispatcher.cli.cache_words import saved
 from dispatcher.cli.connect import open_producer, shell_settings
 from dispatcher.cli.results import tokens_per_s
 
@@ -30,6 +31,8 @@ class Wish:
     timeout_s: float | None = None
     priority: str | None = None
     strategy: str | None = None
+    cache: str | None = None
+    user: str | None = None
     tenant: str | None = None
     """Whose job it is; not set is the bridge's own."""
 
@@ -42,6 +45,8 @@ class Wish:
             "timeout_s": self.timeout_s,
             "priority": self.priority,
             "strategy": self.strategy,
+            "cache": self.cache,
+            "user": self.user,
             "options": {key: value for key, value in options.items() if value is not None},
         }
         return {key: value for key, value in wanted.items() if value is not None}
@@ -130,6 +135,8 @@ def footer(answer: Answer, first_token_s: float | None) -> str:
         parts.append(f"{speed:.1f} tokens/s")
     if (cost_usd := answer.route.get("cost_usd")) is not None:
         parts.append(f"{'about ' if answer.route.get('cost_estimated') else ''}{cost_usd:.6f} USD")
+    if what := saved(answer.route.get("cache") or {}):
+        parts.append(f"saved {what}")
     if answer.route.get("simulated"):
         parts.append("simulated")
     return " · ".join(part for part in parts if part)

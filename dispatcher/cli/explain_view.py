@@ -10,6 +10,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dispatcher.cli.cache_words import cache_line
+
 WIDE = 100
 BAR, NARROW_BAR = 24, 16
 """Characters of a score of 1, from `WIDE` columns on and below."""
@@ -32,7 +34,7 @@ def explained(told: Told, width: int = WIDE) -> RenderableType:
 
 def _parts(told: Told, width: int) -> Iterator[RenderableType]:
     bar = BAR if width >= WIDE else NARROW_BAR
-    yield _head(told)
+    yield from _opening(told)
     options = told.get("options", [])
     if options:
         yield _options(told, options[:MOST_ROWS], bar, width)
@@ -48,6 +50,14 @@ def _parts(told: Told, width: int) -> Iterator[RenderableType]:
     if told.get("cascade"):
         yield _checked(told["cascade"])
     yield from _beyond(told)
+
+
+def _opening(told: Told) -> Iterator[Text]:
+    """Tell who was chosen; an answer from the cache needed no choice."""
+    if "strategy" in told:
+        yield _head(told)
+    if told.get("cache"):
+        yield Text(f"cache: {cache_line(told['cache'])}")
 
 
 def _checked(check: Told) -> Text:

@@ -96,7 +96,10 @@ def answered(where: Row, answer: Answer, *, asked: int) -> Row:
 
 def tokens_per_s(answer: Answer) -> float | None:
     """Give the speed of decoding, the same wherever an answer is shown: completion tokens per second as the device's engine
-    measured it, or, where it does not say, from the first token to the end as the dispatcher saw it."""
+    measured it, or, where it does not say, from the first token to the end as the dispatcher saw it. What comes from the cache was
+    not decoded."""
+    if (answer.route.get("cache") or {}).get("outcome") == "hit":
+        return None
     timings = answer.route.get("timings") or {}
     if measured := timings.get("decode_tps"):
         return float(measured)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from common.errors import BadRequest
 
-OURS = ("DROVER_", "NATS_", "OLLAMA_", "OPENAI_", "LOG_")
+OURS = ("DROVER_", "NATS_", "OLLAMA_", "OPENAI_", "LOG_", "REDIS_")
 """How the names of our settings begin."""
 
 _HELD = re.compile(r"DROVER_(DEVICES?|SIM_|STATE_DIR|NATS_|HTTP_|CLOUD|BACKEND|SENSORS_|SUBJECT_)")
