@@ -1,0 +1,207 @@
+"""What kind of question a text asks, whatever the politeness before it. English; of others it says `statement`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from dispatcher.cache.guard.words import BE, MODALS
+
+
+class Ask(StrEnum):
+    """What is asked for."""
+
+    WHAT = "what"  # what is, define, explain, describe, tell me about
+    WHICH = "which"
+    WHO = "who"
+    WHOSE = "whose"
+    WHEN = "when"
+    WHERE = "where"
+    WHY = "why"
+    HOW_TO = "how to"  # how do I, what is the way to, the steps to
+    HOW = "how"  # how does it work
+    HOW_MUCH = "how much"
+    HOW_LONG = "how long"
+    HOW_FAR = "how far"
+    HOW_OFTEN = "how often"
+    HOW_DEGREE = "how degree"  # how tall, how deep
+    WHETHER = "whether"  # is, can, does
+    DO = "do"  # an order: list, translate, turn on
+    STATEMENT = "statement"
+
+
+_OPENERS = frozenset(
+    "please kindly hi hello hey so ok okay well just now then thanks um uh sorry excuse me quick quickly question help and but also good"
+    " morning afternoon evening dear friend everyone there um hmm like actually basically honestly".split()
+)
+_WRAPS = tuple(
+    tuple(wrap.split())
+    for wrap in (
+        "can you please tell me", "could you please tell me", "can you tell me", "could you tell me", "would you tell me",
+        "will you tell me", "could you kindly tell me", "can you please explain", "could you please explain", "can you explain to me",
+        "can you explain", "could you explain to me", "could you explain", "please explain", "explain to me", "can you help me",
+        "could you help me", "can someone tell me", "can anyone tell me", "can somebody tell me", "can someone explain",
+        "can anyone explain", "i would like to know", "i would like to understand", "i want to know", "i want to understand",
+        "i need to know", "i am wondering", "i was wondering", "i wonder", "do you know", "do you happen to know", "does anyone know",
+        "does anybody know", "does someone know", "any idea", "tell me", "let me know", "show me", "may i ask", "can i ask",
+        "i am trying to find out", "i am trying to understand", "i am trying to figure out", "i do not understand", "i do not know",
+        "i am curious", "what i want to know is", "my question is", "the question is", "would you mind telling me",
+        "can you let me know", "could you let me know", "would you please tell me", "i would love to know", "help me understand",
+        "would you explain", "i am not sure", "please tell me", "could you show me", "can you show me", "is it known", "what would you say",
+    )
+)  # fmt: skip
+_EXPLAINS = frozenset(["explain", "show", "understand", "explanation"])
+_NOUN_KINDS = {
+    "way": Ask.HOW_TO, "ways": Ask.HOW_TO, "steps": Ask.HOW_TO, "step": Ask.HOW_TO, "method": Ask.HOW_TO, "procedure": Ask.HOW_TO,
+    "process": Ask.HOW_TO, "instructions": Ask.HOW_TO, "recipe": Ask.HOW_TO, "command": Ask.HOW_TO, "reason": Ask.WHY, "reasons": Ask.WHY,
+    "cause": Ask.WHY, "causes": Ask.WHY, "caused": Ask.WHY, "year": Ask.WHEN, "date": Ask.WHEN, "time": Ask.WHEN, "day": Ask.WHEN,
+    "place": Ask.WHERE, "location": Ask.WHERE, "person": Ask.WHO, "author": Ask.WHO, "number": Ask.HOW_MUCH, "amount": Ask.HOW_MUCH,
+    "quantity": Ask.HOW_MUCH, "cost": Ask.HOW_MUCH, "price": Ask.HOW_MUCH, "distance": Ask.HOW_FAR, "duration": Ask.HOW_LONG,
+    "height": Ask.HOW_DEGREE, "depth": Ask.HOW_DEGREE, "weight": Ask.HOW_DEGREE, "age": Ask.HOW_DEGREE, "size": Ask.HOW_DEGREE,
+    "temperature": Ask.HOW_DEGREE, "speed": Ask.HOW_DEGREE, "width": Ask.HOW_DEGREE,
+}  # fmt: skip
+"""`what is the way to` asks what `how do I` asks; a noun of these in the first words says so."""
+
+_HOW = {
+    "many": Ask.HOW_MUCH, "much": Ask.HOW_MUCH, "long": Ask.HOW_LONG, "far": Ask.HOW_FAR, "often": Ask.HOW_OFTEN,
+    "frequently": Ask.HOW_OFTEN, "come": Ask.WHY, "to": Ask.HOW_TO, "best": Ask.HOW_TO,
+}  # fmt: skip
+_DEGREES = frozenset(
+    "old tall high deep big large small wide heavy fast hot cold thick strong bright dense loud hard difficult expensive soon quickly"
+    " safe accurate early late warm rich steep likely dangerous acidic toxic good bad well reliable close near sweet spicy short cheap".split()
+)
+_PEOPLE = frozenset("i you we one someone somebody people to".split())
+_ASKS = {
+    "why": Ask.WHY, "when": Ask.WHEN, "where": Ask.WHERE, "who": Ask.WHO, "whom": Ask.WHO, "whose": Ask.WHOSE, "which": Ask.WHICH,
+}  # fmt: skip
+_DEFINES = frozenset("define describe explain summarize summarise outline introduce".split())
+ORDERS = frozenset(
+    "write list give name translate convert compare calculate compute solve summarize summarise rewrite rephrase draft generate create make"
+    " turn set switch play add remove show find suggest recommend open close start stop send call book order schedule cancel delete update"
+    " change fix sort count draw plan design classify extract correct proofread simplify shorten expand continue prove derive evaluate"
+    " estimate print read tell say remind put go get let use check order reset pay transfer spell answer choose pick act pretend imagine"
+    " install configure implement refactor debug optimize optimise explain define describe outline analyze analyse discuss propose replace"
+    " increase decrease raise lower dim mute unlock lock pause resume skip block freeze activate deactivate enable disable buy sell help".split()
+)
+_LOOK = 6
+"""Words after `what` in which a noun still says what is asked."""
+
+
+def stripped(words: Sequence[str]) -> int:
+    """Give how many words at the head are politeness."""
+    at, before = 0, -1
+    while at != before:
+        before = at
+        while (
+            at < len(words) - 1
+            and words[at] in _OPENERS
+            and tuple(words[at : at + 2]) not in (("so", "many"), ("now", "that"))
+        ):
+            at += 1
+        for wrap in _WRAPS:
+            if len(words) > at + len(wrap) and tuple(words[at : at + len(wrap)]) == wrap:
+                at += len(wrap)
+                break
+    return at
+
+
+def ask_of(words: Sequence[str]) -> Ask:
+    """Say what kind of question the words ask."""
+    at = stripped(words)
+    kind = _kind(words[at:])
+    if kind is not Ask.STATEMENT:
+        return Ask.WHAT if kind is Ask.DO and words[at] in _DEFINES else kind
+    if at and any(word in _EXPLAINS for word in words[:at]):
+        return Ask.WHAT
+    return _inside(words[at:], framed=bool(at))
+
+
+def _kind(words: Sequence[str]) -> Ask:
+    if not words:
+        return Ask.STATEMENT
+    first = words[0]
+    if first in ("about", "that") and len(words) > 1:
+        return Ask.WHAT
+    if first == "how":
+        return _how(words)
+    if first in ("what", "whats"):
+        return _what(words)
+    if first == "which":
+        return _NOUN_KINDS.get(words[1], Ask.WHICH) if len(words) > 1 else Ask.WHICH
+    if first in _ASKS:
+        return _ASKS[first]
+    if first in ("in", "on", "at", "for", "by", "to", "from", "of", "with", "under", "into") and len(words) > 1 and words[1] in _ASKS | {"what": 0, "how": 0}:  # fmt: skip
+        return _kind(words[1:])
+    if first in BE or first in MODALS or first in ("do", "does", "did", "has", "have", "had"):
+        return Ask.WHETHER
+    if first in ("if", "whether"):
+        return Ask.WHETHER
+    return _order(words)
+
+
+def _order(words: Sequence[str]) -> Ask:
+    first = words[0]
+    if first in _DEFINES:
+        return _kind(words[1:]) if len(words) > 1 and words[1] in (*_ASKS, "how", "what") else Ask.DO
+    if first in ("steps", "instructions", "guide", "ways", "way") and "to" in words[:3]:
+        return Ask.HOW_TO
+    if first in ("definition", "meaning", "explanation", "description") and "of" in words[:2]:
+        return Ask.WHAT
+    return Ask.DO if first in ORDERS else Ask.STATEMENT
+
+
+def _how(words: Sequence[str]) -> Ask:
+    second = words[1] if len(words) > 1 else ""
+    if second in _HOW:
+        return (
+            Ask.HOW_DEGREE if tuple(words[1:2]) == ("much",) and words[2:3] in (["taller"], ["older"]) else _HOW[second]
+        )
+    if second in _DEGREES:
+        return Ask.HOW_DEGREE
+    third = words[2] if len(words) > 2 else ""
+    acts = second in MODALS or second in ("do", "does", "did", "would")
+    if (acts and third in _PEOPLE) or second in ("i", "you", "we", "one"):
+        return Ask.HOW_TO
+    return Ask.HOW
+
+
+def _what(words: Sequence[str]) -> Ask:
+    if tuple(words[1:3]) == ("is", "it") or len(words) < 2:
+        return Ask.WHAT
+    if words[1] == "causes" or (words[1] == "makes" and len(words) > 2):
+        return Ask.WHY
+    for place, word in enumerate(words[1:_LOOK], start=1):
+        if word == "of":
+            break
+        kind = _NOUN_KINDS.get(word)
+        if kind is None:
+            continue
+        asks_way = (
+            kind is not Ask.HOW_TO
+            or "to" in words[place : place + 2]
+            or "of" in words[place : place + 2]
+            or "for" in words[place : place + 2]
+        )
+        if asks_way and not (kind is Ask.WHEN and word in ("day", "time", "date") and place > 3):
+            return kind
+    return Ask.WHAT
+
+
+def _inside(words: Sequence[str], *, framed: bool) -> Ask:
+    """Look for a question word later: `the capital of France is what`, `when I heat it, why does it melt`."""
+    for place, word in enumerate(words):
+        if word == "how":
+            return _how(words[place:])
+        if word == "what" and (framed or place >= len(words) - 2 or words[place + 1] in BE | frozenset(["do", "does"])):
+            return _what(words[place:])
+        if word in ("why", "which", "who", "where") and place and words[place - 1] not in ("the", "one"):
+            follows = words[place + 1] if place + 1 < len(words) else ""
+            if (
+                framed
+                or word == "why"
+                or follows in BE
+                or follows in ("do", "does", "did", "can", "should")
+                or not follows
+            ):
+                return _ASKS[word]
+    return Ask.WHAT if framed and words else Ask.STATEMENT
