@@ -21,6 +21,7 @@ from common.lifecycle import Stop, guarding, run
 from common.logs import configure, get_logger
 from common.settings import load
 from common.subjects import QUEUE_DISPATCH, Subjects, as_token
+from dispatcher.cache import Cache, CacheDesk, running_cache
 from dispatcher.delivery.audience import Audience, audience
 from dispatcher.delivery.clocks import Limits
 from dispatcher.delivery.courier import Courier
@@ -89,6 +90,13 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
         peers(bus, mux, subjects, life, asyncio.get_running_loop().time) as others,
         shelf(bus, mux, Names.below(subjects).answers, settings.replay) as answers,
         running_router(roster, settings.routing, settings.embed, settings.dispatcher.id and name) as router,
+        running_cache(
+            settings.cache,
+            embedding=router.embedding,
+            fleet=lambda: roster.fleet,
+            strategy=router.strategy_of,
+            clock=LoopClock(),
+        ) as cache,
     ):
         courier = Courier(
             bus,
@@ -100,11 +108,12 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             hedge_share=settings.delivery.hedge_share,
             rules=_rules(settings),
         )
-        pipeline = _pipeline(settings, subjects, router, _sharing(settings, hall, others, answers), courier)
+        pipeline = _pipeline(settings, router, cache, _sharing(settings, hall, others, answers), courier)
         async with asyncio.TaskGroup() as jobs:
             spawn = guarding(jobs)
             durable = _durable(settings, bus, pipeline, spawn)
-            doors = Doors(pipeline, spawn, queued=lambda: durable.searching)
+            desk = CacheDesk(cache, dispatcher=name, embedding=router.embedding, clock=pipeline.clock)
+            doors = Doors(pipeline, spawn, desk, queued=lambda: durable.searching)
             changes = RouteEvents(bus, subjects, name, router.feedback.told)
             keeper = jobs.create_task(_keep(roster, pipeline.clock.monotonic, DeviceEvents(bus, subjects), changes))
             speaker = jobs.create_task(_speak(hall, pipeline.sharing.kept, pipeline.clock.monotonic))
@@ -150,9 +159,9 @@ def _sharing(settings: DispatcherSettings, hall: Audience, others: Peers, answer
 
 
 def _pipeline(
-    settings: DispatcherSettings, subjects: Subjects, router: Router, sharing: Sharing, courier: Courier
+    settings: DispatcherSettings, router: Router, cache: Cache, sharing: Sharing, courier: Courier
 ) -> Pipeline:
-    clock, bus = sharing.clock, courier.bus
+    clock, bus, subjects = sharing.clock, courier.bus, Subjects(settings.bus.prefix)
     return Pipeline(
         bus=bus,
         clock=clock,
@@ -162,6 +171,7 @@ def _pipeline(
         router=router,
         courier=courier,
         rounds=_rounds(settings, courier, router),
+        cache=cache,
         recorder=Recorder(LogSink(), EventSink(bus, subjects)),
         sharing=sharing,
     )
@@ -292,6 +302,7 @@ def _stats(pipeline: Pipeline) -> list[EndpointStats]:
                 "devices": {device.name: str(device.liveness) for device in devices},
                 "slots": sum(device.beat.slots for device in devices if device.usable),
                 "answers_kept": len(pipeline.sharing.kept),
+                "cache": pipeline.cache.state(),
                 "other_dispatchers": len(pipeline.sharing.peers.others),
                 "free_slots": sum(device.free_slots for device in devices if device.usable),
             },

@@ -13,6 +13,7 @@ from common.heartbeats import read_heartbeat
 from common.logs import get_logger
 from common.subjects import QUEUE_DISPATCH
 from dispatcher.again import Offer
+from dispatcher.cache import CacheDesk
 from dispatcher.pipeline import Pipeline, Spawn
 from dispatcher.router.rating import read_rating
 from dispatcher.sharing import MOST_KEEP_S, AttachRequest
@@ -24,10 +25,12 @@ log = get_logger("doors")
 class Doors:
     """What the dispatcher hears: jobs, control, heartbeats. Handlers only read and hand over."""
 
-    def __init__(self, pipeline: Pipeline, spawn: Spawn, *, queued: Callable[[], bool]) -> None:
-        """Take what the bus delivers. `queued` tells whether jobs may also lie in a durable queue, where others look for them."""
+    def __init__(self, pipeline: Pipeline, spawn: Spawn, desk: CacheDesk, *, queued: Callable[[], bool]) -> None:
+        """Take what the bus delivers; `desk` serves the operators of the cache. `queued` tells whether jobs may also lie in a
+        durable queue, where others look for them."""
         self._pipeline = pipeline
         self._spawn = spawn
+        self._desk = desk
         self._queued = queued
         self.garbled_beats = 0
 
@@ -52,9 +55,13 @@ class Doors:
         work = await bus.subscribe(subjects.work("chat", "*"), self._job, queue=QUEUE_DISPATCH)
         asked = await bus.subscribe(subjects.work("route", "*"), self._explain, queue=QUEUE_DISPATCH)
         lookups = await bus.subscribe(subjects.control("*", "why"), self._why)
+        # Not by turns: each dispatcher may keep answers of its own.
+        cached = [await bus.subscribe(subjects.cache("*", tenant), self._cached) for tenant in (None, "*")]
         try:
             yield
         finally:
+            for one in cached:
+                await one.unsubscribe()
             await lookups.unsubscribe()
             await asked.drain()
             await work.drain()
@@ -76,6 +83,23 @@ class Doors:
             log.exception("explain.crashed", size_bytes=len(delivery.data))
             bug = InternalError("the request could not be explained: the dispatcher's log says why")
             told = {"error": bug.to_wire()}
+        await _send(self._pipeline.bus, delivery.reply, codec.encode(told))
+
+    def _cached(self, delivery: Delivery) -> None:
+        """Take what an operator asks of the cache."""
+        if delivery.reply:
+            *tenant, verb = self._pipeline.subjects.tokens(delivery.subject)[1:]
+            self._spawn(self._served(delivery, verb, tenant[0] if tenant else None))
+
+    async def _served(self, delivery: Delivery, verb: str, tenant: str | None) -> None:
+        try:
+            told = await self._desk.serve(verb, tenant, codec.decode_request(delivery.data) if delivery.data else {})
+        except FleetError as error:
+            told = {"dispatcher": self._desk.dispatcher, "error": error.to_wire()}
+        except Exception:
+            log.exception("cache.crashed", verb=verb)
+            bug = InternalError("the cache could not do that: the dispatcher's log says why")
+            told = {"dispatcher": self._desk.dispatcher, "error": bug.to_wire()}
         await _send(self._pipeline.bus, delivery.reply, codec.encode(told))
 
     def _why(self, delivery: Delivery) -> None:

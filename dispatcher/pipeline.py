@@ -1,4 +1,4 @@
-"""The life of a job, on one page: intake → admission → routing → queue and delivery → record.
+"""The life of a job, on one page: intake → admission → cache → routing → queue and delivery → record.
 
 This module alone knows the order of the steps; none of them knows another.
 """
@@ -19,6 +19,7 @@ from common.errors import BusError, FleetError, InternalError, Interrupted, Stop
 from common.logs import get_logger
 from common.subjects import Subjects
 from dispatcher.again import Again, Offer
+from dispatcher.cache import Cache
 from dispatcher.delivery.answer import SharedAnswer
 from dispatcher.delivery.courier import Courier
 from dispatcher.delivery.listener import refuse, seat
@@ -66,6 +67,7 @@ class Pipeline:
     router: Router
     courier: Courier
     rounds: Rounds
+    cache: Cache
     recorder: Recorder
     sharing: Sharing
     tally: Tally = field(default_factory=Tally)
@@ -151,7 +153,9 @@ class Pipeline:
 
     async def explain(self, delivery: Delivery) -> dict[str, Any]:
         """Tell where a request would go and why; nothing is run. Raises what a job would be refused with."""
-        return await self.rounds.explain(replace(self.intake.read(delivery), kind="chat"))
+        job = replace(self.intake.read(delivery), kind="chat")
+        told, cached = await self.rounds.explain(job), await self.cache.explain(job)
+        return told if cached is None else {**told, "cache": cached}
 
     def status(self, job_id: str, *, tenant: str | None = None) -> dict[str, object]:
         """Say what a job does. Raises `UnknownJob`."""
@@ -211,11 +215,15 @@ class Pipeline:
             return Delivered(error=error)
 
     async def _deliver(self, running: Running) -> Delivered:
-        job, out = running.job, running.out
+        job = running.job
         _require_continuable(job)
-        ask = await self.router.ask(job)
-        await out.ack()
-        return await self.rounds.deliver(job, ask, out, lambda: running.ended_by)
+
+        async def run(out: AnswerSink) -> Delivered:
+            ask = await self.router.ask(job)
+            await out.ack()
+            return await self.rounds.deliver(job, ask, out, lambda: running.ended_by)
+
+        return await self.cache.answer(job, running.out, run)
 
     async def _answer(self, job: Job, out: AnswerSink, delivered: Delivered) -> None:
         """Send the terminal frame, then write the record."""

@@ -1,1 +1,7 @@
-"""Answers without a device: whether one that was given before may be given again. It knows neither bus nor delivery's attempts."""
+"""Answers without a device: whether one that was given before may be given again. It knows neither bus nor how a job runs."""
+
+from dispatcher.cache.cache import Cache
+from dispatcher.cache.desk import CacheDesk
+from dispatcher.cache.life import running_cache
+
+__all__ = ["Cache", "CacheDesk", "running_cache"]

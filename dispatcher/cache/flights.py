@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from common import frames
+from common.clock import loop_s
 from common.errors import FleetError
 from common.messages import Priority
 from dispatcher.delivery.sink import AnswerSink
@@ -20,10 +21,6 @@ _RANKS = {Priority.INTERACTIVE: 0, Priority.NORMAL: 1, Priority.BATCH: 2}
 
 Renew = Callable[[], Awaitable[None]]
 """Says elsewhere, now and then, that the answer is still being made."""
-
-
-async def _alone() -> None:
-    """Nobody else could make it: there is nothing to renew."""
 
 
 class Flight:
@@ -66,7 +63,7 @@ class Flight:
 class Leading:
     """The leader's sink: what passes through is heard by the followers as well. The end is not: it is told as `landed`."""
 
-    def __init__(self, out: AnswerSink, flight: Flight, renew: Renew = _alone) -> None:
+    def __init__(self, out: AnswerSink, flight: Flight, renew: Renew) -> None:
         self._out = out
         self._flight = flight
         self._renew = renew
@@ -149,7 +146,8 @@ Announce = Callable[[Candidate], Candidate]
 
 
 class Following:
-    """One follower. Where somebody watches it hears the text as it comes, else when it is whole: that may begin anew till then."""
+    """One follower. Where somebody watches it hears the text as it comes, else when it is whole: that may begin anew till then.
+    `spoke_s` is when it told its first text."""
 
     def __init__(self, flight: Flight, out: AnswerSink, announce: Announce) -> None:
         self._flight = flight
@@ -158,13 +156,17 @@ class Following:
         self._told: Candidate | None = None
         self._chars = len(out.text)
         self._pieces = 0
+        self.spoke_s: float | None = None
 
-    async def follow(self) -> Delivered | None:
-        """Hear the answer to its end; None when it came to nothing. Its attempts are the leader's own."""
+    async def follow(self, patience: asyncio.Timeout, deadline_s: float) -> Delivered | None:
+        """Hear the answer to its end; None when it came to nothing. Its attempts are the leader's own. Once the leader speaks,
+        patience lasts until the deadline."""
         flight, watching = self._flight, self._out.streams
         flight.watched += watching
         try:
             while True:
+                if flight.pieces:
+                    patience.reschedule(deadline_s)
                 # Each `await` lets the flight go on: only when nothing was missed is it time to wait.
                 if await self._routed() or (watching and await self._caught_up()):
                     continue
@@ -196,6 +198,7 @@ class Following:
             missed = missed[self._chars :]  # what this one has told before it came here
         self._pieces = len(flight.pieces)
         if missed:
+            self.spoke_s = self.spoke_s or loop_s()
             flight.shown = True
             await self._out.token(missed)
         return bool(missed)

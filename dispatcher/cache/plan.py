@@ -12,34 +12,43 @@ from dispatcher.outcomes import Delivered, Job
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """`exact` and `semantic`: whether answers are looked for so; `serves`: whether one that was found by likeness is given, or only
-    told of. `keeps`: whether the job's own answer is kept. `why` says what is out, in words."""
+    told of. `keeps`: whether the job's own answer is kept, and with `likens` so that it is found by likeness. `why` says what is
+    out, in words."""
 
     exact: bool = False
     semantic: bool = False
     serves: bool = True
     keeps: bool = False
+    likens: bool = False
     why: str = ""
 
 
 def plan(job: Job, mode: str, *, max_temperature: float) -> Plan:
     """Say what a job may have, of a tenant whose mode this is."""
-    request = job.request
-    wish, temperature = request.cache, request.options.temperature
-    if wish is CacheWish.OFF:
-        return Plan(why="the request turned it off")
-    if request.resume:
-        return Plan(why="the answer was begun elsewhere")
-    if temperature is not None and temperature > max_temperature:
-        return Plan(why="the temperature asks for variety")
+    wish, out = job.request.cache, _out(job, max_temperature)
+    if out:
+        return Plan(why=out)
+    unlike = _unlike(job)
     if wish is CacheWish.REFRESH:
-        return Plan(keeps=True, why="the request asked for a new answer")
+        likens = not unlike and mode in {"shadow", "semantic"}
+        return Plan(keeps=True, likens=likens, why="the request asked for a new answer")
     whole = Plan(exact=True, keeps=True)
     if wish is CacheWish.EXACT or (wish is None and mode == "exact"):
         return whole
-    why = _unlike(job)
-    return (
-        replace(whole, why=why) if why else replace(whole, semantic=True, serves=wish is not None or mode == "semantic")
-    )
+    if unlike:
+        return replace(whole, why=unlike)
+    return replace(whole, semantic=True, likens=True, serves=wish is not None or mode == "semantic")
+
+
+def _out(job: Job, max_temperature: float) -> str:
+    """Say why a job has no cache at all; empty when it has."""
+    request = job.request
+    temperature = request.options.temperature
+    if request.cache is CacheWish.OFF:
+        return "the request turned it off"
+    if request.resume:
+        return "the answer was begun elsewhere"
+    return "the temperature asks for variety" if temperature is not None and temperature > max_temperature else ""
 
 
 def _unlike(job: Job) -> str:
@@ -60,8 +69,7 @@ def unsound(job: Job, delivered: Delivered, text: str) -> str:
         "it was cut off": end.finish is Finish.LENGTH,
         "it calls tools": end.finish is Finish.TOOL_CALLS or bool(end.tool_calls),
         "it is empty": not text.strip(),
-        "several devices wrote it": bool(job.request.resume)
-        or any(one.continues and one.outcome == "ok" for one in delivered.attempts),
+        "several devices wrote it": bool(job.request.resume) or any(one.continues for one in delivered.attempts),
         "it did not hold when it was checked": cascaded is not None and bool(cascaded.instead),
     }
     return next((why for why, found in faults.items() if found), "")

@@ -190,7 +190,9 @@ class SharedAnswer:
     # -- what is said --------------------------------------------------------------------------------------------
 
     async def ack(self) -> None:
-        """Say that the job is taken."""
+        """Say that the job is taken; once."""
+        if self._acked:
+            return
         self._acked = True
         if self.streams and self._chars:
             self.visible_chars = self._chars

@@ -99,14 +99,14 @@ class Router:
         return await self._asked(job, dry=False)
 
     async def _asked(self, job: Job, *, dry: bool) -> Ask:
-        policy, request = self.rules.policy, job.request
+        request = job.request
         warmth = self._affinity.warmth(conversation_of(job.tenant, job.messages)) if goes_on(job.messages) else None
         ask = Ask(
             model=job.model,
             device=job.device,
             wanted=features(request, job.messages),
             tenant=job.tenant,
-            strategy=request.strategy or policy.strategy_for(job.tenant),
+            strategy=self.strategy_of(job),
             seed=crc32(job.id.encode()),
             turn=self._turn + dry,  # whose turn is it next
             workload="" if job.kind == "chat" else job.kind,
@@ -188,6 +188,10 @@ class Router:
     def learn(self) -> None:
         """Apply what feedback has taught. Only where jobs are noted too: both change the same values."""
         self.feedback.refresh()
+
+    def strategy_of(self, job: Job) -> str:
+        """Give how a job's device is chosen: as it asks, or as its tenant's jobs are."""
+        return job.request.strategy or self.rules.policy.strategy_for(job.tenant)
 
     def question(self, job: Job) -> str:
         """Give what a job asks."""

@@ -34,6 +34,8 @@ OPERATOR_S = 4.0
 PURGE_S = 25.0
 STATS_S = 0.25
 
+SHARED = "redis"
+
 OPEN, FULL, SLOW = "open", "full", "slow"
 
 
@@ -58,6 +60,7 @@ class Shelter:
     ) -> None:
         self._answers = answers
         self._vectors = vectors
+        self.kind = kind
         self._budget_s = budget_s
         self._clock = clock
         self._wards = {part: _Ward(part, kind, clock) for part in ("answers", "vectors")}
@@ -66,6 +69,16 @@ class Shelter:
     def health(self) -> list[Health]:
         """Say how each part is, without asking it."""
         return [ward.health for part, ward in self._wards.items() if part == "answers" or self._vectors is not None]
+
+    @property
+    def shared(self) -> bool:
+        """True when other dispatchers see what is kept here."""
+        return self.kind == SHARED
+
+    @property
+    def state(self) -> str:
+        """Say in a word how it is: what is wrong with either part, or `open`."""
+        return next((one.state for one in self.health if one.state != OPEN), OPEN)
 
     def request(self) -> Asking:
         """Begin a request: all that it asks has one budget."""
@@ -99,6 +112,10 @@ class Shelter:
         if (vectors := self._vectors) is not None:
             await self._wards["vectors"].ask(lambda: vectors.remove(tenant, scope, keys), self._budget_s, None)
 
+    async def forget(self, tenant: str, keys: Sequence[str]) -> None:
+        """Forget answers that do not hold any more."""
+        await self._wards["answers"].ask(lambda: self._answers.remove(tenant, keys), self._budget_s, None)
+
     async def stats(self) -> list[StoreStats]:
         """Say what each part keeps, and how it is; one that does not say within a quarter of a second is told as it was last."""
         told = [await self._wards["answers"].stats(self._answers.stats)]
@@ -114,6 +131,12 @@ class Shelter:
         """Have answers not be found by likeness, for an operator. Raises `CacheUnavailable`."""
         if self._vectors is not None:
             await _certain(self._vectors.remove(tenant, scope, keys), OPERATOR_S)
+
+    async def alike(self, tenant: str, scope: str, embedder: EmbedderId, vector: Vector, *, count: int) -> list[Near]:
+        """Give what is most alike, best first, for an operator. Raises `CacheUnavailable`."""
+        if self._vectors is None:
+            return []
+        return await _certain(self._vectors.nearest(tenant, scope, embedder, vector, count=count), OPERATOR_S)
 
     async def listed(self, tenant: str | None, *, limit: int) -> list[Summary]:
         """Give the answers that were used last, for an operator. Raises `CacheUnavailable`."""

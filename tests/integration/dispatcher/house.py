@@ -21,6 +21,7 @@ from dispatcher.app import dispatcher
 from dispatcher.pipeline import Pipeline
 from dispatcher.settings import (
     AdmissionSection,
+    CacheSection,
     ClockSection,
     DeliverySection,
     DispatcherSection,
@@ -59,6 +60,7 @@ def settings(
     hedge_share: float = 0.0,
     durable: bool = False,
     routing: RoutingSection | None = None,
+    cache: CacheSection | None = None,
     **clocks: float,
 ) -> DispatcherSettings:
     """Clocks that never strike in a test, unless the test says so."""
@@ -74,6 +76,7 @@ def settings(
         clocks=ClockSection(**usual | clocks),
         delivery=DeliverySection(hedge_share=hedge_share),
         routing=routing or RoutingSection(),
+        cache=cache or CacheSection(mode="off"),  # else the second of two equal prompts would see no device
     )
 
 

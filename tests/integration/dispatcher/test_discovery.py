@@ -56,6 +56,7 @@ async def test_the_statistics_count_jobs_and_devices(a_house: OpenHouse) -> None
             "devices": {"nano": "alive"},
             "slots": 3,
             "answers_kept": 0,
+            "cache": {"mode": "off", "store": "memory", "state": "open"},
             "other_dispatchers": 0,
             "free_slots": 3,
         } == endpoint["data"]

@@ -1,0 +1,148 @@
+"""Looks for an answer that was given before: the very same request first, then, where likeness will do, a question that means the
+same. It gives nothing to anybody, and keeps nothing.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dispatcher.cache.guard import Judge, Judgement
+from dispatcher.cache.guard.refusals import unfit
+from dispatcher.cache.keys import plain_text
+from dispatcher.cache.plan import Plan
+from dispatcher.cache.store import Asking, Shelter
+from dispatcher.cache.values import Entry, Kind, Near, Place
+from dispatcher.embed import Embedded, EmbeddingService
+from dispatcher.outcomes import CacheOutcome
+
+COMPARED = 4
+"""Entries that are judged for one question: a right answer stands among the nearest, and each costs a judgement."""
+
+MOST_BARRED = 10_000
+
+Digests = Callable[[str], frozenset[str]]
+"""Gives the digests under which the fleet has a model now; empty for a model that it has not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An entry that answers a request."""
+
+    entry: Entry
+    kind: Kind
+    similarity: float = 1.0
+    judgement: Judgement | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Look:
+    """What a look came to. `found` is given where `serves` says so, else it is what likeness would have given. `why` is for whoever
+    asked, and may quote words; `reason` is one of a few. `embedded` is the question's vector, where one was needed."""
+
+    place: Place
+    plan: Plan
+    found: Found | None = None
+    serves: bool = True
+    outcome: CacheOutcome = CacheOutcome.MISS
+    why: str = ""
+    reason: str = ""
+    embedded: Embedded | None = None
+
+    def refuse(self, why: str, reason: str = "") -> None:
+        """Note why likeness will not do; the first reason counts."""
+        if self.outcome is not CacheOutcome.REFUSED:
+            self.outcome, self.why, self.reason = CacheOutcome.REFUSED, why, reason or why
+
+
+class Barred:
+    """Questions that are not answered by likeness any more, nor answer others: somebody has said that it went wrong."""
+
+    def __init__(self) -> None:
+        self._keys: OrderedDict[str, None] = OrderedDict()
+
+    def __contains__(self, exact: str) -> bool:
+        return exact in self._keys
+
+    def add(self, exact: str) -> None:
+        """Bar one; the oldest is forgotten where there are too many."""
+        self._keys[exact] = None
+        self._keys.move_to_end(exact)
+        if len(self._keys) > MOST_BARRED:
+            self._keys.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finder:
+    """Looks for answers."""
+
+    shelter: Shelter
+    embedding: EmbeddingService
+    judge: Judge
+    digests: Digests
+    barred: Barred
+
+    async def look(self, place: Place, plan: Plan, within: Asking) -> Look:
+        """Look for an answer, within what is left of a request's time; never raises for what the store does."""
+        look = Look(place=place, plan=plan, why=plan.why)
+        if plan.exact:
+            look.found = await self.exactly(place, within)
+        if look.found is None and plan.semantic:
+            await self._alike(look, within)
+        if look.found is not None and look.serves:
+            look.outcome = CacheOutcome.HIT
+        elif look.found is not None:
+            look.outcome = CacheOutcome.MISS
+        return look
+
+    async def exactly(self, place: Place, within: Asking) -> Found | None:
+        """Look for an answer to the very same request."""
+        [entry] = await within.get(place.tenant, [place.exact])
+        if entry is None or not await self._holds(entry):
+            return None
+        return Found(entry=entry, kind=Kind.EXACT)
+
+    async def _alike(self, look: Look, within: Asking) -> None:
+        """Look for an answer to a question that means the same, or say why not."""
+        place = look.place
+        why = "somebody reported such an answer" if place.exact in self.barred else unfit(place.question)
+        if why:
+            look.refuse(why)
+            return
+        embedded = look.embedded = await self.embedding.embed(plain_text(place.question), of=place.tenant)
+        if embedded.vector is None or embedded.identity is None:
+            look.refuse(f"there is no vector: {embedded.lacks}", "there is no vector")
+            return
+        near = await within.nearest(place.tenant, place.scope, embedded.identity, embedded.vector, count=COMPARED)
+        near = [one for one in near if one.similarity >= self.judge.least_similarity]
+        if near:
+            await self._judged(look, near, within)
+
+    async def _judged(self, look: Look, near: list[Near], within: Asking) -> None:
+        """Take the first that is judged to mean the same."""
+        place = look.place
+        entries = await within.get(place.tenant, [one.exact for one in near])
+        gone = [one.exact for one, entry in zip(near, entries, strict=True) if entry is None]
+        if gone:
+            await self.shelter.unlink(place.tenant, place.scope, gone)
+        for one, entry in zip(near, entries, strict=True):
+            # The scope is compared once more: a store is not believed.
+            if entry is None or entry.place.scope != place.scope or one.exact in self.barred:
+                continue
+            said = self.judge.judge(place.question, entry.place.question, one.similarity)
+            if not said.same:
+                look.refuse(f"one {one.similarity:.2f} alike was refused: {said.why}", "another question")
+            elif await self._holds(entry):
+                look.found = Found(entry=entry, kind=Kind.SEMANTIC, similarity=one.similarity, judgement=said)
+                look.serves = look.plan.serves
+                return
+
+    async def _holds(self, entry: Entry) -> bool:
+        """True when the fleet has the model still, and the same weights under its name. One that was replaced is forgotten."""
+        digests = self.digests(entry.receipt.model)
+        if entry.receipt.digest in digests:
+            return True
+        if digests:
+            await self.shelter.forget(entry.place.tenant, [entry.place.exact])
+        return False

@@ -1,0 +1,67 @@
+"""How a cache comes to be: settings in, a cache that runs out; which store it has is known here alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from common.clock import Clock
+from dispatcher.cache.cache import Cache, Rules
+from dispatcher.cache.index import IndexBounds, open_index
+from dispatcher.cache.judges import open_judge
+from dispatcher.cache.redis_client import redis_client
+from dispatcher.cache.shadow import Shadow
+from dispatcher.cache.store import MemoryAnswers, RedisAnswers, Shelter
+from dispatcher.embed import EmbeddingService
+from dispatcher.fleet import Fleet
+from dispatcher.outcomes import Job
+from dispatcher.settings import CacheSection
+from dispatcher.settings.cache import modes_from
+
+
+@asynccontextmanager
+async def running_cache(
+    settings: CacheSection,
+    *,
+    embedding: EmbeddingService,
+    fleet: Callable[[], Fleet],
+    strategy: Callable[[Job], str],
+    clock: Clock,
+) -> AsyncIterator[Cache]:
+    """Run a cache. Raises `ConfigError` for a wrong `REDIS_URL`, and for a verifier that can't be used."""
+    rules = Rules(
+        mode=settings.mode,
+        tenants=modes_from(settings.tenants),
+        epoch=settings.epoch,
+        max_temperature=settings.max_temperature,
+        replay_chars_s=settings.replay_chars_s,
+        share_s=settings.share_s,
+    )
+    judge = open_judge(settings.verifier, embedding, error_rate=settings.error_rate)
+    async with _sheltered(settings, clock) as shelter:
+        yield Cache(
+            shelter,
+            rules,
+            embedding=embedding,
+            judge=judge,
+            fleet=fleet,
+            strategy=strategy,
+            clock=clock,
+            shadow=Shadow(embedding, Path(settings.shadow_file) if settings.shadow_file else None),
+        )
+
+
+@asynccontextmanager
+async def _sheltered(settings: CacheSection, clock: Clock) -> AsyncIterator[Shelter]:
+    """Open the store that the settings name; a Redis need not be there."""
+    bounds = IndexBounds(scope_entries=settings.scope_entries, entries=settings.entries, ttl_s=settings.ttl_s)
+    url = settings.redis_url.get_secret_value()
+    if not url:
+        vectors = open_index(None, settings.prefix, bounds)
+        yield Shelter(MemoryAnswers(settings, clock), vectors, kind="memory", budget_s=settings.budget_s, clock=clock)
+        return
+    async with redis_client(url) as redis:
+        vectors = open_index(redis, settings.prefix, bounds)
+        answers = RedisAnswers(redis, settings, clock)
+        yield Shelter(answers, vectors, kind="redis", budget_s=settings.budget_s, clock=clock)
