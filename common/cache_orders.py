@@ -109,9 +109,10 @@ def store_kind(answer: Json) -> str:
 
 
 def entries(answers: Sequence[Json]) -> list[Json]:
-    """Give the entries that answers tell of, each with the `dispatcher` that has it; empty where several share it."""
+    """Give the entries that answers tell of, each with the `dispatcher` that has it; empty where several share it. Those of one
+    store stay in their order, the stores come by name."""
     found: dict[tuple[str, str, str], Json] = {}
-    for answer in answers:
+    for answer in sorted(answers, key=lambda one: str(one.get("dispatcher", ""))):
         owner = "" if store_kind(answer) == SHARED else str(answer.get("dispatcher", ""))
         for entry in answer.get("entries") or ():
             found.setdefault(

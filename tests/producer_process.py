@@ -13,7 +13,7 @@ from common.messages import AUTO
 async def main(url: str, job: str, model: str = AUTO, words: str = "1") -> None:
     """Print each piece as it comes."""
     async with Drover.connect(url) as drover:
-        async for chunk in drover.chat(" ".join(["hi"] * int(words)), job=job, model=model):
+        async for chunk in drover.chat(" ".join(["hi"] * int(words)), job=job, model=model, cache="off"):
             print(chunk, flush=True)  # noqa: T201  # the test reads it
 
 

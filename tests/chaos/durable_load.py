@@ -113,7 +113,7 @@ class DurableLoad:
 
     async def _accepted(self, entry: Entry, question: Question, number: int) -> None:
         """Submit a job until the queue has it: the client's own tries are over when the broker is away for long."""
-        request = chat_request(question.prompt, model=question.model, job=question.job)
+        request = chat_request(question.prompt, model=question.model, job=question.job, cache="off")
         priority = tuple(Priority)[number % len(Priority)]
         entry.submissions += 1
         async with asyncio.timeout(2 * GUARD_S):

@@ -42,7 +42,8 @@ class HttpLoad:
                     entry.wrong = question.fault_of(entry.text)
 
     async def _ask(self, client: httpx.AsyncClient, question: Question, entry: Entry, *, stream: bool) -> str:
-        body = {"model": question.model, "messages": [{"role": "user", "content": question.prompt}], "stream": stream}
+        asked = [{"role": "user", "content": question.prompt}]
+        body = {"model": question.model, "messages": asked, "stream": stream, "cache": "off"}
         entry.submissions += 1
         try:
             async with client.stream("POST", f"{next(self._urls)}/v1/chat/completions", json=body) as answer:

@@ -182,7 +182,8 @@ class Load:
     async def _once(self, entry: Entry, question: Question, fields: dict[str, object]) -> None:
         """Send the job and read its stream. Raises what the stream ends with, or `TimeoutError` when it ends with nothing."""
         entry.text = ""
-        request = chat_request(question.prompt, model=question.model, job=question.job, **fields)
+        # Every job is to meet the fleet and its faults.
+        request = chat_request(question.prompt, model=question.model, job=question.job, cache="off", **fields)
         async with aclosing(self._drover.frames(request)) as stream:
             while True:
                 async with asyncio.timeout(SILENCE_S):

@@ -63,13 +63,16 @@ async def test_strategies_are_compared_on_a_fleet_of_its_own(tmp_path: Path) -> 
     page = (tmp_path / "out/sum.html").read_text()
 
     assert 0 == done.status, done.err
-    assert "cache mode on was not run: this fleet has no cache of answers yet" in done.err
-    assert ({"token:5", "token:500", "hybrid", "energy:eco"}, 16) == ({row.strategy for row in rows}, len(rows))
-    assert [] == [row for row in rows if not (row.success and row.device in {"nano", "pi5"} and row.simulated)]
-    assert [] == [row for row in rows if None in (row.latency_s, row.first_token_s, row.total_s, row.predicted_total_s)]
+    assert ({"token:5", "token:500", "hybrid", "energy:eco"}, 32) == ({row.strategy for row in rows}, len(rows))
+    by_devices = [row for row in rows if not row.hit]
+    assert [] == [row for row in by_devices if not (row.success and row.device in {"nano", "pi5"} and row.simulated)]
+    assert [] == [
+        row for row in by_devices if None in (row.latency_s, row.first_token_s, row.total_s, row.predicted_total_s)
+    ]
+    assert [] == [row for row in rows if row.hit and row.cache == "off"]
     assert ["estimated"] == list({row.energy for row in rows if row.energy_j and row.energy_j > 0})
-    assert [("token:5", "5", "4"), ("token:500", "500", "4")] == [
-        (line["strategy"], line["threshold"], line["n"]) for line in lines[:2]
+    assert [("token:5", "5", "off", "4"), ("token:5", "5", "on", "4"), ("token:500", "500", "off", "4")] == [
+        (line["strategy"], line["threshold"], line["cache"], line["n"]) for line in lines[:3]
     ]
     assert [] == [line for line in lines if float(line["success_rate"]) != 1.0]
     assert (5, True) == (page.count("<svg"), "The devices are simulated" in page)
@@ -145,7 +148,7 @@ async def test_a_running_fleet_is_measured_over_both_of_its_doors(tmp_path: Path
     [
         (("--strategies", "hybrit"), "there is no strategy 'hybrit'"),
         (("--thresholds", "100", "many"), "--thresholds 'many' is no number of tokens"),
-        (("--cache-modes", "on"), "no cache of answers yet: use --cache-modes off"),
+        (("--cache-modes", "maybe"), "--cache-modes 'maybe' is no cache mode: use off, on, or both"),
         (("--query-set", "missing.json"), "missing.json: there is no such file"),
         (("--setting", "DROVER_HTTP_PORT=1"), "--setting DROVER_HTTP_PORT can't be set"),
         (("--devices", "nano,nano"), "--devices: 'nano' stands twice"),

@@ -77,7 +77,7 @@ class Producers:
         """Bits of `who`: a pin, a model. Bits of `how`: stream, hold or single; the time; tools; the encoding."""
         job = f"j{len(self._ledger.submissions) + 1}"
         way, timeout_s = action.how % 4, TIMEOUTS_S[action.how // 4 % 4]
-        body: dict[str, Any] = {"prompt": "hi", "job": job, "stream": way != 3, "hold": way == 2}
+        body: dict[str, Any] = {"prompt": "hi", "job": job, "cache": "off", "stream": way != 3, "hold": way == 2}
         body["model"] = MODELS[action.who % len(MODELS)]
         if action.who % 64 >= 56:
             body["device"] = NAMES[action.who // 64 % 3]

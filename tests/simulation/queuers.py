@@ -10,7 +10,7 @@ from common import codec
 from common.bus.jetstream import JetStream
 from common.durable_client import DurableJobs
 from common.errors import FleetError
-from common.messages import ChatRequest, Priority
+from common.messages import CacheWish, ChatRequest, Priority
 from common.subjects import Subjects
 from tests.simulation.network import QuickBroker, Wire
 from tests.simulation.producers import MODELS, NAMES, TENANTS
@@ -53,6 +53,7 @@ class Queuers:
         """Submit a job. Bits of `who`: tenant, model, pin. Bits of `how`: class, time."""
         request = ChatRequest(
             prompt="hi",
+            cache=CacheWish.OFF,
             job=f"q{len(self._sent) + 1}",
             model=MODELS[action.who % len(MODELS)],
             device=NAMES[action.who // 64 % 3] if action.who % 64 >= 60 else None,

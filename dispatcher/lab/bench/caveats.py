@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from dispatcher.lab.bench.order import BenchOrder, of_this
+from dispatcher.lab.bench.plan import CacheMode
 from dispatcher.lab.bench.rows import BenchRow
 from dispatcher.lab.bench.summary import Summary
 from dispatcher.lab.bench.versus import FEW, number
@@ -26,7 +27,8 @@ def notes(order: BenchOrder, rows: Sequence[BenchRow], summaries: Sequence[Summa
         *_small(order, rows, summaries),
         *_late(summaries),
         *_estimated(summaries),
-        *(f"{one.strategy} lacked something: {one.lacks}" for one in summaries if one.lacks),
+        *_cached(rows, summaries),
+        *(f"{one.name} lacked something: {one.lacks}" for one in summaries if one.lacks),
     ]
 
 
@@ -80,7 +82,7 @@ def _late(summaries: Sequence[Summary]) -> Iterator[str]:
     for one in summaries:
         if one.lag_p95_s and one.lag_p95_s > LATE_SHARE * (one.latency_p50_s or 0.0):
             yield (
-                f"{one.strategy}: the bench itself was up to {number(one.lag_p95_s)} s late (p95), which is part of the latency, "
+                f"{one.name}: the bench itself was up to {number(one.lag_p95_s)} s late (p95), which is part of the latency, "
                 "since whoever asks would have waited: take a lower --rate or --time-factor."
             )
 
@@ -88,3 +90,18 @@ def _late(summaries: Sequence[Summary]) -> Iterator[str]:
 def _estimated(summaries: Sequence[Summary]) -> Iterator[str]:
     if any(one.energy == "estimated" for one in summaries):
         yield "Joules are estimated: the watts that the decision reckons with, times the seconds that the device worked."
+
+
+def _cached(rows: Sequence[BenchRow], summaries: Sequence[Summary]) -> Iterator[str]:
+    on = [row for row in rows if row.success and row.arm.cache is CacheMode.ON]
+    if not on:
+        return
+    if not any(row.cache_outcome for row in on):
+        yield "With cache on, the fleet told of none: its DROVER_CACHE is off for who asked, and these figures are without one."
+        return
+    if any(one.cache_by_likeness for one in summaries):
+        yield "Answers by likeness were given to other questions: nothing here says whether they were right."
+    yield (
+        "With cache on, each repeat began with an empty cache, unless it says otherwise here: the hit rate is that of these "
+        "questions, and people who ask others have another."
+    )

@@ -55,7 +55,13 @@ _Thresholds = Annotated[
     typer.Option("--thresholds", help="tokens; token runs once for each", show_default=" ".join(THRESHOLDS)),
 ]
 _CacheModes = Annotated[
-    list[str] | None, typer.Option("--cache-modes", help="off, on: answers from a cache", show_default="off")
+    list[str] | None,
+    typer.Option(
+        "--cache-modes",
+        help="off: every answer is a device's; on: all that the fleet's cache has, exact and by likeness (`cache` semantic), "
+        "empty when a repeat begins",
+        show_default="off",
+    ),
 ]
 _OutputCsv = Annotated[
     Path | None,

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from common import codec
-from common.errors import BusDisconnected, BusTimeout, FleetError, GarbledReply, from_wire
+from common.errors import BusDisconnected, BusTimeout, FleetError, GarbledReply, NotAllowed, from_wire
 from common.messages import Message
 from dispatcher.lab import http
 from dispatcher.lab.bench.rows import Heard
@@ -60,6 +60,9 @@ class HttpTarget:
         fields = {"strategy": strategy}
         return await self._call("POST", "/v1/route/explain", _body(PROBE, fields), _headers(fields))
 
+    async def forget(self) -> None:
+        raise NotAllowed("a bridge empties no cache: give the fleet's nats:// address")
+
     async def _call(
         self,
         method: str,
@@ -102,7 +105,7 @@ def _body(messages: Sequence[Message], fields: Mapping[str, Any]) -> bytes:
 
 
 def _headers(fields: Mapping[str, Any]) -> dict[str, str]:
-    names = {"strategy": "X-Drover-Strategy", "timeout_s": "X-Drover-Timeout"}
+    names = {"strategy": "X-Drover-Strategy", "timeout_s": "X-Drover-Timeout", "cache": "X-Drover-Cache"}
     return {header: str(fields[name]) for name, header in names.items() if fields.get(name) is not None}
 
 

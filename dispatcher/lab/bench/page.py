@@ -95,12 +95,19 @@ def best(summaries: Sequence[Summary]) -> dict[str, float]:
     return {name: min(values) for name, values in found.items() if values}
 
 
+_CACHE_HEAD = ("from cache", "of answers")
+"""Of a bench that asks a cache."""
+
+
 def _table(summaries: Sequence[Summary]) -> str:
+    cached = any(one.cache != "off" for one in summaries)
     most, lowest = max((one.success_rate for one in summaries), default=0.0), best(summaries)
     head = "".join(
-        f"<th>{escape(name)}{f'<small>{escape(more)}</small>' if more else ''}</th>" for name, more in _HEADS
+        f"<th>{escape(name)}{f'<small>{escape(more)}</small>' if more else ''}</th>"
+        for name, more in (*_HEADS, *([_CACHE_HEAD] if cached else []))
     )
-    body = "".join(f"<tr>{''.join(_cells(one, lowest if one.success_rate == most else {}))}</tr>" for one in summaries)
+    rows = ((*_cells(one, lowest if one.success_rate == most else {}), *_cached(one, cached)) for one in summaries)
+    body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -128,6 +135,21 @@ def _cells(one: Summary, lowest: Mapping[str, float]) -> Iterator[str]:
     yield f"<td>{'' if one.prediction_error is None else f'{100 * one.prediction_error:.0f} %'}</td>"
 
 
+def _cached(one: Summary, shown: bool) -> Iterator[str]:
+    """Give the cell of the cache: the share of hits, and how many of them were by likeness, with what they saved."""
+    if not shown:
+        return
+    if one.cache_hit_rate is None:
+        yield f"<td>{ABSENT}</td>"
+        return
+    facts = [f"{share(one.cache_hit_rate_low or 0.0)} to {share(one.cache_hit_rate_high or 0.0)}"]
+    facts.append(f"{one.cache_by_likeness} of {one.cache_hits} alike")
+    if one.cache_saved_s is not None:
+        joules = f", {number(one.cache_saved_j)} J" if one.cache_saved_j is not None else ""
+        facts.append(f"saved {number(one.cache_saved_s)} s{joules}")
+    yield f"<td>{share(one.cache_hit_rate)}{''.join(f'<small>{escape(fact)}</small>' for fact in facts)}</td>"
+
+
 def _success_spread(one: Summary) -> str:
     same = one.success_rate_low == one.success_rate_high
     return "" if same else f"; {100 * one.success_rate_low:.0f} to {100 * one.success_rate_high:.0f} %"
@@ -138,8 +160,4 @@ def groups(rows: Sequence[BenchRow], arms: Sequence[Arm]) -> dict[str, list[Benc
     found: dict[Arm, list[BenchRow]] = {arm: [] for arm in arms}
     for row in rows:
         found.setdefault(row.arm, []).append(row)
-    return {
-        arm.strategy if arm.cache == "off" else f"{arm.strategy}, cache {arm.cache}": mine
-        for arm, mine in found.items()
-        if mine
-    }
+    return {arm.name: mine for arm, mine in found.items() if mine}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from common.errors import BadRequest
-from common.messages import ChatRequest, Message, Role
+from common.messages import CacheWish, ChatRequest, Message, Role
 from dispatcher.cli.questions import Conversation
 from dispatcher.fleet import Fleet
 from dispatcher.routing import Ask, RoutingPolicy, decide, features
@@ -34,10 +34,15 @@ class Arrival(StrEnum):
 
 
 class CacheMode(StrEnum):
-    """Whether answers may come from a cache."""
+    """Whether answers may come from a cache. On is all that a cache has: the very same question, and one that means the same."""
 
     OFF = "off"
     ON = "on"
+
+    @property
+    def wish(self) -> CacheWish:
+        """Give what each question asks for."""
+        return CacheWish.OFF if self is CacheMode.OFF else CacheWish.SEMANTIC
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,6 +56,11 @@ class Arm:
     def threshold(self) -> int | None:
         name, _, variant = self.strategy.partition(":")
         return int(variant) if name == BY_THRESHOLD and variant else None
+
+    @property
+    def name(self) -> str:
+        """Say which one it is, to people."""
+        return self.strategy if self.cache is CacheMode.OFF else f"{self.strategy}, cache {self.cache}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,20 +168,12 @@ def _require_known(strategy: str) -> None:
         raise BadRequest(f"--strategies: {error.message}; or {ALL} for all of them") from error
 
 
-def cache_modes(given: Sequence[str]) -> tuple[tuple[CacheMode, ...], str]:
-    """Give the modes that can be run, and what is to be said of the other.
-
-    No fleet has a cache of answers yet, so `on` would measure `off` a second time under a false name: it is left out, and refused
-    when it is all that was asked for. Raises `BadRequest`.
-    """
+def cache_modes(given: Sequence[str]) -> tuple[CacheMode, ...]:
+    """Give the modes, each once. Raises `BadRequest` for one that there is not."""
     unknown = [text for text in given if text not in set(CacheMode)]
     if unknown:
         raise BadRequest(f"--cache-modes {unknown[0][:40]!r} is no cache mode: use off, on, or both")
-    if CacheMode.ON not in given:
-        return (CacheMode.OFF,), ""
-    if CacheMode.OFF not in given:
-        raise BadRequest("--cache-modes on: this fleet has no cache of answers yet: use --cache-modes off")
-    return (CacheMode.OFF,), "cache mode on was not run: this fleet has no cache of answers yet"
+    return tuple(dict.fromkeys(CacheMode(text) for text in given))
 
 
 def require_load(load: Load) -> Load:

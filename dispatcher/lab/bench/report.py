@@ -41,7 +41,7 @@ def _report(order: BenchOrder, rows: Sequence[BenchRow], summaries: Sequence[Sum
 
     found = groups(rows, order.plan.arms)
     points = {
-        one.strategy: (one.latency_mean_s, one.energy_per_answer_j)
+        one.name: (one.latency_mean_s, one.energy_per_answer_j)
         for one in summaries
         if one.latency_mean_s is not None and one.energy_per_answer_j is not None
     }

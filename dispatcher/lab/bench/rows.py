@@ -10,6 +10,7 @@ from common.errors import FleetError
 from dispatcher.lab.bench.plan import Arm, Asked, CacheMode
 
 Key = tuple[str, str, int, str, str, int]
+HIT = "hit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +19,8 @@ class BenchRow:
     times faster than life is told of as if it did not. `latency_s` is the producer's view, from when the question was due; the
     other clocks are the route's. `lag_s` is how much later than due it was asked: a bench that is late does not hide how long its
     fleet takes. `turn` counts the questions of a conversation, `turns` says how many it has. `energy` says where the joules are
-    from.
+    from. `cache_outcome` and what follows it is the cache's own word; a hit takes no device's joules, `saved_` what it spares, and
+    `shadow` what a look at likeness would have given, `yes` or `no`, where the fleet only looks.
     """
 
     strategy: str
@@ -58,6 +60,13 @@ class BenchRow:
     energy_j: float | None = None
     energy: str = ""
     cost_usd: float | None = None
+    cache_outcome: str = ""
+    cache_kind: str = ""
+    cache_similarity: float | None = None
+    cache_why: str = ""
+    shadow: str = ""
+    saved_s: float | None = None
+    saved_j: float | None = None
     score: float | None = None
     term_tokens: float | None = None
     term_topic: float | None = None
@@ -78,6 +87,11 @@ class BenchRow:
     def key(self) -> Key:
         """Name the measurement: a row with the same key is the same one."""
         return self.strategy, self.cache, self.repeat, self.query_set, self.query_id, self.turn
+
+    @property
+    def hit(self) -> bool:
+        """Tell whether the answer came from the cache."""
+        return self.cache_outcome == HIT
 
     @property
     def talk(self) -> tuple[str, str]:
@@ -173,6 +187,7 @@ def answered(row: BenchRow, heard: Heard, latency_s: float) -> BenchRow:
     figures |= {name: timings.get(name) for name in _ENGINE}
     figures |= {f"predicted_{name}": option.get(name) for name in _PREDICTED}
     figures |= {f"term_{name}": terms.get(name) for name in ("tokens", "topic", "health")}
+    figures |= _cached(route.get("cache") or {}, factor)
     return replace(
         row,
         success=True,
@@ -201,6 +216,22 @@ def answered(row: BenchRow, heard: Heard, latency_s: float) -> BenchRow:
     )
 
 
+def _cached(told: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    """Give what the cache says of itself. Seconds that a hit saves are the dispatcher's; its joules are of the kind that are
+    estimated in the device's own time, unless they were measured."""
+    saved, shadow = told.get("saved") or {}, told.get("shadow") or {}
+    joules = saved.get("energy_j")
+    return {
+        "cache_outcome": str(told.get("outcome") or ""),
+        "cache_kind": str(told.get("kind") or ""),
+        "cache_similarity": told.get("similarity"),
+        "cache_why": str(told.get("why") or shadow.get("why") or ""),
+        "shadow": "" if not shadow else "yes" if shadow.get("would") else "no",
+        "saved_s": _times(saved.get("s"), factor),
+        "saved_j": joules if saved.get("energy_estimated") else _times(joules, factor),
+    }
+
+
 def _option(why: Mapping[str, Any], route: Mapping[str, Any]) -> Mapping[str, Any]:
     """Give what the decision predicted for the device and the model that answered."""
     chosen = route.get("device"), route.get("model")
@@ -211,8 +242,10 @@ def _option(why: Mapping[str, Any], route: Mapping[str, Any]) -> Mapping[str, An
 
 
 def _energy(heard: Heard, option: Mapping[str, Any], factor: float) -> tuple[float | None, str]:
-    """1. Measured joules, where the route has them. 2. The watts that the decision reckoned with, times the seconds that the device
-    worked; a weak answer that was not good enough is paid for, too."""
+    """0. None for what comes from the cache. 1. Measured joules, where the route has them. 2. The watts that the decision reckoned
+    with, times the seconds that the device worked; a weak answer that was not good enough is paid for, too."""
+    if (heard.route.get("cache") or {}).get("outcome") == HIT:  # 0
+        return 0.0, ""
     measured = heard.route.get("energy_j")
     if measured is not None:  # 1
         return measured * factor, "measured"

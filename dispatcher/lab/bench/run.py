@@ -10,7 +10,7 @@ from typing import Any
 
 from common.errors import BusDisconnected, BusError, FleetError, GarbledReply, NoDispatcher
 from common.messages import AUTO, Message, Role
-from dispatcher.lab.bench.plan import Arm, Arrival, Asked, BenchPlan, Lap, gaps_s
+from dispatcher.lab.bench.plan import Arm, Arrival, Asked, BenchPlan, CacheMode, Lap, gaps_s
 from dispatcher.lab.bench.rows import BenchRow, Key, answered, asked_row, begun, failed
 from dispatcher.lab.bench.target import Target
 
@@ -31,6 +31,8 @@ class Bench:
     time_factor: float
     tell: Tell
     warm_up: bool = False
+    warn: Callable[[str], None] = lambda _: None
+    """Called with what a reader of the figures must know."""
     epoch_s: float = field(default_factory=lambda: time.time() - time.monotonic())
     """When the clock that waits are read off was 0."""
 
@@ -43,7 +45,23 @@ class Bench:
             if left:
                 if self.warm_up:
                     await self._warm_up()
+                if lap.arm.cache is CacheMode.ON:
+                    await self._empty_cache(lap, begun=len(left) < len(lap.order))
                 await self._lap(lap, left)
+
+    async def _empty_cache(self, lap: Lap, *, begun: bool) -> None:
+        """See to it that each repeat finds what it put there itself. One that was begun in a run before goes on with what the fleet
+        has kept of it; a fleet of the bench's own has nothing."""
+        which = f"{lap.arm.name}, repeat {lap.repeat}"
+        if begun:
+            self.warn(
+                f"{which}, goes on with what the fleet still keeps of its first part: it may miss what that had asked"
+            )
+            return
+        try:
+            await self.target.forget()
+        except FleetError as error:
+            self.warn(f"{which}: the cache could not be emptied, and may have answers from before ({error.message})")
 
     async def _warm_up(self) -> None:
         """Have each model on each device answer once, so that all have measured themselves, and each arm begins with the same
@@ -59,7 +77,11 @@ class Bench:
 
     async def _warm(self, device: str, models: Sequence[str]) -> None:
         for model in models:
-            fields = {"model": f"{model}@{device}", "options": {"max_tokens": WARM_UP_TOKENS}}
+            fields = {
+                "model": f"{model}@{device}",
+                "options": {"max_tokens": WARM_UP_TOKENS},
+                "cache": str(CacheMode.OFF.wish),
+            }
             try:
                 await self.target.ask((Message(role=Role.USER, content="Count to ten, please."),), fields)
             except FleetError:
@@ -151,6 +173,7 @@ class Bench:
         fields: dict[str, Any] = {
             "model": one.conversation.model or AUTO,
             "strategy": arm.strategy,
+            "cache": str(arm.cache.wish),
             "options": options,
         }
         if self.plan.timeout_s is not None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from dispatcher.cli.results import percentile
-from dispatcher.lab.bench.plan import Arm
+from dispatcher.lab.bench.plan import Arm, CacheMode
 from dispatcher.lab.bench.rows import BenchRow
 from dispatcher.lab.bench.table import safe
 from dispatcher.lab.intervals import Interval, interval, mean, median
@@ -26,8 +26,10 @@ class Summary:
     conversations, with all their turns and repeats. `energy` is `measured`, `estimated` or `mixed`; `devices` and `models` are
     shares of the answers; `prediction_error` is the median of |predicted - actual| / actual over the total seconds.
     `tokens_per_s` is completion tokens over the time of decoding, over all answers. `overhead_p50_s` is what is left of the latency
-    when queue, load, prefill and decoding are taken off; `lag_p95_s` is how much later than due the bench itself asked. `versus`
-    is the first arm, and what follows it is paired: this arm less that one, over the questions that both answered.
+    when queue, load, prefill and decoding are taken off. `cache_hit_rate` is hits of answers, absent where the cache is off;
+    `cache_saved_` is what the hits say that they spared, and a hit counts as 0 J. `lag_p95_s` is how much later than due the bench
+    itself asked. `versus` is the first arm, and what follows it is paired: this arm less that one, over the questions that both
+    answered.
     """
 
     strategy: str
@@ -61,6 +63,13 @@ class Summary:
     cost_usd: float | None
     escalations: int
     replayed: int
+    cache_hits: int
+    cache_by_likeness: int
+    cache_hit_rate: float | None
+    cache_hit_rate_low: float | None
+    cache_hit_rate_high: float | None
+    cache_saved_s: float | None
+    cache_saved_j: float | None
     prediction_error: float | None
     overhead_p50_s: float | None
     lag_p95_s: float | None
@@ -76,6 +85,11 @@ class Summary:
     models: str
     errors: str
     lacks: str
+
+    @property
+    def name(self) -> str:
+        """Say which arm it is, to people."""
+        return Arm(self.strategy, CacheMode(self.cache)).name
 
 
 COLUMNS = tuple(field.name for field in fields(Summary))
@@ -96,7 +110,7 @@ def summarise(rows: Sequence[BenchRow], arms: Sequence[Arm] = (), *, seed: int =
 
 def _summary(arm: Arm, rows: Sequence[BenchRow], seed: int, versus: Mapping[str, Any]) -> Summary:
     good = [row for row in rows if row.success]
-    columns = _seconds(rows, seed) | _joules(good, seed) | {**_NO_OTHER, **versus}
+    columns = _seconds(rows, seed) | _joules(good, seed) | _cached(arm, good, seed) | {**_NO_OTHER, **versus}
     succeeded = interval([float(row.success) for row in rows], [row.talk for row in rows], mean, seed=seed)
     return Summary(
         strategy=arm.strategy,
@@ -152,12 +166,28 @@ def _joules(good: Sequence[BenchRow], seed: int) -> dict[str, Any]:
     }
 
 
+def _cached(arm: Arm, good: Sequence[BenchRow], seed: int) -> dict[str, Any]:
+    hits = [row for row in good if row.hit]
+    rate = interval([float(row.hit) for row in good], [row.talk for row in good], mean, seed=seed)
+    known = rate if arm.cache is CacheMode.ON else None
+    saved_s, saved_j = _known(row.saved_s for row in hits), _known(row.saved_j for row in hits)
+    return {
+        "cache_hits": len(hits),
+        "cache_by_likeness": sum(row.cache_kind == "semantic" for row in hits),
+        "cache_hit_rate": known.value if known else None,
+        "cache_hit_rate_low": known.low if known else None,
+        "cache_hit_rate_high": known.high if known else None,
+        "cache_saved_s": sum(saved_s) if saved_s else None,
+        "cache_saved_j": sum(saved_j) if saved_j else None,
+    }
+
+
 def _versus(first: Arm, theirs: Sequence[BenchRow], mine: Sequence[BenchRow], seed: int) -> dict[str, Any]:
     """Pair each question with the same one under the first arm, in the same repeat."""
     before = {row.question: row for row in theirs if row.success}
     pairs = [(row, before[row.question]) for row in mine if row.success and row.question in before]
     return {
-        "versus": first.strategy,
+        "versus": first.name,
         "pairs": len(pairs),
         **_columns("latency_diff", "s", _difference(pairs, "latency_s", seed)),
         **_columns("energy_diff", "j", _difference(pairs, "energy_j", seed)),

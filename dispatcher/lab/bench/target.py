@@ -9,9 +9,11 @@ from typing import Any, Protocol
 
 from common.bus.nats import connect_nats
 from common.bus.options import options_from
+from common.cache_orders import CacheOrders, first_error
 from common.client import Drover, chat_request
-from common.errors import FleetError
+from common.errors import BusTimeout, FleetError
 from common.messages import Message, Role
+from common.subjects import Subjects
 from dispatcher.cli.connect import SHELL_WAIT_S, ShellSettings
 from dispatcher.lab.bench.rows import Heard
 
@@ -33,12 +35,17 @@ class Target(Protocol):
         """Tell where a question would go; also the proof that somebody is there. Raises `FleetError`."""
         ...
 
+    async def forget(self) -> None:
+        """Empty the cache of those who ask, on every dispatcher. Raises `FleetError` where that can't be had."""
+        ...
+
 
 class NatsTarget:
     """A fleet over its bus."""
 
-    def __init__(self, drover: Drover) -> None:
+    def __init__(self, drover: Drover, cache: CacheOrders) -> None:
         self._drover = drover
+        self._cache = cache
 
     async def ask(self, messages: Sequence[Message], fields: Mapping[str, Any]) -> Heard:
         answer = await self._drover.ask(messages, **fields)
@@ -60,6 +67,13 @@ class NatsTarget:
     async def explain(self, strategy: str) -> dict[str, Any]:
         return await self._drover.explain(chat_request(PROBE, strategy=strategy))
 
+    async def forget(self) -> None:
+        found = await self._cache.purge()
+        if found.silent:
+            raise BusTimeout(f"{', '.join(found.silent)} did not answer")
+        if (error := first_error(found)) is not None:
+            raise error
+
 
 @asynccontextmanager
 async def over_nats(settings: ShellSettings, url: str) -> AsyncIterator[Target]:
@@ -71,4 +85,5 @@ async def over_nats(settings: ShellSettings, url: str) -> AsyncIterator[Target]:
         connect_nats(options_from(bus_section, name="drover-bench")) as bus,
         Drover.over(bus, tenant=settings.bridge.tenant, prefix=bus_section.prefix) as drover,
     ):
-        yield NatsTarget(drover)
+        cache = CacheOrders(bus, Subjects(bus_section.prefix), tenant=settings.bridge.tenant)
+        yield NatsTarget(drover, cache)

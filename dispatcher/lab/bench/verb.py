@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from time import monotonic
 from urllib.parse import urlsplit
@@ -38,13 +39,19 @@ async def bench(order: BenchOrder) -> int:
                 f"{done} of {wanted} are in {store.path} already"
                 + (": --fresh measures anew" if done >= wanted else "")
             )
-        began_s = monotonic()
+        began_s, warnings = monotonic(), list[str]()
+
+        def warn(words: str) -> None:
+            say(words)
+            warnings.append(words)
+
         try:
             if done < wanted:
-                await _measure(order, settings, store, done)
+                await _measure(order, settings, store, done, warn)
         finally:
             if store.rows:
-                write(order, store.rows, took_s=monotonic() - began_s)
+                told = replace(order, notes=(*order.notes, *warnings))
+                write(told, store.rows, took_s=monotonic() - began_s)
         mine = of_this(order, store.rows)
     return 0 if len(mine) == wanted and all(row.success for row in mine) else 1
 
@@ -57,7 +64,9 @@ def _require_means(order: BenchOrder) -> None:
         raise ConfigError("the report needs matplotlib: install the extra lab of Drover's wheel, or give --no-report")
 
 
-async def _measure(order: BenchOrder, settings: ShellSettings, store: BenchStore, done: int) -> None:
+async def _measure(
+    order: BenchOrder, settings: ShellSettings, store: BenchStore, done: int, warn: Callable[[str], None]
+) -> None:
     async with _target(order, settings) as target:
         report = progress(order.plan.total, done)
 
@@ -66,7 +75,12 @@ async def _measure(order: BenchOrder, settings: ShellSettings, store: BenchStore
             draw(rows)
 
         measuring = Bench(
-            plan=order.plan, target=target, time_factor=order.time_factor, tell=tell, warm_up=order.warm_up
+            plan=order.plan,
+            target=target,
+            time_factor=order.time_factor,
+            tell=tell,
+            warm_up=order.warm_up,
+            warn=warn,
         )
         if order.warm_up:
             say("before each strategy each model on each device answers once")

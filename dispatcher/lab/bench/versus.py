@@ -32,7 +32,7 @@ def versus(summaries: Sequence[Summary]) -> Iterator[str]:
 
 
 def _differences(one: Summary) -> Iterator[str]:
-    yield f"<td>{escape(one.strategy)}</td><td>{one.pairs}</td>"
+    yield f"<td>{escape(one.name)}</td><td>{one.pairs}</td>"
     for value, low, high in (
         (one.latency_diff_s, one.latency_diff_low_s, one.latency_diff_high_s),
         (one.energy_diff_j, one.energy_diff_low_j, one.energy_diff_high_j),

@@ -43,7 +43,8 @@ def _bar(total: int, done: int) -> Iterator[Report]:
                 if row.error:
                     failures += 1
                     shown.console.print(_trouble(row), markup=False, highlight=False)
-            words = f"{rows[-1].strategy} ({failures} failed)" if failures else rows[-1].strategy
+            now = rows[-1].arm.name
+            words = f"{now} ({failures} failed)" if failures else now
             shown.update(task, advance=len(rows), description=words)
 
         yield report
@@ -62,13 +63,13 @@ def _lines(total: int, done: int) -> Iterator[Report]:
                 failures += 1
                 say(_trouble(row))
         if done == total or done * 20 // total > before * 20 // total:
-            say(f"{done} of {total} done, {failures} failed, now {rows[-1].strategy}")
+            say(f"{done} of {total} done, {failures} failed, now {rows[-1].arm.name}")
 
     yield report
 
 
 def _trouble(row: BenchRow) -> str:
-    return f"{row.strategy}, {row.query_set} {row.query_id} turn {row.turn}: {row.error}: {row.error_message}"
+    return f"{row.arm.name}, {row.query_set} {row.query_id} turn {row.turn}: {row.error}: {row.error_message}"
 
 
 def print_table(summaries: Sequence[Summary]) -> None:
@@ -76,12 +77,13 @@ def print_table(summaries: Sequence[Summary]) -> None:
     table = Table(caption="seconds, tokens/s and joules in the fleet's own time")
     table.add_column("strategy")
     heads = ("n", "success", "p50 s", "p95 s", "mean s", "first token p50 s", "tokens/s", "J/answer", "J/token", "USD")
-    for head in heads:
+    cached = any(one.cache != "off" for one in summaries)
+    for head in (*heads, *(["from cache"] if cached else [])):
         table.add_column(head, justify="right")
     table.add_column("devices")
     for one in summaries:
         table.add_row(
-            one.strategy if one.cache == "off" else f"{one.strategy}, cache {one.cache}",
+            one.name,
             str(one.n),
             share(one.success_rate),
             *(
@@ -97,6 +99,7 @@ def print_table(summaries: Sequence[Summary]) -> None:
                 )
             ),
             "" if one.cost_usd is None else f"{one.cost_usd:.5f}",
+            *([] if not cached else ["" if one.cache_hit_rate is None else share(one.cache_hit_rate)]),
             one.devices,
         )
     Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH).print(table)

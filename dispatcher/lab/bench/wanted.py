@@ -57,9 +57,8 @@ def ordered(given: Given) -> orders.BenchOrder:
     """Give the order. Raises `BadRequest` for what there is not, or what does not belong together."""
     if given.url is not None and given.settings:
         raise BadRequest("--setting belongs to a simulated fleet: one behind --url has its own")
-    plan, notes = _plan(given)
     return orders.BenchOrder(
-        plan=plan,
+        plan=_plan(given),
         outputs=orders.outputs(given.query_set, given.output_csv, given.output_per_query_csv, report=given.report),
         simulated=Simulated(
             devices=given.devices,
@@ -69,15 +68,13 @@ def ordered(given: Given) -> orders.BenchOrder:
         url=None if given.url is None else orders.require_url(given.url),
         fresh=given.fresh,
         warm_up=given.url is None if given.warm_up is None else given.warm_up,
-        notes=notes,
     )
 
 
-def _plan(given: Given) -> tuple[plans.BenchPlan, tuple[str, ...]]:
-    modes, note = plans.cache_modes(given.cache_modes)
+def _plan(given: Given) -> plans.BenchPlan:
     load = plans.Load(arrival=plans.Arrival(given.arrival), concurrency=given.concurrency, rate=given.rate)
-    plan = plans.BenchPlan(
-        arms=plans.arms(given.strategies, given.thresholds, modes),
+    return plans.BenchPlan(
+        arms=plans.arms(given.strategies, given.thresholds, plans.cache_modes(given.cache_modes)),
         asked=sets.load(given.query_set, given.limit),
         load=plans.require_load(load),
         repeat=given.repeat,
@@ -85,4 +82,3 @@ def _plan(given: Given) -> tuple[plans.BenchPlan, tuple[str, ...]]:
         max_tokens=given.max_tokens,
         timeout_s=given.timeout_s,
     )
-    return plan, (note,) if note else ()

@@ -114,6 +114,8 @@ class Server:
         self, model: str, messages: Sequence[Mapping[str, str]], manner: Manner, schema: Mapping[str, Any] | None
     ) -> Reply:
         wanted: dict[str, Any] = {"model": model, "messages": list(messages), self._limit_name: manner.max_tokens}
+        # A label says what a model answers, takes and costs now; every server reads this header, and most ignore it.
+        wanted["extra_headers"] = {"Cache-Control": "no-store"}
         if manner.temperature is not None:
             wanted["temperature"] = manner.temperature
         if manner.seed is not None:

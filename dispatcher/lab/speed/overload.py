@@ -99,7 +99,12 @@ async def ask(drover: Drover, outcome: Outcome, *, timeout_s: float, priority: P
     options = {"max_tokens": random.randint(*TOKENS)}  # noqa: S311  # a load, not a secret
     try:
         answer = await drover.ask(
-            "Tell me something.", options=options, timeout_s=timeout_s, priority=priority, model="llama3.2:1b"
+            "Tell me something.",
+            options=options,
+            timeout_s=timeout_s,
+            priority=priority,
+            model="llama3.2:1b",
+            cache="off",
         )
     except FleetError as error:
         outcome.errors[error.code] += 1

@@ -73,7 +73,8 @@ async def _measure(plan: Plan, say: Say) -> dict[str, Any]:
 
 async def _round(plan: Plan, where: Stage, client: Client) -> dict[str, float]:
     """Measure everything once, the baseline beside what it is the baseline of."""
-    chat, body = Subjects().work("chat", "bench"), codec.encode({"prompt": PROMPT, "model": "echo"}, Encoding.MSGPACK)
+    chat = Subjects().work("chat", "bench")
+    body = codec.encode({"prompt": PROMPT, "model": "echo", "cache": "off"}, Encoding.MSGPACK)
     bare = await raw.throughput(client, raw.ECHO_SUBJECT, body, in_flight=IN_FLIGHT, seconds=plan.seconds)
     relay = await raw.throughput(client, raw.RELAY_SUBJECT, body, in_flight=IN_FLIGHT, seconds=plan.seconds)
     before = _cpu_s(where.dispatcher_pid), _cpu_s(where.agent_pid)
@@ -84,7 +85,7 @@ async def _round(plan: Plan, where: Stage, client: Client) -> dict[str, float]:
     relay_s = await raw.latencies(client, raw.RELAY_SUBJECT, body, count=plan.sequential)
     job_s = await raw.latencies(client, chat, body, count=plan.sequential)
     bare_chunks = await _chunks(client, SOURCE_SUBJECT, b"{}", plan)
-    ask = codec.encode({"prompt": "x", "model": SOURCE_MODEL, "stream": True}, Encoding.MSGPACK)
+    ask = codec.encode({"prompt": "x", "model": SOURCE_MODEL, "stream": True, "cache": "off"}, Encoding.MSGPACK)
     relayed = await _chunks(client, chat, ask, plan)
     durable = await _durable(plan, where, client, body)
     return {
@@ -140,7 +141,8 @@ async def _bridge(plan: Plan, where: Stage) -> dict[str, float]:
     """Give the bridge's own CPU time per request, and the whole path's, for answers in one piece and streamed."""
     figures: dict[str, float] = {}
     for name, stream in (("http", False), ("http_stream", True)):
-        body = codec.encode({"model": "echo", "stream": stream, "messages": [{"role": "user", "content": PROMPT}]})
+        asked = [{"role": "user", "content": PROMPT}]
+        body = codec.encode({"model": "echo", "stream": stream, "messages": asked, "cache": "off"})
         pids = (where.bridge_pid, where.dispatcher_pid, where.agent_pid)
         before = [_cpu_s(pid) for pid in pids]
         await _post_all(where.http_port, body, plan.http_requests)

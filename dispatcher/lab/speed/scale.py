@@ -93,7 +93,7 @@ async def _share(pid: int, seconds: float) -> float:
 
 async def memory(where: Stage, jobs: int) -> list[tuple[int, float, float]]:
     """Run jobs one after the other, many at once; give (jobs so far, MiB of the dispatcher, MiB of the agent) at each step."""
-    body = codec.encode({"prompt": "Why is the sky blue?", "model": "echo"}, Encoding.MSGPACK)
+    body = codec.encode({"prompt": "Why is the sky blue?", "model": "echo", "cache": "off"}, Encoding.MSGPACK)
     subject = Subjects().work("chat", "bench")
     rows = [(0, _mib(where.dispatcher_pid), _mib(where.agent_pid))]
     async with raw.client(where.nats_url) as client:

@@ -67,7 +67,7 @@ async def _beside(
             while not stopped.is_set():
                 question = next(source)
                 try:
-                    async with aclosing(drover.chat(question.prompt, model=question.model)) as stream:
+                    async with aclosing(drover.chat(question.prompt, model=question.model, cache="off")) as stream:
                         async for _ in stream:
                             pass
                 except FleetError:

@@ -79,7 +79,7 @@ async def _acted_out(scene: _Scene, count: int) -> tuple[list[float], list[str]]
         await house.bus.flush()
         if scene.phase is Phase.PREFILL:  # an agent can't tell the one from the other while its model is not in memory
             async with Drover.connect(house.nats.url, tenant="warm") as drover:
-                await drover.ask("hi", model=house.model, options=Options(max_tokens=1))
+                await drover.ask("hi", model=house.model, options=Options(max_tokens=1), cache="off")
         if scene.phase is Phase.QUEUE:
             await stack.enter_async_context(_producer(house, "filler", _LONG_WORDS))
             await sight.until(lambda: "filler" in sight.phases, "the only slot is taken")

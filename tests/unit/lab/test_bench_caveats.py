@@ -101,3 +101,22 @@ def test_rows_of_other_settings_do_not_mix(tmp_path: Path) -> None:
 
     assert 4 == len({str(one) for one in found})
     assert found[0] == settings_of(order())
+
+
+def test_a_cache_that_was_never_there_is_told_of() -> None:
+    """Nothing was on but the bench's own wish."""
+    assert "its DROVER_CACHE is off for who asked" in said(order(), rows(cache="on"))
+
+
+def test_what_a_hit_rate_is_worth_is_told() -> None:
+    """It is that of these questions; and whether an answer to another one was right, nobody has checked."""
+    exact = said(order(), rows(cache="on", cache_outcome="hit", cache_kind="exact"))
+    alike = said(order(), rows(cache="on", cache_outcome="hit", cache_kind="semantic"))
+
+    assert (True, False) == ("the hit rate is that of these questions" in exact, "nothing here says whether" in exact)
+    assert "Answers by likeness were given to other questions: nothing here says whether they were right." in alike
+
+
+def test_without_a_cache_nothing_is_said_of_one() -> None:
+    """Only what was asked for is explained."""
+    assert "cache" not in said(order(), rows())

@@ -78,13 +78,23 @@ def test_what_there_is_not_is_refused_with_the_way_out(strategies: list[str], th
         arms(strategies, thresholds, OFF)
 
 
-def test_a_cache_that_is_not_there_is_never_measured() -> None:
-    """`off on` measures off and says so; on alone is refused."""
-    assert cache_modes(["off", "on"]) == (OFF, "cache mode on was not run: this fleet has no cache of answers yet")
-    with pytest.raises(BadRequest, match="no cache of answers yet: use --cache-modes off"):
-        cache_modes(["on"])
-    with pytest.raises(BadRequest, match="'maybe' is no cache mode"):
+def test_cache_modes_are_off_and_on() -> None:
+    """Each once, in the order given; another word is refused."""
+    assert ((CacheMode.ON, CacheMode.OFF), OFF) == (cache_modes(["on", "off", "on"]), cache_modes(["off"]))
+    with pytest.raises(BadRequest, match="'maybe' is no cache mode: use off, on, or both"):
         cache_modes(["off", "maybe"])
+
+
+def test_every_strategy_runs_with_each_cache_mode() -> None:
+    """Side by side, and each is called by what it is."""
+    found = arms(["hybrid", "perf"], ["1"], [CacheMode.OFF, CacheMode.ON])
+
+    assert ["hybrid", "hybrid, cache on", "perf", "perf, cache on"] == [arm.name for arm in found]
+
+
+def test_a_cache_that_is_on_is_used_for_all_that_it_has() -> None:
+    """On asks for likeness too, which includes the very same question; off asks for nothing."""
+    assert ["off", "semantic"] == [mode.wish for mode in CacheMode]
 
 
 def test_every_arm_gets_the_same_questions_in_the_same_order() -> None:

@@ -99,6 +99,48 @@ def test_measured_joules_win() -> None:
     assert (12.5, "measured") == (row.energy_j, row.energy)
 
 
+HIT = {
+    "outcome": "hit",
+    "kind": "semantic",
+    "similarity": 0.97,
+    "why": "all words agree",
+    "saved": {"s": 0.5, "energy_j": 14.0, "energy_estimated": True},
+}
+
+
+def test_a_hit_takes_no_device_and_says_what_it_saves() -> None:
+    """At 20 times life the dispatcher's 0.5 s are 10 s; the joules that were estimated are in the device's own time already."""
+    row = row_of(replace(HEARD, route=ROUTE | {"cache": HIT}), time_factor=20.0)
+
+    assert (True, "semantic", 0.97, "all words agree") == (row.hit, row.cache_kind, row.cache_similarity, row.cache_why)
+    assert (0.0, "", 10.0, 14.0) == (row.energy_j, row.energy, row.saved_s, row.saved_j)
+
+
+def test_joules_that_were_measured_are_those_of_the_wall() -> None:
+    """14 J at 20 times life are 280 J."""
+    saved = {"energy_j": 14.0}
+
+    assert 280.0 == row_of(replace(HEARD, route=ROUTE | {"cache": {**HIT, "saved": saved}}), time_factor=20.0).saved_j
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (None, ("", "", "", False)),
+        ({"outcome": "miss", "why": "never asked"}, ("miss", "never asked", "", False)),
+        ({"outcome": "refused", "why": "it names a time"}, ("refused", "it names a time", "", False)),
+        ({"outcome": "miss", "shadow": {"would": True, "why": "alike"}}, ("miss", "alike", "yes", False)),
+        ({"outcome": "miss", "shadow": {"would": False, "why": "a number"}}, ("miss", "a number", "no", False)),
+    ],
+)
+def test_what_was_no_hit_says_why(told: dict[str, object] | None, expected: tuple[str, str, str, bool]) -> None:
+    """And what likeness would have given, where the fleet only looks; the joules are the device's."""
+    row = row_of(replace(HEARD, route=ROUTE | {"cache": told}))
+
+    assert expected == (row.cache_outcome, row.cache_why, row.shadow, row.hit)
+    assert 64.0 == row.energy_j
+
+
 def test_without_a_record_of_the_decision_nothing_is_made_up() -> None:
     """No prediction, no joules; the answer counts all the same."""
     row = row_of(replace(HEARD, why={}))

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from common.errors import BusDisconnected, BusTimeout, NoDevice, NoDispatcher
+from common.errors import BusDisconnected, BusTimeout, NoDevice, NoDispatcher, NotAllowed
 from common.messages import Message, Role
 from dispatcher.cli.questions import Conversation, Question
-from dispatcher.lab.bench.plan import Arm, Arrival, Asked, BenchPlan, Load, gaps_s
+from dispatcher.lab.bench.plan import Arm, Arrival, Asked, BenchPlan, CacheMode, Load, gaps_s
 from dispatcher.lab.bench.rows import BenchRow, Heard
 from dispatcher.lab.bench.run import Bench
 from dispatcher.lab.bench.store import open_store
@@ -28,6 +28,8 @@ class Fleet:
 
     def __init__(self, lasts: int = 10**9, error: Exception | None = None, *, stays: bool = False) -> None:
         self.asked: list[str] = []
+        self.caches: list[str] = []
+        """What each question, and each emptying, said of the cache."""
         self._lasts = lasts
         self._error = error or BusDisconnected("the bus is gone")
         self._stays = stays
@@ -36,6 +38,7 @@ class Fleet:
         await asyncio.sleep(0)
         if len(self.asked) >= self._lasts:
             raise self._error
+        self.caches.append(str(fields.get("cache")))
         self.asked.append(f"{fields.get('model')} {fields.get('strategy')} {messages[-1].content}")
         return Heard(text="a", finish="stop", prompt_tokens=1, completion_tokens=1, route={"device": "d"}, why={})
 
@@ -47,8 +50,11 @@ class Fleet:
             raise NoDispatcher("no dispatcher runs")
         return {"options": [{"device": "d", "model": "m"}], "strategy": strategy}
 
+    async def forget(self) -> None:
+        self.caches.append("emptied")
 
-def plan(count: int, *arms: str, load: Load | None = None, turns: int = 1) -> BenchPlan:
+
+def plan(count: int, *arms: str | Arm, load: Load | None = None, turns: int = 1, repeat: int = 1) -> BenchPlan:
     asked = tuple(
         Asked(
             "s",
@@ -61,7 +67,8 @@ def plan(count: int, *arms: str, load: Load | None = None, turns: int = 1) -> Be
         )
         for number in range(count)
     )
-    return BenchPlan(arms=tuple(map(Arm, arms or ("hybrid",))), asked=asked, load=load or Load())
+    ways = tuple(Arm(arm) if isinstance(arm, str) else arm for arm in arms or ("hybrid",))
+    return BenchPlan(arms=ways, asked=asked, load=load or Load(), repeat=repeat)
 
 
 async def measured(plan: BenchPlan, target: Fleet, path: Path, **options: Any) -> list[BenchRow]:
@@ -161,3 +168,55 @@ async def test_each_strategy_begins_warm(tmp_path: Path) -> None:
     await measured(plan(2, "hybrid", "perf"), fleet, tmp_path / "q.csv", warm_up=True)
 
     assert [True, False, False] * 2 == [one.startswith("m@d ") for one in fleet.asked]
+
+
+CACHED = Arm("hybrid", CacheMode.ON)
+
+
+async def test_each_repeat_begins_with_an_empty_cache(tmp_path: Path) -> None:
+    """Twice, two questions with the cache on; the strategy without one asks for none, and leaves it alone."""
+    fleet = Fleet()
+    await measured(plan(2, CACHED, repeat=2), fleet, tmp_path / "on.csv")
+    without = Fleet()
+    await measured(plan(2, repeat=2), without, tmp_path / "off.csv")
+
+    assert ["emptied", "semantic", "semantic"] * 2 == fleet.caches
+    assert ["off"] * 4 == without.caches
+
+
+async def test_what_warms_a_model_comes_from_no_cache(tmp_path: Path) -> None:
+    """It asks the same of each, and a kept answer would load nothing; what it left is emptied."""
+    fleet = Fleet()
+    await measured(plan(1, CACHED), fleet, tmp_path / "q.csv", warm_up=True)
+
+    assert ["off", "emptied", "semantic"] == fleet.caches
+
+
+async def test_a_cache_that_can_not_be_emptied_is_told_of(tmp_path: Path) -> None:
+    """The questions are asked all the same, and the reader is warned once for each repeat."""
+
+    class Closed(Fleet):
+        async def forget(self) -> None:
+            raise NotAllowed("a bridge empties no cache")
+
+    warnings: list[str] = []
+    rows = await measured(plan(2, CACHED, repeat=2), Closed(), tmp_path / "q.csv", warn=warnings.append)
+
+    assert (4, 2) == (len(rows), len(warnings))
+    assert warnings[0] == (
+        "hybrid, cache on, repeat 1: the cache could not be emptied, and may have answers from before "
+        "(a bridge empties no cache)"
+    )
+
+
+async def test_a_repeat_that_goes_on_keeps_what_it_had(tmp_path: Path) -> None:
+    """Its first part put answers there that the rest is to find; that they may be gone is told."""
+    wanted = plan(4, CACHED)
+    await measured(wanted, Fleet(2), tmp_path / "q.csv")
+    again, warnings = Fleet(), list[str]()
+    await measured(wanted, again, tmp_path / "q.csv", warn=warnings.append)
+
+    assert ["semantic", "semantic"] == again.caches
+    assert ["hybrid, cache on, repeat 1, goes on with what the fleet still keeps"] == [
+        one.partition(" of its first part")[0] for one in warnings
+    ]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dispatcher.lab.bench.page import best, groups, page
-from dispatcher.lab.bench.plan import Arm
+from dispatcher.lab.bench.plan import Arm, CacheMode
 from dispatcher.lab.bench.rows import BenchRow
 from dispatcher.lab.bench.summary import COLUMNS, said, shares, summarise, to_csv
 from dispatcher.lab.bench.versus import number, share, signed, verdict
@@ -223,3 +223,52 @@ def test_a_short_axis_has_more_than_two_numbers() -> None:
     numbers = {float(text) for text in re.findall(r">([0-9.]+)</text>", drawn)}
 
     assert {5.0, 7.0, 10.0, 20.0, 30.0} <= numbers
+
+
+def hit(latency_s: float, kind: str = "exact", **fields: object) -> BenchRow:
+    """A hit of an arm with the cache on."""
+    told: dict[str, object] = {
+        "cache": "on", "cache_outcome": "hit", "cache_kind": kind, "energy_j": 0.0, "energy": "", "decode_tps": None,
+        "saved_s": 2.0, "saved_j": 20.0,
+    }  # fmt: skip
+    return row(latency_s, "cache", **(told | fields))
+
+
+CACHED = [
+    *[row(2.0, query_id=str(n)) for n in range(4)],
+    *[row(2.0, query_id=str(n), cache="on", cache_outcome="miss") for n in range(2)],
+    hit(0.1, query_id="2"),
+    hit(0.1, "semantic", query_id="3", saved_j=None),
+]
+
+
+def test_the_figures_of_a_cache() -> None:
+    """2 hits of 4 answers, 1 of them by likeness; 2 + 2 s and 20 J saved; 20 + 20 + 0 + 0 J are 10 an answer."""
+    off, on = summarise(CACHED)
+
+    assert (None, 0, None) == (off.cache_hit_rate, off.cache_hits, off.cache_saved_s)
+    assert (0.5, 2, 1, 4.0, 20.0) == (
+        on.cache_hit_rate, on.cache_hits, on.cache_by_likeness, on.cache_saved_s, on.cache_saved_j,
+    )  # fmt: skip
+    assert (10.0, "estimated") == (on.energy_per_answer_j, on.energy)
+    assert 0.0 <= (on.cache_hit_rate_low or 0.0) <= 0.5 <= (on.cache_hit_rate_high or 0.0) <= 1.0
+
+
+def test_a_strategy_is_compared_with_itself_without_a_cache() -> None:
+    """The same questions, and both arms are called by what they are: 0.5 x 1.9 s less."""
+    off, on = summarise(CACHED)
+
+    assert ("hybrid", "hybrid, cache on", "hybrid", 4) == (off.name, on.name, on.versus, on.pairs)
+    assert pytest.approx(-0.95) == on.latency_diff_s
+    assert ["hybrid", "hybrid, cache on"] == list(groups(CACHED, [Arm("hybrid"), Arm("hybrid", CacheMode.ON)]))
+
+
+def test_the_page_tells_of_a_cache_where_one_was_asked() -> None:
+    """The share of hits, how many were alike, and what they saved; no such column on other pages."""
+    text = page("t", summarise(CACHED), [], {}, [])
+
+    assert "<th>from cache<small>of answers</small></th>" in text
+    assert re.search(
+        r"<td>50 %<small>[^<]*</small><small>1 of 2 alike</small><small>saved 4 s, 20 J</small></td>", text
+    )
+    assert "from cache" not in page("t", summarise(ROWS), [], {}, [])
