@@ -93,15 +93,6 @@ def _useful(found: Gathered) -> Gathered:
     raise next((error for error in found.errors if not isinstance(error, UnknownJob)), found.errors[0])
 
 
-def distinct(answers: Iterable[Json]) -> list[Json]:
-    """Give the answers of those who keep entries apart: of all who share one store, one."""
-    kept: list[Json] = []
-    for answer in answers:
-        if store_kind(answer) != SHARED or all(store_kind(other) != SHARED for other in kept):
-            kept.append(answer)
-    return kept
-
-
 def store_kind(answer: Json) -> str:
     """Give the kind of store that a dispatcher keeps its entries in; `stats` tells more of it than its name."""
     store = answer.get("store")
@@ -121,15 +112,10 @@ def entries(answers: Sequence[Json]) -> list[Json]:
     return list(found.values())
 
 
-def purged(answers: Sequence[Json]) -> int:
-    """Give how many entries went. Those who share a store forget the same ones, at the same time: the largest count is told."""
-    shared = [_count(answer) for answer in answers if store_kind(answer) == SHARED]
-    return max(shared, default=0) + sum(_count(answer) for answer in answers if store_kind(answer) != SHARED)
-
-
-def _count(answer: Json) -> int:
-    removed = answer.get("removed", 0)
-    return removed if isinstance(removed, int) else 0
+def purged(answers: Iterable[Json]) -> int:
+    """Give how many entries went. Those who share a store empty it side by side, and each counts what it removed itself."""
+    counts = [answer.get("removed") for answer in answers]
+    return sum(count for count in counts if isinstance(count, int))
 
 
 def reported(answers: Sequence[Json]) -> list[str]:

@@ -86,10 +86,12 @@ def _behind(answers: Sequence[Told], total: Told) -> Iterator[str]:
             yield f"{title}: " + ", ".join(f"{plain(why)} {count}" for why, count in reasons.most_common())
     yield f"made room: {total['evicted']}, expired: {total['expired']}, reported wrong: {total['reported']}"
     yield from dict.fromkeys(_likeness(answer) for answer in answers)
+    details: dict[str, list[str]] = {}
     for answer in answers:
         for part in ("store", "index"):
             if detail := _of(answer, part).get("detail"):
-                yield plain(f"{answer.get('dispatcher', '')}: {part}: {detail}")
+                details.setdefault(f"{part}: {detail}", []).append(str(answer.get("dispatcher", "")))
+    yield from (plain(f"{', '.join(names)}: {detail}") for detail, names in details.items())
 
 
 def _likeness(answer: Told) -> str:

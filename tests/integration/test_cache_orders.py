@@ -181,11 +181,11 @@ def test_shared_entries_count_once() -> None:
     ]
 
 
-def test_purged_counts_shared_entries_once() -> None:
-    """Of a shared store the largest count holds, of those in processes the sum."""
+def test_what_was_purged_is_added_up() -> None:
+    """Those who share a store remove its entries side by side, and none is removed twice."""
     told = [
-        {"store": "redis", "removed": 0},
-        {"store": "redis", "removed": 9},
+        {"store": "redis", "removed": 2},
+        {"store": "redis", "removed": 7},
         {"store": "memory", "removed": 3},
         {"store": "memory", "removed": 4},
     ]
