@@ -190,6 +190,29 @@ async def test_a_request_of_another_tenant_is_cancelled_as_that_tenants() -> Non
     assert codec.decode(order.data)["tenant"] == "other"
 
 
+async def test_what_is_wished_of_the_cache_goes_with_the_question() -> None:
+    """Which answers will do, and for whom it is asked; what is not said is left to the fleet's owner."""
+    async with desk() as (drover, there, _), asyncio.TaskGroup() as tasks:
+        ends = (End(), END_OF_STREAM)
+        first = tasks.create_task(there.say(*ends))
+        await drover.ask("hi", cache="semantic", user="alice")
+        second = tasks.create_task(there.say(*ends))
+        await drover.ask("hi")
+    asked = [codec.decode(said.result().data) for said in (first, second)]
+
+    assert [("semantic", "alice"), (None, None)] == [(one.get("cache"), one.get("user")) for one in asked]
+
+
+@pytest.mark.parametrize("fields", [{"cache": "on"}, {"cache": ""}, {"user": ""}, {"user": "x" * 257}, {"user": 7}])
+async def test_a_wish_that_can_not_be_is_refused_before_it_is_sent(fields: dict[str, Any]) -> None:
+    """The error names the field."""
+    async with desk() as (drover, there, _):
+        with pytest.raises(BadRequest, match=next(iter(fields))):
+            await drover.ask("hi", **fields)
+
+        assert there.requests.empty()
+
+
 async def test_cancel_sends_its_tenant() -> None:
     """`Drover.cancel` names the tenant too, its own unless another is given."""
     async with desk(tenant="acme") as (drover, there, mine), asyncio.TaskGroup() as tasks:
