@@ -102,6 +102,9 @@ def stripped(words: Sequence[str]) -> int:
             if len(words) > at + len(wrap) and tuple(words[at : at + len(wrap)]) == wrap:
                 at += len(wrap)
                 break
+        if tuple(words[at + 1 : at + 2]) == ("you",) and words[at] in ("can", "could", "would", "will"):
+            order = at + 3 if words[at + 2 : at + 3] in (["please"], ["kindly"]) else at + 2
+            at = order if order < len(words) and words[order] in ORDERS else at
     return at
 
 
@@ -130,8 +133,10 @@ def _kind(words: Sequence[str]) -> Ask:
         return _NOUN_KINDS.get(words[1], Ask.WHICH) if len(words) > 1 else Ask.WHICH
     if first in _ASKS:
         return _ASKS[first]
-    if first in ("in", "on", "at", "for", "by", "to", "from", "of", "with", "under", "into") and len(words) > 1 and words[1] in _ASKS | {"what": 0, "how": 0}:  # fmt: skip
+    if first in ("in", "on", "at", "for", "by", "to", "from", "of", "with", "under", "into") and len(words) > 1 and (words[1] in _ASKS or words[1] in ("what", "how")):  # fmt: skip
         return _kind(words[1:])
+    if tuple(words[:2]) in (("is", "there"), ("are", "there")) and ("way" in words[2:5] or "ways" in words[2:5]):
+        return Ask.HOW_TO
     if first in BE or first in MODALS or first in ("do", "does", "did", "has", "have", "had"):
         return Ask.WHETHER
     if first in ("if", "whether"):
@@ -143,7 +148,7 @@ def _order(words: Sequence[str]) -> Ask:
     first = words[0]
     if first in _DEFINES:
         return _kind(words[1:]) if len(words) > 1 and words[1] in (*_ASKS, "how", "what") else Ask.DO
-    if first in ("steps", "instructions", "guide", "ways", "way") and "to" in words[:3]:
+    if first in ("steps", "instructions", "guide", "ways", "way") and {"to", "for", "on"} & set(words[1:3]):
         return Ask.HOW_TO
     if first in ("definition", "meaning", "explanation", "description") and "of" in words[:2]:
         return Ask.WHAT
@@ -170,6 +175,8 @@ def _what(words: Sequence[str]) -> Ask:
         return Ask.WHAT
     if words[1] == "causes" or (words[1] == "makes" and len(words) > 2):
         return Ask.WHY
+    if "cost" in words or "costs" in words:
+        return Ask.HOW_MUCH
     for place, word in enumerate(words[1:_LOOK], start=1):
         if word == "of":
             break
@@ -194,6 +201,8 @@ def _inside(words: Sequence[str], *, framed: bool) -> Ask:
             return _how(words[place:])
         if word == "what" and (framed or place >= len(words) - 2 or words[place + 1] in BE | frozenset(["do", "does"])):
             return _what(words[place:])
+        if word == "whom" and place:
+            return Ask.WHO
         if word in ("why", "which", "who", "where") and place and words[place - 1] not in ("the", "one"):
             follows = words[place + 1] if place + 1 < len(words) else ""
             if (

@@ -16,14 +16,15 @@ from dispatcher.cache.guard.roles import PARTICLES, ROLES, SMALL_WORDS, roles
 from dispatcher.cache.guard.tokens import Token, tokens
 from dispatcher.cache.guard.wishes import wishes
 from dispatcher.cache.guard.words import (
+    ARTICLES,
     CONDITIONS,
     ENGLISH_WORDS,
     FOREIGN_NEGATIONS,
     FRAMES,
-    IRREGULAR,
     LANGUAGE_WORDS,
     MODALS,
     NEGATIONS,
+    PAST_FORMS,
     QUANTIFIERS,
     stem,
 )
@@ -49,12 +50,15 @@ _ADJECTIVES = frozenset(
     " dim great few kind wise pure rare shallow sharp dull tight loose fresh ripe full clear wealthy angry heavy lucky tasty cloudy sunny".split()
 )
 _PAST = frozenset("did was were had ago used".split())
-_PAST_FORMS = frozenset(IRREGULAR)
+_PRESENT = frozenset("is are am do does has have can could may might must should would be to get gets".split())
 _FUTURE = frozenset(["will", "shall", "upcoming"])
 _TENSE_WORDS = {
     "already": "already", "yet": "yet", "still": "still", "anymore": "anymore", "longer": "longer", "soon": "soon", "again": "again",
     "now": "now", "formerly": "past", "previously": "past", "originally": "past", "eventually": "future",
 }  # fmt: skip
+_NOUNS_TOO = frozenset("will can might help need mean like let being back left right second while".split())
+"""Behind an article they are things."""
+
 _THANKS = frozenset(["thanks", "thank", "cheers", "thx"])
 """At the end of a text they are politeness."""
 
@@ -123,7 +127,7 @@ def read(text: str) -> Reading:
         names=_names(text, spoken),
         kind=ask_of(words),
         wishes=wishes(words),
-        degrees=tuple(degree for word in words if (degree := _degree(word))),
+        degrees=tuple(degree for word in words if (degree := degree_of(word))),
         quantifiers=tuple(QUANTIFIERS[word] for word in words if word in QUANTIFIERS),
         conditions=tuple(CONDITIONS[word] for word in words[1:] if word in CONDITIONS),
         modals=tuple(MODALS[word] for word in words[len(words) - bare :] if word in MODALS),
@@ -152,6 +156,8 @@ def _carried(found: Sequence[Token], place: int) -> str | None:
     text = token.text
     if not token.is_word:
         return text if text in _OPERATORS or _between_numbers(found, place) or _is_picture(text) else None
+    if text in _NOUNS_TOO and place and found[place - 1].text in ARTICLES:
+        return stem(text)
     if text in SMALL_WORDS or text in NEGATIONS or (text in _THANKS and place >= len(found) - 4):
         return None
     return stem(text)
@@ -216,7 +222,8 @@ def _direction(word: str) -> str:
     return word if role == "~" else role
 
 
-def _degree(word: str) -> str | None:
+def degree_of(word: str) -> str | None:
+    """Give the comparison in a word: `most high` for `highest`, `more` for `more`; None where there is none."""
     if word in _DEGREES:
         return _DEGREES[word]
     for ending, degree in (("iest", "most"), ("est", "most"), ("ier", "more"), ("er", "more")):
@@ -234,10 +241,10 @@ def _tense(words: Sequence[str]) -> str:
         for place, word in enumerate(words)
     ):
         return "future"
-    past = any(
-        word in _PAST or (word.endswith("ed") and len(word) > 4 and place <= 2) for place, word in enumerate(words)
-    )
-    return "past" if past else "present"
+    if any(word in _PAST for word in words):
+        return "past"
+    early = next((word for word in words[:4] if word in _PRESENT or word in PAST_FORMS or (word.endswith("ed") and len(word) > 4)), "")
+    return "past" if early and early not in _PRESENT else "present"
 
 
 def _names(text: str, spoken: Sequence[Token]) -> tuple[str, ...]:
@@ -277,9 +284,9 @@ def _language(words: Sequence[str]) -> str:
     english = sum(word in ENGLISH_WORDS for word in words)
     scores = {code: sum(word in small for word in words) for code, small in _FOREIGN.items()}
     best = max(scores, key=lambda code: scores[code])
-    if scores[best] > english:
-        return best
     accented = any(not char.isascii() for char in letters)
+    if scores[best] > english and (scores[best] > 1 or accented or len(words) > 2):
+        return best
     return ENGLISH if english or not accented else "unknown"
 
 

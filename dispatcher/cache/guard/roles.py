@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dispatcher.cache.guard.words import BE, FUNCTION_WORDS, WEAK_PREPOSITIONS, stem
+from dispatcher.cache.guard.words import BE, FUNCTION_WORDS, PARTICIPLES, WEAK_PREPOSITIONS, stem
 
 ROLES = {
     "from": "from", "to": "to", "into": "to", "onto": "to", "before": "before", "after": "after", "above": "above", "below": "below",
@@ -14,7 +14,7 @@ ROLES = {
     "without": "without", "against": "against", "by": "by", "between": "between", "than": "than", "inside": "inside",
     "outside": "outside", "behind": "behind", "towards": "to", "toward": "to", "through": "through", "via": "through",
     "except": "except", "unless": "unless", "if": "if", "because": "because", "beyond": "beyond", "instead": "instead", "per": "per",
-    "during": "during", "despite": "despite", "like": "like", "as": "as", "for": "~", "with": "~", "in": "~", "on": "~", "at": "~",
+    "during": "during", "despite": "despite", "like": "like", "as": "~", "using": "~", "for": "~", "with": "~", "in": "~", "on": "~", "at": "~",
     "about": "~", "within": "~", "around": "~", "among": "~", "along": "~", "across": "~", "regarding": "~", "when": "if", "while": "while",
 }  # fmt: skip
 """What a preposition says of what follows it; `~` are those that people exchange freely."""
@@ -128,7 +128,7 @@ def _is_direction(words: Sequence[str], place: int) -> bool:
 
 def _activate(core: Part, parts: list[Part], words: Sequence[str]) -> None:
     """Turn `hamlet written by shakespeare` into `shakespeare write hamlet`."""
-    if not BE & set(words):
+    if not (BE & set(words) and core.words):
         return
     for part in parts:
         if part.label == "by" and part.words and len(core.words) >= 1:
@@ -140,6 +140,14 @@ def _activate(core: Part, parts: list[Part], words: Sequence[str]) -> None:
                 core.words[:] = [*part.words, verb, *core.words]
                 parts.remove(part)
                 return
+    _verb_first(core, words)
+
+
+def _verb_first(core: Part, words: Sequence[str]) -> None:
+    """Turn `tower built` of a passive without an actor into `build tower`: what is done stands before what it is done to."""
+    last = next((word for word in reversed(words) if stem(word) == core.words[-1]), "")
+    if len(core.words) > 1 and (last in PARTICIPLES or (last.endswith("ed") and stem(last) != last)):
+        core.words.insert(0, core.words.pop())
 
 
 SMALL_WORDS = FUNCTION_WORDS | frozenset(ROLES) | PARTICLES - frozenset(["left", "right", "back", "away"])

@@ -82,7 +82,7 @@ FOREIGN_NEGATIONS = {
 }
 LANGUAGE_WORDS = {
     "de": _set(
-        "der die das und ist ein eine einen wie wer wo warum wann welche welcher welches ich du wir sie mit für von auf zu zum zur"
+        "der das und ist ein eine einen wie wer wo warum wann welche welcher welches ich du wir sie mit für von auf zu zum zur"
         " den dem des im am nicht kein kann man mein meine sind hat haben wird werden bei aus über nach oder als auch es gibt"
     ),
     "fr": _set(
@@ -105,7 +105,7 @@ LANGUAGE_WORDS = {
     ),
     "pl": _set("jak co kto gdzie kiedy dlaczego jest się nie w na z do czy ile który która które mam mogę to i"),
     "sv": _set("hur vad vem var varför när och är en ett jag du vi med för av på inte kan min att det som"),
-    "tr": _set("ne nasıl kim nerede neden niçin ve bir bu için ile mi mı mu kaç hangi değil var yok"),
+    "tr": _set("nasıl kim nerede neden niçin ve bir bu için ile mi mı mu kaç hangi değil var yok"),
 }
 ENGLISH_WORDS = (
     FUNCTION_WORDS
@@ -142,6 +142,17 @@ IRREGULAR = {
     }.items()
     for form in forms.split()
 }  # fmt: skip
+
+PARTICIPLES = _set(
+    "written bought sold lent taken seen spoken broken chosen driven eaten found forgotten frozen grown hidden held kept known led left"
+    " lost made met paid sent shaken sung sunk stolen taught torn thrown understood worn won begun bitten built caught drawn drunk fed"
+    " fought given heard shot spent beaten brought said told cut put set read done called"
+)
+PAST_FORMS = _set(
+    "wrote bought sold lent took went saw spoke broke chose drove ate fell found flew forgot froze grew hid held kept knew led left lost"
+    " made met paid ran sent shook sang sank sat slept stole swam taught tore thought threw understood wore won began bit built caught"
+    " came drew drank fed fought gave heard rose rode shot spent stood became brought said told hired born died"
+)
 
 _VOWELS = frozenset("aeiouy")
 _WHOLE = _set(

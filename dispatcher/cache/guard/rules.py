@@ -1,0 +1,242 @@
+"""The hard rules for when no verifier is trained: two questions are the same where nothing that can be read differs. They know no answer
+and no chance: what they can't explain is another question."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+from dispatcher.cache.guard.judge import Judgement
+from dispatcher.cache.guard.kinds import Ask
+from dispatcher.cache.guard.opposites import opposed
+from dispatcher.cache.guard.reading import ENGLISH, Reading, degree_of, read
+from dispatcher.cache.guard.synonyms import is_slip, meaning
+
+LEAST_SIMILARITY = {"static": 0.80, "minilm": 0.80, "reference": 0.80}
+"""The cosine of each tier's vectors below which no pair is judged; `drover lab cache-eval` measures them."""
+
+READINGS = 1024
+"""Readings that a judge keeps: a question meets several others, and those it met before."""
+
+_ALIKE = (
+    {Ask.HOW_TO, Ask.HOW},
+    {Ask.WHAT, Ask.DO},
+    {Ask.WHICH, Ask.DO},
+)
+_BESIDE = {
+    Ask.HOW_TO: "step steps method procedure process instruction instructions command follow good best easy easiest recommended proper correct properly",
+    Ask.HOW: "process method",
+    Ask.WHY: "reason cause make fact because",
+    Ask.WHEN: "year date time day",
+    Ask.WHERE: "place location",
+    Ask.WHO: "person",
+    Ask.HOW_MUCH: "number amount quantity price cost",
+    Ask.HOW_LONG: "time duration",
+    Ask.HOW_FAR: "distance",
+    Ask.WHAT: "definition define give list name return show describe explain concept term",
+    Ask.DO: "give list name return show",
+}  # fmt: skip
+"""Words that only say again what kind of question it is."""
+
+_BESIDE_STEMS = {kind: frozenset(degree_of(word) or word for word in words.split()) | frozenset(words.split()) for kind, words in _BESIDE.items()}  # noqa: E501  # one table
+_PARTICLES = frozenset(["up", "down", "off", "out", "away", "back", "over", "under", "before", "after", "above", "below"])
+_LOOSE_MODALS = {"would": "can", "will": "can"}
+_ANY_WAY = frozenset([Ask.HOW_TO, Ask.HOW])
+_BEST_WAY = frozenset(["most good", "more good", "most easy", "most simple"])
+
+Objection = Callable[[Reading, Reading], str | None]
+
+
+class RuleJudge:
+    """Judges by rules alone. Deterministic; the order of the two questions makes no difference to `same`."""
+
+    def __init__(self, least_similarity: float = LEAST_SIMILARITY["static"]) -> None:
+        """Judge pairs whose vectors have a cosine of `least_similarity` or more."""
+        self._least = least_similarity
+        self._read = lru_cache(maxsize=READINGS)(read)
+
+    @property
+    def name(self) -> str:
+        """Say what it is."""
+        return "rules"
+
+    @property
+    def least_similarity(self) -> float:
+        """Give the cosine below which no pair is worth judging."""
+        return self._least
+
+    def judge(self, asked: str, kept: str, similarity: float) -> Judgement:
+        """Judge whether the answer to `kept` answers `asked`."""
+        if not similarity >= self._least:
+            return Judgement(same=False, why=f"not alike enough: {similarity:.3f} is below {self._least:.3f}")
+        why = objection(self._read(asked), self._read(kept))
+        return Judgement(same=why is None, why=why or "nothing that can be read differs")
+
+
+def objection(one: Reading, other: Reading) -> str | None:
+    """Name the first thing in which two questions differ, or None. Symmetric, but for the order in which words are named."""
+    return next((why for rule in _RULES if (why := rule(one, other))), None)
+
+
+def _language(one: Reading, other: Reading) -> str | None:
+    if one.language == other.language == ENGLISH or one.words == other.words:
+        return None
+    return "not in English, and not word for word the same"
+
+
+def _numbers(one: Reading, other: Reading) -> str | None:
+    return _unlike("numbers", one.numbers, other.numbers)
+
+
+def _negations(one: Reading, other: Reading) -> str | None:
+    return _unlike("negations", one.negations, other.negations)
+
+
+def _kinds(one: Reading, other: Reading) -> str | None:
+    if one.kind is other.kind or any({one.kind, other.kind} == pair for pair in _ALIKE):
+        return None
+    return f"another kind of question: {one.kind} and {other.kind}"
+
+
+def _wishes(one: Reading, other: Reading) -> str | None:
+    return _unlike("wishes for the answer", one.wishes, other.wishes)
+
+
+def _turned(one: Reading, other: Reading) -> str | None:
+    mine, theirs = set(one.content), set(other.content)
+    for word in one.content:
+        for against in other.content:
+            if word not in theirs and against not in mine and opposed(word, against):
+                return f"the opposite: {word} and {against}"
+    return None
+
+
+def _degrees(one: Reading, other: Reading) -> str | None:
+    return _unlike("degrees", _degrees_of(one), _degrees_of(other))
+
+
+def _degrees_of(reading: Reading) -> list[str]:
+    spared = _BEST_WAY if reading.kind is Ask.HOW_TO else frozenset[str]()
+    parts = (degree.split(" ", 1) for degree in reading.degrees if degree not in spared)
+    return [" ".join([part[0], *map(meaning, part[1:])]) for part in parts]
+
+
+def _quantifiers(one: Reading, other: Reading) -> str | None:
+    return _unlike("quantities", one.quantifiers, other.quantifiers)
+
+
+def _conditions(one: Reading, other: Reading) -> str | None:
+    return _unlike("conditions", one.conditions, other.conditions)
+
+
+def _modals(one: Reading, other: Reading) -> str | None:
+    if one.kind in _ANY_WAY and other.kind in _ANY_WAY:
+        return None
+    return _unlike("what must, may or can be", _modals_of(one), _modals_of(other))
+
+
+def _modals_of(reading: Reading) -> list[str]:
+    return [modal for modal in reading.modals if modal not in _LOOSE_MODALS]
+
+
+def _tenses(one: Reading, other: Reading) -> str | None:
+    if one.tense == other.tense and one.times == other.times:
+        return None
+    return f"another time: {' '.join((one.tense, *one.times))} and {' '.join((other.tense, *other.times))}"
+
+
+def _particles(one: Reading, other: Reading) -> str | None:
+    return _unlike("directions", *([word for word in side.directions if word in _PARTICLES] for side in (one, other)))
+
+
+def _names(one: Reading, other: Reading) -> str | None:
+    for mine, theirs in ((one, other), (other, one)):
+        said = set(theirs.words)
+        for name in mine.names:
+            quoted = name.startswith('"')
+            if (quoted and name not in theirs.names and any(other_name.startswith('"') for other_name in theirs.names)) or (not quoted and name not in said and meaning(name) == name and not _spelled(name, theirs)):  # fmt: skip
+                return f"another name: {name}"
+    return None
+
+
+def _spelled(name: str, reading: Reading) -> bool:
+    """Tell whether a name stands there in another writing: `8GB` for `8 GB`, `WHAT` for `what is`."""
+    return any(name.rstrip("s") == word.rstrip("s") for word in reading.words) or any(char.isdecimal() for char in name)
+
+
+def _contents(one: Reading, other: Reading) -> str | None:
+    lacking, added = _difference(one, other)
+    for word in list(lacking):
+        match = next((slip for slip in added if is_slip(word, slip)), None)
+        if match is not None:
+            lacking.remove(word)
+            added.remove(match)
+    if not lacking and not added:
+        return None
+    return f"other words: {_named(lacking)} and {_named(added)}"
+
+
+def _difference(one: Reading, other: Reading) -> tuple[list[str], list[str]]:
+    mine, theirs = Counter(_meanings(one)), Counter(_meanings(other))
+    return list((mine - theirs).elements()), list((theirs - mine).elements())
+
+
+def _meanings(reading: Reading) -> list[str]:
+    return [said for word in reading.content if (said := _said(word, reading.kind)) is not None]
+
+
+def _said(word: str, kind: Ask) -> str | None:
+    """Give what a stem says, or None where it only repeats the kind of question."""
+    if word in _BESIDE_STEMS.get(kind, ()):
+        return None
+    degree = degree_of(word)
+    if degree is None:
+        return meaning(word)
+    head, _, adjective = degree.partition(" ")
+    return f"{head} {meaning(adjective)}".strip()
+
+
+def _structure(one: Reading, other: Reading) -> str | None:
+    mine, theirs = _shape(one), _shape(other)
+    if mine == theirs:
+        return None
+    if mine[1] == theirs[1] and _same_line(one, other):
+        return None
+    return "the same words in other roles"
+
+
+def _shape(reading: Reading) -> tuple[list[str], list[str], list[str]]:
+    """Give the core in order, the phrases of a clear direction, and the others."""
+    core = [said for word in reading.order if (said := _said(word, reading.kind)) is not None]
+    strong: list[str] = []
+    weak: list[str] = []
+    for phrase in reading.roles:
+        label, _, words = phrase.partition(":")
+        said = " ".join(filter(None, (_said(word, reading.kind) for word in words.split())))
+        if said:
+            (weak if label == "~" else strong).append(f"{label}:{said}")
+    return core, sorted(strong), sorted(weak)
+
+
+def _same_line(one: Reading, other: Reading) -> bool:
+    """Tell whether the words stand in the same order, whatever small words are between them."""
+    mine, theirs = _meanings(one), _meanings(other)
+    return len(mine) == len(theirs) and all(word == against or is_slip(word, against) for word, against in zip(mine, theirs, strict=True))
+
+
+def _unlike(what: str, mine: Iterable[str], theirs: Iterable[str]) -> str | None:
+    here, there = Counter(mine), Counter(theirs)
+    if here == there:
+        return None
+    return f"other {what}: {_named((here - there).elements())} and {_named((there - here).elements())}"
+
+
+def _named(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words)[:4]) or "none"
+
+
+_RULES: tuple[Objection, ...] = (
+    _language, _numbers, _negations, _kinds, _wishes, _turned, _degrees, _quantifiers, _conditions, _modals, _tenses, _particles, _names,
+    _contents, _structure,
+)  # fmt: skip  # one table
