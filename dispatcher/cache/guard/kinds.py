@@ -57,8 +57,6 @@ _NOUN_KINDS = {
     "cause": Ask.WHY, "causes": Ask.WHY, "caused": Ask.WHY, "year": Ask.WHEN, "date": Ask.WHEN, "time": Ask.WHEN, "day": Ask.WHEN,
     "place": Ask.WHERE, "location": Ask.WHERE, "person": Ask.WHO, "author": Ask.WHO, "number": Ask.HOW_MUCH, "amount": Ask.HOW_MUCH,
     "quantity": Ask.HOW_MUCH, "cost": Ask.HOW_MUCH, "price": Ask.HOW_MUCH, "distance": Ask.HOW_FAR, "duration": Ask.HOW_LONG,
-    "height": Ask.HOW_DEGREE, "depth": Ask.HOW_DEGREE, "weight": Ask.HOW_DEGREE, "age": Ask.HOW_DEGREE, "size": Ask.HOW_DEGREE,
-    "temperature": Ask.HOW_DEGREE, "speed": Ask.HOW_DEGREE, "width": Ask.HOW_DEGREE,
 }  # fmt: skip
 """`what is the way to` asks what `how do I` asks; a noun of these in the first words says so."""
 
@@ -81,10 +79,14 @@ ORDERS = frozenset(
     " change fix sort count draw plan design classify extract correct proofread simplify shorten expand continue prove derive evaluate"
     " estimate print read tell say remind put go get let use check order reset pay transfer spell answer choose pick act pretend imagine"
     " install configure implement refactor debug optimize optimise explain define describe outline analyze analyse discuss propose replace"
-    " increase decrease raise lower dim mute unlock lock pause resume skip block freeze activate deactivate enable disable buy sell help".split()
+    " increase decrease raise lower dim mute unlock lock pause resume skip block freeze activate deactivate enable disable buy sell help export import rename move copy merge split search look rank group filter highlight paraphrase round save load download upload encrypt decrypt test check build run deploy restart shut brighten label tag map plot predict score".split()
 )
 _LOOK = 6
 """Words after `what` in which a noun still says what is asked."""
+
+
+_BEFORE = frozenset("in on at for by to from of with under into using during after before".split())
+_WHETHER = BE | frozenset(MODALS) | frozenset("do does did has have had if whether".split())
 
 
 def stripped(words: Sequence[str]) -> int:
@@ -122,26 +124,45 @@ def ask_of(words: Sequence[str]) -> Ask:
 def _kind(words: Sequence[str]) -> Ask:
     if not words:
         return Ask.STATEMENT
-    first = words[0]
-    if first in ("about", "that") and len(words) > 1:
+    first, second = words[0], words[1] if len(words) > 1 else ""
+    if first in ("about", "that") and second:
         return Ask.WHAT
+    if first in ("how", "what", "which", *_ASKS):
+        return _asked(words)
+    if first in _BEFORE:
+        return _kind(words[1:]) if second in ("how", "what", *_ASKS) else _behind(words)
+    if first == "if" and (kind := _inside(words[1:], framed=False)) is not Ask.STATEMENT:
+        return kind
+    if first in ("is", "are") and second == "there" and {"way", "ways"} & set(words[2:5]):
+        return Ask.HOW_TO
+    return Ask.WHETHER if first in _WHETHER else _order(words)
+
+
+def _asked(words: Sequence[str]) -> Ask:
+    """Give what a question word at the head asks for."""
+    first, second = words[0], words[1] if len(words) > 1 else ""
     if first == "how":
         return _how(words)
-    if first in ("what", "whats"):
+    if first == "what":
         return _what(words)
     if first == "which":
-        return _NOUN_KINDS.get(words[1], Ask.WHICH) if len(words) > 1 else Ask.WHICH
-    if first in _ASKS:
-        return _ASKS[first]
-    if first in ("in", "on", "at", "for", "by", "to", "from", "of", "with", "under", "into") and len(words) > 1 and (words[1] in _ASKS or words[1] in ("what", "how")):  # fmt: skip
-        return _kind(words[1:])
-    if tuple(words[:2]) in (("is", "there"), ("are", "there")) and ("way" in words[2:5] or "ways" in words[2:5]):
-        return Ask.HOW_TO
-    if first in BE or first in MODALS or first in ("do", "does", "did", "has", "have", "had"):
-        return Ask.WHETHER
-    if first in ("if", "whether"):
-        return Ask.WHETHER
-    return _order(words)
+        return _NOUN_KINDS.get(second, Ask.WHICH)
+    if first == "when" and second not in _WHETHER:  # when it is hot, why ...
+        inside = _inside(words[1:], framed=False)
+        return Ask.WHEN if inside is Ask.STATEMENT else inside
+    return _ASKS[first]
+
+
+def _behind(words: Sequence[str]) -> Ask:
+    """Give what is asked behind a phrase that stands first: `in two sentences, explain ...`."""
+    for place, word in enumerate(words[1:_LOOK], start=1):
+        if word in ("how", "what", *_ASKS):
+            return _kind(words[place:])
+        if word in _DEFINES:
+            return Ask.WHAT
+        if word in ORDERS and place > 1:
+            return Ask.DO
+    return Ask.STATEMENT
 
 
 def _order(words: Sequence[str]) -> Ask:

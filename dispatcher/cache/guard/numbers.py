@@ -81,16 +81,17 @@ _NOT_COUNTING = frozenset(
 
 
 class Found(NamedTuple):
-    """Where numbers stood (positions of tokens), and how they read, in order."""
+    """Where numbers stood (positions of tokens), how they read, in order, and which begins where."""
 
     taken: frozenset[int]
     numbers: tuple[str, ...]
+    begins: dict[int, str]
 
 
 def numbers(words: Sequence[Token]) -> Found:
     """Read the numbers of a text: `5 km`, `20 %`, `#2` for an ordinal, `3.11` as it is written, `x2` for twice."""
     taken: set[int] = set()
-    found: list[str] = []
+    begins: dict[int, str] = {}
     at = 0
     while at < len(words):
         value, end = _number(words, at)
@@ -98,13 +99,13 @@ def numbers(words: Sequence[Token]) -> Found:
             at += 1
             continue
         begin = at
-        unit, end = _unit(words, at, end)
+        unit, end = _unit(words, at, end) if value[0] != "#" else ("", end)
         if not unit and " " not in value and at and words[at - 1].text in _CURRENCY:
             unit, begin = UNITS[words[at - 1].text], at - 1
-        found.append(f"{value} {unit}" if unit else value)
+        begins[begin] = f"{value} {unit}" if unit else value
         taken.update(range(begin, end))
         at = end
-    return Found(frozenset(taken), tuple(found))
+    return Found(frozenset(taken), tuple(begins.values()), begins)
 
 
 def _number(words: Sequence[Token], at: int) -> tuple[str | None, int]:
@@ -189,7 +190,7 @@ def _counts(words: Sequence[Token], at: int) -> bool:
 
 
 def _unit(words: Sequence[Token], at: int, end: int) -> tuple[str, int]:
-    if end >= len(words) or words[at].text in ORDINALS or end == at:
+    if end >= len(words) or end == at:
         return "", end
     text = words[end].text
     if text == "°" and end + 1 < len(words) and words[end + 1].text in ("c", "f"):

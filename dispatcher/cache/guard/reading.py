@@ -49,7 +49,7 @@ _ADJECTIVES = frozenset(
     " wet low narrow tiny fat lean mild sour bitter spicy tough rough smooth busy happy sad lazy crazy noisy healthy costly ugly pretty funny"
     " dim great few kind wise pure rare shallow sharp dull tight loose fresh ripe full clear wealthy angry heavy lucky tasty cloudy sunny".split()
 )
-_PAST = frozenset("did was were had ago used".split())
+_PAST = frozenset("did was were had ago".split())
 _PRESENT = frozenset("is are am do does has have can could may might must should would be to get gets".split())
 _FUTURE = frozenset(["will", "shall", "upcoming"])
 _TENSE_WORDS = {
@@ -109,8 +109,10 @@ def read(text: str) -> Reading:
     spoken = [token for token in found if token.is_word]
     words = [token.text for token in spoken]
     counted = numbers(found)
-    content = _content(found, counted.taken)
-    order, phrases = roles([token.text for token in found], content)
+    head = stripped([token.text for token in found])
+    content = _content(found, counted.taken, head)
+    carried = [counted.begins[place].replace(" ", "_") if place in counted.begins else word for place, word in enumerate(content)]
+    order, phrases = roles([token.text for token in found[head:]], carried[head:])
     negations, negated = _negations(found, content)
     bare = len(words) - stripped(words)
     return Reading(
@@ -124,14 +126,14 @@ def read(text: str) -> Reading:
         ),
         roles=phrases,
         order=order,
-        names=_names(text, spoken),
+        names=_names(text, [token for place, token in enumerate(found) if token.is_word and place not in counted.taken]),
         kind=ask_of(words),
         wishes=wishes(words),
         degrees=tuple(degree for word in words if (degree := degree_of(word))),
         quantifiers=tuple(QUANTIFIERS[word] for word in words if word in QUANTIFIERS),
-        conditions=tuple(CONDITIONS[word] for word in words[1:] if word in CONDITIONS),
+        conditions=tuple(CONDITIONS[word] for place, word in enumerate(words) if word in CONDITIONS and (place or word != "when")),
         modals=tuple(MODALS[word] for word in words[len(words) - bare :] if word in MODALS),
-        tense=_tense(words),
+        tense=_tense(words[len(words) - bare :]),
         times=tuple(_TENSE_WORDS[word] for word in words if word in _TENSE_WORDS),
         language=_language(words),
         chars=len(text),
@@ -140,9 +142,8 @@ def read(text: str) -> Reading:
     )
 
 
-def _content(found: Sequence[Token], taken: frozenset[int]) -> list[str | None]:
+def _content(found: Sequence[Token], taken: frozenset[int], head: int) -> list[str | None]:
     """Give the stem of each token that carries meaning. What only frames a question counts where nothing else is left."""
-    head = stripped([token.text for token in found])
     kept = [None if place in taken or place < head else _carried(found, place) for place in range(len(found))]
     if any(kept):
         return kept
@@ -241,7 +242,7 @@ def _tense(words: Sequence[str]) -> str:
         for place, word in enumerate(words)
     ):
         return "future"
-    if any(word in _PAST for word in words):
+    if any(word in _PAST or (word == "used" and words[place + 1 : place + 2] == ["to"] and not {"is", "are"} & set(words)) for place, word in enumerate(words)):
         return "past"
     early = next((word for word in words[:4] if word in _PRESENT or word in PAST_FORMS or (word.endswith("ed") and len(word) > 4)), "")
     return "past" if early and early not in _PRESENT else "present"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dispatcher.cache.guard.words import BE, FUNCTION_WORDS, PARTICIPLES, WEAK_PREPOSITIONS, stem
+from dispatcher.cache.guard.words import BE, FUNCTION_WORDS, PARTICIPLES, QUESTION_WORDS, WEAK_PREPOSITIONS, stem
 
 ROLES = {
     "from": "from", "to": "to", "into": "to", "onto": "to", "before": "before", "after": "after", "above": "above", "below": "below",
@@ -25,7 +25,7 @@ _SENDING = frozenset(
     for verb in (
         "convert translate go travel change move send transfer migrate upgrade downgrade switch add compare connect fly drive walk ship"
         " drop push deploy write export import copy map cast transform turn lend sell give bind attach deliver respond reply close relate"
-        " similar equal due next prior according opposed distance flight train trip route bus ferry way road directions path allergic"
+        " similar equal due next prior according opposed distance flight train trip route bus ferry directions allergic"
         " resistant immune superior inferior preferable parallel perpendicular apply belong contribute lead listen speak talk introduce"
         " assign append set redirect subscribe publish commute return"
     ).split()
@@ -46,25 +46,34 @@ class Part:
     run: int = 0
     """Where the words since the last small word begin."""
     left: int = -1
-    """Where the words before `of` or `and` begin, while the ones behind it are collected."""
+    """Where the words before `of` begin, while the ones behind it are collected."""
     joint: str = ""
 
+    def add(self, word: str) -> None:
+        """Take a word. Behind `and` it changes places with the one before, if that sorts after it."""
+        self.words.append(word)
+        if self.joint == "and":
+            self.joint = ""
+            if len(self.words) > 1 and word < self.words[-2]:
+                self.words[-2:] = [word, self.words[-2]]
+
     def close(self) -> None:
-        """End a run of words: put it where it belongs beside the one before `of` or `and`."""
-        if self.joint and self.run < len(self.words):
+        """End a run of words: behind `of` it goes before the run that stood there."""
+        if self.joint == "of" and self.run < len(self.words):
             before, behind = self.words[self.left : self.run], self.words[self.run :]
-            ahead = self.joint == "of" or behind < before
-            self.words[self.left :] = behind + before if ahead else before + behind
+            self.words[self.left :] = behind + before
             self.run, self.joint = self.left, ""
 
     def join(self, joint: str) -> None:
         """Say that what follows belongs to the run that just ended."""
         self.close()
-        self.left, self.run, self.joint = self.run, len(self.words), joint
+        self.joint = joint
+        if joint == "of":
+            self.left, self.run = self.run, len(self.words)
 
     def end_run(self) -> None:
         """A small word ends a run, but for an article right behind a joint."""
-        if self.joint and self.run == len(self.words):
+        if self.joint and (self.joint == "and" or self.run == len(self.words)):
             return
         self.close()
         self.run = len(self.words)
@@ -87,7 +96,7 @@ def roles(words: Sequence[str], content: Sequence[str | None]) -> tuple[tuple[st
             now = Part(label)
             parts.append(now)
         elif kept is not None:
-            now.words.append(kept)
+            now.add(kept)
         elif word == "of" or (word in _ACTORS and "then" not in words[place + 1 : place + 2]):
             now.join("of" if word == "of" else "and")
         else:
@@ -109,6 +118,8 @@ def _label(words: Sequence[str], content: Sequence[str | None], place: int, *, b
         return None
     after = words[place + 1] if place + 1 < len(words) else ""
     if not after or after in ("?", ".", "!", ","):
+        return None
+    if after in QUESTION_WORDS:
         return None
     if word == "to":
         return "to" if both_ways or _is_direction(words, place) else None

@@ -12,6 +12,7 @@ from dispatcher.cache.guard.kinds import Ask
 from dispatcher.cache.guard.opposites import opposed
 from dispatcher.cache.guard.reading import ENGLISH, Reading, degree_of, read
 from dispatcher.cache.guard.synonyms import is_slip, meaning
+from dispatcher.cache.guard.words import stem
 
 LEAST_SIMILARITY = {"static": 0.80, "minilm": 0.80, "reference": 0.80}
 """The cosine of each tier's vectors below which no pair is judged; `drover lab cache-eval` measures them."""
@@ -35,11 +36,11 @@ _BESIDE = {
     Ask.HOW_LONG: "time duration",
     Ask.HOW_FAR: "distance",
     Ask.WHAT: "definition define give list name return show describe explain concept term",
-    Ask.DO: "give list name return show",
+    Ask.DO: "give list name return show format",
 }  # fmt: skip
 """Words that only say again what kind of question it is."""
 
-_BESIDE_STEMS = {kind: frozenset(degree_of(word) or word for word in words.split()) | frozenset(words.split()) for kind, words in _BESIDE.items()}  # noqa: E501  # one table
+_BESIDE_STEMS = {kind: frozenset(map(stem, words.split())) for kind, words in _BESIDE.items()}
 _PARTICLES = frozenset(["up", "down", "off", "out", "away", "back", "over", "under", "before", "after", "above", "below"])
 _LOOSE_MODALS = {"would": "can", "will": "can"}
 _ANY_WAY = frozenset([Ask.HOW_TO, Ask.HOW])
@@ -119,7 +120,7 @@ def _degrees(one: Reading, other: Reading) -> str | None:
 def _degrees_of(reading: Reading) -> list[str]:
     spared = _BEST_WAY if reading.kind is Ask.HOW_TO else frozenset[str]()
     parts = (degree.split(" ", 1) for degree in reading.degrees if degree not in spared)
-    return [" ".join([part[0], *map(meaning, part[1:])]) for part in parts]
+    return [" ".join([part[0], *(meaning(stem(word)) for word in part[1:])]) for part in parts]
 
 
 def _quantifiers(one: Reading, other: Reading) -> str | None:
@@ -194,7 +195,7 @@ def _said(word: str, kind: Ask) -> str | None:
     if degree is None:
         return meaning(word)
     head, _, adjective = degree.partition(" ")
-    return f"{head} {meaning(adjective)}".strip()
+    return f"{head} {meaning(stem(adjective))}".strip()
 
 
 def _structure(one: Reading, other: Reading) -> str | None:

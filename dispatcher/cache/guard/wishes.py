@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dispatcher.cache.guard.numbers import FIXED, SMALL
+from dispatcher.cache.guard.numbers import FIXED, SMALL, plain
 
 LANGUAGES = frozenset(
     "english french german spanish italian portuguese dutch polish russian ukrainian czech swedish danish norwegian finnish turkish greek"
@@ -37,6 +37,7 @@ _PLAIN = {
     "informal": "informal", "informally": "informal", "polite": "formal", "casual": "informal", "uppercase": "uppercase",
     "lowercase": "lowercase", "verbatim": "verbatim", "stepbystep": "steps",
 }  # fmt: skip
+_BOUNDS = frozenset(["in", "under", "within", "using", "most", "with", "write", "give", "to", "than", "about"])
 _CONTAINERS = frozenset(["in", "as", "into", "using", "with", "to", "for"])
 
 
@@ -67,8 +68,8 @@ def _word(word: str, before: str, after: str, head: Sequence[str]) -> Iterator[s
         before.isdecimal() or before in SMALL or before in FIXED or before in ("a", "single", "few")
     ):
         count = {"a": "1", "single": "1"}.get(before, str(SMALL.get(before, FIXED.get(before, before))))
-        if word not in ("line", "lines", "points", "page", "pages") or "in" in head or "under" in head:
-            yield f"length:{count} {_LENGTHS[word]}"
+        if _BOUNDS & set(head):
+            yield f"length:{plain(count)} {_LENGTHS[word]}"
     if word in _PLAIN and (
         word.endswith("ly")
         or word in ("eli5", "tldr", "elaborate")

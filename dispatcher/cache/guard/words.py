@@ -56,9 +56,9 @@ CONDITIONS = {
 QUANTIFIERS = {
     "all": "all", "every": "all", "each": "all", "everything": "all", "everyone": "all", "everybody": "all", "always": "all",
     "any": "any", "anything": "any", "anybody": "any", "some": "some", "sometimes": "some", "several": "several", "few": "few",
-    "fewer": "fewer", "many": "many", "both": "both", "either": "either", "only": "only", "half": "half", "entire": "all",
+    "fewer": "fewer", "many": "many", "both": "both", "either": "either", "only": "only", "entire": "all",
     "whole": "all", "most": "most", "partly": "some", "partially": "some", "fully": "all", "completely": "all", "entirely": "all",
-    "first": "first", "last": "last", "another": "another", "other": "other", "else": "other", "often": "often", "usually": "often",
+    "last": "last", "another": "another", "other": "other", "else": "other", "often": "often", "usually": "often",
     "rarely": "rarely", "seldom": "rarely", "ever": "ever", "almost": "almost", "nearly": "almost", "least": "least",
     "single": "single", "multiple": "several",
 }  # fmt: skip
@@ -190,6 +190,10 @@ def _without_ending(word: str) -> str:
         word = _base(word[:-3], word)
     elif word.endswith("ed") and len(word) > 4 and not word.endswith("eed"):
         word = _base(word[:-2], word)
+    if word.endswith("ie") and len(word) > 4:
+        return word[:-2] + "y"
+    if word.endswith(("yse", "yze")):
+        return word[:-2] + "z"
     return word[:-1] if len(word) > 3 and word.endswith("e") else word
 
 
