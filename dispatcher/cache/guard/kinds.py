@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-from dispatcher.cache.guard.words import BE, MODALS
+from dispatcher.cache.guard.words import BE, MODALS, word_set
 
 
 class Ask(StrEnum):
@@ -30,30 +30,42 @@ class Ask(StrEnum):
     STATEMENT = "statement"
 
 
-_OPENERS = frozenset(
-    "please kindly hi hello hey so ok okay well just now then thanks um uh sorry excuse me quick quickly question help and but also good"
-    " morning afternoon evening dear friend everyone there um hmm like actually basically honestly".split()
+_OPENERS = word_set(
+    "please kindly hi hello hey so ok okay well just now then thanks um uh sorry excuse me quick quickly question"
+    " help and but also good"
+    " morning afternoon evening dear friend everyone there um hmm like actually basically honestly"
 )
 _WRAPS = tuple(
     tuple(wrap.split())
     for wrap in (
-        "can you please tell me", "could you please tell me", "can you tell me", "could you tell me", "would you tell me",
-        "will you tell me", "could you kindly tell me", "can you please explain", "could you please explain", "can you explain to me",
-        "can you explain", "could you explain to me", "could you explain", "please explain", "explain to me", "can you help me",
+        "can you please tell me", "could you please tell me", "can you tell me", "could you tell me",
+        "would you tell me",
+        "will you tell me", "could you kindly tell me", "can you please explain", "could you please explain",
+        "can you explain to me",
+        "can you explain", "could you explain to me", "could you explain", "please explain", "explain to me",
+        "can you help me",
         "could you help me", "can someone tell me", "can anyone tell me", "can somebody tell me", "can someone explain",
-        "can anyone explain", "i would like to know", "i would like to understand", "i want to know", "i want to understand",
-        "i need to know", "i am wondering", "i was wondering", "i wonder", "do you know", "do you happen to know", "does anyone know",
-        "does anybody know", "does someone know", "any idea", "tell me", "let me know", "show me", "may i ask", "can i ask",
-        "i am trying to find out", "i am trying to understand", "i am trying to figure out", "i do not understand", "i do not know",
+        "can anyone explain", "i would like to know", "i would like to understand", "i want to know",
+        "i want to understand",
+        "i need to know", "i am wondering", "i was wondering", "i wonder", "do you know", "do you happen to know",
+        "does anyone know",
+        "does anybody know", "does someone know", "any idea", "tell me", "let me know", "show me", "may i ask",
+        "can i ask",
+        "i am trying to find out", "i am trying to understand", "i am trying to figure out", "i do not understand",
+        "i do not know",
         "i am curious", "what i want to know is", "my question is", "the question is", "would you mind telling me",
-        "can you let me know", "could you let me know", "would you please tell me", "i would love to know", "help me understand",
-        "would you explain", "i am not sure", "please tell me", "could you show me", "can you show me", "is it known", "what would you say",
+        "can you let me know", "could you let me know", "would you please tell me", "i would love to know",
+        "help me understand",
+        "would you explain", "i am not sure", "please tell me", "could you show me", "can you show me",
+        "is it known", "what would you say",
     )
 )  # fmt: skip
+_WRAPS_BY_HEAD = {wrap[0]: [one for one in _WRAPS if one[0] == wrap[0]] for wrap in _WRAPS}
 _EXPLAINS = frozenset(["explain", "show", "understand", "explanation"])
 _NOUN_KINDS = {
     "way": Ask.HOW_TO, "ways": Ask.HOW_TO, "steps": Ask.HOW_TO, "step": Ask.HOW_TO, "method": Ask.HOW_TO, "procedure": Ask.HOW_TO,
-    "process": Ask.HOW_TO, "instructions": Ask.HOW_TO, "recipe": Ask.HOW_TO, "command": Ask.HOW_TO, "reason": Ask.WHY, "reasons": Ask.WHY,
+    "process": Ask.HOW_TO, "instructions": Ask.HOW_TO, "recipe": Ask.HOW_TO, "command": Ask.HOW_TO,
+    "reason": Ask.WHY, "reasons": Ask.WHY,
     "cause": Ask.WHY, "causes": Ask.WHY, "caused": Ask.WHY, "year": Ask.WHEN, "date": Ask.WHEN, "time": Ask.WHEN, "day": Ask.WHEN,
     "place": Ask.WHERE, "location": Ask.WHERE, "person": Ask.WHO, "author": Ask.WHO, "number": Ask.HOW_MUCH, "amount": Ask.HOW_MUCH,
     "quantity": Ask.HOW_MUCH, "cost": Ask.HOW_MUCH, "price": Ask.HOW_MUCH, "distance": Ask.HOW_FAR, "duration": Ask.HOW_LONG,
@@ -64,29 +76,39 @@ _HOW = {
     "many": Ask.HOW_MUCH, "much": Ask.HOW_MUCH, "long": Ask.HOW_LONG, "far": Ask.HOW_FAR, "often": Ask.HOW_OFTEN,
     "frequently": Ask.HOW_OFTEN, "come": Ask.WHY, "to": Ask.HOW_TO, "best": Ask.HOW_TO,
 }  # fmt: skip
-_DEGREES = frozenset(
-    "old tall high deep big large small wide heavy fast hot cold thick strong bright dense loud hard difficult expensive soon quickly"
-    " safe accurate early late warm rich steep likely dangerous acidic toxic good bad well reliable close near sweet spicy short cheap".split()
+_DEGREES = word_set(
+    "old tall high deep big large small wide heavy fast hot cold thick strong bright dense loud hard difficult"
+    " expensive soon quickly"
+    " safe accurate early late warm rich steep likely dangerous acidic toxic good bad well reliable close near sweet"
+    " spicy short cheap"
 )
-_PEOPLE = frozenset("i you we one someone somebody people to".split())
+_PEOPLE = word_set("i you we one someone somebody people to")
 _ASKS = {
     "why": Ask.WHY, "when": Ask.WHEN, "where": Ask.WHERE, "who": Ask.WHO, "whom": Ask.WHO, "whose": Ask.WHOSE, "which": Ask.WHICH,
 }  # fmt: skip
-_DEFINES = frozenset("define describe explain summarize summarise outline introduce".split())
-ORDERS = frozenset(
-    "write list give name translate convert compare calculate compute solve summarize summarise rewrite rephrase draft generate create make"
-    " turn set switch play add remove show find suggest recommend open close start stop send call book order schedule cancel delete update"
-    " change fix sort count draw plan design classify extract correct proofread simplify shorten expand continue prove derive evaluate"
-    " estimate print read tell say remind put go get let use check order reset pay transfer spell answer choose pick act pretend imagine"
-    " install configure implement refactor debug optimize optimise explain define describe outline analyze analyse discuss propose replace"
-    " increase decrease raise lower dim mute unlock lock pause resume skip block freeze activate deactivate enable disable buy sell help export import rename move copy merge split search look rank group filter highlight paraphrase round save load download upload encrypt decrypt test check build run deploy restart shut brighten label tag map plot predict score".split()
+_DEFINES = word_set("define describe explain summarize summarise outline introduce")
+ORDERS = word_set(
+    "write list give name translate convert compare calculate compute solve summarize summarise rewrite rephrase"
+    " draft generate create make"
+    " turn set switch play add remove show find suggest recommend open close start stop send call book order"
+    " schedule cancel delete update"
+    " change fix sort count draw plan design classify extract correct proofread simplify shorten expand continue"
+    " prove derive evaluate"
+    " estimate print read tell say remind put go get let use check order reset pay transfer spell answer choose pick"
+    " act pretend imagine"
+    " install configure implement refactor debug optimize optimise explain define describe outline analyze analyse"
+    " discuss propose replace"
+    " increase decrease raise lower dim mute unlock lock pause resume skip block freeze activate deactivate enable"
+    " disable buy sell help export import rename move copy merge split search look rank group filter highlight"
+    " paraphrase round save load download upload encrypt decrypt test check build run deploy restart shut brighten"
+    " label tag map plot predict score"
 )
 _LOOK = 6
 """Words after `what` in which a noun still says what is asked."""
 
 
-_BEFORE = frozenset("in on at for by to from of with under into using during after before".split())
-_WHETHER = BE | frozenset(MODALS) | frozenset("do does did has have had if whether".split())
+_BEFORE = word_set("in on at for by to from of with under into using during after before")
+_WHETHER = BE | frozenset(MODALS) | word_set("do does did has have had if whether")
 
 
 def stripped(words: Sequence[str]) -> int:
@@ -100,7 +122,7 @@ def stripped(words: Sequence[str]) -> int:
             and tuple(words[at : at + 2]) not in (("so", "many"), ("now", "that"))
         ):
             at += 1
-        for wrap in _WRAPS:
+        for wrap in _WRAPS_BY_HEAD.get(words[at], ()) if at < len(words) else ():
             if len(words) > at + len(wrap) and tuple(words[at : at + len(wrap)]) == wrap:
                 at += len(wrap)
                 break
@@ -122,15 +144,13 @@ def ask_of(words: Sequence[str]) -> Ask:
 
 
 def _kind(words: Sequence[str]) -> Ask:
-    if not words:
-        return Ask.STATEMENT
-    first, second = words[0], words[1] if len(words) > 1 else ""
+    first, second = words[0] if words else "", words[1] if len(words) > 1 else ""
     if first in ("about", "that") and second:
         return Ask.WHAT
     if first in ("how", "what", "which", *_ASKS):
         return _asked(words)
     if first in _BEFORE:
-        return _kind(words[1:]) if second in ("how", "what", *_ASKS) else _behind(words)
+        return _behind(words)
     if first == "if" and (kind := _inside(words[1:], framed=False)) is not Ask.STATEMENT:
         return kind
     if first in ("is", "are") and second == "there" and {"way", "ways"} & set(words[2:5]):
@@ -154,7 +174,7 @@ def _asked(words: Sequence[str]) -> Ask:
 
 
 def _behind(words: Sequence[str]) -> Ask:
-    """Give what is asked behind a phrase that stands first: `in two sentences, explain ...`."""
+    """Give what is asked behind a preposition or a phrase that stands first: `in two sentences, explain ...`."""
     for place, word in enumerate(words[1:_LOOK], start=1):
         if word in ("how", "what", *_ASKS):
             return _kind(words[place:])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dispatcher.cache.guard.tokens import Token
+from dispatcher.cache.guard.words import word_set
 
 _ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"  # noqa: E501  # one table
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
@@ -29,44 +30,64 @@ SCALES = {
 """Powers of ten."""
 
 FIXED = {
-    "dozen": "12", "dozens": "12", "half": "1/2", "quarter": "1/4", "twice": "x2", "double": "x2", "triple": "x3", "thrice": "x3",
-    "quadruple": "x4", "halve": "x1/2", "ii": "2", "iii": "3", "iv": "4", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "xi": "11",
+    "dozen": "12", "dozens": "12", "half": "1/2", "quarter": "1/4", "twice": "x2", "double": "x2", "triple": "x3",
+    "thrice": "x3",
+    "quadruple": "x4", "halve": "x1/2", "ii": "2", "iii": "3", "iv": "4", "vi": "6", "vii": "7", "viii": "8",
+    "ix": "9", "xi": "11",
     "xii": "12", "xiv": "14", "xvi": "16", "pair": "2", "couple": "2",
 }  # fmt: skip
 _ROMAN = frozenset(["ii", "iii", "iv", "vi", "vii", "viii", "ix", "xi", "xii", "xiv", "xvi"])
-ORDINALS = {
-    word: f"#{number}"
-    for number, word in enumerate("first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(), start=1)
-} | {"thirteenth": "#13", "twentieth": "#20", "thirtieth": "#30", "hundredth": "#100"}  # fmt: skip
+_FIRST_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth"
+ORDINALS = {word: f"#{number}" for number, word in enumerate(_FIRST_ORDINALS.split(), start=1)} | {
+    "twentieth": "#20",
+    "thirtieth": "#30",
+    "hundredth": "#100",
+}
 
 UNITS = {
     form: unit
     for unit, forms in {
         "%": "% percent percents pct percentage", "usd": "$ usd dollar dollars bucks buck", "eur": "€ eur euro euros",
         "gbp": "£ gbp pound_sterling quid", "jpy": "¥ jpy yen", "inr": "₹ inr rupee rupees", "chf": "chf franc francs",
-        "lb": "pound pounds lb lbs", "oz": "oz ounce ounces", "kg": "kg kgs kilo kilos kilogram kilograms kilogramme kilogrammes",
-        "g": "g gram grams gramme grammes", "mg": "mg milligram milligrams", "µg": "µg mcg microgram micrograms", "ton": "ton tons tonne tonnes",
+        "lb": "pound pounds lb lbs", "oz": "oz ounce ounces",
+        "kg": "kg kgs kilo kilos kilogram kilograms kilogramme kilogrammes",
+        "g": "g gram grams gramme grammes", "mg": "mg milligram milligrams", "µg": "µg mcg microgram micrograms",
+        "ton": "ton tons tonne tonnes",
         "km": "km kms kilometer kilometers kilometre kilometres", "m": "m meter meters metre metres",
-        "cm": "cm centimeter centimeters centimetre centimetres", "mm": "mm millimeter millimeters millimetre millimetres",
+        "cm": "cm centimeter centimeters centimetre centimetres",
+        "mm": "mm millimeter millimeters millimetre millimetres",
         "mi": "mile miles mi", "yd": "yard yards yd", "ft": "foot feet ft", "in": "inch inches",
-        "l": "l liter liters litre litres", "ml": "ml milliliter milliliters millilitre millilitres", "gal": "gallon gallons gal",
+        "l": "l liter liters litre litres", "ml": "ml milliliter milliliters millilitre millilitres",
+        "gal": "gallon gallons gal",
         "cup": "cup cups", "tbsp": "tbsp tablespoon tablespoons", "tsp": "tsp teaspoon teaspoons", "pint": "pint pints",
         "ms": "ms millisecond milliseconds msec", "s": "s sec secs second seconds", "min": "min mins minute minutes",
-        "h": "h hr hrs hour hours", "day": "day days", "week": "week weeks wk", "month": "month months", "year": "year years yr yrs yo",
-        "decade": "decade decades", "century": "century centuries", "am": "am", "pm": "pm", "c": "c celsius centigrade", "f": "f fahrenheit",
-        "kelvin": "kelvin", "°": "° degree degrees deg", "b": "b byte bytes", "bit": "bit bits", "kb": "kb kib kilobyte kilobytes",
-        "mb": "mb mib megabyte megabytes", "gb": "gb gib gigabyte gigabytes gig gigs", "tb": "tb tib terabyte terabytes",
-        "mbit": "mbit mbps megabit megabits", "gbit": "gbit gbps gigabit gigabits", "hz": "hz hertz", "khz": "khz kilohertz",
-        "mhz": "mhz megahertz", "ghz": "ghz gigahertz", "w": "w watt watts", "kw": "kw kilowatt kilowatts", "kwh": "kwh", "mw": "mw",
-        "v": "v volt volts", "mv": "mv millivolt millivolts", "a": "amp amps ampere amperes", "ma": "ma milliamp milliamps", "ohm": "ω ohm ohms",
-        "j": "joule joules", "kcal": "kcal calorie calories", "pa": "pascal pascals", "bar": "bar bars", "psi": "psi", "mph": "mph",
-        "km/h": "km/h kmh kph", "px": "px pixel pixels", "bpm": "bpm", "rpm": "rpm", "db": "db decibel decibels", "times": "times x",
-        "people": "people persons", "sentence": "sentence sentences", "word": "word words", "line": "line lines", "token": "token tokens",
+        "h": "h hr hrs hour hours", "day": "day days", "week": "week weeks wk", "month": "month months",
+        "year": "year years yr yrs yo",
+        "decade": "decade decades", "century": "century centuries", "am": "am", "pm": "pm",
+        "c": "c celsius centigrade", "f": "f fahrenheit",
+        "kelvin": "kelvin", "°": "° degree degrees deg", "b": "b byte bytes", "bit": "bit bits",
+        "kb": "kb kib kilobyte kilobytes",
+        "mb": "mb mib megabyte megabytes", "gb": "gb gib gigabyte gigabytes gig gigs",
+        "tb": "tb tib terabyte terabytes",
+        "mbit": "mbit mbps megabit megabits", "gbit": "gbit gbps gigabit gigabits", "hz": "hz hertz",
+        "khz": "khz kilohertz",
+        "mhz": "mhz megahertz", "ghz": "ghz gigahertz", "w": "w watt watts", "kw": "kw kilowatt kilowatts",
+        "kwh": "kwh", "mw": "mw",
+        "v": "v volt volts", "mv": "mv millivolt millivolts", "a": "amp amps ampere amperes",
+        "ma": "ma milliamp milliamps", "ohm": "ω ohm ohms",
+        "j": "joule joules", "kcal": "kcal calorie calories", "pa": "pascal pascals", "bar": "bar bars",
+        "psi": "psi", "mph": "mph",
+        "km/h": "km/h kmh kph", "px": "px pixel pixels", "bpm": "bpm", "rpm": "rpm", "db": "db decibel decibels",
+        "times": "times x",
+        "people": "people persons", "sentence": "sentence sentences", "word": "word words", "line": "line lines",
+        "token": "token tokens",
     }.items()
     for form in forms.split()
 }  # fmt: skip
 """Units in their usual writings. What stands beside a number and is none of these is a word like any other."""
 
+_WRITTEN_SCALES = word_set("hundred thousand million billion trillion")
+_NOT_COUNTED = word_set("of is does can should would i that who to has day and or")
 MOST_NUMBER_WORDS = 12
 """A number takes no more; of a longer row of number words nothing is multiplied out."""
 
@@ -75,8 +96,8 @@ _DIGITS = re.compile(r"v?\d[\d.,:/]*\Z")
 _ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)\Z")
 _ATTACHED = re.compile(r"(\d[\d.,]*)([^\W\d_]+(?:/h)?)\Z")
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?\Z")
-_NOT_COUNTING = frozenset(
-    "which this that another the any each every no some other right wrong good better best new same".split()
+_NOT_COUNTING = word_set(
+    "which this that another the any each every no some other right wrong good better best new same"
 )
 
 
@@ -130,50 +151,56 @@ def _of_digits(words: Sequence[Token], at: int) -> tuple[str | None, int]:
     if ordinal := _ORDINAL.match(text):
         return "#" + plain(ordinal[1]), at + 1
     if _DIGITS.match(text):
-        value = plain(text)
         follows = words[at + 1].text if at + 1 < len(words) else ""
         if follows in SCALES and follows != "grand":
-            return scaled(value, SCALES[follows]), at + 2
-        return value, at + 1
+            return scaled(plain(text), SCALES[follows]), at + 2
+        return plain(text), at + 1
     attached = _ATTACHED.match(text)
-    if attached is None:
-        return None, at
-    if attached[2] in SCALES:
-        return scaled(plain(attached[1]), SCALES[attached[2]]), at + 1
-    if attached[2] in UNITS:
-        return f"{plain(attached[1])} {UNITS[attached[2]]}", at + 1
-    return None, at
+    return (_attached(plain(attached[1]), attached[2]), at + 1) if attached else (None, at)
+
+
+def _attached(value: str, ending: str) -> str | None:
+    """Read `16gb`, `5k`; of `4090ti` it gives None, it is a name."""
+    if ending in SCALES:
+        return scaled(value, SCALES[ending])
+    return f"{value} {UNITS[ending]}" if ending in UNITS else None
 
 
 def _of_words(words: Sequence[Token], at: int) -> tuple[str | None, int]:
     """Read `two hundred and five`, `a dozen`, `twenty five thousand`; `one` only where it counts something."""
-    end, total, current, seen = at, 0, 0, False
+    begin, current = at, 0
     if words[at].text in ("a", "an"):
         follows = words[at + 1].text if at + 1 < len(words) else ""
         if follows in ("dozen", "half", "quarter", "couple", "pair"):
             return FIXED[follows], at + 2
-        if follows not in SCALES or follows in ("k", "mn", "bn", "grand"):
+        if follows not in _WRITTEN_SCALES:
             return None, at
-        end, current = at + 1, 1
-    while end < min(len(words), at + MOST_NUMBER_WORDS) and (value := _word_value(words, end, seen=seen)) is not None:
+        begin, current = at + 1, 1
+    value, end = _summed(words, begin, current)
+    lone = end == at + 1 and words[at].text == "one"
+    return (None, at) if end == begin or (lone and not _counts(words, at)) else (str(value), end)
+
+
+def _summed(words: Sequence[Token], at: int, current: int) -> tuple[int, int]:
+    """Add up number words from here; gives the sum, and where they end."""
+    total, end = 0, at
+    while (
+        end < min(len(words), at + MOST_NUMBER_WORDS) and (value := _word_value(words, end, seen=end > at)) is not None
+    ):
         text = words[end].text
-        if text in SMALL:
-            current += value
-        elif text == "hundred":
+        if text == "hundred":
             current = max(current, 1) * 100
         elif text in SCALES:
             total, current = total + max(current, 1) * 10 ** SCALES[text], 0
-        seen, end = True, end + 1
-    if not seen or (end == at + 1 and words[at].text == "one" and not _counts(words, at)):
-        return None, at
-    return str(total + current), end
+        current, end = current + value, end + 1
+    return total + current, end
 
 
 def _word_value(words: Sequence[Token], at: int, *, seen: bool) -> int | None:
     text = words[at].text
     if text in SMALL:
         return SMALL[text]
-    if text in ("hundred", "thousand", "million", "billion", "trillion"):
+    if text in _WRITTEN_SCALES:
         return 0
     goes_on = (
         seen and text == "and" and words[at - 1].text in SCALES and at + 1 < len(words) and words[at + 1].text in SMALL
@@ -184,9 +211,7 @@ def _word_value(words: Sequence[Token], at: int, *, seen: bool) -> int | None:
 def _counts(words: Sequence[Token], at: int) -> bool:
     before = words[at - 1].text if at else ""
     after = words[at + 1].text if at + 1 < len(words) else ""
-    if before in _NOT_COUNTING:
-        return False
-    return after[:1].isalpha() and after not in ("of", "is", "does", "can", "should", "would", "i", "that", "who", "to", "has", "day", "and", "or")  # fmt: skip
+    return before not in _NOT_COUNTING and after[:1].isalpha() and after not in _NOT_COUNTED
 
 
 def _unit(words: Sequence[Token], at: int, end: int) -> tuple[str, int]:

@@ -4,6 +4,7 @@ repetitions only: the time grows with the length of the text."""
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}\.[A-Za-z]{2,24}\b")
 _DIGIT_GROUPS = re.compile(r"(?<![\w.,])[+(]{0,2}\d(?:[ ().-]{0,2}\d){6,18}(?![\w%])")
@@ -19,32 +20,42 @@ _PUBLIC_KNOWLEDGE = re.compile(
 _HARDWARE = re.compile(r"\b(?:[0-9A-Fa-f]{1,4}:){5,7}[0-9A-Fa-f]{1,4}\b")
 _UUID = re.compile(r"\b[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\b|\b[0-9A-Fa-f]{32,128}\b")
 _KEY = re.compile(
-    r"\b(?:sk|pk|rk|fd|ghp|gho|ghs|glpat|hf|npm|xox[abps])[-_][\w-]{10,}|\bAKIA[0-9A-Z]{12,}|\beyJ[\w-]{10,}\.|-----BEGIN|"
+    r"\b(?:sk|pk|rk|fd|ghp|gho|ghs|glpat|hf|npm|xox[abps])[-_][\w-]{10,}|\bAKIA[0-9A-Z]{12,}|\beyJ[\w-]{10,}\.|"
+    r"-----BEGIN|"
     r"\bBearer [\w.~+/-]{10,}"
 )
 _TOKEN = re.compile(r"(?<![\w/.-])[\w-]{20,200}(?![\w-])")
 _GIVEN_SECRET = re.compile(
     r"\b(?:password|passwd|pwd|passcode|passphrase|pin|pin code|pin number|api key|secret key|access token|cvv|cvc)"
-    r"(?: is\s(?!(?:the|a|an|my|so|too|still|also|already|correct|right|ok|okay|in|on|it|out|used|for|there)\b)|\s?[:=]\s?)"
+    r"(?: is\s(?!(?:the|a|an|my|so|too|still|also|already|correct|right|ok|okay|in|on|it|out|used|for|there)\b)|"
+    r"\s?[:=]\s?)"
     r"(?P<secret>[^\s,?!]{3,80})",
     re.IGNORECASE,
 )
 _NO_SECRET = re.compile(
-    r"(?:\w+(?:ed|ing|en|ble|ly|n't|nt)|not|no|wrong|invalid|incorrect|stuck|lost|different|needed|required|never|always|gone|weak|safe|secure|"
+    r"(?:\w+(?:ed|ing|en|ble|ly|n't|nt)|not|no|wrong|invalid|incorrect|stuck|lost|different|needed|required|never|"
+    r"always|gone|weak|safe|secure|"
     r"used|set|what|where|how|this|that|somewhere|case|new|old|[a-z]+)\.?$"
 )
 _OWN = re.compile(
-    r"\bmy (?:full |first |last |middle |maiden )?name(?: is|'s)\b|\bcall me (?!back\b|when|if|a\b|an\b|the\b|later|at\b|on\b|please|today|now|tomorrow)"
-    r"[a-z]|\bi am called [a-z]|\bwhat is my name\b|\bwhat's my name\b|\bwho am i\b|\bdo you (?:know|remember) my name\b|"
-    r"\bi live (?:at|on) \w|\bmy (?:home |work |postal |street |billing |shipping |email |e-mail |new )?address (?:is|will be) (?!not|wrong|incorrect|different|out|in)|"
+    r"\bmy (?:full |first |last |middle |maiden )?name(?: is|'s)\b|\bcall me (?!back\b|when|if|a\b|an\b|the\b|later|"
+    r"at\b|on\b|please|today|now|tomorrow)"
+    r"[a-z]|\bi am called [a-z]|\bwhat is my name\b|\bwhat's my name\b|\bwho am i\b|\bdo you (?:know|"
+    r"remember) my name\b|"
+    r"\bi live (?:at|on) \w|\bmy (?:home |work |postal |street |billing |shipping |email |e-mail |"
+    r"new )?address (?:is|will be) (?!not|wrong|incorrect|different|out|in)|"
     r"\bmy (?:birthday|birth date|date of birth|dob) is (?!not|wrong|incorrect|shown|coming)|\bi was born (?:on|in) \w|"
-    r"\bmy (?:phone|mobile|cell|telephone|account|customer|order|tracking|passport|social security|id|reference|policy|booking|member|membership|card|routing|serial|license|licence) "
-    r"(?:number|no|id|code)(?: is|:) (?!not|wrong|incorrect|invalid|missing|blocked|different|being|for|on|with|at)|\bmy (?:ssn|email|e-mail|iban) is (?!not|wrong|incorrect)|"
-    r"\b(?:i am|i'm|im) \d{1,3} (?:years?|yrs?)[ -]old|\bmy (?:wife|husband|son|daughter|boss|doctor|mother|father|friend|boyfriend|girlfriend|partner|sister|brother) (?:is called|is named)\b",
+    r"\bmy (?:phone|mobile|cell|telephone|account|customer|order|tracking|passport|social security|id|reference|"
+    r"policy|booking|member|membership|card|routing|serial|license|licence) "
+    r"(?:number|no|id|code)(?: is|:) (?!not|wrong|incorrect|invalid|missing|blocked|different|being|for|on|with|at)|"
+    r"\bmy (?:ssn|email|e-mail|iban) is (?!not|wrong|incorrect)|"
+    r"\b(?:i am|i'm|im) \d{1,3} (?:years?|yrs?)[ -]old|\bmy (?:wife|husband|son|daughter|boss|doctor|mother|father|"
+    r"friend|boyfriend|girlfriend|partner|sister|brother) (?:is called|is named)\b",
     re.IGNORECASE,
 )
 _STREET = re.compile(
-    r"\b\d{1,5}[a-z]? (?:[a-z]{2,20} ){1,3}(?:street|st|avenue|ave|road|rd|boulevard|blvd|lane|ln|drive|court|crescent|terrace|parkway)\b\.?"
+    r"\b\d{1,5}[a-z]? (?:[a-z]{2,20} ){1,3}(?:street|st|avenue|ave|road|rd|boulevard|blvd|lane|ln|drive|court|"
+    r"crescent|terrace|parkway)\b\.?"
     r"|\b[a-zäöüß]{3,30}(?:straße|strasse|str\.|gasse|platz|allee) \d{1,4}\b",
     re.IGNORECASE,
 )
@@ -77,7 +88,8 @@ def _is_number_of_somebody(written: str) -> bool:
     is_date = len(groups) == 3 and sorted(map(len, groups)) in ([2, 2, 4], [1, 2, 4], [1, 1, 4]) and len(digits) <= 8
     if is_date or "." in written or "- " in written or " -" in written or min(map(len, groups)) < 2:
         return False
-    return len(digits) >= 7 and (len(groups) >= 3 or written.startswith(("0", "(")) or (len(groups) == 2 and "-" in written and len(digits) == 7))  # fmt: skip
+    local = len(groups) == 2 and "-" in written and len(digits) == 7
+    return len(digits) >= 7 and (len(groups) >= 3 or written.startswith(("0", "(")) or local)
 
 
 def luhn(digits: str) -> bool:
@@ -100,12 +112,14 @@ def _is_address(match: re.Match[str]) -> bool:
 
 
 def _is_secret(given: str) -> bool:
-    has_more = any(char.isdigit() or not char.isalnum() for char in given.rstrip(".")) or (given != given.lower() and given[1:] != given[1:].lower())
+    has_more = any(char.isdigit() or not char.isalnum() for char in given.rstrip(".")) or (
+        given != given.lower() and given[1:] != given[1:].lower()
+    )
     return has_more and not _NO_SECRET.match(given)
 
 
 def _is_token(word: str) -> bool:
     """Tell a key from a name: digits strewn among letters of both cases."""
     digits = sum(char.isdecimal() for char in word)
-    turns = sum(one.isdecimal() != other.isdecimal() for one, other in zip(word, word[1:], strict=False))
+    turns = sum(one.isdecimal() != other.isdecimal() for one, other in pairwise(word))
     return digits >= 3 and turns >= 4 and word.lower() != word and word.upper() != word

@@ -27,6 +27,7 @@ from dispatcher.cache.guard.words import (
     PAST_FORMS,
     QUANTIFIERS,
     stem,
+    word_set,
 )
 
 ENGLISH = "en"
@@ -37,26 +38,35 @@ _QUOTED = re.compile(r'"([^"\n]{1,80})"')
 _OPERATORS = frozenset("+*/=<>^|~√∑∫≤≥≠≈±%&∞π")
 _MOST_CAPITALS = 0.6
 _DEGREES = {
-    "most": "most", "least": "least", "more": "more", "less": "less", "best": "most good", "worst": "most bad", "better": "more good",
-    "worse": "more bad", "fewer": "less", "fewest": "least", "further": "more far", "furthest": "most far", "farthest": "most far",
-    "maximum": "most", "minimum": "least", "max": "most", "min": "least", "top": "most", "bottom": "least", "main": "main",
+    "most": "most", "least": "least", "more": "more", "less": "less", "best": "most good", "worst": "most bad",
+    "better": "more good",
+    "worse": "more bad", "fewer": "less", "fewest": "least", "further": "more far", "furthest": "most far",
+    "farthest": "most far",
+    "maximum": "most", "minimum": "least", "max": "most", "min": "least", "top": "most", "bottom": "least",
+    "main": "main",
     "favorite": "most good", "ideal": "most good", "optimal": "most good", "biggest": "most big", "bigger": "more big",
-    "latest": "most late", "newest": "most new", "equally": "equal", "equal": "equal", "same": "equal", "too": "too", "enough": "enough",
+    "latest": "most late", "newest": "most new", "equally": "equal", "equal": "equal", "same": "equal",
+    "too": "too", "enough": "enough",
 }  # fmt: skip
-_ADJECTIVES = frozenset(
-    "old tall high deep large small wide heavy fast hot cold thick thin strong weak bright dark dense loud quiet hard soft soon safe early late"
-    " warm cool rich poor steep close near far sweet short long cheap easy light new young slow quick dry clean dirty cold smart simple hot big"
-    " wet low narrow tiny fat lean mild sour bitter spicy tough rough smooth busy happy sad lazy crazy noisy healthy costly ugly pretty funny"
-    " dim great few kind wise pure rare shallow sharp dull tight loose fresh ripe full clear wealthy angry heavy lucky tasty cloudy sunny".split()
+_ADJECTIVES = word_set(
+    "old tall high deep large small wide heavy fast hot cold thick thin strong weak bright dark dense loud quiet"
+    " hard soft soon safe early late"
+    " warm cool rich poor steep close near far sweet short long cheap easy light new young slow quick dry clean"
+    " dirty cold smart simple hot big"
+    " wet low narrow tiny fat lean mild sour bitter spicy tough rough smooth busy happy sad lazy crazy noisy healthy"
+    " costly ugly pretty funny"
+    " dim great few kind wise pure rare shallow sharp dull tight loose fresh ripe full clear wealthy angry heavy"
+    " lucky tasty cloudy sunny"
 )
-_PAST = frozenset("did was were had ago".split())
-_PRESENT = frozenset("is are am do does has have can could may might must should would be to get gets".split())
+_PAST = word_set("did was were had ago")
+_PRESENT = word_set("is are am do does has have can could may might must should would be to get gets")
 _FUTURE = frozenset(["will", "shall", "upcoming"])
 _TENSE_WORDS = {
-    "already": "already", "yet": "yet", "still": "still", "anymore": "anymore", "longer": "longer", "soon": "soon", "again": "again",
+    "already": "already", "yet": "yet", "still": "still", "anymore": "anymore", "longer": "longer", "soon": "soon",
+    "again": "again",
     "now": "now", "formerly": "past", "previously": "past", "originally": "past", "eventually": "future",
 }  # fmt: skip
-_NOUNS_TOO = frozenset("will can might help need mean like let being back left right second while".split())
+_NOUNS_TOO = word_set("will can might help need mean like let being back left right second while")
 """Behind an article they are things."""
 
 _THANKS = frozenset(["thanks", "thank", "cheers", "thx"])
@@ -111,7 +121,10 @@ def read(text: str) -> Reading:
     counted = numbers(found)
     head = stripped([token.text for token in found])
     content = _content(found, counted.taken, head)
-    carried = [counted.begins[place].replace(" ", "_") if place in counted.begins else word for place, word in enumerate(content)]
+    carried = [
+        counted.begins[place].replace(" ", "_") if place in counted.begins else word
+        for place, word in enumerate(content)
+    ]
     order, phrases = roles([token.text for token in found[head:]], carried[head:])
     negations, negated = _negations(found, content)
     bare = len(words) - stripped(words)
@@ -122,16 +135,20 @@ def read(text: str) -> Reading:
         negations=negations,
         negated=negated,
         directions=tuple(
-            _direction(word) for word in words if word in ROLES and ROLES[word] != "~" or word in PARTICLES
+            _direction(word) for word in words if (word in ROLES and ROLES[word] != "~") or word in PARTICLES
         ),
         roles=phrases,
         order=order,
-        names=_names(text, [token for place, token in enumerate(found) if token.is_word and place not in counted.taken]),
+        names=_names(
+            text, [token for place, token in enumerate(found) if token.is_word and place not in counted.taken]
+        ),
         kind=ask_of(words),
         wishes=wishes(words),
         degrees=tuple(degree for word in words if (degree := degree_of(word))),
         quantifiers=tuple(QUANTIFIERS[word] for word in words if word in QUANTIFIERS),
-        conditions=tuple(CONDITIONS[word] for place, word in enumerate(words) if word in CONDITIONS and (place or word != "when")),
+        conditions=tuple(
+            CONDITIONS[word] for place, word in enumerate(words) if word in CONDITIONS and (place or word != "when")
+        ),
         modals=tuple(MODALS[word] for word in words[len(words) - bare :] if word in MODALS),
         tense=_tense(words[len(words) - bare :]),
         times=tuple(_TENSE_WORDS[word] for word in words if word in _TENSE_WORDS),
@@ -242,9 +259,19 @@ def _tense(words: Sequence[str]) -> str:
         for place, word in enumerate(words)
     ):
         return "future"
-    if any(word in _PAST or (word == "used" and words[place + 1 : place + 2] == ["to"] and not {"is", "are"} & set(words)) for place, word in enumerate(words)):
+    if any(
+        word in _PAST or (word == "used" and words[place + 1 : place + 2] == ["to"] and not {"is", "are"} & set(words))
+        for place, word in enumerate(words)
+    ):
         return "past"
-    early = next((word for word in words[:4] if word in _PRESENT or word in PAST_FORMS or (word.endswith("ed") and len(word) > 4)), "")
+    early = next(
+        (
+            word
+            for word in words[:4]
+            if word in _PRESENT or word in PAST_FORMS or (word.endswith("ed") and len(word) > 4)
+        ),
+        "",
+    )
     return "past" if early and early not in _PRESENT else "present"
 
 

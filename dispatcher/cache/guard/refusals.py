@@ -1,8 +1,8 @@
 """Why a question is never answered by likeness, whatever is kept. Pure; it knows no second question and no store.
 
-Who holds an office (`who is the president of France`) is not refused: a model's knowledge doesn't change while an entry lives. Orders for
-something made up (a poem, a joke, names, ideas) are: who asks for one twice wants another. The rules are for English; a text in
-another language is refused as one that can't be read, and still answered when the very same request comes again.
+Who holds an office (`who is the president of France`) is not refused: a model's knowledge doesn't change while an entry lives.
+Orders for something made up (a poem, a joke, names, ideas) are: who asks for one twice wants another. The rules are for English; a
+text in another language is refused as one that can't be read, and still answered when the very same request comes again.
 """
 
 from __future__ import annotations

@@ -1,38 +1,123 @@
-"""Who does what to whom, as far as the order of words and prepositions tell: a canonical order, in which `X of Y` is `Y's X`, what is
-joined by `and` is sorted, a passive with `by` is active, and phrases with a preposition stand apart."""
+"""Who does what to whom, as far as the order of words and prepositions tell: a canonical order, in which `X of Y` is `Y's X`,
+what is joined by `and` is sorted, a passive with `by` is active, and phrases with a preposition stand apart."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dispatcher.cache.guard.words import BE, FUNCTION_WORDS, PARTICIPLES, QUESTION_WORDS, WEAK_PREPOSITIONS, stem
+from dispatcher.cache.guard.words import (
+    BE,
+    FUNCTION_WORDS,
+    PARTICIPLES,
+    QUESTION_WORDS,
+    WEAK_PREPOSITIONS,
+    stem,
+    word_set,
+)
 
 ROLES = {
-    "from": "from", "to": "to", "into": "to", "onto": "to", "before": "before", "after": "after", "above": "above", "below": "below",
-    "beneath": "below", "over": "over", "under": "under", "underneath": "under", "until": "until", "till": "until", "since": "since",
+    "from": "from", "to": "to", "into": "to", "onto": "to", "before": "before", "after": "after", "above": "above",
+    "below": "below",
+    "beneath": "below", "over": "over", "under": "under", "underneath": "under", "until": "until", "till": "until",
+    "since": "since",
     "without": "without", "against": "against", "by": "by", "between": "between", "than": "than", "inside": "inside",
     "outside": "outside", "behind": "behind", "towards": "to", "toward": "to", "through": "through", "via": "through",
-    "except": "except", "unless": "unless", "if": "if", "because": "because", "beyond": "beyond", "instead": "instead", "per": "per",
-    "during": "during", "despite": "despite", "like": "like", "as": "~", "using": "~", "for": "~", "with": "~", "in": "~", "on": "~", "at": "~",
-    "about": "~", "within": "~", "around": "~", "among": "~", "along": "~", "across": "~", "regarding": "~", "when": "if", "while": "while",
+    "except": "except", "unless": "unless", "if": "if", "because": "because", "beyond": "beyond",
+    "instead": "instead", "per": "per",
+    "during": "during", "despite": "despite", "like": "like", "as": "~", "using": "~", "for": "~", "with": "~",
+    "in": "~", "on": "~", "at": "~",
+    "about": "~", "within": "~", "around": "~", "among": "~", "along": "~", "across": "~", "regarding": "~",
+    "when": "if", "while": "while",
 }  # fmt: skip
 """What a preposition says of what follows it; `~` are those that people exchange freely."""
 
 PARTICLES = frozenset(["up", "down", "off", "out", "on", "in", "away", "back", "left", "right", "over", "under"])
 _SENDING = frozenset(
     stem(verb)
-    for verb in (
-        "convert translate go travel change move send transfer migrate upgrade downgrade switch add compare connect fly drive walk ship"
-        " drop push deploy write export import copy map cast transform turn lend sell give bind attach deliver respond reply close relate"
-        " similar equal due next prior according opposed distance flight train trip route bus ferry directions allergic"
-        " resistant immune superior inferior preferable parallel perpendicular apply belong contribute lead listen speak talk introduce"
-        " assign append set redirect subscribe publish commute return"
-    ).split()
+    for verb in [
+        "convert",
+        "translate",
+        "go",
+        "travel",
+        "change",
+        "move",
+        "send",
+        "transfer",
+        "migrate",
+        "upgrade",
+        "downgrade",
+        "switch",
+        "add",
+        "compare",
+        "connect",
+        "fly",
+        "drive",
+        "walk",
+        "ship",
+        "drop",
+        "push",
+        "deploy",
+        "write",
+        "export",
+        "import",
+        "copy",
+        "map",
+        "cast",
+        "transform",
+        "turn",
+        "lend",
+        "sell",
+        "give",
+        "bind",
+        "attach",
+        "deliver",
+        "respond",
+        "reply",
+        "close",
+        "relate",
+        "similar",
+        "equal",
+        "due",
+        "next",
+        "prior",
+        "according",
+        "opposed",
+        "distance",
+        "flight",
+        "train",
+        "trip",
+        "route",
+        "bus",
+        "ferry",
+        "directions",
+        "allergic",
+        "resistant",
+        "immune",
+        "superior",
+        "inferior",
+        "preferable",
+        "parallel",
+        "perpendicular",
+        "apply",
+        "belong",
+        "contribute",
+        "lead",
+        "listen",
+        "speak",
+        "talk",
+        "introduce",
+        "assign",
+        "append",
+        "set",
+        "redirect",
+        "subscribe",
+        "publish",
+        "commute",
+        "return",
+    ]
 )
-_DETERMINERS = frozenset(
-    "a an the my your his her its our their this that these those all every each any some both".split()
-)
+_DETERMINERS = word_set("a an the my your his her its our their this that these those all every each any some both")
 _ACTORS = frozenset(["and", "or", "vs", "versus", "nor", "&"])
 _JOINS_ONLY = frozenset(["the", "a", "an", "both", "either"])
 

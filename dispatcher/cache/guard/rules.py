@@ -1,5 +1,5 @@
-"""The hard rules for when no verifier is trained: two questions are the same where nothing that can be read differs. They know no answer
-and no chance: what they can't explain is another question."""
+"""The hard rules for when no verifier is trained: two questions are the same where nothing that can be read differs.
+They know no answer and no chance: what they can't explain is another question."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ALIKE = (
     {Ask.WHICH, Ask.DO},
 )
 _BESIDE = {
-    Ask.HOW_TO: "step steps method procedure process instruction instructions command follow good best easy easiest recommended proper correct properly",
+    Ask.HOW_TO: "step steps method procedure process instruction instructions command follow good best easy easiest proper correct",
     Ask.HOW: "process method",
     Ask.WHY: "reason cause make fact because",
     Ask.WHEN: "year date time day",
@@ -41,7 +41,9 @@ _BESIDE = {
 """Words that only say again what kind of question it is."""
 
 _BESIDE_STEMS = {kind: frozenset(map(stem, words.split())) for kind, words in _BESIDE.items()}
-_PARTICLES = frozenset(["up", "down", "off", "out", "away", "back", "over", "under", "before", "after", "above", "below"])
+_PARTICLES = frozenset(
+    ["up", "down", "off", "out", "away", "back", "over", "under", "before", "after", "above", "below"]
+)
 _LOOSE_MODALS = {"would": "can", "will": "can"}
 _ANY_WAY = frozenset([Ask.HOW_TO, Ask.HOW])
 _BEST_WAY = frozenset(["most good", "more good", "most easy", "most simple"])
@@ -153,12 +155,19 @@ def _particles(one: Reading, other: Reading) -> str | None:
 
 def _names(one: Reading, other: Reading) -> str | None:
     for mine, theirs in ((one, other), (other, one)):
-        said = set(theirs.words)
         for name in mine.names:
-            quoted = name.startswith('"')
-            if (quoted and name not in theirs.names and any(other_name.startswith('"') for other_name in theirs.names)) or (not quoted and name not in said and meaning(name) == name and not _spelled(name, theirs)):  # fmt: skip
+            if not (_is_quoted_there(name, theirs) if name.startswith('"') else _is_named_there(name, theirs)):
                 return f"another name: {name}"
     return None
+
+
+def _is_quoted_there(name: str, reading: Reading) -> bool:
+    quoted = [other for other in reading.names if other.startswith('"')]
+    return name in quoted or not quoted
+
+
+def _is_named_there(name: str, reading: Reading) -> bool:
+    return name in reading.words or meaning(stem(name)) != stem(name) or _spelled(name, reading)
 
 
 def _spelled(name: str, reading: Reading) -> bool:
@@ -223,7 +232,9 @@ def _shape(reading: Reading) -> tuple[list[str], list[str], list[str]]:
 def _same_line(one: Reading, other: Reading) -> bool:
     """Tell whether the words stand in the same order, whatever small words are between them."""
     mine, theirs = _meanings(one), _meanings(other)
-    return len(mine) == len(theirs) and all(word == against or is_slip(word, against) for word, against in zip(mine, theirs, strict=True))
+    return len(mine) == len(theirs) and all(
+        word == against or is_slip(word, against) for word, against in zip(mine, theirs, strict=True)
+    )
 
 
 def _unlike(what: str, mine: Iterable[str], theirs: Iterable[str]) -> str | None:
@@ -238,6 +249,19 @@ def _named(words: Iterable[str]) -> str:
 
 
 _RULES: tuple[Objection, ...] = (
-    _language, _numbers, _negations, _kinds, _wishes, _turned, _degrees, _quantifiers, _conditions, _modals, _tenses, _particles, _names,
-    _contents, _structure,
-)  # fmt: skip  # one table
+    _language,
+    _numbers,
+    _negations,
+    _kinds,
+    _wishes,
+    _turned,
+    _degrees,
+    _quantifiers,
+    _conditions,
+    _modals,
+    _tenses,
+    _particles,
+    _names,
+    _contents,
+    _structure,
+)

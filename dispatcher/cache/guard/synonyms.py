@@ -5,44 +5,69 @@ Small on purpose: a word that is missing here costs a hit, one too many gives a 
 
 from __future__ import annotations
 
-from dispatcher.cache.guard.words import stem
+from dispatcher.cache.guard.words import stem, word_set
 
 _GROUPS = """
-advantage benefit upside merit | disadvantage drawback downside | delete remove erase | repair fix mend | launch start begin commence
-end finish conclude | buy purchase | large big huge | small little tiny | fast quick rapid | select choose pick | movie film | show display view see
-allow permit | modify change alter | child kid | build construct | improve enhance | picture photo image photograph | phone telephone | car automobile
-error fault | purpose aim goal objective | type kind sort variety | reason cause | price cost | assist help aid | sickness illness disease
-doctor physician | lawyer attorney solicitor | house home | job occupation | ill sick | simple easy | hard difficult tough | tv television
-bike bicycle | fridge refrigerator | plane airplane aeroplane aircraft | autumn fall | holiday vacation | petrol gasoline | flat apartment
-lift elevator | pavement sidewalk | underground subway metro | lorry truck | rubbish garbage trash | tap faucet | torch flashlight
-mobile cellphone | shop store | maths math mathematics | application app | database db | directory folder | configuration config
-repository repo | environment env | parameter param argument | administrator admin | information info | directory dir | specification spec
-documentation doc docs | kubernetes k8s | javascript js | typescript ts | postgres postgresql | raspberry_pi rpi | operating_system os
-shut close | turn switch | obtain acquire | donate contribute | maximum max | minimum min | average mean | approximate estimate
-require need | verify confirm | illustrate depict | employ utilize | wipe erase | reply respond answer | ask inquire enquire
-happen occur | quick speedy | speak talk | gift present | smart clever intelligent | dangerous hazardous unsafe | important essential crucial
-wrong incorrect | correct accurate | rich wealthy | scared afraid | angry mad | tired exhausted | ocean sea | stone rock | street road
-city town | bug defect | feature characteristic trait | component part | area region | country nation | firm company business
-money cash | salary wage pay | tax levy | ceremony ritual | battle combat | weapon arm | author writer | physician medic | medicine medication drug
-baby infant | teenager adolescent | elderly senior | oven stove | couch sofa | rug carpet | cab taxi | luggage baggage | purse handbag
-jumper sweater | trousers pants | biscuit cookie | sweets candy | crisps chips | aubergine eggplant | courgette zucchini | coriander cilantro
-prawn shrimp | soccer football | hex hexadecimal | name list enumerate | weather_forecast forecast | immunization vaccination | vaccine jab
-fever temperature_high | hiccup hiccough | annually yearly | monthly month | purchase buy | lamp light | wallpaper background
-method approach technique | frequently often | regularly regular | identical same | various several | exam examination | lab laboratory
-ad advert advertisement | fax facsimile | gym gymnasium | photo_copy photocopy | prof professor | recommended advisable | kitty cat | doggy dog
-uninstall deinstall | login signin logon | logout signout logoff | cancel abort | reboot restart | fetch retrieve | combine merge
-rapidly quickly fast swift swiftly | slowly slow | safely safe | easily easy | properly correctly | cheaply cheap | automatic automatically
+advantage benefit upside merit | disadvantage drawback downside | delete remove erase | repair fix mend | launch
+start begin commence
+end finish conclude | buy purchase | large big huge | small little tiny | fast quick rapid | select choose pick |
+movie film | show display view see
+allow permit | modify change alter | child kid | build construct | improve enhance | picture photo image photograph |
+phone telephone | car automobile
+error fault | purpose aim goal objective | type kind sort variety | reason cause | price cost | assist help aid |
+sickness illness disease
+doctor physician | lawyer attorney solicitor | house home | job occupation | ill sick | simple easy | hard difficult
+tough | tv television
+bike bicycle | fridge refrigerator | plane airplane aeroplane aircraft | autumn fall | holiday vacation | petrol
+gasoline | flat apartment
+lift elevator | pavement sidewalk | underground subway metro | lorry truck | rubbish garbage trash | tap faucet |
+torch flashlight
+mobile cellphone | shop store | maths math mathematics | application app | database db | directory folder |
+configuration config
+repository repo | environment env | parameter param argument | administrator admin | information info | directory dir
+| specification spec
+documentation doc docs | kubernetes k8s | javascript js | typescript ts | postgres postgresql | raspberry_pi rpi |
+operating_system os
+shut close | turn switch | obtain acquire | donate contribute | maximum max | minimum min | average mean |
+approximate estimate
+require need | verify confirm | illustrate depict | employ utilize | wipe erase | reply respond answer | ask inquire
+enquire
+happen occur | quick speedy | speak talk | gift present | smart clever intelligent | dangerous hazardous unsafe |
+important essential crucial
+wrong incorrect | correct accurate | rich wealthy | scared afraid | angry mad | tired exhausted | ocean sea | stone
+rock | street road
+city town | bug defect | feature characteristic trait | component part | area region | country nation | firm company
+business
+money cash | salary wage pay | tax levy | ceremony ritual | battle combat | weapon arm | author writer | physician
+medic | medicine medication drug
+baby infant | teenager adolescent | elderly senior | oven stove | couch sofa | rug carpet | cab taxi | luggage
+baggage | purse handbag
+jumper sweater | trousers pants | biscuit cookie | sweets candy | crisps chips | aubergine eggplant | courgette
+zucchini | coriander cilantro
+prawn shrimp | soccer football | hex hexadecimal | name list enumerate | weather_forecast forecast | immunization
+vaccination | vaccine jab
+fever temperature_high | hiccup hiccough | annually yearly | monthly month | purchase buy | lamp light | wallpaper
+background
+method approach technique | frequently often | regularly regular | identical same | various several | exam
+examination | lab laboratory
+ad advert advertisement | fax facsimile | gym gymnasium | photo_copy photocopy | prof professor | recommended
+advisable | kitty cat | doggy dog
+uninstall deinstall | login signin logon | logout signout logoff | cancel abort | reboot restart | fetch retrieve |
+combine merge
+rapidly quickly fast swift swiftly | slowly slow | safely safe | easily easy | properly correctly | cheaply cheap |
+automatic automatically
 temporary temporarily | permanent permanently | remote remotely | manual manually | legal legally | daily day
 """
-# fall is a season and a movement, a mean is an average and a meaning, an arm is no weapon to a doctor: what has two meanings is left out.
+# Fall is a season and a movement, an arm is no weapon to a doctor: what has two meanings is left out.
 _TWO_MEANINGS = frozenset(
     stem(word)
-    for word in (
-        "fall mean arm mad light part present view see light pay drug rock sort turn switch sea present doc dir ts os talk aid fault chips"
-        " pants senior list name home firm business arm gift city town street road require need argument day month daily monthly average"
-        " employ reply respond help same several region area money cash estimate approximate mobile wrong correct battle combat levy tax"
-        " acquire obtain verify confirm tough hard"
-    ).split()
+    for word in word_set(
+        "acquire aid approximate area argument arm average battle business cash chips city combat confirm"
+        " correct daily day dir doc drug employ estimate fall fault firm gift hard help home levy light list"
+        " mad mean mobile money month monthly name need obtain os pants part pay present region reply require"
+        " respond road rock same sea see senior several sort street switch talk tax tough town ts turn verify"
+        " view wrong"
+    )
 )
 
 _LEADERS: dict[str, str] = {}
@@ -61,12 +86,14 @@ _LEADERS.update({stem("switch"): "turn"})
 
 _CONFUSED = frozenset(
     tuple(sorted(pair.split("/")))
-    for pair in (
-        "marital/martial morality/mortality immorality/immortality corporal/corporeal thorough/through conversation/conservation statute/statue"
-        " interstate/intrastate country/county desert/dessert planing/planning casual/causal unionized/ionized hospitable/hospital historic/historical"
-        " prenatal/parental ordinance/ordnance cavalry/calvary carousal/carousel preposition/proposition calender/calendar complacent/complaisant"
-        " indigent/indignant immanent/imminent populace/populous reserve/reverse bridal/bridle collage/college aesthetic/anesthetic"
-    ).split()
+    for pair in word_set(
+        "aesthetic/anesthetic bridal/bridle calender/calendar carousal/carousel casual/causal cavalry/calvary"
+        " collage/college complacent/complaisant conversation/conservation corporal/corporeal country/county"
+        " desert/dessert historic/historical hospitable/hospital immanent/imminent immorality/immortality"
+        " indigent/indignant interstate/intrastate marital/martial morality/mortality ordinance/ordnance"
+        " planing/planning populace/populous prenatal/parental preposition/proposition reserve/reverse"
+        " statute/statue thorough/through unionized/ionized"
+    )
 )
 _SLIP_LENGTH = 7
 """Letters of a word in which a slip is assumed; of shorter ones too many are other words."""
@@ -78,7 +105,8 @@ def meaning(word: str) -> str:
 
 
 def is_slip(one: str, other: str) -> bool:
-    """Tell whether two words are one with a slip: a letter left out, or two exchanged. A wrong letter is none: a nitrate is no nitrite."""
+    """Tell whether two words are one with a slip: a letter left out, or two exchanged. A wrong letter is none: a nitrate is no
+    nitrite."""
     if min(len(one), len(other)) < _SLIP_LENGTH or not (one.isalpha() and other.isalpha()) or one[0] != other[0]:
         return False
     if tuple(sorted((one, other))) in _CONFUSED or one[-1] != other[-1]:
@@ -90,4 +118,9 @@ def is_slip(one: str, other: str) -> bool:
     if len(long) != len(short):
         return False
     wrong = [place for place, letter in enumerate(one) if letter != other[place]]
-    return len(wrong) == 2 and wrong[1] == wrong[0] + 1 and one[wrong[0]] == other[wrong[1]] and one[wrong[1]] == other[wrong[0]]
+    return (
+        len(wrong) == 2
+        and wrong[1] == wrong[0] + 1
+        and one[wrong[0]] == other[wrong[1]]
+        and one[wrong[1]] == other[wrong[0]]
+    )

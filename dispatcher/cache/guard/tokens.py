@@ -12,7 +12,14 @@ from dispatcher.cache.guard.words import CONTRACTIONS, ENDINGS, IS_AFTER
 _TOKEN = re.compile(r"\w+(?:[-'.,:/@#&]\w+)*(?:\+\+|#)?|[^\w\s]")
 """A word with single joints inside, or one mark. Joints are no letters, so no text is read twice."""
 
-_SAME_MARK = str.maketrans({"’": "'", "ʼ": "'", "`": "'", "‘": "'", "\u2044": "/", "‐": "-", "‑": "-", "–": "-", "—": "-", "×": "*", "÷": "/", "−": "-", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"'})  # fmt: skip
+_SAME_MARK = {
+    **dict.fromkeys(map(ord, "\u2018\u2019\u02bc`"), "'"),
+    **dict.fromkeys(map(ord, "\u201c\u201d\u201e\u00ab\u00bb"), '"'),
+    **dict.fromkeys(map(ord, "\u2010\u2011\u2013\u2014\u2212"), "-"),
+    ord("\u2044"): "/",
+    ord("\u00f7"): "/",
+    ord("\u00d7"): "*",
+}
 _ENDS = frozenset(".?!:;\n")
 
 

@@ -5,36 +5,53 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dispatcher.cache.guard.numbers import FIXED, SMALL, plain
+from dispatcher.cache.guard.words import word_set
 
-LANGUAGES = frozenset(
-    "english french german spanish italian portuguese dutch polish russian ukrainian czech swedish danish norwegian finnish turkish greek"
-    " arabic hebrew hindi bengali urdu tamil chinese mandarin cantonese japanese korean vietnamese thai indonesian malay latin swahili"
-    " hungarian romanian bulgarian serbian croatian slovak catalan basque irish welsh esperanto persian farsi tagalog swedish deutsch"
-    " français español".split()
+LANGUAGES = word_set(
+    "english french german spanish italian portuguese dutch polish russian ukrainian czech swedish danish norwegian"
+    " finnish turkish greek"
+    " arabic hebrew hindi bengali urdu tamil chinese mandarin cantonese japanese korean vietnamese thai indonesian"
+    " malay latin swahili"
+    " hungarian romanian bulgarian serbian croatian slovak catalan basque irish welsh esperanto persian farsi"
+    " tagalog swedish deutsch"
+    " français español"
 )
-CODE = frozenset(
-    "python java javascript typescript rust go golang c c++ c# ruby php perl kotlin swift scala haskell lua r julia matlab bash shell sql zsh"
-    " powershell dart elixir erlang clojure fortran cobol assembly verilog vhdl numpy pandas pytorch tensorflow react vue django flask"
-    " node nodejs excel sheets postgres postgresql mysql sqlite mongodb ansible terraform docker kubernetes".split()
+CODE = word_set(
+    "python java javascript typescript rust go golang c c++ c# ruby php perl kotlin swift scala haskell lua r julia"
+    " matlab bash shell sql zsh"
+    " powershell dart elixir erlang clojure fortran cobol assembly verilog vhdl numpy pandas pytorch tensorflow"
+    " react vue django flask"
+    " node nodejs excel sheets postgres postgresql mysql sqlite mongodb ansible terraform docker kubernetes"
 )
 FORMATS = {
-    "json": "json", "yaml": "yaml", "yml": "yaml", "csv": "csv", "xml": "xml", "markdown": "markdown", "html": "html", "latex": "latex",
-    "table": "table", "tabular": "table", "bullet": "bullets", "bullets": "bullets", "bulleted": "bullets", "bulletpoints": "bullets",
-    "diagram": "diagram", "regex": "regex", "haiku": "haiku", "limerick": "limerick", "poem": "poem", "rhyme": "poem", "emoji": "emoji",
-    "emojis": "emoji", "pseudocode": "pseudocode", "flowchart": "diagram", "hex": "hex", "hexadecimal": "hex", "binary": "binary",
+    "json": "json", "yaml": "yaml", "yml": "yaml", "csv": "csv", "xml": "xml", "markdown": "markdown",
+    "html": "html", "latex": "latex",
+    "table": "table", "tabular": "table", "bullet": "bullets", "bullets": "bullets", "bulleted": "bullets",
+    "bulletpoints": "bullets",
+    "diagram": "diagram", "regex": "regex", "haiku": "haiku", "limerick": "limerick", "poem": "poem",
+    "rhyme": "poem", "emoji": "emoji",
+    "emojis": "emoji", "pseudocode": "pseudocode", "flowchart": "diagram", "hex": "hex", "hexadecimal": "hex",
+    "binary": "binary",
     "decimal": "decimal", "octal": "octal", "prose": "prose", "checklist": "checklist",
 }  # fmt: skip
 _LENGTHS = {
-    "word": "word", "words": "word", "sentence": "sentence", "sentences": "sentence", "paragraph": "paragraph", "paragraphs": "paragraph",
-    "line": "line", "lines": "line", "bullet": "bullet", "points": "point", "steps": "step", "characters": "character", "tweet": "tweet",
-    "page": "page", "pages": "page", "liner": "line", "examples": "example", "example": "example", "syllables": "syllable",
+    "word": "word", "words": "word", "sentence": "sentence", "sentences": "sentence", "paragraph": "paragraph",
+    "paragraphs": "paragraph",
+    "line": "line", "lines": "line", "bullet": "bullet", "points": "point", "steps": "step",
+    "characters": "character", "tweet": "tweet",
+    "page": "page", "pages": "page", "liner": "line", "examples": "example", "example": "example",
+    "syllables": "syllable",
 }  # fmt: skip
 _PLAIN = {
-    "briefly": "short", "brief": "short", "short": "short", "shortly": "short", "concise": "short", "concisely": "short", "tldr": "short",
+    "briefly": "short", "brief": "short", "short": "short", "shortly": "short", "concise": "short",
+    "concisely": "short", "tldr": "short",
     "detail": "long", "details": "long", "detailed": "long", "depth": "long", "thoroughly": "long", "elaborate": "long",
-    "eli5": "simple", "simply": "simple", "layman": "simple", "beginner": "simple", "beginners": "simple", "novice": "simple",
-    "expert": "expert", "experts": "expert", "toddler": "simple", "pirate": "pirate", "formal": "formal", "formally": "formal",
-    "informal": "informal", "informally": "informal", "polite": "formal", "casual": "informal", "uppercase": "uppercase",
+    "eli5": "simple", "simply": "simple", "layman": "simple", "beginner": "simple", "beginners": "simple",
+    "novice": "simple",
+    "expert": "expert", "experts": "expert", "toddler": "simple", "pirate": "pirate", "formal": "formal",
+    "formally": "formal",
+    "informal": "informal", "informally": "informal", "polite": "formal", "casual": "informal",
+    "uppercase": "uppercase",
     "lowercase": "lowercase", "verbatim": "verbatim", "stepbystep": "steps",
 }  # fmt: skip
 _BOUNDS = frozenset(["in", "under", "within", "using", "most", "with", "write", "give", "to", "than", "about"])
