@@ -1,4 +1,4 @@
-"""What likeness would have given, beside what was answered: a log line for each, and, if its owner names a file, the pair itself."""
+"""What likeness would have given, beside what was answered: a log line for each, and the pair itself where a file is named."""
 
 from __future__ import annotations
 

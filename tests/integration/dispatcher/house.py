@@ -27,6 +27,7 @@ from dispatcher.settings import (
     DispatcherSection,
     DispatcherSettings,
     DurableSection,
+    EmbedSection,
     ReplaySection,
     RosterSection,
     RoutingSection,
@@ -61,6 +62,7 @@ def settings(
     durable: bool = False,
     routing: RoutingSection | None = None,
     cache: CacheSection | None = None,
+    embed: EmbedSection | None = None,
     **clocks: float,
 ) -> DispatcherSettings:
     """Clocks that never strike in a test, unless the test says so."""
@@ -76,6 +78,7 @@ def settings(
         clocks=ClockSection(**usual | clocks),
         delivery=DeliverySection(hedge_share=hedge_share),
         routing=routing or RoutingSection(),
+        embed=embed or EmbedSection(),
         cache=cache or CacheSection(mode="off"),  # else the second of two equal prompts would see no device
     )
 
