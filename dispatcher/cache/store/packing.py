@@ -17,9 +17,9 @@ from dispatcher.cache.values import Entry, Summary
 VERSION = 1
 """Of what is written; another one is not read, and its answers are given anew."""
 
-OVERHEAD_BYTES = 704
-"""What an entry takes beside its bytes, in Redis: its names in the index, measured there (`drover lab speed answers`); in this
-process it is about as much."""
+OVERHEAD_BYTES = 896
+"""What an entry takes beside its bytes, in Redis, most of it names in the index (`python -m dispatcher.lab.speed.answers`); in this
+process it is half as much."""
 
 _MARK = b"dr"
 _PLAIN, _DEFLATED = 0, 1
