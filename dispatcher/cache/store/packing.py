@@ -18,7 +18,7 @@ VERSION = 1
 """Of what is written; another one is not read, and its answers are given anew."""
 
 OVERHEAD_BYTES = 896
-"""What an entry takes beside its bytes, in Redis, most of it names in the index (`python -m dispatcher.lab.speed.answers`); in this
+"""About what an entry takes beside its bytes, in Redis, most of it names in the index (`python -m dispatcher.lab.speed.answers`); in this
 process it is half as much."""
 
 _MARK = b"dr"

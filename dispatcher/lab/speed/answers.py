@@ -2,8 +2,8 @@
 
 python -m dispatcher.lab.speed.answers [--rounds 5] [--entries 5000]
 
-The answers are 2 KiB of English words, drawn by lot. The Redis is one of our own on this machine, as empty as it starts; where none is installed its
-figures are missing. Bytes are what an entry takes beside its own packed ones.
+The answers are 2 KiB of English words, drawn by lot. The Redis is one of our own on this machine, as empty as it starts; where none
+is installed its figures are missing. Bytes are what an entry takes beside its own packed ones.
 """
 
 from __future__ import annotations
