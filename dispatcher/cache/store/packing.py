@@ -18,8 +18,8 @@ VERSION = 1
 """Of what is written; another one is not read, and its answers are given anew."""
 
 OVERHEAD_BYTES = 896
-"""About what an entry takes beside its bytes, in Redis, most of it names in the index (`python -m dispatcher.lab.speed.answers`); in this
-process it is half as much."""
+"""About what an entry takes beside its bytes, in Redis, most of it names in the index; in this process it is half as much
+(measured by `python -m dispatcher.lab.speed.answers`)."""
 
 _MARK = b"dr"
 _PLAIN, _DEFLATED = 0, 1
