@@ -186,7 +186,7 @@ def _behind(words: Sequence[str]) -> Ask:
 
 
 def _order(words: Sequence[str]) -> Ask:
-    first = words[0]
+    first = words[0] if words else ""
     if first in _DEFINES:
         return _kind(words[1:]) if len(words) > 1 and words[1] in (*_ASKS, "how", "what") else Ask.DO
     if first in ("steps", "instructions", "guide", "ways", "way") and {"to", "for", "on"} & set(words[1:3]):

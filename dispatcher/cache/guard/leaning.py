@@ -19,7 +19,7 @@ _HEADS = re.compile(
     r"further|better|differently)\b|"
     r"(?:another|one more|some more|more|same|the same|in (?:more|less|other)|the (?:first|second|third|last|other|"
     r"former|latter|next|previous)$)\b"
-    r"(?! (?:than|important|efficient|common)\b)|"
+    r"(?! (?:than|important|efficient|common|(?:\w+ )?(?:info|information|details?) (?:about|on))\b)|"
     r"(?:what|who|where|when|how|anything|anyone|something|anybody|which) (?:else|other ones?)\b|is (?:that|this|"
     r"it) (?:all|right|true|correct|so|it|everything)$|"
     r"are you (?:sure|certain|serious)\b|then\b|also\b|instead\b(?! of)|because\b|i mean\b|not (?:that|this|what|"
@@ -107,7 +107,7 @@ def leans(reading: Reading) -> bool:
         reading.kind in (Ask.DO, Ask.STATEMENT)
         and reading.content
         and set(reading.content) <= _OBJECTLESS
-        and not reading.names
+        and not any(name.startswith('"') for name in reading.names)
     ):
         return True
     return _which_one(words) or _points_outside(words, reading) or _stands_for_nothing(reading, text)

@@ -13,7 +13,7 @@ _TIME = re.compile(
     r"\b(?:today|tonight|tomorrow|yesterday|nowadays|currently|presently|right now|as of now|just now|at the moment|"
     r"at this moment|at present|so far this|"
     r"until now|up to date|these days|any news|breaking news|latest news|the news|headlines|as we speak|"
-    rf"(?:this|these|last|next|coming|upcoming) (?:few |two |three |couple of |\d+ )?(?:{_SPAN})s?|"
+    rf"(?:this|these|last|next|coming|upcoming) (?:few |two |three |couple of |\d+ )?(?:{_SPAN})s?(?! of)|"
     r"latest(?! (?:date|time|day|point|you|i|possible|by))|newest|most recent|most recently|recent (?:news|events|"
     r"version|release|update|updates|developments)|"
     r"what (?:time|day|date|year|month) (?:is it|it is)|what is the (?:time|date|day|year|month)(?: (?:now|please|"
@@ -23,7 +23,7 @@ _TIME = re.compile(
     r"will it (?:rain|snow|be (?:hot|cold|warm|sunny))|is it (?:raining|snowing|sunny|"
     r"hot outside|cold outside|going to (?:rain|snow))|do i need (?:an umbrella|a jacket|a coat)|temperature outside|"
     r"forecast for|"
-    r"(?:stock|share|bitcoin|btc|ethereum|crypto|gold|oil|gas|petrol) price(?! (?:of|mean|work|form))|"
+    r"(?:stock|share|bitcoin|btc|ethereum|crypto|gold|oil|gas|petrol) price(?! (?:mean|work|form|index|range|list|tag))|"
     r"price of (?:bitcoin|btc|ethereum|gold|oil|gas|petrol|silver) |(?:stock|shares?) (?:trading|doing)|"
     r"current (?:\w+ )?(?:weather|temperature|prices?|rates?|president|minister|king|queen|pope|ceo|version|release|"
     r"status|state of|news|events?|champions?|record|balance|location|"
@@ -38,7 +38,7 @@ _TIME = re.compile(
 )
 _NOW = re.compile(
     r"\b(?:what|who|which|is|are|where|when|much|many)\b.{0,200}"
-    r"(?<!by)(?<!until)(?<!week)(?<!weeks)(?<!month)(?<!days)(?<!hours)(?<!while)(?<!times) now$"
+    r"(?<!by)(?<!until)(?<!week)(?<!weeks)(?<!month)(?<!days)(?<!hours)(?<!while)(?<!times)(?<!do) now$"
 )
 _SAFE_CURRENT = re.compile(
     r"\bcurrent (?:account|accounts|transformer|source|density|divider|sensor|draw)\b|\balternating current|\bdirect current"
@@ -75,7 +75,7 @@ _VARIETY = re.compile(
     rf" \d+)?(?: \w+){{0,2}} (?:{_MADE})\b(?! (?:work|mean|in python|using|end|structure|form|format)\b)|"
     r"something (?:funny|interesting|new|random|amusing|cool|clever|weird)|(?:brainstorm|ideas (?:for|on|"
     r"about) (?!why|what|how|when|where|if)|(?:give|suggest|need)(?: me| us)?(?: an?| any| some| \w+)? ideas?)|"
-    r"(?:give|tell|show|write|suggest)(?: me| us)? (?:another|one more|a different|some other|some more)|"
+    r"(?:give|tell|show|write|suggest)(?: me| us) (?:another|one more|a different|some other|some more)|"
     r"play (?:a |some |any )?(?:game|music)|let us play|pretend (?:to be|you)|roleplay|role play|(?:a|"
     r"some) different (?:one|answer|version))\b"
 )

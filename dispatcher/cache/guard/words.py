@@ -207,10 +207,7 @@ def stem(word: str) -> str:
     if len(word) <= 3 or word in _WHOLE or not word.isalpha():
         return word
     word = _without_plural(word)
-    word = _without_ending(IRREGULAR.get(word, word))
-    if len(word) > 5 and word.endswith("is"):  # -ise and -ize, whose e is gone
-        word = word[:-1] + "z" if word[-3] not in _VOWELS and not word.endswith(("sis", "xis", "ris", "nis")) else word
-    return word
+    return _without_ending(IRREGULAR.get(word, word))
 
 
 def _without_plural(word: str) -> str:
@@ -230,7 +227,7 @@ def _without_ending(word: str) -> str:
         word = _base(word[:-2], word)
     if word.endswith("ie") and len(word) > 4:
         return word[:-2] + "y"
-    if word.endswith(("yse", "yze")):
+    if word.endswith(("yse", "yze", "ise")) and len(word) > 5:
         return word[:-2] + "z"
     return word[:-1] if len(word) > 3 and word.endswith("e") else word
 
@@ -240,5 +237,7 @@ def _base(cut: str, whole: str) -> str:
         return whole if not _VOWELS & set(cut) else cut
     if not _VOWELS & set(cut):
         return whole
+    if cut.endswith(("is", "ys")) and len(cut) > 5:  # -ise is -ize
+        return cut[:-1] + "z"
     doubled = cut[-1] == cut[-2] and cut[-1] not in "lsz"
     return cut[:-1] if doubled else cut
