@@ -56,7 +56,7 @@ def stats(dispatcher: str, store: str = "memory", **fields: Any) -> dict[str, An
         "judge": "rules",
         "embedder": "minilm",
         "counts": {**counts, "refused": {"tools": 4}, "not_kept": {"too long": 1}},
-        "saved": {"s": 12.5, "tokens": 800, "energy_j": 60.0, "cost_usd": 0.001},
+        "saved": {"s": 12.5, "tokens": 800.0, "energy_j": 60.0, "cost_usd": 0.001},
         "reported": 1,
         **fields,
     }

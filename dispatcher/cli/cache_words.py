@@ -33,7 +33,7 @@ def saved(told: Told) -> str:
     if known.get("s") is not None:
         parts.append(f"{known['s']:.1f} s")
     if known.get("tokens"):
-        parts.append(f"{known['tokens']} tokens")
+        parts.append(f"{known['tokens']:.0f} tokens")
     if known.get("energy_j") is not None:
         parts.append(f"{'about ' if known.get('energy_estimated') else ''}{known['energy_j']:.1f} J")
     if known.get("cost_usd"):
