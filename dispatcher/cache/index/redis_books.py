@@ -60,9 +60,11 @@ def who(tenant: str) -> str:
 
 BOOKS = """
 local ROOT, WHO = ARGV[1], ARGV[2]
-local HELD, SIZES, TENANTS = ROOT .. ':held', ROOT .. ':sizes', ROOT .. ':tenants'
+local HELD, SIZES, TENANTS, ENDS = ROOT .. ':held', ROOT .. ':sizes', ROOT .. ':tenants', ROOT .. ':ends'
 
 local function uses(who) return ROOT .. ':uses:' .. who end
+
+local function owner(base) return string.match(base, ':at:([^:]*):[^:]*:[^:]*$') end
 
 local function forget(base)
   redis.call('UNLINK', base .. ':meta', base .. ':rows', base .. ':order', base .. ':gone', base .. ':set')
@@ -73,23 +75,24 @@ local function booked(base)
   return tonumber(count) or 0, tonumber(width) or 0
 end
 
-local function book(who, base, count, width)
-  local was, wide = booked(base)
+local function book(base, count, width)
+  local who, was, wide = owner(base), booked(base)
   if count > 0 then
     redis.call('HSET', SIZES, base, string.format('%d:%d', count, width))
   else
     redis.call('HDEL', SIZES, base)
     redis.call('ZREM', uses(who), base)
+    redis.call('ZREM', ENDS, base)
   end
   redis.call('HINCRBY', HELD, 'entries', count - was)
   redis.call('HINCRBY', HELD, 'bytes', count * width - was * wide)
   if tonumber(redis.call('ZINCRBY', TENANTS, count - was, who)) <= 0 then redis.call('ZREM', TENANTS, who) end
 end
 
-local function strike(who, base, why)
+local function strike(base, why)
   redis.call('HINCRBY', HELD, why, (booked(base)))
   forget(base)
-  book(who, base, 0, 0)
+  book(base, 0, 0)
 end
 """
 """Arguments of every script: the root of all keys, and the tenant as it is written in them."""
@@ -98,35 +101,34 @@ ADDED = """
 -- What follows an addition: `shed` takes the oldest vector of a scope away.
 local function settle(base, at, shed, width, scope_entries, entries, ttl_ms)
   local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local now_us = time[1] * 1000000 + time[2]
   local order = base .. ':order'
   while redis.call('ZCARD', order) > scope_entries do
     shed(base)
     redis.call('HINCRBY', HELD, 'evicted', 1)
   end
   redis.call('SADD', at, base)
-  redis.call('ZADD', uses(WHO), now, base)
-  book(WHO, base, redis.call('ZCARD', order), width)
-  for _, old in ipairs(redis.call('ZRANGEBYSCORE', uses(WHO), '-inf', now - ttl_ms, 'LIMIT', 0, 20)) do
-    strike(WHO, old, 'expired')
-  end
+  redis.call('ZADD', uses(WHO), now_us, base)
+  redis.call('ZADD', ENDS, now_us + ttl_ms * 1000, base)
+  book(base, redis.call('ZCARD', order), width)
+  for _, old in ipairs(redis.call('ZRANGEBYSCORE', ENDS, '-inf', now_us, 'LIMIT', 0, 20)) do strike(old, 'expired') end
   for _ = 1, 100 do
     if tonumber(redis.call('HGET', HELD, 'entries') or 0) <= entries then break end
     local most = redis.call('ZREVRANGE', TENANTS, 0, 0)[1]
-    local oldest = most and redis.call('ZRANGE', uses(most), 0, 0)[1]
+    local oldest = most and redis.call('ZRANGE', uses(most), 0, 0)[1] or redis.call('ZRANGE', ENDS, 0, 0)[1]
     if not oldest then -- a page is lost: the books begin anew
       redis.call('DEL', HELD, SIZES, TENANTS)
-      break
     elseif oldest == base then
       shed(base)
       redis.call('HINCRBY', HELD, 'evicted', 1)
-      book(WHO, base, redis.call('ZCARD', order), width)
+      book(base, redis.call('ZCARD', order), width)
     else
-      strike(most, oldest, 'evicted')
+      strike(oldest, 'evicted')
     end
   end
-  for _, end_ in ipairs({':meta', ':rows', ':order', ':gone', ':set'}) do redis.call('PEXPIRE', base .. end_, ttl_ms) end
-  for _, key in ipairs({at, HELD, SIZES, TENANTS, uses(WHO)}) do redis.call('PEXPIRE', key, ttl_ms) end
+  for _, part in ipairs({':meta', ':rows', ':order', ':gone', ':set'}) do redis.call('PEXPIRE', base .. part, ttl_ms) end
+  for _, key in ipairs({at, HELD, SIZES, TENANTS, ENDS}) do redis.call('PEXPIRE', key, ttl_ms) end
+  redis.call('PEXPIRE', uses(WHO), 2 * ttl_ms) -- others' additions keep the rest alive, and may strike what is in here later
 end
 """
 
@@ -135,7 +137,7 @@ _PURGE = Script(
     + """
 for _, base in ipairs(redis.call('ZRANGE', uses(WHO), 0, -1)) do
   forget(base)
-  book(WHO, base, 0, 0)
+  book(base, 0, 0)
 end
 redis.call('UNLINK', uses(WHO))
 return 1

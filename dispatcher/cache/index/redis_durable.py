@@ -59,18 +59,18 @@ _NEWS = Script("""
 local base, born, since, most = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local meta = redis.call('HMGET', base .. ':meta', 'born', 'version', 'floor')
 if not meta[1] then return {} end
-local version = tonumber(meta[2])
+local version, floor = tonumber(meta[2]), tonumber(meta[3] or 0)
 if born == meta[1] and since == version then return {born} end
-if born ~= meta[1] or since > version or since < tonumber(meta[3] or 0) then since = 0 end
-local gone = {}
-if since > 0 then gone = redis.call('ZRANGEBYSCORE', base .. ':gone', '(' .. since, '+inf', 'WITHSCORES') end
+if born ~= meta[1] or since > version or since < floor then since = 0 end
+local gone = redis.call('ZRANGEBYSCORE', base .. ':gone', '(' .. since, '+inf', 'WITHSCORES')
 local some = redis.call('ZRANGEBYSCORE', base .. ':order', '(' .. since, '+inf', 'WITHSCORES', 'LIMIT', 0, most)
 local keys = {}
 for place = 1, #some, 2 do keys[#keys + 1] = some[place] end
 local vectors = {}
 if #keys > 0 then vectors = redis.call('HMGET', base .. ':rows', unpack(keys)) end
-if #keys == most then version = tonumber(some[#some]) end
-return {meta[1], since, version, gone, some, vectors}
+local upto = version
+if #keys == most then upto = tonumber(some[#some]) end
+return {meta[1], since, upto, version, floor, gone, some, vectors}
 """)
 
 _REMOVE = Script(
@@ -90,7 +90,7 @@ for _, base in ipairs(redis.call('SMEMBERS', KEYS[1])) do
   local left_ms = redis.call('PTTL', meta)
   if left_ms > 0 then redis.call('PEXPIRE', gone, left_ms) end
   local _, width = booked(base)
-  book(WHO, base, redis.call('ZCARD', order), width)
+  book(base, redis.call('ZCARD', order), width)
 end
 return 1
 """
@@ -115,7 +115,7 @@ class DurableIndex:
         mark = ("", 0) if rows is None else rows.mark
         most = min(max(REPLY_BYTES // (embedder.dimensions * WRITTEN.itemsize), 1), MOST_ROWS)
         told = await self._redis.script(_NEWS, [self._names.base(tenant, scope, embedder)], [*mark, most])
-        self._follow(spot, mark, told)
+        self._follow(spot, told)
         rows = self._scopes.find(spot)
         return [] if rows is None else await self._search.nearest(rows, asked, count)
 
@@ -148,14 +148,14 @@ class DurableIndex:
         """Say what Redis keeps."""
         return await redis_books.stats(self._redis, self._names)
 
-    def _follow(self, spot: Spot, asked: tuple[str, int], told: list[Any]) -> None:
+    def _follow(self, spot: Spot, told: list[Any]) -> None:
         """Bring the copy of a scope up to what was told. Answers may overtake one another: what is known already is passed over,
         and what leaves a gap is left to the next look-up."""
         if len(told) == 1:
             return
         news = _read_news(told, spot.embedder.dimensions) if told else None
         rows = self._scopes.find(spot)
-        if rows is not None and (news is None or news.born != rows.mark[0] or news.since < asked[1] == rows.mark[1]):
+        if rows is not None and (news is None or not news.continues(*rows.mark)):
             self._scopes.drop(spot)
             rows = None
         seen = 0 if rows is None else rows.mark[1]
@@ -172,23 +172,31 @@ class DurableIndex:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _News:
-    """What changed in a scope between two of its versions: keys with the number of their change."""
+    """What changed in a scope between two of its versions, `since` and `upto`: keys with the number of their change. What is `gone`
+    is told up to `version`, the last there is."""
 
     born: str
     since: int
     upto: int
+    version: int
+    floor: int
     gone: list[tuple[str, int]]
     rows: list[tuple[str, int, Vector | None]]
+
+    def continues(self, born: str, seen: int) -> bool:
+        """Say whether a copy at that mark becomes right by this, and need not begin anew."""
+        return born == self.born and self.floor <= seen <= self.version
 
 
 def _read_news(told: list[Any], dimensions: int) -> _News:
     """Read what Redis told. Vectors that are none are left out, and logged."""
-    born, since, upto, gone, some, data = told
+    born, since, upto, version, floor, gone, some, data = told
     vectors = read(data, dimensions)
     if lost := sum(vector is None for vector in vectors):
         log.warning("cache.vectors.unreadable", count=lost)
     rows = [(*pair, vector) for pair, vector in zip(_pairs(some), vectors, strict=True)]
-    return _News(born=born.decode(errors="replace"), since=since, upto=upto, gone=_pairs(gone), rows=rows)
+    life = born.decode(errors="replace")
+    return _News(born=life, since=since, upto=upto, version=version, floor=floor, gone=_pairs(gone), rows=rows)
 
 
 def _pairs(flat: list[bytes]) -> list[tuple[str, int]]:

@@ -57,7 +57,7 @@ for _, base in ipairs(redis.call('SMEMBERS', KEYS[1])) do
     redis.call('ZREM', base .. ':order', ARGV[place])
   end
   local _, width = booked(base)
-  book(WHO, base, redis.call('ZCARD', base .. ':order'), width)
+  book(base, redis.call('ZCARD', base .. ':order'), width)
 end
 return 1
 """
