@@ -12,8 +12,11 @@ from rich.table import Table
 from common import codec
 from common.errors import FleetError
 from dispatcher.lab.speed.fleet import FLEETS
+from dispatcher.lab.speed.likeness import ENTRIES, ENTRIES_IN_REDIS
 from dispatcher.lab.speed.run import QUICK, Plan, speed
 from dispatcher.routing.strategies import STRATEGIES
+
+_LOOK = (("us", "µs"), ("ratio", "ratio"))
 
 _ROWS = (
     ("throughput, 64 in flight", (
@@ -60,6 +63,16 @@ _ROWS = (
     ("what is read off a question of 250 characters", (
         ("features_us", "features, µs"),
         ("prompt_signals_us", "signals for the trained router, µs"),
+        ("embed_question_us", "its vector by the static embedder, µs"),
+    )),
+    ("a like question among those of one scope, and the same over a bare matrix @ vector", (
+        *((f"near_{entries}_{unit}", f"{entries:,} entries in process, {label}") for entries in ENTRIES for unit, label in _LOOK),
+        ("near_entry_bytes", "what an entry takes in process, bytes"),
+        ("redis_trip_us", "the way to Redis and back, µs"),
+        *((f"near_redis_{entries}_{unit}", f"{entries:,} entries kept in Redis, {label}")
+          for entries in ENTRIES_IN_REDIS for unit, label in _LOOK),
+        *((f"near_sets_{entries}_{unit}", f"{entries:,} entries in a vector set, {label}")
+          for entries in ENTRIES_IN_REDIS for unit, label in _LOOK),
     )),
 )  # fmt: skip
 
@@ -94,7 +107,10 @@ def table(result: dict[str, Any]) -> Table:
         shown.add_section()
         shown.add_row(f"[cyan]{heading}[/cyan]", "", "", "")
         for key, label in rows:
-            figure = result["figures"][key]
+            figure = result["figures"].get(key)
+            if figure is None:
+                shown.add_row(f"  {label}", "left out", "", "")  # no such server here
+                continue
             shown.add_row(f"  {label}", *(_number(figure[one]) for one in ("median", "min", "max")))
     return shown
 

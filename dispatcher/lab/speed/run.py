@@ -19,7 +19,7 @@ from common.codec import Encoding
 from common.messages import Priority
 from common.subjects import Subjects
 from dispatcher.lab import http
-from dispatcher.lab.speed import raw, routing
+from dispatcher.lab.speed import likeness, raw, routing
 from dispatcher.lab.speed.raw import Client
 from dispatcher.lab.speed.source import CHUNK, CHUNKS, SOURCE_MODEL, SOURCE_SUBJECT
 from dispatcher.lab.speed.stage import Stage, stage
@@ -91,6 +91,7 @@ async def _round(plan: Plan, where: Stage, client: Client) -> dict[str, float]:
     return {
         **durable,
         **await asyncio.to_thread(routing.measured),
+        **await asyncio.to_thread(likeness.measured),
         "durable_ratio": durable["durable_jobs_per_s"] / bare,
         "raw_requests_per_s": bare,
         "bare_relay_per_s": relay,

@@ -27,6 +27,9 @@ async def test_a_quick_round_measures_everything(tmp_path: Path) -> None:
         "relay_ratio",
         "dispatcher_cpu_ms_per_job",
         "decide_1000_hybrid_us",
+        "near_100000_ratio",
+        "near_entry_bytes",
+        "embed_question_us",
     } <= figures.keys()
 
 
