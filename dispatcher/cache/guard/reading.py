@@ -58,6 +58,7 @@ _ADJECTIVES = word_set(
     " dim great few kind wise pure rare shallow sharp dull tight loose fresh ripe full clear wealthy angry heavy"
     " lucky tasty cloudy sunny"
 )
+_PERSONS = {"i": "1", "me": "1", "myself": "1", "we": "1", "us": "1", "you": "2", "yourself": "2"}
 _PAST = word_set("did was were had ago")
 _PRESENT = word_set("is are am do does has have can could may might must should would be to get gets")
 _FUTURE = frozenset(["will", "shall", "upcoming"])
@@ -85,6 +86,7 @@ class Reading:
     `roles`: phrases under a preposition, sorted: `from:paris`, `~:python`. `order`: the content that is under none, canonical.
     `names`: what is capitalised, quoted, or written like a name of a thing in a machine, in lower case.
     `kind`: what kind of question. `wishes`: language, format, length of the answer. `degrees`: comparatives and superlatives.
+    `persons`: `1` for I and me, `2` for you, in order; whose something is doesn't count.
     `quantifiers`, `conditions`, `modals`: canonical words. `tense`: `past`, `present` or `future`; `times`: words like `already`.
     `language`: `en`, the code of another one that its small words betray, `script` for other letters.
     `chars`: of the text as it was asked; `sentences`; `bare`: words without the politeness at the head.
@@ -102,6 +104,7 @@ class Reading:
     kind: Ask
     wishes: frozenset[str]
     degrees: tuple[str, ...]
+    persons: tuple[str, ...]
     quantifiers: tuple[str, ...]
     conditions: tuple[str, ...]
     modals: tuple[str, ...]
@@ -119,7 +122,9 @@ def read(text: str) -> Reading:
     spoken = [token for token in found if token.is_word]
     words = [token.text for token in spoken]
     counted = numbers(found)
-    head = stripped([token.text for token in found])
+    polite = stripped(words)
+    places = [place for place, token in enumerate(found) if token.is_word]
+    head = places[polite] if polite < len(places) else len(found)
     content = _content(found, counted.taken, head)
     carried = [
         counted.begins[place].replace(" ", "_") if place in counted.begins else word
@@ -127,7 +132,7 @@ def read(text: str) -> Reading:
     ]
     order, phrases = roles([token.text for token in found[head:]], carried[head:])
     negations, negated = _negations(found, content)
-    bare = len(words) - stripped(words)
+    bare = len(words) - polite
     return Reading(
         words=tuple(words),
         content=tuple(word for word in content if word is not None),
@@ -145,6 +150,7 @@ def read(text: str) -> Reading:
         kind=ask_of(words),
         wishes=wishes(words),
         degrees=tuple(degree for word in words if (degree := degree_of(word))),
+        persons=tuple(_PERSONS[word] for word in words[len(words) - bare :] if word in _PERSONS),
         quantifiers=tuple(QUANTIFIERS[word] for word in words if word in QUANTIFIERS),
         conditions=tuple(
             CONDITIONS[word] for place, word in enumerate(words) if word in CONDITIONS and (place or word != "when")
@@ -278,7 +284,7 @@ def _tense(words: Sequence[str]) -> str:
 def _names(text: str, spoken: Sequence[Token]) -> tuple[str, ...]:
     lettered = [token for token in spoken if token.raw[:1].isalpha() and len(token.raw) > 1]
     capitals = sum(token.raw[0].isupper() for token in lettered)
-    shouted = len(lettered) > 3 and capitals > _MOST_CAPITALS * len(lettered)
+    shouted = text.isupper() or (len(lettered) > 3 and capitals > _MOST_CAPITALS * len(lettered))
     found = [token.text for token in spoken if _is_name(token, shouted=shouted)]
     found.extend(f'"{quoted.strip().lower()}"' for quoted in _QUOTED.findall(text))
     return tuple(found)

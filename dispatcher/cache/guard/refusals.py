@@ -14,6 +14,7 @@ from dispatcher.cache.guard.leaning import leans
 from dispatcher.cache.guard.moment import depends_on_place, depends_on_time, wants_another
 from dispatcher.cache.guard.personal import is_personal
 from dispatcher.cache.guard.reading import ENGLISH, Reading, read
+from dispatcher.cache.guard.words import FRAMES, stem
 
 EMPTY = "says nothing"
 LONG = "too long to compare"
@@ -33,6 +34,7 @@ MOST_CHARS = 600
 """One vector for a longer text says what it is about, and no more what it asks."""
 
 _CODE = re.compile(r"```|~~~|^#include|^\s*(?:def|class) \w+.*:\s*$|^(?:from|import) [\w.]+(?: import .*)?$|\(\);|\) ?\{|^\s*\}|;\s*$|</\w+>|Traceback \(|=> ?\{|\{\{", re.MULTILINE)  # fmt: skip  # noqa: E501
+_FRAME_STEMS = frozenset(map(stem, FRAMES))
 _CODE_LINES = 2
 _FENCES = ("```", "~~~", "Traceback (")
 
@@ -67,6 +69,6 @@ def _by_words(reading: Reading) -> str | None:
 
 
 def _says_too_little(reading: Reading) -> bool:
-    if not (reading.content or reading.numbers):
+    if not (reading.numbers or any(word not in _FRAME_STEMS for word in reading.content)):
         return True
     return len(reading.words) < 2 or (reading.bare <= 2 and reading.kind is Ask.STATEMENT)

@@ -4,15 +4,16 @@ They know no answer and no chance: what they can't explain is another question."
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 from dispatcher.cache.guard.judge import Judgement
 from dispatcher.cache.guard.kinds import Ask
 from dispatcher.cache.guard.opposites import opposed
 from dispatcher.cache.guard.reading import ENGLISH, Reading, degree_of, read
+from dispatcher.cache.guard.roles import SMALL_WORDS
 from dispatcher.cache.guard.synonyms import is_slip, meaning
-from dispatcher.cache.guard.words import stem
+from dispatcher.cache.guard.words import stem, word_set
 
 LEAST_SIMILARITY = {"static": 0.80, "minilm": 0.80, "reference": 0.80}
 """The cosine of each tier's vectors below which no pair is judged; `drover lab cache-eval` measures them."""
@@ -35,12 +36,27 @@ _BESIDE = {
     Ask.HOW_MUCH: "number amount quantity price cost",
     Ask.HOW_LONG: "time duration",
     Ask.HOW_FAR: "distance",
-    Ask.WHAT: "definition define give list name return show describe explain concept term",
-    Ask.DO: "give list name return show format",
+    Ask.WHAT: "definition concept term",
+    Ask.DO: "format",
 }  # fmt: skip
 """Words that only say again what kind of question it is."""
 
 _BESIDE_STEMS = {kind: frozenset(map(stem, words.split())) for kind, words in _BESIDE.items()}
+_HEAD_VERBS = frozenset(map(stem, ("give", "list", "name", "return", "show")))
+"""Of an order they say no more than `what are`, where they stand first."""
+
+_OF_WORDS = frozenset(
+    map(
+        stem,
+        word_set(
+            "plural tense synonym antonym opposite pronounce pronunciation spell spelling spelled rhyme anagram syllable"
+            " translate translation etymology grammar grammatical capitalize hyphen say word adjective adverb noun verb homophone"
+            " abbreviation acronym conjugate palindrome vowel consonant stand"
+        ),
+    )
+)
+"""Who asks about words asks about these very ones: no other form of one, and none that says the same, is meant."""
+
 _PARTICLES = frozenset(
     ["up", "down", "off", "out", "away", "back", "over", "under", "before", "after", "above", "below"]
 )
@@ -149,6 +165,33 @@ def _tenses(one: Reading, other: Reading) -> str | None:
     return f"another time: {' '.join((one.tense, *one.times))} and {' '.join((other.tense, *other.times))}"
 
 
+def _persons(one: Reading, other: Reading) -> str | None:
+    mine, theirs = _persons_of(one), _persons_of(other)
+    differ = mine != theirs and set(mine) == set(theirs)
+    return "another who" if differ or (mine and theirs and not set(mine) & set(theirs)) else None
+
+
+def _persons_of(reading: Reading) -> list[str]:
+    """Give who is spoken of, without repetitions. `how do I`, `how do you` and `how does one` ask the same."""
+    persons = reading.persons[1:] if reading.kind in _ANY_WAY else reading.persons
+    return [person for place, person in enumerate(persons) if not place or persons[place - 1] != person]
+
+
+def _small_words(one: Reading, other: Reading) -> str | None:
+    """Small words that change places with one another: a cat in the box is not on it, and `or` is not `and`."""
+    for here, there in (("in", "on"), ("and", "or")):
+        for mine, theirs in ((one.words, other.words), (other.words, one.words)):
+            if here in mine and there not in mine and there in theirs and here not in theirs:
+                return f"other small words: {here} and {there}"
+    return None
+
+
+def _spellings(one: Reading, other: Reading) -> str | None:
+    if not _OF_WORDS & {*one.content, *other.content}:
+        return None
+    return _unlike("spellings", *([word for word in side.words if word not in SMALL_WORDS] for side in (one, other)))
+
+
 def _particles(one: Reading, other: Reading) -> str | None:
     return _unlike("directions", *([word for word in side.directions if word in _PARTICLES] for side in (one, other)))
 
@@ -167,6 +210,8 @@ def _is_quoted_there(name: str, reading: Reading) -> bool:
 
 
 def _is_named_there(name: str, reading: Reading) -> bool:
+    if name in SMALL_WORDS:
+        return name in reading.names
     return name in reading.words or meaning(stem(name)) != stem(name) or _spelled(name, reading)
 
 
@@ -193,7 +238,22 @@ def _difference(one: Reading, other: Reading) -> tuple[list[str], list[str]]:
 
 
 def _meanings(reading: Reading) -> list[str]:
-    return [said for word in reading.content if (said := _said(word, reading.kind)) is not None]
+    return _said_of(reading.content, reading)
+
+
+def _said_of(stems: Sequence[str], reading: Reading) -> list[str]:
+    ordered = (
+        reading.kind in (Ask.DO, Ask.WHAT)
+        and bool(stems)
+        and stems[0] in _HEAD_VERBS
+        and stem(_first(reading)) == stems[0]
+    )
+    return [said for word in stems[ordered:] if (said := _said(word, reading.kind)) is not None]
+
+
+def _first(reading: Reading) -> str:
+    """Give the first word behind the politeness."""
+    return reading.words[len(reading.words) - reading.bare]
 
 
 def _said(word: str, kind: Ask) -> str | None:
@@ -218,7 +278,7 @@ def _structure(one: Reading, other: Reading) -> str | None:
 
 def _shape(reading: Reading) -> tuple[list[str], list[str], list[str]]:
     """Give the core in order, the phrases of a clear direction, and the others."""
-    core = [said for word in reading.order if (said := _said(word, reading.kind)) is not None]
+    core = _said_of(reading.order, reading)
     strong: list[str] = []
     weak: list[str] = []
     for phrase in reading.roles:
@@ -232,8 +292,10 @@ def _shape(reading: Reading) -> tuple[list[str], list[str], list[str]]:
 def _same_line(one: Reading, other: Reading) -> bool:
     """Tell whether the words stand in the same order, whatever small words are between them."""
     mine, theirs = _meanings(one), _meanings(other)
-    return len(mine) == len(theirs) and all(
-        word == against or is_slip(word, against) for word, against in zip(mine, theirs, strict=True)
+    return (
+        one.numbers == other.numbers
+        and len(mine) == len(theirs)
+        and all(word == against or is_slip(word, against) for word, against in zip(mine, theirs, strict=True))
     )
 
 
@@ -261,6 +323,9 @@ _RULES: tuple[Objection, ...] = (
     _modals,
     _tenses,
     _particles,
+    _persons,
+    _small_words,
+    _spellings,
     _names,
     _contents,
     _structure,

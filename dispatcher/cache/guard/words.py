@@ -45,9 +45,7 @@ LINKS = word_set(
 )
 WEAK_PREPOSITIONS = word_set("of for in at on with about regarding concerning within among along across around onto")
 POLITE = word_set("please kindly just actually really basically exactly simply quite very so much there here anyway")
-FRAMES = word_set(
-    "tell know explain describe define want like wonder wondering try trying help mean means meaning question way ways"
-)
+FRAMES = word_set("explain describe define want like wonder wondering try trying mean means meaning question way ways")
 """What frames a question more than it asks: they count as content only where nothing else is left."""
 
 FUNCTION_WORDS = (

@@ -1,0 +1,1 @@
+"""What is read, what is refused, and what the rules say."""
