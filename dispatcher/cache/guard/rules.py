@@ -64,6 +64,8 @@ _LOOSE_MODALS = {"would": "can", "will": "can"}
 _ANY_WAY = frozenset([Ask.HOW_TO, Ask.HOW])
 _BEST_WAY = frozenset(["most good", "more good", "most easy", "most simple"])
 
+_OWNERS = {"my": "1", "mine": "1", "our": "1", "your": "2", "yours": "2"}
+
 Objection = Callable[[Reading, Reading], str | None]
 
 
@@ -167,8 +169,17 @@ def _tenses(one: Reading, other: Reading) -> str | None:
 
 def _persons(one: Reading, other: Reading) -> str | None:
     mine, theirs = _persons_of(one), _persons_of(other)
-    differ = mine != theirs and set(mine) == set(theirs)
-    return "another who" if differ or (mine and theirs and not set(mine) & set(theirs)) else None
+    exchanged = mine != theirs and set(mine) == set(theirs)
+    apart = bool(mine and theirs) and not set(mine) & set(theirs)
+    return "another who" if exchanged or apart or _owned_by_another(one, other) else None
+
+
+def _owned_by_another(one: Reading, other: Reading) -> bool:
+    """Tell `my name` from `your name`; where there is hardly a word but that one, whose it is must be said alike."""
+    mine, theirs = ({_OWNERS[word] for word in side.words if word in _OWNERS} for side in (one, other))
+    if len(one.content) < 2:
+        return mine | set(_persons_of(one)) != theirs | set(_persons_of(other))
+    return bool(mine and theirs) and not mine & theirs
 
 
 def _persons_of(reading: Reading) -> list[str]:

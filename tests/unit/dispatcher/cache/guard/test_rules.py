@@ -105,6 +105,7 @@ def test_no_pair_stands_in_both_parts() -> None:
         ("Did Carthage attack Rome?", "Did Rome attack Carthage?", "the same words in other roles"),
         ("Was Pluto a planet?", "Is Pluto a planet?", "another time: past and present"),
         ("Do you love me?", "Do I love you?", "another who"),
+        ("What is your age limit?", "What is my age limit?", "another who"),
         ("Is the cat in the box?", "Is the cat on the box?", "other small words: in and on"),
         ("What is the plural of mouse?", "What is the plural of mice?", "other spellings: mouse and mice"),
         ("Can I use a 5 V plug for 12 V?", "Can I use a 12 V plug for 5 V?", "the same words in other roles"),
