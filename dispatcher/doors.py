@@ -105,7 +105,8 @@ class Doors:
     def _why(self, delivery: Delivery) -> None:
         """Tell why a job went where it went, if it was here lately."""
         _, job, _ = self._pipeline.subjects.tokens(delivery.subject)
-        told = self._pipeline.router.explained(job, _text(_body(delivery.data), "tenant"))
+        tenant = _text(_body(delivery.data), "tenant")
+        told = self._pipeline.router.explained(job, tenant) or self._pipeline.cache.explained(job, tenant)
         if told is not None:
             self._reply(delivery, {"job": job, **told})
         elif delivery.reply:

@@ -25,7 +25,7 @@ from dispatcher.cache.plan import Plan, plan, unsound
 from dispatcher.cache.replay import replay
 from dispatcher.cache.shadow import Shadow
 from dispatcher.cache.store import Shelter
-from dispatcher.cache.tally import Given, Tally
+from dispatcher.cache.tally import Given, Tallies
 from dispatcher.cache.values import Entry, Kind, Place, Receipt
 from dispatcher.delivery.sink import AnswerSink
 from dispatcher.embed import EmbeddingService
@@ -81,7 +81,7 @@ class Cache:
     ) -> None:
         self.shelter = shelter
         self.rules = rules
-        self.tally = Tally()
+        self.tallies = Tallies()
         self.barred = Barred()
         self.finder = Finder(
             shelter=shelter, embedding=embedding, judge=judge, digests=self._digests, barred=self.barred
@@ -101,7 +101,7 @@ class Cache:
         if wanted is None:
             return await run(out)
         if where is None:
-            self.tally.made(CacheOutcome.BYPASS, wanted.why)
+            self._count(job, CacheOutcome.BYPASS, wanted.why)
             return replace(await run(out), cached=Cached(outcome=CacheOutcome.BYPASS, why=wanted.why))
         look = await self.finder.look(where, wanted, self.shelter.request())
         if look.found is not None and look.serves:
@@ -133,6 +133,11 @@ class Cache:
         look = await self.finder.look(where, wanted, self.shelter.request())
         return self._told(look).brief()
 
+    def explained(self, job_id: str, tenant: str | None) -> dict[str, Any] | None:
+        """Tell whose answer a job got that was not run; None for others. Nobody was chosen for it."""
+        given = self.tallies.find(tenant, job_id)
+        return None if given is None else {"tenant": given.asked.tenant, "options": [], "cache": dict(given.told)}
+
     def state(self) -> dict[str, Any]:
         """Say how it is, for whoever looks after the house."""
         return {"mode": self.rules.mode, "store": self.shelter.kind, "state": self.shelter.state}
@@ -159,8 +164,8 @@ class Cache:
         first_token_s = self._clock.monotonic() - job.received_s
         await replay(out, entry.text, chars_s=self.rules.replay_chars_s, deadline_s=job.deadline_s)
         await self.shelter.used(entry.place.tenant, entry.place.exact)
-        self.tally.hit(note)
-        self.tally.gave(job.tenant, job.id, Given(where, entry.place))
+        self._count_hit(job, note)
+        self.tallies.gave(job.tenant, job.id, Given(where, entry.place, note.brief()))
         end = End(usage=entry.receipt.usage)
         return Delivered(chosen=chosen, end=end, cached=note, first_token_s=first_token_s)
 
@@ -243,7 +248,7 @@ class Cache:
     async def _made(self, job: Job, look: Look, out: AnswerSink, run: Run) -> Delivered:
         """Run the job, and keep its answer if it is whole."""
         delivered = await run(out)
-        self.tally.made(look.outcome, look.reason)
+        self._count(job, look.outcome, look.reason)
         if delivered.end is not None and look.plan.keeps:
             await self._keep(job, look, delivered, out.text)
         return replace(delivered, cached=self._told(look))
@@ -265,7 +270,7 @@ class Cache:
         chosen = announced(flight.job, landed.chosen)
         took = receipt_of(flight.job, landed, landed.chosen, digest="", total_s=total_s)
         told = replace(chosen.cached or attached(flight.job), saved=saved(took))
-        self.tally.hit(told)
+        self._count_hit(job, told)
         # What was paid was paid by the one that ran.
         return Delivered(
             chosen=replace(chosen, cached=told),
@@ -281,7 +286,8 @@ class Cache:
         if not why and digest is None:
             why = "its device is gone"
         if why or chosen is None:
-            self.tally.not_kept[why] += 1
+            for tally in self.tallies.both(job.tenant):
+                tally.not_kept[why] += 1
             return
         total_s = self._clock.monotonic() - job.received_s
         receipt = receipt_of(job, delivered, chosen, digest=digest or "", total_s=total_s)
@@ -289,7 +295,8 @@ class Cache:
         await self.shelter.put(entry)
         if look.plan.likens:
             await self._liken(look)
-        self.tally.kept += 1
+        for tally in self.tallies.both(job.tenant):
+            tally.kept += 1
         if look.found is not None:
             await self._shadow.compare(look.found, look.place, text)
 
@@ -301,6 +308,14 @@ class Cache:
         embedded = look.embedded or await self._embedding.embed(plain_text(where.question), of=where.tenant)
         if embedded.vector is not None and embedded.identity is not None:
             await self.shelter.add(where.tenant, where.scope, embedded.identity, embedded.vector, where.exact)
+
+    def _count(self, job: Job, outcome: CacheOutcome, reason: str) -> None:
+        for tally in self.tallies.both(job.tenant):
+            tally.made(outcome, reason)
+
+    def _count_hit(self, job: Job, told: Cached) -> None:
+        for tally in self.tallies.both(job.tenant):
+            tally.hit(told)
 
     # -- whose answer it was -------------------------------------------------------------------------------------
 
@@ -352,11 +367,19 @@ def receipt_of(job: Job, delivered: Delivered, chosen: Candidate, *, digest: str
         digest=digest,
         usage=Usage() if end is None else delivered.answer_usage,
         total_s=total_s,
-        energy_j=chosen.predicted_energy_j,
+        energy_j=_energy_j(delivered, chosen),
         cost_usd=None if end is None else end.cost_usd,
         cost_estimated=end is not None and end.cost_estimated,
         simulated=chosen.simulated,
     )
+
+
+def _energy_j(delivered: Delivered, chosen: Candidate) -> float | None:
+    """Estimate what the answer took, by what its device was to draw and for how long it was at work; None where nobody knows."""
+    if chosen.predicted_energy_j is None or chosen.predicted_work_s <= 0:
+        return None
+    worked_s = sum(one.total_s for one in delivered.attempts if one.outcome == "ok")
+    return chosen.predicted_energy_j * worked_s / chosen.predicted_work_s
 
 
 def saved(receipt: Receipt) -> dict[str, Any]:

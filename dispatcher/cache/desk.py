@@ -11,7 +11,7 @@ from typing import Any
 
 from common import codec
 from common.clock import Clock
-from common.errors import BadRequest, UnknownJob
+from common.errors import BadRequest, CacheUnavailable, UnknownJob
 from dispatcher.cache.cache import Cache
 from dispatcher.cache.keys import plain_text
 from dispatcher.cache.values import Entry, Place, Summary
@@ -38,7 +38,7 @@ class CacheDesk:
         """Do what is asked, for a tenant or for all. Raises `BadRequest`, `UnknownJob`, `CacheUnavailable`."""
         match verb:
             case "stats":
-                told = await self._stats()
+                told = await self._stats(tenant)
             case "show":
                 told = await self._show(tenant, body)
             case "purge":
@@ -49,19 +49,29 @@ class CacheDesk:
                 raise BadRequest(f"{verb[:40]!r} is nothing that a cache does: ask stats, show, purge or report")
         return {"dispatcher": self.dispatcher, "store": self._cache.shelter.kind} | told
 
-    async def _stats(self) -> dict[str, Any]:
-        """Give all figures. What the store can't say now is told as its state, and is no error: that is what one asks for."""
+    async def _stats(self, tenant: str | None) -> dict[str, Any]:
+        """Give all figures, or what a tenant may know: its own. What the store can't say now is told as its state, and is no error:
+        that is what one asks for."""
         cache, identity = self._cache, self._embedding.identity
         parts = [asdict(one) for one in await cache.shelter.stats()]
-        return {
-            "mode": cache.rules.mode,
-            "tenants": dict(cache.rules.tenants),
-            "store": parts[0],
-            "index": parts[-1] if len(parts) > 1 else None,
+        told = {
+            "mode": cache.rules.mode if tenant is None else cache.rules.mode_of(tenant),
             "judge": cache.finder.judge.name,
             "embedder": None if identity is None else str(identity),
-            **cache.tally.brief(),
+            **cache.tallies.of(tenant).brief(),
         }
+        if tenant is None:
+            index = parts[-1] if len(parts) > 1 else None
+            return {**told, "tenants": dict(cache.rules.tenants), "store": parts[0], "index": index}
+        return {**told, "store": {"kind": parts[0]["kind"], "state": parts[0]["state"], **await self._held(tenant)}}
+
+    async def _held(self, tenant: str) -> dict[str, int]:
+        """Count what is kept of a tenant."""
+        try:
+            mine = await self._cache.shelter.listed(tenant, limit=MOST_SEARCHED)
+        except CacheUnavailable:
+            return {}
+        return {"entries": len(mine), "size_bytes": sum(one.size_bytes for one in mine)}
 
     async def _show(self, tenant: str | None, body: Mapping[str, Any]) -> dict[str, Any]:
         wanted = body.get("id")
@@ -79,7 +89,7 @@ class CacheDesk:
         """Forget a wrong answer and those like it, and bar both questions from likeness: else the new answer to one of them would
         be the other one's."""
         which = _id(body.get("id"))
-        given = self._cache.tally.find(tenant, which)
+        given = self._cache.tallies.find(tenant, which)
         if given is not None:
             self._cache.barred.add(given.asked.exact)
             return await self._forget(given.kept)
@@ -99,7 +109,8 @@ class CacheDesk:
         known = [one for one in await shelter.found(place.tenant, gone) if one is not None]
         await shelter.remove_vectors(place.tenant, place.scope, gone)
         await shelter.remove(place.tenant, gone)
-        self._cache.tally.reported += 1
+        for tally in self._cache.tallies.both(place.tenant):
+            tally.reported += 1
         return {"removed": [one.id for one in known]}
 
     async def _like(self, place: Place) -> list[str]:

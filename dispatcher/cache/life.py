@@ -20,6 +20,10 @@ from dispatcher.settings import CacheSection
 from dispatcher.settings.cache import modes_from
 
 
+AMPLE_S = 1.0
+"""The budget of a store in this process: it makes nobody wait, and what takes long is a busy machine."""
+
+
 @asynccontextmanager
 async def running_cache(
     settings: CacheSection,
@@ -59,7 +63,7 @@ async def _sheltered(settings: CacheSection, clock: Clock) -> AsyncIterator[Shel
     url = settings.redis_url.get_secret_value()
     if not url:
         vectors = open_index(None, settings.prefix, bounds)
-        yield Shelter(MemoryAnswers(settings, clock), vectors, kind="memory", budget_s=settings.budget_s, clock=clock)
+        yield Shelter(MemoryAnswers(settings, clock), vectors, kind="memory", budget_s=AMPLE_S, clock=clock)
         return
     async with redis_client(url) as redis:
         vectors = open_index(redis, settings.prefix, bounds)

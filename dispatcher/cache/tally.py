@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +13,17 @@ from dispatcher.outcomes import Cached, CacheOutcome
 MOST_GIVEN = 2048
 """Hits that can be reported by the id of their job."""
 
+MOST_TENANTS = 1000
+"""Tenants whose figures are kept apart; the one that was quiet for longest is begun anew."""
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """An answer that a job got: `asked` is its own place, `kept` that of the answer."""
+    """An answer that a job got: `asked` is its own place, `kept` that of the answer; `told` is what its account says of it."""
 
     asked: Place
     kept: Place
+    told: Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -32,8 +37,6 @@ class Tally:
     kept: int = 0
     reported: int = 0
     saved: dict[str, float] = field(default_factory=lambda: {"s": 0.0, "tokens": 0.0, "energy_j": 0.0, "cost_usd": 0.0})
-    given: OrderedDict[tuple[str, str], Given] = field(default_factory=OrderedDict)
-    """By tenant and job, the newest last."""
 
     def made(self, outcome: CacheOutcome, reason: str) -> None:
         """Count a job that was run."""
@@ -48,19 +51,6 @@ class Tally:
         self.outcomes[told.kind] += 1
         for name in self.saved:
             self.saved[name] += float(told.saved.get(name) or 0.0)
-
-    def gave(self, tenant: str, job: str, given: Given) -> None:
-        """Remember whose answer a job got, for whoever finds it wrong."""
-        self.given[tenant, job] = given
-        if len(self.given) > MOST_GIVEN:
-            self.given.popitem(last=False)
-
-    def find(self, tenant: str | None, job: str) -> Given | None:
-        """Give the answer that a job got; without a tenant any tenant's, if it is one only."""
-        if tenant is not None:
-            return self.given.get((tenant, job))
-        found = [given for (_, name), given in self.given.items() if name == job]
-        return found[0] if len(found) == 1 else None
 
     def brief(self) -> dict[str, Any]:
         """Tell all counts."""
@@ -78,3 +68,37 @@ class Tally:
             "saved": {name: round(value, 6) for name, value in self.saved.items()},
             "reported": self.reported,
         }
+
+
+class Tallies:
+    """The figures of all tenants together, and of each; and the hits of late."""
+
+    def __init__(self) -> None:
+        self.all = Tally()
+        self._tenants: OrderedDict[str, Tally] = OrderedDict()
+        self._given: OrderedDict[tuple[str, str], Given] = OrderedDict()
+
+    def of(self, tenant: str | None) -> Tally:
+        """Give the figures of a tenant, or of all."""
+        return self.all if tenant is None else self._tenants.get(tenant, Tally())
+
+    def both(self, tenant: str) -> tuple[Tally, Tally]:
+        """Give where something of a tenant is to be counted."""
+        tally = self._tenants.setdefault(tenant, Tally())
+        self._tenants.move_to_end(tenant)
+        if len(self._tenants) > MOST_TENANTS:
+            self._tenants.popitem(last=False)
+        return self.all, tally
+
+    def gave(self, tenant: str, job: str, given: Given) -> None:
+        """Remember whose answer a job got, for whoever finds it wrong."""
+        self._given[tenant, job] = given
+        if len(self._given) > MOST_GIVEN:
+            self._given.popitem(last=False)
+
+    def find(self, tenant: str | None, job: str) -> Given | None:
+        """Give the answer that a job got; without a tenant any tenant's, if it is one only."""
+        if tenant is not None:
+            return self._given.get((tenant, job))
+        found = [given for (_, name), given in self._given.items() if name == job]
+        return found[0] if len(found) == 1 else None

@@ -387,6 +387,7 @@ async def test_the_desk(a_house: OpenHouse) -> None:
         mine = await desk(house, "show", "a")
         one = await desk(house, "show", "a", id=mine["entries"][0]["id"])
         foreign = await desk(house, "show", "b", id=mine["entries"][0]["id"])
+        own, nobody = await desk(house, "stats", "b"), await desk(house, "stats", "nobody")
         gone = await desk(house, "purge", "a")
         left = await desk(house, "stats")
 
@@ -399,6 +400,23 @@ async def test_the_desk(a_house: OpenHouse) -> None:
     assert ("Paris", "nano") == (one["text"], one["receipt"]["device"])
     assert "unknown_job" == foreign["error"]["code"]
     assert (1, 1) == (gone["removed"], left["store"]["entries"])
+    assert (0, 1, 1) == (own["counts"]["exact"], own["counts"]["miss"], own["store"]["entries"])
+    assert (0, 0, 0) == (nobody["counts"]["exact"], nobody["counts"]["miss"], nobody["store"]["entries"])
+    assert not {"tenants", "index"} & set(own)
+
+
+async def test_a_job_that_was_not_run_tells_whose_answer_it_got(a_house: OpenHouse) -> None:
+    """Who asks why a job went where it went hears of the cache; of another tenant's job nothing is told."""
+    async with a_house(cache=EXACT) as house:
+        await house.device("nano", answer("Paris"))
+        for name in ("made", "given"):
+            await (await house.stream("capital?", job=name)).end()
+        told = await house.order("given", "why")
+        subject = house.subjects.control("given", "why")
+        foreign = await house.world.request(subject, b'{"tenant":"b"}', timeout_s=PATIENCE_S)
+
+    assert ("hit", "made", "default") == (told["cache"]["outcome"], told["cache"]["source"]["job"], told["tenant"])
+    assert "unknown_job" == codec.decode(foreign.data)["error"]["code"]
 
 
 @pytest.mark.parametrize("body", [{"id": "abc"}, {"id": 7}, {}, {"id": "f" * 65}])
