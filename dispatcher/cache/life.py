@@ -19,7 +19,6 @@ from dispatcher.outcomes import Job
 from dispatcher.settings import CacheSection
 from dispatcher.settings.cache import modes_from
 
-
 AMPLE_S = 1.0
 """The budget of a store in this process: it makes nobody wait, and what takes long is a busy machine."""
 
