@@ -14,9 +14,9 @@ from dispatcher.cache.values import Near, StoreStats
 from dispatcher.embed.protocol import EmbedderId, Vector
 
 VECTOR_SETS_ABOVE = 25_000
-"""Vectors of a scope from which on the server's own search is the faster one: numpy and the way to Redis took 0.18, 0.51 and 1.31 ms
-among 10,000, 20,000 and 40,000 questions of 256 numbers, and a vector set 0.69, 0.64 and 0.80 ms [2 vCPU, busy]. Below it numpy is,
-and it is exact, and an addition costs the server a tenth."""
+"""Vectors of a scope from which on the server's own search is the faster one: numpy and the way to Redis took 0.18, 0.51 and 1.31
+ms among 10,000, 20,000 and 40,000 questions of 256 numbers, and a vector set 0.69, 0.64 and 0.80 ms [2 vCPU, busy]. Below it
+numpy is, and it is exact, and an addition costs the server far less."""
 
 
 class ServersChoice:

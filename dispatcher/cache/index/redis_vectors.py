@@ -1,7 +1,8 @@
 """Likeness by the vector sets of Redis 8: the server searches, and this process holds nothing.
 
-The search is approximate: of the five nearest among 40,000 questions it finds 0.998. A look-up takes some 0.6 ms, nearly whatever the
-size, and an addition 0.3 to 2 ms of the server's only main thread, in which it serves nobody else: `open_index` knows when that pays.
+The search is approximate: of the five nearest among 40,000 questions it finds 0.998. A look-up takes some 0.6 ms, nearly whatever
+the size, and an addition 0.3 to 2 ms of the server's only main thread, in which it serves nobody else: `open_index` knows when that
+pays.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from dispatcher.embed.protocol import EmbedderId, Vector
 log = get_logger("cache")
 
 EXPLORED = 200
-"""Candidates that a search looks at: with 50, of the five nearest among 100,000 0.989 are found, with the server's own 100 0.998."""
+"""Candidates that a search looks at: with 50, of the five nearest among 100,000 0.989 are found, with the
+server's own 100 0.998."""
 
 LINKS = 420
-"""What a vector takes in Redis for its links, beside what every index counts: 2,400 bytes in all with 256 numbers in a scope of 1,000,
-and 5,300 where it is the only one."""
+"""What a vector takes in Redis for its links, beside what every index counts: 2,400 bytes in all with 256 numbers in a scope of
+1,000, and 5,300 where it is the only one."""
 
 # A scope is a vector set (set), and the order of arrival of what is in it (order). NOQUANT: with 8 bits a number, the server's own
 # default, a cosine is wrong by up to 0.005, and of 100 nearest 2 to 4 are others.

@@ -14,8 +14,8 @@ SMALLEST = 4
 """Rows of a new matrix: most scopes never hold more, since most conversations are never had again."""
 
 KEY_BYTES = 215
-"""What a row takes beside its numbers: its key of 64 characters, and a place in the list and in the order of arrival: 1,239 bytes in
-all with 256 numbers (`python -m dispatcher.lab.speed.likeness`)."""
+"""What a row takes beside its numbers: its key of 64 characters, and a place in the list and in the order of arrival: 1,239
+bytes in all with 256 numbers (`python -m dispatcher.lab.speed.likeness`)."""
 
 Places = NDArray[np.intp]
 """Numbers of rows."""
