@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from common.errors import WeightsError
 from dispatcher.router.trained_file import read_router, require_bound, router_arrays, router_of
-from dispatcher.router.weights_file import kind_at, read_weights, write_weights
 from dispatcher.routing.multi import LEVELS, Hierarchy, MultiRouter
 from dispatcher.routing.trained import TrainedRouter
+from dispatcher.weights_file import kind_at, read_weights, write_weights
 
 KIND = "drover.models"
 VERSION = 2

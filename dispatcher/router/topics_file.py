@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from common.errors import WeightsError, WeightsMismatch
-from dispatcher.router.weights_file import read_weights, require_floats, write_weights
 from dispatcher.routing.centroids import Topics
+from dispatcher.weights_file import read_weights, require_floats, write_weights
 
 KIND = "drover.topics"
 VERSION = 1

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import WeightsError, WeightsMismatch
-from dispatcher.router.weights_file import read_weights, require_floats, write_weights
 from dispatcher.routing.trained import Blend, FeatureSpace, Kernel, Memory, TrainedRouter
+from dispatcher.weights_file import read_weights, require_floats, write_weights
 
 KIND = "drover.router"
 VERSION = 1

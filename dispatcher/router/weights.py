@@ -18,12 +18,12 @@ from dispatcher.router.files import Stamp, stamp_of
 from dispatcher.router.multi_file import read_either
 from dispatcher.router.topics_file import read_topics
 from dispatcher.router.trained_file import read_router
-from dispatcher.router.weights_file import card_path
 from dispatcher.routing.answer_signals import ANSWER_SIGNALS
 from dispatcher.routing.centroids import Topics
 from dispatcher.routing.multi import MultiRouter
 from dispatcher.routing.prompt_signals import SIGNALS
 from dispatcher.routing.trained import TrainedRouter
+from dispatcher.weights_file import card_path
 
 log = get_logger("router.weights")
 

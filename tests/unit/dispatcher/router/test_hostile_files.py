@@ -21,11 +21,11 @@ from dispatcher.router.life import running_router
 from dispatcher.router.policy_file import PolicyFile, policy_from
 from dispatcher.router.trained_file import write_router
 from dispatcher.router.weights import WeightFiles, Weights
-from dispatcher.router.weights_file import card_path
 from dispatcher.routing import RoutingPolicy
 from dispatcher.routing.answer_signals import ANSWER_SIGNALS
 from dispatcher.routing.prompt_signals import SIGNALS
 from dispatcher.settings import EmbedSection, RoutingSection
+from dispatcher.weights_file import card_path
 from tests.unit.dispatcher.builders import beat, job, model
 from tests.unit.dispatcher.router.parts import COUNT, flat_router, save_router, save_topics
 

@@ -12,10 +12,10 @@ import pytest
 from common import codec
 from common.errors import WeightsError, WeightsMismatch
 from dispatcher.router.multi_file import KIND, VERSION, read_either, read_multi, write_multi
-from dispatcher.router.weights_file import read_weights, write_weights
 from dispatcher.routing.multi import MultiRouter
 from dispatcher.routing.prompt_signals import SIGNALS
 from dispatcher.routing.trained import TrainedRouter
+from dispatcher.weights_file import read_weights, write_weights
 from tests.unit.dispatcher.router.parts import COUNT, flat_multi, save_router
 
 

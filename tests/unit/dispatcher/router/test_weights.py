@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.router.weights import WeightFiles, Weights
-from dispatcher.router.weights_file import card_path
+from dispatcher.weights_file import card_path
 from tests.unit.dispatcher.router.parts import COUNT, save_router, save_topics
 
 EMBEDDER = "static-4@abc"
