@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from common import codec
 from common.errors import BadRequest, WeightsError, WeightsMismatch
-from dispatcher.router.files import write_whole
+from dispatcher.files import write_whole
 
 MOST_BYTES = 256 * 1024 * 1024
 """A hundred thousand labelled prompts of 384 dimensions; a larger file is not one of ours."""

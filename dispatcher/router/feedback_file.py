@@ -11,7 +11,7 @@ from threading import Lock
 
 from common import codec
 from common.logs import get_logger
-from dispatcher.router.files import write_whole
+from dispatcher.files import write_whole
 
 log = get_logger("router.feedback")
 

@@ -43,7 +43,7 @@ from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field, 
 from common import codec
 from common.errors import BadRequest, ConfigError
 from common.logs import get_logger
-from dispatcher.router.files import Stillness, stamp_of
+from dispatcher.files import Stillness, stamp_of
 from dispatcher.routing import Cloud, RoutingPolicy, require_strategy
 from dispatcher.routing.ask import Caps, TenantRules
 

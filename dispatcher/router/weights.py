@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from common.errors import ConfigError
 from common.logs import get_logger
-from dispatcher.router.files import Stamp, stamp_of
+from dispatcher.files import Stamp, stamp_of
 from dispatcher.router.multi_file import read_either
 from dispatcher.router.topics_file import read_topics
 from dispatcher.router.trained_file import read_router

@@ -36,6 +36,7 @@ async def fleet(cwd: Path, **environment: str) -> AsyncIterator[tuple[Running, s
         "DROVER_ACCEPT_S": "20",  # a busy machine must not make a device silent
         "OLLAMA_HOST": "http://127.0.0.1:9",  # the discard port: no Ollama is there
         "DROVER_RESTART": "false",
+        "DROVER_CACHE": "off",  # the same question is asked again and again
         **environment,
     }
     async with running("up", cwd=cwd, **knobs) as up:

@@ -22,7 +22,7 @@ async def test_a_fleet_checks_classifies_and_learns(tmp_path: Path) -> None:
     """A doubtful weak answer goes up and a plain one is kept; a hard question is classified before it is routed; a thumb over HTTP
     is counted and explained."""
     async with (
-        fleet(tmp_path, DROVER_DEVICES="pi5,orin", DROVER_CLASSIFIER_S="20") as house,
+        fleet(tmp_path, DROVER_DEVICES="pi5,orin", DROVER_CLASSIFIER_S="20", DROVER_CACHE="off") as house,
         Drover.connect(house.nats) as drover,
         httpx.AsyncClient(base_url=house.http, timeout=60.0, trust_env=False) as http,
     ):

@@ -10,6 +10,7 @@ import pytest
 from common.bus import Delivery
 from common.bus.streams import StreamSpec
 from common.durable import Stage
+from dispatcher.cache import CacheDesk
 from dispatcher.doors import Doors
 from tests.integration.durable.world import dispatching, world
 
@@ -19,7 +20,8 @@ async def test_a_dispatcher_with_a_queue_leaves_the_last_word_to_the_search(*, q
     """A search in a long queue takes seconds: nobody says meanwhile that the job is unknown."""
     said: list[Coroutine[Any, Any, None]] = []
     async with world() as here, dispatching(here) as pipeline:
-        doors = Doors(pipeline, said.append, queued=lambda: queued)
+        desk = CacheDesk(pipeline.cache, dispatcher="disp", embedding=pipeline.router.embedding, clock=pipeline.clock)
+        doors = Doors(pipeline, said.append, desk, queued=lambda: queued)
         doors._control(Delivery(here.subjects.control("nobody", "cancel"), b"{}", "_INBOX.somebody"))
     for word in said:
         word.close()
