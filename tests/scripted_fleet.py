@@ -135,8 +135,20 @@ class ScriptedFleet:
         self.cache: object = None
         """What the dispatcher's statistics say of its cache."""
         self._running: dict[str, ScriptedJob] = {}
+        self._asked: set[str] = set()
+        self._forgotten: set[str] = set()
         self._tasks = tasks
         self._beats = 0
+
+    def forget(self) -> None:
+        """Answer as at first and know of no job, for the next test of those that share a fleet.
+
+        A cancel that is still under way for a job of the last one is nobody's then.
+        """
+        self.script = greet
+        self.jobs, self.cancels = asyncio.Queue(), asyncio.Queue()
+        self._forgotten |= self._asked
+        self._asked.clear()
 
     async def beat(self, device: str = "nano", models: tuple[str, ...] = ("llama3.2:1b",), **fields: Any) -> None:
         """Send one heartbeat. Its interval is long, so that a device lives as long as a test.
@@ -171,12 +183,15 @@ class ScriptedFleet:
     def hear_job(self, delivery: Delivery) -> None:
         job = ScriptedJob(self.bus, delivery)
         self._running[job.id] = job
+        self._asked.add(job.id)
+        self._forgotten.discard(job.id)
         self.jobs.put_nowait(job)
         self._tasks.create_task(self._play(job))
 
     def hear_cancel(self, delivery: Delivery) -> None:
         job_id = delivery.subject.split(".")[-2]
-        self.cancels.put_nowait(job_id)
+        if job_id not in self._forgotten:
+            self.cancels.put_nowait(job_id)
         if job_id in self._running:
             self._running[job_id].cancelled.set()
 

@@ -10,24 +10,38 @@ from typing import Any
 import httpx
 import openai
 import pytest
+import pytest_asyncio
 
 from common import errors, frames
 from common.messages import ToolCall
 from tests.bridge_process import BridgeProcess, bridge_process
-from tests.nats_server import NatsServer
-from tests.scripted_fleet import ScriptedFleet, ScriptedJob
+from tests.nats_server import nats_server
+from tests.scripted_fleet import ScriptedFleet, ScriptedJob, scripted_fleet
 
 HI: Any = [{"role": "user", "content": "hi"}]
 HANG_S = 20.0
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # one bridge serves all but those that need another
+
+
+@pytest.fixture(autouse=True)
+def fleet(shared: tuple[ScriptedFleet, BridgeProcess]) -> ScriptedFleet:
+    shared[0].forget()
+    return shared[0]
+
 
 @pytest.fixture
+def bridge(shared: tuple[ScriptedFleet, BridgeProcess]) -> BridgeProcess:
+    return shared[1]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def client(bridge: BridgeProcess) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(base_url=f"{bridge.url}/v1", api_key="none", max_retries=0, timeout=HANG_S) as client:
         yield client
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def http(bridge: BridgeProcess) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http:
         yield http
@@ -214,7 +228,7 @@ async def test_the_headers_of_a_stream_name_the_device_that_answered(
     assert (response.headers["x-drover-device"], {chunk["model"] for chunk in found[:-1]}) == ("orin", {"llama3.2:3b"})
 
 
-async def test_the_headers_wait_no_longer_than_the_hold(nats: NatsServer, fleet: ScriptedFleet) -> None:
+async def test_the_headers_wait_no_longer_than_the_hold() -> None:
     """Without a first token the headers come after the hold, and name no device: a job may still move; the finish has the truth."""
     headers_came = asyncio.Event()
 
@@ -228,15 +242,17 @@ async def test_the_headers_wait_no_longer_than_the_hold(nats: NatsServer, fleet:
         await job.token("hi")
         await job.end()
 
-    fleet.script = script
     hold_s = 2.0  # in which the route must have come, also on a busy machine
     async with (
+        nats_server() as nats,
+        scripted_fleet(nats.url) as fleet,
         bridge_process(nats.url, DROVER_HTTP_HEADER_HOLD_S=str(hold_s)) as bridge,
         httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http,
-        http.stream("POST", "/v1/chat/completions", json={"messages": HI, "stream": True}) as response,
     ):
-        headers_came.set()
-        found = await events(response)
+        fleet.script = script
+        async with http.stream("POST", "/v1/chat/completions", json={"messages": HI, "stream": True}) as response:
+            headers_came.set()
+            found = await events(response)
 
     assert (
         response.headers.get("x-drover-device"),
@@ -469,9 +485,7 @@ async def test_a_whole_answer_asks_the_dispatcher_to_hold_its_text(
     assert (await fleet.jobs.get()).request["hold"] is not stream
 
 
-async def test_a_lost_bus_fails_an_open_answer_at_once(
-    nats: NatsServer, http: httpx.AsyncClient, fleet: ScriptedFleet
-) -> None:
+async def test_a_lost_bus_fails_an_open_answer_at_once() -> None:
     """The client hears it as soon as the bridge knows, long before silence would tell."""
     begun = asyncio.Event()
 
@@ -479,12 +493,18 @@ async def test_a_lost_bus_fails_an_open_answer_at_once(
         await job.ack()
         begun.set()
 
-    fleet.script = script
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:  # silence would tell after 15 s
-        asking = group.create_task(http.post("/v1/chat/completions", json={"messages": HI}))
-        await begun.wait()
-        await fleet.bus.flush()
-        await nats.stop()
+    async with (
+        nats_server() as nats,
+        scripted_fleet(nats.url) as fleet,
+        bridge_process(nats.url) as bridge,
+        httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http,
+    ):
+        fleet.script = script
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:  # silence would tell after 15 s
+            asking = group.create_task(http.post("/v1/chat/completions", json={"messages": HI}))
+            await begun.wait()
+            await fleet.bus.flush()
+            await nats.stop()
 
     assert (503, "disconnected") == (asking.result().status_code, asking.result().json()["error"]["code"])
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from tests.bridge_process import BridgeProcess
 from tests.scripted_fleet import ScriptedFleet
@@ -18,8 +19,21 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 GOOD = b'{"messages":[{"role":"user","content":"hi"}]}'
 HANG_S = 20.0
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # one bridge serves all of them
+
+
+@pytest.fixture(autouse=True)
+def fleet(shared: tuple[ScriptedFleet, BridgeProcess]) -> ScriptedFleet:
+    shared[0].forget()
+    return shared[0]
+
 
 @pytest.fixture
+def bridge(shared: tuple[ScriptedFleet, BridgeProcess]) -> BridgeProcess:
+    return shared[1]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def http(bridge: BridgeProcess) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http:
         yield http
