@@ -6,11 +6,14 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 from common import errors
@@ -18,7 +21,8 @@ from tests.bridge_process import BridgeProcess, bridge_process
 from tests.nats_server import nats_server
 from tests.scripted_fleet import ScriptedFleet, ScriptedJob, scripted_fleet
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+"""One browser and one bridge serve all of them; each has a page, and a browser's memory, of its own."""
 
 CHROMIUM_ARGS = [
     "--headless",
@@ -61,7 +65,7 @@ class Chat:
             await self.page.screenshot(path=Path(PNG_DIRECTORY) / f"{name}.png")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
     program = shutil.which("chromium") or "/usr/bin/chromium"
     async with async_playwright() as playwright:
@@ -72,21 +76,46 @@ async def browser() -> AsyncIterator[Browser]:
             await browser.close()
 
 
-@pytest.fixture
-async def chat(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[Chat]:
-    """The open page. A test may ask for a size or a colour scheme by indirect parameters."""
-    look = getattr(request, "param", {"viewport": {"width": 1100, "height": 850}})
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[ScriptedFleet, BridgeProcess]]:
+    """A fleet of two devices, and a bridge that knows them."""
     async with nats_server() as nats, scripted_fleet(nats.url) as fleet, bridge_process(nats.url) as bridge:
         for device, models in {"nano": ("llama3.2:1b", "embedder:1b"), "orin": ("llama3.2:1b", "llama3.2:3b")}.items():
             await fleet.beat(device, models)
         await heard(bridge, devices=2)
-        context = await browser.new_context(**look)
+        yield fleet, bridge
+
+
+@asynccontextmanager
+async def opened(browser: Browser, fleet: ScriptedFleet, bridge: BridgeProcess, **look: Any) -> AsyncIterator[Chat]:
+    """The open page."""
+    context = await browser.new_context(**look)
+    try:
         chat = Chat(await context.new_page(), fleet, bridge)
         watch(chat)
         await chat.page.goto(bridge.url)
         await expect(chat.page.locator("#fleet-text")).to_have_text("2 devices ready")
         yield chat
+    finally:
         await context.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared() -> AsyncIterator[tuple[ScriptedFleet, BridgeProcess]]:
+    async with served() as (fleet, bridge):
+        yield fleet, bridge
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def chat(
+    browser: Browser, shared: tuple[ScriptedFleet, BridgeProcess], request: pytest.FixtureRequest
+) -> AsyncIterator[Chat]:
+    """A test may ask for a size or a colour scheme by indirect parameters."""
+    fleet, bridge = shared
+    fleet.forget()
+    look = getattr(request, "param", {"viewport": {"width": 1100, "height": 850}})
+    async with opened(browser, fleet, bridge, **look) as chat:
+        yield chat
 
 
 async def heard(bridge: BridgeProcess, *, devices: int) -> None:
@@ -345,13 +374,14 @@ async def test_an_answer_of_a_device_is_not_called_cached(chat: Chat) -> None:
     await expect(chat.page.locator("[data-fact=cached]")).to_have_count(0)
 
 
-async def test_a_bridge_that_is_gone_is_said_so(chat: Chat) -> None:
+async def test_a_bridge_that_is_gone_is_said_so(browser: Browser) -> None:
     """No endless waiting: the page says that the bridge can't be reached."""
-    chat.bridge.process.kill()
-    await chat.bridge.process.wait()
-    await chat.ask("Hello?")
+    async with served() as (fleet, bridge), opened(browser, fleet, bridge) as chat:
+        chat.bridge.process.kill()
+        await chat.bridge.process.wait()
+        await chat.ask("Hello?")
 
-    await expect(chat.page.get_by_role("alert")).to_contain_text("The bridge can't be reached")
+        await expect(chat.page.get_by_role("alert")).to_contain_text("The bridge can't be reached")
 
 
 async def test_the_conversation_is_kept(chat: Chat) -> None:
