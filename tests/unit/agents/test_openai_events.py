@@ -41,7 +41,7 @@ def test_an_event_that_never_ends(end: bytes) -> None:
 
 def test_an_answer_that_never_ends() -> None:
     """Small events, without end."""
-    part = b'data: {"a":1}\n\n' * 10_000
+    part = (b'data: {"a":"' + b"x" * 1000 + b'"}\n\n') * 140
 
     assert taken([part] * 1000) == (MOST_ANSWER_BYTES // len(part), "more than 64 MiB for one answer")
 
