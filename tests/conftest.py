@@ -10,8 +10,8 @@ import pytest
 _HANDED_DOWN = (signal.SIGINT, signal.SIGHUP)
 """A shell's `&` and nohup ignore these, and every process below inherits that."""
 
-# Workers side by side leave no core for a second thread of one product, which waits for it in a busy loop: fits took ten times as long.
-# Read when numpy is imported, which no plugin of pytest does; the processes that tests start inherit it.
+# Workers side by side leave no core for a second thread of one product, which is waited for in a busy loop: fits took ten times as
+# long. Read when numpy is imported, which no plugin of pytest does; the processes that tests start inherit it.
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 

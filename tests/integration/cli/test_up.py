@@ -12,9 +12,11 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from tests.commands import DROVER, GUARD_S, Running, drover, gone, running
 from tests.nats_server import free_port, nats_server
@@ -44,6 +46,21 @@ async def fleet(cwd: Path, **more: str) -> AsyncIterator[Running]:
     async with running("up", cwd=cwd, **knobs(**more)) as up:
         await up.until(READY)
         yield up
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """A fleet for several tests, each of which leaves it as it found it; they run in one event loop."""
+
+    up: Running
+    cwd: Path
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lasting]:
+    cwd = tmp_path_factory.mktemp("lasting")
+    async with fleet(cwd) as up:
+        yield Lasting(up, cwd)
 
 
 @contextmanager
@@ -104,28 +121,43 @@ async def test_sigterm_ends_it_as_ctrl_c_does(tmp_path: Path) -> None:
     assert status == 0
 
 
-async def test_the_bridge_answers_where_the_ready_line_says(tmp_path: Path) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_bridge_answers_where_the_ready_line_says(lasting: Lasting) -> None:
     """Ready means ready: the health check passes at once."""
-    async with fleet(tmp_path) as up:
-        url = (await up.until(READY))[1]
-        health = await asyncio.to_thread(_health, url)
+    url = (await lasting.up.until(READY))[1]
+    health = await asyncio.to_thread(_health, url)
 
     assert health["status"] == "ok"
 
 
+@pytest.mark.asyncio(loop_scope="module")
+async def test_two_fleets_do_not_share_a_directory(lasting: Lasting) -> None:
+    """The second one says who has it, and the first one is not disturbed."""
+    end = await drover("up", cwd=lasting.cwd, **knobs())
+    answer = await drover("ask", "Say hello.", cwd=lasting.cwd)
+
+    assert (
+        end.status,
+        f"(process {lasting.up.process.pid})" in end.err,
+        "DROVER_STATE_DIR" in end.err,
+        answer.status,
+    ) == (1, True, True, 0)
+
+
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     "who",
     [r"-m agents$", r"-m agents\.simulator ", r"-m dispatcher bridge$", r"-m dispatcher dispatcher$", r"--config "],
 )
-async def test_a_process_that_is_killed_comes_back(tmp_path: Path, who: str) -> None:
+async def test_a_process_that_is_killed_comes_back(lasting: Lasting, who: str) -> None:
     """SIGKILL on any one of them is told, it is started again, and the fleet answers as before."""
-    async with fleet(tmp_path) as up:
-        [victim] = up.named(who)
-        said = len(up.lines)
-        victim.kill()
-        await up.until(r"died: killed by SIGKILL, starts again in 0.5 s", after=said)
-        await _until(lambda: [victim.pid] != [child.pid for child in up.named(who)] != [])
-        answer = await _persistently("ask", "Say hello.", cwd=tmp_path)
+    up = lasting.up
+    [victim] = up.named(who)
+    said = len(up.lines)
+    victim.kill()
+    await up.until(r"died: killed by SIGKILL, starts again in 0.5 s", after=said)
+    await _until(lambda: [victim.pid] != [child.pid for child in up.named(who)] != [])
+    answer = await _persistently("ask", "Say hello.", cwd=lasting.cwd)
 
     assert "simulated nano" in answer
 
@@ -211,20 +243,6 @@ async def test_a_missing_nats_server_names_the_command_that_installs_it(tmp_path
     end = await drover("up", cwd=tmp_path, **knobs(DROVER_NATS_SERVER=str(tmp_path / "nats-server")))
 
     assert (end.status, "sudo apt-get install nats-server" in end.err) == (1, True)
-
-
-async def test_two_fleets_do_not_share_a_directory(tmp_path: Path) -> None:
-    """The second one says who has it, and the first one is not disturbed."""
-    async with fleet(tmp_path) as up:
-        end = await drover("up", cwd=tmp_path, **knobs())
-        answer = await drover("ask", "Say hello.", cwd=tmp_path)
-
-        assert (
-            end.status,
-            f"(process {up.process.pid})" in end.err,
-            "DROVER_STATE_DIR" in end.err,
-            answer.status,
-        ) == (1, True, True, 0)
 
 
 async def test_an_unknown_device_lists_the_known_ones(tmp_path: Path) -> None:
