@@ -21,7 +21,7 @@ ask: setup ## ask the running fleet: make ask PROMPT="Why is the sky blue?"
 	printf '%s' "$$DROVER_ASK_PROMPT" | $(BIN)/drover ask -
 
 test: setup-dev ## run all tests; ARGS="-k name" chooses
-	@exec $(BIN)/pytest -n 3 --dist loadfile $(ARGS)
+	@exec $(BIN)/pytest -n 4 --dist loadfile $(ARGS)
 
 chaos: setup-dev ## act out faults on real processes, ten minutes; ARGS="--only F2,F6 --json" and others go to it
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
