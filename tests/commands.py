@@ -12,7 +12,7 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,17 +40,23 @@ class Finished:
     err: str
 
 
-async def drover(*arguments: str, cwd: Path, stdin: str | bytes = b"", **environment: str) -> Finished:
-    """Run `drover` to its end; on a busy machine a server may need more than the second that a person is made to wait."""
+async def drover(
+    *arguments: str, cwd: Path, stdin: str | bytes = b"", guard_s: float = GUARD_S, **environment: str
+) -> Finished:
+    """Run `drover` to its end; on a busy machine a server may need more than the second that a person is made to wait.
+
+    If it has not ended in time, it is killed with all that it has started.
+    """
     patient = {"DROVER_NATS_CONNECT_WAIT_S": "20"} | environment
     process = await asyncio.create_subprocess_exec(
         *DROVER, *arguments, cwd=cwd, env=clean_environment(**patient), stdin=PIPE, stdout=PIPE, stderr=PIPE
     )
     try:
-        async with asyncio.timeout(GUARD_S):
+        async with asyncio.timeout(guard_s):
             out, err = await process.communicate(stdin if isinstance(stdin, bytes) else stdin.encode())
     except BaseException:
-        process.kill()
+        if process.returncode is None:
+            _kill(psutil.Process(process.pid))
         await process.wait()
         raise
     return Finished(process.returncode or 0, out.decode(), err.decode())
@@ -146,6 +152,15 @@ async def gone(*processes: psutil.Process) -> None:
         while alive := [one for one in processes if _runs(one)]:  # noqa: ASYNC110  # strangers' ends raise no event
             await asyncio.sleep(0.02)
     assert not alive
+
+
+def _kill(process: psutil.Process) -> None:
+    """Kill a process and all below it; it is stopped first, so that it starts nobody meanwhile."""
+    with suppress(psutil.NoSuchProcess):
+        process.suspend()
+        for one in (*process.children(recursive=True), process):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
 
 
 def _command_line(process: psutil.Process) -> str:

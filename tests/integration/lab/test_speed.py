@@ -16,7 +16,7 @@ from tests.commands import clean_environment, drover
 @pytest.mark.slow
 async def test_a_quick_round_measures_everything(tmp_path: Path) -> None:
     """Every figure is there, and no speed is nothing."""
-    done = await drover("lab", "speed", "--quick", "--json", cwd=tmp_path)
+    done = await drover("lab", "speed", "--quick", "--json", cwd=tmp_path, guard_s=150.0)
     figures = json.loads(done.out)["figures"]
 
     speeds = [name for name in figures if name.endswith("_per_s")]
