@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import tracemalloc
@@ -29,6 +27,7 @@ from dispatcher.cache.index import DurableIndex, IndexBounds, MemoryIndex, Vecto
 from dispatcher.cache.protocols import VectorIndex
 from dispatcher.cache.redis_client import redis_client
 from dispatcher.embed import Embedder, Tier, Vector, Vectors, open_embedder
+from dispatcher.lab.speed import one_thread
 from dispatcher.lab.speed.fleet import QUESTION
 from dispatcher.lab.speed.stage import Processes, free_port, listening
 
@@ -89,10 +88,10 @@ async def _looked(name: str, index: VectorIndex, embedder: Embedder, vectors: Ve
     """Fill an index, and look things up in it, each time beside the bare product."""
     await _fill(index, embedder, vectors)
     asked = _by_lot(LOOKS, vectors.shape[1], seed=2)
-    for vector in (*asked, *vectors[:: PIECE // 2]):
-        await index.nearest(
-            TENANT, SCOPE, embedder.identity, vector, count=1
-        )  # a copy of what Redis has comes in pieces
+    # A copy of what Redis has comes in pieces; what is in this process is whole from the start.
+    pieces = () if isinstance(index, MemoryIndex) else vectors[:: PIECE // 2]
+    for vector in (*asked, *pieces):
+        await index.nearest(TENANT, SCOPE, embedder.identity, vector, count=1)
     looks, bare = [], []
     for vector in asked:
         looks.append(await _timed_us(lambda one: index.nearest(TENANT, SCOPE, embedder.identity, one, count=5), vector))
@@ -148,14 +147,8 @@ def _key(number: int) -> str:
 
 
 def measured(*arguments: str) -> dict[str, float]:
-    """Give the figures of one round, from a process of its own: with one thread for products, as a dispatcher has it."""
-    command = [sys.executable, "-m", "dispatcher.lab.speed.likeness", "--once", *arguments]
-    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, check=False, capture_output=True, env={**os.environ, **one_thread})  # noqa: S603
-    if done.returncode:
-        raise RuntimeError(f"the look-ups could not be measured: {done.stderr.decode(errors='replace')[-800:]}")
-    told: dict[str, float] = codec.decode(done.stdout)
-    return told
+    """Give the figures of one round, from a process of its own."""
+    return one_thread.measured("dispatcher.lab.speed.likeness", "--once", *arguments)
 
 
 def _once(redis: str | None, entries: tuple[int, ...]) -> dict[str, float]:

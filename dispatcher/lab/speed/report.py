@@ -48,14 +48,41 @@ _ROWS = (
     )),
     ("HTTP, 8 connections", (
         ("http_bridge_cpu_ms", "bridge, CPU-ms a request"),
-        ("http_all_cpu_ms", "bridge, dispatcher and agent, CPU-ms a request"),
+        ("http_all_cpu_ms", "all three, CPU-ms a request"),
         ("http_stream_bridge_cpu_ms", "bridge, CPU-ms a streamed request"),
         ("http_stream_all_cpu_ms", "all three, CPU-ms a streamed request"),
     )),
-    *((f"a decision over {devices:,} devices with 3 models each, one changed since the last", tuple(
+    ("the very same request again: exact hits", (
+        ("hits_per_s", "answered, 64 in flight, 1/s"),
+        ("hit_ratio", "the same / bare requests"),
+        ("hits_to_jobs", "the same / jobs that run"),
+        ("hit_dispatcher_cpu_ms", "dispatcher, CPU-ms an answer"),
+        ("hit_p50_ms", "one at a time p50, ms"),
+        ("hit_p50_ratio", "the same / bare request p50"),
+        ("hit_p95_ms", "one at a time p95, ms"),
+        ("raw_p95_ms", "bare request p95, ms"),
+        ("hit_p95_ratio", "p95 / bare request p95"),
+    )),
+    ("the cache's part of a job, vectors apart", (
+        ("named_us", "its name, CPU-µs"),
+        ("hit_exact_us", "an exact hit, all told, CPU-µs"),
+        ("miss_exact_us", "added to a miss, exact, CPU-µs"),
+        ("miss_semantic_us", "added to a miss, semantic, CPU-µs"),
+        ("look_hit_us", "look among 200: one is the same, CPU-µs"),
+        ("look_refused_us", "look among 200: near ones refused, CPU-µs"),
+        ("look_miss_us", "look among 200: none is near, CPU-µs"),
+    )),
+    *((f"answers of 2 KiB kept in {where}", (
+        (f"{name}_hit_us", "found, µs"),
+        (f"{name}_miss_us", "not found, µs"),
+        (f"{name}_used_us", "noted that it was given, µs"),
+        (f"{name}_put_us", "kept, µs"),
+        (f"{name}_beside_bytes", "memory beside its packed bytes, bytes"),
+    )) for name, where in (("memory", "process"), ("redis", "Redis"))),
+    *((f"a decision, {devices:,} devices of 3 models", tuple(
         (f"decide_{devices}_{name}_us", f"{name}, µs") for name in sorted(STRATEGIES)
     )) for devices in FLEETS),
-    *((f"the same with the seat that delivery takes, {devices:,} devices", (
+    *((f"the same with a seat taken, {devices:,} devices", (
         *((f"seat_{devices}_{name}_us", f"{name}, µs") for name in sorted(STRATEGIES)),
         (f"wait_{devices}_us", "a place in the line of a full fleet, µs"),
         (f"wait_{devices}_kb", "what one who waits holds, KB"),
@@ -65,11 +92,11 @@ _ROWS = (
         ("prompt_signals_us", "signals for the trained router, µs"),
         ("embed_question_us", "its vector by the static embedder, µs"),
     )),
-    ("a like question among those of one scope, and the same over a bare matrix @ vector", (
-        *((f"near_{entries}_{unit}", f"{entries:,} entries in process, {label}") for entries in ENTRIES for unit, label in _LOOK),
+    ("a like question; ratio: to matrix @ vector", (
+        *((f"near_{entries}_{unit}", f"{entries:,} entries, {label}") for entries in ENTRIES for unit, label in _LOOK),
         ("near_entry_bytes", "what an entry takes in process, bytes"),
         ("redis_trip_us", "the way to Redis and back, µs"),
-        *((f"near_redis_{entries}_{unit}", f"{entries:,} entries kept in Redis, {label}")
+        *((f"near_redis_{entries}_{unit}", f"{entries:,} entries in Redis, {label}")
           for entries in ENTRIES_IN_REDIS for unit, label in _LOOK),
         *((f"near_sets_{entries}_{unit}", f"{entries:,} entries in a vector set, {label}")
           for entries in ENTRIES_IN_REDIS for unit, label in _LOOK),

@@ -19,7 +19,7 @@ from common.codec import Encoding
 from common.messages import Priority
 from common.subjects import Subjects
 from dispatcher.lab import http
-from dispatcher.lab.speed import likeness, raw, routing
+from dispatcher.lab.speed import answers, cached, likeness, raw, routing
 from dispatcher.lab.speed.raw import Client
 from dispatcher.lab.speed.source import CHUNK, CHUNKS, SOURCE_MODEL, SOURCE_SUBJECT
 from dispatcher.lab.speed.stage import Stage, stage
@@ -41,9 +41,11 @@ class Plan:
     sequential: int = 1000
     stream_rounds: int = 4
     http_requests: int = 1500
+    kept: int = 2000
+    """Answers in a store while it is measured."""
 
 
-QUICK = Plan(rounds=1, seconds=1.0, sequential=200, stream_rounds=1, http_requests=200)
+QUICK = Plan(rounds=1, seconds=1.0, sequential=200, stream_rounds=1, http_requests=200, kept=300)
 
 
 def speed(plan: Plan, output: Path | None, say: Say) -> dict[str, Any]:
@@ -81,6 +83,7 @@ async def _round(plan: Plan, where: Stage, client: Client) -> dict[str, float]:
     jobs = await raw.throughput(client, chat, body, in_flight=IN_FLIGHT, seconds=plan.seconds)
     after = _cpu_s(where.dispatcher_pid), _cpu_s(where.agent_pid)
     all_jobs = jobs * plan.seconds
+    hits = await _hits(plan, where, client)
     bare_s = await raw.latencies(client, raw.ECHO_SUBJECT, body, count=plan.sequential)
     relay_s = await raw.latencies(client, raw.RELAY_SUBJECT, body, count=plan.sequential)
     job_s = await raw.latencies(client, chat, body, count=plan.sequential)
@@ -90,8 +93,15 @@ async def _round(plan: Plan, where: Stage, client: Client) -> dict[str, float]:
     durable = await _durable(plan, where, client, body)
     return {
         **durable,
+        **hits,
         **await asyncio.to_thread(routing.measured),
+        **await asyncio.to_thread(cached.measured),
+        **await asyncio.to_thread(answers.figures, 1, plan.kept),
         **await asyncio.to_thread(likeness.measured),
+        "hit_ratio": hits["hits_per_s"] / bare,
+        "hits_to_jobs": hits["hits_per_s"] / jobs,
+        "hit_p50_ratio": hits["hit_p50_ms"] / _quantile(bare_s, 50),
+        "hit_p95_ratio": hits["hit_p95_ms"] / _quantile(bare_s, 95),
         "durable_ratio": durable["durable_jobs_per_s"] / bare,
         "raw_requests_per_s": bare,
         "bare_relay_per_s": relay,
@@ -99,6 +109,7 @@ async def _round(plan: Plan, where: Stage, client: Client) -> dict[str, float]:
         "throughput_ratio": jobs / bare,
         "throughput_ratio_to_relay": jobs / relay,
         "raw_p50_ms": _quantile(bare_s, 50),
+        "raw_p95_ms": _quantile(bare_s, 95),
         "raw_p99_ms": _quantile(bare_s, 99),
         "bare_relay_p50_ms": _quantile(relay_s, 50),
         "job_p50_ms": _quantile(job_s, 50),
@@ -111,6 +122,31 @@ async def _round(plan: Plan, where: Stage, client: Client) -> dict[str, float]:
         "relay_ratio": relayed / bare_chunks,
         **await _bridge(plan, where),
     }
+
+
+async def _hits(plan: Plan, where: Stage, client: Client) -> dict[str, float]:
+    """Give what the very same request takes when its answer is kept."""
+    chat = Subjects().work("chat", "bench")
+    body = codec.encode({"prompt": PROMPT, "model": "echo"}, Encoding.MSGPACK)
+    await raw.batch(client, chat, body, count=1, in_flight=1)
+    before, before_s = await _ran(client), _cpu_s(where.dispatcher_pid)
+    per_s = await raw.throughput(client, chat, body, in_flight=IN_FLIGHT, seconds=plan.seconds)
+    cpu_s = _cpu_s(where.dispatcher_pid) - before_s
+    taken_s = await raw.latencies(client, chat, body, count=plan.sequential)
+    if (ran := await _ran(client) - before) > 0:
+        raise RuntimeError(f"{ran} jobs were run whose answer was kept")
+    return {
+        "hits_per_s": per_s,
+        "hit_dispatcher_cpu_ms": cpu_s * 1000 / (per_s * plan.seconds),
+        "hit_p50_ms": _quantile(taken_s, 50),
+        "hit_p95_ms": _quantile(taken_s, 95),
+    }
+
+
+async def _ran(client: Client) -> int:
+    """Say how many jobs that may have a cache found nothing in it, so far."""
+    told = await client.request(Subjects().cache("stats"), b"{}", timeout=raw.REPLY_WAIT_S)
+    return int(codec.decode(told.data)["counts"]["miss"])
 
 
 async def _durable(plan: Plan, where: Stage, client: Client, body: bytes) -> dict[str, float]:

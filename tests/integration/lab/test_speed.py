@@ -30,6 +30,14 @@ async def test_a_quick_round_measures_everything(tmp_path: Path) -> None:
         "near_100000_ratio",
         "near_entry_bytes",
         "embed_question_us",
+        "hit_ratio",
+        "hit_p50_ratio",
+        "hit_p95_ms",
+        "miss_exact_us",
+        "miss_semantic_us",
+        "look_hit_us",
+        "memory_hit_us",
+        "memory_beside_bytes",
     } <= figures.keys()
 
 
