@@ -95,6 +95,11 @@ class RuleJudge:
         return Judgement(same=why is None, why=why or "nothing that can be read differs")
 
 
+def objections(one: Reading, other: Reading) -> dict[str, str]:
+    """Name all in which two questions differ, by rule of `RULES`."""
+    found = zip(RULES, (rule(one, other) for rule in _RULES), strict=True)
+    return {name: why for name, why in found if why}
+
 def objection(one: Reading, other: Reading) -> str | None:
     """Name the first thing in which two questions differ, or None. Symmetric, but for the order in which words are named."""
     return next((why for rule in _RULES if (why := rule(one, other))), None)
@@ -341,3 +346,6 @@ _RULES: tuple[Objection, ...] = (
     _contents,
     _structure,
 )
+
+RULES = tuple(rule.__name__.lstrip("_") for rule in _RULES)
+"""The rules by name, in the order in which they are asked."""
