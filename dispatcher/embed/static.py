@@ -47,8 +47,8 @@ class StaticEmbedder:
         return rows
 
     def pieces(self, text: str) -> Vectors:
-        """Give a row for each word piece of a text, in order, weighted as in its vector, of which they are the sum; none where it has
-        no piece."""
+        """Give a row for each word piece of a text, in order, weighted as in its vector, of which they are the sum; none where
+        it has no piece."""
         return self.table.rows[pieces_of(self._splitter, text, marks=False)].astype(np.float32) * self.table.scale
 
     def _one(self, ids: list[int]) -> Vector:

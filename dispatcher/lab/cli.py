@@ -1,5 +1,5 @@
-"""`drover lab label|train|eval|centroids|feedback|speed`: options in, lines out; it knows neither how weights are found nor what
-figures mean.
+"""`drover lab label|train|eval|centroids|feedback|speed|cache-eval|train-verifier`: options in, lines out; it knows neither how weights
+are found nor what figures mean.
 
 Every verb of `drover` loads this module: what a verb needs is imported when it runs.
 """
@@ -383,6 +383,84 @@ def label(
         dry_run=dry_run,
     )
     raise typer.Exit(run(label_verb(order)))
+
+
+@app.command("cache-eval")
+def cache_eval(
+    data: Annotated[
+        list[Path],
+        typer.Option("--data", help="file or folder of labelled questions or pairs: CSV, JSON, JSONL; repeatable"),
+    ],
+    *,
+    embedder: _EMBEDDER = None,
+    embedder_path: _EMBEDDER_PATH = None,
+    verifier: Annotated[
+        str,
+        typer.Option("--verifier", help="crossed (trained on other intents on the way), shipped, rules, or a file"),
+    ] = "crossed",
+    error_rate: Annotated[
+        float, typer.Option("--error-rate", min=0.002, max=0.1, help="wrong answers, as a share of all requests")
+    ] = 0.01,
+    each: Annotated[
+        list[int] | None, typer.Option("--each", min=1, help="entries kept of each intent; repeatable")
+    ] = None,
+    folds: Annotated[int, typer.Option("--folds", min=2, max=20, help="parts that the intents are divided into")] = 3,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, max=50, help="do it so often, divided anew")] = 2,
+    quick: Annotated[bool, typer.Option("--quick", help="look-ups alone, on less; to see that it works")] = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="PNG file; an SVG comes beside it. Needs the extra lab")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--json", help="JSON file for all figures and curves")] = None,
+    seed: _SEED = 0,
+) -> None:
+    """Measure what likeness gives on labelled questions: hits and wrong answers over thresholds, with and without each guard."""
+    from dispatcher.lab.cache.evaluate import Wish  # noqa: PLC0415  # see the module
+    from dispatcher.lab.cache.learning import Plan  # noqa: PLC0415  # as above
+    from dispatcher.lab.cache.verbs import eval_verb  # noqa: PLC0415  # as above
+    from dispatcher.lab.embedding import chosen  # noqa: PLC0415  # as above
+
+    plan = Plan(scopes=24, asked=60, inner=2, seed=seed) if quick else Plan(inner=2, scopes=80, seed=seed)
+    wish = Wish(
+        folds=folds,
+        repeats=1 if quick else repeats,
+        each=tuple(each or (1, 5)),
+        error_rate=error_rate,
+        streams=not quick,
+        sizes=not quick,
+        plan=plan,
+        seed=seed,
+    )
+    _run(lambda: eval_verb(data, chosen(embedder, embedder_path), verifier, wish, plot=plot, output=output))
+
+
+@app.command("train-verifier")
+def train_verifier(
+    data: Annotated[
+        list[Path],
+        typer.Option("--data", help="file or folder of labelled questions or pairs, or of the mode shadow; repeatable"),
+    ],
+    *,
+    output: Annotated[Path, typer.Option("--out", "--output", "-o", help=".npz file; its card goes beside it")] = Path(
+        ".drover/cache/verifier.npz"
+    ),
+    embedder: _EMBEDDER = None,
+    embedder_path: _EMBEDDER_PATH = None,
+    evaluation: Annotated[
+        bool,
+        typer.Option("--eval/--no-eval", help="judge the recipe on intents that are held back, beside plain cosine"),
+    ] = True,
+    scopes: Annotated[
+        int, typer.Option("--scopes", min=4, max=10_000, help="scopes that are drawn to learn from")
+    ] = 120,
+    seed: _SEED = 0,
+) -> None:
+    """Train what judges two questions that are alike, and calibrate it to error rates."""
+    from dispatcher.lab.cache.learning import Plan  # noqa: PLC0415  # see the module
+    from dispatcher.lab.cache.verbs import train_verb  # noqa: PLC0415  # as above
+    from dispatcher.lab.embedding import chosen  # noqa: PLC0415  # as above
+
+    plan = Plan(scopes=scopes, seed=seed)
+    _run(lambda: train_verb(data, chosen(embedder, embedder_path), output, plan, evaluation=evaluation))
 
 
 def _source(

@@ -16,7 +16,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-__all__ = ["Axes", "Figure", "canvas", "log_ticks", "palette", "saved", "svg"]
+__all__ = ["Axes", "Figure", "canvas", "log_ticks", "palette", "panels", "saved", "svg"]
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and the page's own font is used
@@ -33,6 +33,15 @@ def canvas(width: float, height: float) -> tuple[Figure, Axes]:
     with rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure, figure.subplots()
+
+
+def panels(count: int, *, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Give so many plots side by side, `columns` in a row: the whole so many inches wide, and each row so many high."""
+    rows = -(-count // columns)
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(width, height * rows), layout="constrained")
+        axes = [figure.add_subplot(rows, columns, place + 1) for place in range(count)]
+    return figure, axes
 
 
 def svg(figure: Figure) -> str:

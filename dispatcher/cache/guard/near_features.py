@@ -37,7 +37,9 @@ def near_features(similarities: Floats, alike: Floats, rank: int) -> list[float]
     if not len(others):
         return [mine, mine, mine, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, mine, mine, 0.0, 0.0, float(rank), 1.0]
     weight, as_near = np.exp(8.0 * (like - 1.0)), np.exp(10.0 * (others - mine))
-    rivals = [mine - float((others * (1.0 - np.clip((like - low) / (high - low), 0.0, 1.0))).max()) for low, high in _UNLIKE]
+    rivals = [
+        mine - float((others * (1.0 - np.clip((like - low) / (high - low), 0.0, 1.0))).max()) for low, high in _UNLIKE
+    ]
     return [
         mine,
         mine - float(others[0]), mine - (float(others[2]) if len(others) > 2 else 0.0),

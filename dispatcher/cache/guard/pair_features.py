@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from itertools import pairwise
+
 import numpy as np
 
 from dispatcher.cache.guard.opposites import opposed
@@ -117,7 +119,7 @@ def _apart(mine: Sequence[str], yours: Sequence[str]) -> float:
 
 
 def _runs(mine: Sequence[str], yours: Sequence[str]) -> float:
-    a, b = set(zip(mine, mine[1:], strict=False)), set(zip(yours, yours[1:], strict=False))
+    a, b = set(pairwise(mine)), set(pairwise(yours))
     return len(a & b) / max(1, min(len(a), len(b)))
 
 
@@ -125,5 +127,5 @@ def _in_order(mine: Sequence[str], yours: Sequence[str]) -> float:
     """Give the share of common stems whose order is the same, 1 where there is nothing to be ordered."""
     first = {stem: place for place, stem in reversed(list(enumerate(yours)))}
     places = [first[stem] for stem in dict.fromkeys(mine) if stem in first]
-    steps = [later > earlier for earlier, later in zip(places, places[1:], strict=False)]
+    steps = [later > earlier for earlier, later in pairwise(places)]
     return sum(steps) / len(steps) if steps else 1.0

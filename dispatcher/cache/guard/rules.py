@@ -100,6 +100,7 @@ def objections(one: Reading, other: Reading) -> dict[str, str]:
     found = zip(RULES, (rule(one, other) for rule in _RULES), strict=True)
     return {name: why for name, why in found if why}
 
+
 def objection(one: Reading, other: Reading) -> str | None:
     """Name the first thing in which two questions differ, or None. Symmetric, but for the order in which words are named."""
     return next((why for rule in _RULES if (why := rule(one, other))), None)

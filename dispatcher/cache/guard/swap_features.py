@@ -1,5 +1,5 @@
-"""Whether one thing was exchanged between two questions that are worded alike, as numbers that a verifier weighs: which rules object,
-and how much else differs.
+"""Whether one thing was exchanged between two questions that are worded alike, as numbers that a verifier weighs: which rules
+object, and how much else differs.
 
 Where many words differ, a rule's objection is wording. Where it is the only thing that differs, it is what was meant.
 """
@@ -13,9 +13,10 @@ from dispatcher.cache.guard.reading import Reading
 from dispatcher.cache.guard.rules import RULES, objections
 
 _COMPARED = (
-    "words_cosine", "unmatched_more", "unmatched_less", "worst_share_more", "worst_share_less", "rest_more", "rest_less", "rest_cosine",
-    "equal_more", "equal_less", "least_more", "least_less", "content_shared", "content_more", "content_less", "runs_shared", "in_order",
-    "length_ratio", "numbers", "negations", "names", "directions", "roles", "degrees", "modals", "kind", "tense", "opposed",
+    "words_cosine", "unmatched_more", "unmatched_less", "worst_share_more", "worst_share_less", "rest_more", "rest_less",
+    "rest_cosine", "equal_more", "equal_less", "least_more", "least_less", "content_shared", "content_more", "content_less",
+    "runs_shared", "in_order", "length_ratio", "numbers", "negations", "names", "directions", "roles", "degrees", "modals",
+    "kind", "tense", "opposed",
 )  # fmt: skip
 """What compares; how long or how rare a question is says nothing about what was exchanged."""
 

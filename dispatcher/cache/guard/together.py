@@ -1,4 +1,5 @@
-"""Entries that are judged together: those near a question in one scope say something about each other. It knows no way of judging."""
+"""Entries that are judged together: those near a question in one scope say something about each other. It knows no way of
+judging."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dispatcher.cache.guard.near_features import NEIGHBOURS, near_features
 from dispatcher.cache.guard.pair_features import pair_features
+from dispatcher.cache.guard.swap_features import swap_features
 from dispatcher.cache.guard.wording import Floats, PieceVectors, Wording, wording
 from dispatcher.cache.keys import plain_text
 from dispatcher.embed import Embedder
@@ -48,6 +49,7 @@ class Corpus:
     copies: Rows
     _wordings: dict[int, Wording] = field(default_factory=dict)
     _pairs: dict[tuple[int, int], list[float]] = field(default_factory=dict)
+    _swaps: dict[tuple[int, int], list[float]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -70,10 +72,8 @@ class Corpus:
     def look(self, asked: int, kept: Rows, neighbours: int = NEIGHBOURS) -> Look:
         """Look a question up among entries."""
         similar = self.vectors[kept] @ self.vectors[asked]
-        if len(similar) > neighbours:
-            best = np.argpartition(-similar, neighbours)[:neighbours]
-        else:
-            best = np.arange(len(similar))
+        few = len(similar) <= neighbours
+        best = np.arange(len(similar)) if few else np.argpartition(-similar, neighbours)[:neighbours]
         best = best[np.argsort(-similar[best], kind="stable")]
         return Look(asked, kept[best], similar[best])
 
@@ -106,6 +106,15 @@ class Corpus:
         found = self._pairs.get(key)
         if found is None:
             found = self._pairs[key] = pair_features(self.wording(one), self.wording(other))
+        return found
+
+    def swap(self, one: int, other: int) -> list[float]:
+        """Give what may have been exchanged between two questions; the order says nothing."""
+        key = (one, other) if one < other else (other, one)
+        found = self._swaps.get(key)
+        if found is None:
+            mine, yours = self.wording(key[0]).reading, self.wording(key[1]).reading
+            found = self._swaps[key] = swap_features(mine, yours, self.pair(one, other))
         return found
 
 

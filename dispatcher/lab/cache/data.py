@@ -1,9 +1,9 @@
 """Labelled questions and labelled pairs, read from files and checked; it knows no embedder and no verifier.
 
 A question has an intent: questions of one intent can be answered alike, those of another intent can't. A pair says so itself. Files
-are CSV, JSON or JSON lines, plain or gzipped, and are known by their columns: `text` with `intent`, `category` or `label`; `a` and `b`
-(`asked` and `kept`, `question1` and `question2`) with `same` (`is_duplicate`). A JSON object of lists of `[text, intent]`, a list for
-each part, is read too, and so is a list of `original_question` with `similar_questions`.
+are CSV, JSON or JSON lines, plain or gzipped, and are known by their columns: `text` with `intent`, `category` or `label`; `a`
+and `b` (`asked` and `kept`, `question1` and `question2`) with `same` (`is_duplicate`). A JSON object of lists of `[text,
+intent]`, a list for each part, is read too, and so is a list of `original_question` with `similar_questions`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Grows boosted trees on labelled features, and takes them out as plain arrays; with centroids the only module that knows
 scikit-learn.
 
-Trees may not be more doubtful of a question that is more alike, nor less of one that lacks more: of that they are told, and need not
-learn it.
+Trees may not be more doubtful of a question that is more alike, nor less of one that lacks more: of that they are told, and need
+not learn it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dispatcher.cache.guard.trees import Trees
+from dispatcher.cache.guard.verifier import Line
 
 RISING = frozenset(["similarity", "words_cosine"])
-FALLING = frozenset(["unmatched_more", "worst_more", "rest_more", "numbers", "negations", "names", "opposed", "degrees"])
+FALLING = frozenset(
+    ["unmatched_more", "worst_more", "rest_more", "numbers", "negations", "names", "opposed", "degrees"]
+)
 """Features that can only speak for, and only against."""
 
 
@@ -33,7 +36,13 @@ class Recipe:
     seed: int = 0
 
 
-def grow(rows: NDArray[np.float64], right: NDArray[np.bool_], weight: NDArray[np.float64], names: Sequence[str], recipe: Recipe) -> Trees:
+def grow(
+    rows: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    weight: NDArray[np.float64],
+    names: Sequence[str],
+    recipe: Recipe,
+) -> Trees:
     """Grow trees that tell right from wrong."""
     from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415  # an extra, and slow to import
 
@@ -54,6 +63,31 @@ def grow(rows: NDArray[np.float64], right: NDArray[np.bool_], weight: NDArray[np
     return made
 
 
+def fit_line(
+    rows: NDArray[np.float64], right: NDArray[np.bool_], weight: NDArray[np.float64], *, strength: float
+) -> Line:
+    """Fit a logistic line; the smaller `strength`, the smaller its weights."""
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415  # as above
+
+    mean, scale = rows.mean(axis=0), rows.std(axis=0)
+    scale = np.where(scale > 1e-9, scale, 1.0)
+    found = LogisticRegression(C=strength, max_iter=1000).fit((rows - mean) / scale, right, sample_weight=weight)
+    return Line(
+        mean=mean,
+        scale=scale,
+        weights=np.ravel(found.coef_).astype(np.float64),
+        bias=float(np.ravel(found.intercept_)[0]),
+    )
+
+
+def rising(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give a rising table from scores to the share that is right."""
+    from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415  # as above
+
+    found = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(scores, right.astype(np.float64))
+    return np.asarray(found.X_thresholds_, dtype=np.float64), np.asarray(found.y_thresholds_, dtype=np.float64)
+
+
 def _taken(grown: Any) -> Trees:
     """Take the nodes out. scikit-learn has no public way to them; `grow` compares what both say."""
     grown_trees = [predictor.nodes for (predictor,) in grown._predictors]  # noqa: SLF001  # see above
@@ -61,7 +95,10 @@ def _taken(grown: Any) -> Trees:
     leaf = np.concatenate([nodes["is_leaf"] for nodes in grown_trees]).astype(bool)
     base = np.repeat(starts, [len(nodes) for nodes in grown_trees])
     here = np.arange(len(leaf))
-    parts = {name: np.concatenate([nodes[name] for nodes in grown_trees]) for name in ("feature_idx", "num_threshold", "left", "right", "value", "depth")}
+    parts = {
+        name: np.concatenate([nodes[name] for nodes in grown_trees])
+        for name in ("feature_idx", "num_threshold", "left", "right", "value", "depth")
+    }
     return Trees(
         roots=starts.astype(np.int32),
         feature=np.where(leaf, 0, parts["feature_idx"]).astype(np.int32),
