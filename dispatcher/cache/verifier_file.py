@@ -22,23 +22,21 @@ KIND = "drover.verifier"
 VERSION = 1
 
 _COLUMNS = ("mean", "scale", "weights")
-_LINES = ("trend", "swap")
 _TABLES = ("scores", "chances", "rates", "cuts")
-_INTEGERS = {"roots": np.int32, "feature": np.int32, "left": np.int32, "right": np.int32}
+_INTEGERS = ("roots", "feature", "left", "right")
+_FLOATS = ("threshold", "value")
+_TREES = ("same", "swap")
 
 
 def write_verifier(path: Path, verifier: Verifier, *, embedder: str, words: str, card: Mapping[str, Any]) -> None:
     """Write a verifier to `path` (.npz), and its card beside it. `embedder` made the similarities, `words` the words' vectors: both
     are identities. Raises `WeightsError` when they can't be written."""
-    trees = verifier.trees
-    arrays: dict[str, NDArray[Any]] = {
-        "roots": trees.roots, "feature": trees.feature, "threshold": trees.threshold.astype(np.float64), "left": trees.left,
-        "right": trees.right, "value": trees.value.astype(np.float32),
-        "scalars": np.array([trees.start, trees.depth, verifier.trend.bias, verifier.swap.bias, verifier.swap_cut, verifier.least_similarity]),
-    }  # fmt: skip
-    for name in _LINES:
-        for column in _COLUMNS:
-            arrays[f"{name}_{column}"] = getattr(getattr(verifier, name), column)
+    arrays: dict[str, NDArray[Any]] = {}
+    for kind, trees in zip(_TREES, (verifier.trees, verifier.swap), strict=True):
+        arrays |= {f"{kind}_{name}": getattr(trees, name) for name in (*_INTEGERS, *_FLOATS)}
+        arrays[f"{kind}_scalars"] = np.array([trees.start, trees.depth])
+    arrays |= {f"trend_{column}": getattr(verifier.trend, column) for column in _COLUMNS}
+    arrays["scalars"] = np.array([verifier.trend.bias, verifier.swap_cut, verifier.least_similarity])
     arrays |= {name: getattr(verifier, name) for name in _TABLES}
     bound = {"embedder": embedder, "words": words, "features": _features()}
     write_weights(path, kind=KIND, version=VERSION, arrays=arrays, card={**bound, **card})
@@ -72,30 +70,32 @@ def _features() -> dict[str, list[str]]:
 
 
 def _verifier(arrays: Mapping[str, NDArray[Any]]) -> Verifier:
-    columns = {f"{name}_{column}": 1 for name in _LINES for column in _COLUMNS}
-    require_floats(arrays, {**columns, **dict.fromkeys(_TABLES, 1), "threshold": 1, "value": 1, "scalars": 1})
-    for name, kind in _INTEGERS.items():
-        if arrays[name].dtype != kind or arrays[name].ndim != 1:
-            raise ValueError(f"of other numbers or axes than they should be: {name}")
-    start, depth, trend_bias, swap_bias, swap_cut, least = (float(one) for one in arrays["scalars"])
-    trend, swap = (
-        Line(**{column: arrays[f"{name}_{column}"].astype(np.float64) for column in _COLUMNS}, bias=bias)
-        for name, bias in zip(_LINES, (trend_bias, swap_bias), strict=True)
-    )
+    require_floats(arrays, {**{f"trend_{column}": 1 for column in _COLUMNS}, **dict.fromkeys(_TABLES, 1), "scalars": 1})
+    trend_bias, swap_cut, least = (float(one) for one in arrays["scalars"])
+    same, swap = (_trees(arrays, kind) for kind in _TREES)
     return Verifier(
-        trees=Trees(
-            roots=arrays["roots"],
-            feature=arrays["feature"],
-            threshold=arrays["threshold"].astype(np.float64),
-            left=arrays["left"],
-            right=arrays["right"],
-            value=arrays["value"].astype(np.float64),
-            start=start,
-            depth=int(depth),
-        ),
-        trend=trend,
+        trees=same,
+        trend=Line(**{column: arrays[f"trend_{column}"].astype(np.float64) for column in _COLUMNS}, bias=trend_bias),
         swap=swap,
         swap_cut=swap_cut,
         least_similarity=least,
         **{name: arrays[name].astype(np.float64) for name in _TABLES},
+    )
+
+
+def _trees(arrays: Mapping[str, NDArray[Any]], kind: str) -> Trees:
+    require_floats(arrays, {f"{kind}_{name}": 1 for name in (*_FLOATS, "scalars")})
+    for name in _INTEGERS:
+        if arrays[f"{kind}_{name}"].dtype != np.int32 or arrays[f"{kind}_{name}"].ndim != 1:
+            raise ValueError(f"of other numbers or axes than they should be: {kind}_{name}")
+    start, depth = (float(one) for one in arrays[f"{kind}_scalars"])
+    return Trees(
+        start=start,
+        depth=int(depth),
+        roots=arrays[f"{kind}_roots"],
+        feature=arrays[f"{kind}_feature"],
+        left=arrays[f"{kind}_left"],
+        right=arrays[f"{kind}_right"],
+        threshold=arrays[f"{kind}_threshold"].astype(np.float64),
+        value=arrays[f"{kind}_value"].astype(np.float64),
     )

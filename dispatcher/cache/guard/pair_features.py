@@ -6,7 +6,6 @@ Each word of one is laid beside the word of the other that it is most like: what
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-
 from itertools import pairwise
 
 import numpy as np

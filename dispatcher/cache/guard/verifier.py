@@ -1,9 +1,9 @@
 """A trained verifier, applied: whether a kept answer is an answer to another question, and how sure that is. It knows no file, and
 neither how it was trained nor how vectors are made.
 
-Two things have to hold. Trees weigh how alike both questions are and where the entry stands in its scope: they say whether both
-mean the same. A line weighs what differs where both are worded alike: it says whether one thing was exchanged, which changes the
-answer.
+Two things have to hold. The first trees weigh how alike both questions are and where the entry stands in its scope: they say whether
+both mean the same. Others weigh what differs: they say whether one thing was exchanged, which changes the answer. These are not asked
+where no rule objects.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from dispatcher.cache.guard.wording import PieceVectors, Wording, wording
 Numbers = NDArray[np.float64]
 
 FEATURES = (*PAIR, *NEAR)
+_OBJECTIONS = SWAP.index("objections")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,7 +52,7 @@ class Verifier:
 
     trees: Trees
     trend: Line
-    swap: Line
+    swap: Trees
     swap_cut: float
     scores: Numbers
     chances: Numbers
@@ -62,6 +63,10 @@ class Verifier:
     def same(self, rows: Numbers) -> Numbers:
         """Give how sure it is that both questions mean the same, for rows of `FEATURES`."""
         return (self.trees.score(rows) + self.trend.score(rows)) / 2.0
+
+    def exchanged(self, row: Numbers) -> bool:
+        """Tell whether one thing was exchanged, for a row of `SWAP`. Where no rule objects nothing was."""
+        return bool(row[_OBJECTIONS] > 0) and not float(self.swap.score(row[None])[0]) < self.swap_cut
 
     def cut(self, error_rate: float) -> float:
         """Give the least score that keeps an error rate: of the rates that were measured, the largest that is no larger.
@@ -80,15 +85,17 @@ class Verifier:
 def sound(verifier: Verifier) -> None:
     """Raise `ValueError` where parts don't fit each other: no request shall find out."""
     check(verifier.trees, len(FEATURES))
-    for line, width in ((verifier.trend, len(FEATURES)), (verifier.swap, len(SWAP))):
-        if not line.mean.shape == line.scale.shape == line.weights.shape == (width,) or not (line.scale > 0).all():
-            raise ValueError("a line does not fit the features")
+    check(verifier.swap, len(SWAP))
+    line = verifier.trend
+    if not line.mean.shape == line.scale.shape == line.weights.shape == (len(FEATURES),) or not (line.scale > 0).all():
+        raise ValueError("the line does not fit the features")
     for low, high in ((verifier.scores, verifier.chances), (verifier.rates, verifier.cuts)):
         if low.ndim != 1 or low.shape != high.shape or not len(low) or not (np.diff(low) > 0).all():
             raise ValueError("a table does not rise")
     if not ((verifier.chances >= 0) & (verifier.chances <= 1)).all() or not (np.diff(verifier.cuts) <= 0).all():
         raise ValueError("a table says what can't be")
     verifier.same(np.zeros((1, len(FEATURES))))
+    verifier.exchanged(np.ones(len(SWAP)))
 
 
 class VerifierJudge:
@@ -153,8 +160,7 @@ class VerifierJudge:
             return Judgement(same=False, why="too long to be compared, or not alike enough", chance=chance)
         if not score >= self._cut:  # (2)
             return Judgement(same=False, why=f"right with a chance of {chance:.2f}: too little", chance=chance)
-        swapped = float(self._verifier.swap.score(np.array([swap_features(mine.reading, other.reading, pair)]))[0])
-        if not swapped < self._verifier.swap_cut:  # (3)
+        if self._verifier.exchanged(np.array(swap_features(mine.reading, other.reading, pair))):  # (3)
             what = objection(mine.reading, other.reading) or "the words"
             return Judgement(same=False, why=f"one thing was exchanged: {what}", chance=chance)
         return Judgement(same=True, why=f"right with a chance of {chance:.2f}", chance=chance)

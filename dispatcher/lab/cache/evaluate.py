@@ -201,7 +201,7 @@ class _Runs:
         if verifier is not None:
             cut = verifier.cut(self._wish.error_rate)
             found += [
-                _Set(Verified(verifier, swaps=False, name="verifier without its line against swaps"), cut),
+                _Set(Verified(verifier, swaps=False, name="verifier, exchanges let through"), cut),
                 _Set(Verified(verifier), cut),
                 _Set(Refusing(Verified(verifier)), cut),
             ]

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from common.errors import LabelsError
 from dispatcher.cache.guard.near_features import near_features
 from dispatcher.cache.guard.pair_features import pair_features
-from dispatcher.cache.guard.swap_features import swap_features
+from dispatcher.cache.guard.swap_features import SWAP, swap_features
+from dispatcher.cache.guard.trees import Trees
 from dispatcher.cache.guard.verifier import FEATURES, Verifier
 from dispatcher.cache.guard.wording import wording
 from dispatcher.embed import Embedder
@@ -23,6 +24,7 @@ from dispatcher.lab.cache.growing import Recipe, fit_line, grow, rising
 from dispatcher.lab.cache.policies import NEVER, Verified
 from dispatcher.lab.cache.runs import EXACT, Outcome, joined, stream
 from dispatcher.lab.cache.scopes import Chance, folds, varied
+from dispatcher.lab.cache.swapping import exchanged
 
 RATES = (0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1)
 """Error rates that a verifier is calibrated to, as shares of all requests."""
@@ -42,12 +44,14 @@ Told = Callable[[str], None]
 class Plan:
     """How much is drawn, and how. `swaps_kept_out` is the share of exchanged pairs that the line alone has to refuse."""
 
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: Recipe = field(default_factory=lambda: Recipe(share=0.4))
     scopes: int = 120
     asked: int = 150
     inner: int = 3
     swaps_kept_out: float = 0.99
     alike_pairs: int = 2500
+    made: int = 2500
+    made_share: float = 0.6
     seed: int = 0
 
 
@@ -62,15 +66,6 @@ class Examples:
     def joined(parts: Sequence[Examples]) -> Examples:
         """Put examples one after another."""
         return Examples(np.concatenate([one.rows for one in parts]), np.concatenate([one.right for one in parts]))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Swaps:
-    """What the line over exchanges is fitted to: exchanged pairs, and pairs that mean the same."""
-
-    examples: Examples
-    cut_of: NDArray[np.float64]
-    """Scores of the exchanged pairs by lines that had not seen them."""
 
 
 def need_enough(made: Corpus | None, rows: Rows, pairs: Sequence[Pair]) -> None:
@@ -112,27 +107,64 @@ def of_pairs(pairs: Sequence[Pair], made: Corpus, embedder: Embedder) -> Example
     return Examples(np.array(rows).reshape(-1, len(FEATURES)), np.array(right, dtype=bool))
 
 
-def swaps(made: Corpus, rows: Rows, pairs: Sequence[Pair], plan: Plan, chance: Chance) -> Swaps:
-    """Give exchanged pairs, what means the same beside them, and questions of one intent that are worded alike."""
-    found, exchanged = [], []
-    for pair in pairs:
-        one, other = wording(pair.asked, made.pieces), wording(pair.kept, made.pieces)
-        found.append(swap_features(one.reading, other.reading, pair_features(one, other)))
-        exchanged.append(not pair.same)
-    for first, second in _alike(made, rows, plan, chance):
-        found.append(made.swap(first, second))
-        exchanged.append(False)
-    given = Examples(np.array(found), np.array(exchanged))
-    fold = chance.permutation(len(found)) % 5
-    unseen = np.zeros(len(found))
-    for part in range(5):
+@dataclass(frozen=True, slots=True, eq=False)
+class _Exchanges:
+    """Rows of `SWAP`, whether one thing was exchanged, what each counts, and which were written by hand."""
+
+    rows: Features
+    exchanged: NDArray[np.bool_]
+    weight: NDArray[np.float64]
+    written: NDArray[np.bool_]
+
+
+def _exchanges(made: Corpus, rows: Rows, pairs: Sequence[Pair], plan: Plan, chance: Chance) -> _Exchanges:
+    """Give pairs in which one thing was exchanged, by hand and by rule, and questions of one intent that are worded alike. Those to
+    which no rule objects are left out: they are judged without."""
+    inside = rows[~made.outside[rows]]
+    texts = [made.questions[row].text for row in inside.tolist()]
+    parts: list[tuple[list[list[float]], float]] = [
+        ([_swap(pair.asked, pair.kept, made) for pair in pairs if not pair.same], 1.0 - plan.made_share),
+        (
+            [_swap(one, other, made) for one, other in (exchanged(texts, plan.made, chance) if texts else [])],
+            plan.made_share,
+        ),
+        ([_swap(pair.asked, pair.kept, made) for pair in pairs if pair.same], 0.05),
+        ([made.swap(one, other) for one, other in _alike(made, inside, plan, chance)], 0.95),
+    ]
+    found: list[list[float]] = []
+    kinds: list[int] = []
+    weight: list[float] = []
+    for kind, (some, counts) in enumerate(parts):
+        objected = [row for row in some if row[_OBJECTIONS] > 0]
+        found += objected
+        kinds += [kind] * len(objected)
+        weight += [counts / len(objected)] * len(objected) if objected else []
+    kind_of = np.array(kinds)
+    return _Exchanges(np.array(found), kind_of < 2, np.array(weight) * len(found) / 2.0, kind_of == 0)
+
+
+def _swap(one: str, other: str, made: Corpus) -> list[float]:
+    mine, yours = wording(one, made.pieces), wording(other, made.pieces)
+    return swap_features(mine.reading, yours.reading, pair_features(mine, yours))
+
+
+def swap_trees(made: Corpus, rows: Rows, pairs: Sequence[Pair], plan: Plan, chance: Chance) -> tuple[Trees, float]:
+    """Grow the trees that tell what was exchanged, and find the cut at which trees that had not seen them refuse the wanted share of
+    the pairs that were written by hand."""
+    given = _exchanges(made, rows, pairs, plan, chance)
+    fold = chance.permutation(len(given.rows)) % _SWAP_FOLDS
+    unseen = np.zeros(len(given.rows))
+    for part in range(_SWAP_FOLDS):
         rest = fold != part
-        line = fit_line(given.rows[rest], given.right[rest], _even(given.right[rest]), strength=_SWAP_STRENGTH)
-        unseen[~rest] = line.score(given.rows[~rest])
-    return Swaps(given, unseen[given.right])
+        trees = grow(given.rows[rest], given.exchanged[rest], given.weight[rest], SWAP, _SWAP_RECIPE)
+        unseen[~rest] = trees.score(given.rows[~rest])
+    cut = float(np.quantile(unseen[given.written], 1.0 - plan.swaps_kept_out))
+    return grow(given.rows, given.exchanged, given.weight, SWAP, _SWAP_RECIPE), cut
 
 
-_SWAP_STRENGTH = 1.0
+_SWAP_FOLDS = 5
+_SWAP_RECIPE = Recipe(trees=120, leaves=8, rate=0.08, fewest=10, l2=5.0, told=False)
+_OBJECTIONS = SWAP.index("objections")
 _TREND_STRENGTH = 0.1
 _ALIKE_FROM = 0.75
 
@@ -153,12 +185,6 @@ def _alike(made: Corpus, rows: Rows, plan: Plan, chance: Chance) -> list[tuple[i
     return found
 
 
-def _even(right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Weigh examples so that both kinds count as much."""
-    weight = np.where(right, 1.0 / max(1, right.sum()), 1.0 / max(1, (~right).sum()))
-    return np.asarray(weight * len(right) / 2.0, dtype=np.float64)
-
-
 def learn(
     made: Corpus, rows: Rows, pairs: Sequence[Pair], swapped: Sequence[Pair], embedder: Embedder, plan: Plan, told: Told
 ) -> Verifier:
@@ -170,11 +196,7 @@ def learn(
     chance = np.random.default_rng(plan.seed)
     extra = [of_pairs(pairs, made, embedder)] if pairs else []
     told("pairs in which one thing was exchanged")
-    exchanged = swaps(made, rows, swapped, plan, chance)
-    line = fit_line(
-        exchanged.examples.rows, exchanged.examples.right, _even(exchanged.examples.right), strength=_SWAP_STRENGTH
-    )
-    swap_cut = float(np.quantile(exchanged.cut_of, 1.0 - plan.swaps_kept_out))
+    swap, swap_cut = swap_trees(made, rows, swapped, plan, chance)
 
     def fitted(of: Rows) -> Verifier:
         given = Examples.joined([examples(made, of, plan, chance), *extra])
@@ -182,7 +204,7 @@ def learn(
         return Verifier(
             trees=grow(given.rows, given.right, even, FEATURES, plan.recipe),
             trend=fit_line(given.rows, given.right, even, strength=_TREND_STRENGTH),
-            swap=line,
+            swap=swap,
             swap_cut=swap_cut,
             scores=np.array([-1.0, 1.0]),
             chances=np.array([0.0, 1.0]),

@@ -14,7 +14,7 @@ from dispatcher.lab.figures import Axes, panels, saved
 _LOOKS = {
     "plain cosine": ("0.35", "--"),
     "cosine + rules": ("C1", "-"),
-    "verifier without its line against swaps": ("C2", ":"),
+    "verifier, exchanges let through": ("C2", ":"),
     "verifier": ("C0", "-"),
     "verifier + refusals": ("C3", "-."),
 }

@@ -105,8 +105,7 @@ class Verified:
         found = np.where(near, scores, NEVER)
         if self.swaps:
             for place in np.flatnonzero(found > self.verifier.cuts[-1]):  # below the lowest cut nothing is given anyway
-                line = np.array([made.swap(look.asked, int(look.kept[place]))])
-                if not self.verifier.swap.score(line)[0] < self.verifier.swap_cut:
+                if self.verifier.exchanged(np.array(made.swap(look.asked, int(look.kept[place])))):
                     found[place] = NEVER
         return found
 

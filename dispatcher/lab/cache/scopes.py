@@ -63,10 +63,12 @@ def varied(made: Corpus, rows: Rows, chance: Chance, *, asked: int) -> Scope:
 
 
 def _sizes(count: int, chance: Chance) -> NDArray[np.int64]:
-    match int(chance.integers(3)):
+    match int(chance.integers(4)):
         case 0:
             sizes = np.full(count, chance.integers(1, 11))
         case 1:
+            sizes = np.ones(count, dtype=np.int64)
+        case 2:
             sizes = np.minimum(_MOST_OF_ONE, chance.geometric(0.3, count))
         case _:
             sizes = chance.integers(0, 9, count)
