@@ -1,5 +1,5 @@
-"""`drover lab label|train|eval|centroids|feedback|speed|cache-eval|train-verifier`: options in, lines out; it knows neither how weights
-are found nor what figures mean.
+"""`drover lab label|train|eval|centroids|feedback|speed|cache-eval|train-verifier`: options in, lines out; it knows neither how
+weights are found nor what figures mean.
 
 Every verb of `drover` loads this module: what a verb needs is imported when it runs.
 """

@@ -1,9 +1,9 @@
 """A trained verifier, applied: whether a kept answer is an answer to another question, and how sure that is. It knows no file, and
 neither how it was trained nor how vectors are made.
 
-Two things have to hold. The first trees weigh how alike both questions are and where the entry stands in its scope: they say whether
-both mean the same. Others weigh what differs: they say whether one thing was exchanged, which changes the answer. These are not asked
-where no rule objects.
+Two things have to hold. The first trees weigh how alike both questions are and where the entry stands in its scope: they say
+whether both mean the same. Others weigh what differs: they say whether one thing was exchanged, which changes the answer. These
+are not asked where no rule objects.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def crossed(made: Corpus, pairs: Sequence[Pair], embedder: Embedder, wish: Wish,
         for number, (seen, unseen) in enumerate(folds(intents, wish.folds, chance), start=1):
             rows = np.flatnonzero((np.isin(made.intent, seen) | made.outside) & ~made.test)
             told(f"training without the intents of part {number} of {wish.folds}")
-            yield Trial(learn(made, rows, [], pairs, embedder, wish.plan, lambda _: None), unseen)
+            yield Trial(learn(made, rows, [], pairs, embedder=embedder, plan=wish.plan, told=lambda _: None), unseen)
 
     return trials
 
@@ -182,7 +182,7 @@ class _Runs:
             pool, asked = np.flatnonzero(inside & ~made.test & of), np.flatnonzero(inside & made.test & of)
             strangers = np.flatnonzero(made.outside & made.test & of)
             if len(asked) and len(pool):
-                self._look_ups(str(source), pool, asked, strangers, policies, chance)
+                self._look_ups(str(source), pool, (asked, strangers), policies, chance)
                 if self._wish.streams:
                     self._stream(str(source), asked, trial.verifier, chance)
                 if self._wish.sizes:
@@ -208,14 +208,15 @@ class _Runs:
         return found
 
     def _look_ups(
-        self, source: str, pool: Rows, asked: Rows, strangers: Rows, policies: Sequence[_Set], chance: Chance
+        self, source: str, pool: Rows, parts: tuple[Rows, Rows], policies: Sequence[_Set], chance: Chance
     ) -> None:
+        asked, strangers = parts
         for each in self._wish.each:
             kept = kept_of_each(pool, self._made.intent, each, chance)
-            parts = {f"{source}: {each} kept of each intent": asked}
+            tests = {f"{source}: {each} kept of each intent": asked}
             if len(strangers):
-                parts[f"{source}: {each} kept of each intent, out of scope asked"] = strangers
-            for test, rows in parts.items():
+                tests[f"{source}: {each} kept of each intent, out of scope asked"] = strangers
+            for test, rows in tests.items():
                 self._told(test)
                 looks = looks_of(self._made, rows, kept)
                 for one in policies:

@@ -149,8 +149,8 @@ def _swap(one: str, other: str, made: Corpus) -> list[float]:
 
 
 def swap_trees(made: Corpus, rows: Rows, pairs: Sequence[Pair], plan: Plan, chance: Chance) -> tuple[Trees, float]:
-    """Grow the trees that tell what was exchanged, and find the cut at which trees that had not seen them refuse the wanted share of
-    the pairs that were written by hand."""
+    """Grow the trees that tell what was exchanged, and find the cut at which trees that had not seen them refuse the wanted
+    share of the pairs that were written by hand."""
     given = _exchanges(made, rows, pairs, plan, chance)
     fold = chance.permutation(len(given.rows)) % _SWAP_FOLDS
     unseen = np.zeros(len(given.rows))
@@ -186,7 +186,14 @@ def _alike(made: Corpus, rows: Rows, plan: Plan, chance: Chance) -> list[tuple[i
 
 
 def learn(
-    made: Corpus, rows: Rows, pairs: Sequence[Pair], swapped: Sequence[Pair], embedder: Embedder, plan: Plan, told: Told
+    made: Corpus,
+    rows: Rows,
+    pairs: Sequence[Pair],
+    swapped: Sequence[Pair],
+    *,
+    embedder: Embedder,
+    plan: Plan,
+    told: Told,
 ) -> Verifier:
     """Train a verifier on some questions of a corpus and on pairs. `swapped` are pairs in which one thing was exchanged, or
     nothing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,17 +39,13 @@ def pairs_text(found: Sequence[Served], heading: str) -> str:
         if of:
             given = sum(one.given for one in of)
             alone = [sum(one.similarity >= cut for one in of) for cut in (0.8, 0.9)]
+            share = 100 * given / len(of)
             lines.append(
-                f"  {what}: {given} of {len(of)} given ({100 * given / len(of):.1f} %); plain cosine 0.80: {alone[0]}, 0.90: {alone[1]}"
+                f"  {what}: {given} of {len(of)} given ({share:.1f} %); plain cosine 0.80: {alone[0]}, 0.90: {alone[1]}"
             )
-            kinds = {one.pair.kind for one in of}
-            lines.append(
-                "    "
-                + ", ".join(
-                    f"{kind or 'no kind'} {sum(one.given for one in of if one.pair.kind == kind)}/{sum(one.pair.kind == kind for one in of)}"
-                    for kind in sorted(kinds)
-                )
-            )
+            kinds = Counter(one.pair.kind or "no kind" for one in of)
+            passed = Counter(one.pair.kind or "no kind" for one in of if one.given)
+            lines.append("    " + ", ".join(f"{kind} {passed[kind]}/{kinds[kind]}" for kind in sorted(kinds)))
     lines += [
         f"  given and wrong: {one.pair.asked!r} for {one.pair.kept!r} ({one.pair.kind}, {one.similarity:.3f})"
         for one in found

@@ -20,8 +20,8 @@ def as_text(report: Report) -> str:
         f"times: hits over those of plain cosine, both at their best threshold that errs on {rate:g} % of all requests at most"
     )
     parts = [head]
-    for test in dict.fromkeys(row.test for row in report.rows):
-        parts.append(f"\n{test}\n" + _table(_rows([row for row in report.rows if row.test == test], rate)))
+    tests = dict.fromkeys(row.test for row in report.rows)
+    parts += [f"\n{test}\n" + _table(_rows([row for row in report.rows if row.test == test], rate)) for test in tests]
     if report.sizes:
         lines = [("scope", "entries", "policy", "hits", "errors", "precision")]
         lines += [

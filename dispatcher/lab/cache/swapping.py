@@ -168,7 +168,8 @@ _LEAST_LETTERS = 4
 
 
 def exchanged(texts: Sequence[str], count: int, chance: Chance) -> list[tuple[str, str]]:
-    """Give up to `count` pairs of a question and one in which one thing is another, each way of exchanging as often as it can be."""
+    """Give up to `count` pairs of a question and one in which one thing is another, each way of exchanging as often as it can
+    be."""
     nouns = sorted({word.lower() for text in texts for word in _WORD.findall(text) if _carries(word)})
     ways: Sequence[Callable[[Words, Sequence[str], Chance], Words | None]] = (
         _negated, _counted, _opposed, _renamed, _renamed, _turned, _directed, _asked,
@@ -222,7 +223,8 @@ def _opposed(words: Words, nouns: Sequence[str], chance: Chance) -> Words | None
 
 
 def _renamed(words: Words, nouns: Sequence[str], chance: Chance) -> Words | None:
-    """Put another word in the place of one that carries meaning, of the same ending: the form stays, what is asked about does not."""
+    """Put another word in the place of one that carries meaning, of the same ending: the form stays, what is asked about does
+    not."""
     places = [place for place, word in enumerate(words) if _carries(word)]
     if len(places) < 2:
         return None

@@ -70,11 +70,12 @@ def train_verb(data: Sequence[Path], choice: Choice, output: Path, plan: Plan, *
     need_enough(made, rows, pairs)
     swapped = [pair for pair in (*swap_pairs(), *found.pairs) if pair.part != TEST and pair.kind]
     started = time.perf_counter()
-    verifier = learn(made, rows, pairs, swapped, embedder, plan, _at)
-    card = _card(data, found, made, pairs, swapped, plan)
+    verifier = learn(made, rows, pairs, swapped, embedder=embedder, plan=plan, told=_at)
+    card = _card([path.name for path in data], made, len(pairs), len(swapped), plan)
     write_verifier(output, verifier, embedder=str(embedder.identity), words=str(words.identity), card=card)
+    took_s = time.perf_counter() - started
     lines = [
-        f"trained on {len(made)} questions and {len(pairs) + len(swapped)} pairs in {time.perf_counter() - started:.0f} s: {output}",
+        f"trained on {len(made)} questions and {len(pairs) + len(swapped)} pairs in {took_s:.0f} s: {output}",
         *([f"{found.unlabelled} pairs say neither same nor not, and were left out"] if found.unlabelled else []),
     ]
     if evaluation and len(made):
@@ -142,25 +143,24 @@ def _loaded(verifier: str, embedder: Embedder, words: StaticEmbedder) -> Verifie
             return None
 
 
-def _card(
-    data: Sequence[Path], found: Labelled, made: Corpus, pairs: Sequence[Pair], swapped: Sequence[Pair], plan: Plan
-) -> dict[str, Any]:
+def _card(names: Sequence[str], made: Corpus, pairs: int, swapped: int, plan: Plan) -> dict[str, Any]:
+    recipe = plan.recipe
     return {
         "data": {
-            "from": [path.name for path in data],
-            "sets": {source: int((made.source == source).sum()) for source in found.sources},
+            "from": list(names),
+            "sets": {str(source): int((made.source == source).sum()) for source in dict.fromkeys(made.source.tolist())},
             "intents": len(np.unique(made.intent[~made.outside])) if len(made) else 0,
-            "pairs": len(pairs),
-            "exchanged": len(swapped),
-            "sha256": hashlib.sha256(
-                "\n".join(sorted(question.text for question in made.questions)).encode()
-            ).hexdigest(),
+            "pairs": pairs,
+            "exchanged_by_hand": swapped,
+            "exchanged_by_rule": plan.made,
+            "sha256": hashlib.sha256("\n".join(sorted(one.text for one in made.questions)).encode()).hexdigest(),
         },
         "recipe": {
             "scopes": plan.scopes,
             "asked": plan.asked,
-            "trees": plan.recipe.trees,
-            "leaves": plan.recipe.leaves,
+            "trees": recipe.trees,
+            "leaves": recipe.leaves,
+            "features_of_a_split": recipe.share,
             "seed": plan.seed,
         },
     }

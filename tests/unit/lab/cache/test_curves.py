@@ -7,13 +7,15 @@ import pytest
 
 from dispatcher.lab.cache.curves import at, at_error, best, swept
 from dispatcher.lab.cache.learning import least_cut
-from dispatcher.lab.cache.runs import EXACT, Outcome
 from dispatcher.lab.cache.policies import NEVER
+from dispatcher.lab.cache.runs import EXACT, Outcome
 
 
 def outcome(*requests: tuple[float, bool]) -> Outcome:
     """Requests by score and whether the answer is right, each of an intent of its own."""
-    return Outcome(np.array([score for score, _ in requests]), np.array([right for _, right in requests]), np.arange(len(requests)))
+    return Outcome(
+        np.array([score for score, _ in requests]), np.array([right for _, right in requests]), np.arange(len(requests))
+    )
 
 
 TEN = outcome((5, True), (4, True), (3, False), (2, True), (1, False), *[(NEVER, False)] * 5)

@@ -21,14 +21,20 @@ def test_a_table_of_questions_is_read_with_the_part_that_its_name_says(tmp_path:
     """`shop_test.csv.gz` is the test part of shop, and any of the usual names of a column will do."""
     path = written(tmp_path, "shop_test.csv.gz", 'text,category\n"Where is it, please?",where\n')
 
-    assert read_all([path]).questions == (Question(text="Where is it, please?", intent="where", source="shop", part="test"),)
+    assert read_all([path]).questions == (
+        Question(text="Where is it, please?", intent="where", source="shop", part="test"),
+    )
 
 
 def test_an_object_of_parts_is_read(tmp_path: Path) -> None:
     """CLINC150's file: a list of [text, intent] for each part; what is out of scope belongs to no intent."""
     path = written(tmp_path, "full.json", '{"val": [["a", "x"]], "test": [["b", "x"]], "oos_test": [["c", "oos"]]}')
 
-    assert [(one.part, one.outside) for one in read_all([path]).questions] == [("train", False), ("test", False), ("test", True)]
+    assert [(one.part, one.outside) for one in read_all([path]).questions] == [
+        ("train", False),
+        ("test", False),
+        ("test", True),
+    ]
 
 
 def test_pairs_are_read_from_lines_and_those_that_nobody_judged_are_counted(tmp_path: Path) -> None:
@@ -43,7 +49,10 @@ def test_similar_questions_are_pairs(tmp_path: Path) -> None:
     """The form in which a question stands with those that mean the same."""
     path = written(tmp_path, "cases.json", '[{"original_question": "a", "similar_questions": ["b", "c"]}]')
 
-    assert [(pair.asked, pair.kept, pair.same) for pair in read_all([path]).pairs] == [("b", "a", True), ("c", "a", True)]
+    assert [(pair.asked, pair.kept, pair.same) for pair in read_all([path]).pairs] == [
+        ("b", "a", True),
+        ("c", "a", True),
+    ]
 
 
 def test_a_folder_is_all_files_in_it(tmp_path: Path) -> None:

@@ -34,7 +34,9 @@ def test_a_question_beside_itself_lacks_nothing() -> None:
     """All of it is matched, and nothing is left over."""
     found = pair("the cat", "the cat")
 
-    assert (found["unmatched_more"], found["equal_less"], found["rest_more"]) == pytest.approx((0.0, 1.0, 0.0), abs=1e-5)
+    assert (found["unmatched_more"], found["equal_less"], found["rest_more"]) == pytest.approx(
+        (0.0, 1.0, 0.0), abs=1e-5
+    )
 
 
 def test_what_has_no_partner_counts_by_its_weight() -> None:
@@ -80,7 +82,10 @@ def test_the_order_of_two_questions_says_nothing(one: str, other: str) -> None:
 
 def test_a_text_beyond_what_is_compared_says_so() -> None:
     """Its end would be overlooked."""
-    assert (wording("cat " * MOST_PIECES, vectors).too_long, wording("cat " * (MOST_PIECES + 1), vectors).too_long) == (False, True)
+    assert (wording("cat " * MOST_PIECES, vectors).too_long, wording("cat " * (MOST_PIECES + 1), vectors).too_long) == (
+        False,
+        True,
+    )
 
 
 def near(similarities: list[float], alike: list[list[float]], rank: int) -> dict[str, float]:
@@ -107,7 +112,9 @@ def test_those_that_are_like_an_entry_support_it() -> None:
     """With weights e^(8(cosine - 1)): the twin's similarity counts, the stranger's hardly."""
     found = near([0.9, 0.7, 0.1], [[1.0, 0.95, 0.0], [0.95, 1.0, 0.0], [0.0, 0.0, 1.0]], 0)
 
-    assert found["support"] == pytest.approx((0.7 * math.exp(-0.4) + 0.1 * math.exp(-8)) / (math.exp(-0.4) + math.exp(-8)), abs=1e-4)
+    assert found["support"] == pytest.approx(
+        (0.7 * math.exp(-0.4) + 0.1 * math.exp(-8)) / (math.exp(-0.4) + math.exp(-8)), abs=1e-4
+    )
 
 
 def test_an_exchange_names_the_rules_that_object() -> None:
