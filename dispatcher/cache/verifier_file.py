@@ -16,7 +16,7 @@ from dispatcher.cache.guard.pair_features import PAIR
 from dispatcher.cache.guard.swap_features import SWAP
 from dispatcher.cache.guard.trees import Trees
 from dispatcher.cache.guard.verifier import Line, Verifier, sound
-from dispatcher.router.weights_file import read_weights, require_floats, write_weights
+from dispatcher.weights_file import read_weights, require_floats, write_weights
 
 KIND = "drover.verifier"
 VERSION = 1

@@ -75,8 +75,8 @@ def need_enough(made: Corpus | None, rows: Rows, pairs: Sequence[Pair]) -> None:
     enough_pairs = len(pairs) >= FEWEST_PAIRS and min(same, len(pairs) - same) >= FEWEST_OF_EACH
     if intents < FEWEST_INTENTS and not enough_pairs:
         raise LabelsError(
-            f"{intents} intents and {len(pairs)} labelled pairs ({same} the same) are too little: {FEWEST_INTENTS} intents with some "
-            f"questions each are needed, or {FEWEST_PAIRS} pairs with {FEWEST_OF_EACH} of each kind"
+            f"{intents} intents and {len(pairs)} labelled pairs ({same} the same) are too little: {FEWEST_INTENTS} intents "
+            f"with some questions each are needed, or {FEWEST_PAIRS} pairs with {FEWEST_OF_EACH} of each kind"
         )
 
 
