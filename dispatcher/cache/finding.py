@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from dispatcher.cache.guard import Judge, Judgement
 from dispatcher.cache.guard.refusals import unfit
+from dispatcher.cache.guard.together import Alike, judged, neighbours
 from dispatcher.cache.keys import plain_text
 from dispatcher.cache.plan import Plan
 from dispatcher.cache.store import Asking, Shelter
@@ -114,29 +115,42 @@ class Finder:
         if embedded.vector is None or embedded.identity is None:
             look.refuse(f"there is no vector: {embedded.lacks}", "there is no vector")
             return
-        near = await within.nearest(place.tenant, place.scope, embedded.identity, embedded.vector, count=COMPARED)
-        near = [one for one in near if one.similarity >= self.judge.least_similarity]
-        if near:
+        count = neighbours(self.judge, most=COMPARED)
+        near = await within.nearest(place.tenant, place.scope, embedded.identity, embedded.vector, count=count)
+        if near and near[0].similarity >= self.judge.least_similarity:
             await self._judged(look, near, within)
 
     async def _judged(self, look: Look, near: list[Near], within: Asking) -> None:
-        """Take the first that is judged to mean the same."""
+        """Take the one that is judged to mean the same: the surest, where several are."""
         place = look.place
         entries = await within.get(place.tenant, [one.exact for one in near])
         gone = [one.exact for one, entry in zip(near, entries, strict=True) if entry is None]
         if gone:
             await self.shelter.unlink(place.tenant, place.scope, gone)
-        for one, entry in zip(near, entries, strict=True):
-            # The scope is compared once more: a store is not believed.
-            if entry is None or entry.place.scope != place.scope or one.exact in self.barred:
-                continue
-            said = self.judge.judge(place.question, entry.place.question, one.similarity)
-            if not said.same:
-                look.refuse(f"one {one.similarity:.2f} alike was refused: {said.why}", "another question")
-            elif await self._holds(entry):
-                look.found = Found(entry=entry, kind=Kind.SEMANTIC, similarity=one.similarity, judgement=said)
+        # The scope is compared once more: a store is not believed.
+        there = [
+            (one, entry)
+            for one, entry in zip(near, entries, strict=True)
+            if entry is not None and entry.place.scope == place.scope and one.exact not in self.barred
+        ]
+        alike = [Alike(question=entry.place.question, similarity=one.similarity) for one, entry in there]
+        said = judged(self.judge, place.question, alike, most=COMPARED)
+        fit = [
+            (judgement, one, entry)
+            for judgement, (one, entry) in zip(said, there, strict=False)
+            if one.similarity >= self.judge.least_similarity
+        ]
+        same = [one for one in fit if one[0].same]
+        for judgement, one, entry in sorted(
+            same, key=lambda found: -(found[0].chance or 0.0)
+        ):  # stable: else the nearest
+            if await self._holds(entry):
+                look.found = Found(entry=entry, kind=Kind.SEMANTIC, similarity=one.similarity, judgement=judgement)
                 look.serves = look.plan.serves
                 return
+        for judgement, one, _ in fit:
+            if not judgement.same:
+                look.refuse(f"one {one.similarity:.2f} alike was refused: {judgement.why}", "another question")
 
     async def _holds(self, entry: Entry) -> bool:
         """True when the fleet has the model still, and the same weights under its name. One that was replaced is forgotten."""
