@@ -34,6 +34,8 @@ def open_judge(setting: str, embedding: EmbeddingService, *, error_rate: float) 
     if setting != SHIPPED:
         return trained(Path(setting), identity, error_rate)
     with resources.as_file(resources.files("dispatcher.cache") / "data" / SHIPPED_FILE) as file:
+        if not file.exists():
+            return rules_for(identity)
         try:
             return trained(file, identity, error_rate)
         except WeightsMismatch:

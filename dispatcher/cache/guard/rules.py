@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 
 from dispatcher.cache.guard.judge import Judgement
 from dispatcher.cache.guard.kinds import Ask
@@ -13,13 +12,11 @@ from dispatcher.cache.guard.opposites import opposed
 from dispatcher.cache.guard.reading import ENGLISH, Reading, degree_of, read
 from dispatcher.cache.guard.roles import SMALL_WORDS
 from dispatcher.cache.guard.synonyms import is_slip, meaning
+from dispatcher.cache.guard.together import Alike
 from dispatcher.cache.guard.words import stem, word_set
 
 LEAST_SIMILARITY = {"static": 0.80, "minilm": 0.80, "reference": 0.80}
 """The cosine of each tier's vectors below which no pair is judged; `drover lab cache-eval` measures them."""
-
-READINGS = 1024
-"""Readings that a judge keeps: a question meets several others, and those it met before."""
 
 _ALIKE = (
     {Ask.HOW_TO, Ask.HOW},
@@ -70,12 +67,12 @@ Objection = Callable[[Reading, Reading], str | None]
 
 
 class RuleJudge:
-    """Judges by rules alone. Deterministic; the order of the two questions makes no difference to `same`."""
+    """Judges by rules alone. Deterministic; the order of the two questions makes no difference to `same`. It keeps nothing between
+    two questions: a reading that is there already would tell what others asked."""
 
     def __init__(self, least_similarity: float = LEAST_SIMILARITY["static"]) -> None:
         """Judge pairs whose vectors have a cosine of `least_similarity` or more."""
         self._least = least_similarity
-        self._read = lru_cache(maxsize=READINGS)(read)
 
     @property
     def name(self) -> str:
@@ -87,11 +84,24 @@ class RuleJudge:
         """Give the cosine below which no pair is worth judging."""
         return self._least
 
+    @property
+    def neighbours(self) -> int:
+        """Give how many of the nearest entries it wants to see beside the one that is judged."""
+        return 1
+
     def judge(self, asked: str, kept: str, similarity: float) -> Judgement:
         """Judge whether the answer to `kept` answers `asked`."""
-        if not similarity >= self._least:
-            return Judgement(same=False, why=f"not alike enough: {similarity:.3f} is below {self._least:.3f}")
-        why = objection(self._read(asked), self._read(kept))
+        return self.judge_together(asked, [Alike(question=kept, similarity=similarity)], most=1)[0]
+
+    def judge_together(self, asked: str, near: Sequence[Alike], *, most: int) -> list[Judgement]:
+        """Judge the first `most` of the nearest entries, each for itself."""
+        mine = read(asked)
+        return [self._judged(mine, one) for one in near[:most]]
+
+    def _judged(self, mine: Reading, other: Alike) -> Judgement:
+        if not other.similarity >= self._least:
+            return Judgement(same=False, why=f"not alike enough: {other.similarity:.3f} is below {self._least:.3f}")
+        why = objection(mine, read(other.question))
         return Judgement(same=why is None, why=why or "nothing that can be read differs")
 
 
