@@ -86,7 +86,7 @@ async def filled(mode: str, answers: int) -> tuple[float, float, dict[str, Any]]
     """Give the MiB of a dispatcher before and after, and the figures of its cache."""
     scope = CacheSection().scope_entries
     async with house(mode) as (bus, dispatcher):
-        await _ask(bus, "What is this?", context=-1)
+        await _ask(bus, "What is this?", context=-1, cache="off")
         before = _mib(dispatcher)
         left = iter(range(answers))
 
@@ -103,9 +103,11 @@ async def filled(mode: str, answers: int) -> tuple[float, float, dict[str, Any]]
         return before, after, codec.decode(told.data)
 
 
-async def _ask(bus: Bus, text: str, *, context: int) -> None:
+async def _ask(bus: Bus, text: str, *, context: int, **fields: str) -> None:
     messages = [{"role": "system", "content": f"Context {context}"}, {"role": "user", "content": text}]
-    reply = await bus.request(Subjects().work("chat", "bench"), codec.encode({"messages": messages}), timeout_s=WAIT_S)
+    reply = await bus.request(
+        Subjects().work("chat", "bench"), codec.encode({"messages": messages, **fields}), timeout_s=WAIT_S
+    )
     if "error" in codec.decode(reply.data):
         raise RuntimeError(f"a question was not answered: {reply.data[:300]!r}")
 

@@ -44,13 +44,39 @@ async def test_a_quick_round_measures_everything(tmp_path: Path) -> None:
 @pytest.mark.slow
 async def test_scale_is_measured(tmp_path: Path) -> None:
     """Heartbeats as a share of a core, and memory over many jobs."""
-    arguments = ("--devices", "30", "--seconds", "1", "--jobs", "2000")
+    status, out, err = await module("scale", "--devices", "30", "--seconds", "1", "--jobs", "2000", cwd=tmp_path)
+
+    assert (0, "") == (status, err if status else "")
+    assert re.search(r"30 devices, a heartbeat a second each: -?[\d.]+ % of a core", out)
+    assert re.search(r"dispatcher: [\d.]+ MiB after 200 jobs, [\d.]+ MiB after 2000", out)
+
+
+@pytest.mark.slow
+async def test_a_full_cache_is_weighed(tmp_path: Path) -> None:
+    """Memory with and without, and what the cache itself counts."""
+    status, out, err = await module("full", "--answers", "40", cwd=tmp_path)
+
+    assert (0, "") == (status, err if status else "")
+    assert re.search(r"^40 answers, [\d.]+ MiB as it counts them$", out, re.MULTILINE)
+    assert re.search(r"^the full cache takes -?[\d.]+ MiB$", out, re.MULTILINE)
+
+
+@pytest.mark.slow
+async def test_who_knows_an_answer_can_tell_by_time(tmp_path: Path) -> None:
+    """The control shows that the instrument sees what there is to see; of the others no test asserts a figure."""
+    status, out, err = await module("secrecy", "--questions", "30", "--seconds", "1", "--no-redis", cwd=tmp_path)
+    rows = [line for line in out.splitlines() if line.startswith("memory")]
+
+    assert (0, "") == (status, err if status else "")
+    assert 9 == len(rows)
+    assert [True] * 3 == [line.endswith("*") for line in rows if " control " in line]
+
+
+async def module(name: str, *arguments: str, cwd: Path) -> tuple[int | None, str, str]:
+    """Run one of the measurements on its own; give its status, and what it said."""
     process = await create_subprocess_exec(
-        sys.executable, "-m", "dispatcher.lab.speed.scale", *arguments,
-        cwd=tmp_path, env=clean_environment(), stdout=PIPE, stderr=PIPE,
+        sys.executable, "-m", f"dispatcher.lab.speed.{name}", *arguments,
+        cwd=cwd, env=clean_environment(), stdout=PIPE, stderr=PIPE,
     )  # fmt: skip
     out, err = await process.communicate()
-
-    assert (process.returncode, "") == (0, err.decode() if process.returncode else "")
-    assert re.search(r"30 devices, a heartbeat a second each: -?[\d.]+ % of a core", out.decode())
-    assert re.search(r"dispatcher: [\d.]+ MiB after 200 jobs, [\d.]+ MiB after 2000", out.decode())
+    return process.returncode, out.decode(), err.decode()
