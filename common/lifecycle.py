@@ -85,7 +85,11 @@ async def serve(name: str, service: Callable[[], Awaitable[None]]) -> None:
     raise ServiceDied(f"{name} ended")
 
 
-def guarding(tasks: asyncio.TaskGroup) -> Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]:
+Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+"""Starts a task that nobody waits for."""
+
+
+def guarding(tasks: asyncio.TaskGroup) -> Spawn:
     """Give what starts tasks in a group that none of them can end: a bug in one job must not take the others with it."""
 
     def spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

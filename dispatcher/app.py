@@ -191,7 +191,8 @@ def _durable(settings: DispatcherSettings, bus: Bus, pipeline: Pipeline, spawn: 
     def room() -> int:
         """Slots that look free, less those who wait for one already."""
         devices = pipeline.roster.fleet.devices.values()
-        return sum(device.free_slots for device in devices if device.usable) - pipeline.courier.line.waiting
+        waiting = pipeline.courier.line.waiting + pipeline.cache.waiting
+        return sum(device.free_slots for device in devices if device.usable) - waiting
 
     return DurableLane(bus, pipeline, settings.durable, room=room, spawn=spawn)
 

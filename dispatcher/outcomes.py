@@ -43,6 +43,11 @@ class Job:
     fingerprint: str = ""
     """What was asked, in short; only of a job with a given id."""
 
+    @property
+    def asker(self) -> str:
+        """Name on whose behalf it is asked: what is remembered for one is not for another, also of one tenant."""
+        return self.tenant if self.request.user is None else f"{self.tenant}\0{self.request.user}"
+
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
@@ -102,13 +107,16 @@ class CacheOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cached:
-    """What the cache did for a job, and why. The rest is of hits: `kind` is `exact`, `semantic` or `attached`; `similarity` the
-    cosine of the two questions, `chance` the calibrated probability that the answer is right; `source` whose answer it was, `saved`
-    what giving it again saved. `shadow` is what would have been given, had likeness been on.
+    """What the cache did for a job, and why: `why` is for whoever asked, and may quote words; `reason` is one of a few.
+
+    The rest is of hits: `kind` is `exact`, `semantic` or `attached`; `similarity` the cosine of the two questions, `chance` the
+    calibrated probability that the answer is right; `source` whose answer it was, `saved` what giving it again saved. `shadow` is
+    what would have been given, had likeness been on.
     """
 
     outcome: CacheOutcome
     why: str = ""
+    reason: str = ""
     kind: str = ""
     id: str = ""
     similarity: float | None = None
@@ -123,13 +131,23 @@ class Cached:
         return self.outcome is CacheOutcome.HIT
 
     def brief(self) -> dict[str, Any]:
-        """Tell it as it travels."""
+        """Tell it to whoever asked."""
+        return _known({**self._told(), "why": self.why, "shadow": dict(self.shadow)})
+
+    def account(self) -> dict[str, Any]:
+        """Tell it to whoever watches: no word of what was asked."""
+        return _known({**self._told(), "reason": self.reason})
+
+    def _told(self) -> dict[str, Any]:
         told: dict[str, Any] = {"outcome": str(self.outcome), "kind": self.kind, "id": self.id}
         for name, digits in (("similarity", 4), ("chance", 4), ("age_s", 1)):
             value = getattr(self, name)
             told[name] = None if value is None else round(value, digits)
-        told |= {"source": dict(self.source), "why": self.why, "saved": dict(self.saved), "shadow": dict(self.shadow)}
-        return {name: value for name, value in told.items() if value not in ("", None, {})}
+        return told | {"source": dict(self.source), "saved": dict(self.saved)}
+
+
+def _known(told: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in told.items() if value not in ("", None, {})}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

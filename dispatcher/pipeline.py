@@ -19,7 +19,7 @@ from common.errors import BusError, FleetError, InternalError, Interrupted, Stop
 from common.logs import get_logger
 from common.subjects import Subjects
 from dispatcher.again import Again, Offer
-from dispatcher.cache import Cache
+from dispatcher.cache import Cache, Serving
 from dispatcher.delivery.answer import SharedAnswer
 from dispatcher.delivery.courier import Courier
 from dispatcher.delivery.listener import refuse, seat
@@ -190,23 +190,26 @@ class Pipeline:
     async def _run(self, running: Running) -> None:
         """The border: a bug in a job must neither end the process nor leave its producer waiting."""
         job, out = running.job, running.out
+        serving = self.cache.serving(job)
         try:
-            delivered = await self._delivered(running)
+            delivered = await self._delivered(running, serving)
             running.last_words = True
-            await self._answer(job, out, delivered)
+            await self._answer(job, out, delivered, serving)
         except Exception as error:
             log.exception("job.crashed", job=job.id)
             bug = _bug(f"job {job.id}", error)
             await self._last_word(out, bug)
             await self._write(job, Delivered(error=bug))
+        finally:
+            await serving.close()
 
-    async def _delivered(self, running: Running) -> Delivered:
+    async def _delivered(self, running: Running, serving: Serving) -> Delivered:
         """Deliver; an end that somebody asked for, and a bus that fails, are ways to end like others."""
         running.begun = True
         if running.ended_by is not None:
             return Delivered(error=running.ended_by)
         try:
-            return await self._deliver(running)
+            return await self._deliver(running, serving)
         except asyncio.CancelledError:
             if running.ended_by is None:
                 raise
@@ -214,7 +217,7 @@ class Pipeline:
         except FleetError as error:
             return Delivered(error=error)
 
-    async def _deliver(self, running: Running) -> Delivered:
+    async def _deliver(self, running: Running, serving: Serving) -> Delivered:
         job = running.job
         _require_continuable(job)
 
@@ -223,9 +226,9 @@ class Pipeline:
             await out.ack()
             return await self.rounds.deliver(job, ask, out, lambda: running.ended_by)
 
-        return await self.cache.answer(job, running.out, run)
+        return await serving.answer(running.out, run)
 
-    async def _answer(self, job: Job, out: AnswerSink, delivered: Delivered) -> None:
+    async def _answer(self, job: Job, out: AnswerSink, delivered: Delivered, serving: Serving) -> None:
         """Send the terminal frame, then write the record."""
         total_s = self.clock.monotonic() - job.received_s
         route = account.route(job, delivered, total_s=total_s)
@@ -243,6 +246,7 @@ class Pipeline:
             await self._last_word(out, error)
         if job.given and isinstance(out, SharedAnswer) and out.ended is not None:
             self.sharing.kept.put((job.tenant, job.id), job.fingerprint, out.ended)
+        await serving.finish(delivered, out.text)
         await self._write(job, delivered)
 
     async def _write(self, job: Job, delivered: Delivered) -> None:

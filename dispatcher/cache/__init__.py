@@ -3,5 +3,6 @@
 from dispatcher.cache.cache import Cache
 from dispatcher.cache.desk import CacheDesk
 from dispatcher.cache.life import running_cache
+from dispatcher.cache.serving import Serving
 
-__all__ = ["Cache", "CacheDesk", "running_cache"]
+__all__ = ["Cache", "CacheDesk", "Serving", "running_cache"]

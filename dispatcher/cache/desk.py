@@ -91,7 +91,7 @@ class CacheDesk:
         which = _id(body.get("id"))
         given = self._cache.tallies.find(tenant, which)
         if given is not None:
-            self._cache.barred.add(given.asked.exact)
+            self._cache.barred.add(given.asked.tenant, given.asked.exact)
             return await self._forget(given.kept)
         found = await self._search(tenant, which)
         if len(found) > 1:
@@ -103,7 +103,7 @@ class CacheDesk:
 
     async def _forget(self, place: Place) -> dict[str, Any]:
         shelter = self._cache.shelter
-        self._cache.barred.add(place.exact)
+        self._cache.barred.add(place.tenant, place.exact)
         like = await self._like(place)
         gone = [place.exact, *(one for one in like if one != place.exact)]
         known = [one for one in await shelter.found(place.tenant, gone) if one is not None]

@@ -5,23 +5,26 @@ same. It gives nothing to anybody, and keeps nothing.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from dispatcher.cache.guard import Judge, Judgement
 from dispatcher.cache.guard.refusals import unfit
 from dispatcher.cache.guard.together import Alike, judged, neighbours
 from dispatcher.cache.keys import plain_text
 from dispatcher.cache.plan import Plan
-from dispatcher.cache.store import Asking, Shelter
+from dispatcher.cache.store import Asking
 from dispatcher.cache.values import Entry, Kind, Near, Place
-from dispatcher.embed import Embedded, EmbeddingService
+from dispatcher.embed import Embedded
 from dispatcher.outcomes import CacheOutcome
 
 COMPARED = 4
 """Entries that are judged for one question: a right answer stands among the nearest, and each costs a judgement."""
 
-MOST_BARRED = 10_000
+MOST_BARRED = 1000
+
+Embed = Callable[[str, str], Awaitable[Embedded]]
+"""Gives a text's vector, on behalf of somebody."""
 
 Digests = Callable[[str], frozenset[str]]
 """Gives the digests under which the fleet has a model now; empty for a model that it has not."""
@@ -50,6 +53,9 @@ class Look:
     why: str = ""
     reason: str = ""
     embedded: Embedded | None = None
+    gone: list[str] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+    """Keys that are found by likeness and are not there, and those whose model was replaced."""
 
     def refuse(self, why: str, reason: str = "") -> None:
         """Note why likeness will not do; the first reason counts."""
@@ -58,60 +64,61 @@ class Look:
 
 
 class Barred:
-    """Questions that are not answered by likeness any more, nor answer others: somebody has said that it went wrong."""
+    """Questions that are not answered by likeness any more, nor answer others: somebody has said that it went wrong. Until this
+    process ends."""
 
     def __init__(self) -> None:
-        self._keys: OrderedDict[str, None] = OrderedDict()
+        self._tenants: OrderedDict[str, OrderedDict[str, None]] = OrderedDict()
 
-    def __contains__(self, exact: str) -> bool:
-        return exact in self._keys
+    def __contains__(self, place: Place) -> bool:
+        return place.exact in self._tenants.get(place.tenant, {})
 
-    def add(self, exact: str) -> None:
-        """Bar one; the oldest is forgotten where there are too many."""
-        self._keys[exact] = None
-        self._keys.move_to_end(exact)
-        if len(self._keys) > MOST_BARRED:
-            self._keys.popitem(last=False)
+    def add(self, tenant: str, exact: str) -> None:
+        """Bar one; where there are too many a tenant's own oldest goes, and of tenants the one that barred none for longest."""
+        keys = self._tenants.setdefault(tenant, OrderedDict())
+        self._tenants.move_to_end(tenant)
+        keys[exact] = None
+        keys.move_to_end(exact)
+        for many in (keys, self._tenants):
+            if len(many) > MOST_BARRED:
+                many.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finder:
     """Looks for answers."""
 
-    shelter: Shelter
-    embedding: EmbeddingService
+    embed: Embed
     judge: Judge
     digests: Digests
     barred: Barred
 
-    async def look(self, place: Place, plan: Plan, within: Asking) -> Look:
+    async def look(self, place: Place, plan: Plan, within: Asking, *, asker: str) -> Look:
         """Look for an answer, within what is left of a request's time; never raises for what the store does."""
         look = Look(place=place, plan=plan, why=plan.why)
         if plan.exact:
-            look.found = await self.exactly(place, within)
+            look.found = await self.exactly(place, within, look)
         if look.found is None and plan.semantic:
-            await self._alike(look, within)
+            await self._alike(look, within, asker)
         if look.found is not None and look.serves:
             look.outcome = CacheOutcome.HIT
         elif look.found is not None:
             look.outcome = CacheOutcome.MISS
         return look
 
-    async def exactly(self, place: Place, within: Asking) -> Found | None:
+    async def exactly(self, place: Place, within: Asking, look: Look | None = None) -> Found | None:
         """Look for an answer to the very same request."""
         [entry] = await within.get(place.tenant, [place.exact])
-        if entry is None or not await self._holds(entry):
-            return None
-        return Found(entry=entry, kind=Kind.EXACT)
+        return None if entry is None or not self._holds(entry, look) else Found(entry=entry, kind=Kind.EXACT)
 
-    async def _alike(self, look: Look, within: Asking) -> None:
+    async def _alike(self, look: Look, within: Asking, asker: str) -> None:
         """Look for an answer to a question that means the same, or say why not."""
         place = look.place
-        why = "somebody reported such an answer" if place.exact in self.barred else unfit(place.question)
+        why = "somebody reported such an answer" if place in self.barred else unfit(place.question)
         if why:
             look.refuse(why)
             return
-        embedded = look.embedded = await self.embedding.embed(plain_text(place.question), of=place.tenant)
+        embedded = look.embedded = await self.embed(plain_text(place.question), asker)
         if embedded.vector is None or embedded.identity is None:
             look.refuse(f"there is no vector: {embedded.lacks}", "there is no vector")
             return
@@ -124,14 +131,12 @@ class Finder:
         """Take the one that is judged to mean the same: the surest, where several are."""
         place = look.place
         entries = await within.get(place.tenant, [one.exact for one in near])
-        gone = [one.exact for one, entry in zip(near, entries, strict=True) if entry is None]
-        if gone:
-            await self.shelter.unlink(place.tenant, place.scope, gone)
+        look.gone += [one.exact for one, entry in zip(near, entries, strict=True) if entry is None]
         # The scope is compared once more: a store is not believed.
         there = [
             (one, entry)
             for one, entry in zip(near, entries, strict=True)
-            if entry is not None and entry.place.scope == place.scope and one.exact not in self.barred
+            if entry is not None and entry.place.scope == place.scope and entry.place not in self.barred
         ]
         alike = [Alike(question=entry.place.question, similarity=one.similarity) for one, entry in there]
         said = judged(self.judge, place.question, alike, most=COMPARED)
@@ -144,7 +149,7 @@ class Finder:
         for judgement, one, entry in sorted(
             same, key=lambda found: -(found[0].chance or 0.0)
         ):  # stable: else the nearest
-            if await self._holds(entry):
+            if self._holds(entry, look):
                 look.found = Found(entry=entry, kind=Kind.SEMANTIC, similarity=one.similarity, judgement=judgement)
                 look.serves = look.plan.serves
                 return
@@ -152,11 +157,9 @@ class Finder:
             if not judgement.same:
                 look.refuse(f"one {one.similarity:.2f} alike was refused: {judgement.why}", "another question")
 
-    async def _holds(self, entry: Entry) -> bool:
-        """True when the fleet has the model still, and the same weights under its name. One that was replaced is forgotten."""
+    def _holds(self, entry: Entry, look: Look | None) -> bool:
+        """True when the fleet has the model still, and the same weights under its name."""
         digests = self.digests(entry.receipt.model)
-        if entry.receipt.digest in digests:
-            return True
-        if digests:
-            await self.shelter.forget(entry.place.tenant, [entry.place.exact])
-        return False
+        if digests and entry.receipt.digest not in digests and look is not None:
+            look.stale.append(entry.place.exact)
+        return entry.receipt.digest in digests

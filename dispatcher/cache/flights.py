@@ -7,19 +7,19 @@ listeners of one job. A leader that fails leaves them where they are: the next o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from common import frames
 from common.clock import loop_s
-from common.errors import FleetError
+from common.errors import DeadlineExceeded, FleetError, JobCancelled
 from common.messages import Priority
 from dispatcher.delivery.sink import AnswerSink
 from dispatcher.outcomes import Candidate, Delivered, Job
 
 _RANKS = {Priority.INTERACTIVE: 0, Priority.NORMAL: 1, Priority.BATCH: 2}
 
-Renew = Callable[[], Awaitable[None]]
+Renew = Callable[[], None]
 """Says elsewhere, now and then, that the answer is still being made."""
 
 
@@ -34,6 +34,8 @@ class Flight:
         self.landed: Delivered | None = None
         self.lost = False
         """True when it ended without an answer."""
+        self.hopeless = False
+        """True when whoever tries again would end the same way."""
         self.watched = 0
         """Followers whose text is seen as it comes."""
         self.shown = False
@@ -89,13 +91,13 @@ class Leading:
         await self._out.route(candidate, attempt)
 
     async def keep_alive(self, frame: frames.KeepAlive) -> None:
-        await self._renew()
+        self._renew()
         await self._out.keep_alive(frame)
 
     async def token(self, text: str) -> None:
         self._flight.pieces.append(text)
         self._flight.stir()
-        await self._renew()
+        self._renew()
         await self._out.token(text)
 
     def restart(self) -> None:
@@ -130,14 +132,20 @@ class Flights:
         flight = self._flying[key] = Flight(job, out.text)
         return flight
 
-    def end(self, key: str, flight: Flight, delivered: Delivered | None) -> None:
-        """Let the followers go: with the answer, or to make it themselves."""
-        if self._flying.get(key) is flight:
-            del self._flying[key]
-        if delivered is not None and delivered.end is not None:
+    def land(self, flight: Flight, delivered: Delivered) -> None:
+        """Let the followers have the answer as it ended, or make it themselves. Who comes while it is being kept follows still."""
+        if delivered.end is not None:
             flight.landed = delivered
         else:
             flight.lost = True
+            flight.hopeless = not isinstance(delivered.error, JobCancelled | DeadlineExceeded)
+        flight.stir()
+
+    def end(self, key: str, flight: Flight) -> None:
+        """Have nobody follow any more. One that has not landed is lost, whatever it died of."""
+        if self._flying.get(key) is flight:
+            del self._flying[key]
+        flight.lost = flight.lost or flight.landed is None
         flight.stir()
 
 
@@ -161,10 +169,14 @@ class Following:
     async def follow(self, patience: asyncio.Timeout, deadline_s: float) -> Delivered | None:
         """Hear the answer to its end; None when it came to nothing. Its attempts are the leader's own. Once the leader speaks,
         patience lasts until the deadline."""
-        flight, watching = self._flight, self._out.streams
-        flight.watched += watching
+        flight, watching = self._flight, False
+        # What this one has told already binds the leader from now on: it must not begin anew.
+        flight.shown = flight.shown or self._out.visible_chars > 0
         try:
             while True:
+                if self._out.streams is not watching:
+                    watching = not watching
+                    flight.watched += 1 if watching else -1
                 if flight.pieces:
                     patience.reschedule(deadline_s)
                 # Each `await` lets the flight go on: only when nothing was missed is it time to wait.

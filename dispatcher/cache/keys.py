@@ -10,7 +10,7 @@ import base64
 import binascii
 import hashlib
 import unicodedata
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from common import codec
@@ -29,58 +29,42 @@ def place(job: Job, *, strategy: str, epoch: str) -> Place:
 
     Raises `TypeError` for a request that has no form in JSON.
     """
-    messages = _messages(job.messages)
-    whole: dict[str, Any] = {
-        "v": VERSION,
-        "epoch": epoch,
-        "tenant": job.tenant,
-        "user": job.request.user,
-        "kind": job.kind,
-        "policy": _policy(job, strategy),
-        "options": codec.plain(job.request.options),
-        "tools": list(job.request.tools),
-        "format": job.request.format,
-        "messages": messages,
-    }
-    exact = codec.digest({**whole, "is": "request"}, DIGEST_CHARS)
+    calls: dict[str, int] = {}
+    messages = [_said(message, calls) for message in job.messages]
+    last = messages.pop()
+    before = codec.digest({"head": _head(job, strategy, epoch), "messages": messages}, DIGEST_CHARS)
+    exact = codec.digest({"before": before, "last": last}, DIGEST_CHARS)
     if job.messages[-1].role is not Role.USER:
         return Place(tenant=job.tenant, exact=exact, scope="", question="")
-    blanked = [*messages[:-1], {**messages[-1], "content": None}]
-    scope = codec.digest({**whole, "messages": blanked, "is": "scope"}, DIGEST_CHARS)
+    scope = codec.digest({"before": before, "last": {**last, "content": None}}, DIGEST_CHARS)
     return Place(tenant=job.tenant, exact=exact, scope=scope, question=job.messages[-1].content)
 
 
-def _policy(job: Job, strategy: str) -> dict[str, Any]:
-    """Give what decides which model answers, and where."""
+_ASIDE = (
+    "prompt", "messages", "model", "device", "strategy", "provider_key",  # said in other words below
+    "stream", "hold", "job", "timeout_s", "deadline_ms", "keep_s", "resends", "resume", "priority", "cache",
+)  # fmt: skip
+"""What is no part of a name as it stands: all else of a request is, also fields that are yet to come."""
+
+
+def _head(job: Job, strategy: str, epoch: str) -> dict[str, Any]:
+    """Give all that an answer depends on but the conversation."""
     request = job.request
-    return {
-        "model": job.model,
-        "device": job.device,
-        "strategy": strategy,
-        "max_cost_usd": request.max_cost_usd,
-        "brings_key": request.provider_key is not None,
-    }
+    asked = codec.plain(replace(request, prompt=None, messages=(), provider_key=None))
+    for name in _ASIDE:
+        asked.pop(name, None)
+    policy = {"model": job.model, "device": job.device, "strategy": strategy, "key": request.provider_key is not None}
+    return {"v": VERSION, "epoch": epoch, "tenant": job.tenant, "kind": job.kind, "policy": policy, "asked": asked}
 
 
-def _messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Give the conversation as it is compared. Ids of calls are drawn by lot: their order says the same."""
-    calls: dict[str, int] = {}
-    return [_message(message, calls) for message in messages]
-
-
-def _message(message: Message, calls: dict[str, int]) -> dict[str, Any]:
-    said: dict[str, Any] = {"role": str(message.role), "content": plain_text(message.content)}
-    if message.images:
-        said["images"] = [_content_hash(image) for image in message.images]
-    if message.tool_calls:
-        said["tool_calls"] = [
-            {"name": call.name, "arguments": call.arguments, "id": _number(calls, call.id)}
-            for call in message.tool_calls
-        ]
-    if message.tool_name is not None:
-        said["tool_name"] = message.tool_name
-    if message.tool_call_id is not None:
-        said["tool_call_id"] = _number(calls, message.tool_call_id)
+def _said(message: Message, calls: dict[str, int]) -> dict[str, Any]:
+    """Give a message as it is compared. Ids of calls are drawn by lot: their order says the same."""
+    said = codec.plain(message)
+    said["content"] = plain_text(message.content)
+    said["images"] = [_content_hash(image) for image in message.images]
+    for call in said.get("tool_calls", ()):
+        call["id"] = _number(calls, call.get("id"))
+    said["tool_call_id"] = _number(calls, message.tool_call_id)
     return said
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from common.clock import Clock
-from dispatcher.cache.cache import Cache, Rules
+from common.lifecycle import guarding
+from dispatcher.cache.cache import Cache, House, Rules
 from dispatcher.cache.index import IndexBounds, open_index
 from dispatcher.cache.judges import open_judge
 from dispatcher.cache.redis_client import redis_client
@@ -42,17 +44,10 @@ async def running_cache(
         share_s=settings.share_s,
     )
     judge = open_judge(settings.verifier, embedding, error_rate=settings.error_rate)
-    async with _sheltered(settings, clock) as shelter:
-        yield Cache(
-            shelter,
-            rules,
-            embedding=embedding,
-            judge=judge,
-            fleet=fleet,
-            strategy=strategy,
-            clock=clock,
-            shadow=Shadow(embedding, Path(settings.shadow_file) if settings.shadow_file else None),
-        )
+    shadow = Shadow(embedding, Path(settings.shadow_file) if settings.shadow_file else None)
+    async with _sheltered(settings, clock) as shelter, asyncio.TaskGroup() as chores:
+        house = House(fleet=fleet, strategy=strategy, clock=clock, spawn=guarding(chores))
+        yield Cache(shelter, rules, house, embedding=embedding, judge=judge, shadow=shadow)
 
 
 @asynccontextmanager

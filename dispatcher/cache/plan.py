@@ -11,13 +11,14 @@ from dispatcher.outcomes import Delivered, Job
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """`exact` and `semantic`: whether answers are looked for so; `serves`: whether one that was found by likeness is given, or only
-    told of. `keeps`: whether the job's own answer is kept, and with `likens` so that it is found by likeness. `why` says what is
-    out, in words."""
+    """`exact` and `semantic`: whether answers are looked for so; `shares`: whether one that is just being made is heard with the
+    job that makes it; `serves`: whether one that was found by likeness is given, or only told of. `keeps`: whether the job's own
+    answer is kept, and with `likens` so that it is found by likeness. `why` says what is out, in words."""
 
     exact: bool = False
+    shares: bool = False
     semantic: bool = False
-    serves: bool = True
+    serves: bool = False
     keeps: bool = False
     likens: bool = False
     why: str = ""
@@ -29,15 +30,14 @@ def plan(job: Job, mode: str, *, max_temperature: float) -> Plan:
     if out:
         return Plan(why=out)
     unlike = _unlike(job)
+    likens = not unlike and mode in {"shadow", "semantic"} and wish is not CacheWish.EXACT
     if wish is CacheWish.REFRESH:
-        likens = not unlike and mode in {"shadow", "semantic"}
         return Plan(keeps=True, likens=likens, why="the request asked for a new answer")
-    whole = Plan(exact=True, keeps=True)
-    if wish is CacheWish.EXACT or (wish is None and mode == "exact"):
-        return whole
-    if unlike:
-        return replace(whole, why=unlike)
-    return replace(whole, semantic=True, likens=True, serves=wish is not None or mode == "semantic")
+    shares = not job.request.tools  # a call that several agents hear would be made several times
+    whole = Plan(exact=True, shares=shares, keeps=True, semantic=likens, likens=likens, serves=mode == "semantic")
+    if wish is CacheWish.SEMANTIC and not likens:
+        return replace(whole, why=unlike or "likeness is not turned on for the tenant")
+    return replace(whole, why=unlike) if unlike and mode != "exact" else whole
 
 
 def _out(job: Job, max_temperature: float) -> str:
@@ -68,6 +68,7 @@ def unsound(job: Job, delivered: Delivered, text: str) -> str:
     faults = {
         "it was cut off": end.finish is Finish.LENGTH,
         "it calls tools": end.finish is Finish.TOOL_CALLS or bool(end.tool_calls),
+        "it has no end of its own": end.finish is not Finish.STOP,
         "it is empty": not text.strip(),
         "several devices wrote it": bool(job.request.resume) or any(one.continues for one in delivered.attempts),
         "it did not hold when it was checked": cascaded is not None and bool(cascaded.instead),

@@ -24,9 +24,9 @@ class Shadow:
         self._embedding = embedding
         self._file = file
 
-    async def compare(self, would: Found, asked: Place, answer: str) -> None:
+    async def compare(self, would: Found, asked: Place, answer: str, *, asker: str) -> None:
         """Note one pair. How alike two answers are says only whether it is worth a look: people judge."""
-        alike = await self._alike(asked.tenant, would.entry.text, answer)
+        alike = await self._alike(asker, would.entry.text, answer)
         chance = None if would.judgement is None else would.judgement.chance
         log.info(
             "cache.shadow",
@@ -46,9 +46,9 @@ class Shadow:
             }
             await asyncio.to_thread(self._write, self._file, codec.encode(pair) + b"\n")
 
-    async def _alike(self, tenant: str, one: str, other: str) -> float | None:
-        first = await self._embedding.embed(one, of=tenant)
-        second = await self._embedding.embed(other, of=tenant)
+    async def _alike(self, asker: str, one: str, other: str) -> float | None:
+        first = await self._embedding.embed(one, of=asker)
+        second = await self._embedding.embed(other, of=asker)
         if first.vector is None or second.vector is None:
             return None
         return float(first.vector @ second.vector)

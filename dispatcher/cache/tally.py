@@ -19,7 +19,8 @@ MOST_TENANTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """An answer that a job got: `asked` is its own place, `kept` that of the answer; `told` is what its account says of it."""
+    """An answer that a job got: `asked` is its own place, `kept` that of the answer; `told` is what its account says of it,
+    and empty for the job that made it."""
 
     asked: Place
     kept: Place
@@ -45,6 +46,13 @@ class Tally:
             self.refused[reason] += 1
         elif outcome is CacheOutcome.BYPASS:
             self.bypassed[reason] += 1
+
+    def keeps(self, why_not: str) -> None:
+        """Count an answer that is kept, or why it is not."""
+        if why_not:
+            self.not_kept[why_not] += 1
+        else:
+            self.kept += 1
 
     def hit(self, told: Cached) -> None:
         """Count a job that was not run, and what that saved."""

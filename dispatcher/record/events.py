@@ -45,7 +45,7 @@ def summary(record: JobRecord) -> dict[str, Any]:
         "cost_estimated": record.cost_estimated or None,
         "saved_usd": record.saved_usd,
         "escalated": record.escalated,
-        "cache": None if record.cached is None else record.cached.brief(),
+        "cache": None if record.cached is None else record.cached.account(),
         "error": record.error,
         "error_message": record.error_message,
         "decision": record.decision,

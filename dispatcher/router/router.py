@@ -118,9 +118,9 @@ class Router:
         if name == "hybrid" and not dry and self.feedback.explores(job):  # elsewhere order is more than a score
             ask = replace(ask, explores=True)
         if name == "learned" and job.model == AUTO:  # a named model leaves no choice
-            return await self._judged(ask, _question(job.messages), dry=dry)
+            return await self._judged(ask, job, dry=dry)
         if name in BY_KIND or (name in BY_TOPIC and self._topics_matter()):
-            return await self._placed(ask, _question(job.messages))
+            return await self._placed(ask, job)
         return ask
 
     def decide(self, ask: Ask, excluded: Mapping[str, str], spent_usd: float = 0.0) -> Decision:
@@ -231,12 +231,12 @@ class Router:
         """True when a device names topics: to a fleet without, a vector would say nothing."""
         return self._table.view(self._roster.fleet).layout.topics.named
 
-    async def _placed(self, ask: Ask, question: str) -> Ask:
+    async def _placed(self, ask: Ask, job: Job) -> Ask:
         """Give the question its place among the trained topics; without a vector the words of the question have to do."""
         topics = self.weights.topics
         if topics is None:
             return replace(ask, lacks=self.weights.lacks_topics)
-        embedded = await self.embedding.embed(question, of=ask.tenant)
+        embedded = await self.embedding.embed(_question(job.messages), of=job.asker)
         if embedded.vector is None:
             return replace(ask, lacks=embedded.lacks or "")
         try:
@@ -246,12 +246,13 @@ class Router:
         known = {**ask.wanted.topics, **similarities}  # topics that were not trained keep their words
         return replace(ask, wanted=replace(ask.wanted, topics=known), embedder=_identity(embedded))
 
-    async def _judged(self, ask: Ask, question: str, *, dry: bool) -> Ask:
+    async def _judged(self, ask: Ask, job: Job, *, dry: bool) -> Ask:
         """Ask the trained router; where it can't say, the strategy goes by rules."""
         trained = self.weights.router
         if trained is None:
             return replace(ask, lacks=f"a trained router: {self.weights.lacks_router}")
-        embedded = await self.embedding.embed(question, of=ask.tenant) if trained.embedder else None
+        question = _question(job.messages)
+        embedded = await self.embedding.embed(question, of=job.asker) if trained.embedder else None
         if embedded is not None and embedded.vector is None:
             return replace(ask, lacks=embedded.lacks or "")
         try:

@@ -37,14 +37,14 @@ class WeakAnswers:
         if trained is None:
             return by_rules
         judged = answer.whole and not hopeless(answer, job.request)
-        gain = await self._gain(trained, answer, signals, ask.tenant) if judged else None
+        gain = await self._gain(trained, answer, signals, job.asker) if judged else None
         return self._by_gain(gain, by_rules, trained, ask)
 
     async def _gain(
-        self, trained: TrainedRouter, answer: WeakAnswer, signals: Sequence[float], tenant: str
+        self, trained: TrainedRouter, answer: WeakAnswer, signals: Sequence[float], asker: str
     ) -> Gain | None:
         """Give what the trained judge expects of a strong answer; None where it can't say."""
-        embedded = await self._embedding.embed(answer.question, of=tenant) if trained.space.embedder else None
+        embedded = await self._embedding.embed(answer.question, of=asker) if trained.space.embedder else None
         if embedded is not None and embedded.vector is None:
             return None
         try:

@@ -92,9 +92,9 @@ class Shelter:
         """Note that an answer was given."""
         await self._wards["answers"].ask(lambda: self._answers.used(tenant, key), self._budget_s, None, writes=True)
 
-    async def claim(self, tenant: str, key: str, owner: str, lease_s: float) -> bool:
-        """Say that `owner` makes an answer, or still does; True as well where nobody can know."""
-        return await self.request().claim(tenant, key, owner, lease_s)
+    async def renew(self, tenant: str, key: str, owner: str, lease_s: float) -> None:
+        """Say that `owner` still makes an answer."""
+        await self.request().claim(tenant, key, owner, lease_s)
 
     async def release(self, tenant: str, key: str, owner: str) -> None:
         """Give up a claim."""

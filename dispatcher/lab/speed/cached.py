@@ -31,6 +31,7 @@ from dispatcher.cache import Cache, running_cache
 from dispatcher.cache.finding import Look
 from dispatcher.cache.keys import place, plain_text
 from dispatcher.cache.plan import plan
+from dispatcher.cache.serving import Run
 from dispatcher.delivery.sink import AnswerSink
 from dispatcher.embed import Embedder, EmbeddingService, Tier, embedding, open_embedder
 from dispatcher.fleet import Fleet
@@ -82,12 +83,12 @@ async def _missed_us(mode: str, vectors: EmbeddingService) -> float:
     async with _cache(mode, vectors) as cache:
         jobs = [_job(f"{' '.join(_CHANCE.choices(_WORDS, k=12))}?") for _ in range(MISSES)]
         await _embedded(jobs, vectors)
-        return await _cpu_us(jobs, lambda job: cache.answer(job, _Sink(ANSWER), _run))
+        return await _cpu_us(jobs, lambda job: _served(cache, job, _Sink(ANSWER), _run))
 
 
 async def _hit_us(vectors: EmbeddingService) -> float:
     async with _cache("exact", vectors) as cache:
-        return await _cpu_us([_job(one) for one in KEPT], lambda job: cache.answer(job, _Sink(), _never))
+        return await _cpu_us([_job(one) for one in KEPT], lambda job: _served(cache, job, _Sink(), _never))
 
 
 async def _looked_us(vectors: EmbeddingService) -> dict[str, float]:
@@ -105,9 +106,19 @@ async def _looked_us(vectors: EmbeddingService) -> dict[str, float]:
         }
 
 
+async def _served(cache: Cache, job: Job, out: AnswerSink, run: Run) -> None:
+    """Take a job through the cache, as the pipeline does."""
+    serving = cache.serving(job)
+    await serving.finish(await serving.answer(out, run), out.text)
+    await serving.close()
+
+
 async def _look(cache: Cache, job: Job) -> Look:
     return await cache.finder.look(
-        place(job, strategy=STRATEGY, epoch=""), plan(job, "semantic", max_temperature=1.0), cache.shelter.request()
+        place(job, strategy=STRATEGY, epoch=""),
+        plan(job, "semantic", max_temperature=1.0),
+        cache.shelter.request(),
+        asker=job.asker,
     )
 
 
@@ -119,7 +130,7 @@ async def _named(job: Job) -> None:
 async def _embedded(jobs: Sequence[Job], vectors: EmbeddingService) -> None:
     """Have the vectors at hand; fewer than are remembered."""
     for job in jobs:
-        await vectors.embed(plain_text(job.messages[-1].content), of=job.tenant)
+        await vectors.embed(plain_text(job.messages[-1].content), of=job.asker)
 
 
 async def _cpu_us(items: Sequence[T], call: Callable[[T], Awaitable[object]]) -> float:
@@ -145,7 +156,7 @@ async def _cache(mode: str, vectors: EmbeddingService) -> AsyncIterator[Cache]:
         clock=LoopClock(),
     ) as cache:
         for question in KEPT:
-            await cache.answer(_job(question, cache=CacheWish.REFRESH), _Sink(ANSWER), _run)
+            await _served(cache, _job(question, cache=CacheWish.REFRESH), _Sink(ANSWER), _run)
         yield cache
 
 

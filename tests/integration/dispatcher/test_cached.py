@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from common import codec, errors
 from common.frames import Ack, End, Finish, RouteNote, Token
 from common.messages import ModelInfo, ToolCall
 from common.subjects import Subjects
+from dispatcher.cache.values import Entry
 from dispatcher.settings import CacheSection
 from tests.integration.dispatcher.conftest import OpenHouse
 from tests.integration.dispatcher.house import House
@@ -358,6 +360,162 @@ async def test_a_followers_deadline_is_its_own(a_house: OpenHouse) -> None:
         await leader.end()
 
     assert isinstance(failed.error, errors.DeadlineExceeded)
+
+
+async def test_a_follower_that_ran_out_of_time_is_no_hit(a_house: OpenHouse) -> None:
+    """Its record says that it failed, and nothing of an answer that it got."""
+    async with a_house(cache=EXACT) as house:
+        hold = Hold("one ", then=go_on("two"))
+        await house.device("nano", hold)
+        leader = await house.stream("hi")
+        await hold.reached.wait()
+        late = await house.stream("hi", job="late", timeout_s=0.3)
+        await late.error()
+        event = await house.event("late")
+        hold.released.set()
+        await leader.end()
+
+    assert ("failed", False) == (event["state"], "cache" in event)
+
+
+async def test_what_a_party_that_left_had_heard_is_glued_to_nothing(a_house: OpenHouse) -> None:
+    """Of a follower's two parties the one that watched has left; when the leader fails, the other one gets one whole answer."""
+    async with a_house(cache=EXACT) as house:
+        hold = Hold(then=stall("abc "))
+        nano = await house.device("nano", hold, answer("WHOLE ", "ANSWER"), slots=8)
+        leader = await house.ask("hi", job="leader")
+        await hold.reached.wait()
+        other = await house.ask("hi", job="other")
+        watches = await house.stream("hi", job="two")
+        await until(lambda: house.pipeline.running == 3, "all are in the house")
+        waits = await house.ask("hi", job="two")
+        house.streams.remove(watches)
+        assert house.pipeline.leave("two", watches.inbox, tenant="default")
+        hold.released.set()
+        await until(lambda: nano.attempts[0]._tokens == 1, "it has begun")
+        await house.order("leader", "cancel")
+        await leader.reply()
+        bodies = [await one.reply() for one in (waits, other)]
+
+    assert ["WHOLE ANSWER"] * 2 == [body["text"] for body in bodies]
+
+
+async def test_the_followers_of_one_that_can_not_be_answered_don_t_queue_up(a_house: OpenHouse) -> None:
+    """When the leader has failed by itself, all of them try at once, and not one after the other."""
+    async with a_house(cache=EXACT) as house:
+        fails = Hold(then=fail(errors.UnsupportedByModel("no")))
+        later = Hold("x")
+        nano = await house.device("nano", fails, later, slots=8)
+        leader = await house.ask("hi", job="leader")
+        await fails.reached.wait()
+        followers = [await house.ask("hi") for _ in range(4)]
+        await until(lambda: house.pipeline.running == 5, "all are in the house")
+        fails.released.set()
+        await leader.reply()
+        await nano.attempt(5)
+        later.released.set()
+        bodies = [await one.reply() for one in followers]
+
+    assert (["x"] * 4, 4) == ([body["text"] for body in bodies], nano.most_at_once)
+
+
+async def test_whoever_comes_to_a_waiting_follower_and_watches_hears_it_live(a_house: OpenHouse) -> None:
+    """The same job asked for again, as a stream, beside somebody who waits for the whole."""
+    async with a_house(cache=EXACT) as house:
+        hold = Hold("one ", then=Hold("two ", then=go_on("three")))
+        await house.device("nano", hold)
+        leader = await house.stream("hi", job="leader")
+        await hold.reached.wait()
+        waits = await house.ask("hi", job="same")
+        await until(lambda: house.pipeline.running == 2, "both are in the house")
+        watches = await house.stream("hi", job="same")
+        await watches.seen(Ack)
+        hold.released.set()
+        await until(lambda: watches.text == "one two ", "it hears what is said")
+        hold._then.released.set()  # type: ignore[union-attr]
+        for stream in (leader, watches):
+            await stream.end()
+        body = await waits.reply()
+
+    assert "one two three" == body["text"] == watches.text
+
+
+async def test_requests_with_tools_are_not_heard_by_each_other(a_house: OpenHouse) -> None:
+    """A call that two agents hear would be made twice; each gets its own."""
+    tools = [{"type": "function", "function": {"name": "pay", "parameters": {}}}]
+    async with a_house(cache=EXACT) as house:
+        hold = Hold(then=answer(tool_calls=(ToolCall(name="pay"),)))
+        nano = await house.device("nano", hold, slots=8)
+        streams = [await house.stream("hi", tools=tools) for _ in range(2)]
+        await nano.attempt(2)
+        hold.released.set()
+        for stream in streams:
+            await stream.end()
+
+    assert 2 == len(nano.attempts)
+
+
+async def test_a_store_that_breaks_fails_no_job(a_house: OpenHouse) -> None:
+    """What it raises that nobody expected is logged; the job was answered, and is."""
+    async with a_house(cache=EXACT) as house:
+        nano = await house.device("nano", answer("x"))
+
+        async def broken(*_: object) -> None:
+            raise ValueError("boom")
+
+        store: Any = house.pipeline.cache.shelter._answers
+        store.put = store.get = broken
+        for _ in range(2):
+            await (await house.stream("hi")).end()
+
+    assert 2 == len(nano.attempts)
+
+
+async def test_a_cancel_behind_the_end_changes_nothing(a_house: OpenHouse) -> None:
+    """While a told answer is being kept its job is over: followers have it, and the record is whole."""
+    async with a_house(cache=EXACT) as house:
+        store: Any = house.pipeline.cache.shelter._answers
+        put, keeping, kept = store.put, asyncio.Event(), asyncio.Event()
+
+        async def slow(entry: Entry) -> None:
+            keeping.set()
+            await kept.wait()
+            await put(entry)
+
+        store.put = slow
+        hold = Hold("one ", then=go_on("two"))
+        nano = await house.device("nano", hold, slots=8)
+        leader = await house.stream("hi", job="leader")
+        follower = await house.stream("hi", job="follower")
+        await until(lambda: follower.text == "one ", "it hears")
+        hold.released.set()
+        await keeping.wait()
+        await house.world.publish(house.subjects.control("leader", "cancel"), b"{}")
+        await follower.end()
+        kept.set()
+        await leader.end()
+        event = await house.event("leader")
+
+    assert ("one two", "done", 1, 1) == (follower.text, event["state"], event["attempts"], len(nano.attempts))
+
+
+async def test_a_job_that_was_attached_can_be_asked_for_and_reported(a_house: OpenHouse) -> None:
+    """Its own id names the answer that it heard; so does that of the job that made it."""
+    async with a_house(cache=EXACT) as house:
+        hold = Hold("one ", then=go_on("two"))
+        await house.device("nano", hold, slots=8)
+        first = await house.stream("hi", job="first-job")
+        second = await house.stream("hi", job="second-job")
+        await until(lambda: second.text == "one ", "it hears")
+        hold.released.set()
+        for stream in (first, second):
+            await stream.end()
+        why = await house.order("second-job", "why")
+        await until(lambda: not len(house.pipeline.cache.flights), "the answer is kept")
+        told = [await desk(house, "report", id=name) for name in ("second-job", "first-job")]
+
+    assert "attached" == why["cache"]["kind"]
+    assert [1, 0] == [len(one["removed"]) for one in told]
 
 
 async def test_replay_at_reading_speed(a_house: OpenHouse) -> None:

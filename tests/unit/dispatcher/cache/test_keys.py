@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.messages import CacheWish, Message, Options, Role, ToolCall
+from common.messages import CacheWish, ChatRequest, Message, Options, Priority, Role, ToolCall
+from dispatcher.cache import keys
 from dispatcher.cache.keys import place
 from dispatcher.cache.values import Place
 from dispatcher.outcomes import Job
@@ -36,7 +37,7 @@ SAME: list[tuple[Job, Job]] = [
     (job("a\nb"), job("a\r\nb")),
     (job("caf\u00e9"), job("cafe\u0301")),
     (job("hi", stream=True), job("hi", hold=True)),
-    (job("hi", timeout_s=5.0), job("hi", priority="batch", keep_s=3.0)),
+    (job("hi", timeout_s=5.0), job("hi", priority=Priority.BATCH, keep_s=3.0)),
     (job("hi", cache=CacheWish.SEMANTIC), job("hi", cache=CacheWish.REFRESH)),
     (job("hi", provider_key="sk-one"), job("hi", provider_key="sk-two")),
     (talk(user("what is it", "aGVsbG8=")), talk(user("what is it", "aGVs\nbG8="))),
@@ -145,3 +146,13 @@ def test_what_json_can_not_say_has_no_name() -> None:
     """MessagePack may bring bytes; such a request is run, and not kept."""
     with pytest.raises(TypeError):
         named(job(tools=({"x": b"\xff"},)))
+
+
+def test_a_field_of_a_request_is_part_of_its_name_unless_it_was_left_out_on_purpose() -> None:
+    """Whoever adds one decides: a name that ignores it would give an answer to another question."""
+    aside = {"prompt", "messages", "model", "device", "strategy", "provider_key"}
+    delivery = {"stream", "hold", "job", "timeout_s", "deadline_ms", "keep_s", "resends", "resume", "priority", "cache"}
+    asked = {"options", "tools", "format", "max_cost_usd", "user"}
+
+    assert aside | delivery | asked == {field.name for field in fields(ChatRequest)}
+    assert aside | delivery == set(keys._ASIDE)

@@ -14,8 +14,8 @@ from dispatcher.cache.plan import Plan, plan, unsound
 from dispatcher.outcomes import Cascaded, Delivered, Job
 from tests.unit.dispatcher.builders import attempt, candidate, job
 
-EXACT = Plan(exact=True, keeps=True)
-LIKENESS = Plan(exact=True, keeps=True, semantic=True, likens=True)
+EXACT = Plan(exact=True, shares=True, keeps=True)
+LIKENESS = Plan(exact=True, shares=True, keeps=True, semantic=True, likens=True, serves=True)
 TOOL = Message(role=Role.TOOL, content="7", tool_name="look")
 
 
@@ -29,16 +29,17 @@ def planned(one: Job, mode: str) -> Plan:
         (None, "exact", EXACT),
         (None, "semantic", LIKENESS),
         (None, "shadow", replace(LIKENESS, serves=False)),
-        ("exact", "semantic", EXACT),
-        ("semantic", "exact", LIKENESS),
-        ("semantic", "shadow", LIKENESS),
+        ("exact", "semantic", replace(EXACT, serves=True)),
+        ("semantic", "exact", EXACT),
+        ("semantic", "semantic", LIKENESS),
+        ("semantic", "shadow", replace(LIKENESS, serves=False)),
         ("off", "semantic", Plan()),
         ("refresh", "exact", Plan(keeps=True)),
         ("refresh", "semantic", Plan(keeps=True, likens=True)),
     ],
 )
 def test_wish_and_mode(wish: str | None, mode: str, expected: Plan) -> None:
-    """A request may ask for less than its tenant has, and for likeness where there is a cache at all."""
+    """A request may ask for less than its tenant has, and never gets more."""
     assert expected == replace(planned(job(cache=None if wish is None else CacheWish(wish)), mode), why="")
 
 
@@ -64,7 +65,9 @@ def test_wish_and_mode(wish: str | None, mode: str, expected: Plan) -> None:
 )
 def test_likeness_is_refused(one: Job, why: str) -> None:
     """Tools, and conversations whose last word is no question, are answered by the very same request alone."""
-    assert replace(EXACT, why=why) == planned(one, "semantic")
+    expected = replace(EXACT, why=why, serves=True, shares=not one.request.tools)
+
+    assert expected == planned(one, "semantic")
 
 
 @pytest.mark.parametrize(
