@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+from hypothesis import settings
 
 _HANDED_DOWN = (signal.SIGINT, signal.SIGHUP)
 """A shell's `&` and nohup ignore these, and every process below inherits that."""
@@ -14,6 +15,10 @@ _HANDED_DOWN = (signal.SIGINT, signal.SIGHUP)
 # long. Read when numpy is imported, which no plugin of pytest does; the processes that tests start inherit it.
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+# An example's 200 ms are measured by the clock on the wall, and a busy machine takes that long to begin with one.
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
