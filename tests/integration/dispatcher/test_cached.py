@@ -389,6 +389,7 @@ async def test_what_a_party_that_left_had_heard_is_glued_to_nothing(a_house: Ope
         watches = await house.stream("hi", job="two")
         await until(lambda: house.pipeline.running == 3, "all are in the house")
         waits = await house.ask("hi", job="two")
+        await until(lambda: len(house.pipeline.sharing.audience) == 4, "it is there too")
         house.streams.remove(watches)
         assert house.pipeline.leave("two", watches.inbox, tenant="default")
         hold.released.set()
