@@ -87,20 +87,29 @@ class Doors:
 
     def _cached(self, delivery: Delivery) -> None:
         """Take what an operator asks of the cache."""
-        if delivery.reply:
-            *tenant, verb = self._pipeline.subjects.tokens(delivery.subject)[1:]
+        *tenant, verb = self._pipeline.subjects.tokens(delivery.subject)[1:]
+        if delivery.reply or verb == "bar":
             self._spawn(self._served(delivery, verb, tenant[0] if tenant else None))
 
     async def _served(self, delivery: Delivery, verb: str, tenant: str | None) -> None:
         try:
             told = await self._desk.serve(verb, tenant, codec.decode_request(delivery.data) if delivery.data else {})
+            await self._pass_on(told)
         except FleetError as error:
             told = {"dispatcher": self._desk.dispatcher, "error": error.to_wire()}
         except Exception:
             log.exception("cache.crashed", verb=verb)
             bug = InternalError("the cache could not do that: the dispatcher's log says why")
             told = {"dispatcher": self._desk.dispatcher, "error": bug.to_wire()}
-        await _send(self._pipeline.bus, delivery.reply, codec.encode(told))
+        if delivery.reply:
+            await _send(self._pipeline.bus, delivery.reply, codec.encode(told))
+
+    async def _pass_on(self, told: dict[str, object]) -> None:
+        """Have all dispatchers know of a wrong answer: the next question may come to any of them."""
+        keys, tenant = told.pop("bar", None), told.get("tenant")
+        if keys is not None and isinstance(tenant, str):
+            subject = self._pipeline.subjects.cache("bar", tenant)
+            await _send(self._pipeline.bus, subject, codec.encode({"keys": keys}))
 
     def _why(self, delivery: Delivery) -> None:
         """Tell why a job went where it went, if it was here lately."""

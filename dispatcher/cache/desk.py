@@ -13,7 +13,7 @@ from common import codec
 from common.clock import Clock
 from common.errors import BadRequest, CacheUnavailable, UnknownJob
 from dispatcher.cache.cache import Cache
-from dispatcher.cache.keys import plain_text
+from dispatcher.cache.keys import DIGEST_CHARS, plain_text
 from dispatcher.cache.values import Entry, Place, Summary
 from dispatcher.embed import EmbeddingService
 
@@ -21,6 +21,8 @@ MOST_LISTED = 1000
 MOST_SEARCHED = 1_000_000
 MOST_LIKE = 200
 """Entries like a wrong one that are forgotten with it, at most."""
+
+MOST_KEYS = 16
 
 LEAST_ID_CHARS = 6
 
@@ -45,6 +47,8 @@ class CacheDesk:
                 told = {"removed": await self._cache.shelter.purge(tenant)}
             case "report":
                 told = await self._report(tenant, body)
+            case "bar" if tenant is not None:
+                told = self._bar(tenant, body)
             case _:
                 raise BadRequest(f"{verb[:40]!r} is nothing that a cache does: ask stats, show, purge or report")
         return {"dispatcher": self.dispatcher, "store": self._cache.shelter.kind} | told
@@ -91,19 +95,29 @@ class CacheDesk:
         which = _id(body.get("id"))
         given = self._cache.tallies.find(tenant, which)
         if given is not None:
-            self._cache.barred.add(given.asked.tenant, given.asked.exact)
-            return await self._forget(given.kept)
+            return await self._forget(given.kept, given.asked)
         found = await self._search(tenant, which)
         if len(found) > 1:
             raise BadRequest(f"{len(found)} entries have an id that begins so: give more of it", param="id")
         entry = await self._entry(found[0])
         if entry is None:
             raise UnknownJob("that entry has just gone")
-        return await self._forget(entry.place)
+        return await self._forget(entry.place, entry.place)
 
-    async def _forget(self, place: Place) -> dict[str, Any]:
-        shelter = self._cache.shelter
-        self._cache.barred.add(place.tenant, place.exact)
+    def _bar(self, tenant: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Do as another dispatcher has done that was told of a wrong answer."""
+        keys = body.get("keys")
+        if not isinstance(keys, list) or len(keys) > MOST_KEYS or not all(isinstance(one, str) for one in keys):
+            raise BadRequest(
+                f"keys is {keys!r:.40}: send a list of at most {MOST_KEYS} names of requests", param="keys"
+            )
+        for key in keys:
+            self._cache.barred.add(tenant, key[:DIGEST_CHARS])
+        return {"barred": len(keys)}
+
+    async def _forget(self, place: Place, asked: Place) -> dict[str, Any]:
+        shelter, barred = self._cache.shelter, sorted({place.exact, asked.exact})
+        self._bar(place.tenant, {"keys": barred})
         like = await self._like(place)
         gone = [place.exact, *(one for one in like if one != place.exact)]
         known = [one for one in await shelter.found(place.tenant, gone) if one is not None]
@@ -111,7 +125,7 @@ class CacheDesk:
         await shelter.remove(place.tenant, gone)
         for tally in self._cache.tallies.both(place.tenant):
             tally.reported += 1
-        return {"removed": [one.id for one in known]}
+        return {"removed": [one.id for one in known], "tenant": place.tenant, "bar": barred}
 
     async def _like(self, place: Place) -> list[str]:
         """Give the keys of entries whose questions are like this one: what is wrong for one of them may be so for the others."""

@@ -73,6 +73,9 @@ class Barred:
     def __contains__(self, place: Place) -> bool:
         return place.exact in self._tenants.get(place.tenant, {})
 
+    def __len__(self) -> int:
+        return sum(map(len, self._tenants.values()))
+
     def add(self, tenant: str, exact: str) -> None:
         """Bar one; where there are too many a tenant's own oldest goes, and of tenants the one that barred none for longest."""
         keys = self._tenants.setdefault(tenant, OrderedDict())

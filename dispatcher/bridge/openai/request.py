@@ -123,7 +123,8 @@ class ChatCompletionRequest(_Body):
     cache: Literal["off", "refresh", "exact", "semantic"] | None = Field(
         None,
         description="Drover's own: which answers that were given before will do: `off` none, nor is this one kept; `refresh` none; "
-        "`exact` one to the very same request; `semantic` one to a question that means the same. The header X-Drover-Cache means "
+        "`exact` one to the very same request; `semantic` one to a question that means the same, where its owner turned that on. "
+        "The header X-Drover-Cache means "
         "the same, and must not differ; a header Cache-Control can forbid more, and allows nothing",
     )
     user: str | None = Field(

@@ -84,6 +84,7 @@ def _spec(wanted: Simulated, state: StateDir, log: Path) -> Spec:
         "DROVER_HTTP_PORT": "0",
         "DROVER_HTTP_HOST": "127.0.0.1",
         "DROVER_STATE_DIR": str(state.path),
+        "DROVER_CACHE": "semantic",  # for --cache-modes on; with off each request asks for none
         "DROVER_DEVICES": wanted.devices,
         "DROVER_SIM_TIME_FACTOR": f"{wanted.time_factor:g}",
         "OLLAMA_HOST": NOWHERE,

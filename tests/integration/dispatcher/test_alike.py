@@ -15,7 +15,7 @@ from common import codec
 from dispatcher.settings import CacheSection, EmbedSection
 from tests.integration.dispatcher.conftest import OpenHouse
 from tests.integration.dispatcher.house import Stream
-from tests.integration.dispatcher.scripted import answer
+from tests.integration.dispatcher.scripted import answer, until
 from tests.integration.dispatcher.test_cached import desk
 
 ALIKE = CacheSection(mode="semantic")
@@ -191,6 +191,38 @@ async def test_a_reported_answer_goes_with_its_like_and_does_not_come_back(a_hou
     assert (1, 3) == (len(said["removed"]), len(nano.attempts))
     assert {again.text, first.text} == {"right for again", "right for first"}
     assert first.text == last.text
+
+
+async def test_what_another_dispatcher_was_told_is_wrong_is_wrong_here_too(a_house: OpenHouse) -> None:
+    """It passes the names of both questions on; neither is answered by likeness from then on, nor answers the other."""
+    async with a_house(cache=ALIKE) as house:
+        heard: list[bytes] = []
+        await house.world.subscribe(
+            house.subjects.cache("bar", "default"), lambda delivery: heard.append(delivery.data)
+        )
+        nano = await house.device("nano", answer("x"))
+        await (await house.stream(FIRST)).end()
+        await (await house.stream(AGAIN, job="got-it")).end()
+        await desk(house, "report", "default", id="got-it")
+        await until(lambda: bool(heard), "it is passed on")
+        keys = codec.decode(heard[0])["keys"]
+    async with a_house(cache=ALIKE) as other:
+        nano = await other.device("nano", answer("x"))
+        await other.world.publish(other.subjects.cache("bar", "default"), codec.encode({"keys": keys}))
+        await until(lambda: len(other.pipeline.cache.barred) == 2, "it is heard")
+        for question in (FIRST, AGAIN):
+            await (await other.stream(question)).end()
+
+    assert 2 == len(nano.attempts)
+
+
+@pytest.mark.parametrize("keys", [None, "x", [1], ["x"] * 17])
+async def test_only_names_can_be_barred(a_house: OpenHouse, keys: object) -> None:
+    """What is none is refused, by name."""
+    async with a_house(cache=ALIKE) as house:
+        told = await desk(house, "bar", "default", keys=keys)
+
+    assert ("bad_request", "keys") == (told["error"]["code"], told["error"]["details"]["param"])
 
 
 # -- shadow ----------------------------------------------------------------------------------------------------------
