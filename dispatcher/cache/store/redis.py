@@ -167,11 +167,7 @@ local name = p .. 'e:' .. owner .. ':' .. key
 -- First of all, since a server that is full refuses this one, and then nothing has changed.
 redis.call('SET', name, packed, 'PX', px)
 local meta = redis.call('HGET', p .. 'm:' .. owner, key)
-if meta then
-  redis.call('HDEL', p .. 'm:' .. owner, key)
-  redis.call('ZREM', p .. 'u:' .. owner, key)
-  count(owner, -1, -num(string.match(meta, '^%d+')))
-end
+if meta then count(owner, -1, -num(string.match(meta, '^%d+'))) end
 enter(owner, key, overhead, ttl_ms)
 mend(owner)
 expire(32)
