@@ -50,11 +50,26 @@ async def refusal(client: RedisClient, *command: str) -> CacheUnavailable:
     return caught.value
 
 
-async def connections(server: RedisServer) -> int:
-    """Ask the server how often somebody connected, without this question's own connection."""
+async def until_answered(client: RedisClient) -> None:
+    """Ask until there is an answer."""
+    async with asyncio.timeout(GUARD_S):
+        while not await answered(client):  # noqa: ASYNC110  # nobody is told that a server goes on
+            await asyncio.sleep(0)
+
+
+async def answered(client: RedisClient) -> bool:
+    try:
+        return [b"PONG"] == await client.run(("PING",))
+    except CacheUnavailable:
+        return False
+
+
+async def connections(server: RedisServer) -> tuple[int, int]:
+    """Ask the server how many connections it has and how many have ended, without this question's own one."""
     async with redis_client(server.url) as fresh:
-        told = await fresh.info("stats")
-    return int(told["total_connections_received"]) - 1
+        made = int((await fresh.info("stats"))["total_connections_received"])
+        there = int((await fresh.info("clients"))["connected_clients"])
+    return there - 1, made - there
 
 
 async def test_replies_come_in_the_order_of_the_commands(client: RedisClient) -> None:
@@ -64,14 +79,14 @@ async def test_replies_come_in_the_order_of_the_commands(client: RedisClient) ->
     )
 
 
-async def test_many_ask_at_once_on_one_connection(client: RedisClient, server: RedisServer) -> None:
-    """Everybody gets its own answer, and the server sees one connection (and that of the test that waited for it)."""
-    before = await connections(server)
+async def test_many_ask_at_once_on_few_connections(client: RedisClient, server: RedisServer) -> None:
+    """Everybody gets its own answer."""
     async with asyncio.TaskGroup() as tasks:
         asked = [tasks.create_task(client.run(("ECHO", str(number)))) for number in range(300)]
+    there, _ = await connections(server)
 
     assert [[str(number).encode()] for number in range(300)] == [task.result() for task in asked]
-    assert before + 1 == await connections(server)
+    assert 1 <= there <= ways.CONNECTIONS
 
 
 async def test_all_commands_are_run_where_one_fails(client: RedisClient) -> None:
@@ -99,40 +114,92 @@ async def test_it_tells_what_the_server_knows(client: RedisClient) -> None:
     assert (await client.info())["redis_version"][0].isdigit()
 
 
-async def test_a_connection_outlives_those_who_leave(client: RedisClient, server: RedisServer) -> None:
-    """Callers that stop waiting for a frozen server cost no connection, and nobody gets another's answer afterwards."""
-    await client.run(("SET", "a", "1"))
-    server.pause()
-    answered = [await impatient(client) for _ in range(5)]
-    server.resume()
+async def test_a_connection_outlives_those_who_leave(server: RedisServer) -> None:
+    """Callers that stop waiting for a frozen server have no connection cut, and nobody gets another's answer afterwards. What could
+    not begin before its caller left is not done."""
+    async with redis_client(server.url, call_s=GUARD_S) as client:
+        await client.run(("SET", "a", "1"))
+        _, ended = await connections(server)
+        server.pause()
+        in_time = await asyncio.gather(*(impatient(client) for _ in range(2 * ways.CONNECTIONS)))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                await client.run(("SET", "a", "late"))
+        server.resume()
+        found = await client.run(("GET", "a"))
+        there, ended_now = await connections(server)
 
-    assert [False] * 5 == answered
-    assert ([b"1"], 1) == (await client.run(("GET", "a")), client.dials)
+    assert ({False}, [b"1"]) == (set(in_time), found)
+    assert there <= ways.CONNECTIONS
+    assert ended + 1 == ended_now  # that of the first question about connections
 
 
 async def test_a_connection_is_made_while_nobody_waits(server: RedisServer) -> None:
-    """A handshake that takes longer than anybody's patience is finished all the same: by one connection, for all of them."""
+    """A handshake that takes longer than anybody's patience is finished all the same."""
+    _, ended = await connections(server)
     server.pause()
-    async with redis_client(server.url, connect_s=GUARD_S) as client:
-        answered = [await impatient(client) for _ in range(5)]
+    async with redis_client(server.url, call_s=GUARD_S) as client:
+        in_time = [await impatient(client) for _ in range(5)]
         server.resume()
+        await client.run(("PING",))
+        there, ended_now = await connections(server)
 
-        assert ([False] * 5, [b"PONG"], 1) == (answered, await client.run(("PING",)), client.dials)
+    assert ([False] * 5, ended + 1) == (in_time, ended_now)
+    assert 1 <= there <= 6
 
 
-async def test_a_connection_that_leads_nowhere_is_left(
-    client: RedisClient, server: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A question that was not answered for long has the next one connect anew."""
-    await client.run(("PING",))
-    server.pause()
-    await impatient(client)
-    monkeypatch.setattr(ways, "STALLED_S", 0.0)
-    await impatient(client)
-    monkeypatch.undo()
-    server.resume()
+async def test_a_connection_that_leads_nowhere_is_left(server: RedisServer) -> None:
+    """A question that was not answered for long ends with its connection, and the next one makes another."""
+    async with redis_client(server.url, call_s=0.2) as client:
+        await until_answered(client)
+        _, ended = await connections(server)
+        server.pause()
+        silent = await refusal(client, "PING")
+        server.resume()
+        await until_answered(client)
+        _, ended_now = await connections(server)
 
-    assert ([b"PONG"], 2) == (await client.run(("PING",)), client.dials)
+    assert (State.AWAY, "does not answer" in silent.message) == (silent.details["state"], True)
+    assert ended + 2 <= ended_now  # this one, and that of the first question about connections
+
+
+async def test_leaving_at_any_moment_leaves_a_way_that_works(client: RedisClient, server: RedisServer) -> None:
+    """Before a connection is there, while it is made, and while an answer comes: the next one gets its own."""
+    wrong = []
+    for number in range(60):
+        async with asyncio.TaskGroup() as tasks:
+            leaving = [tasks.create_task(client.run(("ECHO", "left"))) for _ in range(3)]
+            for _ in range(number % 20):
+                await asyncio.sleep(0)
+            for task in leaving:
+                task.cancel()
+        (told,) = await client.run(("ECHO", str(number)))
+        wrong += [told] if told != str(number).encode() else []
+
+    assert [] == wrong
+    assert (await connections(server))[0] <= ways.CONNECTIONS
+
+
+async def test_closing_at_any_moment_tells_everybody(server: RedisServer) -> None:
+    """Whoever still waits gets an answer or is told, and no connection is left."""
+    ends: list[object] = []
+
+    async def ask(client: RedisClient) -> None:
+        try:
+            ends.extend(await client.run(("PING",)))
+        except CacheUnavailable as error:
+            ends.append(error.details["state"])
+
+    for number in range(30):
+        async with asyncio.timeout(GUARD_S), asyncio.TaskGroup() as tasks, redis_client(server.url) as client:
+            for _ in range(5):
+                tasks.create_task(ask(client))
+            for _ in range(number):
+                await asyncio.sleep(0)
+
+    assert (150, 0) == (len(ends), (await connections(server))[0])
+    assert {b"PONG", State.AWAY} >= set(ends)
+    assert State.AWAY in ends
 
 
 async def test_a_server_that_comes_back_is_found(client: RedisClient, server: RedisServer) -> None:
@@ -143,6 +210,14 @@ async def test_a_server_that_comes_back_is_found(client: RedisClient, server: Re
     await server.restart()
 
     assert ([State.AWAY] * 3, [b"PONG"]) == (away, await client.run(("PING",)))
+
+
+async def test_a_restart_is_survived_at_the_next_question(client: RedisClient, server: RedisServer) -> None:
+    """Connections that ended meanwhile are made anew, and no question is lost with one."""
+    await asyncio.gather(*(client.run(("PING",)) for _ in range(5)))
+    await server.restart()
+
+    assert [[b"PONG"]] * 5 == [await client.run(("PING",)) for _ in range(5)]
 
 
 async def test_who_waits_when_it_dies_is_told(client: RedisClient, server: RedisServer) -> None:
@@ -180,7 +255,7 @@ async def test_what_waits_is_bounded(client: RedisClient, server: RedisServer) -
             too_many.append(error)
 
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(ways.MOST_QUESTIONS + 7):
+        for _ in range(ways.MOST_WAITING + 7):
             tasks.create_task(ask())
         await asyncio.sleep(0)
         count = len(too_many)
@@ -288,27 +363,32 @@ async def test_what_is_no_redis_is_away(noise: bytes) -> None:
         assert State.AWAY is (await refusal(client, "PING")).details["state"]
 
 
-async def test_one_that_accepts_and_is_silent_is_dialled_once_at_a_time() -> None:
-    """Those who ask meanwhile wait for the same connection, and when it is given up all of them are told."""
-    dialled = 0
-    hung_up = asyncio.Event()
+async def test_one_that_accepts_and_is_silent_has_few_callers_at_a_time() -> None:
+    """However many ask, there are only so many connections, and all who ask are told when these are given up."""
+    there, most = 0, 0
+    gone = asyncio.Condition()
 
     async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal dialled
-        dialled += 1
+        nonlocal there, most
+        there += 1
+        most = max(most, there)
         await reader.read()
-        hung_up.set()
         writer.close()
         await writer.wait_closed()
+        async with gone:
+            there -= 1
+            gone.notify_all()
 
     other = await asyncio.start_server(swallow, "127.0.0.1", 0)
     port = other.sockets[0].getsockname()[1]
-    async with other, redis_client(f"redis://127.0.0.1:{port}", connect_s=0.2) as client, asyncio.timeout(GUARD_S):
+    async with other, redis_client(f"redis://127.0.0.1:{port}", call_s=0.2) as client, asyncio.timeout(GUARD_S):
         async with asyncio.TaskGroup() as tasks:
-            asked = [tasks.create_task(refusal(client, "PING")) for _ in range(20)]
-        await hung_up.wait()
+            asked = [tasks.create_task(refusal(client, "PING")) for _ in range(4 * ways.CONNECTIONS)]
+        async with gone:
+            await gone.wait_for(lambda: there == 0)
 
-    assert ({State.AWAY}, 1) == ({task.result().details["state"] for task in asked}, dialled)
+    assert {State.AWAY} == {task.result().details["state"] for task in asked}
+    assert 1 <= most <= 2 * ways.CONNECTIONS  # one may hear that it was left after the next has come
 
 
 @pytest.mark.parametrize(
