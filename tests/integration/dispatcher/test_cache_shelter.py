@@ -315,4 +315,4 @@ async def test_a_claim_that_nobody_can_know_of_is_held(
     shelter = sheltered(client, clock)
     await server.kill()
 
-    assert [True] * 5 == [await shelter.claim("alice", key("one"), "me", 60.0) for _ in range(5)]
+    assert [True] * 5 == [await shelter.request().claim("alice", key("one"), "me", 60.0) for _ in range(5)]
