@@ -15,13 +15,12 @@ from dispatcher.cache.guard.near_features import NEAR
 from dispatcher.cache.guard.pair_features import PAIR
 from dispatcher.cache.guard.swap_features import SWAP
 from dispatcher.cache.guard.trees import Trees
-from dispatcher.cache.guard.verifier import Line, Verifier, sound
+from dispatcher.cache.guard.verifier import Verifier, sound
 from dispatcher.weights_file import read_weights, require_floats, write_weights
 
 KIND = "drover.verifier"
 VERSION = 1
 
-_COLUMNS = ("mean", "scale", "weights")
 _TABLES = ("scores", "chances", "rates", "cuts")
 _INTEGERS = ("roots", "feature", "left", "right")
 _FLOATS = ("threshold", "value")
@@ -33,10 +32,10 @@ def write_verifier(path: Path, verifier: Verifier, *, embedder: str, words: str,
     are identities. Raises `WeightsError` when they can't be written."""
     arrays: dict[str, NDArray[Any]] = {}
     for kind, trees in zip(_TREES, (verifier.trees, verifier.swap), strict=True):
-        arrays |= {f"{kind}_{name}": getattr(trees, name) for name in (*_INTEGERS, *_FLOATS)}
+        arrays |= {f"{kind}_{name}": getattr(trees, name) for name in _INTEGERS}
+        arrays |= {f"{kind}_threshold": trees.threshold, f"{kind}_value": trees.value.astype(np.float32)}
         arrays[f"{kind}_scalars"] = np.array([trees.start, trees.depth])
-    arrays |= {f"trend_{column}": getattr(verifier.trend, column) for column in _COLUMNS}
-    arrays["scalars"] = np.array([verifier.trend.bias, verifier.swap_cut, verifier.least_similarity])
+    arrays["scalars"] = np.array([verifier.swap_cut, verifier.least_similarity])
     arrays |= {name: getattr(verifier, name) for name in _TABLES}
     bound = {"embedder": embedder, "words": words, "features": _features()}
     write_weights(path, kind=KIND, version=VERSION, arrays=arrays, card={**bound, **card})
@@ -70,12 +69,11 @@ def _features() -> dict[str, list[str]]:
 
 
 def _verifier(arrays: Mapping[str, NDArray[Any]]) -> Verifier:
-    require_floats(arrays, {**{f"trend_{column}": 1 for column in _COLUMNS}, **dict.fromkeys(_TABLES, 1), "scalars": 1})
-    trend_bias, swap_cut, least = (float(one) for one in arrays["scalars"])
+    require_floats(arrays, {**dict.fromkeys(_TABLES, 1), "scalars": 1})
+    swap_cut, least = (float(one) for one in arrays["scalars"])
     same, swap = (_trees(arrays, kind) for kind in _TREES)
     return Verifier(
         trees=same,
-        trend=Line(**{column: arrays[f"trend_{column}"].astype(np.float64) for column in _COLUMNS}, bias=trend_bias),
         swap=swap,
         swap_cut=swap_cut,
         least_similarity=least,

@@ -26,32 +26,21 @@ from dispatcher.cache.guard.wording import PieceVectors, Wording, wording
 Numbers = NDArray[np.float64]
 
 FEATURES = (*PAIR, *NEAR)
-_OBJECTIONS = SWAP.index("objections")
+_OBJECTIONS, _ALONE = SWAP.index("objections"), SWAP.index("content_more")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Line:
-    """A weighted sum of features that were brought to one scale."""
-
-    mean: Numbers
-    scale: Numbers
-    weights: Numbers
-    bias: float
-
-    def score(self, rows: Numbers) -> Numbers:
-        """Give the log-odds of each row."""
-        found: Numbers = ((rows - self.mean) / self.scale) @ self.weights + self.bias
-        return found
+def certain(row: Numbers) -> bool:
+    """Tell whether so little differs that what differs was meant, for a row of `SWAP`."""
+    return bool(row[_OBJECTIONS] == 1 or (row[_OBJECTIONS] == 2 and row[_ALONE] == 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Verifier:
-    """What training found. `same` is the mean of `trees` and `trend`, log-odds over `FEATURES`; `swap` are log-odds over `SWAP`,
-    and from `swap_cut` on nothing is given. `scores` and `chances` are what `same` came to on questions of unseen intents.
-    `rates` are shares of wrong answers among all requests, rising, and `cuts` the least `same` that keeps each."""
+    """What training found. `trees` give log-odds over `FEATURES`, `swap` over `SWAP`; from `swap_cut` on nothing is given. `scores`
+    and `chances` are what the trees came to on questions of unseen intents. `rates` are shares of wrong answers among all requests,
+    rising, and `cuts` the least scores that keep each."""
 
     trees: Trees
-    trend: Line
     swap: Trees
     swap_cut: float
     scores: Numbers
@@ -62,11 +51,16 @@ class Verifier:
 
     def same(self, rows: Numbers) -> Numbers:
         """Give how sure it is that both questions mean the same, for rows of `FEATURES`."""
-        return (self.trees.score(rows) + self.trend.score(rows)) / 2.0
+        return self.trees.score(rows)
 
     def exchanged(self, row: Numbers) -> bool:
-        """Tell whether one thing was exchanged, for a row of `SWAP`. Where no rule objects nothing was."""
-        return bool(row[_OBJECTIONS] > 0) and not float(self.swap.score(row[None])[0]) < self.swap_cut
+        """Tell whether one thing was exchanged, for a row of `SWAP`: (1) not where no rule objects; (2) for certain where one does,
+        or two do to the same words; (3) else the trees tell."""
+        if row[_OBJECTIONS] == 0:  # (1)
+            return False
+        if certain(row):  # (2)
+            return True
+        return not float(self.swap.score(row[None])[0]) < self.swap_cut  # (3)
 
     def cut(self, error_rate: float) -> float:
         """Give the least score that keeps an error rate: of the rates that were measured, the largest that is no larger.
@@ -86,16 +80,13 @@ def sound(verifier: Verifier) -> None:
     """Raise `ValueError` where parts don't fit each other: no request shall find out."""
     check(verifier.trees, len(FEATURES))
     check(verifier.swap, len(SWAP))
-    line = verifier.trend
-    if not line.mean.shape == line.scale.shape == line.weights.shape == (len(FEATURES),) or not (line.scale > 0).all():
-        raise ValueError("the line does not fit the features")
     for low, high in ((verifier.scores, verifier.chances), (verifier.rates, verifier.cuts)):
         if low.ndim != 1 or low.shape != high.shape or not len(low) or not (np.diff(low) > 0).all():
             raise ValueError("a table does not rise")
     if not ((verifier.chances >= 0) & (verifier.chances <= 1)).all() or not (np.diff(verifier.cuts) <= 0).all():
         raise ValueError("a table says what can't be")
     verifier.same(np.zeros((1, len(FEATURES))))
-    verifier.exchanged(np.ones(len(SWAP)))
+    verifier.exchanged(np.full(len(SWAP), 3.0))
 
 
 class VerifierJudge:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dispatcher.cache.guard.trees import Trees
-from dispatcher.cache.guard.verifier import Line
 
 RISING = frozenset(["similarity", "words_cosine"])
 FALLING = frozenset(
@@ -29,12 +28,12 @@ class Recipe:
     """How trees are grown; chosen by the figures in FINDINGS.md. `share` of the features are
     looked at for each split; `told` says that trees know which features speak for and against."""
 
-    trees: int = 200
-    leaves: int = 15
-    rate: float = 0.06
+    trees: int = 400
+    leaves: int = 10
+    rate: float = 0.03
     fewest: int = 200
     l2: float = 10.0
-    share: float = 1.0
+    share: float = 0.2
     told: bool = True
     seed: int = 0
 
@@ -65,23 +64,6 @@ def grow(
     if not np.allclose(made.score(rows[:64]), grown.decision_function(rows[:64]), atol=1e-6):
         raise RuntimeError("this scikit-learn keeps its trees in another way than versions 1.5 to 1.9 do")
     return made
-
-
-def fit_line(
-    rows: NDArray[np.float64], right: NDArray[np.bool_], weight: NDArray[np.float64], *, strength: float
-) -> Line:
-    """Fit a logistic line; the smaller `strength`, the smaller its weights."""
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415  # as above
-
-    mean, scale = rows.mean(axis=0), rows.std(axis=0)
-    scale = np.where(scale > 1e-9, scale, 1.0)
-    found = LogisticRegression(C=strength, max_iter=1000).fit((rows - mean) / scale, right, sample_weight=weight)
-    return Line(
-        mean=mean,
-        scale=scale,
-        weights=np.ravel(found.coef_).astype(np.float64),
-        bias=float(np.ravel(found.intercept_)[0]),
-    )
 
 
 def rising(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -15,12 +15,12 @@ from dispatcher.cache.guard.near_features import near_features
 from dispatcher.cache.guard.pair_features import pair_features
 from dispatcher.cache.guard.swap_features import SWAP, swap_features
 from dispatcher.cache.guard.trees import Trees
-from dispatcher.cache.guard.verifier import FEATURES, Verifier
+from dispatcher.cache.guard.verifier import FEATURES, Verifier, certain
 from dispatcher.cache.guard.wording import wording
 from dispatcher.embed import Embedder
 from dispatcher.lab.cache.corpus import Corpus, Features, Rows
 from dispatcher.lab.cache.data import Pair
-from dispatcher.lab.cache.growing import Recipe, fit_line, grow, rising
+from dispatcher.lab.cache.growing import Recipe, grow, rising
 from dispatcher.lab.cache.policies import NEVER, Verified
 from dispatcher.lab.cache.runs import EXACT, Outcome, joined, stream
 from dispatcher.lab.cache.scopes import Chance, folds, varied
@@ -44,14 +44,14 @@ Told = Callable[[str], None]
 class Plan:
     """How much is drawn, and how. `swaps_kept_out` is the share of exchanged pairs that the line alone has to refuse."""
 
-    recipe: Recipe = field(default_factory=lambda: Recipe(share=0.4))
+    recipe: Recipe = field(default_factory=Recipe)
     scopes: int = 120
     asked: int = 150
     inner: int = 3
     swaps_kept_out: float = 0.99
     alike_pairs: int = 2500
     made: int = 2500
-    made_share: float = 0.6
+    made_share: float = 0.5
     seed: int = 0
 
 
@@ -109,38 +109,46 @@ def of_pairs(pairs: Sequence[Pair], made: Corpus, embedder: Embedder) -> Example
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Exchanges:
-    """Rows of `SWAP`, whether one thing was exchanged, what each counts, and which were written by hand."""
+    """Rows of `SWAP`, whether one thing was exchanged, what each counts, which were written by hand, and in which part each is:
+    what was made of a pair by rule is in its part."""
 
     rows: Features
     exchanged: NDArray[np.bool_]
     weight: NDArray[np.float64]
     written: NDArray[np.bool_]
+    part: Rows
 
 
 def _exchanges(made: Corpus, rows: Rows, pairs: Sequence[Pair], plan: Plan, chance: Chance) -> _Exchanges:
     """Give pairs in which one thing was exchanged, by hand and by rule, and questions of one intent that are worded alike. Those to
     which no rule objects are left out: they are judged without."""
     inside = rows[~made.outside[rows]]
+    parts = chance.permutation(len(pairs)) % _SWAP_FOLDS
+    found: list[tuple[list[float], int, int]] = []  # features, kind, part
+    for pair, part in zip(pairs, parts.tolist(), strict=True):
+        found.append((_swap(pair.asked, pair.kept, made), _SAID_AGAIN if pair.same else _BY_HAND, part))
+        of_pair = exchanged([pair.asked, pair.kept], plan.made // (2 * len(pairs)) + 1, chance)
+        found += [(_swap(one, other, made), _BY_RULE, part) for one, other in of_pair]
     texts = [made.questions[row].text for row in inside.tolist()]
-    parts: list[tuple[list[list[float]], float]] = [
-        ([_swap(pair.asked, pair.kept, made) for pair in pairs if not pair.same], 1.0 - plan.made_share),
-        (
-            [_swap(one, other, made) for one, other in (exchanged(texts, plan.made, chance) if texts else [])],
-            plan.made_share,
-        ),
-        ([_swap(pair.asked, pair.kept, made) for pair in pairs if pair.same], 0.05),
-        ([made.swap(one, other) for one, other in _alike(made, inside, plan, chance)], 0.95),
-    ]
-    found: list[list[float]] = []
-    kinds: list[int] = []
-    weight: list[float] = []
-    for kind, (some, counts) in enumerate(parts):
-        objected = [row for row in some if row[_OBJECTIONS] > 0]
-        found += objected
-        kinds += [kind] * len(objected)
-        weight += [counts / len(objected)] * len(objected) if objected else []
-    kind_of = np.array(kinds)
-    return _Exchanges(np.array(found), kind_of < 2, np.array(weight) * len(found) / 2.0, kind_of == 0)
+    by_rule = exchanged(texts, plan.made // 2, chance) if texts else []
+    alike = _alike(made, inside, plan, chance)
+    more = [(_swap(one, other, made), _BY_RULE) for one, other in by_rule]
+    more += [(made.swap(one, other), _ONE_INTENT) for one, other in alike]
+    found += [(row, kind, number % _SWAP_FOLDS) for number, (row, kind) in enumerate(more)]
+    found = [one for one in found if one[0][_OBJECTIONS] > 0]
+    kinds = np.array([kind for _, kind, _ in found])
+    counts = np.bincount(kinds, minlength=4)
+    shares = np.array([1.0 - plan.made_share, plan.made_share, 0.05, 0.95]) / np.maximum(counts, 1)
+    return _Exchanges(
+        rows=np.array([row for row, _, _ in found]),
+        exchanged=kinds <= _BY_RULE,
+        weight=shares[kinds] * len(found) / 2.0,
+        written=kinds == _BY_HAND,
+        part=np.array([part for _, _, part in found]),
+    )
+
+
+_BY_HAND, _BY_RULE, _SAID_AGAIN, _ONE_INTENT = range(4)
 
 
 def _swap(one: str, other: str, made: Corpus) -> list[float]:
@@ -152,21 +160,23 @@ def swap_trees(made: Corpus, rows: Rows, pairs: Sequence[Pair], plan: Plan, chan
     """Grow the trees that tell what was exchanged, and find the cut at which trees that had not seen them refuse the wanted
     share of the pairs that were written by hand."""
     given = _exchanges(made, rows, pairs, plan, chance)
-    fold = chance.permutation(len(given.rows)) % _SWAP_FOLDS
     unseen = np.zeros(len(given.rows))
     for part in range(_SWAP_FOLDS):
-        rest = fold != part
+        rest = given.part != part
         trees = grow(given.rows[rest], given.exchanged[rest], given.weight[rest], SWAP, _SWAP_RECIPE)
         unseen[~rest] = trees.score(given.rows[~rest])
-    cut = float(np.quantile(unseen[given.written], 1.0 - plan.swaps_kept_out))
+    sure = np.array([certain(row) for row in given.rows])  # refused whatever the trees say
+    cut = float(np.quantile(np.where(sure, np.inf, unseen)[given.written], 1.0 - plan.swaps_kept_out, method="lower"))
     return grow(given.rows, given.exchanged, given.weight, SWAP, _SWAP_RECIPE), cut
 
 
 _SWAP_FOLDS = 5
-_SWAP_RECIPE = Recipe(trees=120, leaves=8, rate=0.08, fewest=10, l2=5.0, told=False)
+_SWAP_RECIPE = Recipe(trees=120, leaves=8, rate=0.08, fewest=10, l2=5.0, share=1.0, told=False)
 _OBJECTIONS = SWAP.index("objections")
-_TREND_STRENGTH = 0.1
 _ALIKE_FROM = 0.75
+_RANK = FEATURES.index("rank")
+_NEAREST_COUNTS = 6.0
+"""What the nearest entry counts beside the others that are judged: it is the one that is given, mostly."""
 
 
 def _alike(made: Corpus, rows: Rows, plan: Plan, chance: Chance) -> list[tuple[int, int]]:
@@ -207,10 +217,9 @@ def learn(
 
     def fitted(of: Rows) -> Verifier:
         given = Examples.joined([examples(made, of, plan, chance), *extra])
-        even = np.ones(len(given.right))
+        weight = np.where(given.rows[:, _RANK] == 0, _NEAREST_COUNTS, 1.0)
         return Verifier(
-            trees=grow(given.rows, given.right, even, FEATURES, plan.recipe),
-            trend=fit_line(given.rows, given.right, even, strength=_TREND_STRENGTH),
+            trees=grow(given.rows, given.right, weight, FEATURES, plan.recipe),
             swap=swap,
             swap_cut=swap_cut,
             scores=np.array([-1.0, 1.0]),
