@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dispatcher.cache.guard.judge import Judgement
-from dispatcher.cache.guard.near_features import NEAR, NEIGHBOURS, near_features
+from dispatcher.cache.guard.near_features import NEAR, NEIGHBOURS, near_features, near_of
 from dispatcher.cache.guard.pair_features import PAIR, pair_features
 from dispatcher.cache.guard.rules import objection
 from dispatcher.cache.guard.swap_features import SWAP, swap_features
@@ -131,14 +131,13 @@ class VerifierJudge:
         self, mine: Wording, theirs: Sequence[Wording], similarities: Sequence[float], *, most: int
     ) -> list[Judgement]:
         """Judge entries that were prepared. See `judge_together`."""
-        whole = np.stack([one.whole for one in theirs])
-        alike, similar = whole @ whole.T, np.array(similarities, dtype=np.float32)
+        near = near_of(np.array(similarities, dtype=np.float32), mine.whole, np.stack([one.whole for one in theirs]))
         pairs = [pair_features(mine, one) for one in theirs[:most]]
-        rows = np.array([[*pair, *near_features(similar, alike, rank)] for rank, pair in enumerate(pairs)])
+        rows = np.array([[*pair, *near_features(near, rank)] for rank, pair in enumerate(pairs)])
         scores = self._verifier.same(rows).tolist()
         return [
-            self._judgement(mine, one, pair, float(score), float(near))
-            for one, pair, score, near in zip(theirs, pairs, scores, similarities, strict=False)
+            self._judgement(mine, one, pair, float(score), float(similarity))
+            for one, pair, score, similarity in zip(theirs, pairs, scores, similarities, strict=False)
         ]
 
     def _judgement(

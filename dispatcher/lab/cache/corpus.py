@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dispatcher.cache.guard.near_features import NEIGHBOURS, near_features
+from dispatcher.cache.guard.near_features import NEIGHBOURS, near_features, near_of
 from dispatcher.cache.guard.pair_features import pair_features
 from dispatcher.cache.guard.swap_features import swap_features
 from dispatcher.cache.guard.wording import Floats, PieceVectors, Wording, wording
@@ -85,10 +85,10 @@ class Corpus:
     def features(self, look: Look, most: int = JUDGED) -> Features:
         """Give the features of the first `most` entries, as the dispatcher computes them."""
         whole = np.stack([self.wording(one).whole for one in look.kept.tolist()])
-        alike = whole @ whole.T
+        near = near_of(look.similarity, self.wording(look.asked).whole, whole)
         return np.array(
             [
-                [*self.pair(look.asked, int(one)), *near_features(look.similarity, alike, rank)]
+                [*self.pair(look.asked, int(one)), *near_features(near, rank)]
                 for rank, one in enumerate(look.kept[:most].tolist())
             ]
         )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import LabelsError
-from dispatcher.cache.guard.near_features import near_features
+from dispatcher.cache.guard.near_features import near_features, near_of
 from dispatcher.cache.guard.pair_features import pair_features
 from dispatcher.cache.guard.swap_features import SWAP, swap_features
 from dispatcher.cache.guard.trees import Trees
@@ -42,13 +42,16 @@ Told = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How much is drawn, and how. `swaps_kept_out` is the share of exchanged pairs that the line alone has to refuse."""
+    """How much is drawn, and how. `swaps_kept_out` is the share of the pairs written by hand, with one thing exchanged, that is
+    refused for that by trees which had not seen them; the cut has `swap_margin` to spare, since such pairs are few and those of
+    others are about other things. `made` pairs like them are made by rule, and count `made_share` of all."""
 
     recipe: Recipe = field(default_factory=Recipe)
     scopes: int = 120
     asked: int = 150
     inner: int = 3
     swaps_kept_out: float = 0.99
+    swap_margin: float = 1.0
     alike_pairs: int = 2500
     made: int = 2500
     made_share: float = 0.5
@@ -97,12 +100,16 @@ def examples(made: Corpus, rows: Rows, plan: Plan, chance: Chance) -> Examples:
 
 def of_pairs(pairs: Sequence[Pair], made: Corpus, embedder: Embedder) -> Examples:
     """Give pairs as looks in which there is no other entry."""
-    alone = np.ones((1, 1), dtype=np.float32)
     rows, right = [], []
     for pair in pairs:
         one, other = wording(pair.asked, made.pieces), wording(pair.kept, made.pieces)
         vectors = embedder.embed([pair.asked, pair.kept])
-        rows.append([*pair_features(one, other), *near_features(np.array([vectors[0] @ vectors[1]]), alone, 0)])
+        rows.append(
+            [
+                *pair_features(one, other),
+                *near_features(near_of(np.array([vectors[0] @ vectors[1]]), one.whole, other.whole[None]), 0),
+            ]
+        )
         right.append(pair.same)
     return Examples(np.array(rows).reshape(-1, len(FEATURES)), np.array(right, dtype=bool))
 
@@ -167,7 +174,7 @@ def swap_trees(made: Corpus, rows: Rows, pairs: Sequence[Pair], plan: Plan, chan
         unseen[~rest] = trees.score(given.rows[~rest])
     sure = np.array([certain(row) for row in given.rows])  # refused whatever the trees say
     cut = float(np.quantile(np.where(sure, np.inf, unseen)[given.written], 1.0 - plan.swaps_kept_out, method="lower"))
-    return grow(given.rows, given.exchanged, given.weight, SWAP, _SWAP_RECIPE), cut
+    return grow(given.rows, given.exchanged, given.weight, SWAP, _SWAP_RECIPE), cut - plan.swap_margin
 
 
 _SWAP_FOLDS = 5

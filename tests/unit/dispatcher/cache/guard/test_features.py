@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dispatcher.cache.guard.near_features import NEAR, near_features
+from dispatcher.cache.guard.near_features import NEAR, Near, near_features, near_of
 from dispatcher.cache.guard.pair_features import PAIR, pair_features
 from dispatcher.cache.guard.rules import RULES
 from dispatcher.cache.guard.swap_features import SWAP, swap_features
@@ -89,9 +89,9 @@ def test_a_text_beyond_what_is_compared_says_so() -> None:
 
 
 def near(similarities: list[float], alike: list[list[float]], rank: int) -> dict[str, float]:
-    """The features of an entry among others by name."""
-    found = near_features(np.array(similarities, dtype=np.float32), np.array(alike, dtype=np.float32), rank)
-    return dict(zip(NEAR, found, strict=True))
+    """The features of an entry among others by name; nothing is shared by all."""
+    similar, each = np.array(similarities, dtype=np.float32), np.array(alike, dtype=np.float32)
+    return dict(zip(NEAR, near_features(Near(similar, each, similar, each), rank), strict=True))
 
 
 def test_an_entry_that_stands_alone_leads_by_all_it_has() -> None:
@@ -124,3 +124,11 @@ def test_an_exchange_names_the_rules_that_object() -> None:
 
     assert (found["objects_numbers"], found["objects_negations"]) == (1.0, 0.0)
     assert found["objections"] == sum(found[f"objects_{name}"] for name in RULES)
+
+
+def test_what_all_entries_share_is_taken_away() -> None:
+    """Two entries and a question, all mostly along one axis: without it, the question points the way of the first alone."""
+    kept = np.array([(0.9, 0.3), (0.9, -0.3)], dtype=np.float32)
+    found = near_of(np.array([0.9, 0.7], dtype=np.float32), np.array([0.9, 0.2], dtype=np.float32), kept)
+
+    assert found.apart.tolist() == pytest.approx([1.0, -1.0], abs=1e-4)
