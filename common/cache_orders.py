@@ -82,6 +82,8 @@ class CacheOrders:
             raise NoDispatcher(
                 f"{', '.join(found.silent)} knows no cache: it is of an older version, so update and restart it"
             )
+        if not found.nobody:
+            raise BusTimeout("a dispatcher hears this, and none has answered: it hangs, or is stopped; see its log")
         raise NoDispatcher("no dispatcher runs: start one (`drover dispatcher`), or `make up`")
 
 

@@ -17,6 +17,9 @@ from common.errors import BadRequest, FleetError, from_wire
 QUIET_S = 0.25
 """After so long without another word all have spoken who were not there for the roll call: they answer within milliseconds."""
 
+MOST_QUIET = 8
+"""So many quiet times without any word: whoever hears the question is frozen."""
+
 MOST_ANSWERS = 4096
 
 
@@ -104,14 +107,16 @@ class _Found:
         return bool(self._answers) and len(self._answers) >= len(self._members or ())
 
     async def complete(self) -> None:
-        """Return when all have answered, and nobody else has for a while."""
+        """Return when all have answered, and nobody else has for a while; or when nobody says as much as that it is there."""
+        quiet = 0
         while True:
             self._news.clear()
             try:
                 async with asyncio.timeout(QUIET_S):
                     await self._news.wait()
             except TimeoutError:
-                if self._all:
+                quiet += 1
+                if self._all or (quiet >= MOST_QUIET and self._members is None and not self._answers):
                     return
             if self._nobody and self._members is not None:
                 return  # nobody hears this question, and who is there has been told

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from common.clock import Clock
 from common.lifecycle import guarding
+from dispatcher.breaker import FAILURES
 from dispatcher.cache.cache import Cache, House, Rules
 from dispatcher.cache.index import IndexBounds, open_index
 from dispatcher.cache.judges import open_judge
@@ -46,8 +47,15 @@ async def running_cache(
     judge = open_judge(settings.verifier, embedding, error_rate=settings.error_rate)
     shadow = Shadow(embedding, Path(settings.shadow_file) if settings.shadow_file else None)
     async with _sheltered(settings, clock) as shelter, asyncio.TaskGroup() as chores:
+        chores.create_task(_first_look(shelter))
         house = House(fleet=fleet, strategy=strategy, clock=clock, spawn=guarding(chores))
         yield Cache(shelter, rules, house, embedding=embedding, judge=judge, shadow=shadow)
+
+
+async def _first_look(shelter: Shelter) -> None:
+    """Find out how the store is before a job has to: a wrong address is told by `/health` from the start."""
+    for _ in range(FAILURES):
+        await shelter.request().get("drover", ["-"])
 
 
 @asynccontextmanager

@@ -94,11 +94,15 @@ def _behind(answers: Sequence[Told], total: Told) -> Iterator[str]:
     yield from (plain(f"{', '.join(names)}: {detail}") for detail, names in details.items())
 
 
+def _vectors(index: Told) -> str:
+    """Say what there is to compare; a tenant is not told of all vectors."""
+    return f"{index.get('entries', 0)} vectors ({index.get('kind')}, {index.get('state')}), " if index else ""
+
+
 def _likeness(answer: Told) -> str:
     index = _of(answer, "index")
     return plain(
-        f"likeness: {index.get('entries', 0)} vectors ({index.get('kind') or 'none'}, {index.get('state') or 'closed'}), "
-        f"embedder {answer.get('embedder') or 'none'}, judge {answer.get('judge') or 'none'}"
+        f"likeness: {_vectors(index)}embedder {answer.get('embedder') or 'none'}, judge {answer.get('judge') or 'none'}"
     )
 
 

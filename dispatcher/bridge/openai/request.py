@@ -207,8 +207,8 @@ def to_chat(request: ChatCompletionRequest, *, job: str, priority: Priority | No
 
 def _user(request: ChatCompletionRequest) -> str | None:
     """Name the one for whom it is asked. Two names that differ are a third one: then neither alone is the same user."""
-    named = list(dict.fromkeys(name for name in (request.safety_identifier, request.user) if name))
-    if not named or (len(named) == 1 and len(named[0]) <= MOST_USER):
+    named = list(dict.fromkeys(name for name in (request.safety_identifier, request.user) if name is not None))
+    if not named or (len(named) == 1 and 1 <= len(named[0]) <= MOST_USER):
         return named[0] if named else None
     return f"sha256:{hashlib.sha256(codec.encode({'user': named})).hexdigest()}"
 

@@ -398,7 +398,7 @@ ALICE, LONG = "alice", "x" * (request.MOST_USER + 1)
     [
         ({}, None),
         ({"user": None}, None),
-        ({"user": ""}, None),
+        ({"user": ""}, "sha256:4069618436e444cfad09c0e58e5ec5f84503b594619e967e7e514eb41c62ef12"),
         ({"user": ALICE}, ALICE),
         ({"safety_identifier": ALICE}, ALICE),
         ({"safety_identifier": ALICE, "user": ALICE}, ALICE),
