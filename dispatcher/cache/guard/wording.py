@@ -5,7 +5,7 @@ vectors are looked up by whoever is passed in.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +23,23 @@ MOST_PIECES = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Wording:
-    """A text that was prepared once. `rows` are its pieces' vectors and `weights` their norms: the rarer a piece, the longer its
+    """A text that is prepared once. `rows` are its pieces' vectors and `weights` their norms: the rarer a piece, the longer its
     row. `units` are the rows with norm 1, `whole` is their sum with norm 1. `too_long` says that pieces were left out."""
 
-    reading: Reading
+    text: str
     rows: Floats
     units: Floats
     weights: Floats
     whole: Floats
     too_long: bool
+    _read: list[Reading] = field(default_factory=list, repr=False)
+
+    @property
+    def reading(self) -> Reading:
+        """Give what it says; read when it is first asked for, since most neighbours are never."""
+        if not self._read:
+            self._read.append(read(self.text))
+        return self._read[0]
 
 
 def wording(text: str, vectors: PieceVectors) -> Wording:
@@ -42,7 +50,7 @@ def wording(text: str, vectors: PieceVectors) -> Wording:
     weights = np.sqrt(np.einsum("ij,ij->i", rows, rows)) + np.float32(1e-6)
     total = rows.sum(axis=0)
     return Wording(
-        reading=read(text),
+        text=text,
         rows=rows,
         units=rows / weights[:, None],
         weights=weights,

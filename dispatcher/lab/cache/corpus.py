@@ -57,17 +57,17 @@ class Corpus:
     @property
     def outside(self) -> NDArray[np.bool_]:
         """Tell which questions are outside of all intents."""
-        return np.array([question.outside for question in self.questions])
+        return np.array([question.outside for question in self.questions], dtype=bool)
 
     @property
     def test(self) -> NDArray[np.bool_]:
         """Tell which questions are there to measure, and not to learn from."""
-        return np.array([question.part == TEST for question in self.questions])
+        return np.array([question.part == TEST for question in self.questions], dtype=bool)
 
     @property
     def source(self) -> NDArray[np.str_]:
         """Name the set of each question."""
-        return np.array([question.source for question in self.questions])
+        return np.array([question.source for question in self.questions], dtype=str)
 
     def look(self, asked: int, kept: Rows, neighbours: int = NEIGHBOURS) -> Look:
         """Look a question up among entries."""
@@ -123,7 +123,7 @@ def corpus(
 ) -> Corpus:
     """Embed questions, as the dispatcher does."""
     texts = [plain_text(question.text)[:chars] for question in questions]
-    parts = []
+    parts = [np.empty((0, embedder.identity.dimensions), dtype=np.float32)]
     for start in range(0, len(texts), _BATCH):
         parts.append(embedder.embed(texts[start : start + _BATCH]))
         progress(min(start + _BATCH, len(texts)), len(texts))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.errors import LabelsError
 from dispatcher.cache.guard.verifier import Verifier
@@ -29,6 +30,9 @@ TOPIC_ENTRIES = 50
 TOPIC_ASKED = 200
 TOPICS = 10
 MOST_ASKED = 2000
+MOST_STREAMED = 2000
+
+Flags = NDArray[np.bool_]
 PLAIN = "plain cosine"
 
 
@@ -173,22 +177,25 @@ class _Runs:
         self._rules = Rules()
 
     def add(self, trial: Trial, chance: Chance) -> None:
-        """Run everything over one trial."""
+        """Run everything over one trial. Questions of all intents are kept, and asked in streams; those of unseen intents count."""
         made = self._made
-        inside = np.isin(made.intent, trial.unseen)
+        counts = np.isin(made.intent, trial.unseen)
         policies = self._policies(trial.verifier)
         for source in np.unique(made.source):
             of = made.source == source
-            pool, asked = np.flatnonzero(inside & ~made.test & of), np.flatnonzero(inside & made.test & of)
+            pool = np.flatnonzero(~made.outside & ~made.test & of)
+            asked = np.flatnonzero(counts & made.test & of)
             strangers = np.flatnonzero(made.outside & made.test & of)
             if len(asked) and len(pool):
                 self._look_ups(str(source), pool, (asked, strangers), policies, chance)
                 if self._wish.streams:
-                    self._stream(str(source), asked, trial.verifier, chance)
+                    self._stream(
+                        str(source), np.flatnonzero(~made.outside & made.test & of), counts, trial.verifier, chance
+                    )
                 if self._wish.sizes:
                     self._topics(str(source), pool, asked, policies, chance)
         if self._wish.sizes:
-            self._by_size(inside, policies, chance)
+            self._by_size(counts, policies, chance)
 
     def _policies(self, verifier: Verifier | None) -> list[_Set]:
         found = [
@@ -225,10 +232,11 @@ class _Runs:
                     if one.cut is not None:
                         self._set.setdefault((test, one.policy.name), []).append((one.cut, outcome))
 
-    def _stream(self, source: str, asked: Rows, verifier: Verifier | None, chance: Chance) -> None:
+    def _stream(self, source: str, asked: Rows, counts: Flags, verifier: Verifier | None, chance: Chance) -> None:
         test = f"{source}: stream, 200 entries"
         self._told(test)
-        order = chance.permutation(asked)
+        order = chance.permutation(asked)[:MOST_STREAMED]
+        counted = counts[order]
         steps: list[tuple[Policy, Sequence[float]]] = [
             (ExactOnly(), (1.0,)),
             (Cosine(), COSINE_CUTS),
@@ -241,17 +249,15 @@ class _Runs:
             own = verifier.cut(self._wish.error_rate)
         for policy, thresholds in steps:
             for place, cut in enumerate(thresholds):
-                outcome = stream(self._made, order, policy, cut)
+                outcome = stream(self._made, order, policy, cut).only(counted)
                 self._stepped.setdefault((test, policy.name), {}).setdefault(place, []).append((cut, outcome))
                 if verifier is not None and cut == own:
                     self._set.setdefault((test, policy.name), []).append((cut, outcome))
 
-    def _by_size(
-        self, inside: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], policies: Sequence[_Set], chance: Chance
-    ) -> None:
+    def _by_size(self, counts: Flags, policies: Sequence[_Set], chance: Chance) -> None:
         made = self._made
-        pool = chance.permutation(np.flatnonzero(inside & ~made.test))
-        asked = chance.permutation(np.flatnonzero((inside | made.outside) & made.test))[:MOST_ASKED]
+        pool = chance.permutation(np.flatnonzero(~made.outside & ~made.test))
+        asked = chance.permutation(np.flatnonzero((counts | made.outside) & made.test))[:MOST_ASKED]
         for size in SIZES:
             if size > len(pool):
                 break

@@ -26,7 +26,8 @@ FALLING = frozenset(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How trees are grown; chosen by the figures in FINDINGS.md. `share` of the features are
-    looked at for each split; `told` says that trees know which features speak for and against."""
+    looked at for each split; `told` says that trees know which features speak for and against; values go
+    into `bins`."""
 
     trees: int = 400
     leaves: int = 10
@@ -35,6 +36,7 @@ class Recipe:
     l2: float = 10.0
     share: float = 0.2
     told: bool = True
+    bins: int = 255
     seed: int = 0
 
 
@@ -47,9 +49,10 @@ def grow(
 ) -> Trees:
     """Grow trees that tell right from wrong."""
     from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415  # an extra, and slow to import
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415  # comes with it
 
     signs = [1 if name in RISING else -1 if name in FALLING else 0 for name in names]
-    grown = HistGradientBoostingClassifier(
+    growing = HistGradientBoostingClassifier(
         max_iter=recipe.trees,
         max_leaf_nodes=recipe.leaves,
         learning_rate=recipe.rate,
@@ -57,9 +60,14 @@ def grow(
         l2_regularization=recipe.l2,
         monotonic_cst=signs if recipe.told else None,
         max_features=recipe.share,
+        max_bins=recipe.bins,
         early_stopping=False,
         random_state=recipe.seed,
-    ).fit(rows, right, sample_weight=weight)
+    )
+    with threadpool_limits(
+        1, user_api="openmp"
+    ):  # its threads wait for each other at full speed, on cores that others need
+        grown = growing.fit(rows, right, sample_weight=weight)
     made = _taken(grown)
     if not np.allclose(made.score(rows[:64]), grown.decision_function(rows[:64]), atol=1e-6):
         raise RuntimeError("this scikit-learn keeps its trees in another way than versions 1.5 to 1.9 do")

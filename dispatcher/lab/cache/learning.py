@@ -47,6 +47,9 @@ class Plan:
     others are about other things. `made` pairs like them are made by rule, and count `made_share` of all."""
 
     recipe: Recipe = field(default_factory=Recipe)
+    swap_recipe: Recipe = field(
+        default_factory=lambda: Recipe(trees=120, leaves=8, rate=0.08, fewest=10, l2=5.0, share=1.0, told=False)
+    )
     scopes: int = 120
     asked: int = 150
     inner: int = 3
@@ -71,9 +74,9 @@ class Examples:
         return Examples(np.concatenate([one.rows for one in parts]), np.concatenate([one.right for one in parts]))
 
 
-def need_enough(made: Corpus | None, rows: Rows, pairs: Sequence[Pair]) -> None:
+def need_enough(made: Corpus, rows: Rows, pairs: Sequence[Pair]) -> None:
     """Raise `LabelsError` where there is too little to learn from."""
-    intents = 0 if made is None else len(np.unique(made.intent[rows][~made.outside[rows]]))
+    intents = len(np.unique(made.intent[rows][~made.outside[rows]]))
     same = sum(pair.same for pair in pairs)
     enough_pairs = len(pairs) >= FEWEST_PAIRS and min(same, len(pairs) - same) >= FEWEST_OF_EACH
     if intents < FEWEST_INTENTS and not enough_pairs:
@@ -170,15 +173,14 @@ def swap_trees(made: Corpus, rows: Rows, pairs: Sequence[Pair], plan: Plan, chan
     unseen = np.zeros(len(given.rows))
     for part in range(_SWAP_FOLDS):
         rest = given.part != part
-        trees = grow(given.rows[rest], given.exchanged[rest], given.weight[rest], SWAP, _SWAP_RECIPE)
+        trees = grow(given.rows[rest], given.exchanged[rest], given.weight[rest], SWAP, plan.swap_recipe)
         unseen[~rest] = trees.score(given.rows[~rest])
     sure = np.array([certain(row) for row in given.rows])  # refused whatever the trees say
     cut = float(np.quantile(np.where(sure, np.inf, unseen)[given.written], 1.0 - plan.swaps_kept_out, method="lower"))
-    return grow(given.rows, given.exchanged, given.weight, SWAP, _SWAP_RECIPE), cut - plan.swap_margin
+    return grow(given.rows, given.exchanged, given.weight, SWAP, plan.swap_recipe), cut - plan.swap_margin
 
 
 _SWAP_FOLDS = 5
-_SWAP_RECIPE = Recipe(trees=120, leaves=8, rate=0.08, fewest=10, l2=5.0, share=1.0, told=False)
 _OBJECTIONS = SWAP.index("objections")
 _ALIKE_FROM = 0.75
 _RANK = FEATURES.index("rank")
@@ -215,15 +217,21 @@ def learn(
     """Train a verifier on some questions of a corpus and on pairs. `swapped` are pairs in which one thing was exchanged, or
     nothing.
 
-    Cuts come from trees that did not see the intents they are judged on; the trees that are given have seen all.
+    Cuts come from trees that did not see the intents they are judged on; the trees that are given have seen all. Raises
+    `LabelsError` for too little.
     """
+    need_enough(made, rows, pairs)
     chance = np.random.default_rng(plan.seed)
-    extra = [of_pairs(pairs, made, embedder)] if pairs else []
     told("pairs in which one thing was exchanged")
     swap, swap_cut = swap_trees(made, rows, swapped, plan, chance)
 
-    def fitted(of: Rows) -> Verifier:
-        given = Examples.joined([examples(made, of, plan, chance), *extra])
+    own = of_pairs(pairs, made, embedder)
+
+    def fitted(of: Rows, taken: NDArray[np.bool_]) -> Verifier:
+        parts = [Examples(own.rows[taken], own.right[taken])]
+        if len(of):
+            parts.append(examples(made, of, plan, chance))
+        given = Examples.joined(parts)
         weight = np.where(given.rows[:, _RANK] == 0, _NEAREST_COUNTS, 1.0)
         return Verifier(
             trees=grow(given.rows, given.right, weight, FEATURES, plan.recipe),
@@ -236,16 +244,28 @@ def learn(
             least_similarity=LEAST_SIMILARITY,
         )
 
-    inside = rows[~made.outside[rows]]
+    every = np.ones(len(pairs), dtype=bool)
     outcomes: list[tuple[str, Outcome]] = []
-    for number, (seen, unseen) in enumerate(folds(np.unique(made.intent[inside]), plan.inner, chance), start=1):
-        told(f"calibration, part {number} of {plan.inner}")
-        known = np.isin(made.intent[rows], seen) | made.outside[rows]
-        trial = fitted(rows[known])
-        outcomes += _streams(made, inside, unseen, trial, chance)
-    told("all questions")
-    final = fitted(rows)
-    return calibrated(final, outcomes)
+    inside = rows[~made.outside[rows]]
+    intents = np.unique(made.intent[inside])
+    if len(intents) >= FEWEST_INTENTS:
+        for number, (seen, unseen) in enumerate(folds(intents, plan.inner, chance), start=1):
+            told(f"calibration, part {number} of {plan.inner}")
+            known = np.isin(made.intent[rows], seen) | made.outside[rows]
+            outcomes += _streams(made, inside, unseen, fitted(rows[known], every), chance)
+    else:
+        part = chance.permutation(len(pairs)) % plan.inner
+        for number in range(plan.inner):
+            told(f"calibration, part {number + 1} of {plan.inner}")
+            held = part == number
+            outcomes.append(("pairs", _alone(own.rows[held], own.right[held], fitted(rows, ~held))))
+    told("all there is")
+    return calibrated(fitted(rows, every), outcomes)
+
+
+def _alone(rows: Features, right: NDArray[np.bool_], trial: Verifier) -> Outcome:
+    """Take pairs for requests: there is nothing else from which a rate of all requests could be told."""
+    return Outcome(trial.same(rows), right, np.arange(len(right)))
 
 
 _HIGH, _LOW = 50.0, -1.0
@@ -268,8 +288,8 @@ def _streams(
         of = inside[made.source[inside] == source]
         for reference in _REFERENCE:
             order = chance.permutation(of)[:_STREAM]
-            ran, counts = stream(made, order, Verified(trial), reference), np.isin(made.intent[order], unseen)
-            found.append((str(source), Outcome(ran.score[counts], ran.right[counts], ran.group[counts])))
+            counts = np.isin(made.intent[order], unseen)
+            found.append((str(source), stream(made, order, Verified(trial), reference).only(counts)))
     return found
 
 

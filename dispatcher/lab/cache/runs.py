@@ -31,6 +31,10 @@ class Outcome:
     right: NDArray[np.bool_]
     group: Rows
 
+    def only(self, counts: NDArray[np.bool_]) -> Outcome:
+        """Give some of the requests."""
+        return Outcome(self.score[counts], self.right[counts], self.group[counts])
+
     def hits(self, cut: float) -> NDArray[np.bool_]:
         """Tell which requests get an answer at a cut."""
         found: NDArray[np.bool_] = (self.score >= cut) & (self.score > NEVER)
