@@ -6,6 +6,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def eval_verb(
     words, parts = StaticEmbedder.open(), []
     report = None
     if found.questions:
-        made = _corpus(found, embedder, words, choice)
+        made = _corpus(_parted(found), embedder, words, choice)
         report = _evaluated(made, embedder, words, verifier, wish)
         parts.append(as_text(report))
     judged = [*found.pairs, *(pair for pair in swap_pairs() if pair.part == TEST)]
@@ -100,6 +101,14 @@ def train_verb(data: Sequence[Path], choice: Choice, output: Path, plan: Plan, *
     ]
     lines.append(pairs_text(served(tested, judge, embedder), "pairs that it was not trained on"))
     return "\n".join(lines)
+
+
+def _parted(found: Labelled) -> Labelled:
+    """Give questions that are all there to be asked without a part: then half of them are kept, else there would be nothing to
+    find."""
+    if any(question.part != TEST and not question.outside for question in found.questions):
+        return found
+    return replace(found, questions=tuple(replace(question, part="") for question in found.questions))
 
 
 def swap_pairs() -> tuple[Pair, ...]:

@@ -116,6 +116,16 @@ def test_questions_of_others_are_measured(tmp_path: Path) -> None:
     assert "by scope size" in told
 
 
+def test_a_test_part_alone_is_measured(tmp_path: Path) -> None:
+    """Half of its questions are kept then: else there would be nothing to find, and nothing to draw."""
+    path = labelled(tmp_path).rename(tmp_path / "kitchen_test.csv")
+    wish = Wish(folds=2, repeats=1, each=(1,), streams=False, sizes=False, plan=QUICK)
+    eval_verb([path], Choice(), "rules", wish, plot=tmp_path / "cache.png", output=tmp_path / "cache.json")
+
+    assert json.loads((tmp_path / "cache.json").read_text())["rows"]
+    assert (tmp_path / "cache.png").stat().st_size > 10_000
+
+
 def test_exact_answers_alone_err_never(tmp_path: Path) -> None:
     """And no question here is asked twice: there is no hit."""
     wish = Wish(folds=2, repeats=1, each=(1,), streams=False, sizes=False, plan=QUICK)
