@@ -217,7 +217,7 @@ async def test_a_wrong_password_is_told_and_costs_nothing() -> None:
     """The state says that it is refused; no log and no figure shows the word."""
     async with redis_server("--requirepass", "right") as server:
         url = SecretStr(server.url.replace("redis://", "redis://:wrong-canary@"))
-        async with open_house(memory_wires, cache=CacheSection(mode="exact", redis_url=url)) as house:
+        async with open_house(memory_wires, cache=CacheSection(mode="exact", redis_url=url, budget_s=1.0)) as house:
             nano = await house.device("nano", answer("x"))
             for _ in range(4):
                 await (await house.stream("hi")).end()
