@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, assert_never
 
-from common import codec, errors
+from common import codec, energy, errors
+from common.energy import Energy
 from common.messages import EngineTimings, ToolCall, Usage
 
 COST_DIGITS = 9
@@ -90,7 +91,8 @@ class KeepAlive:
 class End:
     """The answer is complete. `tokens` is the number of `tok` frames that came before; `route` is the dispatcher's account.
     `cost_usd` is what the provider of a paid model takes for it, absent where there is none; `cost_estimated` tells that it did not
-    count all of it itself. `logprobs` are those of the first tokens, if they were asked for and the backend tells.
+    count all of it itself. `energy` is what the attempt has taken of its device, and in a dispatcher's frame what all attempts
+    have, priced. `logprobs` are those of the first tokens, if they were asked for and the backend tells.
 
     What an attempt has cost that failed stands in the details of its `Err`, under the same names."""
 
@@ -101,6 +103,7 @@ class End:
     tool_calls: tuple[ToolCall, ...] = ()
     cost_usd: float | None = None
     cost_estimated: bool = False
+    energy: Energy | None = None
     logprobs: tuple[float, ...] = ()
     route: dict[str, Any] | None = field(default=None)
 
@@ -178,6 +181,8 @@ def _end_to_wire(frame: End) -> dict[str, Any]:
         wire["cost_usd"] = round(frame.cost_usd, COST_DIGITS)
     if frame.cost_estimated:
         wire["cost_estimated"] = True
+    if frame.energy is not None:
+        wire["energy"] = energy.to_wire(frame.energy)
     if frame.logprobs:
         wire["logprobs"] = [round(one, 3) for one in frame.logprobs[:MAX_LOGPROBS]]
     if frame.route is not None:
@@ -250,6 +255,7 @@ def _read_end(wire: Mapping[str, Any]) -> Frame:
         tool_calls=tuple(codec.build(ToolCall, call) for call in calls),
         cost_usd=_cost(wire.get("cost_usd")),
         cost_estimated=wire.get("cost_estimated") is True,
+        energy=None if (taken := wire.get("energy")) is None else energy.from_wire(taken),
         logprobs=_logprobs(wire.get("logprobs")),
         route=_account(wire),
     )

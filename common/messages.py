@@ -272,7 +272,10 @@ class Heartbeat:
     assistant's own unfinished words, `remote` that the models run elsewhere: for money, and on no power of the device; `needs_key`
     that it has no key of its own for them, and serves only who brings one. `closed_s` is for how long it takes nothing new, though
     it works, where it knows: a provider's rate limit is used up. `idle_w` and `busy_w` are what the device draws without and with
-    a job.
+    a job, `watts` what it draws now; `watts_source` names the reader, and `watts_measured` tells that it is a sensor.
+
+    `site` is where the device stands, for caps that several share. `throttling` says in words why it is slower than it could be
+    now, `warnings` what its owner should look at: they cost it no job. `gpu` is whether it has one that models should run on.
     """
 
     device: Token
@@ -294,6 +297,18 @@ class Heartbeat:
     throttled: bool | None = None
     idle_w: Number | None = None
     busy_w: Number | None = None
+    watts: Number | None = None
+    watts_measured: bool | None = None
+    watts_source: Annotated[str, MaxLen(64)] | None = None
+    site: Token | None = None
+    throttling: Annotated[Texts, MaxLen(16)] = ()
+    warnings: Annotated[Texts, MaxLen(16)] = ()
+    power_mode: Annotated[str, MaxLen(64)] | None = None
+    gpu: bool | None = None
+    disk_total_bytes: Count | None = None
+    disk_free_bytes: Count | None = None
+    battery_percent: Number | None = None
+    on_battery: bool | None = None
     backend: str = "ollama"
     backend_version: str | None = None
     simulated: bool = False

@@ -74,6 +74,15 @@ class Subjects:
     def power(self, device: str) -> str:
         return f"{self.prefix}.power.{device}"
 
+    def record(self, what: str, name: str) -> str:
+        """Where what is to be kept is told: `job` by tenant, `device` and `power` by device; a stream holds it until the ledger
+        has it."""
+        return f"{self.prefix}.rec.{what}.{name}"
+
+    def ledger(self, verb: str) -> str:
+        """Where operators ask the ledger for `jobs`, `devices` or `energy`."""
+        return f"{self.prefix}.ledger.{verb}"
+
     def job_event(self, state: str, job: str) -> str:
         return f"{self.prefix}.evt.job.{state}.{job}"
 

@@ -2,7 +2,7 @@
 # Make .venv and install what Drover needs; quick and silent when nothing has changed.
 #
 #   deploy/setup.sh runtime    what `make up` needs: Python packages, nats-server, redis-server
-#   deploy/setup.sh dev        also what `make test` needs: test tools, Chromium
+#   deploy/setup.sh dev        also what `make test` needs: test tools, Chromium, PostgreSQL, Prometheus
 #
 # PYTHON names another interpreter than python3. Servers that were installed already are left as they are; those that
 # this script installs are neither started nor enabled, since `make up` runs its own.
@@ -43,6 +43,8 @@ wanted_packages() {
     has redis-server || echo redis-server
     if [ "$profile" = dev ]; then
         has chromium || has chromium-browser || has google-chrome || echo chromium
+        compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || has postgres || echo postgresql
+        has prometheus || echo prometheus
     fi
 }
 
@@ -119,7 +121,7 @@ disable_services() {
     shift
     for package in "$@"; do
         case $package in
-        nats-server | redis-server)
+        nats-server | redis-server | postgresql | prometheus)
             if has systemctl; then
                 $root systemctl --quiet disable "$package" >/dev/null 2>&1 || say "could not disable the service $package"
             elif has update-rc.d; then

@@ -11,6 +11,7 @@ from typing import Any, overload
 
 from common import frames
 from common.codec import Encoding
+from common.energy import Energy
 from common.errors import FleetError
 from common.messages import ChatRequest, Message, Priority, Usage
 
@@ -355,6 +356,8 @@ class Attempt:
     cost_estimated: bool = False
     continues: bool = False
     """Whether it went on with text that another device had begun."""
+    energy: Energy | None = None
+    """What it took, as far as the device told, and else estimated; of one that ended well, it stands in the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -453,6 +456,8 @@ class JobState(StrEnum):
 class JobRecord:
     """The one record of one job, however it ended."""
 
+    record: str
+    """Of this record alone: a job's id may come again, and a record must never be kept twice."""
     job: str
     tenant: str
     kind: str
@@ -474,6 +479,8 @@ class JobRecord:
     """What all attempts have cost, as far as their devices told; None where nothing costs."""
     cost_estimated: bool = False
     """Whether not all of it is a provider's own count."""
+    energy: Energy | None = None
+    """What all attempts took; None where nobody knows: a model elsewhere."""
     saved_usd: float | None = None
     """Against the dearest model of the fleet, or the one that the owner names; None where nothing costs."""
     finish: str | None = None

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ulid import ULID
+
 from common.errors import DeadlineInfeasible, FleetError, JobCancelled, QueueFull
 from common.frames import COST_DIGITS
 from common.messages import EngineTimings, Usage
@@ -21,6 +23,7 @@ def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
     chosen, end, error = delivered.chosen, delivered.end, delivered.error
     cost_usd, cost_estimated = _cost(delivered)
     account = JobRecord(
+        record=str(ULID()),
         job=job.id,
         tenant=job.tenant,
         kind=job.kind,
@@ -64,6 +67,7 @@ def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
 def refusal(error: FleetError, *, job: str, tenant: str, kind: str, received_unix_s: float) -> JobRecord:
     """Build the record of a request that was refused at the door."""
     return JobRecord(
+        record=str(ULID()),
         job=job,
         tenant=tenant,
         kind=kind,

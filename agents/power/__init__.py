@@ -1,0 +1,40 @@
+"""What the device draws: readers of sensors behind one protocol, each in its own file; what jobs take of it is not known here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a reader saw at one moment of the monotonic clock. `rail` names what `watts` is of: a rail of the board, or how several
+    were added. `uncertainty` is half the width of a 95 % interval, as a share of `watts`."""
+
+    at_s: float
+    watts: float
+    rail: str
+    source: str
+    measured: bool
+    uncertainty: float
+    rails: Mapping[str, float] = field(default_factory=dict)
+
+
+class Unreadable(Exception):
+    """There is nothing to read with this reader, and why: no such sensor, no permission, no service. The text is for the owner."""
+
+
+class PowerReader(Protocol):
+    """One way to learn what the device draws."""
+
+    name: str
+    """As `DROVER_POWER` names it, and as samples tell it."""
+
+    async def read(self) -> Reading:
+        """Read once; never blocks the event loop. Raises `Unreadable`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of processes and connections."""
+        ...

@@ -1,0 +1,106 @@
+"""What operators ask the ledger for, and what it answers, over the bus; it knows no database.
+
+Verbs are `jobs`, `devices` and `energy` under `llm.v1.ledger.`; an answer is one object, or `{"error": …}`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge, Le, MaxLen
+from pydantic import ConfigDict
+
+from common import codec, frames
+from common.bus import Bus
+from common.errors import GarbledReply
+from common.messages import Count, Number, Token
+from common.subjects import Subjects
+
+ASK_S = 10.0
+MOST_ROWS = 1000
+
+
+class By(StrEnum):
+    """What energy is summed by."""
+
+    DEVICE = "device"
+    MODEL = "model"
+    TENANT = "tenant"
+    DAY = "day"  # of UTC
+    SITE = "site"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """From when to when, in seconds since 1970; absent is open."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    since_unix_s: Number | None = None
+    until_unix_s: Number | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsQuery(Span):
+    """Asks for job records, newest first. `before` is the `next` of the page before."""
+
+    limit: Annotated[int, Ge(1), Le(MOST_ROWS)] = 20
+    before: Annotated[str, MaxLen(64)] | None = None
+    job: Token | None = None
+    tenant: Token | None = None
+    device: Token | None = None
+    model: Annotated[str, MaxLen(200)] | None = None
+    state: Annotated[str, MaxLen(16)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyQuery(Span):
+    """Asks for sums over job records."""
+
+    by: By = By.DEVICE
+    limit: Annotated[int, Ge(1), Le(MOST_ROWS)] = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevicesQuery(Span):
+    """Asks for what devices went through, newest first, and for their power by interval."""
+
+    device: Token | None = None
+    limit: Annotated[int, Ge(1), Le(MOST_ROWS)] = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyRow:
+    """Sums of one group. `measured_share` is the part of `joules` that comes from sensors; `cost` and `co2e_g` are of the jobs that
+    had a tariff."""
+
+    key: str
+    jobs: Count
+    answered: Count = 0
+    cache_hits: Count = 0
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
+    joules: Number = 0.0
+    idle_joules: Number = 0.0
+    lost_joules: Number = 0.0
+    joules_per_token: Number | None = None
+    measured_share: Number | None = None
+    cost: Number | None = None
+    currency: str | None = None
+    co2e_g: Number | None = None
+    cost_usd: Number | None = None
+    saved_usd: Number | None = None
+    mean_total_s: Number | None = None
+    mean_first_token_s: Number | None = None
+
+
+async def ask(bus: Bus, subjects: Subjects, verb: str, query: Span) -> dict[str, Any]:
+    """Ask the ledger. Raises `NoResponders` when none runs, and what it answers with."""
+    answer = await bus.request(subjects.ledger(verb), codec.encode(codec.plain(query)), timeout_s=ASK_S)
+    said = codec.decode(answer.data)
+    if "error" in said:
+        told = frames.from_wire(said)
+        raise told.error if isinstance(told, frames.Err) else GarbledReply("the ledger's error could not be read")
+    return said
