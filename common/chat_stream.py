@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from common import frames
+from common.energy import Energy
 from common.messages import ToolCall, Usage
 
 
@@ -23,7 +24,8 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A whole answer. `route` is the dispatcher's account: device, model, reason, score terms, attempts, timings."""
+    """A whole answer. `route` is the dispatcher's account: device, model, reason, score terms, attempts, timings; `energy` what all
+    attempts took, None where nobody knows."""
 
     job: str
     text: str
@@ -32,6 +34,7 @@ class Answer:
     reason: str
     finish: str = "stop"
     usage: Usage = Usage()
+    energy: Energy | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     route: dict[str, Any] = field(default_factory=dict)
 
@@ -86,6 +89,7 @@ def _whole(text: str, end: frames.End) -> Answer:
         reason=str(route.get("reason", "")),
         finish=str(end.finish),
         usage=end.usage,
+        energy=end.energy,
         tool_calls=end.tool_calls,
         route=route,
     )

@@ -28,6 +28,7 @@ from dispatcher.delivery.sink import AnswerSink
 from dispatcher.intake import Intake
 from dispatcher.outcomes import Delivered, Job, JobState
 from dispatcher.record import Recorder, account
+from dispatcher.record.energy import taken
 from dispatcher.register import Register, Running
 from dispatcher.roster import Roster
 from dispatcher.rounds import Rounds
@@ -231,7 +232,10 @@ class Pipeline:
     async def _answer(self, job: Job, out: AnswerSink, delivered: Delivered, serving: Serving) -> None:
         """Send the terminal frame, then write the record."""
         total_s = self.clock.monotonic() - job.received_s
-        route = account.route(job, delivered, total_s=total_s)
+        rate = self.router.rate()
+        route = account.route(job, delivered, total_s=total_s, rate=rate)
+        if delivered.end is not None:
+            delivered = replace(delivered, end=replace(delivered.end, energy=taken(delivered, rate)))
         try:
             if delivered.end is not None:
                 if isinstance(out, SharedAnswer):
@@ -253,7 +257,8 @@ class Pipeline:
         total_s = self.clock.monotonic() - job.received_s
         self._count(delivered.error, total_s)
         self.router.note(job, delivered, total_s)
-        await self.recorder.write(account.record(job, delivered, total_s=total_s))
+        told = account.record(job, delivered, total_s=total_s, record=str(ULID()), rate=self.router.rate())
+        await self.recorder.write(told)
 
     async def _last_word(self, out: AnswerSink, error: FleetError) -> None:
         try:
@@ -271,7 +276,9 @@ class Pipeline:
             await refuse(self.bus, delivery.reply, error, encoding)
         except FleetError as failed:
             log.warning("refusal.unsent", job=job, error=failed.code)
-        record = account.refusal(error, job=job, tenant=tenant, kind=kind, received_unix_s=self.clock.unix_s())
+        record = account.refusal(
+            error, record=str(ULID()), job=job, tenant=tenant, kind=kind, received_unix_s=self.clock.unix_s()
+        )
         await self.recorder.write(record)
 
     def _count(self, error: FleetError | None, total_s: float) -> None:

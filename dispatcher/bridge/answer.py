@@ -176,7 +176,8 @@ class ChatAnswer(Response):
             whole = Response(codec.encode(body), media_type="application/json")
             account = end.route or {}
             queue_s = (account.get("timings") or {}).get("queue_s")
-            whole.raw_headers.extend(route_headers(self._job, self._note, queue_s=queue_s, cache=account.get("cache")))
+            told = route_headers(self._job, self._note, queue_s=queue_s, cache=account.get("cache"), energy=end.energy)
+            whole.raw_headers.extend(told)
             return whole
         await self._open(events, known=True)
         if end.tool_calls:

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from common.energy import Energy
 from common.frames import RouteNote
 from common.subjects import as_token
 
@@ -19,6 +20,7 @@ CONTROL_HEADER = "cache-control"
 PROGRESS_HEADER = "x-drover-progress"
 TIMEOUT_HEADER = "x-drover-timeout"
 QUEUE_HEADER = "x-drover-queue-s"
+ENERGY_HEADER = "x-drover-energy"
 MAX_VALUE = 200
 """Characters of a header value; the full reason stands in the body's `x_drover`."""
 
@@ -68,6 +70,21 @@ def cache_text(told: Mapping[str, Any]) -> str:
     return "; ".join([as_token(str(told.get("outcome", "unknown"))), *_cache_facts(told)])
 
 
+def energy_text(taken: Energy) -> str:
+    """Say what an answer took: `12.3 J; measured; uncertainty=0.05; source=ina3221`, and what it cost where a tariff is set."""
+    parts = [
+        f"{taken.joules:.6g} J",
+        "measured" if taken.measured else "estimated",
+        f"uncertainty={taken.uncertainty:.2g}",
+    ]
+    parts.append(f"source={as_token(taken.source)}")
+    if taken.cost is not None:
+        parts.append(f"cost={taken.cost:.3g} {taken.currency}")
+    if taken.co2e_g is not None:
+        parts.append(f"co2e_g={taken.co2e_g:.3g}")
+    return "; ".join(parts)
+
+
 def _cache_facts(told: Mapping[str, Any]) -> Iterator[str]:
     if told.get("outcome") != "hit":
         if isinstance(why := told.get("why"), str) and why:
@@ -95,16 +112,23 @@ def _figure(value: object, digits: int) -> str:
 
 
 def route_headers(
-    job: str, note: RouteNote | None, *, queue_s: float | None = None, cache: Mapping[str, Any] | None = None
+    job: str,
+    note: RouteNote | None,
+    *,
+    queue_s: float | None = None,
+    cache: Mapping[str, Any] | None = None,
+    energy: Energy | None = None,
 ) -> list[tuple[bytes, bytes]]:
     """Say which job it is, and, as far as it is known, where it runs and why, how long it waited for a slot, and what the cache
-    did for it: `cache` is the account's word, and the note's counts where there is none."""
+    did for it: `cache` is the account's word, and the note's counts where there is none. `energy` is known at the end alone."""
     facts = {JOB_HEADER: job}
     if queue_s is not None:
         facts[QUEUE_HEADER] = f"{queue_s:.3f}"
     cached = cache or (note.cache if note is not None else None)
     if isinstance(cached, Mapping):
         facts[CACHE_HEADER] = cache_text(cached)
+    if energy is not None:
+        facts[ENERGY_HEADER] = energy_text(energy)
     if note is not None:
         facts |= {"x-drover-device": note.device, "x-drover-model": note.model, "x-drover-reason": note.reason}
     return [(name.encode(), header_text(value).encode()) for name, value in facts.items()]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from common.clock import seconds_text
+from common.energy import total
 from common.errors import DeadlineExceeded
 from common.messages import Usage
 from dispatcher.cache.finding import Found, Look
@@ -19,6 +20,7 @@ DEVICE = "cache"
 def receipt_of(job: Job, delivered: Delivered, chosen: Candidate, *, digest: str, total_s: float) -> Receipt:
     """Say what an answer took."""
     end = delivered.end
+    spent = total(one.energy for one in delivered.attempts if one.energy is not None)
     return Receipt(
         job=job.id,
         device=chosen.device,
@@ -26,26 +28,21 @@ def receipt_of(job: Job, delivered: Delivered, chosen: Candidate, *, digest: str
         digest=digest,
         usage=Usage() if end is None else delivered.answer_usage,
         total_s=total_s,
-        energy_j=_energy_j(delivered, chosen),
+        energy_j=None if spent is None else spent.joules,
+        energy_estimated=spent is None or not spent.measured,
         cost_usd=None if end is None else end.cost_usd,
         cost_estimated=end is not None and end.cost_estimated,
         simulated=chosen.simulated,
     )
 
 
-def _energy_j(delivered: Delivered, chosen: Candidate) -> float | None:
-    """Estimate what the answer took, by what its device was to draw and for how long it was at work; None where nobody knows."""
-    if chosen.predicted_energy_j is None or chosen.predicted_work_s <= 0:
-        return None
-    worked_s = sum(one.total_s for one in delivered.attempts if one.outcome == "ok")
-    return chosen.predicted_energy_j * worked_s / chosen.predicted_work_s
-
-
 def saved(receipt: Receipt) -> dict[str, Any]:
     """Say what giving an answer again saves."""
     told: dict[str, Any] = {"s": round(receipt.total_s, 3), "tokens": receipt.usage.completion_tokens}
     if receipt.energy_j is not None:
-        told |= {"energy_j": round(receipt.energy_j, 3), "energy_estimated": True}
+        told |= {"energy_j": round(receipt.energy_j, 3)} | (
+            {"energy_estimated": True} if receipt.energy_estimated else {}
+        )
     if receipt.cost_usd is not None:
         told |= {"cost_usd": receipt.cost_usd} | ({"cost_estimated": True} if receipt.cost_estimated else {})
     return told

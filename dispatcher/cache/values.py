@@ -36,7 +36,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What an answer took when a device gave it, and so what giving it again saves. `energy_j` is estimated."""
+    """What an answer took when a device gave it, and so what giving it again saves. `energy_j` is that of all attempts, above what
+    their devices draw idle."""
 
     job: str
     device: str
@@ -46,6 +47,7 @@ class Receipt:
     usage: Usage = Usage()
     total_s: float = 0.0
     energy_j: float | None = None
+    energy_estimated: bool = True
     cost_usd: float | None = None
     cost_estimated: bool = False
     simulated: bool = False

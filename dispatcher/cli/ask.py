@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from common import codec
+from common import codec, energy
 from common.chat_stream import Answer
 from common.client import Drover
 from common.errors import BadRequest, FleetError, GarbledReply
@@ -135,11 +135,24 @@ def footer(answer: Answer, first_token_s: float | None) -> str:
         parts.append(f"{speed:.1f} tokens/s")
     if (cost_usd := answer.route.get("cost_usd")) is not None:
         parts.append(f"{'about ' if answer.route.get('cost_estimated') else ''}{cost_usd:.6f} USD")
+    if answer.energy is not None:
+        parts.append(energy_text(answer.energy))
     if what := saved(answer.route.get("cache") or {}):
         parts.append(f"saved {what}")
     if answer.route.get("simulated"):
         parts.append("simulated")
     return " · ".join(part for part in parts if part)
+
+
+def energy_text(taken: energy.Energy) -> str:
+    """Say what an answer took: `~` stands before what no sensor has seen."""
+    mark = "" if taken.measured else "~"
+    words = f"{mark}{taken.joules:.3g} J"
+    if taken.joules_per_token is not None:
+        words += f" ({taken.joules_per_token:.2g} J/token)"
+    if taken.cost is not None:
+        words += f", {taken.cost:.2g} {taken.currency}"
+    return words
 
 
 def report(answer: Answer, first_token_s: float | None) -> dict[str, Any]:
@@ -154,6 +167,7 @@ def report(answer: Answer, first_token_s: float | None) -> dict[str, Any]:
         "first_token_s": first_token_s,
         "tokens_per_s": tokens_per_s(answer),
         "usage": {**codec.plain(answer.usage), "total_tokens": answer.usage.total_tokens},
+        "energy": None if answer.energy is None else energy.to_wire(answer.energy),
         "tool_calls": [codec.plain(call) for call in answer.tool_calls],
         "route": answer.route,
     }

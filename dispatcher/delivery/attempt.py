@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from common import frames
+from common import energy, frames
+from common.energy import Energy
 from common.errors import (
     AttemptError,
     BackendError,
+    BadRequest,
     DeviceBusy,
     FleetError,
     GarbledReply,
@@ -53,6 +55,7 @@ class LiveAttempt:
         self._progress = Progress(sent_s)
         self._tokens = 0
         self._lenient: set[Clock] = set()
+        self._energy: Energy | None = None
 
     @property
     def device(self) -> str:
@@ -128,6 +131,7 @@ class LiveAttempt:
         match arrival:
             case frames.End():
                 self._in_order(arrival.tokens)
+                self._energy = arrival.energy
                 return arrival
             case frames.Err():
                 raise _said(arrival.error, accepted=self._progress.accepted_s is not None)
@@ -174,7 +178,30 @@ class LiveAttempt:
             cost_usd=_cost_usd(error),
             cost_estimated=isinstance(error, FleetError) and error.details.get("cost_estimated") is True,
             continues=self.begun_chars > 0,
+            energy=self._energy or _energy(error) or self._held_to_take(now_s),
         )
+
+    def _held_to_take(self, now_s: float) -> Energy | None:
+        """Estimate what an attempt took whose device did not tell, or was not heard any more: what it was to draw, for as long as
+        it had the job. None for one that never took it, or of which nobody knows: a model elsewhere."""
+        joules, work_s = self.candidate.predicted_energy_j, self.candidate.predicted_work_s
+        accepted_s = self._progress.accepted_s
+        if joules is None or accepted_s is None or work_s <= 0:
+            return None
+        return Energy(joules=max(0.0, joules / work_s * (now_s - accepted_s)), source=PREDICTION)
+
+
+PREDICTION = "prediction"
+"""The source of joules that were worked out from what a decision expected: they may be wrong by as much as they are."""
+
+
+def _energy(error: BaseException | None) -> Energy | None:
+    """Give what a device says that an attempt has taken which it did not finish; what can't be read is not believed."""
+    told = error.details.get("energy") if isinstance(error, FleetError) else None
+    try:
+        return energy.from_wire(told) if isinstance(told, dict) else None
+    except BadRequest:
+        return None
 
 
 def _cost_usd(error: BaseException | None) -> float | None:
@@ -195,7 +222,7 @@ def _said(error: FleetError, *, accepted: bool) -> FleetError:
 
 
 def _cost(error: FleetError) -> dict[str, Any]:
-    return {name: error.details[name] for name in ("cost_usd", "cost_estimated") if name in error.details}
+    return {name: error.details[name] for name in ("cost_usd", "cost_estimated", "energy") if name in error.details}
 
 
 def _outcome(error: BaseException | None) -> str:

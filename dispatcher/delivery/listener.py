@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from common import codec, frames
+from common import codec, energy, frames
 from common.bus import Bus
 from common.codec import Encoding
 from common.errors import TORN, BusError, FleetError, Interrupted
@@ -233,6 +233,8 @@ def reply_to_wire(job: str, text: str, end: frames.End, route: dict[str, Any]) -
         "usage": frames.usage_to_wire(end.usage),
         "route": route,
     }
+    if end.energy is not None:
+        wire["energy"] = energy.to_wire(end.energy)
     if end.tool_calls:
         wire["tool_calls"] = [codec.plain(call) for call in end.tool_calls]
     return wire

@@ -7,23 +7,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ulid import ULID
-
+from common import energy
 from common.errors import DeadlineInfeasible, FleetError, JobCancelled, QueueFull
 from common.frames import COST_DIGITS
 from common.messages import EngineTimings, Usage
 from dispatcher.outcomes import Attempt, Candidate, Delivered, Job, JobRecord, JobState
+from dispatcher.record.energy import taken
+from dispatcher.tariff import NO_RATE, Rate
 
 MOST_WEIGHTS = 8
 """Shares of devices that an answer tells, as a decision in short does."""
 
 
-def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
-    """Build the one record of a job that was admitted."""
+def record(job: Job, delivered: Delivered, *, total_s: float, record: str, rate: Rate = NO_RATE) -> JobRecord:
+    """Build the one record of a job that was admitted; `record` is its own id."""
     chosen, end, error = delivered.chosen, delivered.end, delivered.error
     cost_usd, cost_estimated = _cost(delivered)
     account = JobRecord(
-        record=str(ULID()),
+        record=record,
         job=job.id,
         tenant=job.tenant,
         kind=job.kind,
@@ -37,6 +38,7 @@ def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
         usage=end.usage if end else Usage(),
         cost_usd=cost_usd,
         cost_estimated=cost_estimated,
+        energy=taken(delivered, rate),
         finish=str(end.finish) if end else None,
         queue_s=delivered.queue_s,
         first_token_s=delivered.first_token_s,
@@ -64,10 +66,10 @@ def record(job: Job, delivered: Delivered, *, total_s: float) -> JobRecord:
     )
 
 
-def refusal(error: FleetError, *, job: str, tenant: str, kind: str, received_unix_s: float) -> JobRecord:
+def refusal(error: FleetError, *, record: str, job: str, tenant: str, kind: str, received_unix_s: float) -> JobRecord:
     """Build the record of a request that was refused at the door."""
     return JobRecord(
-        record=str(ULID()),
+        record=record,
         job=job,
         tenant=tenant,
         kind=kind,
@@ -79,7 +81,7 @@ def refusal(error: FleetError, *, job: str, tenant: str, kind: str, received_uni
     )
 
 
-def route(job: Job, delivered: Delivered, *, total_s: float) -> dict[str, Any]:
+def route(job: Job, delivered: Delivered, *, total_s: float, rate: Rate = NO_RATE) -> dict[str, Any]:
     """Give the account of a job as it travels in the final frame; it is `Answer.route` of the client."""
     wire: dict[str, Any] = {
         "job": job.id,
@@ -92,6 +94,8 @@ def route(job: Job, delivered: Delivered, *, total_s: float) -> dict[str, Any]:
     cost_usd, estimated = _cost(delivered)
     if cost_usd is not None:
         wire |= {"cost_usd": round(cost_usd, COST_DIGITS), **({"cost_estimated": True} if estimated else {})}
+    if delivered.end is None and (spent := taken(delivered, rate)) is not None:
+        wire["energy"] = energy.to_wire(spent)  # an end has it in its own place
     if (saved := _saved(delivered)) is not None:
         wire |= {"saved_usd": round(saved[1], COST_DIGITS), "saved_against": saved[0]}
     if delivered.chosen is not None:
@@ -168,6 +172,8 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         wire["detail"] = attempt.detail
     if attempt.cost_usd is not None:
         wire["cost_usd"] = round(attempt.cost_usd, COST_DIGITS)
+    if attempt.energy is not None:
+        wire["joules"] = round(attempt.energy.joules, 3)
     return wire
 
 

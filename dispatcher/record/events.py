@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from common import codec
+from common import codec, energy
 from common.bus import Bus
 from common.errors import BusError
 from common.frames import COST_DIGITS
@@ -44,6 +44,7 @@ def summary(record: JobRecord) -> dict[str, Any]:
         "cost_usd": record.cost_usd,
         "cost_estimated": record.cost_estimated or None,
         "saved_usd": record.saved_usd,
+        "energy": None if record.energy is None else energy.to_wire(record.energy),
         "escalated": record.escalated,
         "cache": None if record.cached is None else record.cached.account(),
         "error": record.error,

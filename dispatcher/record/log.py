@@ -29,6 +29,8 @@ class LogSink:
             completion_tokens=record.usage.completion_tokens,
             cost_usd=record.cost_usd,
             cost_estimated=record.cost_estimated,
+            joules=None if record.energy is None else round(record.energy.joules, 3),
+            energy_measured=None if record.energy is None else record.energy.measured,
             escalated=record.escalated,
             cache=None if record.cached is None else str(record.cached.outcome),
             cache_kind=None if record.cached is None else record.cached.kind or None,

@@ -44,6 +44,7 @@ from dispatcher.routing.multi import MultiRouter
 from dispatcher.routing.prompt_signals import prompt_signals
 from dispatcher.routing.strategies.tiers import STRONG, is_strong
 from dispatcher.routing.trained import TrainedRouter, Vector
+from dispatcher.tariff import NO_RATE, Rate
 
 log = get_logger("router")
 
@@ -92,6 +93,10 @@ class Router:
         self._spent = Spending()
         self._turn = 0
         self._decided: deque[tuple[str, str, Mapping[str, Any]]] = deque(maxlen=DECISIONS_KEPT)
+
+    def rate(self) -> Rate:
+        """Give what energy costs now."""
+        return NO_RATE
 
     async def ask(self, job: Job) -> Ask:
         """Read off a job what routing is asked. Raises `BadRequest` for a strategy that there is not."""

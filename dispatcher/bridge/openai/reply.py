@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from common import codec, frames
+from common import codec, energy, frames
 from common.errors import FleetError
 from common.frames import usage_to_wire
 from common.messages import ToolCall
@@ -43,11 +43,11 @@ class Chunks:
 
     def finish(self, model: str, end: frames.End) -> Json:
         """The last chunk with a choice: why the text ended, and our account of the job."""
-        return {**self._chunk(model, {}, finish_reason(end)), "x_drover": account(self.job, end.route)}
+        return {**self._chunk(model, {}, finish_reason(end)), "x_drover": receipt(self.job, end)}
 
     def usage(self, model: str, end: frames.End) -> Json:
         """The chunk that a client gets who asked for token counts."""
-        return {**self._chunk(model, {}), "choices": [], "usage": usage_to_wire(end.usage)}
+        return {**self._chunk(model, {}), "choices": [], "usage": usage_of(end)}
 
     def _chunk(self, model: str, delta: Json, finish: str | None = None) -> Json:
         chunk: Json = {
@@ -74,8 +74,8 @@ def completion(job: str, created: int, model: str, text: str, end: frames.End) -
         "created": created,
         "model": model,
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(end)}],
-        "usage": usage_to_wire(end.usage),
-        "x_drover": account(job, end.route),
+        "usage": usage_of(end),
+        "x_drover": receipt(job, end),
     }
 
 
@@ -116,10 +116,23 @@ _ACCOUNT = (
     "saved_against",
     "features",
     "cascade",
+    "energy",
     "simulated",
     "replayed",
     "cache",
 )
+
+
+def usage_of(end: frames.End) -> Json:
+    """Write token counts, with what the answer took of its devices, where that is known."""
+    counts: Json = usage_to_wire(end.usage)
+    return counts if end.energy is None else {**counts, "energy": energy.to_wire(end.energy)}
+
+
+def receipt(job: str, end: frames.End) -> Json:
+    """Pick what callers get of an answer: the account, and the energy: a stream without `include_usage` tells it nowhere else."""
+    told = account(job, end.route)
+    return told if end.energy is None else {**told, "energy": energy.to_wire(end.energy)}
 
 
 def account(job: str, route: Mapping[str, Any] | None) -> Json:

@@ -89,7 +89,7 @@ def _late(summaries: Sequence[Summary]) -> Iterator[str]:
 
 def _estimated(summaries: Sequence[Summary]) -> Iterator[str]:
     if any(one.energy == "estimated" for one in summaries):
-        yield "Joules are estimated: the watts that the decision reckons with, times the seconds that the device worked."
+        yield "Joules are estimated, not all of them by a sensor: each answer's receipt says how (energy.source)."
 
 
 def _cached(rows: Sequence[BenchRow], summaries: Sequence[Summary]) -> Iterator[str]:

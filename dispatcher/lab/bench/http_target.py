@@ -48,6 +48,7 @@ class HttpTarget:
             completion_tokens=usage.get("completion_tokens", 0),
             route=told.get("x_drover") or {},
             why={},
+            energy=usage.get("energy") or {},
         )
 
     async def why(self, heard: Heard) -> Heard:

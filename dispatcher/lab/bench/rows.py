@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.errors import FleetError
@@ -132,7 +132,8 @@ _PREDICTED = ("wait_s", "load_s", "first_token_s", "total_s", "energy_j")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """What a target says of one answer; `route` is the dispatcher's account, `why` its record of the decision, if it has it."""
+    """What a target says of one answer; `route` is the dispatcher's account, `why` its record of the decision, if it has it, and
+    `energy` the receipt."""
 
     text: str
     finish: str
@@ -140,6 +141,7 @@ class Heard:
     completion_tokens: int
     route: Mapping[str, Any]
     why: Mapping[str, Any]
+    energy: Mapping[str, Any] = field(default_factory=dict)
 
 
 def asked_row(arm: Arm, repeat: int, asked: Asked, turn: int, *, time_factor: float) -> BenchRow:
@@ -182,7 +184,7 @@ def answered(row: BenchRow, heard: Heard, latency_s: float) -> BenchRow:
     timings, terms = route.get("timings") or {}, route.get("terms") or {}
     told = route.get("features") or heard.why.get("features") or {}
     option = _option(heard.why, route)
-    joules, source = _energy(heard, option, factor)
+    joules, source = _energy(heard, factor)
     figures: dict[str, Any] = {name: _times(timings.get(name), factor) for name in _CLOCKS}
     figures |= {name: timings.get(name) for name in _ENGINE}
     figures |= {f"predicted_{name}": option.get(name) for name in _PREDICTED}
@@ -217,10 +219,8 @@ def answered(row: BenchRow, heard: Heard, latency_s: float) -> BenchRow:
 
 
 def _cached(told: Mapping[str, Any], factor: float) -> dict[str, Any]:
-    """Give what the cache says of itself. Seconds that a hit saves are the dispatcher's; its joules are of the kind that are
-    estimated in the device's own time, unless they were measured."""
+    """Give what the cache says of itself; seconds and joules that a hit saves are those of the wall."""
     saved, shadow = told.get("saved") or {}, told.get("shadow") or {}
-    joules = saved.get("energy_j")
     return {
         "cache_outcome": str(told.get("outcome") or ""),
         "cache_kind": str(told.get("kind") or ""),
@@ -228,7 +228,7 @@ def _cached(told: Mapping[str, Any], factor: float) -> dict[str, Any]:
         "cache_why": str(told.get("why") or shadow.get("why") or ""),
         "shadow": "" if not shadow else "yes" if shadow.get("would") else "no",
         "saved_s": _times(saved.get("s"), factor),
-        "saved_j": joules if saved.get("energy_estimated") else _times(joules, factor),
+        "saved_j": _times(saved.get("energy_j"), factor),
     }
 
 
@@ -241,30 +241,15 @@ def _option(why: Mapping[str, Any], route: Mapping[str, Any]) -> Mapping[str, An
     return {}
 
 
-def _energy(heard: Heard, option: Mapping[str, Any], factor: float) -> tuple[float | None, str]:
-    """0. None for what comes from the cache. 1. Measured joules, where the route has them. 2. The watts that the decision reckoned
-    with, times the seconds that the device worked; a weak answer that was not good enough is paid for, too."""
-    if (heard.route.get("cache") or {}).get("outcome") == HIT:  # 0
+def _energy(heard: Heard, factor: float) -> tuple[float | None, str]:
+    """Give the joules of the receipt, which are those of the wall's seconds, and whether sensors saw them; nothing for what comes
+    from the cache."""
+    if (heard.route.get("cache") or {}).get("outcome") == HIT:
         return 0.0, ""
-    measured = heard.route.get("energy_j")
-    if measured is not None:  # 1
-        return measured * factor, "measured"
-    joules, total_s, wait_s = (option.get(name) for name in ("energy_j", "total_s", "wait_s"))
-    if joules is None or total_s is None or total_s - (wait_s or 0.0) <= 0.0:
+    joules = heard.energy.get("joules")
+    if joules is None:
         return None, ""
-    watts = joules / (total_s - (wait_s or 0.0))
-    cascade = heard.route.get("cascade") or {}
-    before = (cascade.get("weak") or {}).get("predicted_energy_j", 0.0) if cascade.get("escalated") else 0.0
-    return watts * _worked_s(heard, factor) + before, "estimated"  # 2
-
-
-def _worked_s(heard: Heard, factor: float) -> float:
-    """Give the seconds that the device itself worked: as its engine says, else all but the queue."""
-    timings = heard.route.get("timings") or {}
-    if timings.get("decode_tps"):
-        decode_s = heard.completion_tokens / timings["decode_tps"]
-        return float((timings.get("load_s") or 0.0) + (timings.get("prefill_s") or 0.0) + decode_s)
-    return float((timings.get("total_s") or 0.0) - (timings.get("queue_s") or 0.0)) * factor
+    return joules * factor, "measured" if heard.energy.get("measured") else "estimated"
 
 
 def _times(value: float | None, factor: float) -> float | None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Protocol
 
+from common import energy
 from common.bus.nats import connect_nats
 from common.bus.options import options_from
 from common.cache_orders import CacheOrders, first_error
@@ -56,6 +57,7 @@ class NatsTarget:
             completion_tokens=answer.usage.completion_tokens,
             route=answer.route,
             why={},
+            energy={} if answer.energy is None else energy.to_wire(answer.energy),
         )
 
     async def why(self, heard: Heard) -> Heard:

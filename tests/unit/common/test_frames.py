@@ -14,6 +14,7 @@ from common.codec import Encoding
 from common.errors import BY_CODE, FleetError, GarbledReply
 from common.frames import Ack, End, Err, Finish, KeepAlive, Phase, RouteNote, Token
 from common.messages import EngineTimings, ToolCall, Usage
+from tests.unit.common.test_energy import ENERGY
 from tests.unit.common.values import FINITE_GARBAGE, PLAIN, TEXT
 
 COUNT = st.integers(0, 2**31)
@@ -34,6 +35,7 @@ END = st.builds(
     engine=st.builds(EngineTimings, load_s=MICROSECONDS, prefill_s=MICROSECONDS, decode_s=MICROSECONDS),
     tool_calls=st.lists(CALL, max_size=3).map(tuple),
     cost_usd=st.none() | st.integers(0, 10**12).map(lambda nano: round(nano / 10**9, 9)),
+    energy=st.none() | ENERGY,
     logprobs=st.lists(st.integers(-9000, 0).map(lambda milli: milli / 1000), max_size=5).map(tuple),
     route=ROUTE,
 )

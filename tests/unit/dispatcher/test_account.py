@@ -55,7 +55,7 @@ UNPLACED = Delivered(decision=DECISION, error=NoDevice("nobody"))
 )
 def test_a_record_says_how_it_ended(delivered: Delivered, state: JobState, error: str | None) -> None:
     """Done, failed or cancelled, with the error's code."""
-    kept = record(JOB, delivered, total_s=3.5)
+    kept = record(JOB, delivered, total_s=3.5, record="r-1")
 
     assert (state, error, "j-1", "acme", 3.5, "llama3.2") == (
         kept.state,
@@ -69,7 +69,7 @@ def test_a_record_says_how_it_ended(delivered: Delivered, state: JobState, error
 
 def test_a_record_says_who_answered_and_at_what_price() -> None:
     """Device, model, terms, tokens and times stand in the record of an answered job."""
-    kept = record(JOB, ANSWERED, total_s=3.5)
+    kept = record(JOB, ANSWERED, total_s=3.5, record="r-1")
 
     assert ("nano", "llama3.2:1b", "hybrid", 0.71239, 2, 30, "length", 0.25, 1.8, True) == (
         kept.device,
@@ -87,14 +87,14 @@ def test_a_record_says_who_answered_and_at_what_price() -> None:
 
 def test_a_record_of_a_job_without_a_device_names_none() -> None:
     """Nobody is named who was not asked."""
-    kept = record(JOB, UNPLACED, total_s=0.1)
+    kept = record(JOB, UNPLACED, total_s=0.1, record="r-1")
 
     assert (None, None, None, None, ()) == (kept.device, kept.model, kept.reason, kept.score, kept.attempts)
 
 
 def test_a_refused_request_has_a_record_too() -> None:
     """What was refused at the door is written down with the reason."""
-    kept = refusal(QueueFull("full"), job="j-2", tenant="acme", kind="chat", received_unix_s=5.0)
+    kept = refusal(QueueFull("full"), record="r-2", job="j-2", tenant="acme", kind="chat", received_unix_s=5.0)
 
     assert (JobState.REFUSED, "j-2", "acme", "queue_full", "full", 5.0) == (
         kept.state,
@@ -158,12 +158,12 @@ def test_no_speed_without_a_time(decode_s: float | None) -> None:
 def test_what_an_answer_costs_stands_in_record_route_and_event() -> None:
     """Down to a billionth of a dollar: a cheap model's token costs some fifty of them. Where nobody knows, nobody claims it."""
     paid = replace(ANSWERED, end=End(cost_usd=0.0000123456))
-    kept = record(JOB, paid, total_s=1.0)
+    kept = record(JOB, paid, total_s=1.0, record="r-1")
 
     assert kept.cost_usd == 0.0000123456
     assert route(JOB, paid, total_s=1.0)["cost_usd"] == summary(kept)["cost_usd"] == 0.000012346
     assert "cost_usd" not in route(JOB, ANSWERED, total_s=1.0)
-    assert "cost_usd" not in summary(record(JOB, ANSWERED, total_s=1.0))
+    assert "cost_usd" not in summary(record(JOB, ANSWERED, total_s=1.0, record="r-1"))
 
 
 def test_the_event_of_a_job() -> None:
@@ -183,7 +183,7 @@ def test_the_event_of_a_job() -> None:
         "completion_tokens": 0,
         "error": "backend",
         "error_message": "broke",
-    } == summary(record(JOB, FAILED, total_s=1.23456))
+    } == summary(record(JOB, FAILED, total_s=1.23456, record="r-1"))
 
 
 def test_what_an_attempt_has_cost_that_failed_is_counted() -> None:
@@ -191,7 +191,7 @@ def test_what_an_attempt_has_cost_that_failed_is_counted() -> None:
     broken = attempt(1, "cloud", "backend", cost_usd=0.25, cost_estimated=True)
     paid = replace(ANSWERED, attempts=(broken, *ANSWERED.attempts), end=End(cost_usd=0.5))
     told = route(JOB, paid, total_s=1.0)
-    failed = record(JOB, replace(FAILED, attempts=(broken,)), total_s=1.0)
+    failed = record(JOB, replace(FAILED, attempts=(broken,)), total_s=1.0, record="r-1")
 
     assert (told["cost_usd"], told["cost_estimated"], told["attempts"][0]["cost_usd"]) == (0.75, True, 0.25)
     assert (failed.cost_usd, failed.cost_estimated, summary(failed)["cost_estimated"]) == (0.25, True, True)
@@ -209,7 +209,10 @@ def test_savings_of_a_cascade_compare_one_answer_with_what_both_cost() -> None:
     delivered = replace(ANSWERED, decision=decision, end=both, cascaded=cascaded)
     told = route(JOB, delivered, total_s=3.5)
 
-    assert (5.0, 5.0) == (told["saved_usd"], record(JOB, delivered, total_s=3.5).saved_usd)  # 3 x 1 + 2 x 2 - 2
+    assert (5.0, 5.0) == (
+        told["saved_usd"],
+        record(JOB, delivered, total_s=3.5, record="r-1").saved_usd,
+    )  # 3 x 1 + 2 x 2 - 2
     assert (None, 0.0) == (
         told["cascade"]["strong"]["predicted_energy_j"],
         told["cascade"]["weak"]["predicted_energy_j"],

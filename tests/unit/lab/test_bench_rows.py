@@ -44,7 +44,13 @@ CHOSEN = {
     "predicted": {"total_s": 25.0, "wait_s": 5.0, "load_s": 1.0, "energy_j": 160.0},
 }
 HEARD = Heard(
-    text="hi", finish="stop", prompt_tokens=8, completion_tokens=50, route=ROUTE, why={"options": [OTHER, CHOSEN]}
+    text="hi",
+    finish="stop",
+    prompt_tokens=8,
+    completion_tokens=50,
+    route=ROUTE,
+    why={"options": [OTHER, CHOSEN]},
+    energy={"joules": 64.0, "measured": False},
 )
 
 
@@ -78,23 +84,15 @@ def test_wall_clocks_are_told_in_the_fleets_own_time() -> None:
     assert (1.0, 2.0, 10.0, 25.0) == (row.load_s, row.prefill_s, row.decode_tps, row.predicted_total_s)
 
 
-def test_joules_are_estimated_from_the_watts_of_the_decision() -> None:
-    """160 J over 25 - 5 s are 8 W; the device worked 1 + 2 + 50/10 = 8 s: 64 J, at any time factor."""
+def test_joules_are_those_of_the_receipt() -> None:
+    """They are of the wall's seconds: at 20 times life 64 J are 1280."""
     assert (64.0, "estimated") == (row_of(HEARD).energy_j, row_of(HEARD).energy)
-    assert 64.0 == row_of(HEARD, time_factor=20.0).energy_j
+    assert 1280.0 == row_of(HEARD, time_factor=20.0).energy_j
 
 
-def test_a_weak_answer_that_did_not_hold_is_paid_for() -> None:
-    """64 J of the strong one and 6 J of the weak one."""
-    cascade = {"escalated": True, "weak": {"predicted_energy_j": 6.0}}
-    row = row_of(replace(HEARD, route=ROUTE | {"cascade": cascade}))
-
-    assert (70.0, True) == (row.energy_j, row.escalated)
-
-
-def test_measured_joules_win() -> None:
-    """Whatever was predicted."""
-    row = row_of(replace(HEARD, route=ROUTE | {"energy_j": 12.5}))
+def test_joules_that_a_sensor_saw_are_called_measured() -> None:
+    """Only all of them."""
+    row = row_of(replace(HEARD, energy={"joules": 12.5, "measured": True}))
 
     assert (12.5, "measured") == (row.energy_j, row.energy)
 
@@ -109,18 +107,11 @@ HIT = {
 
 
 def test_a_hit_takes_no_device_and_says_what_it_saves() -> None:
-    """At 20 times life the dispatcher's 0.5 s are 10 s; the joules that were estimated are in the device's own time already."""
+    """At 20 times life the dispatcher's 0.5 s are 10 s, and 14 J are 280."""
     row = row_of(replace(HEARD, route=ROUTE | {"cache": HIT}), time_factor=20.0)
 
     assert (True, "semantic", 0.97, "all words agree") == (row.hit, row.cache_kind, row.cache_similarity, row.cache_why)
-    assert (0.0, "", 10.0, 14.0) == (row.energy_j, row.energy, row.saved_s, row.saved_j)
-
-
-def test_joules_that_were_measured_are_those_of_the_wall() -> None:
-    """14 J at 20 times life are 280 J."""
-    saved = {"energy_j": 14.0}
-
-    assert 280.0 == row_of(replace(HEARD, route=ROUTE | {"cache": {**HIT, "saved": saved}}), time_factor=20.0).saved_j
+    assert (0.0, "", 10.0, 280.0) == (row.energy_j, row.energy, row.saved_s, row.saved_j)
 
 
 @pytest.mark.parametrize(
@@ -142,8 +133,8 @@ def test_what_was_no_hit_says_why(told: dict[str, object] | None, expected: tupl
 
 
 def test_without_a_record_of_the_decision_nothing_is_made_up() -> None:
-    """No prediction, no joules; the answer counts all the same."""
-    row = row_of(replace(HEARD, why={}))
+    """No prediction, and no joules without a receipt; the answer counts all the same."""
+    row = row_of(replace(HEARD, why={}, energy={}))
 
     assert (None, "", None, True) == (row.energy_j, row.energy, row.predicted_total_s, row.success)
 

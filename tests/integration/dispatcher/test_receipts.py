@@ -1,0 +1,126 @@
+"""The energy receipt of an answer: what its devices told, added up over all attempts, in every place where it is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from common import energy
+from common.codec import Encoding
+from common.energy import Energy
+from common.errors import BackendError
+from common.frames import Err
+from tests.integration.dispatcher.conftest import OpenHouse
+from tests.integration.dispatcher.scripted import Attempt, Script, answer, stall
+
+SEEN = Energy(joules=12.0, idle_joules=3.0, measured=True, source="ina3221", uncertainty=0.02, tokens=2)
+QUICK = 2.0
+HOT = {"temperature_c": 89.0}
+"""What makes routing prefer the other device."""
+
+
+def metered(taken: Energy) -> Script:
+    """Answer in two tokens, and say what it took."""
+
+    async def play(attempt: Attempt) -> None:
+        await attempt.ack()
+        await attempt.tokens("Hel", "lo")
+        await attempt.end(energy=taken)
+
+    return play
+
+
+def broken(taken: Energy) -> Script:
+    """Give up, and say what it took."""
+
+    async def play(attempt: Attempt) -> None:
+        await attempt.ack()
+        await attempt.fail(BackendError("out of memory", energy=energy.to_wire(taken)))
+
+    return play
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+async def test_the_final_frame_has_the_receipt(a_house: OpenHouse, encoding: Encoding) -> None:
+    """Joules above idle, the idle part apart, the source and how far it can be trusted; per token of the answer."""
+    async with a_house() as house:
+        await house.device("nano", metered(SEEN))
+        end = await (await house.stream(encoding=encoding)).end()
+
+        assert end.energy == SEEN
+        assert 6.0 == end.energy.joules_per_token
+
+
+async def test_the_one_reply_has_the_receipt(a_house: OpenHouse) -> None:
+    """Beside the usage."""
+    async with a_house() as house:
+        await house.device("nano", metered(SEEN))
+        body = await (await house.ask()).reply()
+
+        assert energy.to_wire(SEEN) == body["energy"]
+
+
+async def test_what_failed_before_is_in_it(a_house: OpenHouse) -> None:
+    """The first device took 5 J for nothing."""
+    async with a_house() as house:
+        await house.device("bad", broken(Energy(joules=5.0, measured=True, source="plug", uncertainty=0.1)))
+        await house.device("good", metered(SEEN), **HOT)
+        end = await (await house.stream()).end()
+
+        assert end.energy is not None
+        assert (17.0, 5.0, True, "ina3221+plug") == (
+            end.energy.joules,
+            end.energy.lost_joules,
+            end.energy.measured,
+            end.energy.source,
+        )
+
+
+async def test_what_fell_silent_is_estimated(a_house: OpenHouse) -> None:
+    """A device that accepted and was heard no more took something: nobody measured it, and the receipt says so."""
+    async with a_house(first_token_s=QUICK) as house:
+        await house.device("bad", stall(), idle_w=3.0, busy_w=9.0)
+        await house.device("good", metered(SEEN), **HOT)
+        end = await (await house.stream()).end()
+
+        assert end.energy is not None
+        assert (False, "ina3221+prediction") == (end.energy.measured, end.energy.source)
+        assert end.energy.lost_joules > 0.0
+
+
+async def test_a_device_that_tells_nothing_is_estimated(a_house: OpenHouse) -> None:
+    """An agent of an older version: every answer has a receipt."""
+    async with a_house() as house:
+        await house.device("nano", answer("fine"))
+        end = await (await house.stream()).end()
+
+        assert end.energy is not None
+        assert (False, "prediction", 1.0) == (end.energy.measured, end.energy.source, end.energy.uncertainty)
+
+
+async def test_a_model_elsewhere_has_none(a_house: OpenHouse) -> None:
+    """What a provider's machines draw nobody here knows."""
+    async with a_house() as house:
+        await house.device("cloud", answer("fine"), remote=True)
+        end = await (await house.stream()).end()
+
+        assert end.energy is None
+
+
+async def test_a_failed_job_tells_what_it_took(a_house: OpenHouse) -> None:
+    """In the account of its error; all of it for nothing."""
+    async with a_house() as house:
+        await house.device("bad", broken(Energy(joules=5.0, measured=True, source="plug", uncertainty=0.1)))
+        error: Err = await (await house.stream()).error()
+        assert error.route is not None
+
+        assert (5.0, 5.0) == (error.route["energy"]["joules"], error.route["energy"]["lost_joules"])
+
+
+async def test_whoever_watches_is_told(a_house: OpenHouse) -> None:
+    """The event of the job has the same receipt."""
+    async with a_house() as house:
+        await house.device("nano", metered(SEEN))
+        end = await (await house.stream()).end()
+        assert end.route is not None
+
+        assert energy.to_wire(SEEN) == (await house.event(end.route["job"]))["energy"]
