@@ -8,13 +8,14 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from annotated_types import Ge, Gt, Le
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from agents.backends.offers import Offer, offers
-from common.addresses import ollama_url, provider_url
+from agents.power.names import AUTO, Name, Rung, rungs
+from common.addresses import ollama_url, plug_address, provider_url
 from common.settings import ApiKey, BusSection, LogSection, Section
 from common.subjects import as_token
 
@@ -182,6 +183,88 @@ class CloudSection(Section):
         return offers(self.models)
 
 
+class PowerSection(Section):
+    """How the agent learns what its device draws."""
+
+    readers: str = Field(
+        AUTO,
+        validation_alias="DROVER_POWER",
+        description="where watts come from: auto takes the best that the device has; or a list separated by commas, the best "
+        "first, with + between those to be added, of: simulated, plug, ina3221, tegrastats, hwmon, pmic, rapl, nvml, "
+        "jtop, model; as in plug,model or rapl+nvml",
+    )
+    offset_w: Annotated[float, Ge(0), Le(1000)] = Field(
+        0.0,
+        validation_alias="DROVER_POWER_OFFSET_W",
+        description="watts that the board's own sensors don't see, as of a carrier board or a fan; added to what they say",
+    )
+    idle_w: Annotated[float, Ge(0), Le(10_000)] | None = Field(
+        None,
+        validation_alias="DROVER_POWER_IDLE_W",
+        description="for the estimate without a sensor: watts of this device when idle; not set takes what is known of the board",
+    )
+    busy_w: Annotated[float, Ge(0), Le(10_000)] | None = Field(
+        None, validation_alias="DROVER_POWER_BUSY_W", description="the same, while it answers"
+    )
+    hwmon: str = Field(
+        "",
+        validation_alias="DROVER_POWER_HWMON",
+        description="which INA219, INA226 or INA238 measures the supply, where there are several: its name, label or address, as "
+        "in ina226, VIN or 1-0040",
+    )
+    tegrastats: str = Field(
+        "tegrastats", validation_alias="DROVER_TEGRASTATS", description="path or name of the program tegrastats"
+    )
+    plug_url: Annotated[str, AfterValidator(plug_address)] = Field(
+        "",
+        validation_alias="DROVER_POWER_PLUG_URL",
+        description="address of the smart plug that feeds the device, such as http://192.168.1.20; of Home Assistant the whole "
+        "address of the state, as in http://ha:8123/api/states/sensor.nano_power; it is preferred to the device's own sensors",
+    )
+    plug_kind: Literal["tasmota", "shelly1", "shelly2", "homeassistant", "json"] = Field(
+        "tasmota",
+        validation_alias="DROVER_POWER_PLUG_KIND",
+        description="what answers there: tasmota, shelly1 (first generation), shelly2 (all later ones), homeassistant, or json, "
+        "whatever gives JSON",
+    )
+    plug_field: str = Field(
+        "",
+        validation_alias="DROVER_POWER_PLUG_FIELD",
+        description="where the watts stand in the JSON, as in emeters.0.power; json needs it, other kinds where there are several",
+    )
+    plug_token: ApiKey | None = Field(
+        None,
+        validation_alias="DROVER_POWER_PLUG_TOKEN",
+        description="Home Assistant's long-lived access token, or the password of the plug's user admin",
+    )
+    sysfs: Path = Field(
+        Path("/sys"),
+        validation_alias="DROVER_SYSFS",
+        description="where the kernel's sensors are mounted, as in a container",
+    )
+
+    @field_validator("readers")
+    @classmethod
+    def _known(cls, text: str) -> str:
+        rungs(text)
+        return text
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if any(Name.PLUG in rung for rung in self.rungs) and not self.plug_url:
+            raise ValueError("DROVER_POWER names plug: set DROVER_POWER_PLUG_URL to its address")
+        if self.plug_url and self.plug_kind == "json" and not self.plug_field:
+            raise ValueError(
+                "DROVER_POWER_PLUG_KIND=json needs DROVER_POWER_PLUG_FIELD: where the watts stand, as in power.watts"
+            )
+        return self
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The readers to try, one after the other; none for `auto`."""
+        return rungs(self.readers)
+
+
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
     """What `drover-agent` runs on."""
@@ -191,6 +274,7 @@ class AgentSettings:
     agent: AgentSection
     ollama: OllamaSection
     cloud: CloudSection = field(default_factory=CloudSection)
+    power: PowerSection = field(default_factory=PowerSection)
 
     @property
     def remote(self) -> bool:

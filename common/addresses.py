@@ -1,4 +1,4 @@
-"""What OLLAMA_HOST and OPENAI_BASE_URL mean to a client; it dials nothing."""
+"""What OLLAMA_HOST, OPENAI_BASE_URL and a plug's address mean to a client; it dials nothing."""
 
 from __future__ import annotations
 
@@ -33,5 +33,22 @@ def provider_url(text: str) -> str:
         raise ValueError("OPENAI_BASE_URL is a URL with http:// or https://, such as https://api.openai.com/v1")
     if parts.username or parts.password:
         raise ValueError("OPENAI_BASE_URL holds a user or a password: leave it out, the key goes into OPENAI_API_KEY")
+    _ = parts.port  # raises for one that is none
+    return parts.geturl().rstrip("/")
+
+
+def plug_address(text: str) -> str:
+    """Read DROVER_POWER_PLUG_URL: a URL without a user or a password in it, since addresses are shown; empty for no plug.
+    Raises `ValueError`."""
+    text = text.strip().strip("\"'")
+    if not text:
+        return ""
+    parts = urlsplit(text if "://" in text else f"http://{text}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("DROVER_POWER_PLUG_URL is a URL with http:// or https://, such as http://192.168.1.20")
+    if parts.username or parts.password:
+        raise ValueError(
+            "DROVER_POWER_PLUG_URL holds a user or a password: leave it out, the password goes into DROVER_POWER_PLUG_TOKEN"
+        )
     _ = parts.port  # raises for one that is none
     return parts.geturl().rstrip("/")

@@ -19,14 +19,20 @@ class Reading:
     measured: bool
     uncertainty: float
     rails: Mapping[str, float] = field(default_factory=dict)
+    """What was read of single rails, in watts; `measured` tells of `watts` alone: a sensor of all that the device draws gave it,
+    and neither a fit nor a model nor a sensor of only a part, such as the CPU's package."""
 
 
 class Unreadable(Exception):
     """There is nothing to read with this reader, and why: no such sensor, no permission, no service. The text is for the owner."""
 
 
+class Absent(Unreadable):
+    """This device has no such sensor: nothing is broken, nothing is to be mended."""
+
+
 class PowerReader(Protocol):
-    """One way to learn what the device draws."""
+    """One way to learn what the device draws. Making one touches nothing: `read` opens what it needs, also after a `close`."""
 
     name: str
     """As `DROVER_POWER` names it, and as samples tell it."""
