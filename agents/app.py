@@ -61,7 +61,7 @@ async def _main(stop: Stop) -> None:
     device = settings.agent.device
     # The inbox carries the device's name, so that its rights on the bus can be limited to its own.
     options = options_from(settings.bus, name=f"drover-agent-{device}", inbox_prefix=f"_INBOX_{device}")
-    sensors = sensors_for(settings.agent.sensors_url, remote=settings.remote)
+    sensors = sensors_for(settings.agent.sensors_url, remote=settings.remote, models=settings.ollama.models)
     gauge = Gauge(sensors, poll_s=settings.agent.poll_s)
     async with connect_nats(options) as bus, open_backend(settings, lambda: gauge.readings) as backend:
         await Agent(settings, bus, backend, gauge).serve(stop)
@@ -85,6 +85,7 @@ class Agent:
             continues=backend.continues,
             remote=backend.remote,
             needs_key=backend.needs_key,
+            site=section.site or None,
             agent_version=version(),
         )
         self._namesakes = Namesakes(section.device, self._identity.boot, clock=clock, changed=self._nudge)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from agents.complaints import complaints
 from agents.inventory import Stock
 from agents.tally import Workload
 from agents.telemetry import Readings
@@ -35,6 +36,7 @@ class Identity:
     continues: bool = False
     remote: bool = False
     needs_key: bool = False
+    site: str | None = None
     agent_version: str
 
 
@@ -82,6 +84,16 @@ def heartbeat(
         memory_total_bytes=readings.memory_total_bytes,
         memory_available_bytes=readings.memory_available_bytes,
         temperature_c=readings.temperature_c,
+        throttled=readings.throttled,
+        throttling=readings.throttling,
+        warnings=complaints(identity.backend, stock, readings),
+        power_mode=readings.power_mode,
+        gpu=readings.gpu,
+        disk_total_bytes=readings.disk_total_bytes,
+        disk_free_bytes=readings.disk_free_bytes,
+        battery_percent=readings.battery_percent,
+        on_battery=readings.on_battery,
+        site=identity.site,
         idle_w=readings.idle_w,
         busy_w=readings.busy_w,
         backend=identity.backend,

@@ -36,6 +36,10 @@ def _device_name(name: str) -> str:
     return as_token(name or socket.gethostname())
 
 
+def _site_name(name: str) -> str:
+    return as_token(name) if name else ""
+
+
 class AgentSection(Section):
     """The agent itself."""
 
@@ -63,6 +67,11 @@ class AgentSection(Section):
     topics: str = Field(
         "", validation_alias="DROVER_TOPICS", description="topics that this device is meant for, separated by commas"
     )
+    site: Annotated[str, AfterValidator(_site_name)] = Field(
+        "",
+        validation_alias="DROVER_SITE",
+        description="where this device stands, A-Z a-z 0-9 _ - (others become _): devices of one site can share a limit of watts",
+    )
     grace_s: Seconds = Field(
         20.0,
         validation_alias="DROVER_AGENT_GRACE_S",
@@ -76,7 +85,7 @@ class AgentSection(Section):
     poll_s: Annotated[float, Gt(0), Le(300)] = Field(
         2.0,
         validation_alias="DROVER_POLL_S",
-        description="seconds between looks at the backend's models and at memory and temperature",
+        description="seconds between looks at the backend's models and at the device's sensors",
     )
     sensors_url: str = Field(
         "",
@@ -102,6 +111,12 @@ class OllamaSection(Section):
         0,
         validation_alias="OLLAMA_CONTEXT_LENGTH",
         description="tokens of context that Ollama gives a model, as you told Ollama itself; 0, its own choice, counts as 2048",
+    )
+    models: str = Field(
+        "",
+        validation_alias="OLLAMA_MODELS",
+        description="directory of Ollama's models, as you told Ollama itself: the agent watches its disk; empty looks where Ollama "
+        "puts them",
     )
     keep_alive: Annotated[str, Field(pattern=KEEP_ALIVE)] = Field(
         "5m",
