@@ -13,7 +13,7 @@ from common import frames
 from common.codec import Encoding
 from common.energy import Energy
 from common.errors import FleetError
-from common.messages import ChatRequest, Message, Priority, Usage
+from common.messages import ChatRequest, EngineTimings, Message, Priority, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -475,6 +475,8 @@ class JobRecord:
     terms: Terms | None = None
     attempts: tuple[Attempt, ...] = ()
     usage: Usage = Usage()
+    engine: EngineTimings = EngineTimings()
+    """What the backend itself spent on the answer."""
     cost_usd: float | None = None
     """What all attempts have cost, as far as their devices told; None where nothing costs."""
     cost_estimated: bool = False

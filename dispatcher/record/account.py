@@ -36,6 +36,7 @@ def record(job: Job, delivered: Delivered, *, total_s: float, record: str, rate:
         strategy=delivered.decision.strategy if delivered.decision else None,
         attempts=delivered.attempts,
         usage=end.usage if end else Usage(),
+        engine=end.engine if end else EngineTimings(),
         cost_usd=cost_usd,
         cost_estimated=cost_estimated,
         energy=taken(delivered, rate),
