@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from dispatcher.cli.results import Row, Summary
+from dispatcher.cli.results import Group, Row, Summary
 from dispatcher.cli.running import say
 
 LOG_WIDTH = 140
@@ -70,7 +70,7 @@ def print_summary(summary: Summary, *, total: int, took_s: float) -> None:
     table = Table()
     for column in ("device", "model"):
         table.add_column(column)
-    for column in ("answers", "errors", "first token p50", "p95", "total p50", "p95", "tokens/s"):
+    for column in ("answers", "errors", "first token p50", "p95", "total p50", "p95", "tokens/s", "J/token"):
         table.add_column(column, justify="right")
     for group in summary.groups:
         table.add_row(
@@ -83,12 +83,20 @@ def print_summary(summary: Summary, *, total: int, took_s: float) -> None:
             _seconds(group.total_p50_s),
             _seconds(group.total_p95_s),
             "" if group.tokens_per_s is None else f"{group.tokens_per_s:.1f}",
+            _joules(group),
         )
     console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else LOG_WIDTH)
     console.print(table)
     for reason, count in summary.reasons:
         console.print(f"{count:6d}  {reason}", markup=False)
     console.print(f"{summary.answered} of {total} answered in {took_s:.1f} s", markup=False)
+
+
+def _joules(group: Group) -> str:
+    """Put `~` before what not only sensors saw."""
+    if group.joules_per_token is None:
+        return ""
+    return f"{'' if group.measured else '~'}{group.joules_per_token:.2g}"
 
 
 def _seconds(value: float | None) -> str:

@@ -18,7 +18,8 @@ class Row:
     """One question and its answer, or its error. The names are the columns of the CSV file.
 
     `attempts` counts the devices that the dispatcher tried; `asked` counts how often the question was put to it.
-    `tokens_per_s` is what the function of that name gives.
+    `tokens_per_s` is what the function of that name gives. `joules` are those of the receipt, and `energy` says whether all of
+    them were `measured`, or are `estimated`.
     """
 
     id: str
@@ -36,17 +37,22 @@ class Row:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     tokens_per_s: float | None = None
+    joules: float | None = None
+    energy: str = ""
     finish: str = ""
     error: str = ""
     text: str = ""
 
+
+MEASURED, ESTIMATED = "measured", "estimated"
 
 COLUMNS = tuple(field.name for field in fields(Row))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """All answers of one model on one device. Percentiles are nearest-rank; absent without an answer."""
+    """All answers of one model on one device. Percentiles are nearest-rank; absent without an answer. `measured` tells that sensors
+    saw all its joules."""
 
     device: str
     model: str
@@ -57,6 +63,8 @@ class Group:
     total_p50_s: float | None
     total_p95_s: float | None
     tokens_per_s: float | None
+    joules_per_token: float | None = None
+    measured: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +97,8 @@ def answered(where: Row, answer: Answer, *, asked: int) -> Row:
         prompt_tokens=answer.usage.prompt_tokens,
         completion_tokens=answer.usage.completion_tokens,
         tokens_per_s=tokens_per_s(answer),
+        joules=None if answer.energy is None else answer.energy.joules,
+        energy="" if answer.energy is None else MEASURED if answer.energy.measured else ESTIMATED,
         finish=answer.finish,
         text=answer.text,
     )
@@ -166,6 +176,8 @@ def _group(device: str, model: str, rows: Sequence[Row]) -> Group:
     totals = [row.total_s for row in good if row.total_s is not None]
     timed = [(row.completion_tokens, row.tokens_per_s) for row in good if row.tokens_per_s]
     decoded_s = sum(tokens / speed for tokens, speed in timed)
+    metered = [(row.joules, row) for row in good if row.joules is not None and row.completion_tokens]
+    tokens = sum(row.completion_tokens for _, row in metered)
     return Group(
         device=device,
         model=model,
@@ -176,4 +188,6 @@ def _group(device: str, model: str, rows: Sequence[Row]) -> Group:
         total_p50_s=percentile(totals, 0.5),
         total_p95_s=percentile(totals, 0.95),
         tokens_per_s=sum(tokens for tokens, _ in timed) / decoded_s if decoded_s > 0 else None,
+        joules_per_token=sum(joules for joules, _ in metered) / tokens if tokens else None,
+        measured=bool(metered) and all(row.energy == MEASURED for _, row in metered),
     )

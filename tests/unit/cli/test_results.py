@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from common.chat_stream import Answer
+from common.energy import Energy
 from common.errors import NoDevice
 from common.messages import Usage
 from dispatcher.cli.results import COLUMNS, Group, Row, answered, failed, percentile, summarise, to_csv
@@ -121,6 +122,26 @@ def test_the_table_groups_by_device_and_model() -> None:
     )
 
     assert (expected,) == summarise(rows).groups
+
+
+@pytest.mark.parametrize(("second", "measured"), [(True, True), (False, False)])
+def test_joules_are_those_of_the_receipts(second: bool, measured: bool) -> None:
+    """(30 + 90) J over (10 + 50) tokens; measured where all of them are."""
+    receipts = (Energy(joules=30.0, measured=True), Energy(joules=90.0, measured=second))
+    rows = [
+        answered(
+            WHERE,
+            Answer(
+                job="j", text="", device="d", model="m", reason="", usage=Usage(completion_tokens=tokens), energy=energy
+            ),
+            asked=1,
+        )
+        for tokens, energy in zip((10, 50), receipts, strict=True)
+    ]
+    group = summarise(rows).groups[0]
+
+    assert (2.0, measured) == (group.joules_per_token, group.measured)
+    assert ["measured", "measured" if second else "estimated"] == [row.energy for row in rows]
 
 
 def test_the_summary_counts_answers_and_reasons() -> None:
