@@ -1,0 +1,210 @@
+"""Adds up what the device draws, and what each job takes of it, reading by reading; it reads nothing and waits for nothing.
+
+What runs changes in steps: a job begins, gives its first token, ends. Between two such changes a reading holds for its
+neighbourhood: the first one back to the change before it, the last one on to the change behind it, and between two of them the
+draw moves evenly. So no reading of the idle device is ever mixed into a job's edges, which would cost a short job up to a fifth of
+its energy. Time between two changes in which nothing was read is filled with what the device usually draws then.
+
+Each piece of time is booked once and for good, so that what all jobs took and what nobody took is what the device took.
+A job that was ended while the engine still computes for it keeps its share, so that others don't pay for it; what it takes after
+its receipt is written is nobody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agents.energy.charge import Charge
+from agents.energy.doubt import Stretch
+from agents.energy.idle import Idle, Level
+from agents.energy.split import shares
+from agents.energy.usual import LEARNT, Profile, Situation, Usual, situation
+from agents.power import Reading
+from common.clock import Clock
+from common.energy import Energy
+from common.frames import Phase
+
+GUARD_S = 0.02
+"""A reading this close to a change may be of the other side: the agent hears of it a few milliseconds after the engine."""
+
+SETTLE_S = 2.0
+"""So long after a job a reading says nothing of the idle device: sensors average, and fans run on."""
+
+HOLD_S = 5.0
+"""While jobs run, a reading speaks for no longer than this."""
+
+_ALONE = Situation(Phase.DECODE, 1)
+
+
+class Meter:
+    """The account of one device. `profile` says what is known of it beforehand, `loaded` whether a model is in its memory;
+    `changed` is called when a job begins, gives its first token or ends, and must return at once."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        profile: Callable[[], Profile],
+        loaded: Callable[[], bool],
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.energy_j = 0.0
+        """All that was drawn, as far as it is booked."""
+        self.unassigned_j = 0.0
+        """What of that no job has paid: drawn while none ran, or for one that had ended."""
+        self.jobs = 0
+        self.jobs_j = 0.0
+        """Receipts written, and the joules above idle on them."""
+        self.idle_since_s = self.busy_since_s = clock.monotonic()
+        self.first_token_s = float("-inf")
+        self.last: Reading | None = None
+        self._clock = clock
+        self._profile = profile
+        self._loaded = loaded
+        self._changed = changed
+        self._idle = Idle()
+        self._usual = Usual()
+        self._running: dict[Charge, None] = {}
+        self._since_s = self._turned_s = self.idle_since_s
+        self._held: Reading | None = None
+        self._pending: Reading | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Count the jobs that the engine works for, ended ones included."""
+        return len(self._running)
+
+    @property
+    def idle(self) -> Level:
+        """Give the baseline as it is known now."""
+        profile = self._profile()
+        last_w = self.last.watts if self.last is not None else None
+        return self._idle.level(loaded=self._loaded(), profile_w=profile.idle_w, busy_w=profile.busy_w or last_w)
+
+    @property
+    def busy_w(self) -> float | None:
+        """Give what the device draws with one job that decodes; None where that was never read."""
+        return self._usual.known(_ALONE)
+
+    def now_s(self) -> float:
+        """Give the seconds of the clock that readings and changes share."""
+        return self._clock.monotonic()
+
+    def read(self, reading: Reading) -> None:
+        """Take a reading. One that is no newer than what is booked, or was taken too close to a change, says nothing."""
+        newest_s = self._since_s if self._pending is None else self._pending.at_s
+        if reading.at_s <= newest_s or (self.last is not None and reading.at_s - self._turned_s < GUARD_S):
+            return
+        self.last = reading
+        if self._pending is not None:
+            self._accept(self._pending)
+        self._pending = reading
+
+    def settle(self) -> None:
+        """Book all until now."""
+        self._close(self.now_s())
+
+    def enter(self, charge: Charge) -> None:
+        """Have a job pay from now on."""
+        self._turn()
+        if not self._running:
+            self.busy_since_s = self._turned_s
+        self._running[charge] = None
+        self._changed()
+
+    def turn(self, charge: Charge, phase: Phase) -> None:
+        """Have a job go on to another phase, at its first token."""
+        self._turn()
+        charge.phase = phase
+        self.first_token_s = self._turned_s
+        self._changed()
+
+    def leave(self, charge: Charge) -> None:
+        """Have a job pay no longer; one that does not pay is no error."""
+        if charge not in self._running:
+            return
+        self._turn()
+        del self._running[charge]
+        if not self._running:
+            self.idle_since_s = self._turned_s
+        self._changed()
+
+    def written(self, energy: Energy) -> None:
+        """Count a receipt."""
+        self.jobs += 1
+        self.jobs_j += energy.joules
+
+    def _turn(self) -> None:
+        """Something changes now: what was read before says nothing of what comes."""
+        now_s = self.now_s()
+        self._close(now_s)
+        self._held, self._turned_s = None, now_s
+
+    def _close(self, now_s: float) -> None:
+        if self._pending is not None and now_s - self._pending.at_s >= GUARD_S:
+            self._accept(self._pending)
+        self._pending = None
+        if self._held is not None:
+            held = self._held
+            until_s = min(now_s, held.at_s + HOLD_S) if self._running else now_s
+            self._add(until_s, held.watts, held.watts, sensor=held.uncertainty)
+        watts, guess = self._guess() if now_s > self._since_s else (0.0, 0.0)
+        self._add(now_s, watts, watts, guess=guess)
+
+    def _accept(self, reading: Reading) -> None:
+        """Book up to a reading."""
+        first_w = reading.watts if self._held is None else self._held.watts
+        apart = bool(self._running) and reading.at_s - self._since_s > HOLD_S
+        self._learn(reading)
+        self._add(reading.at_s, first_w, reading.watts, sensor=reading.uncertainty, guess=LEARNT if apart else 0.0)
+        self._held = reading
+        for charge in self._running:
+            charge.see(reading.source, measured=reading.measured)
+
+    def _add(self, until_s: float, first_w: float, last_w: float, *, sensor: float = 0.0, guess: float = 0.0) -> None:
+        """Book what was drawn since the last booking."""
+        if until_s <= self._since_s:
+            return
+        stretch = Stretch(seconds=until_s - self._since_s, first_w=first_w, last_w=last_w, sensor=sensor, guess=guess)
+        middle_s, self._since_s = (self._since_s + until_s) / 2, until_s
+        self.energy_j += stretch.joules
+        if self._running:
+            self._split(stretch, middle_s)
+        else:
+            self.unassigned_j += stretch.joules
+
+    def _split(self, stretch: Stretch, middle_s: float) -> None:
+        level, count = self.idle, len(self._running)
+        idle_j = min(stretch.joules, level.watts * stretch.seconds)
+        parts = shares([charge.work(middle_s) for charge in self._running])
+        for charge, part in zip(self._running, parts, strict=True):
+            net_j = part * (stretch.joules - idle_j)
+            if charge.closed:
+                self.unassigned_j += net_j + idle_j / count
+            else:
+                charge.pay(
+                    stretch,
+                    part=part,
+                    net_j=net_j,
+                    idle_j=idle_j / count,
+                    idle_half_w=level.half_w,
+                    alone=count == 1,
+                )
+
+    def _learn(self, reading: Reading) -> None:
+        """Remember what is drawn idle, and what is usual for what runs now."""
+        if self._running:
+            self._usual.learn(self._situation(), reading.watts)
+        elif reading.at_s - self.idle_since_s >= SETTLE_S or self.idle_since_s == self.busy_since_s:  # or: never busy
+            self._idle.learn(reading.watts, loaded=self._loaded())
+
+    def _guess(self) -> tuple[float, float]:
+        """Give what is drawn where nothing was read, and how far off it may be."""
+        idle_w = self.idle.watts
+        if not self._running:
+            return idle_w, LEARNT
+        last_w = self.last.watts if self.last is not None else idle_w
+        return self._usual.guess(self._situation(), idle_w=idle_w, busy_w=self._profile().busy_w, last_w=last_w)
+
+    def _situation(self) -> Situation:
+        return situation([charge.work(self._since_s).phase for charge in self._running])
