@@ -19,6 +19,7 @@ from dispatcher.router.topics_file import read_topics
 from dispatcher.router.weights import WeightFiles, Weights
 from dispatcher.routing import Cloud, RoutingPolicy, require_strategy
 from dispatcher.settings import EmbedSection, RoutingSection
+from dispatcher.tariff import Rate
 
 SHIPPED_TOPICS = Path(__file__).with_name("data") / "topics.npz"
 """Five topics (chat, code, knowledge, reasoning, writing) of the shipped embedder, made by
@@ -101,6 +102,9 @@ def _base(routing: RoutingSection) -> RoutingPolicy:
         health=routing.weight_health,
         strategy=routing.strategy,
         cloud=Cloud(routing.cloud),
+        rate=Rate(
+            per_kwh=routing.tariff_per_kwh, currency=routing.tariff_currency, g_co2e_per_kwh=routing.grid_g_per_kwh
+        ),
     )
 
 

@@ -44,7 +44,7 @@ from dispatcher.routing.multi import MultiRouter
 from dispatcher.routing.prompt_signals import prompt_signals
 from dispatcher.routing.strategies.tiers import STRONG, is_strong
 from dispatcher.routing.trained import TrainedRouter, Vector
-from dispatcher.tariff import NO_RATE, Rate
+from dispatcher.tariff import Rate
 
 log = get_logger("router")
 
@@ -93,10 +93,6 @@ class Router:
         self._spent = Spending()
         self._turn = 0
         self._decided: deque[tuple[str, str, Mapping[str, Any]]] = deque(maxlen=DECISIONS_KEPT)
-
-    def rate(self) -> Rate:
-        """Give what energy costs now."""
-        return NO_RATE
 
     async def ask(self, job: Job) -> Ask:
         """Read off a job what routing is asked. Raises `BadRequest` for a strategy that there is not."""
@@ -154,6 +150,10 @@ class Router:
     def _policy(self, tenant: str) -> RoutingPolicy:
         """Give the owner's policy, as far as a tenant's feedback has moved it."""
         return self.feedback.policy(self.rules.policy, tenant)
+
+    def rate(self) -> Rate:
+        """Give what a kilowatt-hour costs and emits now."""
+        return self.rules.policy.rate
 
     def explained(self, job_id: str, tenant: str | None) -> dict[str, Any] | None:
         """Tell why a job that was here lately went where it went; without a tenant any tenant's."""

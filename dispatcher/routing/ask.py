@@ -9,6 +9,7 @@ from typing import Any
 
 from common.messages import AUTO
 from dispatcher.routing.features import Features
+from dispatcher.tariff import NO_RATE, Rate
 
 
 class Cloud(StrEnum):
@@ -51,6 +52,7 @@ class RoutingPolicy:
     workload, `strong_from` the strength in [0, 1] from which a model counts as strong (None: the upper half of those at hand),
     `token_threshold` the tokens from which a prompt is long. `cloud_from` is what a question must deserve, in [0, 1], to go to a
     remote model where the cloud is allowed; `cloud_reference` the model that savings are reckoned against, empty for the dearest.
+    `rate` is what energy costs now.
     """
 
     tokens: float = 0.4
@@ -65,6 +67,7 @@ class RoutingPolicy:
     cloud: Cloud = Cloud.ALLOWED
     cloud_from: float = 0.7
     cloud_reference: str = ""
+    rate: Rate = NO_RATE
 
     def normalised(self) -> Mapping[str, float]:
         """Give the weights with a sum of 1."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from annotated_types import Ge, Gt, Le, MaxLen
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, AllowInfNan, Field, StringConstraints, model_validator
 
 from common.settings import Section
 from common.subjects import is_token
@@ -206,10 +206,24 @@ class RoutingSection(Section):
     file: str = Field(
         "",
         validation_alias="DROVER_ROUTING_FILE",
-        description="TOML file with weights, strategies and allow-lists of tenants, shares of workloads, and caps on heat and "
-        "watts; read again whenever it changes",
+        description="TOML file with weights, strategies and allow-lists of tenants, shares of workloads, caps on heat and watts, "
+        "schedules and tariffs; read again whenever it changes",
     )
-
+    tariff_per_kwh: Annotated[float, AllowInfNan(allow_inf_nan=False), Ge(0), Le(1e6)] | None = Field(
+        None,
+        validation_alias="DROVER_TARIFF_PER_KWH",
+        description="what a kilowatt-hour costs, for the energy receipts and for limits while it is dear; hours with prices of "
+        "their own stand in DROVER_ROUTING_FILE; not set: nobody knows",
+    )
+    tariff_currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field(
+        "EUR", validation_alias="DROVER_TARIFF_CURRENCY", description="currency of the tariff, in three capital letters"
+    )
+    grid_g_per_kwh: Annotated[float, AllowInfNan(allow_inf_nan=False), Ge(0), Le(1e5)] | None = Field(
+        None,
+        validation_alias="DROVER_GRID_G_PER_KWH",
+        description="grams of CO2 equivalent that the making of a kilowatt-hour emits, for the energy receipts; not set: nobody "
+        "knows",
+    )
     topics_file: str = Field(
         "",
         validation_alias="DROVER_TOPICS_FILE",
