@@ -233,6 +233,7 @@ class PowerSection(Section):
     plug_url: Annotated[str, AfterValidator(plug_address)] = Field(
         "",
         validation_alias="DROVER_POWER_PLUG_URL",
+        repr=False,  # its query may hold a password
         description="address of the smart plug that feeds the device, such as http://192.168.1.20; of Home Assistant the whole "
         "address of the state, as in http://ha:8123/api/states/sensor.nano_power; it is preferred to the device's own sensors",
     )

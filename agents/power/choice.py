@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from agents.power import PowerReader
 from agents.power.chain import Chain
+from agents.power.combined import Added, Offset
+from agents.power.hwmon import Hwmon
+from agents.power.ina3221 import Ina3221
+from agents.power.jtop import Jtop
 from agents.power.model import ModelPower
 from agents.power.names import Name, Rung
+from agents.power.nvml import Nvml
+from agents.power.pmic import Pmic
 from agents.power.profiles import Board, this_board
+from agents.power.rapl import Rapl
 from agents.power.simulated import SimulatedPower
+from agents.power.tegrastats import Tegrastats
 from agents.settings import PowerSection
 from common.errors import ConfigError
+
+LADDER: tuple[Rung, ...] = (
+    # A Jetson's own sensors: files first, which cost least; then a child process.
+    (Name.INA3221,),
+    (Name.TEGRASTATS,),
+    # A Thor's, or one that somebody soldered into the supply of anything; of a Pi 5 it sees more than the power chip.
+    (Name.HWMON,),
+    (Name.PMIC,),
+    # A PC: its processor and its card, or what of them tells.
+    (Name.RAPL, Name.NVML),
+    (Name.NVML,),
+    (Name.RAPL,),
+    # AGPL, and a service of the owner's: only where nothing else is.
+    (Name.JTOP,),
+    (Name.MODEL,),
+)
+
+_WHOLE = frozenset({Name.SIMULATED, Name.PLUG, Name.MODEL})
+"""What sees, or estimates, all of the device: no offset is added to it."""
 
 
 def open_power(section: PowerSection, sensors_url: str, *, remote: bool) -> PowerReader | None:
@@ -22,23 +50,42 @@ def open_power(section: PowerSection, sensors_url: str, *, remote: bool) -> Powe
     ladder = section.rungs or _automatic(section, sensors_url)
     if not sensors_url and any(Name.SIMULATED in rung for rung in ladder):
         raise ConfigError("DROVER_POWER names simulated: set DROVER_SENSORS_URL to the sensors of the simulated device")
-    return Chain([_reader(rung, section, sensors_url) for rung in ladder], named=bool(section.rungs))
+    return Chain([_rung(rung, section, sensors_url) for rung in ladder], named=bool(section.rungs))
 
 
 def _automatic(section: PowerSection, sensors_url: str) -> tuple[Rung, ...]:
     if sensors_url:
         # The sensors of the machine that it is simulated on, and an estimate for it, would be lies.
         return ((Name.SIMULATED,),)
-    if section.plug_url:
-        return ((Name.PLUG,), (Name.MODEL,))
-    return ((Name.MODEL,),)
+    return ((Name.PLUG,), *LADDER) if section.plug_url else LADDER
 
 
-def _reader(rung: Rung, section: PowerSection, sensors_url: str) -> PowerReader:
-    name = rung[0]
-    if name is Name.SIMULATED:
-        return SimulatedPower(sensors_url)
-    return ModelPower(_board(section), sysfs=section.sysfs)
+def _rung(rung: Rung, section: PowerSection, sensors_url: str) -> PowerReader:
+    parts = [_makers(section, sensors_url)[name]() for name in rung]
+    reader = parts[0] if len(parts) == 1 else Added(parts)
+    return Offset(reader, section.offset_w) if section.offset_w and not _WHOLE & set(rung) else reader
+
+
+def _makers(section: PowerSection, sensors_url: str) -> Mapping[Name, Callable[[], PowerReader]]:
+    return {
+        Name.SIMULATED: lambda: SimulatedPower(sensors_url),
+        Name.PLUG: lambda: _plug(section),
+        Name.INA3221: lambda: Ina3221(section.sysfs),
+        Name.TEGRASTATS: lambda: Tegrastats(section.tegrastats),
+        Name.HWMON: lambda: Hwmon(section.sysfs, wanted=section.hwmon),
+        Name.PMIC: Pmic,
+        Name.RAPL: lambda: Rapl(section.sysfs),
+        Name.NVML: Nvml,
+        Name.JTOP: Jtop,
+        Name.MODEL: lambda: ModelPower(_board(section), sysfs=section.sysfs),
+    }
+
+
+def _plug(section: PowerSection) -> PowerReader:
+    from agents.power.plug import Plug  # noqa: PLC0415  # an HTTP client of some megabytes, for those who have a plug
+
+    token = section.plug_token.get_secret_value() if section.plug_token else None
+    return Plug(section.plug_url, kind=section.plug_kind, field=section.plug_field, token=token)
 
 
 def _board(section: PowerSection) -> Board:

@@ -22,7 +22,7 @@ class ModelPower:
     """Estimates from the processor's counters, and from the GPU's load where the kernel tells it."""
 
     def __init__(self, board: Board, *, sysfs: Path) -> None:
-        self.name: str = Name.MODEL
+        self.name: str = Name.MODEL.value
         self._board = board
         self._sysfs = sysfs
         self._counted: tuple[float, float] | None = None

@@ -24,7 +24,7 @@ class SimulatedPower:
     """Asks the simulator, on one connection: an agent asks several times a second."""
 
     def __init__(self, url: str) -> None:
-        self.name: str = Name.SIMULATED
+        self.name: str = Name.SIMULATED.value
         self._url = urlsplit(url)
         self._connection: http.client.HTTPConnection | None = None
         # A read that was cancelled goes on in its thread, and may meet the next one.
