@@ -176,6 +176,8 @@ class Candidate:
     most_tokens: int | None = None
     """What the answer's tokens are limited to, where the job's `max_cost_usd` pays for no more."""
     remote: bool = False
+    strain: tuple[str, ...] = ()
+    """What lowers the device's health for heat or for want of power, the gravest first."""
     details: Mapping[str, float] = field(default_factory=dict)
     cached: Cached | None = None
     """Of an answer that no device gives now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -105,7 +105,8 @@ async def hear_fleet(bus: Bus, subjects: Subjects, settings: RosterSection, cloc
 def judge(fleet: Fleet, *, word: Word | None, bus: bool) -> Health:
     """Say whether a chat can be answered; `word` is a dispatcher's, None when none answers.
 
-    What troubles the cache is told, and makes nobody unwell: a fleet without one answers all the same.
+    What troubles the cache is told, and makes nobody unwell: a fleet without one answers all the same. So are the warnings of
+    devices, and why one is throttled.
 
     1. No bus. 2. No dispatcher. 3. No device takes work: the reason counts what there is instead. 4. None that the dispatcher has
     heard: it has just started. 5. It is up.
@@ -115,6 +116,7 @@ def judge(fleet: Fleet, *, word: Word | None, bus: bool) -> Health:
     models = sorted({model for name in up for model in fleet.devices[name].models})
     facts = {
         "devices": states,
+        "warnings": dict(troubles(fleet)),
         "models": models,
         "dispatcher": word is not None,
         "dispatcher_devices": sorted(word.heard) if word is not None else [],
@@ -132,6 +134,17 @@ def judge(fleet: Fleet, *, word: Word | None, bus: bool) -> Health:
             "the dispatcher has just started, and has not heard any of the devices that are ready: wait a second", facts
         )
     return Health("", facts)  # 5
+
+
+def troubles(fleet: Fleet) -> Iterator[tuple[str, list[str]]]:
+    """Give the devices that are alive and are throttled, or have something that their owner should look at."""
+    for device in sorted(fleet.devices.values(), key=lambda one: one.name):
+        beat = device.beat
+        found = [*(f"throttled: {why}" for why in beat.throttling), *beat.warnings]
+        if beat.throttled and not beat.throttling:
+            found.insert(0, "throttled")
+        if found and device.liveness is not Liveness.DEAD and beat.state is not DeviceState.STOPPED:
+            yield device.name, found
 
 
 def standing(device: Device) -> str:

@@ -40,6 +40,7 @@ def _parts(told: Told, width: int) -> Iterator[RenderableType]:
         yield _options(told, options[:MOST_ROWS], bar, width)
         if told.get("options_in_all", 0) > MOST_ROWS:
             yield Text(f"and {told['options_in_all'] - MOST_ROWS} more options", style="dim")
+        yield from _strained(options[:MOST_ROWS])
     if told.get("removed"):
         yield Text(f"\nout: {told.get('removed_in_all', len(told['removed']))}")
         yield _removed(told["removed"][:MOST_ROWS])
@@ -50,6 +51,13 @@ def _parts(told: Told, width: int) -> Iterator[RenderableType]:
     if told.get("cascade"):
         yield _checked(told["cascade"])
     yield from _beyond(told)
+
+
+def _strained(options: Sequence[Told]) -> Iterator[Text]:
+    """Say which devices lose health for heat or for want of power, and why."""
+    strained = {one["device"]: one["strain"] for one in options if one.get("strain")}
+    for device, why in strained.items():
+        yield Text(f"under strain: {device}: {', '.join(why)}", style="yellow")
 
 
 def _opening(told: Told) -> Iterator[Text]:

@@ -64,6 +64,7 @@ def _option(one: Candidate, weights: Mapping[str, float]) -> dict[str, Any]:
         "warm": one.warm,
         "simulated": one.simulated,
         "remote": one.remote,
+        "strain": list(one.strain),
         "predicted": {
             "wait_s": round(one.predicted_wait_s, DIGITS),
             "load_s": round(one.predicted_load_s, DIGITS),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from common.messages import ModelInfo, Speed
 from dispatcher.fleet import Device, canonical
 from dispatcher.routing import filters
+from dispatcher.routing.strain import strain
 
 Numbers = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -36,9 +37,6 @@ REMOTE_STRENGTH = 0.9
 
 REMOTE_TPS = 50.0
 """Prior for a provider's speed, until the agent has measured it."""
-
-COOL_C, HOT_C = 70.0, 90.0
-"""Jetsons and Pis start to throttle at 80 to 97 degrees C; the score falls before that."""
 
 MOST_W = 5000.0
 """No device draws more: what is above it, or below 0, is not believed, since watts of one count against the caps of all."""
@@ -128,7 +126,7 @@ def _state(device: Device) -> list[float]:
         float(max(1, device.beat.slots)),
         float(device.in_flight),
         float(device.free_slots),
-        (1.0 - device.track.error_rate) * coolness(device),
+        (1.0 - device.track.error_rate) * strain(device.beat).coolness,
         *waiting_of(device),
         device.track.first_token_s or 0.0,
     ]
@@ -199,13 +197,6 @@ def waiting_of(device: Device) -> tuple[float, float]:
     on average, of the one that holds the slot; each full wave before it is a whole one."""
     slots, jobs = max(1, device.beat.slots), device.in_flight
     return 0.0 if device.free_slots else max(1, jobs // slots) - 0.5, slots / (slots + jobs)
-
-
-def coolness(device: Device) -> float:
-    """Give 1 for a cool device, 0 for one at 90 degrees C; a device that does not say is taken for cool."""
-    celsius = device.beat.temperature_c
-    cool = 1.0 if celsius is None else min(1.0, max(0.0, (HOT_C - celsius) / (HOT_C - COOL_C)))
-    return cool / 2 if device.beat.throttled else cool
 
 
 def _bandwidth(device: Device) -> float:

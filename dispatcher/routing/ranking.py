@@ -12,6 +12,7 @@ from dispatcher.outcomes import Candidate, Ranking, Terms, Work
 from dispatcher.routing.cloud import most_of
 from dispatcher.routing.figures import MEASURED, Rows
 from dispatcher.routing.predict import job_j, job_usd
+from dispatcher.routing.strain import strain
 from dispatcher.routing.strategies.seam import Scene, Scores
 
 _AT_ONCE = 64
@@ -98,6 +99,8 @@ def _candidate(scene: Scene, scores: Scores, place: int) -> Candidate:
     warm, remote = options.warm.item(place) > 0.0, options.remote.item(place) > 0.0
     said = Terms(parts.tokens.item(place), parts.topic.item(place), parts.health.item(place))
     score = scores.values.item(place)
+    beat = scene.view.blocks[row.device].device.beat
+    strained = strain(beat).why
     input_usd, output_usd = options.input_usd.item(place), options.output_usd.item(place)
     most, wanted = most_of(scene.ask, input_usd, output_usd), scene.ask.wanted
     load_s, prefill_s, decode_s = (
@@ -111,9 +114,10 @@ def _candidate(scene: Scene, scores: Scores, place: int) -> Candidate:
         model=row.model.name,
         score=score,
         terms=said,
-        reason=_reason(scene.ask.strategy, score, said, warm=warm),
+        reason=_reason(scene.ask.strategy, score, said, strained, warm=warm),
         warm=warm,
-        simulated=scene.view.blocks[row.device].device.beat.simulated,
+        simulated=beat.simulated,
+        strain=strained,
         predicted_load_s=load_s,
         predicted_first_token_s=predicted.first_token_s.item(place),
         predicted_total_s=predicted.total_s.item(place),
@@ -127,8 +131,9 @@ def _candidate(scene: Scene, scores: Scores, place: int) -> Candidate:
     )
 
 
-def _reason(strategy: str, score: float, parts: Terms, *, warm: bool) -> str:
+def _reason(strategy: str, score: float, parts: Terms, strained: Sequence[str], *, warm: bool) -> str:
+    under = f"; under strain: {', '.join(strained)}" if strained else ""
     return (
         f"{'model loaded' if warm else 'model to load'}; {strategy} score {score:.2f} "
-        f"(fit {parts.tokens:.2f}, topic {parts.topic:.2f}, health {parts.health:.2f})"
+        f"(fit {parts.tokens:.2f}, topic {parts.topic:.2f}, health {parts.health:.2f}){under}"
     )

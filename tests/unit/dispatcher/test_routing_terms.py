@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.messages import ModelInfo, Speed
+from common.throttling import Throttle
 from dispatcher.fleet import Device, Track
 from dispatcher.routing.features import Features
-from dispatcher.routing.figures import coolness, strength
-from tests.unit.dispatcher.builders import GB, device, model, speed, wanted
+from dispatcher.routing.figures import strength
+from dispatcher.routing.strain import strain
+from tests.unit.dispatcher.builders import GB, beat, device, model, speed, wanted
 from tests.unit.dispatcher.judged import judged
 
 MAYBE_SPEED = st.none() | st.floats(allow_nan=True, allow_infinity=True)
@@ -55,6 +57,10 @@ def devices(draw: st.DrawFn) -> Device:
         slots=draw(st.integers(0, 16)),
         temperature_c=draw(st.none() | st.floats(allow_nan=True, allow_infinity=True)),
         throttled=draw(st.none() | st.booleans()),
+        throttling=tuple(draw(st.lists(st.sampled_from(["", "fog", *map(str, Throttle)]), max_size=3))),
+        watts=draw(st.none() | st.floats(allow_nan=True, allow_infinity=True)),
+        watts_measured=draw(st.none() | st.booleans()),
+        power_mode=draw(st.none() | st.sampled_from(["MAXN", "15W", "0W"])),
         topics=tuple(draw(st.lists(st.sampled_from(TOPICS), max_size=3))),
         speeds=draw(
             st.just({})
@@ -228,7 +234,7 @@ def test_coolness_falls_from_70_to_90_degrees(
     temperature_c: float | None, throttled: bool | None, expected: float
 ) -> None:
     """A device is cool up to 70 degrees C, and not at all at 90; throttling halves it."""
-    assert pytest.approx(expected) == coolness(device(temperature_c=temperature_c, throttled=throttled))
+    assert pytest.approx(expected) == strain(beat(temperature_c=temperature_c, throttled=throttled)).coolness
 
 
 def test_health_by_hand() -> None:
