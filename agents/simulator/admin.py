@@ -1,4 +1,5 @@
-"""The routes under /sim/, which no Ollama has: what really goes on in the simulated device, and its faults on demand."""
+"""The routes under /sim/, which no Ollama has: what really goes on in the simulated device, its faults on
+demand, and readings on demand."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from agents.simulator.answering import Simulator
+from agents.simulator.doctoring import BadReading
 from agents.simulator.errors import Refused
 from agents.simulator.faults import NO_FAULT, BadFault, parse_fault
 from agents.simulator.responses import JsonResponse
@@ -21,9 +23,6 @@ def routes(sim: Simulator) -> list[BaseRoute]:
 
     async def on_state(_: Request) -> Response:
         return JsonResponse(state(sim))
-
-    async def on_sensors(_: Request) -> Response:
-        return JsonResponse(sensors(sim))
 
     async def on_get_faults(_: Request) -> Response:
         return JsonResponse(sim.faults.standing.to_wire())
@@ -43,10 +42,34 @@ def routes(sim: Simulator) -> list[BaseRoute]:
 
     return [
         Route("/sim/state", on_state, methods=["GET"]),
-        Route("/sim/sensors", on_sensors, methods=["GET"]),
+        *_sensor_routes(sim),
         Route("/sim/faults", on_get_faults, methods=["GET"]),
         Route("/sim/faults", on_set_faults, methods=["POST"]),
         Route("/sim/faults", on_clear_faults, methods=["DELETE"]),
+    ]
+
+
+def _sensor_routes(sim: Simulator) -> list[BaseRoute]:
+    async def on_sensors(_: Request) -> Response:
+        return JsonResponse(sensors(sim))
+
+    async def on_doctor(request: Request) -> Response:
+        try:
+            sim.doctored.set(json.loads(await request.body()))
+        except BadReading as error:
+            raise Refused(400, f"bad reading: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise Refused(400, f"bad reading: the body is no JSON: {error}") from error
+        return JsonResponse(sensors(sim))
+
+    async def on_heal(_: Request) -> Response:
+        sim.doctored.clear()
+        return JsonResponse(sensors(sim))
+
+    return [
+        Route("/sim/sensors", on_sensors, methods=["GET"]),
+        Route("/sim/sensors", on_doctor, methods=["POST"]),
+        Route("/sim/sensors", on_heal, methods=["DELETE"]),
     ]
 
 
@@ -71,8 +94,9 @@ def state(sim: Simulator) -> Line:
 
 
 def sensors(sim: Simulator) -> Line:
-    """Give what a real board's sensors would show."""
+    """Give what a real board's sensors would show; what was ordered stands before what is."""
     engine, power = sim.stage.engine, sim.stage.meter.read()
+    reasons = sim.faults.standing.reasons
     return {
         "memory_total_bytes": int(engine.device.memory_total_bytes.value),
         "memory_available_bytes": engine.memory_available_bytes(),
@@ -80,4 +104,8 @@ def sensors(sim: Simulator) -> Line:
         "watts": power.watts,
         "idle_watts": engine.device.idle_w.value,
         "busy_watts": engine.device.decode_w.value,
+        "throttled": bool(reasons),
+        "throttling": list(reasons),
+        "gpu": engine.device.gpu,
+        **sim.doctored.readings,
     }

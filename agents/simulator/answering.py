@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from agents.simulator import embedding, tokens, wire
+from agents.simulator.doctoring import Doctored
 from agents.simulator.engine import Runner
 from agents.simulator.errors import Refused, ServerBusy
 from agents.simulator.faults import NO_FAULT, Fault, FaultBox, FaultKind
@@ -35,6 +36,7 @@ class Simulator:
     library: Library
     faults: FaultBox
     seed: int
+    doctored: Doctored = field(default_factory=Doctored)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,9 +167,8 @@ async def _loaded(
 ) -> AsyncIterator[tuple[Runner, float]]:
     """Hold the loaded model; give it with the device seconds that waiting and loading took."""
     stage = sim.stage
-    slowdown = fault.factor if fault.kind is FaultKind.SLOW else 1.0
     asked_s = stage.clock.now_s()
-    lease = stage.engine.lease(model, context_tokens=num_ctx, keep_alive_s=keep_alive_s, slowdown=slowdown)
+    lease = stage.engine.lease(model, context_tokens=num_ctx, keep_alive_s=keep_alive_s, slowdown=fault.slowdown)
     async with lease as runner:
         stage.engine.counters.accepted += 1
         yield runner, stage.clock.now_s() - asked_s

@@ -15,7 +15,7 @@ from agents.simulator.answering import CHAT, GENERATE, Dialect, Simulator, answe
 from agents.simulator.clock import DeviceClock
 from agents.simulator.engine import Engine
 from agents.simulator.errors import Refused
-from agents.simulator.faults import FaultBox
+from agents.simulator.faults import FaultBox, FaultKind
 from agents.simulator.inference import Stage
 from agents.simulator.library import Library, canonical
 from agents.simulator.meter import Meter
@@ -121,11 +121,12 @@ def _reading_routes(sim: Simulator) -> list[BaseRoute]:
 def loaded_models(sim: Simulator) -> list[Line]:
     """Give the entries of /api/ps, the model that stays longest first."""
     engine = sim.stage.engine
+    on_gpu = engine.device.gpu and sim.faults.standing.kind is not FaultKind.NO_GPU
     return [
         wire.process(
             runner.model,
             size_bytes=runner.size_bytes,
-            gpu_bytes=runner.size_bytes if engine.device.gpu else 0,
+            gpu_bytes=runner.size_bytes if on_gpu else 0,
             context_tokens=runner.context_tokens,
             expires_at=sim.stage.clock.date_in(engine.remaining_s(runner)),
         )

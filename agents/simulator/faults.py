@@ -19,17 +19,30 @@ class FaultKind(StrEnum):
     BUSY_503 = "busy_503"  # refused at once
     WRONG_JSON = "wrong_json"  # a malformed line after some tokens
     ERROR_500 = "error_500"  # the runner dies: a status, or an error line once tokens were sent
+    THROTTLE = "throttle"  # the board holds its clocks down: every duration is multiplied, and its sensors say why
+    NO_GPU = "no_gpu"  # models run on the CPU in silence: likewise slower, and /api/ps shows it
+
+
+LASTING = frozenset((FaultKind.THROTTLE, FaultKind.NO_GPU))
+"""These befall the device and not some requests."""
+
+SLOWING = LASTING | {FaultKind.SLOW}
+
+_FACTORS = {FaultKind.SLOW: 4.0, FaultKind.THROTTLE: 2.0, FaultKind.NO_GPU: 4.0}
+_REASON = "thermal throttling: ordered by a fault"
+_MOST_REASONS, _MOST_CHARS = 16, 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One fault order. `times` is how many requests still meet it; None is until cleared. `lifted` tells a request that met it
-    when another order, or none, has taken its place."""
+    when another order, or none, has taken its place. `reasons` are what the sensors of a throttled device say."""
 
     kind: FaultKind = FaultKind.NONE
     after_tokens: int = 0
     factor: float = 1.0
     times: int | None = None
+    reasons: tuple[str, ...] = ()
     lifted: asyncio.Event = field(default_factory=asyncio.Event, compare=False, repr=False)
 
     def to_wire(self) -> dict[str, Any]:
@@ -39,7 +52,13 @@ class Fault:
             "after_tokens": self.after_tokens,
             "factor": self.factor,
             "times": self.times,
+            "reasons": list(self.reasons),
         }
+
+    @property
+    def slowdown(self) -> float:
+        """What every duration of a request that meets it is multiplied by."""
+        return self.factor if self.kind in SLOWING else 1.0
 
 
 NO_FAULT = Fault()
@@ -75,14 +94,18 @@ def parse_fault(body: object) -> Fault:
     """Turn a decoded JSON body into an order; raise BadFault."""
     if not isinstance(body, dict):
         raise BadFault('the body must be an object such as {"kind": "hang", "times": 1}')
-    unknown = sorted(set(body) - {"kind", "after_tokens", "factor", "times"})
+    unknown = sorted(set(body) - {"kind", "after_tokens", "factor", "times", "reasons"})
     if unknown:
-        raise BadFault(f"unknown field {unknown[0]!r}; known are kind, after_tokens, factor, times")
+        raise BadFault(f"unknown field {unknown[0]!r}; known are kind, after_tokens, factor, times, reasons")
     kind = _kind(body)
+    if kind in LASTING and body.get("times") is not None:
+        raise BadFault(f"times is not for {kind.value}, which lasts until it is cleared; got {body['times']!r}")
     times = None if body.get("times") is None else _whole(body, "times", 1)
-    factor = _factor(body)
+    factor = _factor(body, kind)
     after = _whole(body, "after_tokens", 0) if "after_tokens" in body else _default_after(kind)
-    return NO_FAULT if kind is FaultKind.NONE else Fault(kind=kind, after_tokens=after, factor=factor, times=times)
+    if kind is FaultKind.NONE:
+        return NO_FAULT
+    return Fault(kind=kind, after_tokens=after, factor=factor, times=times, reasons=_reasons(body, kind))
 
 
 def _kind(body: Mapping[str, Any]) -> FaultKind:
@@ -100,11 +123,29 @@ def _whole(body: Mapping[str, Any], field: str, least: int) -> int:
     return value
 
 
-def _factor(body: Mapping[str, Any]) -> float:
-    value = body.get("factor", 4.0 if body.get("kind") == FaultKind.SLOW else 1.0)
+def _factor(body: Mapping[str, Any], kind: FaultKind) -> float:
+    value = body.get("factor", _FACTORS.get(kind, 1.0))
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 10_000:
         raise BadFault(f"factor must be a number above 0 and at most 10000; got {value!r}")
     return float(value)
+
+
+def _reasons(body: Mapping[str, Any], kind: FaultKind) -> tuple[str, ...]:
+    value = body.get("reasons", [_REASON] if kind is FaultKind.THROTTLE else [])
+    texts = (
+        [one for one in value if isinstance(one, str) and 0 < len(one) <= _MOST_CHARS]
+        if isinstance(value, list)
+        else []
+    )
+    if not isinstance(value, list) or len(texts) < len(value) or len(value) > _MOST_REASONS:
+        raise BadFault(
+            f"reasons must be a list of at most {_MOST_REASONS} texts of 1 to {_MOST_CHARS} characters; got {value!r:.200}"
+        )
+    if texts and kind is not FaultKind.THROTTLE:
+        raise BadFault(f"reasons are for throttle alone, not for {kind.value}")
+    if kind is FaultKind.THROTTLE and not texts:
+        raise BadFault('reasons must name one at least, such as "under-voltage"')
+    return tuple(texts)
 
 
 def _default_after(kind: FaultKind) -> int:

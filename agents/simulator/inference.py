@@ -72,7 +72,7 @@ async def perform(
     stage: Stage, runner: Runner, script: Script, *, load_s: float, fault: Fault
 ) -> AsyncGenerator[Piece | Garbage | Finished]:
     """Wait for a slot, read the prompt, decode; cancelled at any point, it gives the slot back."""
-    slowdown = fault.factor if fault.kind is FaultKind.SLOW else 1.0
+    slowdown = fault.slowdown
     async with stage.engine.slot(runner) as waited_s:
         if fault.kind is FaultKind.HANG:
             await fault.lifted.wait()

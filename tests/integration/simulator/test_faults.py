@@ -65,6 +65,58 @@ async def test_slow_stretches_every_duration() -> None:
         assert answer["eval_count"] / answer["eval_duration"] * 1e9 == pytest.approx(47.8 / 4, rel=1e-3)
 
 
+async def test_a_throttled_board_is_slow_and_says_why() -> None:
+    """Every request meets it until it is cleared, and the sensors give the reasons meanwhile."""
+    async with simulator("orin") as device:
+        await device.fault("throttle", factor=2, reasons=["under-voltage: 4.5 V"])
+        answers = [(await device.call("POST", "/api/chat", WHOLE))[1] for _ in range(2)]
+        throttled = (await device.call("GET", "/sim/sensors"))[1]
+        await device.call("DELETE", "/sim/faults")
+        cleared = (await device.call("GET", "/sim/sensors"))[1]
+        assert [pytest.approx(47.8 / 2, rel=1e-3)] * 2 == [
+            one["eval_count"] / one["eval_duration"] * 1e9 for one in answers
+        ]
+
+        assert [(True, ["under-voltage: 4.5 V"]), (False, [])] == [
+            (said["throttled"], said["throttling"]) for said in (throttled, cleared)
+        ]
+
+
+async def test_a_lost_gpu_shows_in_ps_alone() -> None:
+    """The board still has one: that the model does not use it is said by `size_vram`, as Ollama says it."""
+    async with simulator("orin") as device:
+        await device.call("POST", "/api/chat", WHOLE)
+        before = (await device.call("GET", "/api/ps"))[1]["models"][0]
+        await device.fault("no_gpu")
+        after = (await device.call("GET", "/api/ps"))[1]["models"][0]
+        sensors = (await device.call("GET", "/sim/sensors"))[1]
+
+        assert (before["size"], 0, True) == (before["size_vram"], after["size_vram"], sensors["gpu"])
+
+
+async def test_readings_are_shown_as_ordered() -> None:
+    """Heat, a battery, a full disk: what was ordered stands before what is, null takes one back, and DELETE all."""
+    async with simulator("orin") as device:
+        ordered = {"temperature_c": 88, "on_battery": True, "battery_percent": 12.5, "disk_free_bytes": 10}
+        shown = (await device.call("POST", "/sim/sensors", ordered))[1]
+        fewer = (await device.call("POST", "/sim/sensors", {"temperature_c": None}))[1]
+        healed = (await device.call("DELETE", "/sim/sensors"))[1]
+        assert ordered == {name: shown[name] for name in ordered}
+        assert (fewer["on_battery"], fewer["temperature_c"] < 88) == (True, True)
+
+        assert "on_battery" not in healed
+
+
+async def test_a_bad_reading_is_a_400_with_the_way_out() -> None:
+    """Nothing changes, and the message says what was wrong."""
+    async with simulator("orin") as device:
+        answers = [await device.call("POST", "/sim/sensors", body) for body in (b"", {"gpu": 1})]
+
+        assert [(400, True)] * 2 == [
+            (status, answer["error"].startswith("bad reading: ")) for status, answer in answers
+        ]
+
+
 async def test_busy_refuses_at_once() -> None:
     """503 with Ollama's words, as often as ordered, then service again."""
     async with simulator("orin") as device:

@@ -17,6 +17,11 @@ from agents.simulator.faults import NO_FAULT, BadFault, Fault, FaultBox, FaultKi
         ({"kind": "crash_mid_stream", "after_tokens": 0}, Fault(kind=FaultKind.CRASH_MID_STREAM)),
         ({"kind": "error_500", "times": None}, Fault(kind=FaultKind.ERROR_500)),
         ({"kind": "none", "times": 5}, NO_FAULT),
+        ({"kind": "no_gpu"}, Fault(kind=FaultKind.NO_GPU, factor=4.0)),
+        (
+            {"kind": "throttle", "reasons": ["under-voltage"]},
+            Fault(kind=FaultKind.THROTTLE, factor=2.0, reasons=("under-voltage",)),
+        ),
     ],
 )
 def test_an_order_is_understood(body: object, fault: Fault) -> None:
@@ -37,6 +42,11 @@ def test_an_order_is_understood(body: object, fault: Fault) -> None:
         ({"kind": "slow", "factor": 0}, "factor"),
         ({"kind": "slow", "factor": "x"}, "factor"),
         ({"kind": "hang", "for": 3}, "for"),
+        ({"kind": "throttle", "times": 1}, "times"),
+        ({"kind": "throttle", "reasons": []}, "reasons"),
+        ({"kind": "throttle", "reasons": "hot"}, "reasons"),
+        ({"kind": "throttle", "reasons": ["x" * 201]}, "reasons"),
+        ({"kind": "slow", "reasons": ["hot"]}, "reasons"),
     ],
 )
 def test_a_bad_order_names_what_is_wrong(body: object, named: str) -> None:
@@ -61,3 +71,18 @@ def test_an_order_without_number_lasts_until_it_is_replaced() -> None:
     box.set(NO_FAULT)
 
     assert [*taken, box.take().kind.value] == ["hang", "hang", "hang", "none"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "slowdown"),
+    [
+        (NO_FAULT, 1.0),
+        (Fault(kind=FaultKind.HANG, factor=8.0), 1.0),
+        (Fault(kind=FaultKind.SLOW, factor=8.0), 8.0),
+        (Fault(kind=FaultKind.THROTTLE, factor=2.0), 2.0),
+        (Fault(kind=FaultKind.NO_GPU, factor=4.0), 4.0),
+    ],
+)
+def test_only_some_kinds_slow_down(fault: Fault, slowdown: float) -> None:
+    """A factor means nothing to the others."""
+    assert slowdown == fault.slowdown
