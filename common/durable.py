@@ -142,6 +142,10 @@ class Names:
         return f"{self.root}_ANSWERS"
 
     @property
+    def records(self) -> str:
+        return f"{self.root}_RECORDS"
+
+    @property
     def claims(self) -> str:
         return f"{self.root}_CLAIMS"
 

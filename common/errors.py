@@ -37,6 +37,7 @@ FleetError
 │   ├── StreamConflict      stream_conflict
 │   └── StreamError         stream
 ├── CacheUnavailable        cache          the store of answers is away, slow or full; no request ever fails for it
+├── LedgerUnavailable       ledger         its database is away, full or slow; no job ever fails for it
 ├── ConfigError             config
 │   ├── LabelsError         labels        a table of examples to learn from
 │   └── WeightsError        weights       a file of trained weights
@@ -306,6 +307,13 @@ class CacheUnavailable(FleetError):
     """The store of answers is away, slow or full."""
 
     code = "cache"
+
+
+class LedgerUnavailable(FleetError):
+    """The ledger's database is away, full or slow."""
+
+    code = "ledger"
+    retryable = True
 
 
 class ConfigError(FleetError):

@@ -1,6 +1,9 @@
 """What operators ask the ledger for, and what it answers, over the bus; it knows no database.
 
-Verbs are `jobs`, `devices` and `energy` under `llm.v1.ledger.`; an answer is one object, or `{"error": …}`.
+Verbs are `jobs`, `devices` and `energy` under `llm.v1.ledger.`; an answer is one object, or `{"error": …}`. Of `jobs` it is
+`{"jobs": [JobEntry, …], "next": ID}`, of `energy` `{"rows": [EnergyRow, …]}`, of `devices` `{"events": [DeviceEntry, …],
+"power": [PowerEntry, …]}`, each as `codec.plain` writes it. `more` tells that rows are left out: no answer is larger than the bus
+carries.
 """
 
 from __future__ import annotations
@@ -44,7 +47,8 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobsQuery(Span):
-    """Asks for job records, newest first. `before` is the `next` of the page before."""
+    """Asks for job records, newest first. `before` is the `next` of the page before. A decision is told only of one `job` that is
+    named: it is most of a record."""
 
     limit: Annotated[int, Ge(1), Le(MOST_ROWS)] = 20
     before: Annotated[str, MaxLen(64)] | None = None

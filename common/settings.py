@@ -149,7 +149,7 @@ def load(tree: type[T], **overrides: Any) -> T:
     return tree(**sections)
 
 
-_SECRETS = ("PASSWORD", "_TOKEN", "SECRET", "_KEY", "NATS_URL", "OPENAI_BASE_URL", "PLUG_URL")
+_SECRETS = ("PASSWORD", "_TOKEN", "SECRET", "_KEY", "NATS_URL", "OPENAI_BASE_URL", "PLUG_URL", "DATABASE_URL")
 """How the names of knobs end whose values must not be shown."""
 
 

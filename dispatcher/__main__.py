@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from dispatcher.cli.cache_verbs import app as cache_verbs
+from dispatcher.cli.ledger_verbs import app as ledger_verbs
 from dispatcher.lab.bench.cli import ListCommand, bench
 from dispatcher.lab.cli import app as lab
 from dispatcher.lab.embedder.cli import app as embedder
@@ -250,6 +251,7 @@ def result(
 
 
 app.add_typer(cache_verbs)
+app.add_typer(ledger_verbs)
 app.add_typer(embedder)
 app.add_typer(lab)
 app.command(cls=ListCommand)(bench)

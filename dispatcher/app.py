@@ -10,6 +10,7 @@ from functools import cache
 from importlib.metadata import version
 
 from common.bus import Bus
+from common.bus.jetstream import JetStream
 from common.bus.mux import reply_mux
 from common.bus.nats import connect_nats
 from common.bus.options import options_from
@@ -34,6 +35,7 @@ from dispatcher.peers import Peers, peers
 from dispatcher.pipeline import Pipeline, Spawn
 from dispatcher.record import Recorder
 from dispatcher.record.events import DeviceEvents, EventSink, RouteEvents
+from dispatcher.record.ledger import LedgerSink
 from dispatcher.record.log import LogSink
 from dispatcher.roster import Change, DeviceEvent, Roster
 from dispatcher.rounds import Classifier, Manners, Rounds
@@ -50,6 +52,9 @@ SWEEP_S = 0.25
 
 TICK_S = 0.25
 """Half of the time in which a producer that is gone is asked for: with its answer it is found within three quarters of a second."""
+
+LAST_RECORDS_S = 2.0
+"""What the last records get to reach their stream."""
 
 LAST_WORDS_S = 2.0
 """What cancelled jobs get for their terminal frame; it is a matter of milliseconds on a bus that works."""
@@ -108,7 +113,9 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             hedge_share=settings.delivery.hedge_share,
             rules=_rules(settings),
         )
-        pipeline = _pipeline(settings, router, cache, _sharing(settings, hall, others, answers), courier)
+        ledger = _ledger(settings, bus, roster, name)
+        sharing = _sharing(settings, hall, others, answers)
+        pipeline = _pipeline(settings, router, cache, sharing, courier, ledger=ledger)
         async with asyncio.TaskGroup() as jobs:
             spawn = guarding(jobs)
             durable = _durable(settings, bus, pipeline, spawn)
@@ -118,6 +125,7 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             keeper = jobs.create_task(_keep(roster, pipeline.clock.monotonic, DeviceEvents(bus, subjects), changes))
             speaker = jobs.create_task(_speak(hall, pipeline.sharing.kept, pipeline.clock.monotonic))
             pulse = jobs.create_task(pipeline.courier.pulse.beat(mux))
+            telling = None if ledger is None else jobs.create_task(ledger.keep())
             async with doors.ears(bus), durable.tended():
                 courier.settled_s = loop_s() + settings.roster.settle_s
                 await bus.publish(subjects.roll_call(), b"")
@@ -137,6 +145,9 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
                 presence.cancel()
                 shelving.cancel()
                 await _go(pipeline.bus, others)
+            if ledger is not None and telling is not None:
+                await ledger.flush(LAST_RECORDS_S)
+                telling.cancel()
             keeper.cancel()
             speaker.cancel()
             pulse.cancel()
@@ -158,8 +169,24 @@ def _sharing(settings: DispatcherSettings, hall: Audience, others: Peers, answer
     return Sharing(clock=clock, audience=hall, kept=kept, peers=others, shelf=answers)
 
 
+def _ledger(settings: DispatcherSettings, bus: Bus, roster: Roster, name: str) -> LedgerSink | None:
+    """Make what tells the ledger; it hears the roster from the first heartbeat on."""
+    if not settings.ledger.enabled:
+        return None
+    subjects = Subjects(settings.bus.prefix)
+    sink = LedgerSink(bus, JetStream(bus), subjects, clock=LoopClock(), dispatcher=name, fleet=lambda: roster.fleet)
+    roster.on_change(sink.note)
+    return sink
+
+
 def _pipeline(
-    settings: DispatcherSettings, router: Router, cache: Cache, sharing: Sharing, courier: Courier
+    settings: DispatcherSettings,
+    router: Router,
+    cache: Cache,
+    sharing: Sharing,
+    courier: Courier,
+    *,
+    ledger: LedgerSink | None,
 ) -> Pipeline:
     clock, bus, subjects = sharing.clock, courier.bus, Subjects(settings.bus.prefix)
     return Pipeline(
@@ -172,7 +199,7 @@ def _pipeline(
         courier=courier,
         rounds=_rounds(settings, courier, router),
         cache=cache,
-        recorder=Recorder(LogSink(), EventSink(bus, subjects)),
+        recorder=Recorder(LogSink(), EventSink(bus, subjects), *(() if ledger is None else (ledger,))),
         sharing=sharing,
     )
 

@@ -13,10 +13,10 @@ from typing import Any, get_type_hints
 
 from agents.settings import AgentSettings
 from common.settings import Section
-from dispatcher.settings import BridgeSettings, DispatcherSettings, UpSettings
+from dispatcher.settings import BridgeSettings, DispatcherSettings, LedgerSettings, UpSettings
 
 TARGET = Path(__file__).with_name("drover.env.example")
-TREES: tuple[type[Any], ...] = (UpSettings, DispatcherSettings, BridgeSettings, AgentSettings)
+TREES: tuple[type[Any], ...] = (UpSettings, DispatcherSettings, BridgeSettings, LedgerSettings, AgentSettings)
 WIDTH = 118
 
 HEAD = """\

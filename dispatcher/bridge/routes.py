@@ -83,6 +83,7 @@ STATUSES: Mapping[str, Verdict] = {
     "no_streams": Verdict(503, _OURS),
     "stream_conflict": Verdict(409, _OURS),
     "stream": Verdict(503, _OURS),
+    "ledger": Verdict(503, _OURS),
     "config": Verdict(500, _OURS),
     "labels": Verdict(500, _OURS),
     "weights": Verdict(500, _OURS),

@@ -43,6 +43,11 @@ class Cast:
     def dispatcher(self) -> Spec:
         return self._spec("dispatcher", python("dispatcher", "dispatcher"), grace_s=self.settings.dispatcher.grace_s)
 
+    def ledger(self) -> Spec:
+        """The ledger; its file is in the state directory, and it gets its last records after the dispatcher is gone."""
+        env = {"DROVER_STATE_DIR": str(self.state.path)}
+        return self._spec("ledger", python("dispatcher", "ledger", "serve"), env=env)
+
     def bridge(self) -> Spec:
         env = {"DROVER_HTTP_HOST": self.settings.bridge.host, "DROVER_HTTP_PORT": str(self.http_port)}
         argv = python("dispatcher", "bridge")

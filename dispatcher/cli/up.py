@@ -33,7 +33,7 @@ from dispatcher.cli.running import fail
 from dispatcher.cli.state import Addresses, StateDir
 from dispatcher.cli.up_view import Lines, Screen, View
 from dispatcher.roster import DeviceEvent
-from dispatcher.settings import BridgeSettings, DispatcherSettings, UpSettings
+from dispatcher.settings import BridgeSettings, DispatcherSettings, LedgerSettings, UpSettings
 
 T = TypeVar("T")
 
@@ -49,7 +49,11 @@ def up() -> int:
     """Run the fleet; gives the exit status: 0 after a stop by signal, 1 when it could not start."""
     try:
         settings = load(UpSettings)
-        for tree in (DispatcherSettings, BridgeSettings):  # what they would die of is said before they are started
+        for tree in (
+            DispatcherSettings,
+            BridgeSettings,
+            LedgerSettings,
+        ):  # what they would die of is said before they are started
             load(tree)
     except ConfigError as error:
         return fail(error)
@@ -117,6 +121,8 @@ class _Supervisor:
             connect_nats(options_from(bus_section, name="drover-up")) as bus,
             follow(bus, self._board, subjects),
         ):
+            if self._settings.ledger.enabled:
+                self._start(cast.ledger())
             self._start(cast.dispatcher())
             self._start(cast.bridge())
             await self._start_agents(cast, simulators)

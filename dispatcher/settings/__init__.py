@@ -24,6 +24,7 @@ from dispatcher.settings.jobs import (
     RoutingSection,
     weights_from,
 )
+from dispatcher.settings.ledger import LedgerSection
 from dispatcher.settings.up import OllamaSection, UpSection
 
 __all__ = [
@@ -39,6 +40,8 @@ __all__ = [
     "DurableSection",
     "EmbedSection",
     "EmbedderSettings",
+    "LedgerSection",
+    "LedgerSettings",
     "LineSection",
     "OllamaSection",
     "ReplaySection",
@@ -67,6 +70,16 @@ class DispatcherSettings:
     line: LineSection = field(default_factory=LineSection)
     embed: EmbedSection = field(default_factory=EmbedSection)
     cache: CacheSection = field(default_factory=CacheSection)
+    ledger: LedgerSection = field(default_factory=LedgerSection)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """What `drover ledger` runs on."""
+
+    bus: BusSection
+    log: LogSection
+    ledger: LedgerSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +109,4 @@ class UpSettings:
     bridge: BridgeSection
     ollama: OllamaSection
     up: UpSection
+    ledger: LedgerSection = field(default_factory=LedgerSection)

@@ -18,6 +18,7 @@ from dispatcher.settings import (
     DispatcherSection,
     DispatcherSettings,
     DurableSection,
+    LedgerSection,
     RosterSection,
     RoutingSection,
 )
@@ -56,6 +57,7 @@ SETTINGS = load(
     clocks=ClockSection(accept_s=0.5, load_s=3.0, first_token_s=2.0, between_tokens_s=2.5, stall_s=2.0, doubt_s=0.8),
     delivery=DeliverySection(hedge_share=0.5),
     routing=RoutingSection(),
+    ledger=LedgerSection(enabled=False),
     durable=DurableSection(enabled=False),
 )
 """Clocks short enough that each strikes within a job's time."""

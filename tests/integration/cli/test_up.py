@@ -84,7 +84,7 @@ async def test_a_fleet_comes_up_and_answers_and_leaves_nothing_behind(tmp_path: 
         await gone(*children)
 
     told = json.loads(answer.out)
-    assert (status, len(children), told["text"] != "", told["device"] in {"nano", "kitchen"}) == (0, 7, True, True)
+    assert (status, len(children), told["text"] != "", told["device"] in {"nano", "kitchen"}) == (0, 8, True, True)
     assert sorted(path.name for path in (tmp_path / ".drover").iterdir()) == [
         "log",
         "nats",

@@ -28,6 +28,7 @@ from dispatcher.settings import (
     DispatcherSettings,
     DurableSection,
     EmbedSection,
+    LedgerSection,
     ReplaySection,
     RosterSection,
     RoutingSection,
@@ -79,6 +80,7 @@ def settings(
         delivery=DeliverySection(hedge_share=hedge_share),
         routing=routing or RoutingSection(),
         embed=embed or EmbedSection(),
+        ledger=LedgerSection(enabled=False),
         cache=cache or CacheSection(mode="off"),  # else the second of two equal prompts would see no device
     )
 

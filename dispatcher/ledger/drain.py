@@ -1,0 +1,145 @@
+"""Takes records from their stream and has them written: pulled, one transaction, then acknowledged; it knows no SQL.
+
+Whatever fails on the way, the stream still has what was not acknowledged, and gives it again; what was written already is known by
+its name. While the database can't take anything nothing is acknowledged, and nothing more is pulled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from common.bus import Bus
+from common.bus.streams import ConsumerSpec, Pulled, Puller, Streams
+from common.durable import Names
+from common.errors import FleetError, LedgerUnavailable, StreamsUnavailable
+from common.logs import get_logger
+from common.records import records_stream
+from common.subjects import Subjects
+from dispatcher.ledger.reading import read
+from dispatcher.ledger.store import Rejected, Store
+
+log = get_logger("ledger")
+
+CONSUMER = "ledger"
+BATCH = 256
+"""One transaction has so many at most: what came while the one before was written."""
+
+ACK_WAIT_S = 30.0
+MOST_DELIVERIES = 1_000_000
+"""A record is given again until it is written; this is no limit."""
+
+FETCH_S = 5.0
+FIRST_WAIT_S = 0.25
+LONGEST_WAIT_S = 15.0
+AGAIN_S = 1.0
+UNAVAILABLE_S = 30.0
+
+
+class State(StrEnum):
+    """How the ledger is doing."""
+
+    STARTING = "starting"
+    READY = "ready"
+    NO_STREAMS = "no_streams"  # the NATS server can't be reached, or keeps none
+    NO_DATABASE = "no_database"  # nothing is acknowledged, nothing is lost
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was done since the start, for whoever asks."""
+
+    state: State = State.STARTING
+    written: int = 0
+    rejected: int = 0
+    batches: int = 0
+    trouble: str = ""
+
+
+class Drain:
+    """The reader of the stream of one ledger; several may share the work."""
+
+    def __init__(self, bus: Bus, streams: Streams, subjects: Subjects, store: Store) -> None:
+        self._streams = streams
+        self._subjects = subjects
+        self._names = Names.below(subjects)
+        self._store = store
+        self._back = asyncio.Event()
+        bus.on_reconnect(self._back.set)
+        self.tally = Tally()
+
+    async def run(self) -> None:
+        """Write for ever, over every failure of the server and of the database."""
+        while True:
+            self._back.clear()
+            try:
+                await self.declare()
+                async with self._streams.puller(self._names.records, CONSUMER) as puller:
+                    while True:
+                        await self._batch(puller)
+            except FleetError as error:
+                self._turn(State.NO_STREAMS, error)
+                await _either(self._back, UNAVAILABLE_S if isinstance(error, StreamsUnavailable) else AGAIN_S)
+
+    async def _batch(self, puller: Puller) -> None:
+        pulled = await puller.fetch(BATCH, wait_s=FETCH_S)
+        self._turn(State.READY)
+        if pulled:
+            await self._write(pulled)
+
+    async def _write(self, pulled: Sequence[Pulled]) -> None:
+        """Write a batch, then acknowledge it; while the database is away, again and again, with growing waits."""
+        batch = [read(one.kept, self._subjects) for one in pulled]
+        for one in batch:
+            if isinstance(one, Rejected):
+                log.warning("ledger.rejected", subject=one.kept.subject, seq=one.kept.seq, why=one.why[:200])
+        wait_s = FIRST_WAIT_S
+        while True:
+            try:
+                rejected = await self._store.write(batch)
+                break
+            except LedgerUnavailable as error:
+                self._turn(State.NO_DATABASE, error)
+                await asyncio.sleep(wait_s)
+                wait_s = min(LONGEST_WAIT_S, wait_s * 2)
+        self.tally.written += len(batch) - rejected
+        self.tally.rejected += rejected
+        self.tally.batches += 1
+        self._turn(State.READY)
+        for message in pulled:
+            await message.ack()
+
+    def _turn(self, state: State, error: FleetError | None = None) -> None:
+        """Note how it goes; told once for each change."""
+        before, self.tally.state = self.tally.state, state
+        self.tally.trouble = "" if error is None else error.message
+        if before is state:
+            return
+        if error is not None:
+            log.warning("ledger.stuck", state=str(state), error=error.code, message=error.message)
+        else:
+            log.info("ledger.ready", before=str(before))
+
+    async def declare(self) -> None:
+        """Have the stream and our place in it be there."""
+        await self._streams.declare(records_stream(self._subjects))
+        await self._streams.declare_consumer(
+            ConsumerSpec(
+                stream=self._names.records,
+                name=CONSUMER,
+                subject=self._subjects.record("*", "*"),
+                ack_wait_s=ACK_WAIT_S,
+                max_deliver=MOST_DELIVERIES,
+            )
+        )
+
+
+async def _either(back: asyncio.Event, wait_s: float) -> None:
+    """Return when the connection is back, or after the time."""
+    try:
+        async with asyncio.timeout(wait_s):
+            await back.wait()
+    except TimeoutError:
+        pass  # try again

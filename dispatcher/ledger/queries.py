@@ -1,0 +1,158 @@
+"""What operators ask, as SQL for both databases; it knows no bus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, case, func, literal, null, select, union_all
+
+from common import codec
+from common.ledger import By, DevicesQuery, EnergyQuery, EnergyRow, JobsQuery, Span
+from common.records import DeviceEntry, JobEntry, PowerEntry
+from dispatcher.ledger import rows
+from dispatcher.ledger.database import Database
+from dispatcher.ledger.tables import devices, jobs, power, shares
+
+NOBODY = "-"
+"""Stands for the device or model of a job that none was chosen for, and for the site of a device that names none."""
+
+_KEYS: Mapping[By, str] = {
+    By.DEVICE: "device",
+    By.MODEL: "model",
+    By.TENANT: "tenant",
+    By.DAY: "day",
+    By.SITE: "site",
+}
+
+
+async def find_jobs(database: Database, query: JobsQuery) -> list[JobEntry]:
+    """Give one more than the limit, if there are more. A decision is read only of one job that is named."""
+    wanted = within(jobs.c.received_unix_s, query)
+    named = {
+        "job": query.job,
+        "tenant": query.tenant,
+        "device": query.device,
+        "model": query.model,
+        "state": query.state,
+    }
+    wanted += [jobs.c[name] == value for name, value in named.items() if value is not None]
+    if query.before is not None:
+        wanted.append(jobs.c.record < query.before)
+    columns = [column for column in jobs.c if query.job is not None or column is not jobs.c.decision]
+    found = await _all(database, select(*columns).where(*wanted).order_by(jobs.c.record.desc()).limit(query.limit + 1))
+    return [rows.job_entry(row) for row in found]
+
+
+async def find_events(database: Database, query: DevicesQuery) -> list[DeviceEntry]:
+    """Give what devices went through, newest first, and one more than the limit."""
+    wanted = within(devices.c.at_unix_s, query)
+    if query.device is not None:
+        wanted.append(devices.c.device == query.device)
+    ask = select(devices).where(*wanted).order_by(devices.c.record.desc()).limit(query.limit + 1)
+    return [rows.device_entry(row) for row in await _all(database, ask)]
+
+
+async def find_power(database: Database, query: DevicesQuery) -> list[PowerEntry]:
+    """Give what devices drew, newest first, and one more than the limit."""
+    wanted = within(power.c.from_unix_s, query)
+    if query.device is not None:
+        wanted.append(power.c.device == query.device)
+    newest = (power.c.from_unix_s.desc(), power.c.device, power.c.seq.desc())
+    ask = select(power).where(*wanted).order_by(*newest).limit(query.limit + 1)
+    return [rows.power_entry(row) for row in await _all(database, ask)]
+
+
+async def sum_energy(database: Database, query: EnergyQuery) -> list[EnergyRow]:
+    """Give sums by group: days newest first, else the hungriest first; and one more than the limit."""
+    return [_energy_row(row) for row in await _all(database, _summing(query))]
+
+
+def _summing(query: EnergyQuery) -> Select[Any]:
+    """Jobs are counted where their answer came from, joules where they were drawn: a losing attempt is its own device's."""
+    key = _KEYS[query.by]
+    both = union_all(_counted(key, query), _drawn(key, query)).subquery()
+    c = both.c
+    joules, tokens = func.sum(c.joules), func.sum(c.tokens)
+    one_currency = func.count(c.currency.distinct()) == 1
+    totals = select(
+        func.coalesce(c.key, NOBODY).label("key"),
+        *(
+            func.sum(c[name]).label(name)
+            for name in ("jobs", "answered", "cache_hits", "prompt_tokens", "completion_tokens")
+        ),
+        *(func.sum(c[name]).label(name) for name in ("joules", "idle_joules", "lost_joules")),
+        (joules / func.nullif(tokens, 0)).label("joules_per_token"),
+        (func.sum(c.measured_joules) / func.nullif(joules, 0)).label("measured_share"),
+        # Sums of several currencies are no sum.
+        case((one_currency, func.sum(c.cost))).label("cost"),
+        case((one_currency, func.max(c.currency))).label("currency"),
+        func.sum(c.co2e_g).label("co2e_g"),
+        func.sum(c.cost_usd).label("cost_usd"),
+        func.sum(c.saved_usd).label("saved_usd"),
+        func.avg(c.total_s).label("mean_total_s"),
+        func.avg(c.first_token_s).label("mean_first_token_s"),
+    ).group_by(func.coalesce(c.key, NOBODY))
+    first = func.coalesce(c.key, NOBODY).desc() if query.by is By.DAY else joules.desc()
+    return totals.order_by(first, func.coalesce(c.key, NOBODY)).limit(query.limit + 1)
+
+
+def _counted(key: str, query: Span) -> Select[Any]:
+    done = jobs.c.state == "done"
+    nothing = literal(0.0)
+    return select(
+        jobs.c[key].label("key"),
+        literal(1).label("jobs"),
+        case((done, 1), else_=0).label("answered"),
+        case((jobs.c.cache_outcome == "hit", 1), else_=0).label("cache_hits"),
+        jobs.c.prompt_tokens,
+        jobs.c.completion_tokens,
+        nothing.label("joules"),
+        nothing.label("idle_joules"),
+        nothing.label("lost_joules"),
+        nothing.label("measured_joules"),
+        literal(0).label("tokens"),
+        _absent(shares.c.cost).label("cost"),
+        _absent(shares.c.currency).label("currency"),
+        _absent(shares.c.co2e_g).label("co2e_g"),
+        jobs.c.cost_usd,
+        jobs.c.saved_usd,
+        case((done, jobs.c.total_s)).label("total_s"),
+        case((done, jobs.c.first_token_s)).label("first_token_s"),
+    ).where(*within(jobs.c.received_unix_s, query))
+
+
+def _drawn(key: str, query: Span) -> Select[Any]:
+    none = [literal(0).label(name) for name in ("jobs", "answered", "cache_hits", "prompt_tokens", "completion_tokens")]
+    taken = ("joules", "idle_joules", "lost_joules", "measured_joules", "tokens", "cost", "currency", "co2e_g")
+    unknown = [_absent(jobs.c[name]).label(name) for name in ("cost_usd", "saved_usd", "total_s", "first_token_s")]
+    return select(shares.c[key].label("key"), *none, *(shares.c[name] for name in taken), *unknown).where(
+        *within(shares.c.received_unix_s, query)
+    )
+
+
+def _absent(like: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Nothing, of a type that PostgreSQL can unite with the other half's."""
+    return null().cast(like.type)
+
+
+def within(column: ColumnElement[float], span: Span) -> list[ColumnElement[bool]]:
+    """Give the conditions of a span of time: its beginning belongs to it, its end does not."""
+    wanted: list[ColumnElement[bool]] = []
+    if span.since_unix_s is not None:
+        wanted.append(column >= span.since_unix_s)
+    if span.until_unix_s is not None:
+        wanted.append(column < span.until_unix_s)
+    return wanted
+
+
+def _energy_row(row: dict[str, Any]) -> EnergyRow:
+    counts = ("jobs", "answered", "cache_hits", "prompt_tokens", "completion_tokens")
+    # PostgreSQL sums large integers to exact decimals.
+    return codec.build(EnergyRow, row | {name: int(row[name]) for name in counts})
+
+
+async def _all(database: Database, ask: Select[Any]) -> list[dict[str, Any]]:
+    async with database.reading() as connection:
+        found = await connection.execute(ask)
+        return [dict(row) for row in found.mappings()]

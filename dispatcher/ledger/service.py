@@ -1,0 +1,122 @@
+"""The ledger as a process: what is built, in which order it starts, and how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from importlib.metadata import version
+
+from common.bus import Bus
+from common.bus.jetstream import JetStream
+from common.bus.nats import connect_nats
+from common.bus.options import options_from
+from common.discovery import EndpointStats, ServiceInfo, discoverable
+from common.errors import ConfigError, LedgerUnavailable
+from common.lifecycle import Stop, run
+from common.lifecycle import serve as serving
+from common.logs import configure, get_logger
+from common.settings import load
+from common.subjects import Subjects
+from dispatcher.ledger import schema
+from dispatcher.ledger.database import Database, opened, place_of, sole_writer
+from dispatcher.ledger.desk import QUEUE, Desk
+from dispatcher.ledger.drain import FIRST_WAIT_S, LONGEST_WAIT_S, Drain
+from dispatcher.ledger.store import Store
+from dispatcher.settings import LedgerSettings
+
+log = get_logger("ledger")
+
+
+def main() -> int:
+    """Run one ledger until a signal; gives the exit status."""
+    try:
+        settings = load(LedgerSettings)
+    except ConfigError as error:
+        raise SystemExit(f"drover: {error.message}") from error
+    configure("ledger", level=settings.log.level, fmt=settings.log.format)
+    return run(lambda stop: serve(settings, stop))
+
+
+async def serve(settings: LedgerSettings, stop: Stop) -> None:
+    """Run until `stop`. Raises `ConfigError` where the database can't be this one's."""
+    place = place_of(settings.ledger.database_url.get_secret_value(), settings.ledger.state_dir)
+    options = options_from(settings.bus, name="drover-ledger")
+    with sole_writer(place):
+        async with opened(place) as database, connect_nats(options) as bus, asyncio.TaskGroup() as tasks:
+            work = tasks.create_task(serving("ledger", lambda: _run(settings, database, bus)))
+            await stop.wait()
+            work.cancel()
+    log.info("ledger.stopped")
+
+
+async def _run(settings: LedgerSettings, database: Database, bus: Bus) -> None:
+    await _prepared(database)
+    async with ledger(settings, database, bus) as drain:
+        log.info("ledger.open", database=database.place.shown, nats=bus.connected)
+        await drain.run()
+
+
+@asynccontextmanager
+async def ledger(settings: LedgerSettings, database: Database, bus: Bus) -> AsyncIterator[Drain]:
+    """Answer questions; what is given has to be run."""
+    subjects = Subjects(settings.bus.prefix)
+    drain = Drain(bus, JetStream(bus), subjects, Store(database))
+    desk = Desk(bus, subjects, database)
+    name = f"ledger-{secrets.token_hex(4)}"
+    async with desk.open(), discoverable(bus, _info(name, database), lambda: _stats(subjects, drain, desk)):
+        yield drain
+
+
+async def _prepared(database: Database) -> None:
+    """Return when the tables are there; a database that is away is waited for."""
+    wait_s, told = FIRST_WAIT_S, False
+    while True:
+        try:
+            await schema.upgrade(database)
+        except LedgerUnavailable as error:
+            if not told:
+                log.warning("ledger.no_database", error=error.code, message=error.message)
+                told = True
+            await asyncio.sleep(wait_s)
+            wait_s = min(LONGEST_WAIT_S, wait_s * 2)
+        else:
+            return
+
+
+def _info(name: str, database: Database) -> ServiceInfo:
+    return ServiceInfo(
+        name="llm-ledger",
+        id=name,
+        version=_version(),
+        description="Drover ledger: keeps what happened",
+        metadata={"database": database.place.shown},
+    )
+
+
+@cache
+def _version() -> str:
+    return version("drover")
+
+
+def _stats(subjects: Subjects, drain: Drain, desk: Desk) -> list[EndpointStats]:
+    tally = drain.tally
+    return [
+        EndpointStats(
+            name="ledger",
+            subject=subjects.ledger("*"),
+            queue_group=QUEUE,
+            requests=desk.asked,
+            errors=desk.failed,
+            last_error=desk.last_error,
+            data={
+                "state": str(tally.state),
+                "trouble": tally.trouble,
+                "written": tally.written,
+                "rejected": tally.rejected,
+                "batches": tally.batches,
+            },
+        )
+    ]

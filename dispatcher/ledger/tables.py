@@ -1,0 +1,153 @@
+"""The tables of the ledger, for both databases; it knows no connection.
+
+Times are seconds since 1970 as they came, so that what is read is what was written; `day` and `hour` are the same in whole units of
+UTC, to group by. Texts are sorted by their bytes on both databases. What has parts of its own is JSON in a text.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, LargeBinary, MetaData, String, Table, Text
+
+TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+KEY = String(64).with_variant(String(64, collation="C"), "postgresql")
+REAL: Double[float] = Double()
+
+metadata = MetaData()
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("record", KEY, primary_key=True),
+    Column("dispatcher", KEY, nullable=False),
+    Column("job", KEY, nullable=False),
+    Column("tenant", KEY, nullable=False),
+    Column("kind", KEY, nullable=False),
+    Column("state", KEY, nullable=False),
+    Column("received_unix_s", REAL, nullable=False),
+    Column("day", KEY, nullable=False),
+    Column("total_s", REAL, nullable=False),
+    Column("priority", KEY),
+    Column("asked_model", TEXT, nullable=False),
+    Column("device", TEXT),
+    Column("site", KEY),
+    Column("model", TEXT),
+    Column("reason", TEXT),
+    Column("strategy", KEY),
+    Column("score", REAL),
+    Column("terms_tokens", REAL),
+    Column("terms_topic", REAL),
+    Column("terms_health", REAL),
+    Column("attempts", TEXT, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cost_usd", REAL),
+    Column("cost_estimated", Boolean, nullable=False),
+    Column("saved_usd", REAL),
+    Column("energy_joules", REAL),
+    Column("energy_idle_joules", REAL),
+    Column("energy_lost_joules", REAL),
+    Column("energy_measured", Boolean),
+    Column("energy_source", TEXT),
+    Column("energy_uncertainty", REAL),
+    Column("energy_tokens", BigInteger),
+    Column("energy_cost", REAL),
+    Column("energy_currency", KEY),
+    Column("energy_co2e_g", REAL),
+    Column("finish", KEY),
+    Column("queue_s", REAL),
+    Column("first_token_s", REAL),
+    Column("error", KEY),
+    Column("error_message", TEXT),
+    Column("simulated", Boolean, nullable=False),
+    Column("escalated", Boolean),
+    Column("decision", TEXT),
+    Column("cache_outcome", KEY),
+    Column("cache", TEXT),
+    Index("jobs_received", "received_unix_s"),
+    Index("jobs_job", "job"),
+    Index("jobs_tenant", "tenant", "record"),
+    Index("jobs_device", "device", "record"),
+)
+
+shares = Table(
+    "shares",
+    metadata,
+    Column("record", KEY, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("received_unix_s", REAL, nullable=False),
+    Column("day", KEY, nullable=False),
+    Column("tenant", KEY, nullable=False),
+    Column("device", TEXT),
+    Column("site", KEY),
+    Column("model", TEXT),
+    Column("joules", REAL, nullable=False),
+    Column("idle_joules", REAL, nullable=False),
+    Column("lost_joules", REAL, nullable=False),
+    Column("measured_joules", REAL, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("cost", REAL),
+    Column("currency", KEY),
+    Column("co2e_g", REAL),
+    Index("shares_received", "received_unix_s"),
+)
+"""What each device took for a job, attempt by attempt; the sum over a job is its energy. Number 0 is what no attempt told of."""
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("record", KEY, primary_key=True),
+    Column("dispatcher", KEY, nullable=False),
+    Column("device", KEY, nullable=False),
+    Column("event", KEY, nullable=False),
+    Column("at_unix_s", REAL, nullable=False),
+    Column("boot", KEY, nullable=False),
+    Column("state", KEY, nullable=False),
+    Column("why", TEXT),
+    Column("site", KEY),
+    Column("simulated", Boolean, nullable=False),
+    Column("temperature_c", REAL),
+    Column("throttled", Boolean),
+    Column("throttling", TEXT, nullable=False),
+    Column("watts", REAL),
+    Column("agent_version", TEXT, nullable=False),
+    Index("devices_at", "at_unix_s"),
+    Index("devices_device", "device", "record"),
+)
+
+power = Table(
+    "power",
+    metadata,
+    Column("device", KEY, primary_key=True),
+    Column("boot", KEY, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("from_unix_s", REAL, nullable=False),
+    Column("to_unix_s", REAL, nullable=False),
+    Column("hour", BigInteger, nullable=False),
+    Column("samples", BigInteger, nullable=False),
+    Column("mean_w", REAL, nullable=False),
+    Column("least_w", REAL, nullable=False),
+    Column("most_w", REAL, nullable=False),
+    Column("energy_j", REAL, nullable=False),
+    Column("jobs_j", REAL, nullable=False),
+    Column("jobs", BigInteger, nullable=False),
+    Column("idle_w", REAL),
+    Column("source", TEXT, nullable=False),
+    Column("measured", Boolean, nullable=False),
+    Column("uncertainty", REAL, nullable=False),
+    Index("power_from", "from_unix_s"),
+)
+
+rejected = Table(
+    "rejected",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("stored_unix_s", REAL, primary_key=True),
+    Column("subject", TEXT, nullable=False),
+    Column("why", TEXT, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+"""What came and could not be read: its beginning, so that its sender can be found. Named by its place in the stream."""
+
+KEPT = (jobs, shares, devices, power, rejected)
+"""All of them, in the order in which they are written out."""

@@ -1,0 +1,298 @@
+"""Hands what happened to the ledger: into a stream of the NATS server, which has it until the ledger does.
+
+No job waits for it: a record is laid into a buffer, and one task publishes what lies there. It counts as handed over when the
+server says that it is stored; until then it is sent again, under the same id, so that the stream keeps it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from ulid import ULID
+
+from common import codec
+from common.bus import Bus
+from common.bus.streams import Streams
+from common.clock import Clock
+from common.errors import BY_CODE, FleetError, InternalError, PayloadTooLarge, RequestError, StreamsUnavailable
+from common.logs import get_logger
+from common.records import (
+    DEVICE,
+    JOB,
+    MOST_ATTEMPTS,
+    PROSE_CHARS,
+    AttemptEntry,
+    DeviceEntry,
+    JobEntry,
+    TermsEntry,
+    records_stream,
+)
+from common.subjects import Subjects
+from dispatcher.fleet import Fleet
+from dispatcher.outcomes import Attempt, JobRecord
+from dispatcher.roster import DeviceEvent
+
+log = get_logger("ledger")
+
+MOST_WAITING = 4096
+"""Records that wait while there is no stream: some tens of megabytes at worst. What comes then is dropped, and counted."""
+
+AT_ONCE = 32
+"""Published together: a server at the other end of a slow link acknowledges them in one round trip."""
+
+AGAIN_S = 1.0
+UNAVAILABLE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What is to be told. It is written out only when it is sent: that is not in the job's way."""
+
+    subject: str
+    entry: JobEntry | DeviceEntry
+
+
+class LedgerSink:
+    """A sink of records and a listener of the roster. `keep` has to run as a task."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        streams: Streams,
+        subjects: Subjects,
+        *,
+        clock: Clock,
+        dispatcher: str,
+        fleet: Callable[[], Fleet],
+    ) -> None:
+        self._streams = streams
+        self._subjects = subjects
+        self._clock = clock
+        self._dispatcher = dispatcher
+        self._fleet = fleet
+        self._waiting: deque[_Waiting] = deque()
+        self._stirred = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._back = asyncio.Event()
+        bus.on_reconnect(self._back.set)
+        self._away = ""
+        """The code of the trouble that keeps us from telling; empty while there is none."""
+        self._told_of = 0
+        self.dropped = 0
+        """Records that the ledger will never have."""
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    async def write(self, record: JobRecord) -> None:
+        """Take a job's record."""
+        entry = job_entry(record, self._dispatcher, self._site)
+        self._put(_Waiting(self._subjects.record(JOB, entry.tenant), entry))
+
+    def note(self, event: DeviceEvent) -> None:
+        """Take what a device went through."""
+        if event.notable:
+            entry = device_entry(event, self._dispatcher, self._clock.unix_s())
+            self._put(_Waiting(self._subjects.record(DEVICE, entry.device), entry))
+
+    async def keep(self) -> None:
+        """Publish for ever what comes, over every failure of the server."""
+        declared = False
+        while True:
+            self._back.clear()
+            try:
+                if not declared:
+                    await self._streams.declare(records_stream(self._subjects))
+                    declared = True
+                await self._some()
+                self._well()
+            except FleetError as error:
+                declared = False  # it may be another server after the next reconnect
+                self._trouble(error)
+                await _either(self._back, UNAVAILABLE_S if isinstance(error, StreamsUnavailable) else AGAIN_S)
+
+    async def flush(self, within_s: float) -> None:
+        """Return when all is handed over, at the latest after the time; where nobody takes it, at once. Tells what is lost."""
+        try:
+            async with asyncio.timeout(0 if self._away else within_s):
+                await self._empty.wait()
+        except TimeoutError:
+            pass  # told below
+        lost = self.dropped + len(self._waiting)
+        if lost:
+            log.warning("ledger.lost", records=lost, error=self._away or None)
+
+    def _put(self, one: _Waiting) -> None:
+        if len(self._waiting) >= MOST_WAITING:
+            self.dropped += 1
+            if self.dropped == self._told_of + 1:
+                log.warning("ledger.dropping", waiting=MOST_WAITING, error=self._away or None)
+            return
+        self._waiting.append(one)
+        self._empty.clear()
+        self._stirred.set()
+
+    async def _some(self) -> None:
+        """Wait for records, and publish the first of them; those that did not arrive stay."""
+        if not self._waiting:
+            self._stirred.clear()
+            await self._stirred.wait()
+        some = list(islice(self._waiting, AT_ONCE))
+        async with asyncio.TaskGroup() as tasks:
+            said = [tasks.create_task(self._settled(one)) for one in some]
+        faults = [task.result() for task in said]
+        for one, fault in zip(some, faults, strict=True):
+            self._waiting.popleft()
+            if fault is not None:
+                self._waiting.append(one)
+        if not self._waiting:
+            self._empty.set()
+        for fault in filter(None, faults):
+            raise fault
+
+    async def _settled(self, one: _Waiting) -> FleetError | None:
+        """Be done with one, or give what is in its way; what no server can take must not hold up the others."""
+        try:
+            await self._publish(one)
+        except RequestError as error:
+            self._drop(one, error.code)
+        except FleetError as error:
+            return error
+        except Exception:
+            log.exception("ledger.crashed")
+            self._drop(one, InternalError.code)
+        return None
+
+    async def _publish(self, one: _Waiting) -> None:
+        """Have the server store it; what is too large goes without its longest parts."""
+        try:
+            await self._store(one.subject, one.entry)
+        except PayloadTooLarge:
+            if not isinstance(one.entry, JobEntry):
+                raise
+            await self._store(one.subject, replace(one.entry, decision=None, attempts=one.entry.attempts[-1:]))
+
+    async def _store(self, subject: str, entry: JobEntry | DeviceEntry) -> None:
+        await self._streams.publish(subject, codec.encode(codec.plain(entry)), msg_id=entry.record)
+
+    def _drop(self, one: _Waiting, code: str) -> None:
+        self.dropped += 1
+        log.warning("ledger.unsendable", record=one.entry.record, error=code)
+
+    def _trouble(self, error: FleetError) -> None:
+        if self._away != error.code:
+            self._away = error.code
+            log.warning("ledger.away", error=error.code, message=error.message, waiting=len(self._waiting))
+
+    def _well(self) -> None:
+        if self._away:
+            log.info("ledger.back", waiting=len(self._waiting), dropped=self.dropped - self._told_of)
+            self._away, self._told_of = "", self.dropped
+
+    def _site(self, device: str) -> str | None:
+        found = self._fleet().devices.get(device)
+        return None if found is None else found.beat.site
+
+
+def job_entry(record: JobRecord, dispatcher: str, site: Callable[[str], str | None]) -> JobEntry:
+    """Give a record as it travels: bounded, and without what would quote a request."""
+    cached = None if record.cached is None else record.cached.account()
+    return JobEntry(
+        record=record.record,
+        dispatcher=dispatcher,
+        job=record.job,
+        tenant=record.tenant,
+        kind=record.kind,
+        state=str(record.state),
+        received_unix_s=record.received_unix_s,
+        total_s=record.total_s,
+        priority=None if record.priority is None else str(record.priority),
+        asked_model=record.asked_model[:200],
+        device=_cut(record.device, 200),
+        site=None if record.device is None else site(record.device),
+        model=_cut(record.model, 200),
+        reason=_cut(record.reason, PROSE_CHARS),
+        strategy=_cut(record.strategy, 64),
+        score=record.score,
+        terms=None
+        if record.terms is None
+        else TermsEntry(tokens=record.terms.tokens, topic=record.terms.topic, health=record.terms.health),
+        attempts=tuple(_attempt(one, site(one.device)) for one in record.attempts[-MOST_ATTEMPTS:]),
+        usage=record.usage,
+        cost_usd=record.cost_usd,
+        cost_estimated=record.cost_estimated,
+        energy=record.energy,
+        saved_usd=record.saved_usd,
+        finish=_cut(record.finish, 64),
+        queue_s=record.queue_s,
+        first_token_s=record.first_token_s,
+        error=_cut(record.error, 64),
+        error_message=_cut(record.error_message, PROSE_CHARS),
+        simulated=record.simulated,
+        escalated=record.escalated,
+        decision=None if record.decision is None else dict(record.decision),
+        cache=cached,
+    )
+
+
+def device_entry(event: DeviceEvent, dispatcher: str, at_unix_s: float) -> DeviceEntry:
+    """Give a change of the roster as it travels."""
+    beat, breaker = event.device.beat, event.device.breaker
+    return DeviceEntry(
+        record=str(ULID.from_timestamp(at_unix_s)),
+        dispatcher=dispatcher,
+        device=beat.device,
+        event=str(event.change),
+        at_unix_s=at_unix_s,
+        boot=beat.boot,
+        state=str(beat.state),
+        why=_cut(beat.reason or breaker.why or None, PROSE_CHARS),
+        site=beat.site,
+        simulated=beat.simulated,
+        temperature_c=beat.temperature_c,
+        throttled=beat.throttled,
+        throttling=tuple(one[:200] for one in beat.throttling),
+        watts=beat.watts,
+        agent_version=beat.agent_version[:200],
+    )
+
+
+def _attempt(one: Attempt, site: str | None) -> AttemptEntry:
+    # The message of an error that blames the request quotes it.
+    quotes = issubclass(BY_CODE.get(one.outcome, FleetError), RequestError)
+    return AttemptEntry(
+        number=one.number,
+        device=one.device[:200],
+        model=one.model[:200],
+        outcome=one.outcome[:64],
+        detail=None if quotes else _cut(one.detail, PROSE_CHARS),
+        site=site,
+        beside=one.beside,
+        queued_s=one.queued_s,
+        accept_s=one.accept_s,
+        first_token_s=one.first_token_s,
+        total_s=one.total_s,
+        cost_usd=one.cost_usd,
+        cost_estimated=one.cost_estimated,
+        continues=one.continues,
+        energy=one.energy,
+    )
+
+
+def _cut(text: str | None, most: int) -> str | None:
+    return None if text is None else text[:most]
+
+
+async def _either(back: asyncio.Event, wait_s: float) -> None:
+    """Return when the connection is back, or after the time."""
+    try:
+        async with asyncio.timeout(wait_s):
+            await back.wait()
+    except TimeoutError:
+        pass  # try again
