@@ -14,6 +14,7 @@ from agents.doors import Doors, open_doors
 from agents.heartbeat import Beacon, Identity, heartbeat, state_of
 from agents.inventory import Inventory
 from agents.liveness import EngineLiveness
+from agents.metrics import watched
 from agents.namesakes import Namesakes, sole_bearer
 from agents.presence import endpoints, service_info
 from agents.probe import Prober
@@ -73,6 +74,7 @@ class Agent:
     def __init__(self, settings: AgentSettings, bus: Bus, backend: Backend, gauge: Gauge) -> None:
         section, clock = settings.agent, LoopClock()
         self._grace_s = section.grace_s
+        self._metrics = section.metrics
         self._bus = bus
         self._subjects = Subjects(settings.bus.prefix)
         self._jobs = asyncio.TaskGroup()
@@ -127,6 +129,7 @@ class Agent:
             open_doors(self._bus, self._subject, doors, self._worker) as jobs,
             self._beacon.answering(self._subjects.roll_call()),
             discoverable(self._bus, service_info(self._identity), self._endpoints),
+            watched(self._metrics, self._bus, lambda: self._heartbeat(0, self._beacon.uptime_s, stopped=False)),
             # Last, so that the first heartbeat finds the doors open.
             _services(services),
         ):

@@ -125,6 +125,11 @@ class Beacon:
         self._seq = 0
         self._nudged = asyncio.Event()
 
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since it was made, which is when the agent was."""
+        return self._clock.monotonic() - self._started_s
+
     def nudge(self) -> None:
         """Beat soon: something changed."""
         self._nudged.set()
@@ -154,7 +159,7 @@ class Beacon:
         """Publish one heartbeat now; without a connection there is none, since a late one would tell of the past."""
         if not self._bus.connected:
             return
-        built = self._build(self._seq, self._clock.monotonic() - self._started_s, stopped)
+        built = self._build(self._seq, self.uptime_s, stopped)
         self._seq += 1
         try:
             await self._bus.publish(self._subject, codec.encode(codec.plain(built)))

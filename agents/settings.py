@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from agents.backends.offers import Offer, offers
 from agents.power.names import AUTO, Name, Rung, rungs
-from common.addresses import ollama_url, plug_address, provider_url
+from common.addresses import listen_address, ollama_url, plug_address, provider_url
 from common.settings import ApiKey, BusSection, LogSection, Section
 from common.subjects import as_token
 
@@ -91,6 +91,12 @@ class AgentSection(Section):
         "",
         validation_alias="DROVER_SENSORS_URL",
         description="URL of a simulated device's sensors, read instead of this machine's own",
+    )
+    metrics: Annotated[str, AfterValidator(listen_address)] = Field(
+        "",
+        validation_alias="DROVER_AGENT_METRICS",
+        description="where this agent shows its metrics: a port of the loopback, or host:port; not set is nowhere, since the "
+        "dispatcher shows the figures of all devices (DROVER_METRICS)",
     )
 
 

@@ -1,4 +1,5 @@
-"""What OLLAMA_HOST, OPENAI_BASE_URL and a plug's address mean to a client; it dials nothing."""
+"""What OLLAMA_HOST, OPENAI_BASE_URL and a plug's address mean to a client, and DROVER_METRICS to a server; it dials and binds
+nothing."""
 
 from __future__ import annotations
 
@@ -52,3 +53,24 @@ def plug_address(text: str) -> str:
         )
     _ = parts.port  # raises for one that is none
     return parts.geturl().rstrip("/")
+
+
+OFF = "off"
+
+
+def listen_address(text: str) -> str:
+    """Read where metrics are to be shown: `host:port`, or a port alone, which is on the loopback; empty and `off` stay what they
+    are. Raises `ValueError`."""
+    text = text.strip()
+    if not text or text.lower() == OFF:
+        return text.lower()
+    host, port = host_and_port(text)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """Take an address apart; without a host it is the loopback's. Raises `ValueError`."""
+    parts = urlsplit(f"//:{text}" if text.isdecimal() else f"//{text}")
+    if parts.port is None or parts.path or parts.query or parts.fragment or "@" in text:
+        raise ValueError(f"{text!r} is no address to listen on: say 9464, 127.0.0.1:9464, or off")
+    return parts.hostname or "127.0.0.1", parts.port

@@ -30,6 +30,7 @@ from dispatcher.delivery.kept import ReplayCache
 from dispatcher.delivery.line import Rules
 from dispatcher.doors import Doors
 from dispatcher.durable.service import DurableLane
+from dispatcher.gauges import watched
 from dispatcher.intake import Intake
 from dispatcher.peers import Peers, peers
 from dispatcher.pipeline import Pipeline, Spawn
@@ -75,6 +76,7 @@ async def serve(settings: DispatcherSettings, stop: Stop) -> None:
     async with (
         connect_nats(options_from(settings.bus, name="drover-dispatcher")) as bus,
         dispatcher(settings, bus) as pipeline,
+        watched(settings.metrics.address, bus, pipeline),
     ):
         log.info("dispatcher.ready", dispatcher=pipeline.courier.dispatcher, nats=bus.connected)
         await stop.wait()

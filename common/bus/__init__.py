@@ -63,6 +63,11 @@ class Bus(Protocol):
         """The most bytes that `publish` takes, headers included; above it, it raises `PayloadTooLarge`."""
         ...
 
+    @property
+    def pending_bytes(self) -> int:
+        """What was published and has not left yet."""
+        ...
+
     async def publish(
         self, subject: str, data: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None
     ) -> None:

@@ -160,6 +160,11 @@ class MemoryBus:
         """The most bytes that `publish` takes, headers included."""
         return self._broker.max_payload
 
+    @property
+    def pending_bytes(self) -> int:
+        """Nothing: what is published here has arrived."""
+        return 0
+
     async def publish(
         self, subject: str, data: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None
     ) -> None:

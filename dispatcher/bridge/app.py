@@ -19,6 +19,7 @@ from common.bus.options import options_from
 from common.client import Drover
 from common.clock import LoopClock
 from common.errors import ConfigError
+from common.metrics import Metrics
 from common.subjects import Subjects, require_token
 from dispatcher.bridge import listening, routes
 from dispatcher.bridge.answer import Means
@@ -27,6 +28,7 @@ from dispatcher.bridge.limits import BodyLimit, HostCheck, SecurityHeaders
 from dispatcher.bridge.pages import describe, mount_files, pages
 from dispatcher.bridge.presence import Presence, hear_fleet
 from dispatcher.bridge.sse import Curfew
+from dispatcher.bridge.traffic import Traffic, metrics_page, traffic_of
 from dispatcher.settings import BridgeSection, BridgeSettings
 
 log = logs.get_logger("bridge")
@@ -73,12 +75,13 @@ async def joined(tree: BridgeSettings, curfew: Curfew) -> AsyncIterator[FastAPI]
         Drover.over(bus, tenant=tenant, prefix=tree.bus.prefix, patience_s=tree.bridge.patience_s) as drover,
         hear_fleet(bus, Subjects(tree.bus.prefix), tree.roster, clock) as presence,
     ):
+        metrics = traffic_of(tree.bridge, bus)
         means = Means(drover=drover, clock=clock, curfew=curfew, refuse=routes.refusal, error_body=routes.error_body)
-        yield compose(means, presence, tree.bridge)
+        yield compose(means, presence, tree.bridge, metrics)
 
 
-def compose(means: Means, presence: Presence, section: BridgeSection) -> FastAPI:
-    """Put routes, pages and limits together."""
+def compose(means: Means, presence: Presence, section: BridgeSection, metrics: Metrics | None = None) -> FastAPI:
+    """Put routes, pages and limits together; without `metrics` nothing is counted and shown."""
     app = FastAPI(
         title="Drover",
         version="1",
@@ -96,6 +99,8 @@ def compose(means: Means, presence: Presence, section: BridgeSection) -> FastAPI
     )
     app.include_router(routes.api(bridge))
     app.include_router(pages())
+    if metrics is not None:
+        app.include_router(metrics_page(metrics, local=section.metrics != "all", refuse=routes.refusal))
     mount_files(app)
     describe(app)
     routes.answer_errors(app)
@@ -103,6 +108,8 @@ def compose(means: Means, presence: Presence, section: BridgeSection) -> FastAPI
     app.add_middleware(BodyLimit, max_bytes=section.max_body_bytes, refuse=routes.refusal)
     app.add_middleware(HostCheck, names=_names(section), any_address=section.allow_remote, refuse=routes.refusal)
     app.add_middleware(SecurityHeaders)
+    if metrics is not None:
+        app.add_middleware(Traffic, metrics=metrics)
     return app
 
 

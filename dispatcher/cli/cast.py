@@ -36,12 +36,17 @@ class Cast:
     http_port: int
     http_fd: int | None = None
     """The socket on that port, which each bridge gets in its turn; without it each takes the port for itself."""
+    metrics: str = ""
+    """Where the dispatcher shows its metrics, unless its own settings say so."""
 
     def nats(self, program: str) -> Spec:
         return self._spec("nats", (program, "--config", str(self.state.nats_config)))
 
     def dispatcher(self) -> Spec:
-        return self._spec("dispatcher", python("dispatcher", "dispatcher"), grace_s=self.settings.dispatcher.grace_s)
+        env = {"DROVER_METRICS": self.metrics} if self.metrics else {}
+        return self._spec(
+            "dispatcher", python("dispatcher", "dispatcher"), env=env, grace_s=self.settings.dispatcher.grace_s
+        )
 
     def ledger(self) -> Spec:
         """The ledger; its file is in the state directory, and it gets its last records after the dispatcher is gone."""

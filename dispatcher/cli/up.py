@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from common import lifecycle
+from common import lifecycle, metrics
+from common.addresses import OFF
 from common.bus.nats import connect_nats
 from common.bus.options import options_from
 from common.errors import ConfigError, FleetError
+from common.exposure import PATH
 from common.lifecycle import Stop
 from common.logs import configure
 from common.settings import load
@@ -34,6 +36,7 @@ from dispatcher.cli.state import Addresses, StateDir
 from dispatcher.cli.up_view import Lines, Screen, View
 from dispatcher.roster import DeviceEvent
 from dispatcher.settings import BridgeSettings, DispatcherSettings, LedgerSettings, UpSettings
+from dispatcher.settings.metrics import DEFAULT_PORT
 
 T = TypeVar("T")
 
@@ -99,6 +102,7 @@ class _Supervisor:
         self._stillborn: LifeEvent | None = None
         self._http: socket.socket | None = None
         """Held for as long as the fleet is wanted: what connects while the bridge is started again waits for it."""
+        self._metrics = ""
         self._ready = False
         self._stopping = False
         self._board = Board()
@@ -157,7 +161,7 @@ class _Supervisor:
         if "url" in settings.bus.model_fields_set:
             url = settings.bus.url
             self._view.say(f"using the NATS server at {_shown(url)} (NATS_URL)")
-            return Cast(settings=settings, state=self._state, nats_url=url, http_port=http_port, http_fd=http_fd), None
+            return self._cast(url, http_port, http_fd), None
         program = nats_server.program(settings.up.nats_server)
         nats_port = ports.require_free(
             LOOPBACK,
@@ -169,7 +173,18 @@ class _Supervisor:
         config = nats_server.config(host=LOOPBACK, port=nats_port, store=self._state.nats_store)
         self._state.nats_config.write_text(config, encoding="utf-8")
         url = f"nats://{LOOPBACK}:{nats_port}"
-        return Cast(settings=settings, state=self._state, nats_url=url, http_port=http_port, http_fd=http_fd), program
+        return self._cast(url, http_port, http_fd), program
+
+    def _cast(self, nats_url: str, http_port: int, http_fd: int | None) -> Cast:
+        self._metrics = metrics_address(self._settings.metrics.address)
+        return Cast(
+            settings=self._settings,
+            state=self._state,
+            nats_url=nats_url,
+            http_port=http_port,
+            http_fd=http_fd,
+            metrics=self._metrics,
+        )
 
     async def _devices(self) -> list[SimulatedDevice]:
         """Give the devices to simulate; none when a real Ollama answers."""
@@ -265,9 +280,26 @@ class _Supervisor:
             f"  or open  {url} in a browser",
             f"  or:      curl {url}/v1/chat/completions \\",  # both lines together can be pasted
             """    -d '{"model":"auto","messages":[{"role":"user","content":"hi"}]}'""",
+            *metrics_hint(self._metrics),
             f"  logs:    {_from_here(self._state.path / 'log')}",
             "  Ctrl-C stops everything",
         ]
+
+
+def metrics_address(setting: str) -> str:
+    """Say where the dispatcher is to show its metrics; where nobody said, on the usual port, unless that is taken: then nowhere,
+    since nothing hangs on it. A port that somebody takes right now is the dispatcher's to log."""
+    if setting or not metrics.available():
+        return setting
+    try:
+        return f"{LOOPBACK}:{ports.require_free(LOOPBACK, DEFAULT_PORT, purpose='metrics', way_out='')}"
+    except ConfigError:
+        return OFF
+
+
+def metrics_hint(address: str) -> list[str]:
+    """Say where they are; of a port that the dispatcher chooses its log tells."""
+    return [] if address in {"", OFF} or address.endswith(":0") else [f"  metrics: http://{address}{PATH}"]
 
 
 def _obituary(event: LifeEvent, outlook: str) -> str:

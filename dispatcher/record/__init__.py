@@ -20,7 +20,11 @@ class Recorder:
     """Hands each record to every sink."""
 
     def __init__(self, *sinks: Sink) -> None:
-        self._sinks = sinks
+        self._sinks = list(sinks)
+
+    def add(self, sink: Sink) -> None:
+        """Give it the records from now on, after the others."""
+        self._sinks.append(sink)
 
     async def write(self, record: JobRecord) -> None:
         for sink in self._sinks:

@@ -25,6 +25,7 @@ from dispatcher.settings.jobs import (
     weights_from,
 )
 from dispatcher.settings.ledger import LedgerSection
+from dispatcher.settings.metrics import MetricsSection
 from dispatcher.settings.up import OllamaSection, UpSection
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "LedgerSection",
     "LedgerSettings",
     "LineSection",
+    "MetricsSection",
     "OllamaSection",
     "ReplaySection",
     "RosterSection",
@@ -71,6 +73,7 @@ class DispatcherSettings:
     embed: EmbedSection = field(default_factory=EmbedSection)
     cache: CacheSection = field(default_factory=CacheSection)
     ledger: LedgerSection = field(default_factory=LedgerSection)
+    metrics: MetricsSection = field(default_factory=MetricsSection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +113,4 @@ class UpSettings:
     ollama: OllamaSection
     up: UpSection
     ledger: LedgerSection = field(default_factory=LedgerSection)
+    metrics: MetricsSection = field(default_factory=MetricsSection)

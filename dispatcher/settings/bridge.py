@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from common.settings import Section
 from dispatcher.settings.kinds import Port, Seconds
+
+
+def _lower(text: Any) -> Any:
+    return text.lower() if isinstance(text, str) else text
 
 
 class BridgeSection(Section):
@@ -55,4 +59,10 @@ class BridgeSection(Section):
         "",
         validation_alias="DROVER_HTTP_ALLOWED_HOSTS",
         description="further names, separated by commas, under which the bridge is reached; others are refused (DNS rebinding)",
+    )
+    metrics: Annotated[Literal["local", "all", "off"], BeforeValidator(_lower)] = Field(
+        "local",
+        validation_alias="DROVER_HTTP_METRICS",
+        description="who may read /metrics: local, programs of this machine that come by no proxy; all, whoever reaches the "
+        "bridge; or off",
     )

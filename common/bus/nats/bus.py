@@ -58,6 +58,11 @@ class NatsBus:
         """The most bytes that `publish` takes, headers included, as the last server said."""
         return self._max_payload
 
+    @property
+    def pending_bytes(self) -> int:
+        """What was published and has not left yet; nothing while there is no connection."""
+        return 0 if self.client is None else self.client.pending_data_size
+
     async def publish(
         self, subject: str, data: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None
     ) -> None:
