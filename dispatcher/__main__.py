@@ -308,6 +308,90 @@ def devices(
 
 
 @app.command()
+def top(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="print it once, as happens where there is no terminal")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print it once as JSON")] = False,
+    every_s: Annotated[float, typer.Option("--every", min=0.2, max=60, help="seconds between two pictures")] = 1.0,
+    listen_s: Annotated[float, typer.Option("--for", min=0.1, max=600, help="once: seconds to listen")] = 2.5,
+) -> None:
+    """Watch the fleet: devices, jobs, watts, heat, queue and speeds, until q."""
+    from dispatcher.cli import running  # noqa: PLC0415  # as above
+    from dispatcher.cli.top import top as watch  # noqa: PLC0415  # as above
+
+    raise typer.Exit(running.run(watch(once=once, as_json=as_json, every_s=every_s, listen_s=listen_s)))
+
+
+_Since = Annotated[
+    str | None,
+    typer.Option("--since", help="24h, 7d, today, or a date such as 2026-11-20, of UTC unless it says otherwise"),
+]
+_Until = Annotated[str | None, typer.Option("--until", help="as --since", show_default="now")]
+
+
+@app.command()
+def jobs(
+    *,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="whose")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="on which device")] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="of which model")] = None,
+    state: Annotated[
+        Literal["done", "failed", "cancelled", "refused"] | None, typer.Option("--state", help="how they ended")
+    ] = None,
+    job: Annotated[str | None, typer.Option("--job", help="this one, as often as it was asked")] = None,
+    since: _Since = None,
+    until: _Until = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="at most")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="print all that is known of them as JSON")] = False,
+) -> None:
+    """List jobs that are over, the newest first, as the ledger has them."""
+    from dispatcher.cli import running  # noqa: PLC0415  # as above
+    from dispatcher.cli.jobs import Wanted  # noqa: PLC0415  # as above
+    from dispatcher.cli.jobs import jobs as show_jobs  # noqa: PLC0415  # as above
+
+    wanted = Wanted(
+        job=job, tenant=tenant, device=device, model=model, state=state, since=since, until=until, limit=limit
+    )
+    raise typer.Exit(running.run(show_jobs(wanted, as_json=as_json)))
+
+
+@app.command()
+def energy(
+    *,
+    by: Annotated[
+        Literal["device", "model", "tenant", "day", "site"],
+        typer.Option("--by", help="what is summed; days are of UTC"),
+    ] = "device",
+    since: _Since = None,
+    until: _Until = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="groups at most")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="print the sums as JSON")] = False,
+    plot: Annotated[Path | None, typer.Option("--plot", help="PNG file; needs the extra lab")] = None,
+) -> None:
+    """Show what jobs took: joules, watt-hours, cost and CO2e, from the ledger."""
+    from importlib.util import find_spec  # noqa: PLC0415  # as above
+
+    from common.errors import ConfigError  # noqa: PLC0415  # as above
+    from common.ledger import By  # noqa: PLC0415  # as above
+    from dispatcher.cli import running  # noqa: PLC0415  # as above
+    from dispatcher.cli.energy import Wanted  # noqa: PLC0415  # as above
+    from dispatcher.cli.energy import energy as show_energy  # noqa: PLC0415  # as above
+
+    draw = None
+    if plot is not None:
+        if find_spec("matplotlib") is None:
+            raise typer.Exit(
+                running.fail(ConfigError("--plot needs matplotlib: install the extra lab of Drover's wheel"))
+            )
+        from dispatcher.lab.energy_plot import draw_energy  # noqa: PLC0415  # as above
+
+        draw = draw_energy
+
+    wanted = Wanted(by=By(by), since=since, until=until, limit=limit, plot=plot)
+    raise typer.Exit(running.run(show_energy(wanted, draw, as_json=as_json)))
+
+
+@app.command()
 def cancel(job: Annotated[str, typer.Argument(help="id of the job, as X-Drover-Job or the route names it")]) -> None:
     """Cancel a job, wherever it is."""
     from dispatcher.cli import running  # noqa: PLC0415  # as above

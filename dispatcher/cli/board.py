@@ -15,6 +15,11 @@ from common.subjects import Subjects
 from dispatcher.fleet import Device, Liveness
 from dispatcher.roster import DeviceEvent, Roster
 
+_WHOLE = 0.995
+"""What Ollama counts for the GPU is rounded."""
+
+_STALE = {Liveness.SUSPECT, Liveness.DEAD, DeviceState.STOPPED}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceLine:
@@ -32,6 +37,28 @@ class DeviceLine:
     done: int
     failed: int
     simulated: bool
+    watts: float | None = None
+    watts_measured: bool = False
+    watts_source: str = ""
+    throttling: tuple[str, ...] = ()
+    power_mode: str = ""
+    site: str = ""
+    warnings: tuple[str, ...] = ()
+    on_gpu: float | None = None
+    """Which part of the models in memory its GPU holds; None without one, and while nothing is in memory."""
+    battery_percent: float | None = None
+    silent_s: float = 0.0
+    """How long nothing was heard of it; of the rest this is the age."""
+
+    @property
+    def offloaded(self) -> bool:
+        """False where a model runs on the processor though there is a GPU."""
+        return self.on_gpu is None or self.on_gpu > _WHOLE
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the figures are of now."""
+        return self.state not in _STALE
 
 
 class Board:
@@ -39,6 +66,7 @@ class Board:
 
     def __init__(self, *, suspect_after: float = 2.5, dead_after: float = 5.0) -> None:
         self._roster = Roster(suspect_after=suspect_after, dead_after=dead_after)
+        self._heard_s: dict[str, float] = {}
         self.jobs: dict[str, int] = {}
         """How many jobs ended in which state."""
 
@@ -52,7 +80,8 @@ class Board:
             beat = read_heartbeat(delivery, subjects)
         except BadRequest:
             return
-        self._roster.observe(beat, monotonic())
+        self._heard_s[beat.device] = now_s = monotonic()
+        self._roster.observe(beat, now_s)
 
     def count(self, subjects: Subjects, delivery: Delivery) -> None:
         """Take in the end of a job."""
@@ -65,8 +94,9 @@ class Board:
 
     def lines(self) -> list[DeviceLine]:
         """Give the devices as they are now, by name."""
-        self._roster.sweep(monotonic())
-        return [_line(device) for device in self._devices()]
+        now_s = monotonic()
+        self._roster.sweep(now_s)
+        return [_line(device, now_s - self._heard_s[device.name]) for device in self._devices()]
 
     def _devices(self) -> Sequence[Device]:
         return sorted(self._roster.fleet.devices.values(), key=lambda device: device.name)
@@ -85,7 +115,7 @@ async def follow(bus: Bus, board: Board, subjects: Subjects) -> AsyncIterator[No
             await jobs.unsubscribe()
 
 
-def _line(device: Device) -> DeviceLine:
+def _line(device: Device, silent_s: float) -> DeviceLine:
     beat = device.beat
     measured = [(speed.jobs, speed.decode_tps) for speed in beat.speeds.values() if speed.decode_tps is not None]
     known = beat.memory_total_bytes is not None and beat.memory_available_bytes is not None
@@ -102,7 +132,27 @@ def _line(device: Device) -> DeviceLine:
         done=beat.done,
         failed=beat.failed,
         simulated=beat.simulated,
+        watts=beat.watts,
+        watts_measured=bool(beat.watts_measured),
+        watts_source=beat.watts_source or "",
+        throttling=beat.throttling,
+        power_mode=beat.power_mode or "",
+        site=beat.site or "",
+        warnings=beat.warnings,
+        on_gpu=_on_gpu(beat),
+        battery_percent=beat.battery_percent,
+        silent_s=silent_s,
     )
+
+
+def _on_gpu(beat: Heartbeat) -> float | None:
+    """Give the part of what is in memory that the GPU holds. What a device without one, or with models elsewhere, says of it is
+    nothing; one that does not say whether it has one is believed when it uses it."""
+    loaded = [model for model in beat.models if model.loaded and model.memory_bytes]
+    held = sum(min(model.gpu_bytes, model.memory_bytes) for model in loaded)
+    if not loaded or beat.remote or beat.gpu is False or (beat.gpu is None and not held):
+        return None
+    return held / sum(model.memory_bytes for model in loaded)
 
 
 def _state(device: Device) -> str:
@@ -111,6 +161,6 @@ def _state(device: Device) -> str:
         return str(DeviceState.STOPPED)
     if device.liveness is not Liveness.ALIVE:
         return str(device.liveness)
-    if device.beat.state is DeviceState.READY and device.beat.throttled:
+    if device.beat.state is DeviceState.READY and (device.beat.throttled or device.beat.throttling):
         return "throttled"
     return str(device.beat.state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -13,7 +14,7 @@ from common.errors import NoDevice
 from common.subjects import Subjects
 from dispatcher.cli.batch_view import LOG_WIDTH
 from dispatcher.cli.board import Board, follow
-from dispatcher.cli.board_view import device_table
+from dispatcher.cli.board_view import device_view
 from dispatcher.cli.connect import open_bus, shell_settings
 
 REFRESH_S = 0.5
@@ -32,11 +33,19 @@ async def devices(*, as_json: bool, watch: bool, listen_s: float) -> int:
             f"no device has sent a heartbeat in {listen_s:g} s: start one with drover-agent, or all with make up"
         )
     if as_json:
-        sys.stdout.write(codec.encode_pretty([codec.plain(beat) for beat in board.beats()]) + "\n")
+        sys.stdout.write(codec.encode_pretty(told(board)) + "\n")
     else:
         console = _console()
-        console.print(device_table(board.lines(), console.width))
+        console.print(device_view(board.lines(), console.width))
     return 0
+
+
+def told(board: Board) -> list[dict[str, Any]]:
+    """Give the last heartbeat of each device, and what follows from it and from how long ago it came."""
+    return [
+        {**codec.plain(beat), "seen": line.state, "silent_s": round(line.silent_s, 3), "on_gpu": line.on_gpu}
+        for beat, line in zip(board.beats(), board.lines(), strict=True)
+    ]
 
 
 async def _watch(board: Board) -> None:
@@ -44,7 +53,7 @@ async def _watch(board: Board) -> None:
     console = _console()
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(device_table(board.lines(), console.width), refresh=True)
+            live.update(device_view(board.lines(), console.width), refresh=True)
             await asyncio.sleep(REFRESH_S)
 
 

@@ -16,7 +16,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-__all__ = ["Axes", "Figure", "canvas", "log_ticks", "palette", "panels", "saved", "svg"]
+__all__ = ["Axes", "Figure", "canvas", "log_ticks", "palette", "panels", "png", "saved", "svg"]
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and the page's own font is used
@@ -76,7 +76,16 @@ def saved(figure: Figure, stem: Path) -> list[Path]:
     """Write a figure as PNG and SVG, the same bytes for the same figure. Gives the files."""
     paths = [stem.with_suffix(suffix) for suffix in (".png", ".svg")]
     for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with rc_context(_STYLE):  # without its salt the names inside an SVG are drawn by chance
-            figure.savefig(path, dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None)
+        _written(figure, path)
     return paths
+
+
+def png(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG. Raises `OSError`."""
+    _written(figure, path)
+
+
+def _written(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rc_context(_STYLE):  # without its salt the names inside an SVG are drawn by chance
+        figure.savefig(path, dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None)
