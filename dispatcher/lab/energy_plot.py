@@ -34,7 +34,7 @@ def draw_energy(rows: Sequence[EnergyRow], by: By, title: str, path: Path) -> No
     _tokens(token, shown, at)
     for axes in (energy, token):
         axes.set_yticks(at, [_name(row) for row in shown])
-        axes.set_ylim(len(shown) - 0.4, -0.6)
+        axes.set_ylim(max(4, len(shown)) - 0.4, -0.6)  # one bar alone is a bar, not a wall
         axes.grid(axis="x", alpha=0.25)
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0)
