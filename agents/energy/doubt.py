@@ -15,6 +15,9 @@ SIGMAS = 1.96
 EDGE_S = 0.02
 """An engine begins and ends a job that much beside when the agent sees it, at each end: hops over loopback, and the loop's turn."""
 
+HELD = 0.05
+"""Standard deviation of what is drawn above idle beside a reading that is held, as a share of it."""
+
 SPLIT = 0.05
 """Of what a job paid beside others: the speeds that shares come from lag behind a change."""
 
@@ -26,6 +29,7 @@ class Stretch:
     """A piece of time and what was drawn in it, from `first_w` evenly to `last_w`.
 
     `sensor` is how far a reading may be off, as a share; `guess` is the same for all that is above idle where nothing was read.
+    `held` tells that one reading speaks for all of it.
     """
 
     seconds: float
@@ -33,6 +37,7 @@ class Stretch:
     last_w: float
     sensor: float = 0.0
     guess: float = 0.0
+    held: bool = False
 
     @property
     def joules(self) -> float:
@@ -62,6 +67,8 @@ class Doubt:
         """Take one more stretch, of whose energy above idle the job pays `part`, `net_j`."""
         self.variance_j2 += part * part * stretch.variance_j2
         self.sensor_j += stretch.sensor * net_j
+        if stretch.held:
+            self.variance_j2 += (HELD * net_j) ** 2
         self.idle_j += part * idle_half_w * stretch.seconds
         self.guess_j += stretch.guess * net_j
         self.split_j += 0.0 if alone else SPLIT * net_j

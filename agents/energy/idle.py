@@ -16,6 +16,8 @@ from statistics import fmean, quantiles
 
 TOGETHER = 4
 REMEMBERED = 60
+ENOUGH = 3
+"""Means after which there is no hurry for more."""
 
 DRIFT = 0.02
 """Half a 95 % interval of what the idle draw of a board moves by with heat and background work, as a share of it; judged."""
@@ -51,6 +53,11 @@ class Baseline:
         """None until enough was read."""
         return self._level
 
+    @property
+    def firm(self) -> bool:
+        """True when there is no hurry for more."""
+        return len(self._means) >= ENOUGH
+
     def learn(self, watts: float) -> None:
         """Take one reading of the idle device."""
         self._fresh.append(watts)
@@ -69,6 +76,10 @@ class Idle:
     def learn(self, watts: float, *, loaded: bool) -> None:
         """Take one reading of the idle device."""
         self._by_loaded[loaded].learn(watts)
+
+    def firm(self, *, loaded: bool) -> bool:
+        """True when the baseline for now needs no readings in a hurry."""
+        return self._by_loaded[loaded].firm
 
     def level(self, *, loaded: bool, profile_w: float | None, busy_w: float | None) -> Level:
         """Give the baseline: 1. learnt so 2. learnt in the other state 3. the profile's 4. a part of what is drawn busy."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from agents.energy.cadence import Moments
 from agents.energy.charge import Charge
 from agents.energy.doubt import Stretch
 from agents.energy.idle import Idle, Level
@@ -55,8 +56,6 @@ class Meter:
         self.jobs = 0
         self.jobs_j = 0.0
         """Receipts written, and the joules above idle on them."""
-        self.idle_since_s = self.busy_since_s = clock.monotonic()
-        self.first_token_s = float("-inf")
         self.last: Reading | None = None
         self._clock = clock
         self._profile = profile
@@ -65,7 +64,9 @@ class Meter:
         self._idle = Idle()
         self._usual = Usual()
         self._running: dict[Charge, None] = {}
-        self._since_s = self._turned_s = self.idle_since_s
+        self._since_s = self._turned_s = clock.monotonic()
+        self._idle_since_s = self._busy_since_s = self._since_s
+        self._first_token_s = float("-inf")
         self._held: Reading | None = None
         self._pending: Reading | None = None
 
@@ -85,6 +86,17 @@ class Meter:
     def busy_w(self) -> float | None:
         """Give what the device draws with one job that decodes; None where that was never read."""
         return self._usual.known(_ALONE)
+
+    @property
+    def moments(self) -> Moments:
+        """Say what the cadence of readings goes by."""
+        return Moments(
+            busy=bool(self._running),
+            busy_since_s=self._busy_since_s,
+            idle_since_s=self._idle_since_s,
+            first_token_s=self._first_token_s,
+            learnt=self._idle.firm(loaded=self._loaded()),
+        )
 
     def now_s(self) -> float:
         """Give the seconds of the clock that readings and changes share."""
@@ -108,7 +120,7 @@ class Meter:
         """Have a job pay from now on."""
         self._turn()
         if not self._running:
-            self.busy_since_s = self._turned_s
+            self._busy_since_s = self._turned_s
         self._running[charge] = None
         self._changed()
 
@@ -116,7 +128,7 @@ class Meter:
         """Have a job go on to another phase, at its first token."""
         self._turn()
         charge.phase = phase
-        self.first_token_s = self._turned_s
+        self._first_token_s = self._turned_s
         self._changed()
 
     def leave(self, charge: Charge) -> None:
@@ -126,7 +138,7 @@ class Meter:
         self._turn()
         del self._running[charge]
         if not self._running:
-            self.idle_since_s = self._turned_s
+            self._idle_since_s = self._turned_s
         self._changed()
 
     def written(self, energy: Energy) -> None:
@@ -147,26 +159,42 @@ class Meter:
         if self._held is not None:
             held = self._held
             until_s = min(now_s, held.at_s + HOLD_S) if self._running else now_s
-            self._add(until_s, held.watts, held.watts, sensor=held.uncertainty)
-        watts, guess = self._guess() if now_s > self._since_s else (0.0, 0.0)
-        self._add(now_s, watts, watts, guess=guess)
+            self._add(until_s, held, held)
+        self._fill(now_s)
 
     def _accept(self, reading: Reading) -> None:
         """Book up to a reading."""
-        first_w = reading.watts if self._held is None else self._held.watts
-        apart = bool(self._running) and reading.at_s - self._since_s > HOLD_S
+        apart = self._held is not None and self._running and reading.at_s - self._since_s > HOLD_S
         self._learn(reading)
-        self._add(reading.at_s, first_w, reading.watts, sensor=reading.uncertainty, guess=LEARNT if apart else 0.0)
+        self._add(reading.at_s, self._held or reading, reading, guess=LEARNT if apart else 0.0)
         self._held = reading
         for charge in self._running:
             charge.see(reading.source, measured=reading.measured)
 
-    def _add(self, until_s: float, first_w: float, last_w: float, *, sensor: float = 0.0, guess: float = 0.0) -> None:
-        """Book what was drawn since the last booking."""
-        if until_s <= self._since_s:
+    def _add(self, until_s: float, first: Reading, last: Reading, *, guess: float = 0.0) -> None:
+        """Book what was drawn since the last booking, between two readings, or beside one."""
+        self._book(
+            Stretch(
+                seconds=until_s - self._since_s,
+                first_w=first.watts,
+                last_w=last.watts,
+                sensor=last.uncertainty,
+                guess=guess,
+                held=first is last,
+            )
+        )
+
+    def _fill(self, until_s: float) -> None:
+        """Book the rest, in which nothing was read."""
+        if until_s > self._since_s:
+            watts, guess = self._guess()
+            self._book(Stretch(seconds=until_s - self._since_s, first_w=watts, last_w=watts, guess=guess))
+
+    def _book(self, stretch: Stretch) -> None:
+        if stretch.seconds <= 0:
             return
-        stretch = Stretch(seconds=until_s - self._since_s, first_w=first_w, last_w=last_w, sensor=sensor, guess=guess)
-        middle_s, self._since_s = (self._since_s + until_s) / 2, until_s
+        middle_s = self._since_s + stretch.seconds / 2
+        self._since_s += stretch.seconds
         self.energy_j += stretch.joules
         if self._running:
             self._split(stretch, middle_s)
@@ -195,7 +223,9 @@ class Meter:
         """Remember what is drawn idle, and what is usual for what runs now."""
         if self._running:
             self._usual.learn(self._situation(), reading.watts)
-        elif reading.at_s - self.idle_since_s >= SETTLE_S or self.idle_since_s == self.busy_since_s:  # or: never busy
+        elif (
+            reading.at_s - self._idle_since_s >= SETTLE_S or self._idle_since_s == self._busy_since_s
+        ):  # or: never busy
             self._idle.learn(reading.watts, loaded=self._loaded())
 
     def _guess(self) -> tuple[float, float]:
