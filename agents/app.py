@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import metadata
 
 from ulid import ULID
 
 from agents.backends import Backend, check_backend, open_backend
 from agents.doors import Doors, open_doors
+from agents.energy.cadence import Cadence
+from agents.energy.metering import Metering, Unmetered
+from agents.energy.usual import Profile
 from agents.heartbeat import Beacon, Identity, heartbeat, state_of
 from agents.inventory import Inventory
 from agents.liveness import EngineLiveness
 from agents.metrics import watched
 from agents.namesakes import Namesakes, sole_bearer
+from agents.power import PowerReader
+from agents.power.choice import open_power
 from agents.presence import endpoints, service_info
 from agents.probe import Prober
 from agents.settings import AgentSettings
@@ -64,14 +69,28 @@ async def _main(stop: Stop) -> None:
     options = options_from(settings.bus, name=f"drover-agent-{device}", inbox_prefix=f"_INBOX_{device}")
     sensors = sensors_for(settings.agent.sensors_url, remote=settings.remote, models=settings.ollama.models)
     gauge = Gauge(sensors, poll_s=settings.agent.poll_s)
-    async with connect_nats(options) as bus, open_backend(settings, lambda: gauge.readings) as backend:
-        await Agent(settings, bus, backend, gauge).serve(stop)
+    async with (
+        connect_nats(options) as bus,
+        open_backend(settings, lambda: gauge.readings) as backend,
+        AsyncExitStack() as held,
+    ):
+        power = open_power(settings.power, settings.agent.sensors_url, remote=settings.remote)
+        if power is not None:
+            held.push_async_callback(power.close)
+        await Agent(settings, bus, backend, gauge, power).serve(stop)
 
 
 class Agent:
     """One run of the agent on an open bus and an open backend."""
 
-    def __init__(self, settings: AgentSettings, bus: Bus, backend: Backend, gauge: Gauge) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        bus: Bus,
+        backend: Backend,
+        gauge: Gauge,
+        power: PowerReader | None = None,
+    ) -> None:
         section, clock = settings.agent, LoopClock()
         self._grace_s = section.grace_s
         self._metrics = section.metrics
@@ -101,6 +120,7 @@ class Agent:
         self._inventory = Inventory(backend, poll_s=section.poll_s, changed=self._beacon.nudge)
         self._gauge = gauge
         self._liveness = EngineLiveness(clock, changed=self._beacon.nudge)
+        self._energy = self._metering(settings, power, clock)
         self._worker = Worker(
             bus,
             backend,
@@ -113,6 +133,7 @@ class Agent:
             is_loaded=self._inventory.is_loaded,
             changed=self._beacon.nudge,
             finished=self._inventory.nudge,
+            charge=self._energy.charge,
         )
         self._prober = Prober(backend, self._worker, self._liveness, self._jobs, clock=clock)
 
@@ -121,7 +142,14 @@ class Agent:
         within the grace, hand back the rest, say that it is gone. Raises `ConfigError` when another agent has its name."""
         if not await sole_bearer(self._bus, self._subject("probe"), self._identity.device, stop):
             return
-        services = (self._beacon.shine, self._inventory.watch, self._gauge.watch, self._worker.tick, self._prober.watch)
+        services = (
+            self._beacon.shine,
+            self._inventory.watch,
+            self._gauge.watch,
+            self._worker.tick,
+            self._prober.watch,
+            *self._energy.services,
+        )
         doors = Doors(self._bus, self._worker, self._prober, self._jobs, boot=self._identity.boot, state=self._state)
         async with (
             self._jobs,
@@ -153,12 +181,29 @@ class Agent:
         self._prober.close()
 
     async def _say_goodbye(self) -> None:
+        await self._energy.close()
         await self._beacon.beat(stopped=True)
         try:
             await self._bus.flush(timeout_s=1.0)
         except FleetError as error:
             log.warning("agent.unflushed", code=error.code, error=error.message)
         log.info("agent.stopped", device=self._identity.device)
+
+    def _metering(self, settings: AgentSettings, power: PowerReader | None, clock: LoopClock) -> Metering | Unmetered:
+        """Read the device's power with `power`, where there is one."""
+        if power is None:
+            return Unmetered()
+        return Metering(
+            power,
+            self._bus,
+            self._subjects,
+            device=self._identity.device,
+            boot=self._identity.boot,
+            cadence=Cadence(busy_hz=settings.power.busy_hz, idle_s=settings.power.idle_s),
+            clock=clock,
+            profile=lambda: Profile(idle_w=self._gauge.readings.idle_w, busy_w=self._gauge.readings.busy_w),
+            loaded=lambda: self._inventory.holds_any,
+        )
 
     def _subject(self, verb: str) -> str:
         return self._subjects.device(self._identity.device, verb)
@@ -182,6 +227,7 @@ class Agent:
             uptime_s=uptime_s,
             stopped=stopped,
             trouble=self._namesakes.trouble,
+            draw=self._energy.draw,
         )
 
 

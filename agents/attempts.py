@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from agents.energy.charge import Charge
 from agents.outbox import Outbox
 from common.clock import Clock
 from common.errors import DeviceBusy, FleetError, JobCancelled
@@ -31,12 +32,22 @@ class Repeated(Exception):  # no error: the first delivery of this attempt answe
 class Running:
     """An attempt at work, inside its `scope`. `end` stops it from outside, with the error that its stream then closes with.
 
-    `heard_s` is when the backend produced something last, or got the request.
+    `heard_s` is when the backend produced something last, or got the request; `charge` is what it takes of the device.
     """
 
-    def __init__(self, dispatch: Dispatch, outbox: Outbox, *, phase: Phase, now_s: float, left_s: float | None) -> None:
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        outbox: Outbox,
+        *,
+        phase: Phase,
+        now_s: float,
+        left_s: float | None,
+        charge: Charge | None = None,
+    ) -> None:
         self.dispatch = dispatch
         self.outbox = outbox
+        self.charge = charge or Charge()
         self.phase = phase
         self.cold = phase is Phase.LOAD
         self.started_s = now_s

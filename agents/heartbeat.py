@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from agents.complaints import complaints
+from agents.energy.sampler import Draw
 from agents.inventory import Stock
 from agents.tally import Workload
 from agents.telemetry import Readings
@@ -19,6 +20,8 @@ from common.logs import get_logger
 from common.messages import DeviceState, Heartbeat
 
 log = get_logger("heartbeat")
+
+NO_DRAW = Draw()
 
 LEAST_S = 0.1
 """Time between two heartbeats at least, however much changes: ten a second tell a dispatcher all it can use."""
@@ -64,8 +67,10 @@ def heartbeat(
     uptime_s: float,
     stopped: bool = False,
     trouble: str | None = None,
+    draw: Draw = NO_DRAW,
 ) -> Heartbeat:
-    """Build one heartbeat; `trouble` is said beside the state's own reason."""
+    """Build one heartbeat; `trouble` is said beside the state's own reason. What `draw` has learnt counts before what is known of
+    boards of the kind."""
     state, reason = (DeviceState.STOPPED, "was stopped") if stopped else state_of(workload, stock)
     return Heartbeat(
         device=identity.device,
@@ -94,8 +99,11 @@ def heartbeat(
         battery_percent=readings.battery_percent,
         on_battery=readings.on_battery,
         site=identity.site,
-        idle_w=readings.idle_w,
-        busy_w=readings.busy_w,
+        idle_w=readings.idle_w if draw.idle_w is None else draw.idle_w,
+        busy_w=readings.busy_w if draw.busy_w is None else draw.busy_w,
+        watts=draw.watts,
+        watts_measured=draw.measured,
+        watts_source=draw.source,
         backend=identity.backend,
         backend_version=stock.version.text if stock.version else None,
         simulated=stock.version.simulated if stock.version else False,

@@ -49,6 +49,11 @@ class Inventory:
         """Tell whether the model was in memory when last seen."""
         return model in self._loaded or f"{model}:latest" in self._loaded
 
+    @property
+    def holds_any(self) -> bool:
+        """Tell whether any model was in memory when last seen."""
+        return bool(self._loaded)
+
     async def watch(self) -> None:
         """Look again and again; runs as long as the agent."""
         while True:

@@ -227,6 +227,12 @@ class PowerSection(Section):
     busy_w: Annotated[float, Ge(0), Le(10_000)] | None = Field(
         None, validation_alias="DROVER_POWER_BUSY_W", description="the same, while it answers"
     )
+    busy_hz: Annotated[float, Ge(1), Le(20)] = Field(
+        5.0, validation_alias="DROVER_POWER_HZ", description="readings of the watts in a second while jobs run"
+    )
+    idle_s: Annotated[float, Gt(0), Le(60)] = Field(
+        10.0, validation_alias="DROVER_POWER_IDLE_S", description="seconds between two readings while none runs"
+    )
     hwmon: str = Field(
         "",
         validation_alias="DROVER_POWER_HWMON",

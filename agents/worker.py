@@ -13,16 +13,18 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack, aclosing
 from dataclasses import replace
+from typing import Any
 
 from agents.attempts import Attempts, Repeated, Running
 from agents.backends import Backend, BackendDone, Bill, Piece
+from agents.energy.charge import Charge
 from agents.leftovers import Leftover, Leftovers, Opening
 from agents.liveness import EngineLiveness
 from agents.outbox import Outbox
 from agents.slots import STOPPING, Slot, Slots
 from agents.speeds import Finished
 from agents.tally import Tally, Workload
-from common import codec
+from common import codec, energy
 from common.bus import Bus, Delivery
 from common.clock import Clock
 from common.errors import (
@@ -52,7 +54,7 @@ UNSTREAMED_FLUSH_S = 0.5
 
 class Worker:
     """Takes dispatches from the bus. `group` is the parent of the jobs' tasks; `changed` is called when the workload differs,
-    `finished` when a job has left the backend; both must return at once."""
+    `finished` when a job has left the backend; both must return at once. `charge` opens an attempt's account of energy."""
 
     def __init__(
         self,
@@ -68,6 +70,7 @@ class Worker:
         is_loaded: Callable[[str], bool],
         changed: Callable[[], None],
         finished: Callable[[], None],
+        charge: Callable[[], Charge] = Charge,
     ) -> None:
         self.attempts = Attempts(clock)
         self._bus = bus
@@ -81,6 +84,7 @@ class Worker:
         self._is_loaded = is_loaded
         self._changed = changed
         self._finished = finished
+        self._charge = charge
         self._draining = False
         self._tally = Tally()
         self._leftovers = Leftovers(group, liveness, clock=clock, ended=changed)
@@ -167,7 +171,7 @@ class Worker:
     async def _answer(self, delivery: Delivery, outbox: Outbox) -> Terminal:
         """Run the job and give its terminal frame. The slot is free again before that frame leaves: whoever reads it may
         send the next job at once."""
-        job, bill = "", Bill()
+        job, bill, charge = "", Bill(), self._charge()
         try:
             dispatch = codec.build(Dispatch, codec.decode_request(delivery.data))
             job = dispatch.job
@@ -176,9 +180,11 @@ class Worker:
                 slot = held.enter_context(self._slots.take(dispatch.dispatcher))
                 bill = held.enter_context(self._backend.admit(dispatch))
                 held.callback(self._finished)
-                end = await self._run(dispatch, outbox, held, slot, bill)
+                # An engine that still computes for an ended job makes it keep its share of what all draw.
+                held.callback(charge.leave)
+                end = await self._run(dispatch, outbox, held, slot, bill, charge=charge)
         except FleetError as error:
-            error.details |= bill.wire()
+            error.details |= bill.wire() | _receipt(charge)
             if isinstance(error, DeviceBusy):
                 self.attempts.refuse(outbox.reply)
             self._tally.ended(error, job)
@@ -187,9 +193,8 @@ class Worker:
             raise
         except Exception as error:
             log.exception("job.crashed", job=job)
-            self._tally.ended(
-                crash := InternalError(f"the agent failed ({type(error).__name__}); its log says more"), job
-            )
+            crash = InternalError(f"the agent failed ({type(error).__name__}); its log says more", **_receipt(charge))
+            self._tally.ended(crash, job)
             return Err(crash)
         finally:
             self._changed()
@@ -201,7 +206,9 @@ class Worker:
         if self._draining:
             raise DeviceBusy("the device is draining and takes no new jobs: try another one")
 
-    async def _run(self, dispatch: Dispatch, outbox: Outbox, held: ExitStack, slot: Slot, bill: Bill) -> End:
+    async def _run(
+        self, dispatch: Dispatch, outbox: Outbox, held: ExitStack, slot: Slot, bill: Bill, *, charge: Charge
+    ) -> End:
         outbox.streams = dispatch.stream
         outbox.flush_s = self._flush_s if dispatch.stream else max(self._flush_s, UNSTREAMED_FLUSH_S)
         running = Running(
@@ -210,6 +217,7 @@ class Worker:
             phase=Phase.PREFILL if self._is_loaded(dispatch.model) else Phase.LOAD,
             now_s=self._clock.monotonic(),
             left_s=self._left_s(dispatch),
+            charge=charge,
         )
         try:
             async with running.scope:
@@ -230,11 +238,14 @@ class Worker:
             tool_calls=done.tool_calls,
             cost_usd=bill.usd,
             cost_estimated=bill.estimated,
+            energy=charge.take(done.usage.completion_tokens),
             logprobs=done.logprobs,
         )
 
     async def _stream(self, running: Running, held: ExitStack, slot: Slot, bill: Bill) -> BackendDone:
         running.heard_s = self._clock.monotonic()
+        speed = self._tally.speed(running.dispatch.model)
+        running.charge.begin(running.phase, pace=speed.decode_tps, load_s=speed.load_s)
         opening = Opening(self._backend.chat(running.dispatch, bill), self._group)
         try:
             piece = await opening.first()
@@ -259,6 +270,7 @@ class Worker:
         self._liveness.beat()
         if isinstance(piece, BackendDone):
             return piece
+        running.charge.hear()
         running.hear(self._clock.monotonic(), visible=bool(piece.text))
         if piece.text:
             await running.outbox.text(piece.text)
@@ -307,3 +319,9 @@ class Worker:
         if running.phase is not Phase.LOAD or load_s is None:
             return None
         return max(0.0, load_s - (self._clock.monotonic() - running.started_s))
+
+
+def _receipt(charge: Charge) -> dict[str, Any]:
+    """Give what a failed attempt has taken, as it travels in the details of its error."""
+    taken = charge.take()
+    return {} if taken is None else {"energy": energy.to_wire(taken)}

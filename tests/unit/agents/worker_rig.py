@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from agents.energy.charge import Charge
 from agents.liveness import EngineLiveness
 from agents.slots import Slots
 from agents.worker import Worker
@@ -25,7 +26,14 @@ class Rig:
     """A worker on a bus, its backend, and whoever sends it jobs over another connection."""
 
     def __init__(
-        self, own: MemoryBus, sender: MemoryBus, group: asyncio.TaskGroup, *, slots: int = 1, clock: Clock | None = None
+        self,
+        own: MemoryBus,
+        sender: MemoryBus,
+        group: asyncio.TaskGroup,
+        *,
+        slots: int = 1,
+        clock: Clock | None = None,
+        charge: Callable[[], Charge] = Charge,
     ) -> None:
         self.own = own
         self.sender = sender
@@ -47,6 +55,7 @@ class Rig:
             is_loaded=lambda _: self.loaded,
             changed=self._count,
             finished=lambda: None,
+            charge=charge,
         )
         self._streams: dict[str, Listener] = {}
 
@@ -84,10 +93,12 @@ def kinds(heard: Listener) -> list[str | None]:
 
 
 @asynccontextmanager
-async def opened(*, slots: int = 1, clock: Clock | None = None) -> AsyncIterator[Rig]:
+async def opened(
+    *, slots: int = 1, clock: Clock | None = None, charge: Callable[[], Charge] = Charge
+) -> AsyncIterator[Rig]:
     broker = MemoryBroker()
     async with connect_memory(broker) as own, connect_memory(broker) as sender, asyncio.TaskGroup() as group:
-        rig = Rig(own, sender, group, slots=slots, clock=clock)
+        rig = Rig(own, sender, group, slots=slots, clock=clock, charge=charge)
         await own.subscribe(JOB, rig.worker.take)
         ticker = group.create_task(rig.worker.tick())
         try:
