@@ -9,8 +9,8 @@ from pathlib import Path
 from agents.telemetry.files import text_of, within
 
 _MODE = re.compile(r"pmode:(\d{1,9})", re.ASCII)
-_NAMED = re.compile(r"<\s*POWER_MODEL\s+ID=(\d{1,9})\s+NAME=(\S{1,64})\s*>", re.ASCII)
-_SAID = re.compile(r"NV Power Mode:[ \t]*(\S{1,64})", re.ASCII)
+_NAMED = re.compile(r"<\s*POWER_MODEL\s+ID=(\d{1,9})\s+NAME=([!-~]{1,64})\s*>", re.ASCII)
+_SAID = re.compile(r"NV Power Mode:[ \t]*([!-~]{1,64})", re.ASCII)
 
 _ORIGINAL_NANO = "nvidia,tegra210"
 
