@@ -34,6 +34,26 @@ async def test_heartbeats_say_what_there_is_to_know() -> None:
         assert (llama.loaded, llama.context_tokens, llama.parameters_b) == (False, 131_072, 3.213)
 
 
+async def test_strain_and_a_lost_gpu_are_told() -> None:
+    """Why the device is slow, that its model left the GPU in silence, where it stands; and it goes on to work."""
+    async with rig(DROVER_SITE="attic", DROVER_POLL_S="0.3", DROVER_HEARTBEAT_S="0.2") as orin:
+        stream = await orin.device.send(options={"max_tokens": 3})
+        await stream.whole()
+        well = await orin.device.until(lambda beat: beat.gpu is not None and any(one.loaded for one in beat.models))
+        await orin.sim.fault("throttle", reasons=["frequency cap: by hand"])
+        slowed = await orin.device.until(lambda beat: bool(beat.throttled))
+        await orin.sim.fault("no_gpu")
+        lost = await orin.device.until(lambda beat: bool(beat.warnings))
+
+        assert (True, False, ()) == (well.gpu, well.throttled, well.warnings)
+        assert (("frequency cap: by hand",), "attic", DeviceState.READY) == (
+            slowed.throttling,
+            slowed.site,
+            slowed.state,
+        )
+        assert "tinyllama:1.1b runs on the CPU: size_vram 0 of " in lost.warnings[0]
+
+
 async def test_a_roll_call_is_answered_at_once() -> None:
     """A dispatcher that has just started need not wait for the next heartbeat, which may be a minute away."""
     async with nats_server() as nats, bus_on(nats) as bus:

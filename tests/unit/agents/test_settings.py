@@ -178,6 +178,14 @@ def test_a_device_name_becomes_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
     assert actual == "orin_lab_3"
 
 
+@pytest.mark.parametrize(("text", "site"), [("", ""), ("attic", "attic"), ("the attic.2", "the_attic_2")])
+def test_a_site_becomes_a_token(monkeypatch: pytest.MonkeyPatch, text: str, site: str) -> None:
+    """Caps name it; without one a device stands nowhere."""
+    monkeypatch.setenv("DROVER_SITE", text)
+
+    assert load(AgentSettings).agent.site == site
+
+
 def test_topics_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     """Space around them and empty ones are dropped."""
     monkeypatch.setenv("DROVER_TOPICS", " code, small talk ,,")

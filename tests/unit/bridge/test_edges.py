@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -243,6 +245,20 @@ def test_health_names_the_first_thing_that_is_missing(
     health = presence.judge(roster(*beats).fleet, word=word, bus=bus)
 
     assert (says in health.reason, bool(health.reason)) == (True, bool(says))
+
+
+def test_health_lists_what_troubles_devices_and_stays_up() -> None:
+    """Why one is throttled, and what its owner should look at; who signed off, or has nothing to say, is left out."""
+    hot = replace(beat("hot"), throttled=True, throttling=("under-voltage: 4.5 V",), warnings=("low disk",))
+    vague, gone = replace(beat("vague"), throttled=True), replace(beat("gone", DeviceState.STOPPED), warnings=("dust",))
+    health = presence.judge(
+        roster(beat("nano"), hot, vague, gone).fleet, word=presence.Word(heard=frozenset({"nano"})), bus=True
+    )
+
+    assert ("", {"hot": ["throttled: under-voltage: 4.5 V", "low disk"], "vague": ["throttled"]}) == (
+        health.reason,
+        health.facts["warnings"],
+    )
 
 
 def test_models_are_listed_with_the_devices_that_have_them() -> None:

@@ -71,6 +71,17 @@ def test_what_the_strategy_lacks_is_told() -> None:
     assert "without a trained router: none is set" in text
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_device_under_strain_is_named_once(width: int) -> None:
+    """However many models it has, and only devices that are."""
+    house = fleet(
+        device("pi", model("a:1b"), model("b:1b"), throttling=("under-voltage",)), device("nano", model("a:1b"))
+    )
+    text = drawn(explain(ask(), house, RoutingPolicy()), width)
+
+    assert ["under strain: pi: under-voltage"] == [line.strip() for line in text.splitlines() if "strain" in line]
+
+
 def test_words_of_others_are_no_markup() -> None:
     """Brackets in the name of a model or in a reason are told as they are, and never end the drawing."""
     told = explain(ask(), HOUSE, RoutingPolicy())
