@@ -19,8 +19,9 @@ TOO_WEAK = 0.25
 
 
 def energy(scene: Scene) -> Scores:
-    """Score by `(least joules / joules)^a x (least seconds / seconds)^b`; models far too weak for the question come behind all
-    others. What a provider's machines draw nobody here knows, so `eco` and `balanced` put remote models behind the able local ones.
+    """Score by `(least joules / joules)^a x (least seconds / seconds)^b x steadiness`; models far too weak for the question come
+    behind all others. What a provider's machines draw nobody here knows, so `eco` and `balanced` put remote models behind the able
+    local ones. Joules and seconds are those of a device at ease: one that fails a part of its jobs, or is under strain, takes more.
 
     Raises `BadRequest` for a mode that there is not.
     """
@@ -33,14 +34,14 @@ def energy(scene: Scene) -> Scores:
     frugal, quick = _best_over(joules), _best_over(seconds)
     strength = scene.options.strength
     able = strength >= min(demand_of(scene.ask.wanted), float(strength.max(initial=0.0))) - TOO_WEAK
-    inside = frugal**for_joules * quick**for_seconds
+    inside = frugal**for_joules * quick**for_seconds * scene.options.steady
     if for_joules:
         inside = first(known, inside)
     values = first(able, inside)
     return Scores(
         values,
         {"energy": for_joules, "time": for_seconds},
-        {"frugal": frugal, "quick": quick},
+        {"frugal": frugal, "quick": quick, "steady": scene.options.steady},
         rule="models that are far too weak last" + (", and before them remote ones" if for_joules else ""),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from common.throttling import Throttle, told
 from dispatcher.fleet import Liveness
 from dispatcher.routing import RoutingPolicy, decide, explain
 from dispatcher.routing.strain import KEPT, KEPT_UNKNOWN, mode_w, strain
-from tests.unit.dispatcher.builders import ask, beat, device, fleet
+from tests.unit.dispatcher.builders import ask, beat, device, fleet, speed
 
 REASONS = st.lists(st.sampled_from([*(told(kind, "somehow") for kind in Throttle), "fog"]), max_size=4)
 BEATS = st.fixed_dictionaries(
@@ -129,6 +130,20 @@ def test_a_throttled_device_is_turned_away_from_and_explained() -> None:
         (one["device"], one["strain"]) for one in record["options"]
     ]
     assert "under strain" not in record["chosen"]["reason"]
+
+
+@pytest.mark.parametrize(
+    "strategy", ["hybrid", "perf", "token", "heuristic", "semantic", "energy:eco", "energy:balanced", "energy:fast"]
+)
+def test_every_strategy_that_judges_devices_turns_away(strategy: str) -> None:
+    """Of twins the one at ease comes first, also where joules decide: those were measured at ease."""
+    house = fleet(
+        device("a", throttling=("under-voltage",), speeds=speed(decode_tps=10.0)),
+        device("z", speeds=speed(decode_tps=9.9)),
+    )
+    decision = decide(replace(ask(), strategy=strategy), house, RoutingPolicy(), {})
+
+    assert ["z", "a"] == [one.device for one in decision.candidates]
 
 
 def test_the_only_device_is_still_chosen_and_says_so() -> None:
