@@ -124,7 +124,7 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             desk = CacheDesk(cache, dispatcher=name, embedding=router.embedding, clock=pipeline.clock)
             doors = Doors(pipeline, spawn, desk, queued=lambda: durable.searching)
             changes = RouteEvents(bus, subjects, name, router.feedback.told)
-            keeper = jobs.create_task(_keep(roster, pipeline.clock.monotonic, DeviceEvents(bus, subjects), changes))
+            keeper = jobs.create_task(_keep(pipeline, DeviceEvents(bus, subjects), changes))
             speaker = jobs.create_task(_speak(hall, pipeline.sharing.kept, pipeline.clock.monotonic))
             pulse = jobs.create_task(pipeline.courier.pulse.beat(mux))
             telling = None if ledger is None else jobs.create_task(ledger.keep())
@@ -243,12 +243,15 @@ def _rules(settings: DispatcherSettings) -> Rules:
     return Rules(limit=settings.admission.queue_limit, guard_s=line.guard_s, weights=weights_from(line.tenant_weights))
 
 
-async def _keep(roster: Roster, now: Callable[[], float], events: DeviceEvents, changes: RouteEvents) -> None:
-    """Age the roster, and tell its changes and those of the routing."""
+async def _keep(pipeline: Pipeline, events: DeviceEvents, changes: RouteEvents) -> None:
+    """Age the roster, tell its changes and those of the routing, and wake who waits for what limits have opened again."""
+    roster, line = pipeline.roster, pipeline.courier.line
     roster.on_change(events.note)
     roster.on_change(_log_change)
     while True:
-        roster.sweep(now())
+        roster.sweep(pipeline.clock.monotonic())
+        if line.waiting:
+            line.reopen(pipeline.router.shut())
         await events.publish()
         await changes.publish()
         await asyncio.sleep(SWEEP_S)

@@ -308,6 +308,8 @@ class Decision:
     """All of it in short, for the record; made once, and only when it is asked for."""
     wants_memory: Callable[[], bool] = lambda: False
     """Tells whether somebody is out only for as long as other models are in its memory."""
+    held: Callable[[], frozenset[str]] = frozenset
+    """Names the devices that are out only for as long as limits on heat and watts keep them."""
 
     def settled(self) -> Settled:
         """Give what the record needs: a decision over a thousand devices holds the figures of them all."""

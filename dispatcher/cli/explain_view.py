@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dispatcher.cli.cache_words import cache_line
+from dispatcher.cli.power_view import power
 
 WIDE = 100
 BAR, NARROW_BAR = 24, 16
@@ -50,6 +51,8 @@ def _parts(told: Told, width: int) -> Iterator[RenderableType]:
         yield Text(f"nobody: {told['error']['message']}", style="red")
     if told.get("cascade"):
         yield _checked(told["cascade"])
+    if told.get("power"):
+        yield power(told["power"])
     yield from _beyond(told)
 
 

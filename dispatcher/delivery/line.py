@@ -11,6 +11,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from common.clock import loop_s
@@ -60,6 +61,7 @@ class Line:
         self._tickets: dict[Ticket, None] = {}
         self._changed_at: dict[str, int] = {}
         self._asking: dict[Ticket, None] = {}
+        self._shut_out: dict[Ticket, None] = {}
         self._again: deque[tuple[Ticket, int]] = deque()
         self._due: dict[str, None] = {}
         self._serving = False
@@ -118,15 +120,38 @@ class Line:
         self._roster.take(device)
 
     def give_back(self, device: str) -> None:
-        """Give a slot back; the next in line gets it."""
+        """Give a slot back; the next in line gets it. With the job its watts are gone: somebody may be next whom only a limit on
+        them kept from another device, and chooses again before anybody else gets this slot."""
         self._roster.release(device)
-        self._serve(device)
+        held = self._next_held(device)
+        if held is None:
+            self._serve(device)
+        else:
+            self._ask(held)
+            asyncio.get_running_loop().call_soon(self._serve, device)
+
+    def reopen(self, shut: frozenset[str]) -> None:
+        """Let those choose again whom limits kept from a device that is none of the `shut` ones any more: in their order, and as
+        many as have room there."""
+        freed = frozenset[str]().union(*(ticket.held - shut for ticket in self._tickets))
+        if not freed:
+            return
+        self.epoch += 1
+        idle = not self._again
+        held = (one for one in self._order.ranking(loop_s()) if isinstance(one, Ticket) and not one.held <= shut)
+        places = max(1, sum(map(self._room, freed)))
+        self._again.extend((ticket, self.epoch) for ticket in islice(held, places))
+        if idle:
+            self._ask_some()
 
     def choose(self, ticket: Ticket, devices: Collection[str]) -> None:
         """Take in which devices a ticket waits for, the best first, and hand it one of them if it is next. Raises
         `DeadlineInfeasible`."""
         changed = self._answered(ticket)
         ticket.devices, ticket.chosen_at = devices, ticket.told_at
+        self._shut_out.pop(ticket, None)
+        if ticket.held and not devices:
+            self._shut_out[ticket] = None
         if ticket.slot is not None and ticket.slot not in devices:
             slot, ticket.slot = ticket.slot, None
             self._wait(ticket)
@@ -192,6 +217,13 @@ class Line:
             else:
                 self._grant(ticket, device)
 
+    def _next_held(self, device: str) -> Ticket | None:
+        """Give who comes before all that wait for a device, and waits for none since limits keep it from all."""
+        if not self._shut_out:
+            return None
+        first = self._order.pick(lambda one: device in one.devices or one in self._shut_out, loop_s())
+        return first if isinstance(first, Ticket) and first in self._shut_out and first not in self._asking else None
+
     def _room(self, name: str) -> int:
         device = self._roster.fleet.devices.get(name)
         return device.free_slots if device is not None and device.usable else 0
@@ -227,6 +259,7 @@ class Line:
 
     def _forget(self, ticket: Ticket) -> None:
         self._standings.pop(ticket, None)
+        self._shut_out.pop(ticket, None)
         if ticket not in self._tickets:
             return
         del self._tickets[ticket]

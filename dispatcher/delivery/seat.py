@@ -121,6 +121,7 @@ class SlotFinder:
         with self.line.join(self._place(self._ranked(self.decided)), first=first) as ticket:
             while True:
                 hopes = self._hopes()
+                ticket.held = hopes.held
                 device = await self._slot(ticket, hopes, excluded)
                 if device is None:
                     self._decide(excluded)
@@ -137,7 +138,7 @@ class SlotFinder:
         later = not devices and any(out.for_now for out in decision.removed)
         if not devices and not later and loop_s() >= self.settled_s:
             raise self.nobody(decision)
-        hopes = _Hopes(devices, later=later, memory=decision.wants_memory())
+        hopes = _Hopes(devices, later=later, memory=decision.wants_memory(), held=decision.held())
         self.settle()
         return hopes
 
@@ -221,11 +222,12 @@ class SlotFinder:
 @dataclass(frozen=True, slots=True)
 class _Hopes:
     """What a job waits for: devices, the best first; without any, perhaps one that is only away for now. `memory` tells that one
-    lacks it for now."""
+    lacks it for now, `held` names those that limits on heat and watts keep from it: the line is told when they are open again."""
 
     devices: Mapping[str, None]
     later: bool
     memory: bool
+    held: frozenset[str]
 
     @property
     def stale(self) -> bool:

@@ -42,6 +42,8 @@ class Ticket(Waiter):
         super().__init__(place, first=first, joined_s=now_s)
         self.chosen_at = self.told_at = epoch
         self.slot: str | None = None
+        self.held: frozenset[str] = frozenset()
+        """Devices that limits on heat and watts kept from its job, when its holder chose last."""
         self._line = line
         self._news = False
         self._refused: FleetError | None = None

@@ -7,6 +7,7 @@ strong_from = 0.5
 cloud = "allowed"            # never, allowed, preferred
 cloud_from = 0.7             # what a question must deserve
 cloud_reference = "gpt-4o"   # savings are reckoned against it; else against the dearest
+timezone = "UTC"             # of all hours; else the machine's
 
 [weights]
 tokens = 0.4
@@ -15,8 +16,48 @@ health = 0.4
 
 [caps]
 celsius = 88.0
+drain_throttled = true
 device_w = 30.0
 fleet_w = 60.0
+devices = { "pi*" = 12.0 }
+sites = { attic = 25.0 }
+
+[[limit]]                    # of the fleet, or of a site, or of each device of a pattern
+name = "quiet attic"
+site = "attic"
+watts = 0                    # no job at all
+from = "22:00"
+to = "06:00"
+days = ["sat", "sun"]        # on which it begins
+
+[[limit]]
+name = "dear"
+watts = 40
+tariff_above = 0.40
+
+[[limit]]
+name = "spare the battery"
+device = "laptop*"
+watts = 0
+on_battery = true
+battery_below_percent = 40
+
+[[schedule]]
+name = "eco while dear"
+strategy = "energy:eco"
+tariff_above = 0.40
+
+[tariff]
+currency = "EUR"
+per_kwh = 0.32
+g_co2e_per_kwh = 380
+
+[[tariff.hours]]
+from = "17:00"
+to = "20:00"
+days = ["mon", "tue", "wed", "thu", "fri"]
+per_kwh = 0.45
+g_co2e_per_kwh = 520
 
 [workloads.code]             # shares of devices
 orin = 80
@@ -38,12 +79,15 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from annotated_types import Ge, Gt, Le, MaxLen
-from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic import Field, Strict, ValidationError, model_validator
 
 from common import codec
 from common.errors import BadRequest, ConfigError
 from common.logs import get_logger
+from common.messages import Token
 from dispatcher.files import Stillness, stamp_of
+from dispatcher.router.calendar_file import Limits, Schedules, TariffPage, Timezone, strategies, timed
+from dispatcher.router.page import Finite, Page, Pattern, StrategyName, Watts
 from dispatcher.routing import Cloud, RoutingPolicy, require_strategy
 from dispatcher.routing.ask import Caps, TenantRules
 
@@ -51,32 +95,15 @@ log = get_logger("router.policy")
 
 MOST_BYTES = 1_000_000
 
-Finite = Annotated[float, AllowInfNan(allow_inf_nan=False)]
 Weight = Annotated[Finite, Ge(0), Le(1000)]
 Share = Annotated[Finite, Ge(0), Le(1_000_000)]
 CloudName = Annotated[Cloud, Strict(strict=False)]
 """TOML has no such type: it is read from its name."""
 
-
-def _known(strategy: str) -> str:
-    try:
-        require_strategy(strategy)
-    except BadRequest as error:
-        raise ValueError(error.message) from error
-    return strategy
-
-
-StrategyName = Annotated[str, AfterValidator(_known)]
 Patterns = Annotated[list[Annotated[str, MaxLen(200)]], MaxLen(1000)]
 
 
-class _Page(BaseModel):
-    """Types are taken as they come: neither true nor "0.4" is a weight."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Weights(_Page):
+class _Weights(Page):
     tokens: Weight
     topic: Weight
     health: Weight
@@ -88,20 +115,23 @@ class _Weights(_Page):
         return self
 
 
-class _Caps(_Page):
+class _Caps(Page):
     celsius: Annotated[Finite, Gt(0), Le(200)] | None = None
     device_w: Annotated[Finite, Gt(0), Le(100_000)] | None = None
     fleet_w: Annotated[Finite, Gt(0), Le(1_000_000)] | None = None
+    sites: Annotated[dict[Token, Watts], MaxLen(1000)] = Field(default_factory=dict)
+    devices: Annotated[dict[Pattern, Watts], MaxLen(1000)] = Field(default_factory=dict)
+    drain_throttled: bool = False
 
 
-class _Tenant(_Page):
+class _Tenant(Page):
     strategy: StrategyName | None = None
     cloud: CloudName | None = None
     models: Patterns | None = None
     devices: Patterns | None = None
 
 
-class _File(_Page):
+class _File(Page):
     strategy: StrategyName | None = None
     token_threshold: Annotated[int, Ge(1), Le(10_000_000)] | None = None
     strong_from: Annotated[Finite, Ge(0), Le(1)] | None = None
@@ -110,6 +140,10 @@ class _File(_Page):
     cloud_reference: Annotated[str, MaxLen(200)] | None = None
     weights: _Weights | None = None
     caps: _Caps = Field(default_factory=_Caps)
+    limit: Limits = Field(default_factory=list)
+    schedule: Schedules = Field(default_factory=list)
+    tariff: TariffPage = Field(default_factory=TariffPage)
+    timezone: Timezone | None = None
     workloads: Annotated[dict[str, Annotated[dict[str, Share], MaxLen(10_000)]], MaxLen(1000)] = Field(
         default_factory=dict
     )
@@ -129,7 +163,9 @@ def policy_from(text: str, base: RoutingPolicy) -> RoutingPolicy:
         raise ConfigError("; ".join(faults)) from error
     except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, and brackets as deep
         raise ConfigError(f"it is no TOML: {error}") from error
-    policy = replace(base, **_given(said))
+    policy = replace(
+        base, **_given(said), **timed(said.limit, said.schedule, said.tariff, said.timezone or "", base.rate)
+    )
     _require_workloads(policy)
     return policy
 
@@ -143,7 +179,7 @@ def _shown(value: object) -> str:
 
 def _require_workloads(policy: RoutingPolicy) -> None:
     """Raise `ConfigError` for a strategy that asks for a workload that the policy lacks: each job would be refused for it."""
-    asked = {"strategy": policy.strategy}
+    asked = {"strategy": policy.strategy, **strategies(policy)}
     asked |= {f"tenants.{name}.strategy": rules.strategy for name, rules in policy.tenants.items() if rules.strategy}
     faults: list[str] = []
     for key, strategy in asked.items():

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
+from common.clock import LoopClock
 from common.errors import FleetError, WeightsMismatch
 from common.logs import get_logger
 from common.messages import AUTO, Message, Role, Usage
@@ -25,6 +26,7 @@ from dispatcher.router.feedback import Feedback
 from dispatcher.router.judging import Terms, Wishes, models_forecast, tiers_verdict
 from dispatcher.router.policy_file import PolicyFile
 from dispatcher.router.spending import Spending
+from dispatcher.router.timetable import Timetable
 from dispatcher.router.weak_answers import WeakAnswers
 from dispatcher.router.weights import Weights
 from dispatcher.routing import (
@@ -41,6 +43,7 @@ from dispatcher.routing import (
 )
 from dispatcher.routing.kinds import demand_of
 from dispatcher.routing.multi import MultiRouter
+from dispatcher.routing.power import shut
 from dispatcher.routing.prompt_signals import prompt_signals
 from dispatcher.routing.strategies.tiers import STRONG, is_strong
 from dispatcher.routing.trained import TrainedRouter, Vector
@@ -66,7 +69,8 @@ STRONG_DEMAND = 0.5
 
 
 class Router:
-    """Decides for one dispatcher. `strong_share` is the share of jobs that `learned` may send to strong models."""
+    """Decides for one dispatcher. `strong_share` is the share of jobs that `learned` may send to strong models, `unix_s`
+    the clock of the owner's hours."""
 
     def __init__(
         self,
@@ -79,8 +83,10 @@ class Router:
         answer_share: float = 0.3,
         feedback: Feedback | None = None,
         wishes: Wishes | None = None,
+        unix_s: Callable[[], float] | None = None,
     ) -> None:
         self.rules = rules
+        self._timetable = Timetable(unix_s or LoopClock().unix_s)
         self.weights = weights
         self.feedback = feedback or Feedback()
         self.answers = WeakAnswers(weights, embedding, lambda tenant: self.feedback.strong_share(answer_share, tenant))
@@ -145,15 +151,25 @@ class Router:
             told = explain(ask, fleet, policy, self._table)
         else:
             told = await asyncio.to_thread(explain, ask, fleet, policy, self._table.fork())
-        return {**told, "feedback": self.feedback.account(self.rules.policy, job.tenant)}
+        return {**told, "feedback": self.feedback.account(self.policy, job.tenant)}
 
-    def _policy(self, tenant: str) -> RoutingPolicy:
-        """Give the owner's policy, as far as a tenant's feedback has moved it."""
-        return self.feedback.policy(self.rules.policy, tenant)
+    @property
+    def policy(self) -> RoutingPolicy:
+        """The owner's policy as it is now."""
+        return self._timetable.at_present(self.rules.policy)
 
     def rate(self) -> Rate:
         """Give what a kilowatt-hour costs and emits now."""
-        return self.rules.policy.rate
+        return self.policy.rate
+
+    def shut(self) -> frozenset[str]:
+        """Name the devices that limits on heat and watts let take no more job now."""
+        policy = self.policy
+        return shut(self._table.view(self._roster.fleet), policy) if policy.shuts else frozenset()
+
+    def _policy(self, tenant: str) -> RoutingPolicy:
+        """Give the owner's policy, as far as a tenant's feedback has moved it."""
+        return self.feedback.policy(self.policy, tenant)
 
     def explained(self, job_id: str, tenant: str | None) -> dict[str, Any] | None:
         """Tell why a job that was here lately went where it went; without a tenant any tenant's."""
@@ -196,7 +212,7 @@ class Router:
 
     def strategy_of(self, job: Job) -> str:
         """Give how a job's device is chosen: as it asks, or as its tenant's jobs are."""
-        return job.request.strategy or self.rules.policy.strategy_for(job.tenant)
+        return job.request.strategy or self.policy.strategy_for(job.tenant)
 
     def question(self, job: Job) -> str:
         """Give what a job asks."""
@@ -228,7 +244,7 @@ class Router:
             return canonical(chosen.model) in map(canonical, judge.strong)
         if job.model == AUTO and job.device is None and STRONG in chosen.details:
             return chosen.details[STRONG] > 0.0
-        return is_strong(self._table.view(self._roster.fleet), self.rules.policy, chosen)
+        return is_strong(self._table.view(self._roster.fleet), self.policy, chosen)
 
     # -- what was trained ----------------------------------------------------------------------------------------
 

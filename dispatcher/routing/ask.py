@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from common.messages import AUTO
+from dispatcher.hours import Moment
 from dispatcher.routing.features import Features
+from dispatcher.routing.limits import NO_CALENDAR, Calendar, Limit, Scope
 from dispatcher.tariff import NO_RATE, Rate
 
 
@@ -33,16 +35,30 @@ class TenantRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caps:
-    """Limits that keep devices out while they are reached: degrees Celsius of a device, watts of one device, and of all."""
+    """What keeps devices out whenever it is reached: degrees Celsius of a device, watts of any one device, of those that a pattern
+    names, of a site, and of all; `drain_throttled` keeps out what throttles hard. `limits` are the watts among it."""
 
     celsius: float | None = None
     device_w: float | None = None
     fleet_w: float | None = None
+    sites: Mapping[str, float] = field(default_factory=dict)
+    devices: Mapping[str, float] = field(default_factory=dict)
+    drain_throttled: bool = False
+    limits: tuple[Limit, ...] = field(init=False, repr=False, compare=False)
 
-    @property
-    def any(self) -> bool:
-        """True when there is a limit."""
-        return self.celsius is not None or self.device_w is not None or self.fleet_w is not None
+    def __post_init__(self) -> None:
+        """Work out the limits, once for all decisions."""
+        object.__setattr__(self, "limits", tuple(self._limits()))
+
+    def _limits(self) -> Iterator[Limit]:
+        if self.device_w is not None:
+            yield Limit(name="caps.device_w", watts=self.device_w, scope=Scope.DEVICE, of="*")
+        for pattern, watts in self.devices.items():
+            yield Limit(name=f"caps.devices.{pattern}", watts=watts, scope=Scope.DEVICE, of=pattern)
+        for site, watts in self.sites.items():
+            yield Limit(name=f"caps.sites.{site}", watts=watts, scope=Scope.SITE, of=site)
+        if self.fleet_w is not None:
+            yield Limit(name="caps.fleet_w", watts=self.fleet_w)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +68,7 @@ class RoutingPolicy:
     workload, `strong_from` the strength in [0, 1] from which a model counts as strong (None: the upper half of those at hand),
     `token_threshold` the tokens from which a prompt is long. `cloud_from` is what a question must deserve, in [0, 1], to go to a
     remote model where the cloud is allowed; `cloud_reference` the model that savings are reckoned against, empty for the dearest.
-    `rate` is what energy costs now.
+    `limits` are those in force now, and `rate` is what energy costs now; what depends on the moment stands in `calendar`.
     """
 
     tokens: float = 0.4
@@ -68,6 +84,31 @@ class RoutingPolicy:
     cloud_from: float = 0.7
     cloud_reference: str = ""
     rate: Rate = NO_RATE
+    limits: tuple[Limit, ...] = ()
+    calendar: Calendar = NO_CALENDAR
+
+    def at(self, moment: Moment) -> RoutingPolicy:
+        """Give what an owner's policy, as it is written, comes to at a moment."""
+        calendar = self.calendar
+        rate = calendar.rate(self.rate, moment)
+        due = tuple(limit for limit in calendar.limits if limit.when.holds(moment, rate))
+        return replace(
+            self,
+            rate=rate,
+            limits=(*self.limits, *due),
+            strategy=calendar.strategy(self.strategy, moment, rate),
+        )
+
+    @property
+    def watts(self) -> tuple[Limit, ...]:
+        """All limits in force."""
+        return (*self.caps.limits, *self.limits)
+
+    @property
+    def shuts(self) -> bool:
+        """True when anything may keep a device out for its heat or its watts."""
+        caps = self.caps
+        return bool(caps.limits or self.limits or caps.drain_throttled or caps.celsius is not None)
 
     def normalised(self) -> Mapping[str, float]:
         """Give the weights with a sum of 1."""

@@ -20,10 +20,11 @@ from dispatcher.routing.features import Features
 from dispatcher.routing.figures import CAN, CONTEXT, OPTIONS, Numbers, Options, Rows
 from dispatcher.routing.filters import needed
 from dispatcher.routing.kinds import kind_of
+from dispatcher.routing.power import let_in
 from dispatcher.routing.predict import predict
 from dispatcher.routing.ranking import Ranked
 from dispatcher.routing.removal import removed, wants_memory
-from dispatcher.routing.rules import may_use, within_caps
+from dispatcher.routing.rules import may_use
 from dispatcher.routing.strategies import strategy_of
 from dispatcher.routing.strategies.seam import Scene, Scores
 from dispatcher.routing.table import Mask, Table, View
@@ -71,6 +72,7 @@ def decided(ask: Ask, view: View, policy: RoutingPolicy, excluded: Mapping[str, 
         reference=lambda: reference(view, policy),
         brief=Once(lambda: brief(scene, scores, order, lambda: out, told)),
         wants_memory=lambda: wants_memory(view, ask, policy, excluded),
+        held=lambda: _held(view, ask, policy, excluded),
     )
 
 
@@ -120,10 +122,11 @@ def _deserved(scene: Scene, scores: Scores) -> bool:
     return deserves_cloud(scene.ask, scene.policy, scene.options) if known is None else known
 
 
-def _kept(view: View, ask: Ask, policy: RoutingPolicy, excluded: Mapping[str, str]) -> Rows:
-    """Give the rows that pass all filters; `removed` says of each other one why not."""
+def _kept(view: View, ask: Ask, policy: RoutingPolicy, excluded: Mapping[str, str], *, limited: bool = True) -> Rows:
+    """Give the rows that pass all filters; `removed` says of each other one why not. Not `limited`, limits on heat and watts don't
+    count."""
     rows = view.candidates if ask.model == AUTO else view.of_model(ask.model)
-    for open_to in _open(view, ask, policy, excluded):
+    for open_to in _open(view, ask, policy, excluded, limited=limited):
         rows = rows[open_to[rows]]
     all_of_them = len(rows) == len(view.rows)
     fits = (view.figures[CONTEXT] if all_of_them else view.figures[CONTEXT, rows]) >= ask.wanted.context_tokens
@@ -133,9 +136,11 @@ def _kept(view: View, ask: Ask, policy: RoutingPolicy, excluded: Mapping[str, st
     return rows if fits.all() else rows[fits]
 
 
-def _open(view: View, ask: Ask, policy: RoutingPolicy, excluded: Mapping[str, str]) -> Iterator[Mask]:
+def _open(
+    view: View, ask: Ask, policy: RoutingPolicy, excluded: Mapping[str, str], *, limited: bool = True
+) -> Iterator[Mask]:
     """Give the masks of what is open to a request, as far as anything is closed: 1. the pin 2. what was tried already 3. the
-    tenant's rules 4. the caps 5. what costs money."""
+    tenant's rules 4. limits on heat and watts 5. what costs money."""
     if ask.device is not None:  # 1
         yield view.where([ask.device])
     if excluded:  # 2
@@ -143,12 +148,21 @@ def _open(view: View, ask: Ask, policy: RoutingPolicy, excluded: Mapping[str, st
     rules = policy.tenants.get(ask.tenant)
     if rules is not None and (rules.devices, rules.models) != (None, None):  # 3
         yield may_use(view, rules)
-    if policy.caps.any:  # 4
-        yield within_caps(view, policy.caps)
+    if limited and policy.shuts:  # 4
+        yield let_in(view, policy)
     if view.remote:  # 5
         yield paid_for(view, policy, ask)
         if ask.max_cost_usd is not None:
             yield affordable(view, ask)
+
+
+def _held(view: View, ask: Ask, policy: RoutingPolicy, excluded: Mapping[str, str]) -> frozenset[str]:
+    """Name the devices that could answer, but for limits on heat and watts."""
+    if not policy.shuts:
+        return frozenset()
+    rows = _kept(view, ask, policy, excluded, limited=False)
+    shut = rows[~let_in(view, policy)[rows]]
+    return frozenset(view.rows[number].device for number in shut.tolist())
 
 
 def _scene(view: View, kept: Rows, ask: Ask, policy: RoutingPolicy) -> Scene:

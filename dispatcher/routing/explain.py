@@ -13,6 +13,7 @@ from dispatcher.outcomes import Candidate, Decision, Removed, Terms
 from dispatcher.routing.ask import Ask, Cloud, RoutingPolicy
 from dispatcher.routing.brief import COST_DIGITS, DIGITS, TERMS
 from dispatcher.routing.decide import decide
+from dispatcher.routing.power import told as power_told
 from dispatcher.routing.refusal import nobody
 from dispatcher.routing.strategies import STRATEGIES
 from dispatcher.routing.table import Table
@@ -27,6 +28,8 @@ def explain(ask: Ask, fleet: Fleet, policy: RoutingPolicy, table: Table | None =
     table = table or Table()
     decision = decide(ask, fleet, policy, {}, table)
     told = record(decision)
+    if power := power_told(table.view(fleet), policy):
+        told["power"] = power
     if decision.candidates:
         told["strategies"] = _by_strategy(ask, fleet, policy, table)
         told["changes"] = list(_changes(ask, fleet, policy, decision, table))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from common.messages import ModelInfo, Speed
 from dispatcher.fleet import Device, canonical
 from dispatcher.routing import filters
+from dispatcher.routing.draw import active_w, jobs_of
 from dispatcher.routing.strain import strain
 
 Numbers = NDArray[np.float64]
@@ -26,10 +27,6 @@ LOAD_BPS = 150e6
 PREFILL_TO_DECODE = 8.0
 """Prior: prefill runs some 3 (Pi) to 35 (Orin) times as fast as decode (device profiles of the simulator)."""
 
-ACTIVE_W = 6.0
-"""Prior for a device that does not say what it draws: Pis and Jetsons take 3 to 10 W above idle (profiles of the simulator)."""
-
-LEAST_ACTIVE_W = 0.1
 NO_SPEED = Speed()
 
 REMOTE_STRENGTH = 0.9
@@ -38,16 +35,13 @@ REMOTE_STRENGTH = 0.9
 REMOTE_TPS = 50.0
 """Prior for a provider's speed, until the agent has measured it."""
 
-MOST_W = 5000.0
-"""No device draws more: what is above it, or below 0, is not believed, since watts of one count against the caps of all."""
-
 _FALLBACK_SIZE = 1_000_000_000
 
 STATE = 7
 """Columns of `Options`, from the first, that change with every job; the others stand in a second block, in their order."""
 
 IN_FLIGHT = 1
-"""The column of the state that the caps look at."""
+"""The column of the state that limits look at."""
 
 WATTS, INPUT_USD, OUTPUT_USD, REMOTE = 7, 8, 9, 10
 STRENGTHS, CONTEXT, CAN = 3, 4, 6
@@ -56,8 +50,8 @@ STRENGTHS, CONTEXT, CAN = 3, 4, 6
 OPTIONS = 11
 """So many of it strategies see; behind them come those for the owner's rules, and whether the speed was measured."""
 
-CELSIUS, IDLE_W, NEEDS_KEY, MEASURED = 11, 12, 13, 14
-FIGURES = 15
+NEEDS_KEY, MEASURED = 11, 12
+FIGURES = 13
 
 
 @dataclass(slots=True)
@@ -124,7 +118,7 @@ def state_of(device: Device) -> list[float]:
 def _state(device: Device) -> list[float]:
     return [
         float(max(1, device.beat.slots)),
-        float(device.in_flight),
+        jobs_of(device),
         float(device.free_slots),
         (1.0 - device.track.error_rate) * strain(device.beat).coolness,
         *waiting_of(device),
@@ -145,31 +139,12 @@ def _figures(device: Device, model: ModelInfo) -> list[float]:
         float(min(model.context_tokens or math.inf, _given(model.most_context_tokens))),
         float(model.loaded),
         float(filters.abilities(model)),
-        math.nan if remote else active_w(device),
+        math.nan if remote else active_w(beat),
         *usd_per_token(device, model),
         float(remote),
-        math.nan if beat.temperature_c is None else beat.temperature_c,
-        idle_w(device),
         float(beat.needs_key),
         float(bool(speed.decode_tps)),
     ]
-
-
-def active_w(device: Device) -> float:
-    """Give what a job draws above idle; nothing of ours when it runs elsewhere."""
-    if device.beat.remote:
-        return 0.0
-    busy_w = _watts(device.beat.busy_w)
-    return max(LEAST_ACTIVE_W, busy_w - idle_w(device)) if busy_w else ACTIVE_W
-
-
-def idle_w(device: Device) -> float:
-    """Give what a device draws without a job; nothing for one that does not say."""
-    return _watts(device.beat.idle_w) or 0.0
-
-
-def _watts(said: float | None) -> float | None:
-    return said if said is not None and 0.0 <= said <= MOST_W else None
 
 
 def usd_per_token(device: Device, model: ModelInfo) -> tuple[float, float]:

@@ -25,7 +25,7 @@ _UNABLE = _TOO_SMALL | {"capability", "memory"}
 
 _FORBIDDEN = frozenset({"tenant", "cloud", "key"})
 
-_PASSING = frozenset({"health", "tried", "heat", "power", "breaker"})
+_PASSING = frozenset({"health", "tried", "heat", "throttled", "power", "breaker"})
 """What may be over when the request comes again."""
 
 _MOST_CHARS, _MOST_NAMED = 260, 6

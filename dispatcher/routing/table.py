@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dispatcher.fleet import Device, Fleet
 from dispatcher.outcomes import Price, Removed
 from dispatcher.routing import filters
+from dispatcher.routing.draw import DRAWS, draws_of, jobs_of
 from dispatcher.routing.figures import FIGURES, STATE, Numbers, Row, Rows, row_of, state_of, waiting_of
 from dispatcher.routing.terms import TopicGroups
 
@@ -28,21 +29,24 @@ _NO_ROWS = np.empty(0, dtype=np.intp)
 
 @dataclass(slots=True, kw_only=True)
 class Block:
-    """One device in the table: its rows, from `start` to `stop`."""
+    """One device in the table: its rows, from `start` to `stop`, and its number among the devices that have rows."""
 
     device: Device
     start: int
     stop: int
+    number: int
     standing: Removed | None
 
 
 @dataclass(slots=True, kw_only=True)
 class Layout:
     """What stays while devices come and go with their jobs: which row is of which device and model. `device_of` numbers the devices
-    that have rows, in the order of `devices`, which is that of their names; `bare` are those without."""
+    that have rows, in the order of `devices`, which is that of their names; `sites` says where each stands; `bare` are those
+    without."""
 
     by_model: Mapping[str, Rows]
     devices: Sequence[str]
+    sites: Sequence[str | None]
     device_of: Rows
     first_of: Rows
     bare: Sequence[str]
@@ -70,6 +74,8 @@ class View:
     candidates: Rows
     state: Numbers
     figures: Numbers
+    draws: Numbers
+    """A column for each device of `layout.devices`: see `draw`."""
     prices: Sequence[Price]
     remote: bool
     """Whether any device is remote."""
@@ -134,6 +140,7 @@ def patched(view: View, changed: Sequence[Device]) -> View | None:
             candidates=view.candidates,
             state=state,
             figures=view.figures,
+            draws=view.draws,
             prices=view.prices,
             remote=view.remote,
         )
@@ -143,17 +150,18 @@ def patched(view: View, changed: Sequence[Device]) -> View | None:
 def _other_rows(old: Device, new: Device) -> bool:
     if new.models is not old.models and new.models.keys() != old.models.keys():
         return True
-    return new.beat is not old.beat and (new.beat.topics != old.beat.topics or new.beat.remote != old.beat.remote)
+    said, before = new.beat, old.beat
+    return said is not before and (said.topics, said.remote, said.site) != (before.topics, before.remote, before.site)
 
 
 def _moved(old: Block, device: Device, state: Numbers) -> Block:
     """Give a device's block as it is now, and write its state."""
     before, there = old.device, slice(old.start, old.stop)
     if device.beat is before.beat and device.track is before.track:
-        state[1, there], state[2, there] = device.in_flight, device.free_slots
+        state[1, there], state[2, there] = jobs_of(device), device.free_slots
         state[4, there], state[5, there] = waiting_of(device)
         if device.liveness is before.liveness and device.breaker is before.breaker:
-            return Block(device=device, start=old.start, stop=old.stop, standing=old.standing)
+            return Block(device=device, start=old.start, stop=old.stop, number=old.number, standing=old.standing)
     else:
         for column, figure in enumerate(state_of(device)):
             state[column, there] = figure
@@ -162,6 +170,7 @@ def _moved(old: Block, device: Device, state: Numbers) -> Block:
         device=device,
         start=old.start,
         stop=old.stop,
+        number=old.number,
         standing=old.standing if standing == old.standing else standing,
     )
 
@@ -169,9 +178,12 @@ def _moved(old: Block, device: Device, state: Numbers) -> Block:
 def _reread(view: View, blocks: Mapping[str, Block], state: Numbers, changed: Sequence[Device]) -> View:
     """Take in what heartbeats say."""
     rows, figures, usable = list(view.rows), view.figures.copy(), view.usable.copy()
+    draws = view.draws.copy()
     for device in changed:
         block = blocks[device.name]
         if device.beat is not view.blocks[device.name].device.beat:
+            if block.stop > block.start:
+                draws[:, block.number] = draws_of(device.beat)
             for number in range(block.start, block.stop):
                 rows[number], figures[:, number] = row_of(device, rows[number].name)
         for number in range(block.start, block.stop):
@@ -185,6 +197,7 @@ def _reread(view: View, blocks: Mapping[str, Block], state: Numbers, changed: Se
         candidates=usable.nonzero()[0],
         state=state,
         figures=figures,
+        draws=draws,
         prices=_prices(blocks) if remote else view.prices,
         remote=view.remote,
     )
@@ -195,6 +208,7 @@ def _built(devices: Sequence[Device]) -> View:
     rows: list[Row] = []
     state: list[list[float]] = []
     figures: list[list[float]] = []
+    draws: list[list[float]] = []
     for device in sorted(devices, key=lambda one: one.name):
         start = len(rows)
         for name in sorted(device.models):
@@ -202,7 +216,14 @@ def _built(devices: Sequence[Device]) -> View:
             rows.append(row)
             figures.append(cells)
         state.extend([state_of(device)] * len(device.models))
-        blocks[device.name] = Block(device=device, start=start, stop=len(rows), standing=filters.standing(device))
+        draws.extend([draws_of(device.beat)] if device.models else [])
+        blocks[device.name] = Block(
+            device=device,
+            start=start,
+            stop=len(rows),
+            number=len(draws) - 1,
+            standing=filters.standing(device),
+        )
     usable = np.array([blocks[row.device].standing is None and row.fits for row in rows], dtype=np.bool_)
     return View(
         blocks=blocks,
@@ -212,6 +233,7 @@ def _built(devices: Sequence[Device]) -> View:
         candidates=usable.nonzero()[0],
         state=_columns(state, STATE),
         figures=_columns(figures, FIGURES),
+        draws=_columns(draws, DRAWS),
         prices=_prices(blocks),
         remote=any(device.beat.remote for device in devices),
     )
@@ -230,6 +252,7 @@ def _layout(blocks: Mapping[str, Block], rows: Sequence[Row]) -> Layout:
     return Layout(
         by_model={name: np.array(numbers, dtype=np.intp) for name, numbers in by_model.items()},
         devices=[block.device.name for block in there],
+        sites=[block.device.beat.site for block in there],
         device_of=np.repeat(np.arange(len(there)), sizes),
         first_of=np.array([block.start for block in there], dtype=np.intp),
         bare=[name for name, block in blocks.items() if block.stop == block.start],
