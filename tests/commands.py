@@ -23,7 +23,7 @@ GUARD_S = 45.0
 """A hang guard: a fleet of three devices comes up in three seconds on an idle machine."""
 
 DROVER = (sys.executable, "-P", "-m", "dispatcher")
-_OURS = ("DROVER_", "NATS_", "OLLAMA_", "OPENAI_", "LOG_", "REDIS_")
+_OURS = ("DROVER_", "NATS_", "OLLAMA_", "OPENAI_", "LOG_", "REDIS_", "DATABASE_URL")
 
 
 def clean_environment(**extra: str) -> dict[str, str]:

@@ -8,10 +8,11 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def knobs(**more: str) -> dict[str, str]:
         "DROVER_ACCEPT_S": "20",  # where one device is all there is, a busy machine must not make it silent
         "DROVER_DEVICES": "nano",
         "OLLAMA_HOST": NOWHERE,
+        "DROVER_LEDGER": "off",  # one test has it: a process less in all others
         **more,
     }
 
@@ -73,10 +75,11 @@ def listener() -> Iterator[int]:
 
 
 async def test_a_fleet_comes_up_and_answers_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Three processes a device and three more; `drover ask` finds them without being told; Ctrl-C ends all, with status 0."""
+    """Two processes a device and four more; `drover ask` finds them without being told; Ctrl-C ends all, with status 0. The job is in
+    the ledger then, also when it was asked a moment before."""
     (tmp_path / ".drover").mkdir()
     (tmp_path / ".drover" / "up.lock").write_text("999999")  # left behind by a fleet that was killed
-    async with fleet(tmp_path, DROVER_DEVICES="nano,kitchen=pi5") as up:
+    async with fleet(tmp_path, DROVER_DEVICES="nano,kitchen=pi5", DROVER_LEDGER="on") as up:
         children = up.children()
         answer = await drover("ask", "--json", "Say hello.", cwd=tmp_path)
         up.signal(signal.SIGINT)
@@ -85,7 +88,12 @@ async def test_a_fleet_comes_up_and_answers_and_leaves_nothing_behind(tmp_path: 
 
     told = json.loads(answer.out)
     assert (status, len(children), told["text"] != "", told["device"] in {"nano", "kitchen"}) == (0, 8, True, True)
+    with closing(sqlite3.connect(tmp_path / ".drover" / "ledger.db")) as ledger:
+        kept = ledger.execute("SELECT state, device FROM jobs").fetchall()
+    assert [("done", told["device"])] == kept
     assert sorted(path.name for path in (tmp_path / ".drover").iterdir()) == [
+        "ledger.db",
+        "ledger.db.lock",
         "log",
         "nats",
         "nats-server.conf",
