@@ -17,6 +17,9 @@ from dispatcher.settings import UpSettings
 _LISTENING = re.compile(r"listening on (http://\S+:(\d+))")
 CLOUD = "cloud"
 """What the device with the paid models is called."""
+LEDGER_S = 8.0
+"""What the ledger takes, at most, to write what lies in its stream."""
+
 MARGIN_S = 5.0
 """What a process gets beyond its own grace before it is killed."""
 
@@ -51,7 +54,7 @@ class Cast:
     def ledger(self) -> Spec:
         """The ledger; its file is in the state directory, and it gets its last records after the dispatcher is gone."""
         env = {"DROVER_STATE_DIR": str(self.state.path)}
-        return self._spec("ledger", python("dispatcher", "ledger", "serve"), env=env)
+        return self._spec("ledger", python("dispatcher", "ledger", "serve"), env=env, grace_s=LEDGER_S)
 
     def bridge(self) -> Spec:
         env = {"DROVER_HTTP_HOST": self.settings.bridge.host, "DROVER_HTTP_PORT": str(self.http_port)}

@@ -19,7 +19,7 @@ from common.logs import get_logger
 from common.records import records_stream
 from common.subjects import Subjects
 from dispatcher.ledger.reading import read
-from dispatcher.ledger.store import Rejected, Store
+from dispatcher.ledger.store import Came, Rejected, Store
 
 log = get_logger("ledger")
 
@@ -31,7 +31,9 @@ ACK_WAIT_S = 30.0
 MOST_DELIVERIES = 1_000_000
 """A record is given again until it is written; this is no limit."""
 
-FETCH_S = 5.0
+FETCH_S = 1.0
+"""How long a stop may take to be seen, while nothing comes."""
+
 FIRST_WAIT_S = 0.25
 LONGEST_WAIT_S = 15.0
 AGAIN_S = 1.0
@@ -66,50 +68,75 @@ class Drain:
         self._subjects = subjects
         self._names = Names.below(subjects)
         self._store = store
-        self._back = asyncio.Event()
-        bus.on_reconnect(self._back.set)
+        self._stopping = False
+        self._woken = asyncio.Event()
+        bus.on_reconnect(self._woken.set)
         self.tally = Tally()
 
+    def stop(self) -> None:
+        """Have `run` return when what lies in the stream now is written, or can't be."""
+        self._stopping = True
+        self._woken.set()
+
     async def run(self) -> None:
-        """Write for ever, over every failure of the server and of the database."""
-        while True:
-            self._back.clear()
+        """Write until `stop`, over every failure of the server and of the database."""
+        while not self._stopping:
+            self._woken.clear()
             try:
                 await self.declare()
                 async with self._streams.puller(self._names.records, CONSUMER) as puller:
-                    while True:
-                        await self._batch(puller)
+                    await self._pull(puller)
             except FleetError as error:
                 self._turn(State.NO_STREAMS, error)
-                await _either(self._back, UNAVAILABLE_S if isinstance(error, StreamsUnavailable) else AGAIN_S)
+                await self._pause(UNAVAILABLE_S if isinstance(error, StreamsUnavailable) else AGAIN_S)
 
-    async def _batch(self, puller: Puller) -> None:
-        pulled = await puller.fetch(BATCH, wait_s=FETCH_S)
-        self._turn(State.READY)
-        if pulled:
-            await self._write(pulled)
+    async def _pull(self, puller: Puller) -> None:
+        while True:
+            last = self._stopping
+            pulled = await puller.fetch(BATCH, wait_s=0.0 if last else FETCH_S)
+            self._turn(State.READY)
+            if pulled and not await self._written(pulled):
+                return
+            if last and not pulled:
+                return
 
-    async def _write(self, pulled: Sequence[Pulled]) -> None:
-        """Write a batch, then acknowledge it; while the database is away, again and again, with growing waits."""
+    async def _written(self, pulled: Sequence[Pulled]) -> bool:
+        """Write a batch, then acknowledge it; while the database is away, again and again, with growing waits. False when it is
+        still away at the end."""
         batch = [read(one.kept, self._subjects) for one in pulled]
         for one in batch:
             if isinstance(one, Rejected):
                 log.warning("ledger.rejected", subject=one.kept.subject, seq=one.kept.seq, why=one.why[:200])
         wait_s = FIRST_WAIT_S
-        while True:
-            try:
-                rejected = await self._store.write(batch)
-                break
-            except LedgerUnavailable as error:
-                self._turn(State.NO_DATABASE, error)
-                await asyncio.sleep(wait_s)
-                wait_s = min(LONGEST_WAIT_S, wait_s * 2)
+        while (rejected := await self._try(batch)) is None:
+            if self._stopping:
+                return False
+            self._woken.clear()
+            await self._pause(wait_s)
+            wait_s = min(LONGEST_WAIT_S, wait_s * 2)
         self.tally.written += len(batch) - rejected
         self.tally.rejected += rejected
         self.tally.batches += 1
         self._turn(State.READY)
         for message in pulled:
             await message.ack()
+        return True
+
+    async def _try(self, batch: Sequence[Came]) -> int | None:
+        """Write it, and give how many could not be kept; None when the database is away."""
+        try:
+            return await self._store.write(batch)
+        except LedgerUnavailable as error:
+            self._turn(State.NO_DATABASE, error)
+            return None
+
+    async def _pause(self, wait_s: float) -> None:
+        """Return after the time, or when the connection is back, or at the end."""
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._woken.wait()
+        except TimeoutError:
+            pass  # try again
 
     def _turn(self, state: State, error: FleetError | None = None) -> None:
         """Note how it goes; told once for each change."""
@@ -134,12 +161,3 @@ class Drain:
                 max_deliver=MOST_DELIVERIES,
             )
         )
-
-
-async def _either(back: asyncio.Event, wait_s: float) -> None:
-    """Return when the connection is back, or after the time."""
-    try:
-        async with asyncio.timeout(wait_s):
-            await back.wait()
-    except TimeoutError:
-        pass  # try again

@@ -16,7 +16,6 @@ from common.bus.options import options_from
 from common.discovery import EndpointStats, ServiceInfo, discoverable
 from common.errors import ConfigError, LedgerUnavailable
 from common.lifecycle import Stop, run
-from common.lifecycle import serve as serving
 from common.logs import configure, get_logger
 from common.settings import load
 from common.subjects import Subjects
@@ -28,6 +27,9 @@ from dispatcher.ledger.store import Store
 from dispatcher.settings import LedgerSettings
 
 log = get_logger("ledger")
+
+LAST_S = 8.0
+"""What the last records get to be written; what is not stays in the stream until the next start."""
 
 
 def main() -> int:
@@ -41,22 +43,29 @@ def main() -> int:
 
 
 async def serve(settings: LedgerSettings, stop: Stop) -> None:
-    """Run until `stop`. Raises `ConfigError` where the database can't be this one's."""
+    """Run until `stop`, then write what lies in the stream. Raises `ConfigError` where the database can't be this one's."""
     place = place_of(settings.ledger.database_url.get_secret_value(), settings.ledger.state_dir)
     options = options_from(settings.bus, name="drover-ledger")
     with sole_writer(place):
         async with opened(place) as database, connect_nats(options) as bus, asyncio.TaskGroup() as tasks:
-            work = tasks.create_task(serving("ledger", lambda: _run(settings, database, bus)))
-            await stop.wait()
-            work.cancel()
+            preparing = tasks.create_task(_prepared(database))
+            ending = tasks.create_task(stop.wait())
+            await asyncio.wait((preparing, ending), return_when=asyncio.FIRST_COMPLETED)
+            preparing.cancel()
+            if not stop.requested:
+                await _run(settings, database, bus, stop)
+            ending.cancel()
     log.info("ledger.stopped")
 
 
-async def _run(settings: LedgerSettings, database: Database, bus: Bus) -> None:
-    await _prepared(database)
-    async with ledger(settings, database, bus) as drain:
+async def _run(settings: LedgerSettings, database: Database, bus: Bus, stop: Stop) -> None:
+    async with ledger(settings, database, bus) as drain, asyncio.TaskGroup() as tasks:
         log.info("ledger.open", database=database.place.shown, nats=bus.connected)
-        await drain.run()
+        work = tasks.create_task(drain.run())
+        await stop.wait()
+        drain.stop()
+        await asyncio.wait((work,), timeout=LAST_S)
+        work.cancel()
 
 
 @asynccontextmanager

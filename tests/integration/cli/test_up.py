@@ -75,8 +75,8 @@ def listener() -> Iterator[int]:
 
 
 async def test_a_fleet_comes_up_and_answers_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Two processes a device and four more; `drover ask` finds them without being told; Ctrl-C ends all, with status 0. The job is in
-    the ledger then, also when it was asked a moment before."""
+    """Two processes a device and four more; `drover ask` finds them without being told; Ctrl-C ends all, with status 0. The job
+    is in the ledger then, also when it was asked a moment before."""
     (tmp_path / ".drover").mkdir()
     (tmp_path / ".drover" / "up.lock").write_text("999999")  # left behind by a fleet that was killed
     async with fleet(tmp_path, DROVER_DEVICES="nano,kitchen=pi5", DROVER_LEDGER="on") as up:
