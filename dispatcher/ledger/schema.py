@@ -9,7 +9,8 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.errors import ConfigError
 from dispatcher.ledger.database import Database
@@ -40,14 +41,36 @@ async def version(database: Database) -> str | None:
         return await connection.run_sync(_version)
 
 
+def known(step: str) -> bool:
+    """Tell whether this Drover knows a step."""
+    return step in {one.revision for one in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+async def columns(connection: AsyncConnection) -> dict[str, list[str]]:
+    """Name the columns of each table that is there."""
+
+    def look(sync: Connection) -> dict[str, list[str]]:
+        seen = inspect(sync)
+        return {name: [column["name"] for column in seen.get_columns(name)] for name in seen.get_table_names()}
+
+    return await connection.run_sync(look)
+
+
 async def require_newest(database: Database) -> None:
     """Raise `ConfigError` for a database of another step, or of none: who only reads does not change it."""
+    file = database.place.file
+    if file is not None and not file.exists():  # to connect would make one
+        raise _none(database)
     found = await version(database)
     if found == newest():
         return
     if found is None:
-        raise ConfigError(f"{database.place.shown} holds no ledger yet: `drover up` or `drover ledger serve` make it")
+        raise _none(database)
     raise _foreign(found)
+
+
+def _none(database: Database) -> ConfigError:
+    return ConfigError(f"{database.place.shown} holds no ledger yet: `drover up` or `drover ledger serve` make it")
 
 
 def _foreign(found: str) -> ConfigError:

@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager
 from functools import cache
 from importlib.metadata import version
 
+from common import codec
 from common.bus import Bus
 from common.bus.jetstream import JetStream
 from common.bus.nats import connect_nats
 from common.bus.options import options_from
+from common.clock import LoopClock
 from common.discovery import EndpointStats, ServiceInfo, discoverable
 from common.errors import ConfigError, LedgerUnavailable
 from common.lifecycle import Stop, run
@@ -20,13 +22,18 @@ from common.logs import configure, get_logger
 from common.settings import load
 from common.subjects import Subjects
 from dispatcher.ledger import schema
-from dispatcher.ledger.database import Database, opened, place_of, sole_writer
+from dispatcher.ledger.database import Database, opened, place_of
 from dispatcher.ledger.desk import QUEUE, Desk
 from dispatcher.ledger.drain import FIRST_WAIT_S, LONGEST_WAIT_S, Drain
+from dispatcher.ledger.retention import prune
+from dispatcher.ledger.sqlite_file import sole_writer
 from dispatcher.ledger.store import Store
 from dispatcher.settings import LedgerSettings
 
 log = get_logger("ledger")
+
+FIRST_PRUNE_S = 60.0
+PRUNE_S = 6 * 3600.0
 
 LAST_S = 8.0
 """What the last records get to be written; what is not stays in the stream until the next start."""
@@ -46,7 +53,7 @@ async def serve(settings: LedgerSettings, stop: Stop) -> None:
     """Run until `stop`, then write what lies in the stream. Raises `ConfigError` where the database can't be this one's."""
     place = place_of(settings.ledger.database_url.get_secret_value(), settings.ledger.state_dir)
     options = options_from(settings.bus, name="drover-ledger")
-    with sole_writer(place):
+    with sole_writer(place.file):
         async with opened(place) as database, connect_nats(options) as bus, asyncio.TaskGroup() as tasks:
             preparing = tasks.create_task(_prepared(database))
             ending = tasks.create_task(stop.wait())
@@ -62,10 +69,31 @@ async def _run(settings: LedgerSettings, database: Database, bus: Bus, stop: Sto
     async with ledger(settings, database, bus) as drain, asyncio.TaskGroup() as tasks:
         log.info("ledger.open", database=database.place.shown, nats=bus.connected)
         work = tasks.create_task(drain.run())
+        pruning = tasks.create_task(_prune(settings, database))
         await stop.wait()
+        pruning.cancel()
         drain.stop()
         await asyncio.wait((work,), timeout=LAST_S)
         work.cancel()
+
+
+async def _prune(settings: LedgerSettings, database: Database) -> None:
+    """Forget what is too old, a little after the start and then at intervals."""
+    wait_s = FIRST_PRUNE_S
+    while True:
+        await asyncio.sleep(wait_s)
+        wait_s = PRUNE_S
+        try:
+            gone = await prune(
+                database,
+                now_unix_s=LoopClock().unix_s(),
+                days=settings.ledger.days,
+                power_days=settings.ledger.power_days,
+            )
+        except LedgerUnavailable as error:
+            log.warning("ledger.unpruned", error=error.code, message=error.message)
+        else:
+            log.info("ledger.pruned", **codec.plain(gone))
 
 
 @asynccontextmanager

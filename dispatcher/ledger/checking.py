@@ -1,0 +1,72 @@
+"""How a ledger is: what it holds, and whether all of it can be read; it knows no bus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import func, select, text
+
+from common.errors import BadRequest
+from dispatcher.ledger import rows, schema
+from dispatcher.ledger.database import Database
+from dispatcher.ledger.moving import count, database_source
+from dispatcher.ledger.tables import KEPT, devices, jobs, power
+
+MOST_FAULTS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """What a ledger holds."""
+
+    database: str
+    tables: str
+    size_bytes: int
+    rows: Mapping[str, int]
+    first_unix_s: float | None
+    last_unix_s: float | None
+
+
+async def stats(database: Database) -> Stats:
+    """Count it. Raises `ConfigError` and `LedgerUnavailable`."""
+    await schema.require_newest(database)
+    async with database.reading() as connection:
+        found = {table.name: await count(connection, table) for table in KEPT}
+        received = jobs.c.received_unix_s
+        first, last = (await connection.execute(select(func.min(received), func.max(received)))).one()
+        asked = "SELECT pg_database_size(current_database())"
+        if database.sqlite:
+            asked = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+        size = int((await connection.execute(text(asked))).scalar_one())
+    return Stats(
+        database=database.place.shown,
+        tables=schema.newest(),
+        size_bytes=size,
+        rows=found,
+        first_unix_s=first,
+        last_unix_s=last,
+    )
+
+
+async def faults(database: Database) -> list[str]:
+    """Read all of it, and give what is wrong: at most some. Raises `ConfigError` and `LedgerUnavailable`."""
+    await schema.require_newest(database)
+    found: list[str] = []
+    if database.sqlite:
+        async with database.reading() as connection:
+            told = (await connection.execute(text(f"PRAGMA integrity_check({MOST_FAULTS})"))).scalars().all()
+            found += [f"the file: {line}" for line in told if line != "ok"]
+    readers = ((jobs, rows.job_entry), (devices, rows.device_entry), (power, rows.power_entry))
+    async with database_source(database) as source:
+        for table, read in readers:
+            async for some in source.rows(table):
+                for row in some:
+                    try:
+                        read(row)
+                    except BadRequest as error:
+                        key = "/".join(str(row[column.name]) for column in table.primary_key.columns)
+                        found.append(f"{table.name} {key}: {error.message[:200]}")
+                if len(found) >= MOST_FAULTS:
+                    return found[:MOST_FAULTS]
+    return found

@@ -1,0 +1,110 @@
+"""What is kept for how long: old rows go, and what devices drew minute by minute becomes hours; it knows no bus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, Table, delete, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from dispatcher.ledger.database import Database
+from dispatcher.ledger.rows import Row
+from dispatcher.ledger.store import insert
+from dispatcher.ledger.tables import devices, jobs, power, rejected, shares
+
+ROWS_AT_ONCE = 1000
+GROUPS_AT_ONCE = 100
+"""In one transaction: what comes meanwhile waits for it."""
+
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """How many rows went; of `power_merged` each minute counts that is now in an hour."""
+
+    jobs: int = 0
+    devices: int = 0
+    power: int = 0
+    power_merged: int = 0
+
+
+async def prune(database: Database, *, now_unix_s: float, days: int, power_days: int) -> Pruned:
+    """Forget what is older than `days`, unless that is 0, and thin out power older than `power_days`.
+
+    Both are done in small steps, so that writing goes on beside it. Raises `LedgerUnavailable`.
+    """
+    gone = dict.fromkeys(("jobs", "devices", "power"), 0)
+    if days:
+        before = now_unix_s - days * DAY_S
+        await _forget(database, shares, shares.c.received_unix_s, before)
+        await _forget(database, rejected, rejected.c.stored_unix_s, before)
+        gone["jobs"] = await _forget(database, jobs, jobs.c.received_unix_s, before)
+        gone["devices"] = await _forget(database, devices, devices.c.at_unix_s, before)
+        gone["power"] = await _forget(database, power, power.c.to_unix_s, before)
+    merged = await _thin(database, int((now_unix_s - power_days * DAY_S) // 3600))
+    return Pruned(**gone, power_merged=merged)
+
+
+async def _forget(database: Database, table: Table, at: Column[float], before: float) -> int:
+    """Delete the oldest rows again and again, until the oldest is young enough."""
+    gone = 0
+    while True:
+        async with database.writing() as connection:
+            oldest = select(at).where(at < before).order_by(at).limit(ROWS_AT_ONCE).subquery()
+            upto = (await connection.execute(select(func.max(oldest.c[at.name])))).scalar()
+            if upto is None:
+                return gone
+            gone += (await connection.execute(delete(table).where(at <= upto))).rowcount
+
+
+async def _thin(database: Database, before_hour: int) -> int:
+    merged = 0
+    of_one = (power.c.device, power.c.boot, power.c.hour, power.c.source, power.c.measured)
+    crowded = select(*of_one).where(power.c.hour < before_hour).group_by(*of_one).having(func.count() > 1)
+    while True:
+        async with database.writing() as connection:
+            groups = (await connection.execute(crowded.limit(GROUPS_AT_ONCE))).mappings().all()
+            if not groups:
+                return merged
+            for group in groups:
+                merged += await _merge(connection, dict(group))
+
+
+async def _merge(connection: AsyncConnection, group: dict[str, Any]) -> int:
+    """Put the rows of an hour into one, under the number of the first."""
+    its = [power.c[name] == value for name, value in group.items()]
+    found = (await connection.execute(select(power).where(*its).order_by(power.c.seq))).mappings()
+    minutes = [dict(row) for row in found]
+    await connection.execute(delete(power).where(*its))
+    await insert(connection, power, [hour_of(minutes)])
+    return len(minutes)
+
+
+def hour_of(minutes: list[Row]) -> Row:
+    """Sum up rows of one device: joules are added, watts weighed by time, uncertainty by joules."""
+    spans = [max(0.0, one["to_unix_s"] - one["from_unix_s"]) for one in minutes]
+    joules = sum(one["energy_j"] for one in minutes)
+    idle = [one["idle_w"] for one in minutes if one["idle_w"] is not None]
+    return {
+        **minutes[0],
+        "from_unix_s": min(one["from_unix_s"] for one in minutes),
+        "to_unix_s": max(one["to_unix_s"] for one in minutes),
+        "samples": sum(one["samples"] for one in minutes),
+        "mean_w": _mean([one["mean_w"] for one in minutes], spans),
+        "least_w": min(one["least_w"] for one in minutes),
+        "most_w": max(one["most_w"] for one in minutes),
+        "energy_j": joules,
+        "jobs_j": sum(one["jobs_j"] for one in minutes),
+        "jobs": sum(one["jobs"] for one in minutes),
+        "idle_w": sum(idle) / len(idle) if idle else None,
+        "uncertainty": _mean([one["uncertainty"] for one in minutes], [one["energy_j"] for one in minutes]),
+    }
+
+
+def _mean(values: list[float], weights: list[float]) -> float:
+    whole = sum(weights)
+    if whole <= 0:
+        return sum(values) / len(values)
+    return sum(value * weight for value, weight in zip(values, weights, strict=True)) / whole

@@ -1,0 +1,105 @@
+"""SQLite: a file, its one writer, and a copy of it while it is in use; it knows no table.
+
+A commit is on the disk before it returns (`synchronous=FULL`), because a record is acknowledged behind it, and the stream
+gives what was acknowledged to nobody again. Readers never wait for the writer (WAL).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from common.errors import ConfigError
+
+BUSY_MS = 10_000
+"""How long a writer waits for another one: the ledger, and a `drover ledger prune` beside it."""
+
+READERS = 4
+LOCK_RETRY_S = 5.0
+
+
+def engines(file: Path) -> tuple[AsyncEngine, AsyncEngine]:
+    """Give the writer's and the readers' end."""
+
+    def engine(begin: str, *pragmas: str, **pool: Any) -> AsyncEngine:
+        made = create_async_engine(f"sqlite+aiosqlite:///{file}", connect_args={"timeout": BUSY_MS / 1000}, **pool)
+
+        @event.listens_for(made.sync_engine, "connect")
+        def prepare(connection: Any, _: Any) -> None:
+            connection.isolation_level = None  # the driver would begin transactions where it thinks best
+            cursor = connection.cursor()
+            for pragma in pragmas:
+                cursor.execute(f"PRAGMA {pragma}")
+            cursor.close()
+
+        @event.listens_for(made.sync_engine, "begin")
+        def start(connection: Any) -> None:
+            connection.exec_driver_sql(begin)
+
+        return made
+
+    busy = f"busy_timeout={BUSY_MS}"
+    writer = engine(
+        "BEGIN IMMEDIATE",
+        busy,
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        f"journal_size_limit={64 << 20}",
+        pool_size=1,
+        max_overflow=0,
+    )
+    return writer, engine("BEGIN", busy, "query_only=ON", pool_size=READERS, max_overflow=0)
+
+
+def copy_file(file: Path, target: Path) -> None:
+    """Copy one state of a SQLite file that is in use. Raises `sqlite3.Error`."""
+    with (
+        closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as source,
+        closing(sqlite3.connect(target)) as copy,
+    ):
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE")  # a file of its own, with no others beside it
+
+
+@contextmanager
+def sole_writer(file: Path | None) -> Iterator[None]:
+    """Hold the file for this process; None, for a database server, has no need of it. Raises `ConfigError` when another one has it.
+
+    The kernel drops the lock with its process, however that ends.
+    """
+    if file is None:
+        yield
+        return
+    lock = file.with_name(f"{file.name}.lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = lock.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"the ledger's file {file} can't be written ({error.strerror}): set DROVER_STATE_DIR or DATABASE_URL"
+        ) from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            handle.seek(0)
+            raise ConfigError(
+                f"a ledger (process {handle.read().strip() or 'unknown'}) writes {file} already: one is enough; stop "
+                "it first, or set DATABASE_URL to another file, or to a PostgreSQL that several may share",
+                retry_after_s=LOCK_RETRY_S,
+            ) from error
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        try:
+            yield
+        finally:
+            handle.truncate(0)
