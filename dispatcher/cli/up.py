@@ -286,13 +286,13 @@ class _Supervisor:
         ]
 
 
-def metrics_address(setting: str) -> str:
+def metrics_address(setting: str, port: int = DEFAULT_PORT) -> str:
     """Say where the dispatcher is to show its metrics; where nobody said, on the usual port, unless that is taken: then nowhere,
     since nothing hangs on it. A port that somebody takes right now is the dispatcher's to log."""
     if setting or not metrics.available():
         return setting
     try:
-        return f"{LOOPBACK}:{ports.require_free(LOOPBACK, DEFAULT_PORT, purpose='metrics', way_out='')}"
+        return f"{LOOPBACK}:{ports.require_free(LOOPBACK, port, purpose='metrics', way_out='')}"
     except ConfigError:
         return OFF
 

@@ -38,6 +38,7 @@ def knobs(**more: str) -> dict[str, str]:
         "DROVER_DEVICES": "nano",
         "OLLAMA_HOST": NOWHERE,
         "DROVER_LEDGER": "off",  # one test has it: a process less in all others
+        "DROVER_METRICS": "off",  # the usual port may be another test's
         **more,
     }
 
@@ -296,7 +297,8 @@ async def test_logs_are_json_only_when_asked_for(tmp_path: Path, form: str, expe
 
 async def test_what_can_be_tried_fits_a_narrow_terminal(tmp_path: Path) -> None:
     """At 80 columns no hint is broken by the terminal, and the two lines of the curl command can be pasted."""
-    async with on_terminal(*DROVER, "up", cwd=tmp_path, columns=80, **knobs()) as terminal:
+    metrics = f"127.0.0.1:{free_port()}"
+    async with on_terminal(*DROVER, "up", cwd=tmp_path, columns=80, **knobs(DROVER_METRICS=metrics)) as terminal:
         hints = (await terminal.until(r"jobs: none yet\s*\n(  ask it: .*?Ctrl-C stops everything)"))[1]
         url = (await terminal.until(READY))[1]
 
@@ -305,6 +307,7 @@ async def test_what_can_be_tried_fits_a_narrow_terminal(tmp_path: Path) -> None:
         f"  or open  {url} in a browser",
         f"  or:      curl {url}/v1/chat/completions \\",
         """    -d '{"model":"auto","messages":[{"role":"user","content":"hi"}]}'""",
+        f"  metrics: http://{metrics}/metrics",
         "  logs:    .drover/log",
         "  Ctrl-C stops everything",
     ] == [line.rstrip() for line in hints.splitlines()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from common.errors import ConfigError
 from dispatcher.cli import nats_server
 from dispatcher.cli.plan import devices
 from dispatcher.cli.processes import backoff_s, describe_exit
+from dispatcher.cli.up import metrics_address, metrics_hint
 
 
 @pytest.mark.parametrize(
@@ -71,3 +73,13 @@ def test_the_wait_before_a_restart_doubles_up_to_half_a_minute() -> None:
 def test_an_end_is_told_in_words(status: int, text: str) -> None:
     """A signal is named."""
     assert text == describe_exit(status)
+
+
+def test_metrics_are_shown_on_the_usual_port_unless_it_is_taken() -> None:
+    """Nothing hangs on them: a fleet whose port somebody has comes up without, and says no address."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        found = [metrics_address("", port=taken), metrics_address("off"), metrics_address("127.0.0.1:1")]
+
+    assert ["off", "off", "127.0.0.1:1"] == found
+    assert ([], ["  metrics: http://127.0.0.1:1/metrics"]) == (metrics_hint("off"), metrics_hint("127.0.0.1:1"))
