@@ -15,15 +15,21 @@ from dispatcher.cli.ledger_answers import measured_share
 
 ALL = "all"
 NOBODY = "(none)"
-"""What has no device, no model or no site: a job that was refused, or answered from the cache."""
+_NOBODY = ("", "-")
+"""What has no device, no model or no site, as the ledger says it: a job that was refused, or answered from the cache."""
 
 
 def energy_table(rows: Sequence[EnergyRow], by: By, width: int) -> RenderableType:
     """Draw one row per group and their sum, in `width` characters; what follows from the figures is said below."""
     shown = [*rows, total(rows)] if len(rows) > 1 else list(rows)
-    named: Column[EnergyRow] = Column(str(by), 0, lambda row: plain(row.key) or NOBODY, right=False)
+    first: Column[EnergyRow] = Column(str(by), 0, named, right=False)
     told = [column for column in _COLUMNS if column.rank < _OPTIONAL or any(column.cell(row) for row in rows)]
-    return Group(fitted([named, *told], shown, width), *(Text(note, style="dim") for note in _notes(rows)))
+    return Group(fitted([first, *told], shown, width), *(Text(note, style="dim") for note in _notes(rows)))
+
+
+def named(row: EnergyRow) -> str:
+    """Name a group, to people."""
+    return NOBODY if row.key in _NOBODY else plain(row.key)
 
 
 def total(rows: Sequence[EnergyRow]) -> EnergyRow:

@@ -1,5 +1,5 @@
-"""`drover lab label|train|eval|centroids|feedback|speed|cache-eval|train-verifier`: options in, lines out; it knows neither how
-weights are found nor what figures mean.
+"""`drover lab label|train|eval|centroids|feedback|speed|replay|cache-eval|train-verifier`: options in, lines out; it knows neither
+how weights are found nor what figures mean.
 
 Every verb of `drover` loads this module: what a verb needs is imported when it runs.
 """
@@ -298,6 +298,72 @@ def speed(
     from dispatcher.lab.speed.report import run_speed  # noqa: PLC0415  # see the module
 
     raise typer.Exit(run_speed(quick=quick, rounds=rounds, output=output, as_json=as_json))
+
+
+@app.command()
+def replay(
+    *,
+    devices: Annotated[
+        list[str],
+        typer.Option(
+            "--devices", help="boards of a simulated fleet, such as orin-nano,pi5,shed=pi4; repeatable, a fleet each"
+        ),
+    ],
+    jobs: Annotated[
+        Path | None,
+        typer.Option(
+            "--jobs",
+            help="records as `drover ledger export` or `drover jobs --json` writes them: .csv, .parquet, .jsonl, .json",
+            show_default="those of the running ledger",
+        ),
+    ] = None,
+    strategy: Annotated[
+        list[str] | None, typer.Option("--strategy", help="repeatable, a run each", show_default="the fleet's own")
+    ] = None,
+    speed: Annotated[float, typer.Option("--speed", min=0.1, help="times faster than life; 100 at most")] = 20.0,
+    recorded_speed: Annotated[
+        float,
+        typer.Option("--recorded-speed", min=0.1, max=1000, help="how much faster than life the recorded fleet ran"),
+    ] = 1.0,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="the newest so many jobs")] = 200,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="those of one tenant alone")] = None,
+    since: Annotated[str | None, typer.Option("--since", help="24h, 7d, today, or a date")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="as --since", show_default="now")] = None,
+    per_kwh: Annotated[
+        float | None,
+        typer.Option(
+            "--per-kwh", min=0, max=100, help="what a kilowatt-hour costs", show_default="as the records have it"
+        ),
+    ] = None,
+    currency: Annotated[str, typer.Option("--currency", help="with --per-kwh")] = "EUR",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="folder for a line per job, the figures, and the plot")
+    ] = None,
+    plot: Annotated[bool, typer.Option("--plot", help="draw PNG and SVG into --out; needs the extra lab")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the figures as JSON instead of a table")] = False,
+) -> None:
+    """Re-run recorded jobs on simulated fleets: what another fleet or strategy would have made of them."""
+    from dispatcher.cli.running import run  # noqa: PLC0415  # see the module
+    from dispatcher.lab.replay.outcome import Price  # noqa: PLC0415  # as above
+    from dispatcher.lab.replay.source import Wanted  # noqa: PLC0415  # as above
+    from dispatcher.lab.replay.verb import Order  # noqa: PLC0415  # as above
+    from dispatcher.lab.replay.verb import replay as replay_verb  # noqa: PLC0415  # as above
+
+    if plot and out is None:
+        raise typer.BadParameter("--plot needs --out, the folder to draw into")
+    order = Order(
+        wanted=Wanted(file=jobs, tenant=tenant, since=since, until=until),
+        fleets=tuple(devices),
+        strategies=tuple(strategy or ()),
+        speed=speed,
+        recorded_speed=recorded_speed,
+        limit=limit,
+        price=None if per_kwh is None else Price(per_kwh=per_kwh, currency=currency),
+        out=out,
+        plot=plot,
+        as_json=as_json,
+    )
+    raise typer.Exit(run(replay_verb(order)))
 
 
 @app.command()

@@ -12,7 +12,7 @@ import numpy as np
 
 from common.energy import JOULES_PER_WH
 from common.ledger import By, EnergyRow
-from dispatcher.cli.energy_view import NOBODY, cost, grams, measured, total
+from dispatcher.cli.energy_view import cost, grams, measured, named, total
 from dispatcher.cli.figures import joules, share, three
 from dispatcher.lab.figures import Axes, panels, png
 
@@ -113,7 +113,7 @@ def _unit(most: float) -> tuple[float, str]:
 
 
 def _name(row: EnergyRow) -> str:
-    name = row.key or NOBODY
+    name = named(row)
     return name if len(name) <= _NAME_CHARS else f"{name[: _NAME_CHARS - 1]}…"
 
 

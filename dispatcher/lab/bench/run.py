@@ -13,9 +13,8 @@ from common.messages import AUTO, Message, Role
 from dispatcher.lab.bench.plan import Arm, Arrival, Asked, BenchPlan, CacheMode, Lap, gaps_s
 from dispatcher.lab.bench.rows import BenchRow, Key, answered, asked_row, begun, failed
 from dispatcher.lab.bench.target import Target
+from dispatcher.lab.bench.warming import warm_up
 
-WARM_UP_TOKENS = 16
-MOST_WARMED = 64
 _MAY_BE_GONE = (BusError, NoDispatcher, GarbledReply)
 Tell = Callable[[Sequence[BenchRow]], None]
 """Called with the rows of a conversation when it is over."""
@@ -44,7 +43,9 @@ class Bench:
             left = [(one, gap_s) for one, gap_s in gaps if not self._done(lap, one, known)]
             if left:
                 if self.warm_up:
-                    await self._warm_up()
+                    await warm_up(
+                        self.target
+                    )  # each arm begins with the same models loaded, whatever the one before left
                 if lap.arm.cache is CacheMode.ON:
                     await self._empty_cache(lap, begun=len(left) < len(lap.order))
                 await self._lap(lap, left)
@@ -62,30 +63,6 @@ class Bench:
             await self.target.forget()
         except FleetError as error:
             self.warn(f"{which}: the cache could not be emptied, and may have answers from before ({error.message})")
-
-    async def _warm_up(self) -> None:
-        """Have each model on each device answer once, so that all have measured themselves, and each arm begins with the same
-        ones loaded, whatever the arm before it left behind."""
-        told = await self.target.explain("least_loaded")
-        pairs = sorted({(one["device"], one["model"]) for one in told.get("options") or ()})[:MOST_WARMED]
-        by_device: dict[str, list[str]] = {}
-        for device, model in pairs:
-            by_device.setdefault(device, []).append(model)
-        async with asyncio.TaskGroup() as tasks:
-            for device, models in by_device.items():
-                tasks.create_task(self._warm(device, models))
-
-    async def _warm(self, device: str, models: Sequence[str]) -> None:
-        for model in models:
-            fields = {
-                "model": f"{model}@{device}",
-                "options": {"max_tokens": WARM_UP_TOKENS},
-                "cache": str(CacheMode.OFF.wish),
-            }
-            try:
-                await self.target.ask((Message(role=Role.USER, content="Count to ten, please."),), fields)
-            except FleetError:
-                continue  # a model that can't be had will show in the rows
 
     def _done(self, lap: Lap, one: Asked, known: set[Key]) -> bool:
         turns = range(1, len(one.conversation.questions) + 1)
