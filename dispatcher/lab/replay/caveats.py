@@ -82,7 +82,5 @@ def of_idle(outcomes: Sequence[Outcome], recorded_s: float) -> list[str]:
     known = [f"{one.label} {joules(one.idle_w * recorded_s)}" for one in outcomes if one.idle_w is not None]
     if not known:
         return []
-    return [
-        "Energy is that of the answers, above idle, of simulated fleets from watts and seconds at work. Idle, in the "
-        f"{age(recorded_s)} of the record, adds: {'; '.join(dict.fromkeys(known))}."
-    ]
+    told = "Energy is that of the answers, above idle, of simulated fleets from watts and seconds at work."
+    return [f"{told} Idle, in the {age(recorded_s)} of the record, adds: {'; '.join(dict.fromkeys(known))}."]

@@ -37,9 +37,15 @@ def _latency(
             continue
         share = 100 * np.arange(1, len(found) + 1) / max(1, one.jobs)
         axes.step(
-            found, share, where="post", color=colour, linewidth=2.2 if one is outcomes[0] else 1.5, label=one.label
+            np.concatenate(([found[0]], found)),
+            np.concatenate(([0.0], share)),
+            where="post",
+            color=colour,
+            linewidth=2.2 if one is outcomes[0] else 1.5,
+            label=one.label,
         )
     axes.set(xscale="log", xlabel="seconds until the whole answer was there", ylabel="jobs answered, %", ylim=(0, 101))
+    axes.set_title("how long answers took")
     log_ticks(axes.xaxis)
     axes.grid(alpha=0.25)
     axes.legend(loc="upper left", frameon=False, fontsize=9)
@@ -57,5 +63,6 @@ def _energy(axes: Axes, outcomes: Sequence[Outcome], colours: Sequence[str]) -> 
     axes.set_yticks(range(len(known)), [one.label for one, _ in known])
     axes.set_ylim(max(4, len(known)) - 0.5, -0.6)
     axes.set(xlabel="joules above idle per token (hatched: estimated)", xlim=(0, most * 1.18))
+    axes.set_title("what they took of the devices")
     axes.grid(axis="x", alpha=0.25)
     axes.set_axisbelow(True)

@@ -91,7 +91,12 @@ def _csv(path: Path) -> Iterator[tuple[str, Told]]:
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         for row in reader:
-            yield f"{path.name} line {reader.line_num}", row
+            yield f"{path.name} line {reader.line_num}", {name: _harmless(cell) for name, cell in row.items()}
+
+
+def _harmless(cell: object) -> object:
+    """Take off the apostrophe that keeps spreadsheets from running a text."""
+    return cell.removeprefix("'") if isinstance(cell, str) else cell
 
 
 def _jsonl(path: Path) -> Iterator[tuple[str, Told]]:
