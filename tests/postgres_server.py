@@ -46,7 +46,14 @@ class PostgresServer:
     def start(self) -> None:
         """Start it, and return when it answers."""
         options = [word for setting in _QUIET for word in ("-c", setting)]
-        command = [*_as_postgres(), str(_bin("postgres")), "-D", str(self.directory / "data"), "-k", str(self.directory)]
+        command = [
+            *_as_postgres(),
+            str(_bin("postgres")),
+            "-D",
+            str(self.directory / "data"),
+            "-k",
+            str(self.directory),
+        ]
         with (self.directory / "server.log").open("ab") as log:
             self.process = subprocess.Popen([*command, *options], stdout=log, stderr=log, cwd="/")
         guard_s = time.monotonic() + START_S
@@ -79,7 +86,18 @@ def postgres_server() -> Iterator[PostgresServer]:
         directory = Path(name)
         if os.geteuid() == 0:  # it refuses to run as root
             shutil.chown(directory, "postgres")
-        make = [str(_bin("initdb")), "-D", str(directory / "data"), "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"]
+        make = [
+            str(_bin("initdb")),
+            "-D",
+            str(directory / "data"),
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+        ]
         subprocess.run(
             [*_as_postgres(), *make, "--locale=C.UTF-8"], check=True, capture_output=True, timeout=START_S, cwd="/"
         )
