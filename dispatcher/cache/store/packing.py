@@ -14,7 +14,7 @@ from common import codec
 from common.errors import BadRequest, FleetError
 from dispatcher.cache.values import Entry, Summary
 
-VERSION = 1
+VERSION = 2
 """Of what is written; another one is not read, and its answers are given anew."""
 
 OVERHEAD_BYTES = 896
@@ -73,7 +73,13 @@ def pack(entry: Entry, bounds: Bounds) -> bytes | None:
         squeezed = deflate.compress(whole) + deflate.flush()
         if len(squeezed) < len(whole):
             method, body = _DEFLATED, squeezed
-    return _MARK + bytes((VERSION, method)) + zlib.crc32(whole).to_bytes(4, "big") + body
+    return sealed(method, body)
+
+
+def sealed(method: int, body: bytes) -> bytes:
+    """Give a body with its head. The sum is over the bytes as they lie: in those of deflate some bits mean nothing."""
+    kind = bytes((VERSION, method))
+    return _MARK + kind + zlib.crc32(body, zlib.crc32(kind)).to_bytes(4, "big") + body
 
 
 def unpack(value: bytes, bounds: Bounds) -> Entry:
@@ -82,9 +88,10 @@ def unpack(value: bytes, bounds: Bounds) -> Entry:
         raise Unreadable("this was not written by us")
     if value[len(_MARK)] != VERSION:
         raise Foreign(f"this was written by version {value[len(_MARK)]}, and {VERSION} is read")
-    whole = _unfolded(value[len(_MARK) + 1], value[_HEAD_BYTES:], bounds.whole_bytes)
-    if zlib.crc32(whole).to_bytes(4, "big") != value[_HEAD_BYTES - 4 : _HEAD_BYTES]:
+    method, body = value[len(_MARK) + 1], value[_HEAD_BYTES:]
+    if sealed(method, body) != value:
         raise Unreadable("its check sum is wrong")
+    whole = _unfolded(method, body, bounds.whole_bytes)
     try:
         return codec.build(Entry, codec.decode(whole))
     except BadRequest as error:

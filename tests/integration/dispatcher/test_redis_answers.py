@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from common.errors import CacheUnavailable
 from dispatcher.cache.redis_client import RedisClient, State, redis_client
 from dispatcher.cache.store import RedisAnswers
-from dispatcher.cache.store.packing import Bounds, hashed, pack
+from dispatcher.cache.store.packing import Bounds, hashed, pack, sealed
 from tests.answers import HandClock, entry, key, settings
 from tests.redis_server import RedisServer, needs_redis, redis_server
 
@@ -289,7 +289,7 @@ async def test_a_bomb_is_not_unfolded(store: RedisAnswers, client: RedisClient) 
     """A value that would unfold to more than any entry has is absent."""
     deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     body = b"".join(deflate.compress(bytes(1 << 20)) for _ in range(64)) + deflate.flush()
-    await client.run(("SET", name("one"), b"dr\x01\x01\0\0\0\0" + body))
+    await client.run(("SET", name("one"), sealed(1, body)))
 
     assert [None] == await store.get("alice", [key("one")])
 

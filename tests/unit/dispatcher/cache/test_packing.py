@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.messages import Usage
-from dispatcher.cache.store.packing import Bounds, Foreign, Unreadable, hashed, pack, unpack
+from dispatcher.cache.store.packing import Bounds, Foreign, Unreadable, hashed, pack, sealed, unpack
 from dispatcher.cache.values import Entry, Place, Receipt
 from tests.answers import entry
 
@@ -55,7 +55,17 @@ def test_whatever_was_packed_is_unpacked(one: Entry) -> None:
 def test_noise_is_unreadable(noise: bytes, marked: bool) -> None:
     """Any bytes at all, also behind a head like ours, give an entry or `Unreadable`, and hardly the first."""
     with pytest.raises(Unreadable):
-        unpack((b"dr\x01" if marked else b"") + noise, BOUNDS)
+        unpack((b"dr\x02" if marked else b"") + noise, BOUNDS)
+
+
+def test_every_flipped_bit_is_found_out() -> None:
+    """Those too that deflate has no use for, behind its end."""
+    value = packed(entry(text="Blue. " * 2000))
+    for at in range(len(value) * 8):
+        flipped = bytearray(value)
+        flipped[at // 8] ^= 1 << at % 8
+        with pytest.raises(Unreadable):
+            unpack(bytes(flipped), BOUNDS)
 
 
 @given(st.data(), st.sampled_from(["Blue.", "Blue. " * 2000]))
@@ -80,7 +90,7 @@ def test_a_bomb_is_not_unfolded() -> None:
     deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     piece = deflate.compress(bytes(1 << 20)) + deflate.flush(zlib.Z_FULL_FLUSH)
     again = deflate.compress(bytes(1 << 20)) + deflate.flush(zlib.Z_FULL_FLUSH)
-    value = b"dr\x01\x01\0\0\0\0" + piece + again * 1023
+    value = sealed(1, piece + again * 1023)
     tracemalloc.start()
     with pytest.raises(Foreign):
         unpack(value, BOUNDS)
