@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+FIRST_S = 0.2
+"""After the device became busy: the engine has the job by then, and a sensor that averages over a tenth of a second sees it."""
+
 SOON_S = 0.025
 """After a first token: the prompt is read for certain, and the engine is at its new draw."""
 
@@ -32,14 +35,15 @@ class Cadence:
     idle_s: float
 
     def due_s(self, read_s: float, now: Moments) -> float:
-        """Give when to read after a reading at `read_s`: 1. half a period after the device became busy: sooner the engine may not
-        be at work 2. soon after a first token, but never twice within half a period 3. a period later 4. without jobs."""
+        """Give when to read after a reading at `read_s`: 1. a little after the device became busy 2. soon after a first token, but
+        no sooner than that, and never twice within half a period 3. a period later 4. without jobs."""
         period_s = 1 / self.busy_hz
         if not now.busy:
             return read_s + self._idle_s(read_s, now)  # 4
-        due_s = now.busy_since_s + period_s / 2 if read_s < now.busy_since_s else read_s + period_s  # 1, 3
+        first_s = now.busy_since_s + max(FIRST_S, period_s / 2)
+        due_s = first_s if read_s < now.busy_since_s else read_s + period_s  # 1, 3
         if now.first_token_s > read_s - SOON_S:  # 2
-            due_s = min(due_s, max(now.first_token_s + SOON_S, read_s + period_s / 2))
+            due_s = min(due_s, max(first_s, now.first_token_s + SOON_S, read_s + period_s / 2))
         return due_s
 
     def _idle_s(self, read_s: float, now: Moments) -> float:

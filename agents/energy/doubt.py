@@ -18,7 +18,7 @@ EDGE_S = 0.02
 HELD = 0.05
 """Standard deviation of what is drawn above idle beside a reading that is held, as a share of it."""
 
-SPLIT = 0.05
+SPLIT = 0.07
 """Of what a job paid beside others: the speeds that shares come from lag behind a change."""
 
 MOST = 10.0

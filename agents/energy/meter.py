@@ -34,6 +34,10 @@ SETTLE_S = 2.0
 HOLD_S = 5.0
 """While jobs run, a reading speaks for no longer than this."""
 
+LATE_S, LATE_SHARE = 0.7, 0.25
+"""A first reading so soon after the device became busy, of less than this share of what the next one is above idle, saw it idle:
+sensors are late. The next one holds in its place."""
+
 _ALONE = Situation(Phase.DECODE, 1)
 
 
@@ -108,7 +112,7 @@ class Meter:
         if reading.at_s <= newest_s or (self.last is not None and reading.at_s - self._turned_s < GUARD_S):
             return
         self.last = reading
-        if self._pending is not None:
+        if self._pending is not None and not self._was_late(self._pending, reading):
             self._accept(self._pending)
         self._pending = reading
 
@@ -161,6 +165,13 @@ class Meter:
             until_s = min(now_s, held.at_s + HOLD_S) if self._running else now_s
             self._add(until_s, held, held)
         self._fill(now_s)
+
+    def _was_late(self, first: Reading, following: Reading) -> bool:
+        """Tell whether the first reading of a job on an idle device was still of before."""
+        if not self._running or self._held is not None or first.at_s - self._busy_since_s > LATE_S:
+            return False
+        idle_w = self.idle.watts
+        return first.watts - idle_w < LATE_SHARE * (following.watts - idle_w)
 
     def _accept(self, reading: Reading) -> None:
         """Book up to a reading."""

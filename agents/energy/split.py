@@ -26,6 +26,9 @@ from common.frames import Phase
 COSTS = {Phase.QUEUE: 0.0, Phase.LOAD: 0.3, Phase.PREFILL: 1.2, Phase.DECODE: 1.0}
 """What a second of each costs above idle, against one of decoding."""
 
+MOST = 100.0
+"""No job weighs more, whatever was learnt of its model."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
@@ -39,7 +42,7 @@ class Work:
 def weight(work: Work) -> float:
     """Give what the job weighs against others: 1 is a model that decodes alone."""
     if work.phase is Phase.DECODE and work.tokens_s is not None and work.pace:
-        return COSTS[Phase.DECODE] * work.tokens_s / work.pace
+        return min(MOST, COSTS[Phase.DECODE] * work.tokens_s / work.pace)
     return COSTS[work.phase]
 
 

@@ -36,10 +36,12 @@ async def bus_on(nats: NatsServer) -> AsyncIterator[NatsBus]:
 
 
 @asynccontextmanager
-async def rig(*, time_factor: float = 50, num_parallel: int = 1, **environment: str) -> AsyncIterator[Rig]:
+async def rig(
+    *, time_factor: float = 50, num_parallel: int = 1, jetstream: bool = False, **environment: str
+) -> AsyncIterator[Rig]:
     """Run it all, until the agent says that it is ready."""
     async with (
-        nats_server() as nats,
+        nats_server(jetstream=jetstream) as nats,
         bus_on(nats) as bus,
         device_seen(bus, "orin") as device,
         simulator("orin", time_factor=time_factor, num_parallel=num_parallel) as sim,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agents.backends import Version
+from agents.energy.sampler import Draw
 from agents.heartbeat import Identity, heartbeat, state_of
 from agents.inventory import Stock
 from agents.tally import Workload
@@ -102,3 +103,18 @@ def test_the_last_heartbeat_says_stopped() -> None:
     built = heartbeat(IDENTITY, Workload(slots=1), Stock(), Readings(), seq=1, uptime_s=1.0, stopped=True)
 
     assert built.state is DeviceState.STOPPED
+
+
+def test_what_was_read_counts_before_what_is_known_of_the_kind() -> None:
+    """The watts of now, and the learnt ones instead of the profile's."""
+    readings = Readings(idle_w=3.0, busy_w=9.0)
+    draw = Draw(watts=7.5, measured=True, source="ina3221", idle_w=4.0)
+    beat = heartbeat(IDENTITY, Workload(slots=1), STOCK, readings, seq=1, uptime_s=1.0, draw=draw)
+
+    assert (beat.watts, beat.watts_measured, beat.watts_source, beat.idle_w, beat.busy_w) == (
+        7.5,
+        True,
+        "ina3221",
+        4.0,
+        9.0,
+    )
