@@ -93,7 +93,7 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        with self._translated(SQLAlchemyError, sqlite3.Error, *self.faults):
+        with self._translated(SQLAlchemyError, sqlite3.Error, OverflowError, *self.faults):
             async with AsyncExitStack() as stack:
                 # Only here: within the block an OSError is more likely its own, as of a file that it writes.
                 with self._translated(OSError, TimeoutError):
@@ -134,7 +134,7 @@ def _open(place: Place) -> Database:
 
 def _row_fault(error: BaseException) -> str | None:
     """Say why a row is to blame; None where it is not."""
-    cause = getattr(error, "orig", None)
+    cause = error if isinstance(error, OverflowError) else getattr(error, "orig", None)
     state = str(getattr(cause, "sqlstate", None) or "")
     if state:
         return f"SQLSTATE {state}" if state.startswith(_ROW_STATES) else None

@@ -76,7 +76,7 @@ def _summing(query: EnergyQuery) -> Select[Any]:
     joules, tokens = func.sum(c.joules), func.sum(c.tokens)
     one_currency = func.count(c.currency.distinct()) == 1
     totals = select(
-        func.coalesce(c.key, NOBODY).label("key"),
+        c.key,
         *(
             func.sum(c[name]).label(name)
             for name in ("jobs", "answered", "cache_hits", "prompt_tokens", "completion_tokens")
@@ -92,16 +92,16 @@ def _summing(query: EnergyQuery) -> Select[Any]:
         func.sum(c.saved_usd).label("saved_usd"),
         func.avg(c.total_s).label("mean_total_s"),
         func.avg(c.first_token_s).label("mean_first_token_s"),
-    ).group_by(func.coalesce(c.key, NOBODY))
-    first = func.coalesce(c.key, NOBODY).desc() if query.by is By.DAY else joules.desc()
-    return totals.order_by(first, func.coalesce(c.key, NOBODY)).limit(query.limit + 1)
+    ).group_by(c.key)
+    first = c.key.desc() if query.by is By.DAY else joules.desc()
+    return totals.order_by(first, c.key).limit(query.limit + 1)
 
 
 def _counted(key: str, query: Span) -> Select[Any]:
     done = jobs.c.state == "done"
     nothing = literal(0.0)
     return select(
-        jobs.c[key].label("key"),
+        func.coalesce(jobs.c[key], NOBODY).label("key"),
         literal(1).label("jobs"),
         case((done, 1), else_=0).label("answered"),
         case((jobs.c.cache_outcome == "hit", 1), else_=0).label("cache_hits"),
@@ -126,9 +126,9 @@ def _drawn(key: str, query: Span) -> Select[Any]:
     none = [literal(0).label(name) for name in ("jobs", "answered", "cache_hits", "prompt_tokens", "completion_tokens")]
     taken = ("joules", "idle_joules", "lost_joules", "measured_joules", "tokens", "cost", "currency", "co2e_g")
     unknown = [_absent(jobs.c[name]).label(name) for name in ("cost_usd", "saved_usd", "total_s", "first_token_s")]
-    return select(shares.c[key].label("key"), *none, *(shares.c[name] for name in taken), *unknown).where(
-        *within(shares.c.received_unix_s, query)
-    )
+    return select(
+        func.coalesce(shares.c[key], NOBODY).label("key"), *none, *(shares.c[name] for name in taken), *unknown
+    ).where(*within(shares.c.received_unix_s, query))
 
 
 def _absent(like: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -1,0 +1,313 @@
+"""What is written is there once, and is read as it was written: on SQLite and on PostgreSQL alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Table, select, text, update
+
+from common.bus.streams import Kept
+from common.errors import ConfigError, LedgerUnavailable
+from common.ledger import By, DevicesQuery, EnergyQuery, EnergyRow, JobsQuery
+from common.messages import Usage
+from common.records import JobEntry
+from dispatcher.ledger import checking, queries, schema
+from dispatcher.ledger.database import Database, Place, opened
+from dispatcher.ledger.moving import count, database_source
+from dispatcher.ledger.retention import prune
+from dispatcher.ledger.store import MOST_REJECTED, Read, Store
+from dispatcher.ledger.tables import KEPT, jobs, power, rejected
+from tests.integration.ledger.builders import NOON, came, came_raw, event, job, minute, payload
+
+DAY_S = 86_400.0
+
+
+async def rows(database: Database, *tables: Table) -> list[Sequence[Any]]:
+    """All rows of some tables."""
+    async with database.reading() as connection:
+        return [
+            tuple(row)
+            for table in tables
+            for row in await connection.execute(select(table).order_by(*table.primary_key.columns))
+        ]
+
+
+async def test_what_is_written_is_read_as_it_was(database: Database) -> None:
+    """Each field of a job, an event and a minute of power; what a list leaves out is a job's decision alone."""
+    await Store(database).write(came(job(), event(), minute()))
+
+    assert [job()] == await queries.find_jobs(database, JobsQuery(job="job-1"))
+    assert [job(decision=None)] == await queries.find_jobs(database, JobsQuery())
+    assert [event()] == await queries.find_events(database, DevicesQuery())
+    assert [minute()] == await queries.find_power(database, DevicesQuery())
+
+
+async def test_a_bare_record_is_read_as_it_was(database: Database) -> None:
+    """Of a request that was refused at the door nothing is known but that."""
+    bare = JobEntry(
+        record="01" + "0" * 24, dispatcher="d1", job="j", tenant="t", kind="chat", state="refused",
+        received_unix_s=NOON, total_s=0.0, error="bad_request",
+    )  # fmt: skip
+    await Store(database).write(came(bare))
+
+    assert [bare] == await queries.find_jobs(database, JobsQuery(job="j"))
+
+
+async def test_what_comes_again_is_there_once(database: Database) -> None:
+    """The stream gives again what was written and not acknowledged, also in the same batch as before or in another one."""
+    store = Store(database)
+    all_of_it = came(job(), job(2), event(), minute())
+    await store.write(all_of_it)
+    before = await rows(database, *KEPT)
+    await store.write([*all_of_it, *all_of_it])
+    await store.write(came(minute(), first_seq=9))
+
+    assert before == await rows(database, *KEPT)
+
+
+async def test_garbage_is_kept_apart(database: Database) -> None:
+    """What can't be read holds up nothing, and can be looked at."""
+    store = Store(database)
+    bad = [
+        came_raw("llm.v1.rec.job.default", b"{not json", 2),
+        came_raw("llm.v1.rec.job.default", b'{"record":"x"}', 3),
+        came_raw("llm.v1.rec.nonsense.default", b"{}", 4),
+        came_raw("llm.v1.rec.job.other", payload(job()), 5),
+        came_raw("llm.v1.rec.job.default", payload(job(reason="a\0b")), 6),
+    ]
+    refused = await store.write([*bad, *came(job())])
+    async with database.reading() as connection:
+        found = (await connection.execute(select(rejected.c.seq, rejected.c.why).order_by(rejected.c.seq))).all()
+
+    assert (refused, [seq for seq, _ in found]) == (5, [2, 3, 4, 5, 6])
+    assert [True] * 5 == [
+        part in why for part, (_, why) in zip(("JSON", "record", "nonsense", "other", "NUL"), found, strict=True)
+    ]
+    assert [job()] == await queries.find_jobs(database, JobsQuery(job="job-1"))
+
+
+async def test_of_garbage_the_newest_is_kept(database: Database) -> None:
+    """A stranger that sends garbage for ever fills no disk."""
+    for start in (0, 600):
+        await Store(database).write([came_raw("llm.v1.rec.job.x", b"?", seq) for seq in range(start, start + 600)])
+    async with database.reading() as connection:
+        assert await count(connection, rejected) <= MOST_REJECTED
+
+
+async def test_a_row_that_the_database_refuses_holds_up_no_other(database: Database) -> None:
+    """Whatever was not thought of: it is kept apart, and those before and after it are written."""
+    [fine] = came(job(), first_seq=1)
+    odd = Read(Kept(subject="s", data=b"", seq=2, stored_unix_s=NOON), job(2, usage=Usage(prompt_tokens=2**64)))
+    refused = await Store(database).write([fine, odd, *came(job(3), first_seq=3)])
+
+    assert (1, ["job-3", "job-1"]) == (refused, [one.job for one in await queries.find_jobs(database, JobsQuery())])
+
+
+async def test_pages_follow_one_another(database: Database) -> None:
+    """Newest first, each once, also where more come meanwhile."""
+    store = Store(database)
+    await store.write(came(*(job(number) for number in range(1, 8))))
+    first = await queries.find_jobs(database, JobsQuery(limit=3))
+    await store.write(came(job(99), first_seq=99))
+    second = await queries.find_jobs(database, JobsQuery(limit=3, before=first[2].record))
+
+    assert ["job-7", "job-6", "job-5", "job-4"] == [one.job for one in first]
+    assert ["job-4", "job-3", "job-2", "job-1"] == [one.job for one in second]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (JobsQuery(tenant="other"), ["job-2"]),
+        (JobsQuery(device="nano"), ["job-3"]),
+        (JobsQuery(model="m:3"), ["job-3"]),
+        (JobsQuery(state="failed"), ["job-2"]),
+        (JobsQuery(since_unix_s=NOON + 2), ["job-3", "job-2"]),
+        (JobsQuery(until_unix_s=NOON + 2), ["job-1"]),
+    ],
+    ids=str,
+)
+async def test_jobs_are_found_by_what_they_are(database: Database, query: JobsQuery, found: list[str]) -> None:
+    """By tenant, device, model, state and time."""
+    three = (job(1), job(2, tenant="other", state="failed"), job(3, device="nano", model="m:3"))
+    await Store(database).write(came(*three))
+
+    assert found == [one.job for one in await queries.find_jobs(database, query)]
+
+
+async def summed(database: Database, by: By) -> dict[str, EnergyRow]:
+    return {row.key: row for row in await queries.sum_energy(database, EnergyQuery(by=by))}
+
+
+async def test_joules_are_counted_where_they_were_drawn(database: Database) -> None:
+    """A job is counted on the device that answered, and what a losing attempt took on the one that lost."""
+    await Store(database).write(came(job(1), job(2)))
+    by_device = await summed(database, By.DEVICE)
+
+    assert {"orin": (2, 20.0, 0.0), "nano": (0, 4.0, 4.0)} == {
+        key: (row.jobs, row.joules, row.lost_joules) for key, row in by_device.items()
+    }
+    assert (1.0, 1.0, "EUR", 0.5) == (
+        by_device["orin"].joules_per_token,
+        by_device["orin"].cost,
+        by_device["orin"].currency,
+        by_device["orin"].mean_first_token_s,
+    )
+
+
+@pytest.mark.parametrize("by", list(By))
+async def test_all_sums_are_of_the_same_whole(database: Database, by: By) -> None:
+    """However it is cut, nothing is lost and nothing counted twice."""
+    plain = job(3, energy=None, attempts=(), device=None, model=None, site=None, state="refused", cost_usd=None)
+    hit = job(4, energy=None, attempts=(), cache={"outcome": "hit"}, received_unix_s=NOON + DAY_S)
+    unmeasured = job(5, tenant="other", received_unix_s=NOON + DAY_S)
+    assert unmeasured.energy is not None
+    await Store(database).write(came(job(1), job(2), plain, hit, unmeasured))
+    found = (await summed(database, by)).values()
+
+    assert (5, 4, 1, 36.0, 6.0, 9.0, 1.0) == (
+        sum(row.jobs for row in found),
+        sum(row.answered for row in found),
+        sum(row.cache_hits for row in found),
+        pytest.approx(sum(row.joules for row in found)),
+        pytest.approx(sum(row.lost_joules for row in found)),
+        pytest.approx(sum(row.idle_joules for row in found)),
+        pytest.approx(sum(row.cost_usd or 0.0 for row in found)),
+    )
+
+
+async def test_sums_of_several_currencies_are_none(database: Database) -> None:
+    """Euros and francs are not added."""
+    one, other = job(1), job(2)
+    assert other.energy is not None
+    object.__setattr__(other.energy, "currency", "CHF")
+    await Store(database).write(came(one, other))
+    [row] = (await summed(database, By.TENANT)).values()
+
+    assert (24.0, None, None) == (row.joules, row.cost, row.currency)
+
+
+async def test_old_rows_go_and_minutes_become_hours(database: Database) -> None:
+    """By the age of what they tell; what is put together has the same joules, and is put together once."""
+    old = [job(1, received_unix_s=NOON - 400 * DAY_S), event(1, at_unix_s=NOON - 400 * DAY_S)]
+    hour = [
+        minute(n, from_unix_s=NOON - 20 * DAY_S + 60 * n, to_unix_s=NOON - 20 * DAY_S + 60 * (n + 1)) for n in range(30)
+    ]
+    young = [minute(100 + n) for n in range(3)]
+    await Store(database).write(came(*old, job(2), event(2), *hour, *young))
+    gone = await prune(database, now_unix_s=NOON + DAY_S, days=365, power_days=14)
+    again = await prune(database, now_unix_s=NOON + DAY_S, days=365, power_days=14)
+    [merged, *rest] = reversed(await queries.find_power(database, DevicesQuery()))
+
+    assert (1, 1, 0, 30) == (gone.jobs, gone.devices, gone.power, gone.power_merged)
+    assert (0, 0, 0, 0) == (again.jobs, again.devices, again.power, again.power_merged)
+    assert ["job-2"] == [one.job for one in await queries.find_jobs(database, JobsQuery())]
+    assert rest == young
+    assert (0, 1800, sum(one.energy_j for one in hour), 19.5, 4.0, 38.0, 360.0, 30) == (
+        merged.seq,
+        merged.samples,
+        pytest.approx(merged.energy_j),
+        pytest.approx(merged.mean_w),
+        merged.least_w,
+        merged.most_w,
+        merged.jobs_j,
+        merged.jobs,
+    )
+
+
+async def test_nothing_goes_where_days_are_0(database: Database) -> None:
+    """Who wants to keep all of it does."""
+    await Store(database).write(came(job(1, received_unix_s=0.0)))
+    gone = await prune(database, now_unix_s=NOON, days=0, power_days=14)
+
+    assert (0, 1) == (gone.jobs, len(await queries.find_jobs(database, JobsQuery())))
+
+
+async def test_the_steps_make_the_tables_that_the_code_knows(database: Database) -> None:
+    """Each column of each table, as it is declared; a second start changes nothing."""
+    await schema.upgrade(database)
+    async with database.reading() as connection:
+        found = await schema.columns(connection)
+
+    assert {table.name: [column.name for column in table.c] for table in KEPT} == {
+        name: columns for name, columns in found.items() if name != "ledger_version"
+    }
+
+
+async def test_two_that_start_at_once_make_the_tables_once(place: Place) -> None:
+    """Of PostgreSQL, where several may share a database; of a file there is one writer at a time."""
+    async with opened(place) as first, opened(place) as second, asyncio.TaskGroup() as tasks:
+        tasks.create_task(schema.upgrade(first))
+        tasks.create_task(schema.upgrade(second))
+    async with opened(place) as made:
+        assert schema.newest() == await schema.version(made)
+
+
+async def test_tables_of_a_newer_drover_are_not_touched(database: Database) -> None:
+    """What it does not know it must not write."""
+    async with database.writing() as connection:
+        await connection.execute(text("UPDATE ledger_version SET version_num = '9999'"))
+
+    with pytest.raises(ConfigError, match="9999"):
+        await schema.upgrade(database)
+    with pytest.raises(ConfigError, match="9999"):
+        await schema.require_newest(database)
+
+
+async def test_a_database_without_a_ledger_is_said_to_have_none(place: Place) -> None:
+    """Whoever only looks makes no tables, and no file."""
+    async with opened(place) as empty:
+        with pytest.raises(ConfigError, match="no ledger yet"):
+            await checking.stats(empty)
+
+    assert place.file is None or not place.file.exists()
+
+
+async def test_it_says_how_much_it_holds_and_that_it_is_sound(database: Database) -> None:
+    """And what is wrong, where something is."""
+    await Store(database).write(came(job(1), job(2), event(), minute()))
+    found = await checking.stats(database)
+    sound = await checking.faults(database)
+    async with database.writing() as connection:
+        await connection.execute(update(jobs).where(jobs.c.job == "job-2").values(attempts="[{]"))
+        await connection.execute(update(power).values(mean_w=-1.0))
+    broken = await checking.faults(database)
+
+    assert ({"jobs": 2, "shares": 4, "devices": 1, "power": 1, "rejected": 0}, NOON + 1, NOON + 2, []) == (
+        found.rows,
+        found.first_unix_s,
+        found.last_unix_s,
+        sound,
+    )
+    assert [f"jobs {job(2).record}", "power nano/b1/1"] == [line.partition(":")[0] for line in broken]
+
+
+async def test_readers_change_nothing(database: Database) -> None:
+    """A bug in a query must not be one in the rows."""
+    with pytest.raises(LedgerUnavailable):
+        async with database.reading() as connection:
+            await connection.execute(text("DELETE FROM jobs"))
+
+
+async def test_a_reader_sees_one_state_of_all_tables(database: Database) -> None:
+    """A backup that is made while rows come has no share without its job."""
+    store = Store(database)
+    await store.write(came(job(1)))
+    async with database_source(database) as source:
+        seen = [len(some) async for some in source.rows(jobs)]
+        await store.write(came(job(2)))
+        seen += [len(some) async for some in source.rows(jobs)]
+
+    assert [1, 1] == seen
+
+
+async def test_a_place_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+    """A file that is none: the ledger says so, and goes on trying."""
+    (tmp_path / "ledger.db").write_bytes(b"this is no database, whatever its name says" * 100)
+    async with opened(Place(file=tmp_path / "ledger.db")) as broken:
+        with pytest.raises(LedgerUnavailable, match=r"ledger\.db"):
+            await schema.upgrade(broken)
