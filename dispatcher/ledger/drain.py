@@ -27,7 +27,6 @@ CONSUMER = "ledger"
 BATCH = 256
 """One transaction has so many at most: what came while the one before was written."""
 
-ACK_WAIT_S = 30.0
 MOST_DELIVERIES = 1_000_000
 """A record is given again until it is written; this is no limit."""
 
@@ -63,11 +62,12 @@ class Tally:
 class Drain:
     """The reader of the stream of one ledger; several may share the work."""
 
-    def __init__(self, bus: Bus, streams: Streams, subjects: Subjects, store: Store) -> None:
+    def __init__(self, bus: Bus, streams: Streams, subjects: Subjects, store: Store, *, ack_wait_s: float) -> None:
         self._streams = streams
         self._subjects = subjects
         self._names = Names.below(subjects)
         self._store = store
+        self._ack_wait_s = ack_wait_s
         self._stopping = False
         self._woken = asyncio.Event()
         bus.on_reconnect(self._woken.set)
@@ -157,7 +157,7 @@ class Drain:
                 stream=self._names.records,
                 name=CONSUMER,
                 subject=self._subjects.record("*", "*"),
-                ack_wait_s=ACK_WAIT_S,
+                ack_wait_s=self._ack_wait_s,
                 max_deliver=MOST_DELIVERIES,
             )
         )

@@ -100,7 +100,7 @@ async def _prune(settings: LedgerSettings, database: Database) -> None:
 async def ledger(settings: LedgerSettings, database: Database, bus: Bus) -> AsyncIterator[Drain]:
     """Answer questions; what is given has to be run."""
     subjects = Subjects(settings.bus.prefix)
-    drain = Drain(bus, JetStream(bus), subjects, Store(database))
+    drain = Drain(bus, JetStream(bus), subjects, Store(database), ack_wait_s=settings.ledger.ack_wait_s)
     desk = Desk(bus, subjects, database)
     name = f"ledger-{secrets.token_hex(4)}"
     async with desk.open(), discoverable(bus, _info(name, database), lambda: _stats(subjects, drain, desk)):

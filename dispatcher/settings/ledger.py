@@ -28,6 +28,11 @@ class LedgerSection(Section):
     state_dir: Path = Field(
         Path(".drover"), validation_alias="DROVER_STATE_DIR", description="directory of the ledger's file, too"
     )
+    ack_wait_s: Annotated[float, Ge(0.5), Le(600)] = Field(
+        30.0,
+        validation_alias="DROVER_LEDGER_ACK_WAIT_S",
+        description="seconds after which records that a ledger took and did not write, since it was killed, are given again",
+    )
     days: Annotated[int, Ge(0), Le(36_500)] = Field(
         365,
         validation_alias="DROVER_LEDGER_DAYS",
