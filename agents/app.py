@@ -26,6 +26,7 @@ from agents.probe import Prober
 from agents.settings import AgentSettings
 from agents.slots import Slots
 from agents.telemetry import Gauge, sensors_for
+from agents.traces import server
 from agents.worker import Worker
 from common import logs
 from common.bus import Bus, Subscription
@@ -38,6 +39,7 @@ from common.lifecycle import Stop, run, serve
 from common.messages import DeviceState, Heartbeat
 from common.settings import load
 from common.subjects import Subjects
+from common.tracing import traced
 
 log = logs.get_logger("agent")
 
@@ -70,6 +72,7 @@ async def _main(stop: Stop) -> None:
     sensors = sensors_for(settings.agent.sensors_url, remote=settings.remote, models=settings.ollama.models)
     gauge = Gauge(sensors, poll_s=settings.agent.poll_s)
     async with (
+        traced(settings.traces.endpoint, "drover-agent", device),
         connect_nats(options) as bus,
         open_backend(settings, lambda: gauge.readings) as backend,
         AsyncExitStack() as held,
@@ -134,6 +137,7 @@ class Agent:
             changed=self._beacon.nudge,
             finished=self._inventory.nudge,
             charge=self._energy.charge,
+            server=server(backend.name, _url(settings)),
         )
         self._prober = Prober(backend, self._worker, self._liveness, self._jobs, clock=clock)
 
@@ -239,3 +243,8 @@ async def _services(loops: tuple[Callable[[], Awaitable[None]], ...]) -> AsyncIt
         yield
         for task in tasks:
             task.cancel()
+
+
+def _url(settings: AgentSettings) -> str:
+    """Where the backend is; nowhere for one inside the agent."""
+    return {"ollama": settings.ollama.host, "openai": settings.cloud.base_url}.get(settings.agent.backend, "")

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from agents.backends.offers import Offer, offers
 from agents.power.names import AUTO, Name, Rung, rungs
 from common.addresses import listen_address, ollama_url, plug_address, provider_url
-from common.settings import ApiKey, BusSection, LogSection, Section
+from common.settings import ApiKey, BusSection, LogSection, Section, TracesSection
 from common.subjects import as_token
 
 KEEP_ALIVE = r"^-?(\d+(\.\d+)?|(\d+(\.\d+)?(ns|us|ms|s|m|h))+)$"
@@ -303,6 +303,7 @@ class AgentSettings:
     ollama: OllamaSection
     cloud: CloudSection = field(default_factory=CloudSection)
     power: PowerSection = field(default_factory=PowerSection)
+    traces: TracesSection = field(default_factory=TracesSection)
 
     @property
     def remote(self) -> bool:

@@ -24,6 +24,7 @@ from agents.outbox import Outbox
 from agents.slots import STOPPING, Slot, Slots
 from agents.speeds import Finished
 from agents.tally import Tally, Workload
+from agents.traces import Server, answered, called
 from common import codec, energy
 from common.bus import Bus, Delivery
 from common.clock import Clock
@@ -39,6 +40,7 @@ from common.frames import End, Err, KeepAlive, Phase, Terminal
 from common.logs import get_logger
 from common.messages import Dispatch
 from common.prompts import prompt_tokens
+from common.tracing import OFF, Span
 
 log = get_logger("worker")
 
@@ -54,7 +56,8 @@ UNSTREAMED_FLUSH_S = 0.5
 
 class Worker:
     """Takes dispatches from the bus. `group` is the parent of the jobs' tasks; `changed` is called when the workload differs,
-    `finished` when a job has left the backend; both must return at once. `charge` opens an attempt's account of energy."""
+    `finished` when a job has left the backend; both must return at once. `charge` opens an attempt's account of energy,
+    and `server` is who runs the models, as traces name it."""
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class Worker:
         changed: Callable[[], None],
         finished: Callable[[], None],
         charge: Callable[[], Charge] = Charge,
+        server: Server | None = None,
     ) -> None:
         self.attempts = Attempts(clock)
         self._bus = bus
@@ -85,6 +89,7 @@ class Worker:
         self._changed = changed
         self._finished = finished
         self._charge = charge
+        self._server = server or Server(provider=backend.name)
         self._draining = False
         self._tally = Tally()
         self._leftovers = Leftovers(group, liveness, clock=clock, ended=changed)
@@ -171,19 +176,21 @@ class Worker:
     async def _answer(self, delivery: Delivery, outbox: Outbox) -> Terminal:
         """Run the job and give its terminal frame. The slot is free again before that frame leaves: whoever reads it may
         send the next job at once."""
-        job, bill, charge = "", Bill(), self._charge()
+        job, bill, charge, call = "", Bill(), self._charge(), OFF
         try:
             dispatch = codec.build(Dispatch, codec.decode_request(delivery.data))
             job = dispatch.job
             self._admit(dispatch, outbox.reply)
+            call = called(dispatch, delivery.headers, self._server)
             with ExitStack() as held:
                 slot = held.enter_context(self._slots.take(dispatch.dispatcher))
                 bill = held.enter_context(self._backend.admit(dispatch))
                 held.callback(self._finished)
                 # An engine that still computes for an ended job makes it keep its share of what all draw.
                 held.callback(charge.leave)
-                end = await self._run(dispatch, outbox, held, slot, bill, charge=charge)
+                end = await self._run(dispatch, outbox, held, slot, bill, charge=charge, call=call)
         except FleetError as error:
+            call.end(error.code)
             error.details |= bill.wire() | _receipt(charge)
             if isinstance(error, DeviceBusy):
                 self.attempts.refuse(outbox.reply)
@@ -193,10 +200,12 @@ class Worker:
             raise
         except Exception as error:
             log.exception("job.crashed", job=job)
+            call.end(InternalError.code)
             crash = InternalError(f"the agent failed ({type(error).__name__}); its log says more", **_receipt(charge))
             self._tally.ended(crash, job)
             return Err(crash)
         finally:
+            call.end()
             self._changed()
         return end
 
@@ -207,7 +216,7 @@ class Worker:
             raise DeviceBusy("the device is draining and takes no new jobs: try another one")
 
     async def _run(
-        self, dispatch: Dispatch, outbox: Outbox, held: ExitStack, slot: Slot, bill: Bill, *, charge: Charge
+        self, dispatch: Dispatch, outbox: Outbox, held: ExitStack, slot: Slot, bill: Bill, *, charge: Charge, call: Span
     ) -> End:
         outbox.streams = dispatch.stream
         outbox.flush_s = self._flush_s if dispatch.stream else max(self._flush_s, UNSTREAMED_FLUSH_S)
@@ -230,6 +239,7 @@ class Worker:
             raise running.verdict or too_late from error
         learnt = Finished(usage=done.usage, engine=done.engine, first_token_s=running.first_token_s, cold=running.cold)
         self._tally.done(dispatch.model, learnt)
+        answered(call, done, dispatch.model, running.first_token_s)
         log.debug("job.done", job=dispatch.job, attempt=dispatch.attempt, model=dispatch.model)
         return End(
             finish=done.finish,

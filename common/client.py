@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from ulid import ULID
 
-from common import codec, frames
+from common import codec, frames, tracing
 from common.bus import Bus
 from common.bus.jetstream import JetStream
 from common.bus.mux import ReplyMux, reply_mux
@@ -173,7 +173,9 @@ class Drover:
         job, keep_s = str(request.job), 0.0
         payload = codec.encode_request(codec.plain(request))
         with self._inbox() as (inbox, reply):
-            await self._bus.publish(self._subjects.work("chat", tenant), payload, reply=reply)
+            await self._bus.publish(
+                self._subjects.work("chat", tenant), payload, reply=reply, headers=tracing.outgoing()
+            )
             try:
                 async for frame in inbox.read(SILENCE_S):
                     yield frame

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ulid import ULID
 
-from common import codec
+from common import codec, tracing
 from common.bus.streams import Kept, Stored, Streams
 from common.clock import loop_s
 from common.codec import Encoding
@@ -46,6 +47,7 @@ class _Sending:
     subject: str
     payload: bytes
     given: bool
+    headers: Mapping[str, str] | None = None
 
 
 def require_no_key(request: ChatRequest) -> None:
@@ -76,6 +78,7 @@ class Submission:
             subject=self._subjects.jobs(owner, priority or request.priority),
             payload=codec.encode(codec.plain(replace(request, job=job)), Encoding.JSON),
             given=request.job is not None,
+            headers=tracing.outgoing(),
         )
         give_up_s = loop_s() + SUBMIT_S
         while True:
@@ -107,14 +110,14 @@ class Submission:
             state = await self._standing(sending, stored.seq)
             if state is not None:
                 return Submitted(sending.job, stored.seq, known=True, state=state)
-            stored = await self._streams.publish(sending.subject, sending.payload, msg_id=msg_id)
+            stored = await self._store(sending, msg_id)
         return self._new(sending, stored, told)
 
     async def _published(self, sending: _Sending, msg_id: str) -> tuple[Stored, Note | None]:
         """Store it, and look at the same time what was told of a job whose id its producer chose: the server knows an id for
         minutes only, and a result is kept for longer. A message too many does no harm, whoever takes it finds the result."""
         if not sending.given:
-            return await self._streams.publish(sending.subject, sending.payload, msg_id=msg_id), None
+            return await self._store(sending, msg_id), None
         async with asyncio.TaskGroup() as tasks:
             storing = tasks.create_task(self._tried(sending, msg_id))
             looking = tasks.create_task(self._seen(sending))
@@ -128,9 +131,12 @@ class Submission:
     async def _tried(self, sending: _Sending, msg_id: str) -> Stored | FleetError:
         """Store it; an error is given, since raised in the group it would come wrapped."""
         try:
-            return await self._streams.publish(sending.subject, sending.payload, msg_id=msg_id)
+            return await self._store(sending, msg_id)
         except FleetError as error:
             return error
+
+    async def _store(self, sending: _Sending, msg_id: str) -> Stored:
+        return await self._streams.publish(sending.subject, sending.payload, msg_id=msg_id, headers=sending.headers)
 
     async def _seen(self, sending: _Sending) -> Note | FleetError | None:
         try:

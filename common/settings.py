@@ -126,6 +126,17 @@ class LogSection(Section):
     )
 
 
+class TracesSection(Section):
+    """Where traces of jobs go."""
+
+    endpoint: str = Field(
+        "",
+        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="collector of OpenTelemetry that gets a trace of each job, by OTLP over HTTP, as http://127.0.0.1:4318; not "
+        "set traces nothing. Needs the extra traces",
+    )
+
+
 def load(tree: type[T], **overrides: Any) -> T:
     """Build the settings tree of one process. Raises `ConfigError` that lists every wrong key, its value and what was expected,
     or says what is wrong with `.env` as a file."""

@@ -14,6 +14,7 @@ from common.codec import Encoding
 from common.energy import Energy
 from common.errors import FleetError
 from common.messages import ChatRequest, EngineTimings, Message, Priority, Usage
+from common.tracing import OFF, Span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,7 @@ class Job:
     """True when the answer is to be checked, and how sure the model was helps."""
     fingerprint: str = ""
     """What was asked, in short; only of a job with a given id."""
+    trace: Span = field(default=OFF, compare=False, repr=False)
 
     @property
     def asker(self) -> str:

@@ -34,6 +34,7 @@ from dispatcher.roster import Roster
 from dispatcher.rounds import Rounds
 from dispatcher.router import Router
 from dispatcher.sharing import AttachRequest, Inquiry, Sharing
+from dispatcher.traces import recorded, traced
 
 log = get_logger("pipeline")
 
@@ -97,7 +98,7 @@ class Pipeline:
             log.exception("intake.crashed", size_bytes=len(delivery.data))
             spawn(self._refuse(delivery, _bug("the request", error)))
             return
-        self._begin(job, spawn)
+        self._begin(traced(job, delivery.headers), spawn)
 
     def enter(self, job: Job, out: AnswerSink, spawn: Spawn) -> asyncio.Task[None]:
         """Run an admitted job, and write its answer to `out`; the task ends when the answer and the record are written."""
@@ -176,6 +177,7 @@ class Pipeline:
                 await self._run(running)
         finally:
             self.register.remove(running)
+            running.job.trace.end()
 
     async def _elsewhere(self, running: Running) -> bool:
         """True when somebody else answers; what goes wrong on the way is the job's own end."""
@@ -223,7 +225,8 @@ class Pipeline:
         _require_continuable(job)
 
         async def run(out: AnswerSink) -> Delivered:
-            ask = await self.router.ask(job)
+            with job.trace.child("route"):
+                ask = await self.router.ask(job)
             await out.ack()
             return await self.rounds.deliver(job, ask, out, lambda: running.ended_by)
 
@@ -258,6 +261,7 @@ class Pipeline:
         self._count(delivered.error, total_s)
         self.router.note(job, delivered, total_s)
         told = account.record(job, delivered, total_s=total_s, record=str(ULID()), rate=self.router.rate())
+        recorded(job.trace, told)
         await self.recorder.write(told)
 
     async def _last_word(self, out: AnswerSink, error: FleetError) -> None:

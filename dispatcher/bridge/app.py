@@ -13,7 +13,7 @@ from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from common import lifecycle, logs, settings
+from common import lifecycle, logs, settings, tracing
 from common.bus.nats import connect_nats
 from common.bus.options import options_from
 from common.client import Drover
@@ -21,6 +21,7 @@ from common.clock import LoopClock
 from common.errors import ConfigError
 from common.metrics import Metrics
 from common.subjects import Subjects, require_token
+from common.tracing import traced
 from dispatcher.bridge import listening, routes
 from dispatcher.bridge.answer import Means
 from dispatcher.bridge.connections import KEEP_ALIVE_S, Connection
@@ -28,6 +29,7 @@ from dispatcher.bridge.limits import BodyLimit, HostCheck, SecurityHeaders
 from dispatcher.bridge.pages import describe, mount_files, pages
 from dispatcher.bridge.presence import Presence, hear_fleet
 from dispatcher.bridge.sse import Curfew
+from dispatcher.bridge.traces import Traced
 from dispatcher.bridge.traffic import Traffic, metrics_page, traffic_of
 from dispatcher.settings import BridgeSection, BridgeSettings
 
@@ -71,6 +73,7 @@ async def joined(tree: BridgeSettings, curfew: Curfew) -> AsyncIterator[FastAPI]
     options = options_from(tree.bus, name="drover-bridge", inbox_prefix=f"_INBOX_{tenant}")
     clock = LoopClock()
     async with (
+        traced(tree.traces.endpoint, "drover-bridge"),
         connect_nats(options) as bus,
         Drover.over(bus, tenant=tenant, prefix=tree.bus.prefix, patience_s=tree.bridge.patience_s) as drover,
         hear_fleet(bus, Subjects(tree.bus.prefix), tree.roster, clock) as presence,
@@ -110,6 +113,8 @@ def compose(means: Means, presence: Presence, section: BridgeSection, metrics: M
     app.add_middleware(SecurityHeaders)
     if metrics is not None:
         app.add_middleware(Traffic, metrics=metrics)
+    if tracing.active():
+        app.add_middleware(Traced)
     return app
 
 

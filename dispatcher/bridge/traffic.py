@@ -18,7 +18,7 @@ from dispatcher.settings import BridgeSection
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
-_GONE = 499
+GONE = 499
 """No status was sent, since nobody was there any more; proxies write it down so."""
 
 
@@ -116,9 +116,9 @@ class Traffic:
         return tell
 
     def _count(self, scope: Scope, request: _Request) -> None:
-        route, now_s = _route(scope), monotonic()
-        method = scope["method"] if scope["method"] in _METHODS else OTHER
-        self._requests.add(route, method, str(request.status or _GONE))
+        route, now_s = route_of(scope), monotonic()
+        method = method_of(scope)
+        self._requests.add(route, method, str(request.status or GONE))
         self._seconds.observe(now_s - request.began_s, route)
         if request.first_s is not None:
             self._first.observe(request.first_s - request.began_s, route)
@@ -138,7 +138,12 @@ class _Request:
         self.streams = self.ended = self.gone = False
 
 
-def _route(scope: Scope) -> str:
+def method_of(scope: Scope) -> str:
+    """Give the method, if it is one of those that are used."""
+    return scope["method"] if scope["method"] in _METHODS else OTHER
+
+
+def route_of(scope: Scope) -> str:
     """Give the route as it is written, with its parameters' names: there are as many as the program has, whatever is asked for."""
     route = scope.get("route")
     if route is not None:

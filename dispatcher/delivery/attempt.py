@@ -18,6 +18,7 @@ from common.errors import (
     RequestError,
 )
 from common.frames import Phase
+from common.tracing import OFF, Span
 from dispatcher.delivery.clocks import Clock, Expected, Limits, Progress, doubted, heard, loads_on, strikes
 from dispatcher.delivery.inbox import Arrival
 from dispatcher.outcomes import Attempt, Candidate
@@ -56,6 +57,7 @@ class LiveAttempt:
         self._tokens = 0
         self._lenient: set[Clock] = set()
         self._energy: Energy | None = None
+        self.span: Span = OFF
 
     @property
     def device(self) -> str:

@@ -137,7 +137,9 @@ class Courier:
             provider_key=job.request.provider_key if attempt.candidate.remote else None,
         )
         payload = codec.encode(codec.plain(dispatch), Encoding.MSGPACK)
-        await self.bus.publish(self.subjects.device(attempt.device, "job"), payload, reply=reply)
+        await self.bus.publish(
+            self.subjects.device(attempt.device, "job"), payload, reply=reply, headers=attempt.span.headers
+        )
 
     async def recall(self, job: Job, attempt: LiveAttempt, reply: str) -> None:
         """Have the device stop it. One that can't be told stops at the deadline."""

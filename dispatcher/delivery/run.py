@@ -22,6 +22,7 @@ from dispatcher.delivery.seat import TICK_S, SlotFinder
 from dispatcher.delivery.sink import AnswerSink
 from dispatcher.delivery.why import Beside, why, why_beside
 from dispatcher.outcomes import Attempt, Candidate, Delivered, Job
+from dispatcher.traces import attempted, ended
 
 MOST_ATTEMPTS = 16
 """So many attempts are kept for the account, the first and the last: refusals are unlimited, and a frame is not."""
@@ -128,7 +129,8 @@ class Run:
     async def _seat(self) -> Candidate:
         """Take a slot, first in line when an attempt has failed."""
         try:
-            return await self._seats.take(self._excluded, first=bool(self._attempts))
+            with self._job.trace.child("wait for a slot"):
+                return await self._seats.take(self._excluded, first=bool(self._attempts))
         except FleetError as error:
             # A deadline that has passed is just that; one that can't be met, with half an answer told, is an answer broken off.
             passed = isinstance(error, DeadlineExceeded) and not isinstance(error, DeadlineInfeasible)
@@ -142,6 +144,7 @@ class Run:
         self._number += 1
         attempt = self._live[self._number] = self._host.begun(self, candidate, self._number, beside=beside)
         attempt.begun_chars = self._out.visible_chars
+        attempt.span = attempted(self._job, candidate, self._number, beside=beside)
         self._seats.spent_usd += candidate.most_cost_usd
         self._inbox.open(attempt.number)
         if not beside:
@@ -334,6 +337,7 @@ class Run:
         if attempt is self._speaker:
             self._speaker = None
         note = attempt.account(error, outrun=outrun, queued_s=self._seats.queued_s, now_s=loop_s())
+        ended(attempt.span, note)
         if _cost_nothing(attempt, error):
             self._seats.spent_usd -= attempt.candidate.most_cost_usd
         self._attempts.append(note)

@@ -15,6 +15,7 @@ from common.messages import ChatRequest, Priority, conversation
 from common.subjects import Subjects
 from dispatcher.intake import wanted_model
 from dispatcher.outcomes import Job
+from dispatcher.traces import traced
 
 KIND = "chat"
 
@@ -51,7 +52,7 @@ class Reading:
                 f"the job's deadline passed {seconds_text(-left_s)} ago, before a dispatcher took it: allow more time (timeout_s)"
             )
         origin, (model, device) = self.origin(kept), wanted_model(request)
-        return Job(
+        job = Job(
             id=job_id(kept, request.job),
             tenant=origin.tenant,
             kind=KIND,
@@ -67,6 +68,7 @@ class Reading:
             deadline_unix_s=now_unix_s + left_s,
             priority=origin.priority,
         )
+        return traced(job, kept.headers)
 
     def ends_unix_s(self, kept: Kept, request: ChatRequest) -> float:
         """Give the job's own deadline: a time-out counts from its submission."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from common.settings import BusSection, LogSection
+from common.settings import BusSection, LogSection, TracesSection
 from dispatcher.settings.bridge import BridgeSection
 from dispatcher.settings.cache import CacheSection
 from dispatcher.settings.durable import DurableSection
@@ -74,6 +74,7 @@ class DispatcherSettings:
     cache: CacheSection = field(default_factory=CacheSection)
     ledger: LedgerSection = field(default_factory=LedgerSection)
     metrics: MetricsSection = field(default_factory=MetricsSection)
+    traces: TracesSection = field(default_factory=TracesSection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ class BridgeSettings:
     log: LogSection
     roster: RosterSection
     bridge: BridgeSection
+    traces: TracesSection = field(default_factory=TracesSection)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from common import exposure
 from common.exposure import CONNECTIONS, HEAD_BYTES, exposed
@@ -121,3 +123,13 @@ async def test_the_end_waits_for_no_scraper() -> None:
     writer.close()
 
     assert b"" == said
+
+
+@pytest.mark.parametrize(("setting", "expected"), [("127.0.0.1:0", ["metrics.not_installed"]), ("off", []), ("", [])])
+def test_without_the_extra_nothing_is_shown(setting: str, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who wanted to see something reads why not."""
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with capture_logs() as logs:
+        shown = exposure.wanted(setting)
+
+    assert (False, expected) == (shown, [entry["event"] for entry in logs])
