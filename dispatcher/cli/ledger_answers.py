@@ -13,7 +13,7 @@ from common.subjects import Subjects
 
 Told = Mapping[str, Any]
 
-NO_LEDGER = "no ledger answers: `drover up` starts one with its fleet, and `drover ledger run` starts one alone"
+NO_LEDGER = "no ledger answers: `drover up` starts one with its fleet, and `drover ledger serve` starts one alone"
 
 
 async def ask_ledger(bus: Bus, subjects: Subjects, verb: str, query: Span) -> Told:

@@ -134,11 +134,12 @@ def require_sane(table: Timetable, speed: float) -> None:
         raise BadRequest(
             f"--speed {speed:g} is too fast: above {MOST_SPEED:g} what Drover itself takes would count as seconds of the devices"
         )
-    rate = peak(table, speed)
-    if rate > MOST_PER_WALL_S:
+    bound = max(MOST_PER_WALL_S, peak(table, 1.0))  # what came at once did so in life, too
+    if (rate := peak(table, speed)) > bound:
+        slower = max((wanted for wanted in range(1, int(speed) + 1) if peak(table, wanted) <= bound), default=1)
         raise BadRequest(
-            f"--speed {speed:g} would have {rate:.0f} jobs a second arrive at the busiest moment, and this machine plays all "
-            f"devices: give --speed {max(1.0, speed * MOST_PER_WALL_S / rate):.0f} or less"
+            f"--speed {speed:g} would have {rate:.0f} jobs arrive in one second, and this machine plays all devices: "
+            f"give --speed {slower} or less"
         )
     if (lap_s := table.span_s / speed) > MOST_LAP_S:
         faster = table.span_s / MOST_LAP_S
