@@ -17,6 +17,9 @@ LOOK_S = 60.0
 MOST_LOOK_S = 900.0
 """A better reader that stays away is asked less and less often: an attempt may take its whole deadline."""
 
+RETRY_S = 2.0
+"""Where nothing works there is no sample that an attempt could delay; a simulator may start after its agent."""
+
 log = logs.get_logger("power")
 
 
@@ -24,7 +27,13 @@ class Chain:
     """Reads from the best reader that works. Each change of it is one line in the log."""
 
     def __init__(
-        self, readers: Sequence[PowerReader], *, named: bool, tries: int = TRIES, look_s: float = LOOK_S
+        self,
+        readers: Sequence[PowerReader],
+        *,
+        named: bool,
+        tries: int = TRIES,
+        look_s: float = LOOK_S,
+        retry_s: float = RETRY_S,
     ) -> None:
         """Take `readers`, the best first. `named`: the owner wrote them down, so one that the device lacks is worth a word."""
         self.name = readers[0].name
@@ -32,6 +41,7 @@ class Chain:
         self._named = named
         self._tries = tries
         self._first_look_s = look_s
+        self._retry_s = retry_s
         self._serving: PowerReader | None = None
         self._faults: dict[str, Unreadable] = {}
         self._failures = 0
@@ -69,7 +79,7 @@ class Chain:
         self._faults = {}
         reading = await self._descend(0)
         if reading is None:
-            self._put_off()
+            self._look_at_s = loop_s() + self._retry_s
             if not known:
                 log.warning("power.none", why=_told(self._faults))
             raise Unreadable(_told(self._faults))
@@ -94,6 +104,7 @@ class Chain:
         reading = await self._descend(self._readers.index(failed) + 1)
         if reading is None:
             self._serving = None
+            self._look_at_s = loop_s() + self._retry_s
             log.warning("power.none", why=_told(self._faults))
             raise Unreadable(_told(self._faults))
         self._say_degraded({failed.name: why}, reading)

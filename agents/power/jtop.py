@@ -109,23 +109,20 @@ class _Watch:
         """Wait for a fresh sample. Raises `Unreadable`."""
         try:
             async with asyncio.timeout(WAIT_S):
-                while not self._fresh():
+                while True:
                     if self._fault is not None:
                         raise self._fault
+                    if self._sample is not None and self._loop.time() - self._sample[1] <= STALE_S:
+                        return self._sample
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError as error:
             raise Unreadable(f"jtop.service has sent nothing for {WAIT_S:g} s: sudo systemctl restart jtop") from error
-        assert self._sample is not None  # noqa: S101  # for the type checker: what is fresh is there
-        return self._sample
 
     async def end(self) -> None:
         """Ask the thread to end; it does after the client's next sample."""
         self._stop.set()
         await asyncio.to_thread(self._thread.join, WAIT_S)
-
-    def _fresh(self) -> bool:
-        return self._fault is None and self._sample is not None and self._loop.time() - self._sample[1] <= STALE_S
 
     def _run(self) -> None:
         try:

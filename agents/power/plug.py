@@ -28,12 +28,13 @@ USER = "admin"
 class Plug:
     """Asks on one connection."""
 
-    def __init__(self, url: str, *, kind: Kind, field: str, token: str | None) -> None:
+    def __init__(self, url: str, *, kind: Kind, field: str, token: str | None, wait_s: float = WAIT_S) -> None:
         """`token`: Home Assistant's, or the plug's password; it is sent there, and never told."""
         self.name: str = Name.PLUG.value
         self._kind = kind
         self._field = field
         self._token = token
+        self._wait_s = wait_s
         parts = urlsplit(url)
         self._host = parts.netloc
         self._url = url if parts.path.strip("/") or parts.query else f"{url.rstrip('/')}{PATHS[kind]}"
@@ -44,13 +45,13 @@ class Plug:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(self._wait_s):
                 body = await self._ask()
             at_s = (began_s + loop.time()) / 2
             watts = watts_of(self._kind, body, self._field)
         except TimeoutError as error:
             await self.close()
-            raise self._unreadable(f"does not answer within {WAIT_S:g} s") from error
+            raise self._unreadable(f"does not answer within {self._wait_s:g} s") from error
         # The text of the error is not told: the address may be in it, and with it a password.
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise self._unreadable(f"does not answer ({type(error).__name__})") from None
@@ -74,7 +75,9 @@ class Plug:
     async def _ask(self) -> bytes:
         if self._client is None:
             # A proxy is for the internet, and a plug that redirects is none.
-            self._client = httpx.AsyncClient(timeout=WAIT_S, trust_env=False, follow_redirects=False, auth=self._auth())
+            self._client = httpx.AsyncClient(
+                timeout=self._wait_s, trust_env=False, follow_redirects=False, auth=self._auth()
+            )
         async with self._client.stream("GET", self._signed(), headers=self._headers()) as answer:
             if answer.status_code in (401, 403):
                 raise Unreadable(

@@ -36,14 +36,15 @@ _ROW = re.compile(r"^\s*([A-Z0-9_]{1,32})_([AV]) (?:current|volt)\((\d{1,3})\)=(
 class Pmic:
     """Runs vcgencmd for each read: some ten milliseconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, wait_s: float = WAIT_S) -> None:
         self.name: str = Name.PMIC.value
+        self._wait_s = wait_s
 
     async def read(self) -> Reading:
         """Read all rails once. Raises `Unreadable`."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
-        text = await _ask()
+        text = await _ask(self._wait_s)
         at_s = (began_s + loop.time()) / 2
         rails = rails_of(text)
         return Reading(
@@ -85,7 +86,7 @@ def board_watts(rails: Mapping[str, float]) -> float:
     return SLOPE * sum(rails.values()) + FIXED_W
 
 
-async def _ask() -> str:
+async def _ask(wait_s: float) -> str:
     try:
         child = await asyncio.create_subprocess_exec(
             PROGRAM,
@@ -101,11 +102,11 @@ async def _ask() -> str:
     except OSError as error:
         raise Unreadable(f"vcgencmd can't be started: {error.strerror or error}") from error
     try:
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(wait_s):
             said = await _output(child)
             status = await child.wait()
     except TimeoutError as error:
-        raise Unreadable(f"vcgencmd has not answered for {WAIT_S:g} s") from error
+        raise Unreadable(f"vcgencmd has not answered for {wait_s:g} s") from error
     finally:
         if child.returncode is None:
             child.kill()
@@ -118,6 +119,8 @@ async def _output(child: asyncio.subprocess.Process) -> str:
     said = b""
     while len(said) < MOST_BYTES and (part := await child.stdout.read(MOST_BYTES - len(said))):
         said += part
+    if len(said) >= MOST_BYTES:
+        raise Unreadable("vcgencmd says more than any Raspberry Pi's does")
     return said.decode("ascii", "replace")
 
 

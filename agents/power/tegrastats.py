@@ -41,17 +41,18 @@ def rails_of(line: str) -> Mapping[str, float]:
 class Tegrastats:
     """Keeps the last line of a tegrastats that runs until `close`."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, *, wait_s: float = WAIT_S) -> None:
         self.name: str = Name.TEGRASTATS.value
         self._program = program
+        self._wait_s = wait_s
         self._child: _Child | None = None
 
     async def read(self) -> Reading:
         """Give what the last line says; waits for one that is no older than two seconds. Raises `Unreadable`."""
+        if self._child is None:
+            self._child = await _start(self._program)
         try:
-            if self._child is None:
-                self._child = await _start(self._program)
-            line, at_s = await self._child.line()
+            line, at_s = await self._child.line(self._wait_s)
             return reading_of(rails_of(line), at_s=at_s, source=self.name)
         except Absent as error:
             await self.close()
@@ -73,16 +74,13 @@ class _Child(asyncio.SubprocessProtocol):
     def __init__(self, program: str) -> None:
         self._program = program
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.SubprocessTransport | None = None
+        self.transport: asyncio.SubprocessTransport | None = None
         self._rest = b""
         self._line: tuple[str, float] | None = None
         self._complaint = ""
         self._news = asyncio.Event()
         self._ended = asyncio.Event()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.SubprocessTransport):
-            self._transport = transport
+        self._told = asyncio.Event()
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == 2:
@@ -94,27 +92,31 @@ class _Child(asyncio.SubprocessProtocol):
             self._line = lines[-1][-MOST_LINE:].decode("ascii", "replace"), self._loop.time()
             self._news.set()
 
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        if fd == 2:
+            self._told.set()
+
     def process_exited(self) -> None:
         self._ended.set()
         self._news.set()
 
-    async def line(self) -> tuple[str, float]:
+    async def line(self, wait_s: float) -> tuple[str, float]:
         """Wait for a line that is fresh. Raises `Unreadable` when none comes, or the child has ended."""
         try:
-            async with asyncio.timeout(WAIT_S):
-                while not self._fresh():
+            async with asyncio.timeout(wait_s):
+                while True:
                     if self._ended.is_set():
-                        raise Unreadable(f"{self._program} has ended by itself{self._said()}")
+                        raise Unreadable(f"{self._program} has ended by itself{await self._last_words()}")
+                    if self._line is not None and self._loop.time() - self._line[1] <= STALE_S:
+                        return self._line
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError as error:
-            raise Unreadable(f"{self._program} has printed nothing for {WAIT_S:g} s{self._said()}") from error
-        assert self._line is not None  # noqa: S101  # for the type checker: what is fresh is there
-        return self._line
+            raise Unreadable(f"{self._program} has printed nothing for {wait_s:g} s{self._said()}") from error
 
     async def kill(self) -> None:
         """Kill it, and whatever it has started: it leads a session of its own."""
-        transport = self._transport
+        transport = self.transport
         if transport is None:
             return
         if not self._ended.is_set():
@@ -129,8 +131,14 @@ class _Child(asyncio.SubprocessProtocol):
                 pass  # the loop waits for it from now on
         transport.close()
 
-    def _fresh(self) -> bool:
-        return self._line is not None and self._loop.time() - self._line[1] <= STALE_S
+    async def _last_words(self) -> str:
+        """Wait for what it said before its end: that may be read after it, or never, when another process holds the pipe."""
+        try:
+            async with asyncio.timeout(0.5):
+                await self._told.wait()
+        except TimeoutError:
+            pass  # then without
+        return self._said()
 
     def _said(self) -> str:
         return f": {self._complaint}" if self._complaint else ""
@@ -140,7 +148,7 @@ async def _start(program: str) -> _Child:
     """Start it in a session of its own, so that a Ctrl-C at the agent's terminal does not end it first."""
     loop = asyncio.get_running_loop()
     try:
-        _, child = await loop.subprocess_exec(
+        transport, child = await loop.subprocess_exec(
             lambda: _Child(program),
             program,
             "--interval",
@@ -152,4 +160,6 @@ async def _start(program: str) -> _Child:
         raise Absent(f"there is no program {program}") from error
     except OSError as error:
         raise Unreadable(f"{program} can't be started: {error.strerror or error}") from error
+    # Not from `connection_made`, whose transport is of no class that asyncio knows on uvloop.
+    child.transport = transport
     return child

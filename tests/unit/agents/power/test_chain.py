@@ -141,7 +141,7 @@ async def test_with_the_estimate_it_never_fails() -> None:
 async def test_without_the_estimate_it_fails_with_all_reasons_and_one_line() -> None:
     """Who chose a single sensor gets no invented watts; and a sensor that is away is not asked at each sample."""
     plug = ScriptedReader("plug", fault=Unreadable("away"))
-    chain = Chain([plug], named=True, look_s=NEVER_S)
+    chain = Chain([plug], named=True, retry_s=NEVER_S)
     with capture_logs() as lines:
         for _ in range(5):
             with pytest.raises(Unreadable, match="plug: away"):
@@ -153,7 +153,7 @@ async def test_without_the_estimate_it_fails_with_all_reasons_and_one_line() -> 
 async def test_a_single_sensor_that_comes_back_serves_again() -> None:
     """The simulator of a device that was started after its agent."""
     plug = ScriptedReader("simulated", fault=Unreadable("away"))
-    chain = Chain([plug], named=False, look_s=AT_ONCE_S)
+    chain = Chain([plug], named=False, retry_s=AT_ONCE_S)
     with capture_logs() as lines:
         for _ in range(3):
             with pytest.raises(Unreadable):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -191,6 +193,23 @@ def test_garbage_in_the_files_is_possible_watts_or_nothing(
         return
 
     assert watts >= 0
+
+
+def test_a_counter_that_only_root_may_read_is_told_with_the_way_out() -> None:
+    """As on every Linux since 5.10."""
+    with TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        zone = rapl(Path(directory), "intel-rapl:0", "package-0", 1_000_000)
+        (zone / "energy_uj").chmod(0)
+        was_root = os.geteuid() == 0
+        try:
+            if was_root:
+                os.seteuid(65534)  # root may read everything
+            with pytest.raises(Unreadable, match=r"only root may, since Linux 5.10; a udev rule .*chgrp"):
+                counts_of(Path(directory))
+        finally:
+            if was_root:
+                os.seteuid(0)
 
 
 def test_a_directory_in_place_of_a_file_is_told(tmp_path: Path) -> None:
