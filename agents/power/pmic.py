@@ -12,6 +12,7 @@ from agents.power.names import Name
 
 PROGRAM = "vcgencmd"
 WAIT_S = 3.0
+LEFT_S = 1.0
 MOST_BYTES = 16_384
 MOST_VOLTS = 30.0
 MOST_AMPERES = 12.0
@@ -109,9 +110,19 @@ async def _ask(wait_s: float) -> str:
         raise Unreadable(f"vcgencmd has not answered for {wait_s:g} s") from error
     finally:
         if child.returncode is None:
-            child.kill()
-            await child.wait()
+            await _end(child)
     return understood(said, status)
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    child.kill()
+    await child.wait()
+    try:
+        async with asyncio.timeout(LEFT_S):
+            # What is left in the pipe: only at its end are both closed.
+            await child.communicate()
+    except TimeoutError:
+        pass  # another process holds it
 
 
 async def _output(child: asyncio.subprocess.Process) -> str:
