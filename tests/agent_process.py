@@ -168,6 +168,10 @@ class AgentProcess:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; an agent that has ended does not mind."""
         if self._process.returncode is None:

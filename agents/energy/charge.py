@@ -6,6 +6,7 @@ from typing import Protocol
 
 from agents.energy.doubt import Doubt, Stretch
 from agents.energy.split import Work
+from agents.energy.usual import RECENT
 from common.energy import Energy
 from common.frames import Phase
 
@@ -130,7 +131,7 @@ class Charge:
         """Book a stretch, of which it takes `part` of what is above idle, `net_j`, and `idle_j` of the rest."""
         self._net_j += net_j
         self._idle_j += idle_j
-        self._guessed_j += net_j if stretch.guess else 0.0
+        self._guessed_j += net_j if stretch.guess > RECENT else 0.0
         self._seconds += stretch.seconds
         self._doubt.add(stretch, part=part, net_j=net_j, idle_half_w=idle_half_w, alone=alone)
 

@@ -19,14 +19,18 @@ from agents.energy.charge import Charge
 from agents.energy.doubt import Stretch
 from agents.energy.idle import Idle, Level
 from agents.energy.split import shares
-from agents.energy.usual import LEARNT, Profile, Situation, Usual, situation
+from agents.energy.usual import LEARNT, RECENT, Profile, Situation, Usual, situation
 from agents.power import Reading
 from common.clock import Clock
 from common.energy import Energy
 from common.frames import Phase
 
 GUARD_S = 0.02
-"""A reading this close to a change may be of the other side: the agent hears of it a few milliseconds after the engine."""
+"""A reading this close to where work begins or ends may be of the other side: the agent hears of it a few milliseconds after the
+engine."""
+
+RECENT_S = 1.0
+"""What was read so lately tells what is usual now."""
 
 SETTLE_S = 2.0
 """So long after a job a reading says nothing of the idle device: sensors average, and fans run on."""
@@ -37,6 +41,10 @@ HOLD_S = 5.0
 LATE_S, LATE_SHARE = 0.7, 0.25
 """A first reading so soon after the device became busy, of less than this share of what the next one is above idle, saw it idle:
 sensors are late. The next one holds in its place."""
+
+QUANTUM_S = 0.0002
+"""Of time for each job but one: changes that follow one another faster than that are booked as one, so that a booking, which takes
+some microseconds for each job, never costs more than some hundredth of a core, however many jobs come and go at once."""
 
 _ALONE = Situation(Phase.DECODE, 1)
 
@@ -68,7 +76,7 @@ class Meter:
         self._idle = Idle()
         self._usual = Usual()
         self._running: dict[Charge, None] = {}
-        self._since_s = self._turned_s = clock.monotonic()
+        self._since_s = self._edge_s = clock.monotonic()
         self._idle_since_s = self._busy_since_s = self._since_s
         self._first_token_s = float("-inf")
         self._held: Reading | None = None
@@ -107,9 +115,9 @@ class Meter:
         return self._clock.monotonic()
 
     def read(self, reading: Reading) -> None:
-        """Take a reading. One that is no newer than what is booked, or was taken too close to a change, says nothing."""
+        """Take a reading. One that is no newer than what is booked, or too close to where work began or ended, says nothing."""
         newest_s = self._since_s if self._pending is None else self._pending.at_s
-        if reading.at_s <= newest_s or (self.last is not None and reading.at_s - self._turned_s < GUARD_S):
+        if reading.at_s <= newest_s or (self.last is not None and reading.at_s - self._edge_s < GUARD_S):
             return
         self.last = reading
         if self._pending is not None and not self._was_late(self._pending, reading):
@@ -118,31 +126,32 @@ class Meter:
 
     def settle(self) -> None:
         """Book all until now."""
-        self._close(self.now_s())
+        now_s = self.now_s()
+        if not self._booked(now_s):
+            self._close(now_s)
 
     def enter(self, charge: Charge) -> None:
         """Have a job pay from now on."""
-        self._turn()
+        now_s = self._turn()
         if not self._running:
-            self._busy_since_s = self._turned_s
+            self._busy_since_s = self._edge_s = now_s
         self._running[charge] = None
         self._changed()
 
     def turn(self, charge: Charge, phase: Phase) -> None:
         """Have a job go on to another phase, at its first token."""
-        self._turn()
+        self._first_token_s = self._turn()
         charge.phase = phase
-        self._first_token_s = self._turned_s
         self._changed()
 
     def leave(self, charge: Charge) -> None:
         """Have a job pay no longer; one that does not pay is no error."""
         if charge not in self._running:
             return
-        self._turn()
+        now_s = self._turn()
         del self._running[charge]
         if not self._running:
-            self._idle_since_s = self._turned_s
+            self._idle_since_s = self._edge_s = now_s
         self._changed()
 
     def written(self, energy: Energy) -> None:
@@ -150,14 +159,21 @@ class Meter:
         self.jobs += 1
         self.jobs_j += energy.joules
 
-    def _turn(self) -> None:
-        """Something changes now: what was read before says nothing of what comes."""
+    def _turn(self) -> float:
+        """Something changes now, which is given: what was read before says nothing of what comes."""
         now_s = self.now_s()
-        self._close(now_s)
-        self._held, self._turned_s = None, now_s
+        if not self._booked(now_s):
+            self._close(now_s)
+        self._held = None
+        return now_s
+
+    def _booked(self, now_s: float) -> bool:
+        """Tell whether what was drawn until now is booked, or too little to be worth it."""
+        return now_s - self._since_s < QUANTUM_S * (len(self._running) - 1)
 
     def _close(self, now_s: float) -> None:
-        if self._pending is not None and now_s - self._pending.at_s >= GUARD_S:
+        # With one job or none, what changes now is whether the device works at all.
+        if self._pending is not None and (len(self._running) > 1 or now_s - self._pending.at_s >= GUARD_S):
             self._accept(self._pending)
         self._pending = None
         if self._held is not None:
@@ -244,8 +260,11 @@ class Meter:
         idle_w = self.idle.watts
         if not self._running:
             return idle_w, LEARNT
-        last_w = self.last.watts if self.last is not None else idle_w
-        return self._usual.guess(self._situation(), idle_w=idle_w, busy_w=self._profile().busy_w, last_w=last_w)
+        now, last = self._situation(), self.last
+        last_w = last.watts if last is not None else idle_w
+        watts, guess = self._usual.guess(now, idle_w=idle_w, busy_w=self._profile().busy_w, last_w=last_w)
+        recent = last is not None and last.at_s > max(self._busy_since_s, self._since_s - RECENT_S)
+        return watts, min(guess, RECENT) if recent and guess <= LEARNT else guess
 
     def _situation(self) -> Situation:
         return situation([charge.work(self._since_s).phase for charge in self._running])

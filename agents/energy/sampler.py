@@ -31,6 +31,11 @@ PUBLISH_S = 0.8
 STALE_S = 35.0
 """An older reading says nothing of now; three times the pause while the device is idle."""
 
+FAILED_S = 1.0
+"""A reader that failed is not asked again sooner."""
+
+EARLIER_S = 0.002
+
 MOST_RAILS = 32
 
 
@@ -77,6 +82,8 @@ class Sampler:
         self._last: Reading | None = None
         self._fault = ""
         self._nudged = asyncio.Event()
+        self._began_s = self._due_s = clock.monotonic()
+        self._failed = False
 
     @property
     def last(self) -> Reading | None:
@@ -106,15 +113,16 @@ class Sampler:
         self.extremes = (watts, watts)
 
     def nudge(self) -> None:
-        """What runs has changed: another moment may be due."""
-        self._nudged.set()
+        """What runs has changed: an earlier moment may be due. To wake for each change would cost more than reading."""
+        if self._due_s - self._next_s() > EARLIER_S:
+            self._nudged.set()
 
     async def watch(self) -> None:
         """Read again and again; runs as long as the agent."""
         while True:
-            began_s = self._clock.monotonic()
-            read = await self._read()
-            await self._pause(began_s, failed=not read)
+            self._began_s = self._clock.monotonic()
+            self._failed = not await self._read()
+            await self._pause()
 
     async def _read(self) -> bool:
         """Read once; tells whether there was something to read."""
@@ -139,14 +147,12 @@ class Sampler:
             await self._publish(reading)
         return True
 
-    async def _pause(self, began_s: float, *, failed: bool) -> None:
+    async def _pause(self) -> None:
         """Return when the next reading is due, whatever changes meanwhile."""
         while True:
             self._nudged.clear()
-            due_s = self._cadence.due_s(began_s, self._meter.moments)
-            if failed:
-                due_s = max(due_s, began_s + 1.0)
-            left_s = due_s - self._clock.monotonic()
+            self._due_s = self._next_s()
+            left_s = self._due_s - self._clock.monotonic()
             if left_s <= 0:
                 return
             try:
@@ -154,6 +160,11 @@ class Sampler:
                     await self._nudged.wait()
             except TimeoutError:
                 return
+
+    def _next_s(self) -> float:
+        """Give when the next reading is due, as things are now."""
+        due_s = self._cadence.due_s(self._began_s, self._meter.moments)
+        return max(due_s, self._began_s + FAILED_S) if self._failed else due_s
 
     async def _publish(self, reading: Reading) -> None:
         """Tell a reading; without a connection it is not told, since a late one would tell of the past."""

@@ -11,9 +11,10 @@ from common.frames import Phase
 FRESH = 0.3
 """How much the newest reading counts."""
 
-LEARNT, FOREIGN, BLIND = 0.3, 0.6, 1.0
-"""Half a 95 % interval of a guess, as a share of what is above idle: by readings of the same, by those of another phase or a
-profile, and by the last reading alone. Judged: models on one board differ by a third."""
+RECENT, LEARNT, FOREIGN, BLIND = 0.15, 0.3, 0.6, 1.0
+"""Half a 95 % interval of a guess, as a share of what is above idle: by readings of the same, of which one was taken just before;
+by those of another time, of another phase or a profile; and by the last reading alone. Judged: models on one board differ by a
+third."""
 
 MOST_AT_ONCE = 8
 """More jobs than this at once count as this many."""

@@ -276,6 +276,20 @@ def test_so_is_no_later_one() -> None:
     assert bench.end(12.5, job).joules == pytest.approx(0 + 5.0 + 5.0)
 
 
+def test_a_crowd_is_booked_now_and_then() -> None:
+    """Of a thousand jobs that come within a second none is lost, and they pay together what the device took."""
+    bench = Bench()
+    jobs = []
+    for number in range(1000):
+        jobs.append(bench.begin(10.0 + number / 1000))
+        if number % 200 == 100:
+            bench.read(bench.clock.now_s, BUSY_W)
+    bench.clock.now_s = 12.0
+    paid_j = [energy.joules for job in jobs if (energy := job.take())]
+
+    assert (len(paid_j), sum(paid_j)) == (1000, pytest.approx(20.0, rel=0.05))
+
+
 LENGTHS = st.floats(0.0, 3.0)
 WATTS = st.floats(0.0, 40.0)
 DEEDS = st.lists(
