@@ -84,14 +84,15 @@ async def _write(source: Source, draft: Path) -> dict[str, int]:
     sums: dict[str, str] = {}
     with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
         for table in KEPT:
-            digest, counts[table.name] = hashlib.sha256(), 0
-            with archive.open(f"{table.name}.jsonl", "w", force_zip64=True) as lines:
+            name = str(table.name)  # a plain text, which the library's name is not quite
+            digest, counts[name] = hashlib.sha256(), 0
+            with archive.open(f"{name}.jsonl", "w", force_zip64=True) as lines:
                 async for some in source.rows(table):
                     text = b"".join(codec.encode(_told(table, row)) + b"\n" for row in some)
                     digest.update(text)
                     lines.write(text)
-                    counts[table.name] += len(some)
-            sums[table.name] = digest.hexdigest()
+                    counts[name] += len(some)
+            sums[name] = digest.hexdigest()
         manifest = Manifest(format=FORMAT, tables=source.version, made_unix_s=time.time(), rows=counts, sha256=sums)
         archive.writestr(MANIFEST, codec.encode_pretty(codec.plain(manifest)))
     return counts
@@ -151,8 +152,8 @@ def _sound(path: Path) -> Iterator[None]:
 
 def _told(table: Table, row: Row) -> dict[str, Any]:
     binary = [name for name in row if isinstance(table.c[name].type, LargeBinary)]
-    return {name: value for name, value in row.items() if value is not None} | {
-        name: base64.b64encode(row[name]).decode() for name in binary
+    return {str(name): value for name, value in row.items() if value is not None} | {
+        str(name): base64.b64encode(row[name]).decode() for name in binary
     }
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.errors import ConfigError
 from dispatcher.ledger import schema
-from dispatcher.ledger.database import Database, Place, opened
+from dispatcher.ledger.database import Database, Place, RowRefused, opened
 from dispatcher.ledger.rows import Row
 from dispatcher.ledger.store import insert
 from dispatcher.ledger.tables import KEPT
@@ -73,6 +73,13 @@ async def restore(database: Database, source: AbstractAsyncContextManager[Source
     The tables must be there. Raises `ConfigError` where there are rows already, which `force` has forgotten first, and for a source
     of a newer Drover.
     """
+    try:
+        return await _restore(database, source, force=force)
+    except RowRefused as error:
+        raise ConfigError(f"the backup has a row that can't be one of ours ({error}): nothing was changed") from error
+
+
+async def _restore(database: Database, source: AbstractAsyncContextManager[Source], *, force: bool) -> dict[str, int]:
     counts: dict[str, int] = {}
     async with source as rows, database.writing() as connection:
         if not schema.known(rows.version):

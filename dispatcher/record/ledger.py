@@ -90,6 +90,11 @@ class LedgerSink:
     def waiting(self) -> int:
         return len(self._waiting)
 
+    @property
+    def away(self) -> str:
+        """The code of what keeps records from their stream; empty while nothing does."""
+        return self._away
+
     async def write(self, record: JobRecord) -> None:
         """Take a job's record."""
         entry = job_entry(record, self._dispatcher, self._site)
