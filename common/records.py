@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, FailFast, Field
 from common.bus.streams import StreamSpec
 from common.durable import Names
 from common.energy import Energy, PowerSummary
-from common.messages import Count, Document, Number, Texts, Token, Usage
+from common.messages import Count, Document, EngineTimings, Number, Texts, Token, Usage
 from common.subjects import Subjects
 
 JOB = "job"
@@ -105,6 +105,7 @@ class JobEntry:
     terms: TermsEntry | None = None
     attempts: Annotated[tuple[AttemptEntry, ...], FailFast(), MaxLen(MOST_ATTEMPTS)] = ()
     usage: Usage = Usage()
+    engine: EngineTimings = EngineTimings()
     cost_usd: Number | None = None
     cost_estimated: bool = False
     energy: Energy | None = None

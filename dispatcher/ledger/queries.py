@@ -68,7 +68,7 @@ async def sum_energy(database: Database, query: EnergyQuery) -> list[EnergyRow]:
     return [_energy_row(row) for row in await _all(database, _summing(query))]
 
 
-def _summing(query: EnergyQuery) -> Select[Any]:
+def _summing(query: EnergyQuery) -> Select[*tuple[Any, ...]]:
     """Jobs are counted where their answer came from, joules where they were drawn: a losing attempt is its own device's."""
     key = _KEYS[query.by]
     both = union_all(_counted(key, query), _drawn(key, query)).subquery()
@@ -97,7 +97,7 @@ def _summing(query: EnergyQuery) -> Select[Any]:
     return totals.order_by(first, c.key).limit(query.limit + 1)
 
 
-def _counted(key: str, query: Span) -> Select[Any]:
+def _counted(key: str, query: Span) -> Select[*tuple[Any, ...]]:
     done = jobs.c.state == "done"
     nothing = literal(0.0)
     return select(
@@ -122,7 +122,7 @@ def _counted(key: str, query: Span) -> Select[Any]:
     ).where(*within(jobs.c.received_unix_s, query))
 
 
-def _drawn(key: str, query: Span) -> Select[Any]:
+def _drawn(key: str, query: Span) -> Select[*tuple[Any, ...]]:
     none = [literal(0).label(name) for name in ("jobs", "answered", "cache_hits", "prompt_tokens", "completion_tokens")]
     taken = ("joules", "idle_joules", "lost_joules", "measured_joules", "tokens", "cost", "currency", "co2e_g")
     unknown = [_absent(jobs.c[name]).label(name) for name in ("cost_usd", "saved_usd", "total_s", "first_token_s")]
@@ -152,7 +152,7 @@ def _energy_row(row: dict[str, Any]) -> EnergyRow:
     return codec.build(EnergyRow, row | {name: int(row[name]) for name in counts})
 
 
-async def _all(database: Database, ask: Select[Any]) -> list[dict[str, Any]]:
+async def _all(database: Database, ask: Select[*tuple[Any, ...]]) -> list[dict[str, Any]]:
     async with database.reading() as connection:
         found = await connection.execute(ask)
         return [dict(row) for row in found.mappings()]

@@ -25,6 +25,7 @@ ENERGY = (
     "co2e_g",
 )
 TERMS = ("tokens", "topic", "health")
+ENGINE = ("load_s", "prefill_s", "decode_s")
 
 _JOB_AS_IS = (
     "record", "dispatcher", "job", "tenant", "kind", "state", "received_unix_s", "total_s", "priority", "asked_model", "device",
@@ -64,6 +65,7 @@ def job_row(entry: JobEntry) -> Row:
         "day": day_of(entry.received_unix_s),
         **{f"terms_{name}": terms.get(name) for name in TERMS},
         **{f"energy_{name}": energy.get(name) for name in ENERGY},
+        **{name: getattr(entry.engine, name) for name in ENGINE},
         "prompt_tokens": entry.usage.prompt_tokens,
         "completion_tokens": entry.usage.completion_tokens,
         "attempts": _json(wire["attempts"]),
@@ -77,6 +79,7 @@ def job_entry(row: Mapping[str, Any]) -> JobEntry:
     """Read the row of a job. Raises `BadRequest` where it holds what none can."""
     wire = {name: row[name] for name in _JOB_AS_IS}
     wire["usage"] = {"prompt_tokens": row["prompt_tokens"], "completion_tokens": row["completion_tokens"]}
+    wire["engine"] = {name: row[name] for name in ENGINE}
     wire["attempts"] = _parts(row["attempts"])
     if row["terms_tokens"] is not None:
         wire["terms"] = {name: row[f"terms_{name}"] for name in TERMS}

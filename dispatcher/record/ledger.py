@@ -230,6 +230,7 @@ def job_entry(record: JobRecord, dispatcher: str, site: Callable[[str], str | No
         else TermsEntry(tokens=record.terms.tokens, topic=record.terms.topic, health=record.terms.health),
         attempts=tuple(_attempt(one, site(one.device)) for one in record.attempts[-MOST_ATTEMPTS:]),
         usage=record.usage,
+        engine=record.engine,
         cost_usd=record.cost_usd,
         cost_estimated=record.cost_estimated,
         energy=record.energy,

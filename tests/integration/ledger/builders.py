@@ -8,7 +8,7 @@ from typing import Any
 from common import codec
 from common.bus.streams import Kept
 from common.energy import Energy, PowerSummary
-from common.messages import Usage
+from common.messages import EngineTimings, Usage
 from common.records import AttemptEntry, DeviceEntry, Entry, JobEntry, PowerEntry, TermsEntry
 from common.subjects import Subjects
 from dispatcher.ledger.reading import read
@@ -46,6 +46,7 @@ def job(number: int = 1, **changes: Any) -> JobEntry:
             AttemptEntry(number=2, device="orin", site="lab", model="llama3.2:1b", outcome="ok", accept_s=0.01, total_s=1.0),
         ),
         usage=Usage(prompt_tokens=30, completion_tokens=10),
+        engine=EngineTimings(load_s=1.0, prefill_s=0.25),
         cost_usd=0.25,
         cost_estimated=True,
         energy=Energy(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -15,13 +16,14 @@ from common.bus import Bus
 from common.bus.nats import NatsOptions, connect_nats
 from common.errors import BadRequest, LedgerUnavailable, NoResponders
 from common.ledger import By, DevicesQuery, EnergyQuery, JobsQuery, Span, ask
+from common.records import Entry
 from common.settings import BusSection, LogSection
 from dispatcher.ledger import schema
 from dispatcher.ledger.database import Database, Place, opened
 from dispatcher.ledger.service import ledger
 from dispatcher.ledger.store import Store
 from dispatcher.settings import LedgerSection, LedgerSettings
-from tests.integration.ledger.builders import SUBJECTS, came, event, job, minute
+from tests.integration.ledger.builders import SUBJECTS, came, event, job, minute, payload
 from tests.nats_server import nats_server
 
 SETTINGS = LedgerSettings(
@@ -36,6 +38,10 @@ class Open:
     bus: Bus
     database: Database
     path: Path
+
+
+def told(entry: Entry) -> dict[str, Any]:
+    return codec.decode(payload(entry))
 
 
 @pytest_asyncio.fixture
@@ -59,8 +65,8 @@ async def test_it_tells_jobs_devices_power_and_sums(desk: Open) -> None:
     devices = await ask(desk.bus, SUBJECTS, "devices", DevicesQuery())
     energy = await ask(desk.bus, SUBJECTS, "energy", EnergyQuery(by=By.TENANT))
 
-    assert {"jobs": [codec.plain(job())], "more": False} == jobs
-    assert {"events": [codec.plain(event())], "power": [codec.plain(minute())], "more": False} == devices
+    assert {"jobs": [told(job())], "more": False} == jobs
+    assert {"events": [told(event())], "power": [told(minute())], "more": False} == devices
     assert ("tenant", "default", 12.0) == (energy["by"], energy["rows"][0]["key"], energy["rows"][0]["joules"])
 
 

@@ -20,7 +20,7 @@ from common.clock import LoopClock
 from common.durable import Names
 from common.energy import Energy
 from common.errors import BadRequest, StreamsUnavailable
-from common.messages import Heartbeat, Priority, Usage
+from common.messages import EngineTimings, Heartbeat, Priority, Usage
 from common.records import DeviceEntry, JobEntry
 from dispatcher.fleet import Fleet
 from dispatcher.ledger.reading import read
@@ -47,7 +47,8 @@ def record(**changes: object) -> JobRecord:
     full = JobRecord(
         record=str(ULID()), job="j", tenant="alice", kind="chat", state=JobState.DONE, received_unix_s=NOON, total_s=1.0,
         priority=Priority.BATCH, asked_model="auto", device="orin", model="m", reason="quickest", strategy="hybrid", score=0.5,
-        terms=Terms(0.1, 0.2, 0.3), attempts=attempts, usage=Usage(prompt_tokens=1, completion_tokens=2), cost_usd=0.1,
+        terms=Terms(0.1, 0.2, 0.3), attempts=attempts, usage=Usage(prompt_tokens=1, completion_tokens=2),
+        engine=EngineTimings(load_s=1.0), cost_usd=0.1,
         cost_estimated=True, energy=Energy(joules=3.0), saved_usd=0.2, finish="stop", queue_s=0.1, first_token_s=0.4,
         error="x", error_message="y", simulated=True, escalated=True, decision={"strategy": "hybrid"},
         cached=Cached(outcome=CacheOutcome.MISS, why="SECRET is not like what was asked", reason="none"),
