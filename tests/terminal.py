@@ -41,6 +41,12 @@ class Terminal:
         """The same without colours and movements of the cursor."""
         return _ESCAPE.sub("", self.drawn).replace("\r", "")
 
+    @property
+    def echoes(self) -> bool:
+        """Whether what is typed is shown, and taken line by line: how a shell wants its terminal back."""
+        assert self._side is not None
+        return termios.tcgetattr(self._side)[3] & (termios.ECHO | termios.ICANON) == termios.ECHO | termios.ICANON
+
     async def until(self, pattern: str) -> re.Match[str]:
         """Wait until the text matches."""
         async with asyncio.timeout(GUARD_S):

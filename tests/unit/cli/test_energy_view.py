@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console, RenderableType
 
+from common.errors import BadRequest
 from common.ledger import By, EnergyRow
+from dispatcher.cli.energy import Wanted
 from dispatcher.cli.energy_view import energy_table, total
 from dispatcher.cli.figures import joules, money, share, three, watt_hours
 from dispatcher.cli.jobs_view import job_table
@@ -116,3 +120,16 @@ def test_jobs_fit_and_what_is_strange_is_shown_plainly(width: int) -> None:
         "~9.00 J" in text,
         all(len(line) <= width for line in text.splitlines()),
     )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (Wanted(by=By.DAY, since="soon"), "--since 'soon' is no moment"),
+        (Wanted(by=By.DAY, plot=Path("e.jpg")), "--plot e.jpg: give the name of a .png file"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told(wanted: Wanted, said: str) -> None:
+    """A time that is none, and a plot that would be no PNG: before anybody is asked."""
+    with pytest.raises(BadRequest, match=said):
+        wanted.query(datetime(2026, 11, 21, tzinfo=UTC))
