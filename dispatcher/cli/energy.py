@@ -55,12 +55,14 @@ async def energy(wanted: Wanted, draw: Draw | None, *, as_json: bool) -> int:
     query = wanted.query(datetime.now(UTC))
     settings = shell_settings()
     async with open_bus(settings) as bus:
-        rows = await energy_rows(bus, Subjects(settings.bus.prefix), query)
+        rows, more = await energy_rows(bus, Subjects(settings.bus.prefix), query)
     if as_json:
         sys.stdout.write(f"{codec.encode_pretty([codec.plain(row) for row in rows])}\n")
     else:
         console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
         console.print(energy_table(rows, wanted.by, console.width) if rows else "no jobs")
+    if more:
+        say(f"these are {len(rows)} of more groups: --limit shows more, --since fewer")
     if wanted.plot is not None and draw is not None:
         _plotted(rows, wanted, wanted.plot, draw)
     return 0

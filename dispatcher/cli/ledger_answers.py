@@ -24,9 +24,10 @@ async def ask_ledger(bus: Bus, subjects: Subjects, verb: str, query: Span) -> To
         raise NoResponders(NO_LEDGER) from error
 
 
-async def energy_rows(bus: Bus, subjects: Subjects, query: EnergyQuery) -> list[EnergyRow]:
-    """Ask for sums. Raises as `ask_ledger`, and `GarbledReply`."""
-    return [_row(row) for row in _listed(await ask_ledger(bus, subjects, "energy", query), "rows")]
+async def energy_rows(bus: Bus, subjects: Subjects, query: EnergyQuery) -> tuple[list[EnergyRow], bool]:
+    """Ask for sums, and whether there are more groups than these. Raises as `ask_ledger`, and `GarbledReply`."""
+    answer = await ask_ledger(bus, subjects, "energy", query)
+    return [_row(row) for row in _listed(answer, "rows")], answer.get("more") is True
 
 
 async def job_rows(bus: Bus, subjects: Subjects, query: JobsQuery) -> tuple[list[Told], str | None]:

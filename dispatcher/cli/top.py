@@ -120,7 +120,7 @@ async def _today(bus: Bus, subjects: Subjects, watch: Watch) -> None:
         midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
         try:
             query = EnergyQuery(by=By.TENANT, since_unix_s=midnight.timestamp(), limit=MOST_ROWS)
-            rows = await energy_rows(bus, subjects, query)
+            rows, _ = await energy_rows(bus, subjects, query)
             watch.today = Today(
                 jobs=sum(row.jobs for row in rows),
                 joules=sum(row.joules for row in rows),

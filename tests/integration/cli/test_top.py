@@ -218,13 +218,14 @@ async def test_energy_is_a_table_json_and_a_plot(server: NatsServer, tmp_path: P
     pytest.importorskip("matplotlib", reason="of the extra lab")
     async with (
         connect_nats(NatsOptions(urls=(server.url,), name="ledger")) as bus,
-        ledger(bus, "energy", [{"rows": [ROW]}]) as asked,
+        ledger(bus, "energy", [{"rows": [ROW], "more": True}]) as asked,
     ):
         options = ("--by", "model", "--since", "24h")
         table = await drover("energy", *options, "--plot", "out/e.png", cwd=tmp_path, NATS_URL=server.url)
         told = await drover("energy", "--json", cwd=tmp_path, NATS_URL=server.url)
 
-    assert (0, "drover: drawn to out/e.png\n") == (table.status, table.err)
+    said = "drover: these are 1 of more groups: --limit shows more, --since fewer\ndrover: drawn to out/e.png\n"
+    assert (0, said) == (table.status, table.err)
     assert (True, "orin") == ("20.0 J" in table.out, json.loads(told.out)[0]["key"])
     assert b"\x89PNG" == (tmp_path / "out/e.png").read_bytes()[:4]
     assert ["model", "device"] == [one["by"] for one in asked]
