@@ -18,7 +18,7 @@ from dispatcher.routing import RoutingPolicy
 from dispatcher.routing.limits import Calendar, Limit, Schedule, Scope, When
 from dispatcher.tariff import Hours, Rate
 
-MOST_ROWS = 1000
+MOST_ROWS = 100
 """Of each table: all are looked at once a minute, and the limits among them at each decision."""
 
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00")

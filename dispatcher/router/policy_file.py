@@ -119,8 +119,8 @@ class _Caps(Page):
     celsius: Annotated[Finite, Gt(0), Le(200)] | None = None
     device_w: Annotated[Finite, Gt(0), Le(100_000)] | None = None
     fleet_w: Annotated[Finite, Gt(0), Le(1_000_000)] | None = None
-    sites: Annotated[dict[Token, Watts], MaxLen(1000)] = Field(default_factory=dict)
-    devices: Annotated[dict[Pattern, Watts], MaxLen(1000)] = Field(default_factory=dict)
+    sites: Annotated[dict[Token, Watts], MaxLen(100)] = Field(default_factory=dict)
+    devices: Annotated[dict[Pattern, Watts], MaxLen(100)] = Field(default_factory=dict)
     drain_throttled: bool = False
 
 

@@ -21,8 +21,8 @@ from dispatcher.routing.terms import TopicGroups
 
 Mask = NDArray[np.bool_]
 
-MOST_MASKS = 256
-"""Masks that are kept for one layout: a few for each tenant with rules."""
+MOST_MASKS = 512
+"""Masks that are kept for one layout: a few for each tenant with rules, and one for each limit."""
 
 _NO_ROWS = np.empty(0, dtype=np.intp)
 

@@ -12,6 +12,8 @@ from rich.console import Console
 from dispatcher.cli.explain_view import explained
 from dispatcher.fleet import Liveness
 from dispatcher.routing import Forecast, RoutingPolicy, explain
+from dispatcher.routing.limits import Limit, Scope
+from dispatcher.tariff import Rate
 from tests.unit.dispatcher.builders import ask, device, fleet, model
 
 HOUSE = fleet(
@@ -144,3 +146,29 @@ def test_a_checked_answer_tells_its_verdict(check: dict[str, Any], words: tuple[
     text = drawn({**explain(ask(), HOUSE, RoutingPolicy()), "cascade": check}, 200)
 
     assert [] == [word for word in words if word not in text], text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_watts_limits_and_the_price_are_told(width: int) -> None:
+    """What the fleet draws, what energy costs, each limit with what is left of it, and what a job would add on each device."""
+    house = fleet(device("orin", idle_w=5.0, busy_w=15.0, site="attic"), device("pi", idle_w=3.0, busy_w=10.0, own=1))
+    policy = RoutingPolicy(
+        rate=Rate(per_kwh=0.32, g_co2e_per_kwh=380.0),
+        limits=(
+            Limit(name="attic", watts=12.0, scope=Scope.SITE, of="attic"),
+            Limit(name="cool", watts=20.0, on_battery=True),
+        ),
+    )
+    text = " ".join(drawn(explain(ask(), house, policy), width).split())
+
+    assert [] == [
+        words
+        for words in (
+            "power: the fleet draws 15.0 W; energy costs 0.32 EUR/kWh; 380 g CO2e/kWh",
+            "limit attic: 5.0 of 12 W on site attic",
+            "limit cool: 15.0 of 20 W on the fleet, on battery (does not hold now)",
+            "now and with a job: orin 5.0 > 15.0 W, pi 10.0 > 10.0 W",
+            "limit attic: site attic would draw at least 15.0 W with the job, and 12 W are allowed",
+        )
+        if words not in text
+    ]

@@ -22,7 +22,7 @@ from dispatcher.roster import Roster
 from dispatcher.router import Router
 from dispatcher.router.judging import Wishes
 from dispatcher.router.multi_file import write_multi
-from dispatcher.router.policy_file import PolicyFile
+from dispatcher.router.policy_file import PolicyFile, policy_from
 from dispatcher.router.weights import WeightFiles, Weights
 from dispatcher.routing import RoutingPolicy
 from tests.unit.dispatcher.builders import attempt, beat, job, model
@@ -420,3 +420,52 @@ async def test_a_large_fleet_is_explained_off_the_loop(stage: Stage) -> None:
 
     assert (300, 100) == (told["options_in_all"], len(told["options"]))
     assert turned > 2
+
+
+HOURS = """
+timezone = "UTC"
+[tenants.alice]
+strategy = "perf"
+[[limit]]
+name = "peak"
+device = "nano"
+watts = 0
+from = "17:00"
+to = "20:00"
+[[schedule]]
+name = "eco at the peak"
+strategy = "energy:eco"
+tariff_above = 0.4
+[tariff]
+per_kwh = 0.3
+[[tariff.hours]]
+from = "17:00"
+to = "20:00"
+per_kwh = 0.45
+"""
+
+
+async def test_the_moment_brings_its_own_strategy_price_and_limits(stage: Stage) -> None:
+    """At 18:00 the fleet's strategy is another one, but not that of a tenant with its own, a kilowatt-hour costs more, and a device
+    is shut; at 21:00 all is as at noon."""
+    stage.tiers()
+    clock = 0.0
+    async with embedding(None, Bounds()) as vectors:
+        router = Router(
+            stage.roster,
+            PolicyFile(None, policy_from(HOURS, RoutingPolicy())),
+            embedding=vectors,
+            weights=Weights(stage.files, None),
+            unix_s=lambda: clock,
+        )
+        seen = []
+        for hour in (12, 18, 21):
+            clock = hour * 3600.0
+            ask = await router.ask(job())
+            out = [one.reason for one in router.decide(ask, {}).removed]
+            own = await router.ask(job(tenant="alice"))
+            seen.append((ask.strategy, own.strategy, router.rate().per_kwh, sorted(router.shut()), out))
+
+    usual: Any = ("hybrid", "perf", 0.3, [], [])
+    closed = "limit peak (17:00 to 20:00) allows no job on device nano"
+    assert [usual, ("energy:eco", "perf", 0.45, ["nano"], [closed]), usual] == seen
