@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -30,7 +31,7 @@ _QUIET = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "listen
 
 @dataclass(slots=True)
 class PostgresServer:
-    """One running server. `kill` leaves it down until `start`, over the same rows."""
+    """One running server, and the databases in it."""
 
     directory: Path
     process: subprocess.Popen[bytes] | None = None
@@ -42,6 +43,16 @@ class PostgresServer:
         name = f"ledger{self.databases}"
         self._sql(f"CREATE DATABASE {name}")
         return f"postgresql://postgres:hidden-word@/{name}?host={self.directory}"
+
+    def shut(self, url: str) -> None:
+        """Let nobody into a database, and throw out who is in it."""
+        name = urlsplit(url).path.strip("/")
+        self._sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        self._sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+
+    def reopen(self, url: str) -> None:
+        """Let them in again."""
+        self._sql(f"ALTER DATABASE {urlsplit(url).path.strip('/')} ALLOW_CONNECTIONS true")
 
     def start(self) -> None:
         """Start it, and return when it answers."""

@@ -32,7 +32,7 @@ async def stats(database: Database) -> Stats:
     """Count it. Raises `ConfigError` and `LedgerUnavailable`."""
     await schema.require_newest(database)
     async with database.reading() as connection:
-        found = {table.name: await count(connection, table) for table in KEPT}
+        found = {str(table.name): await count(connection, table) for table in KEPT}
         received = jobs.c.received_unix_s
         first, last = (await connection.execute(select(func.min(received), func.max(received)))).one()
         asked = "SELECT pg_database_size(current_database())"

@@ -88,10 +88,11 @@ async def _restore(database: Database, source: AbstractAsyncContextManager[Sourc
             raise ConfigError(f"{database.place.shown} holds {there} rows already: --force forgets them first")
         for table in KEPT:
             await connection.execute(delete(table))
-            counts[table.name] = 0
+            name = str(table.name)
+            counts[name] = 0
             async for some in rows.rows(table):
                 await insert(connection, table, some)
-                counts[table.name] += len(some)
+                counts[name] += len(some)
     return counts
 
 

@@ -1,0 +1,125 @@
+"""`drover ledger …` as people type it; all but `serve` need no server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner, Result
+
+from dispatcher.cli.ledger_verbs import app
+from dispatcher.ledger import schema
+from dispatcher.ledger.database import Place, opened
+from dispatcher.ledger.sqlite_file import sole_writer
+from dispatcher.ledger.store import Store
+from tests.commands import drover
+from tests.integration.ledger.builders import came, event, job, minute
+from tests.integration.ledger.ledgers import records_in
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A ledger with a few rows, where the verbs look for it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DROVER_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("DATABASE_URL", "")
+    made = Place(file=tmp_path / "state" / "ledger.db")
+
+    async def fill() -> None:
+        async with opened(made) as database:
+            await schema.upgrade(database)
+            await Store(database).write(came(job(1), job(2), event(), minute()))
+
+    asyncio.run(fill())
+    return made
+
+
+def verb(*words: str) -> Result:
+    return CliRunner().invoke(app, words, catch_exceptions=False)
+
+
+def test_stats_say_what_it_holds(place: Place) -> None:
+    """For people, and for programs."""
+    told, read = verb("stats"), json.loads(verb("stats", "--json").stdout)
+
+    assert (0, True) == (told.exit_code, str(place.file) in told.stdout)
+    assert {"jobs": 2, "shares": 4, "devices": 1, "power": 1, "rejected": 0} == read["rows"]
+
+
+def test_a_backup_is_restored_by_name_alone(place: Place) -> None:
+    """Rows that are there stay, unless one says otherwise."""
+    statuses = [
+        verb("backup", "b.zip").exit_code,
+        verb("backup", "b.db").exit_code,
+        verb("restore", "b.zip").exit_code,
+        verb("restore", "b.zip", "--force").exit_code,
+        verb("restore", "b.db", "--force").exit_code,
+        verb("check").exit_code,
+    ]
+
+    assert [0, 0, 1, 0, 0, 0] == statuses
+    assert [job(1).record, job(2).record] == asyncio.run(records_in(place))
+
+
+def test_exports_are_written_whole_or_not_at_all(place: Place, tmp_path: Path) -> None:
+    """CSV goes to standard output, too."""
+    csv, parquet = verb("export", "-"), verb("export", "jobs.parquet", "--format", "parquet")
+    wrong = [
+        verb("export", "-", "--format", "parquet"),
+        verb("export", "no/such/place.csv"),
+        verb("export", "x", "--since", "soon"),
+    ]
+
+    assert (0, 3, 0, 2) == (
+        csv.exit_code,
+        len(csv.stdout.splitlines()),
+        parquet.exit_code,
+        pq.read_table("jobs.parquet").num_rows,
+    )
+    assert [1, 1, 1] == [one.exit_code for one in wrong]
+    assert ["jobs.parquet", "state"] == sorted(path.name for path in tmp_path.iterdir())
+
+
+def test_old_rows_are_forgotten_when_asked(place: Place) -> None:
+    """They are of the year 2026: by `--days` of no year before that."""
+    told = verb("prune", "--days", "36500")
+
+    assert (0, "0 jobs" in told.stderr) == (told.exit_code, True)
+    assert 2 == len(asyncio.run(records_in(place)))
+
+
+def test_what_is_damaged_is_said(place: Place) -> None:
+    """With status 1."""
+    assert place.file is not None
+    place.file.write_bytes(place.file.read_bytes()[:6000])
+    told = verb("check")
+
+    assert 1 == told.exit_code
+    assert "Traceback" not in told.stderr
+
+
+def test_a_ledger_that_runs_is_not_restored_into(place: Place) -> None:
+    """Who has the file is said."""
+    verb("backup", "b.zip")
+    with sole_writer(place.file):
+        told = verb("restore", "b.zip", "--force")
+
+    assert (1, "already" in told.stderr) == (told.exit_code, True)
+
+
+async def test_a_second_ledger_over_one_file_says_so_and_ends(tmp_path: Path) -> None:
+    """With status 1: its supervisor starts it again, since the first may end."""
+    with sole_writer(tmp_path / "state" / "ledger.db"):
+        end = await drover("ledger", "serve", cwd=tmp_path, DROVER_STATE_DIR=str(tmp_path / "state"))
+
+    assert (1, 1, True) == (end.status, len(end.err.splitlines()), "writes" in end.err)
+
+
+async def test_a_wrong_address_is_refused_before_anything(tmp_path: Path) -> None:
+    """And nothing of it is shown; the status says that to start it again is in vain."""
+    end = await drover("ledger", "serve", cwd=tmp_path, DATABASE_URL="mysql://u:hidden-word@h/db")
+
+    assert (78, True, False) == (end.status, "DATABASE_URL" in end.err, "hidden-word" in end.err)
