@@ -51,7 +51,7 @@ async def test_a_ledger_that_is_killed_neither_loses_nor_doubles(url: str, place
                 return False  # no ledger was there yet
 
         await publish(range(1000))
-        for kill in range(2):
+        for kill in range(2 if place.file else 1):  # each start takes a second
             async with ledger_process(server.url, url, tmp_path) as ledger, asyncio.TaskGroup() as tasks:
                 tasks.create_task(publish(range(1000 + 200 * kill, 1200 + 200 * kill)))
                 target = 300 * kill + chance.randrange(1, 300)

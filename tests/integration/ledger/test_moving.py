@@ -45,7 +45,7 @@ async def filled(database: Database) -> list[Sequence[Any]]:
     odd = job(
         1, reason='=1+1;"quoted"\nüñí', error_message="-2", decision=None, cache=None, terms=None, score=0.1 + 0.2
     )
-    entries = [odd, *(job(number) for number in range(2, 1300)), event(), *(minute(number) for number in range(5))]
+    entries = [odd, *(job(number) for number in range(2, 1010)), event(), *(minute(number) for number in range(5))]
     await Store(database).write([*came(*entries), came_raw("llm.v1.rec.job.x", b"\xff\x00garbage", 7)])
     return await rows(database)
 
@@ -62,7 +62,7 @@ async def test_a_backup_has_all_of_it(name: str, database: Database, tmp_path: P
         restored = await rows(other)
 
     assert there == restored
-    assert {"jobs": 1299, "shares": 2598, "devices": 1, "power": 5, "rejected": 1} == counts
+    assert {"jobs": 1009, "shares": 2018, "devices": 1, "power": 5, "rejected": 1} == counts
 
 
 @needs_postgres
@@ -98,18 +98,20 @@ async def test_a_backup_overwrites_rows_only_when_told(database: Database, tmp_p
     assert before == await rows(database)
 
 
-@pytest.mark.parametrize("harm", ["cut", "flipped", "a row less", "half a row", "no zip", "newer", "unknown column"])
-async def test_a_damaged_backup_changes_nothing(harm: str, database: Database, tmp_path: Path) -> None:
+HARMS = ("cut", "flipped", "a row less", "half a row", "no zip", "newer", "unknown column")
+
+
+async def test_a_damaged_backup_changes_nothing(database: Database, tmp_path: Path) -> None:
     """It is found out before anything is committed, whatever was forgotten for it."""
     await Store(database).write(came(*(job(number) for number in range(1, 50))))
     good, bad = tmp_path / "good.zip", tmp_path / "bad.zip"
     await backup(database, good)
-    spoil(harm, good, bad)
     before = await rows(database)
-    with pytest.raises(ConfigError):
-        await restore(database, source_of(bad), force=True)
-
-    assert before == await rows(database)
+    for harm in HARMS:
+        spoil(harm, good, bad)
+        with pytest.raises(ConfigError):
+            await restore(database, source_of(bad), force=True)
+        assert (harm, before) == (harm, await rows(database))
 
 
 def spoil(harm: str, good: Path, bad: Path) -> None:

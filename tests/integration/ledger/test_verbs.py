@@ -116,10 +116,3 @@ async def test_a_second_ledger_over_one_file_says_so_and_ends(tmp_path: Path) ->
         end = await drover("ledger", "serve", cwd=tmp_path, DROVER_STATE_DIR=str(tmp_path / "state"))
 
     assert (1, 1, True) == (end.status, len(end.err.splitlines()), "writes" in end.err)
-
-
-async def test_a_wrong_address_is_refused_before_anything(tmp_path: Path) -> None:
-    """And nothing of it is shown; the status says that to start it again is in vain."""
-    end = await drover("ledger", "serve", cwd=tmp_path, DATABASE_URL="mysql://u:hidden-word@h/db")
-
-    assert (78, True, False) == (end.status, "DATABASE_URL" in end.err, "hidden-word" in end.err)
