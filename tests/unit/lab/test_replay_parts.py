@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from common import codec
 from common.errors import BadRequest, ConfigError
 from common.messages import Priority
+from common.records import JobEntry
 from dispatcher.lab.bench.rows import BenchRow
 from dispatcher.lab.replay import plan
 from dispatcher.lab.replay.caveats import notes, of_idle
@@ -76,6 +78,17 @@ def test_a_record_is_the_same_nested_and_flat_and_from_every_kind_of_file(tmp_pa
         (one.tenant, one.priority, one.asked_model, one.prompt_tokens, one.completion_tokens, one.joules, one.measured)
         for one in found[0]
     ]
+
+
+def test_the_ledgers_own_rows_are_read() -> None:
+    """A job as it travels, and as the ledger's table and its exports have it, is one and the same."""
+    pytest.importorskip("sqlalchemy", reason="of the extra that runs a ledger")
+    from dispatcher.ledger.rows import job_row  # noqa: PLC0415  # as above
+
+    entry = codec.build(JobEntry, {**NESTED, "dispatcher": "d", "kind": "chat"})
+
+    assert recorded(codec.plain(entry), "here") == recorded(job_row(entry), "here")
+    assert (36.0, 20) == ((found := recorded(job_row(entry), "here")).joules, found.completion_tokens)
 
 
 @pytest.mark.parametrize(
