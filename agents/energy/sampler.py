@@ -7,7 +7,7 @@ meter then fills in what is usual.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from agents.energy.cadence import Cadence
@@ -163,7 +163,9 @@ class Sampler:
 
     def _next_s(self) -> float:
         """Give when the next reading is due, as things are now."""
-        due_s = self._cadence.due_s(self._began_s, self._meter.moments)
+        last = self.last
+        hz = self._cadence.busy_hz if last is None else min(self._cadence.busy_hz, last.most_hz)
+        due_s = replace(self._cadence, busy_hz=hz).due_s(self._began_s, self._meter.moments)
         return max(due_s, self._began_s + FAILED_S) if self._failed else due_s
 
     async def _publish(self, reading: Reading) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -18,6 +19,8 @@ class Reading:
     source: str
     measured: bool
     uncertainty: float
+    most_hz: float = math.inf
+    """Whoever reads more often costs the device more than the hundredth of a core that watching it may."""
     rails: Mapping[str, float] = field(default_factory=dict)
     """What was read of single rails, in watts; `measured` tells of `watts` alone: a sensor of all that the device draws gave it,
     and neither a fit nor a model nor a sensor of only a part, such as the CPU's package."""

@@ -37,6 +37,7 @@ class Added:
             uncertainty=sum(reading.uncertainty * reading.watts for reading in readings) / watts
             if watts
             else max(reading.uncertainty for reading in readings),
+            most_hz=min(reading.most_hz for reading in readings),
             rails=rails,
         )
 

@@ -31,6 +31,9 @@ pi-top's documentation uses. The chip does not measure the input's current."""
 UNCERTAINTY = 0.15
 """The fit is of few boards, and what hangs on USB or a HAT is not seen at all; the chip's own conversions add some 5 %."""
 
+MOST_HZ = 2.0
+"""Each read is a process: 3 to 7 ms of a core (measured on x86), and more on a Pi."""
+
 _ROW = re.compile(r"^\s*([A-Z0-9_]{1,32})_([AV]) (?:current|volt)\((\d{1,3})\)=(\d{1,6}(?:\.\d{1,12})?)([AV])\s*$")
 
 
@@ -55,6 +58,7 @@ class Pmic:
             source=self.name,
             measured=False,  # the sensors are real, but what they don't see is fitted
             uncertainty=UNCERTAINTY,
+            most_hz=MOST_HZ,
             rails=rails,
         )
 

@@ -35,6 +35,7 @@ class Dial:
 
     def __init__(self) -> None:
         self.watts = IDLE_W
+        self.most_hz = 20.0
         self.broken: Exception | None = None
         self.reads: list[float] = []
 
@@ -49,6 +50,7 @@ class Dial:
             source="dial",
             measured=True,
             uncertainty=0.02,
+            most_hz=self.most_hz,
             rails={"VDD_IN": self.watts, "VDD_CPU": 1.0},
         )
 
@@ -136,6 +138,23 @@ def test_a_busy_device_is_read_five_times_a_second_and_told_each_second() -> Non
 
     reads, apart_s = run(main())
     assert (reads, apart_s <= 1.0) == (pytest.approx(300, abs=3), True)
+
+
+def test_a_reader_that_costs_much_is_asked_as_often_as_it_allows() -> None:
+    """Twice a second, where each read is a process; a sample still goes out each second."""
+
+    async def main() -> tuple[int, float]:
+        async with desk() as one:
+            one.dial.most_hz = 2.0
+            await asyncio.sleep(30)
+            began_s, before = loop_s(), len(one.samples)
+            await one.work(60)
+            told = [sample.at_unix_s for sample in one.samples[before:]]
+            reads = [at_s for at_s in one.dial.reads if at_s > began_s]
+            return len(reads), max(later - sooner for sooner, later in pairwise(told))
+
+    reads, apart_s = run(main())
+    assert (reads, apart_s <= 1.0) == (pytest.approx(120, abs=3), True)
 
 
 def test_a_sample_says_it_all() -> None:
