@@ -77,13 +77,14 @@ class DevicesQuery(Span):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnergyRow:
-    """Sums of one group. `measured_share` is the part of `joules` that comes from sensors; `cost` and `co2e_g` are of the jobs that
-    had a tariff."""
+    """Sums of one group. `measured_share` is the part of `joules` that comes from sensors; of simulated
+    devices those are the simulator's. `cost` and `co2e_g` are of the jobs that had a tariff."""
 
     key: str
     jobs: Count
     answered: Count = 0
     cache_hits: Count = 0
+    simulated_jobs: Count = 0
     prompt_tokens: Count = 0
     completion_tokens: Count = 0
     joules: Number = 0.0

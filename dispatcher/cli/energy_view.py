@@ -43,6 +43,7 @@ def total(rows: Sequence[EnergyRow]) -> EnergyRow:
         jobs=sum(row.jobs for row in rows),
         answered=sum(row.answered for row in rows),
         cache_hits=sum(row.cache_hits for row in rows),
+        simulated_jobs=sum(row.simulated_jobs for row in rows),
         prompt_tokens=sum(row.prompt_tokens for row in rows),
         completion_tokens=tokens,
         joules=joules_,
@@ -59,6 +60,18 @@ def total(rows: Sequence[EnergyRow]) -> EnergyRow:
 def measured(row: EnergyRow) -> bool:
     """Tell whether all of it comes from sensors."""
     return row.measured_share is not None and row.measured_share >= 1.0
+
+
+def simulated(rows: Sequence[EnergyRow]) -> str:
+    """Say how much of it no real device has drawn; nothing where all did."""
+    every = total(rows)
+    if not every.simulated_jobs:
+        return ""
+    return (
+        "simulated"
+        if every.simulated_jobs >= every.jobs
+        else f"{every.simulated_jobs:,} of {every.jobs:,} jobs simulated"
+    )
 
 
 def cost(row: EnergyRow) -> str:
@@ -93,6 +106,8 @@ _COLUMNS: tuple[Column[EnergyRow], ...] = (
 
 
 def _notes(rows: Sequence[EnergyRow]) -> Iterator[str]:
+    if what := simulated(rows):
+        yield f"{what}: what simulated devices measure is their simulator's, and no real watt"
     if any(row.joules and not measured(row) for row in rows):
         yield "~ in part or wholly estimated: `measured` is the share of the joules that comes from sensors"
     if any(row.idle_joules for row in rows):

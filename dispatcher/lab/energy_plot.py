@@ -12,7 +12,7 @@ import numpy as np
 
 from common.energy import JOULES_PER_WH
 from common.ledger import By, EnergyRow
-from dispatcher.cli.energy_view import cost, grams, measured, named, total
+from dispatcher.cli.energy_view import cost, grams, measured, named, simulated, total
 from dispatcher.cli.figures import joules, share, three
 from dispatcher.lab.figures import Axes, panels, png
 
@@ -121,7 +121,11 @@ def _title(rows: Sequence[EnergyRow], by: By, title: str) -> str:
     every = total(rows)
     parts = [f"{joules(every.joules, measured=measured(every))} by {by}, {title}"]
     parts += [f"{share(every.measured_share)} measured"] if every.measured_share is not None else []
-    parts += [part for part in (cost(every), f"{grams(every.co2e_g)} CO2e" if every.co2e_g is not None else "") if part]
+    parts += [
+        part
+        for part in (simulated(rows), cost(every), f"{grams(every.co2e_g)} CO2e" if every.co2e_g is not None else "")
+        if part
+    ]
     if len(rows) > MOST_BARS:
         left = len(rows) - MOST_BARS
         parts.append(

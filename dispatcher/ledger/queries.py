@@ -25,6 +25,8 @@ _KEYS: Mapping[By, str] = {
     By.SITE: "site",
 }
 
+_COUNTS = ("jobs", "answered", "cache_hits", "simulated_jobs", "prompt_tokens", "completion_tokens")
+
 
 async def find_jobs(database: Database, query: JobsQuery) -> list[JobEntry]:
     """Give one more than the limit, if there are more. A decision is read only of one job that is named."""
@@ -77,10 +79,7 @@ def _summing(query: EnergyQuery) -> Select[*tuple[Any, ...]]:
     one_currency = func.count(c.currency.distinct()) == 1
     totals = select(
         c.key,
-        *(
-            func.sum(c[name]).label(name)
-            for name in ("jobs", "answered", "cache_hits", "prompt_tokens", "completion_tokens")
-        ),
+        *(func.sum(c[name]).label(name) for name in _COUNTS),
         *(func.sum(c[name]).label(name) for name in ("joules", "idle_joules", "lost_joules")),
         (joules / func.nullif(tokens, 0)).label("joules_per_token"),
         (func.sum(c.measured_joules) / func.nullif(joules, 0)).label("measured_share"),
@@ -105,6 +104,7 @@ def _counted(key: str, query: Span) -> Select[*tuple[Any, ...]]:
         literal(1).label("jobs"),
         case((done, 1), else_=0).label("answered"),
         case((jobs.c.cache_outcome == "hit", 1), else_=0).label("cache_hits"),
+        case((jobs.c.simulated, 1), else_=0).label("simulated_jobs"),
         jobs.c.prompt_tokens,
         jobs.c.completion_tokens,
         nothing.label("joules"),
@@ -123,7 +123,7 @@ def _counted(key: str, query: Span) -> Select[*tuple[Any, ...]]:
 
 
 def _drawn(key: str, query: Span) -> Select[*tuple[Any, ...]]:
-    none = [literal(0).label(name) for name in ("jobs", "answered", "cache_hits", "prompt_tokens", "completion_tokens")]
+    none = [literal(0).label(name) for name in _COUNTS]
     taken = ("joules", "idle_joules", "lost_joules", "measured_joules", "tokens", "cost", "currency", "co2e_g")
     unknown = [_absent(jobs.c[name]).label(name) for name in ("cost_usd", "saved_usd", "total_s", "first_token_s")]
     return select(
@@ -147,9 +147,8 @@ def within(column: ColumnElement[float], span: Span) -> list[ColumnElement[bool]
 
 
 def _energy_row(row: dict[str, Any]) -> EnergyRow:
-    counts = ("jobs", "answered", "cache_hits", "prompt_tokens", "completion_tokens")
     # PostgreSQL sums large integers to exact decimals.
-    return codec.build(EnergyRow, row | {name: int(row[name]) for name in counts})
+    return codec.build(EnergyRow, row | {name: int(row[name]) for name in _COUNTS})
 
 
 async def _all(database: Database, ask: Select[*tuple[Any, ...]]) -> list[dict[str, Any]]:
