@@ -40,7 +40,8 @@ def nobody(ask: Ask, decision: Decision, fleet: Fleet) -> FleetError:
 
     1. No devices at all. 2. The pinned device is unknown. 3. No device has the model, or not the pinned one; but one that is out of
     order when it starts lists none, and then nobody knows. 4. The tenant may not. 5. It costs more than the job may. 6. Those that
-    have it can't do this. 7. Those that could are away, or were tried.
+    have it can't do this. 7. Those that could are away, or were tried. 8. Limits on watts keep them out for good: only their owner
+    can change that.
     """
     if not fleet.devices:  # 1
         return NoDevice(
@@ -64,7 +65,7 @@ def _mute(device: Device) -> bool:
 
 
 def _kept_out(ask: Ask, removed: Sequence[Removed]) -> FleetError:
-    """Say it of those that have the model: 4 to 7."""
+    """Say it of those that have the model: 4 to 8."""
     forbidden = [out for out in removed if out.filter in _FORBIDDEN]
     others = {out.filter for out in removed} - _FORBIDDEN - {"model", "pin"}
     if forbidden and not others:  # 4
@@ -79,6 +80,8 @@ def _kept_out(ask: Ask, removed: Sequence[Removed]) -> FleetError:
     if unable and not others & _PASSING:  # 6
         return _unable(unable, ask.wanted)
     out = [one for one in removed if one.filter != "pin"]
+    if out and all(one.filter == "power" and not one.for_now for one in out):  # 8
+        return NoDevice("the owner's limits let no device take a job: " + _reasons(out))
     return NoDevice("no device can take the job now: " + _reasons(out), retry_after_s=RETRY_AFTER_S)  # 7
 
 

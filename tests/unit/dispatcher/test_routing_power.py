@@ -184,7 +184,7 @@ def test_a_limit_that_nobody_can_meet_is_told_at_once() -> None:
     decision = decide(ASK, house, limits(Limit(name="tiny", watts=5.0)), {})
     error = nobody(ASK, decision, house)
 
-    assert [False, False] == [out.for_now for out in decision.removed]
+    assert ([False, False], None) == ([out.for_now for out in decision.removed], error.retry_after_s)
     assert "limit tiny: the fleet would draw at least 13.0 W with the job, and 5 W are allowed" in error.message
 
 
