@@ -100,7 +100,8 @@ def heartbeat(
         on_battery=readings.on_battery,
         site=identity.site,
         idle_w=readings.idle_w if draw.idle_w is None else draw.idle_w,
-        busy_w=readings.busy_w if draw.busy_w is None else draw.busy_w,
+        # The greater: what is learnt sinks with a reading at a job's very end, and limits on watts rely on it.
+        busy_w=max((watts for watts in (readings.busy_w, draw.busy_w) if watts is not None), default=None),
         watts=draw.watts,
         watts_measured=draw.measured,
         watts_source=draw.source,
