@@ -216,8 +216,8 @@ async def test_energy_is_idle_plus_work() -> None:
         assert 1.02 * 5.5 * elapsed_s < used_j < 15.5 * elapsed_s
 
 
-async def test_sensors_are_flat_numbers() -> None:
-    """What an agent reads as telemetry: bytes, degrees, watts now, and watts without and with a job."""
+async def test_sensors_tell_what_a_board_s_would() -> None:
+    """What an agent reads as telemetry: bytes, degrees, watts now, and without and with a job; a GPU, and what throttles."""
     async with simulator("pi5") as device, httpx.AsyncClient(trust_env=False) as http:
         sensed = (await http.get(f"{device.url}/sim/sensors")).json()
 
@@ -228,4 +228,7 @@ async def test_sensors_are_flat_numbers() -> None:
             "watts": 3.0,
             "idle_watts": 3.0,
             "busy_watts": 10.5,
+            "gpu": False,
+            "throttled": False,
+            "throttling": [],
         }
