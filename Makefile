@@ -20,8 +20,9 @@ ask: setup ## ask the running fleet: make ask PROMPT="Why is the sky blue?"
 	@if [ -z "$$DROVER_ASK_PROMPT" ]; then echo 'say what to ask: make ask PROMPT="Why is the sky blue?"' >&2; exit 2; fi; \
 	printf '%s' "$$DROVER_ASK_PROMPT" | $(BIN)/drover ask -
 
+# In the order of the folders, whole processes first: by number of tests, as it would be, the slowest files come last and alone.
 test: setup-dev ## run all tests; ARGS="-k name" chooses
-	@exec $(BIN)/pytest -n 4 --dist loadfile $(ARGS)
+	@exec $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: setup-dev ## act out faults on real processes, ten minutes; ARGS="--only F2,F6 --json" and others go to it
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
