@@ -363,7 +363,8 @@ class Attempt:
     continues: bool = False
     """Whether it went on with text that another device had begun."""
     energy: Energy | None = None
-    """What it took, as far as the device told, and else estimated; of one that ended well, it stands in the end."""
+    """What it took, as far as the device told, and else estimated; None where nobody knows: a model elsewhere. What of it was lost
+    is known when the job has ended; see `dispatcher.record.energy`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -436,6 +437,8 @@ class Delivered:
     cached: Cached | None = None
     spent_usd: float = 0.0
     """What it may have cost at most, as far as the job has a limit."""
+    energy: Energy | None = None
+    """What all attempts took, priced, when that is worked out; None where no attempt ran on a device of ours."""
 
     @property
     def answer_usage(self) -> Usage:

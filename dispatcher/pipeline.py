@@ -28,7 +28,7 @@ from dispatcher.delivery.sink import AnswerSink
 from dispatcher.intake import Intake
 from dispatcher.outcomes import Delivered, Job, JobState
 from dispatcher.record import Recorder, account
-from dispatcher.record.energy import taken
+from dispatcher.record.energy import accounted
 from dispatcher.register import Register, Running
 from dispatcher.roster import Roster
 from dispatcher.rounds import Rounds
@@ -235,10 +235,9 @@ class Pipeline:
     async def _answer(self, job: Job, out: AnswerSink, delivered: Delivered, serving: Serving) -> None:
         """Send the terminal frame, then write the record."""
         total_s = self.clock.monotonic() - job.received_s
-        rate = self.router.rate()
-        route = account.route(job, delivered, total_s=total_s, rate=rate)
-        if delivered.end is not None:
-            delivered = replace(delivered, end=replace(delivered.end, energy=taken(delivered, rate)))
+        rate = self.router.rate()  # once: it may change before the record is written, which says the same as the answer
+        delivered = accounted(delivered, rate)
+        route = account.route(job, delivered, total_s=total_s)
         try:
             if delivered.end is not None:
                 if isinstance(out, SharedAnswer):
@@ -249,7 +248,7 @@ class Pipeline:
         except FleetError as error:
             # The answer could not be sent: too large for the bus, or no bus. It is then not an answer, unless it can be fetched.
             if not (job.given and isinstance(error, BusError)):
-                delivered = replace(delivered, end=None, error=error)
+                delivered = accounted(replace(delivered, end=None, error=error), rate)
             await self._last_word(out, error)
         if job.given and isinstance(out, SharedAnswer) and out.ended is not None:
             self.sharing.kept.put((job.tenant, job.id), job.fingerprint, out.ended)
@@ -260,7 +259,7 @@ class Pipeline:
         total_s = self.clock.monotonic() - job.received_s
         self._count(delivered.error, total_s)
         self.router.note(job, delivered, total_s)
-        told = account.record(job, delivered, total_s=total_s, record=str(ULID()), rate=self.router.rate())
+        told = account.record(job, delivered, total_s=total_s, record=str(ULID()))
         recorded(job.trace, told)
         await self.recorder.write(told)
 

@@ -41,6 +41,9 @@ _POWER_AS_IS = (
     "idle_w", "source", "measured", "uncertainty",
 )  # fmt: skip
 
+DUST = 1e-9
+"""The part of a sum by which the sum of the same floats in another order may differ."""
+
 LATEST_UNIX_S = 253_402_300_799.0
 """The last second of the year 9999: what is said to be later, or before 1970, is filed under the nearest day there is."""
 
@@ -91,38 +94,31 @@ def job_entry(row: Mapping[str, Any]) -> JobEntry:
 
 
 def share_rows(entry: JobEntry) -> Iterator[Row]:
-    """Give what each attempt took: the one that ended well is not told of, so it has what is left of the whole.
-
-    1. Attempts that tell. 2. The rest, for the attempt that ended well. 3. The rest, where there is none.
-    """
+    """Give what each attempt took, as the record has it, and last, as number 0, what no attempt of the record tells: some are left
+    out of one that is too large for a message, and what took nothing, as an answer from the cache, has none."""
     if entry.energy is None:
         return
-    whole = entry.energy
-    told = {number: one for number, one in enumerate(entry.attempts, 1) if one.energy is not None}
-    left = _rest(whole, [one.energy for one in told.values() if one.energy is not None])
-    for number, one in told.items():  # 1
-        if one.energy is not None:
-            yield _share(entry, whole, number, one.energy, (one.device, one.site, one.model))
-    if left.joules <= 0 and left.idle_joules <= 0 and told:
-        return
-    ended_well = next(
-        ((n, one) for n, one in enumerate(entry.attempts, 1) if n not in told and one.outcome == "ok"), None
-    )
-    if ended_well is not None:  # 2
-        number, attempt = ended_well
-        yield _share(entry, whole, number, left, (attempt.device, attempt.site, attempt.model))
-    else:  # 3
-        yield _share(entry, whole, 0, left, (entry.device, entry.site, entry.model))
+    told = [(number, one, one.energy) for number, one in enumerate(entry.attempts, 1) if one.energy is not None]
+    for number, one, part in told:
+        yield _share(entry, entry.energy, number, part, (one.device, one.site, one.model))
+    rest = _rest(entry.energy, [part for _, _, part in told])
+    if rest is not None:
+        yield _share(entry, entry.energy, 0, rest, (entry.device, entry.site, entry.model))
 
 
-def _rest(whole: Energy, parts: list[Energy]) -> Energy:
-    joules = max(0.0, whole.joules - sum(one.joules for one in parts))
+def _rest(whole: Energy, parts: list[Energy]) -> Energy | None:
+    """Give what is in none of the parts; None where that is less than their sum is exact. Tokens that took no joule are not among
+    it: they would make those of devices look cheap."""
+    joules = whole.joules - sum(one.joules for one in parts)
+    idle_joules = whole.idle_joules - sum(one.idle_joules for one in parts)
+    if parts and joules <= DUST * whole.joules and idle_joules <= DUST * whole.idle_joules:
+        return None
     return Energy(
-        joules=joules,
-        idle_joules=max(0.0, whole.idle_joules - sum(one.idle_joules for one in parts)),
+        joules=max(0.0, joules),
+        idle_joules=max(0.0, idle_joules),
         lost_joules=max(0.0, whole.lost_joules - sum(one.lost_joules for one in parts)),
         measured=whole.measured,  # where only some are, nobody can tell which
-        tokens=max(0, whole.tokens - sum(one.tokens for one in parts)),
+        tokens=max(0, whole.tokens - sum(one.tokens for one in parts)) if joules > DUST * whole.joules else 0,
     )
 
 

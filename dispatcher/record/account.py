@@ -12,15 +12,13 @@ from common.errors import DeadlineInfeasible, FleetError, JobCancelled, QueueFul
 from common.frames import COST_DIGITS
 from common.messages import EngineTimings, Usage
 from dispatcher.outcomes import Attempt, Candidate, Delivered, Job, JobRecord, JobState
-from dispatcher.record.energy import taken
-from dispatcher.tariff import NO_RATE, Rate
 
 MOST_WEIGHTS = 8
 """Shares of devices that an answer tells, as a decision in short does."""
 
 
-def record(job: Job, delivered: Delivered, *, total_s: float, record: str, rate: Rate = NO_RATE) -> JobRecord:
-    """Build the one record of a job that was admitted; `record` is its own id."""
+def record(job: Job, delivered: Delivered, *, total_s: float, record: str) -> JobRecord:
+    """Build the one record of a job that was admitted, with its energy as it is accounted; `record` is its own id."""
     chosen, end, error = delivered.chosen, delivered.end, delivered.error
     cost_usd, cost_estimated = _cost(delivered)
     account = JobRecord(
@@ -39,7 +37,7 @@ def record(job: Job, delivered: Delivered, *, total_s: float, record: str, rate:
         engine=end.engine if end else EngineTimings(),
         cost_usd=cost_usd,
         cost_estimated=cost_estimated,
-        energy=taken(delivered, rate),
+        energy=delivered.energy,
         finish=str(end.finish) if end else None,
         queue_s=delivered.queue_s,
         first_token_s=delivered.first_token_s,
@@ -82,7 +80,7 @@ def refusal(error: FleetError, *, record: str, job: str, tenant: str, kind: str,
     )
 
 
-def route(job: Job, delivered: Delivered, *, total_s: float, rate: Rate = NO_RATE) -> dict[str, Any]:
+def route(job: Job, delivered: Delivered, *, total_s: float) -> dict[str, Any]:
     """Give the account of a job as it travels in the final frame; it is `Answer.route` of the client."""
     wire: dict[str, Any] = {
         "job": job.id,
@@ -95,8 +93,8 @@ def route(job: Job, delivered: Delivered, *, total_s: float, rate: Rate = NO_RAT
     cost_usd, estimated = _cost(delivered)
     if cost_usd is not None:
         wire |= {"cost_usd": round(cost_usd, COST_DIGITS), **({"cost_estimated": True} if estimated else {})}
-    if delivered.end is None and (spent := taken(delivered, rate)) is not None:
-        wire["energy"] = energy.to_wire(spent)  # an end has it in its own place
+    if delivered.end is None and delivered.energy is not None:
+        wire["energy"] = energy.to_wire(delivered.energy)  # an end has it in its own place
     if (saved := _saved(delivered)) is not None:
         wire |= {"saved_usd": round(saved[1], COST_DIGITS), "saved_against": saved[0]}
     if delivered.chosen is not None:

@@ -1,8 +1,9 @@
-"""What a job has taken of its devices, from what its attempts told or are held to have taken. Pure."""
+"""What a job has taken of its devices, from what its attempts told or are held to have taken; worked out once, for all that tell
+of it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from common.energy import Energy, lost, total
@@ -14,31 +15,46 @@ CACHED = Energy(measured=True, source="cache", uncertainty=0.0)
 """An answer that no device gives now takes nothing of one; what looking it up took of the dispatcher is not counted."""
 
 
-def taken(delivered: Delivered, rate: Rate) -> Energy | None:
-    """Add up all attempts, those that came to nothing apart, and price them; None where no attempt ran on a device of ours."""
-    if delivered.cached is not None and delivered.cached.hit:
-        return priced(replace(CACHED, tokens=delivered.answer_usage.completion_tokens), rate)
-    given = _given(delivered.attempts) if delivered.end is not None else frozenset()
-    parts = [
-        one.energy if place in given else lost(one.energy)
-        for place, one in enumerate(delivered.attempts)
-        if one.energy is not None
-    ]
-    spent = total(parts)
-    if spent is None:
-        return None
-    return priced(replace(spent, tokens=delivered.answer_usage.completion_tokens), rate)
+def accounted(delivered: Delivered, rate: Rate) -> Delivered:
+    """Give how it went with what it took: in all, priced, in its end, and in each attempt its part of it.
+
+    All of an attempt whose text nobody was given is lost; the others have the answer's tokens. Whoever accounts again, because the
+    answer could not be sent after all, gets what holds then.
+    """
+    tokens = delivered.answer_usage.completion_tokens
+    hit = delivered.cached is not None and delivered.cached.hit
+    given = _given(delivered.attempts) if delivered.end is not None else ()
+    attempts = tuple(_parts(delivered.attempts, given, tokens))
+    spent = CACHED if hit else total(one.energy for one in attempts if one.energy is not None)
+    spent = None if spent is None else priced(replace(spent, tokens=tokens), rate)
+    end = None if delivered.end is None else replace(delivered.end, energy=spent)
+    return replace(delivered, attempts=attempts, end=end, energy=spent)
 
 
-def _given(attempts: Sequence[Attempt]) -> frozenset[int]:
+def _parts(attempts: Sequence[Attempt], given: Sequence[int], tokens: int) -> Iterator[Attempt]:
+    """Tell of each what of its energy was lost, and which of the answer's tokens it wrote: who began the answer has those that its
+    device counted, and who ended it has the rest."""
+    left = tokens
+    for place, one in enumerate(attempts):
+        if one.energy is None:
+            yield one
+        elif place not in given:
+            yield replace(one, energy=lost(one.energy))
+        else:
+            wrote = left if place == max(given) else min(left, one.energy.tokens)
+            left -= wrote
+            yield replace(one, energy=replace(one.energy, lost_joules=0.0, tokens=wrote))
+
+
+def _given(attempts: Sequence[Attempt]) -> tuple[int, ...]:
     """Give the places of those whose text is in the answer: the last that ended well, and those whose text it went on with. One
     that ended well before that is a weak answer that nobody saw."""
     last = max((place for place, one in enumerate(attempts) if one.outcome == OK), default=None)
-    given: set[int] = set()
+    given: list[int] = []
     while last is not None:
-        given.add(last)
+        given.append(last)
         last = _begun_by(attempts, last) if attempts[last].continues else None
-    return frozenset(given)
+    return tuple(given)
 
 
 def _begun_by(attempts: Sequence[Attempt], place: int) -> int | None:

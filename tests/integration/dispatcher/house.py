@@ -61,6 +61,7 @@ def settings(
     roll_call_s: float = 0.0,
     hedge_share: float = 0.0,
     durable: bool = False,
+    ledger: bool = False,
     routing: RoutingSection | None = None,
     cache: CacheSection | None = None,
     embed: EmbedSection | None = None,
@@ -80,7 +81,7 @@ def settings(
         delivery=DeliverySection(hedge_share=hedge_share),
         routing=routing or RoutingSection(),
         embed=embed or EmbedSection(),
-        ledger=LedgerSection(enabled=False),
+        ledger=LedgerSection(enabled=ledger),
         cache=cache or CacheSection(mode="off"),  # else the second of two equal prompts would see no device
     )
 

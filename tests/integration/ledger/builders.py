@@ -7,12 +7,19 @@ from typing import Any
 
 from common import codec
 from common.bus.streams import Kept
+from common.codec import Encoding
 from common.energy import Energy, PowerSummary
-from common.messages import EngineTimings, Usage
-from common.records import AttemptEntry, DeviceEntry, Entry, JobEntry, PowerEntry, TermsEntry
+from common.frames import End, Finish
+from common.messages import ChatRequest, EngineTimings, Priority, Usage
+from common.records import DeviceEntry, Entry, JobEntry, PowerEntry
 from common.subjects import Subjects
 from dispatcher.ledger.reading import read
 from dispatcher.ledger.store import Came
+from dispatcher.outcomes import Attempt, Cached, CacheOutcome, Candidate, Cascaded, Delivered, Job, Settled, Terms
+from dispatcher.record import account
+from dispatcher.record.energy import accounted
+from dispatcher.record.ledger import job_entry
+from dispatcher.tariff import Rate
 
 NOON = 1_795_262_400.0
 """2026-11-21, 12:00 UTC."""
@@ -20,48 +27,63 @@ NOON = 1_795_262_400.0
 SUBJECTS = Subjects()
 
 
+RATE = Rate(per_kwh=180_000.0, currency="EUR", g_co2e_per_kwh=360_000.0)
+"""0.05 EUR and 0.1 g a joule: round sums of few joules."""
+
+SITES = {"orin": "lab"}
+
+
+def took(joules: float, **fields: Any) -> Energy:
+    """What a device tells of an attempt."""
+    return Energy(joules=joules, measured=True, source="ina3221", uncertainty=0.05, **fields)
+
+
 def job(number: int = 1, **changes: Any) -> JobEntry:
-    """A job whose first attempt was lost on one device, and whose second answered on another."""
-    lost = Energy(joules=2.0, idle_joules=0.5, lost_joules=2.0, measured=True, source="ina3221", uncertainty=0.05)
-    entry = JobEntry(
-        record=f"01{number:024d}",
-        dispatcher="d1",
-        job=f"job-{number}",
-        tenant="default",
-        kind="chat",
-        state="done",
-        received_unix_s=NOON + number,
-        total_s=1.5,
-        priority="normal",
-        asked_model="auto",
-        device="orin",
-        site="lab",
-        model="llama3.2:1b",
-        reason="hybrid: it was quickest",
-        strategy="hybrid",
-        score=0.75,
-        terms=TermsEntry(tokens=0.5, topic=1.0, health=0.25),
-        attempts=(
-            AttemptEntry(number=1, device="nano", model="qwen2.5:0.5b", outcome="silent", detail="no word", energy=lost),
-            AttemptEntry(number=2, device="orin", site="lab", model="llama3.2:1b", outcome="ok", accept_s=0.01, total_s=1.0),
-        ),
+    """A job whose first attempt was lost on one device, and whose second answered on another, as a dispatcher tells it."""
+    return replace(_told(number), **changes)
+
+
+def _told(number: int) -> JobEntry:
+    asked = Job(
+        id=f"job-{number}", tenant="default", kind="chat", request=ChatRequest(prompt="hi"), model="auto", device=None, messages=(),
+        reply="_INBOX.test", encoding=Encoding.JSON, received_s=0.0, received_unix_s=NOON + number, deadline_s=60.0,
+        deadline_unix_s=NOON + number + 60.0, priority=Priority.NORMAL,
+    )  # fmt: skip
+    chosen = Candidate(
+        device="orin", model="llama3.2:1b", score=0.75, terms=Terms(0.5, 1.0, 0.25), reason="hybrid: it was quickest", warm=True,
+        predicted_first_token_s=0.5, predicted_total_s=1.0,
+    )  # fmt: skip
+    end = End(
+        finish=Finish.STOP,
         usage=Usage(prompt_tokens=30, completion_tokens=10),
         engine=EngineTimings(load_s=1.0, prefill_s=0.25),
         cost_usd=0.25,
         cost_estimated=True,
-        energy=Energy(
-            joules=12.0, idle_joules=3.0, lost_joules=2.0, measured=True, source="ina3221", uncertainty=0.05, tokens=10,
-            cost=0.6, currency="EUR", co2e_g=1.2,
-        ),
-        saved_usd=0.125,
-        finish="stop",
+    )
+    lost = Attempt(
+        number=1,
+        device="nano",
+        model="qwen2.5:0.5b",
+        outcome="silent",
+        detail="no word",
+        energy=took(2.0, idle_joules=0.5),
+    )
+    good = Attempt(
+        number=2, device="orin", model="llama3.2:1b", outcome="ok", accept_s=0.01, total_s=1.0,
+        energy=took(10.0, idle_joules=2.5, tokens=10),
+    )  # fmt: skip
+    delivered = Delivered(
+        attempts=(lost, good),
+        decision=Settled(strategy="hybrid", brief={"strategy": "hybrid", "options": [["orin", "llama3.2:1b", 0.75]]}),
+        chosen=chosen,
+        end=end,
         queue_s=0.1,
         first_token_s=0.5,
-        escalated=False,
-        decision={"strategy": "hybrid", "options": [["orin", "llama3.2:1b", 0.75]]},
-        cache={"outcome": "miss", "reason": "none alike"},
-    )  # fmt: skip
-    return replace(entry, **changes)
+        cascaded=Cascaded(weak=chosen, escalated=False, score=0.9, threshold=0.5, by="rules", why="fine"),
+        cached=Cached(outcome=CacheOutcome.MISS, reason="none alike"),
+    )
+    kept = account.record(asked, accounted(delivered, RATE), total_s=1.5, record=f"01{number:024d}")
+    return job_entry(replace(kept, saved_usd=0.125), "d1", SITES.get)
 
 
 def event(number: int = 1, **changes: Any) -> DeviceEntry:

@@ -18,7 +18,7 @@ from common.bus.memory_streams import MemoryStreams
 from common.bus.streams import Kept
 from common.clock import LoopClock
 from common.durable import Names
-from common.energy import Energy
+from common.energy import Energy, lost
 from common.errors import BadRequest, StreamsUnavailable
 from common.messages import EngineTimings, Heartbeat, Priority, Usage
 from common.records import DeviceEntry, JobEntry
@@ -39,9 +39,19 @@ def record(**changes: object) -> JobRecord:
     """A record with something in each field."""
     attempts = (
         Attempt(number=1, device="nano", model="m", outcome=BadRequest.code, detail="SECRET was said"),
-        Attempt(number=2, device="orin", model="m", outcome="silent", detail="no word", energy=Energy(joules=1.0)),
         Attempt(
-            number=3, device="orin", model="m", outcome="ok", accept_s=0.1, first_token_s=0.2, total_s=0.3, beside=True
+            number=2, device="orin", model="m", outcome="silent", detail="no word", energy=lost(Energy(joules=1.0))
+        ),
+        Attempt(
+            number=3,
+            device="orin",
+            model="m",
+            outcome="ok",
+            accept_s=0.1,
+            first_token_s=0.2,
+            total_s=0.3,
+            beside=True,
+            energy=Energy(joules=2.0, tokens=2),
         ),
     )
     full = JobRecord(
@@ -49,7 +59,8 @@ def record(**changes: object) -> JobRecord:
         priority=Priority.BATCH, asked_model="auto", device="orin", model="m", reason="quickest", strategy="hybrid", score=0.5,
         terms=Terms(0.1, 0.2, 0.3), attempts=attempts, usage=Usage(prompt_tokens=1, completion_tokens=2),
         engine=EngineTimings(load_s=1.0), cost_usd=0.1,
-        cost_estimated=True, energy=Energy(joules=3.0), saved_usd=0.2, finish="stop", queue_s=0.1, first_token_s=0.4,
+        cost_estimated=True,
+        energy=Energy(joules=3.0, lost_joules=1.0, tokens=2), saved_usd=0.2, finish="stop", queue_s=0.1, first_token_s=0.4,
         error="x", error_message="y", simulated=True, escalated=True, decision={"strategy": "hybrid"},
         cached=Cached(outcome=CacheOutcome.MISS, why="SECRET is not like what was asked", reason="none"),
     )  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common import energy
 from common.energy import Energy
@@ -13,9 +15,11 @@ from common.frames import Ack, End, Err, KeepAlive, Phase, Token
 from common.messages import Usage
 from dispatcher.delivery.attempt import LiveAttempt
 from dispatcher.delivery.clocks import Limits
+from dispatcher.ledger.rows import share_rows
 from dispatcher.outcomes import Attempt, Cached, CacheOutcome, Delivered
 from dispatcher.record.account import record, route
-from dispatcher.record.energy import taken
+from dispatcher.record.energy import accounted
+from dispatcher.record.ledger import job_entry
 from dispatcher.tariff import NO_RATE, Rate
 from tests.unit.dispatcher.builders import attempt, candidate, job
 
@@ -33,7 +37,17 @@ def tried(number: int, outcome: str, joules: float | None, **fields: object) -> 
 
 
 def spent(*attempts: Attempt, end: End | None = END, **fields: object) -> Energy | None:
-    return taken(Delivered(attempts=attempts, end=end, **fields), NO_RATE)  # type: ignore[arg-type]
+    return account(*attempts, end=end, **fields).energy
+
+
+def account(*attempts: Attempt, end: End | None = END, **fields: object) -> Delivered:
+    return accounted(Delivered(attempts=attempts, end=end, **fields), NO_RATE)  # type: ignore[arg-type]
+
+
+def parts(delivered: Delivered) -> list[tuple[float, float, int] | None]:
+    """The joules, the lost ones and the tokens of each attempt."""
+    known = [one.energy for one in delivered.attempts]
+    return [None if one is None else (one.joules, one.lost_joules, one.tokens) for one in known]
 
 
 def test_losing_attempts_count_and_are_told_apart() -> None:
@@ -76,6 +90,30 @@ def test_models_elsewhere_take_nothing_that_is_known() -> None:
     assert 2.0 == spent(tried(1, "backend", 2.0), tried(2, "ok", None)).joules  # type: ignore[union-attr]
 
 
+def test_each_attempt_has_its_part_of_the_whole() -> None:
+    """What was lost, and who wrote which of the 20 tokens: of those that the first device says it wrote, no more than there are."""
+    hedged = account(tried(1, "outrun", 50.0), tried(2, "ok", 30.0))
+    weak = account(tried(1, "ok", 2.0), tried(2, "ok", 7.0))
+    begun = replace(tried(1, "device_lost", 3.0, first_token_s=0.2), energy=of(3.0, tokens=8, lost_joules=9.0))
+    continued = account(begun, tried(2, "ok", 5.0, continues=True))
+    boasting = replace(begun, energy=of(3.0, tokens=2**62))
+
+    assert [(50.0, 50.0, 0), (30.0, 0.0, 20)] == parts(hedged)
+    assert [(2.0, 2.0, 0), (7.0, 0.0, 20)] == parts(weak)
+    assert [(3.0, 0.0, 8), (5.0, 0.0, 12)] == parts(continued)
+    assert [(3.0, 0.0, 20), (5.0, 0.0, 0)] == parts(account(boasting, tried(2, "ok", 5.0, continues=True)))
+    assert [(3.0, 3.0, 0), None] == parts(account(begun, tried(2, "ok", None)))
+
+
+def test_an_answer_that_could_not_be_sent_is_lost_after_all() -> None:
+    """It was accounted as given."""
+    sent = account(tried(1, "ok", 6.0, first_token_s=0.1))
+    unsent = accounted(replace(sent, end=None, error=BackendError("too large")), NO_RATE)
+
+    assert ([(6.0, 0.0, 20)], [(6.0, 6.0, 0)]) == (parts(sent), parts(unsent))
+    assert (6.0, 6.0, 0) == ((told := unsent.energy).joules, told.lost_joules, told.tokens)  # type: ignore[union-attr]
+
+
 def test_a_hit_takes_nothing() -> None:
     """And says that it is from the cache."""
     told = spent(cached=Cached(outcome=CacheOutcome.HIT))
@@ -86,7 +124,7 @@ def test_a_hit_takes_nothing() -> None:
 def test_the_record_of_a_job_has_it_priced() -> None:
     """1 kWh at 0.36 EUR and 360 g."""
     delivered = Delivered(attempts=(tried(1, "ok", 3.6e6),), end=END)
-    kept = record(job(), delivered, total_s=1.0, record="r-1", rate=EUR)
+    kept = record(job(), accounted(delivered, EUR), total_s=1.0, record="r-1")
 
     assert kept.energy is not None
     assert (0.36, "EUR", 360.0) == (pytest.approx(kept.energy.cost), kept.energy.currency, kept.energy.co2e_g)
@@ -94,11 +132,32 @@ def test_the_record_of_a_job_has_it_priced() -> None:
 
 def test_a_failed_job_tells_what_it_took_in_its_account() -> None:
     """An answer has it in the final frame instead."""
-    gone = Delivered(attempts=(tried(1, "backend", 2.0),), error=BackendError("broke"))
-    good = Delivered(attempts=(tried(1, "ok", 2.0),), end=END)
+    gone = account(tried(1, "backend", 2.0), end=None, error=BackendError("broke"))
+    good = account(tried(1, "ok", 2.0))
 
     assert 2.0 == route(job(), gone, total_s=1.0)["energy"]["lost_joules"]
     assert "energy" not in route(job(), good, total_s=1.0)
+
+
+TRIED = st.lists(st.tuples(st.sampled_from(["ok", "outrun", "backend"]), st.floats(0.0, 1e6)), min_size=1, max_size=9)
+
+
+@given(TRIED, st.booleans())
+def test_the_shares_of_the_ledger_are_those_of_the_record(tries: list[tuple[str, float]], cut: bool) -> None:
+    """Each attempt's own, and no more than these; of a record that is cut there is a rest, with what was lost."""
+    attempts = [tried(number, outcome, joules) for number, (outcome, joules) in enumerate(tries, 1)]
+    told = account(*attempts, end=END if any(outcome == "ok" for outcome, _ in tries) else None)
+    whole = job_entry(record(job(), told, total_s=1.0, record=f"{0:026d}"), "d1", lambda device: None)
+    entry = replace(whole, attempts=whole.attempts[-1:]) if cut else whole
+    shares = list(share_rows(entry))
+
+    assert whole.energy is not None
+    assert cut or 0 not in [row["number"] for row in shares]
+    assert (pytest.approx(whole.energy.joules), pytest.approx(whole.energy.lost_joules)) == (
+        sum(row["joules"] for row in shares),
+        sum(row["lost_joules"] for row in shares),
+    )
+    assert all(row["lost_joules"] in {0.0, row["joules"]} for row in shares if row["number"])
 
 
 def heard(
