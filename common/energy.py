@@ -13,15 +13,21 @@ from annotated_types import Ge, Le, MaxLen
 from pydantic import AllowInfNan, BeforeValidator
 
 from common import codec
-from common.messages import Count, Name, Token
+from common.errors import BadRequest
+from common.messages import MOST_COUNT, Count, Name, Token
 
 JOULES_PER_KWH = 3.6e6
 JOULES_PER_WH = 3600.0
 
 Finite = Annotated[float, AllowInfNan(allow_inf_nan=False)]
-Joules = Annotated[Finite, Ge(0), Le(1e12)]
+MOST_J = 1e12
+Joules = Annotated[Finite, Ge(0), Le(MOST_J)]
 Watts = Annotated[Finite, Ge(0), Le(100_000)]
-Uncertainty = Annotated[Finite, Ge(0), Le(10)]
+MOST_W = 5000.0
+"""No device draws more: what says so is not believed."""
+
+MOST_UNCERTAINTY = 10.0
+Uncertainty = Annotated[Finite, Ge(0), Le(MOST_UNCERTAINTY)]
 """Half the width of a 95 % interval, as a share of the figure: 0.05 is ± 5 %."""
 
 
@@ -66,7 +72,7 @@ class Energy:
 
 def total(parts: Iterable[Energy]) -> Energy | None:
     """Add up what several attempts have taken; None for none. Errors of one sensor point the same way, so the uncertainty of the
-    sum is their mean, weighted by joules."""
+    sum is their mean, weighted by joules. What parts can be, their sum can be too: it ends at the bounds of the fields."""
     known = tuple(parts)
     if not known:
         return None
@@ -74,13 +80,16 @@ def total(parts: Iterable[Energy]) -> Energy | None:
     # Without a joule there is nothing to weigh by.
     shares = [one.joules / joules if joules else 1 / len(known) for one in known]
     return Energy(
-        joules=joules,
-        idle_joules=sum(one.idle_joules for one in known),
-        lost_joules=sum(one.lost_joules for one in known),
+        joules=min(MOST_J, joules),
+        idle_joules=min(MOST_J, sum(one.idle_joules for one in known)),
+        lost_joules=min(MOST_J, sum(one.lost_joules for one in known)),
         measured=all(one.measured for one in known),
         source="+".join(sorted({one.source for one in known}))[:200],
-        uncertainty=sum(share * one.uncertainty for share, one in zip(shares, known, strict=True)),
-        tokens=sum(one.tokens for one in known),
+        # Shares add up to one but for their rounding.
+        uncertainty=min(
+            MOST_UNCERTAINTY, sum(share * one.uncertainty for share, one in zip(shares, known, strict=True))
+        ),
+        tokens=min(MOST_COUNT, sum(one.tokens for one in known)),
     )
 
 
@@ -102,6 +111,15 @@ def to_wire(energy: Energy) -> dict[str, Any]:
 def from_wire(wire: Mapping[str, Any]) -> Energy:
     """Read it; what follows from it is worked out anew. Raises `BadRequest`."""
     return codec.build(Energy, wire)
+
+
+def told(wire: object) -> Energy | None:
+    """Read what a stranger says of energy; None for what can't be read, since a figure that nobody needs for the answer must not
+    spoil it."""
+    try:
+        return from_wire(wire) if isinstance(wire, Mapping) else None
+    except BadRequest:
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

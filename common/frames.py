@@ -92,7 +92,8 @@ class End:
     """The answer is complete. `tokens` is the number of `tok` frames that came before; `route` is the dispatcher's account.
     `cost_usd` is what the provider of a paid model takes for it, absent where there is none; `cost_estimated` tells that it did not
     count all of it itself. `energy` is what the attempt has taken of its device, and in a dispatcher's frame what all attempts
-    have, priced. `logprobs` are those of the first tokens, if they were asked for and the backend tells.
+    have, priced; an unreadable one is as if it were not there. `logprobs` are those of the first tokens, if they were asked for
+    and the backend tells.
 
     What an attempt has cost that failed stands in the details of its `Err`, under the same names."""
 
@@ -255,7 +256,7 @@ def _read_end(wire: Mapping[str, Any]) -> Frame:
         tool_calls=tuple(codec.build(ToolCall, call) for call in calls),
         cost_usd=_cost(wire.get("cost_usd")),
         cost_estimated=wire.get("cost_estimated") is True,
-        energy=None if (taken := wire.get("energy")) is None else energy.from_wire(taken),
+        energy=energy.told(wire.get("energy")),
         logprobs=_logprobs(wire.get("logprobs")),
         route=_account(wire),
     )

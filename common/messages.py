@@ -26,7 +26,8 @@ Token = Annotated[str, MinLen(1), MaxLen(64)]
 
 Whole = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]
 """What both encodings, and whoever reads them in another language, take for an integer."""
-Count = Annotated[int, Ge(0), Le(2**63 - 1)]
+MOST_COUNT = 2**63 - 1
+Count = Annotated[int, Ge(0), Le(MOST_COUNT)]
 Number = Annotated[float, AllowInfNan(allow_inf_nan=False), Ge(-1e15), Le(1e15)]
 """A measurement. Seconds, degrees and rates stay far below the bound, and what is computed from them stays finite."""
 Price = Annotated[float, AllowInfNan(allow_inf_nan=False), Ge(0), Le(1e6)]

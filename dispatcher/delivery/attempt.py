@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from common import energy, frames
-from common.energy import Energy
+from common.energy import MOST_W, Energy
 from common.errors import (
     AttemptError,
     BackendError,
-    BadRequest,
     DeviceBusy,
     FleetError,
     GarbledReply,
@@ -133,6 +132,7 @@ class LiveAttempt:
         match arrival:
             case frames.End():
                 self._in_order(arrival.tokens)
+                _require_countable(arrival)
                 self._energy = arrival.energy
                 return arrival
             case frames.Err():
@@ -180,8 +180,18 @@ class LiveAttempt:
             cost_usd=_cost_usd(error),
             cost_estimated=isinstance(error, FleetError) and error.details.get("cost_estimated") is True,
             continues=self.begun_chars > 0,
-            energy=self._energy or _energy(error) or self._held_to_take(now_s),
+            energy=self._believed(self._energy or _energy(error), now_s) or self._held_to_take(now_s),
         )
+
+    def _believed(self, told: Energy | None, now_s: float) -> Energy | None:
+        """Believe what a device can know: what it measured, and no more of that than any device can draw in the time. What of it
+        was lost, and what it cost, is worked out here."""
+        if told is None or max(told.joules, told.idle_joules) > self._most_j(now_s):
+            return None
+        return replace(told, lost_joules=0.0, cost=None, currency=None, co2e_g=None)
+
+    def _most_j(self, now_s: float) -> float:
+        return MOST_W * (self.running_s(now_s) + METER_S)
 
     def _held_to_take(self, now_s: float) -> Energy | None:
         """Estimate what an attempt took whose device did not tell, or was not heard any more: what it was to draw, for as long as
@@ -190,20 +200,29 @@ class LiveAttempt:
         accepted_s = self._progress.accepted_s
         if joules is None or accepted_s is None or work_s <= 0:
             return None
-        return Energy(joules=max(0.0, joules / work_s * (now_s - accepted_s)), source=PREDICTION)
+        likely_j = joules / work_s * (now_s - accepted_s)
+        return Energy(joules=min(max(0.0, likely_j), self._most_j(now_s)), source=PREDICTION)
 
+
+MOST_TOKENS = 10**9
+"""No prompt and no answer has more; sums over all jobs of years stay integers that databases have."""
+
+METER_S = 1.0
+"""Meters may be read once a second: a job that was shorter is charged from readings that lie around it."""
 
 PREDICTION = "prediction"
 """The source of joules that were worked out from what a decision expected: they may be wrong by as much as they are."""
 
 
+def _require_countable(end: frames.End) -> None:
+    tokens = max(end.usage.prompt_tokens, end.usage.completion_tokens)
+    if tokens > MOST_TOKENS:
+        raise GarbledReply(f"the device counted {tokens} tokens: {MOST_TOKENS} are believed")
+
+
 def _energy(error: BaseException | None) -> Energy | None:
     """Give what a device says that an attempt has taken which it did not finish; what can't be read is not believed."""
-    told = error.details.get("energy") if isinstance(error, FleetError) else None
-    try:
-        return energy.from_wire(told) if isinstance(told, dict) else None
-    except BadRequest:
-        return None
+    return energy.told(error.details.get("energy")) if isinstance(error, FleetError) else None
 
 
 def _cost_usd(error: BaseException | None) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from common.energy import MOST_W
 from common.messages import Heartbeat
 from common.throttling import Throttle, kind_of
 from dispatcher.fleet import Device, Liveness
@@ -12,9 +13,6 @@ ACTIVE_W = 6.0
 """Prior for a device that does not say what it draws: Pis and Jetsons take 3 to 10 W above idle (profiles of the simulator)."""
 
 LEAST_ACTIVE_W = 0.1
-
-MOST_W = 5000.0
-"""No device draws more: what is above it, or below 0, is not believed, since watts of one count against the limits of all."""
 
 IDLE, BUSY, LEAST_IDLE, LEAST_BUSY, CELSIUS, THROTTLED, BATTERY, ON_BATTERY = range(8)
 """Rows of a view's `draws`. The first two are what a device draws without and with a job by its newest sample too; the next two by
@@ -73,4 +71,5 @@ def idle_w(beat: Heartbeat) -> float:
 
 
 def _believed(said: float | None) -> float | None:
+    """Give what can be: watts of one count against the limits of all."""
     return said if said is not None and 0.0 <= said <= MOST_W else None

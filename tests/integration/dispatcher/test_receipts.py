@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from common import energy
+from common import codec, energy, frames
 from common.codec import Encoding
 from common.energy import Energy
 from common.errors import BackendError
-from common.frames import Err
+from common.frames import End, Err
+from common.messages import Usage
 from tests.integration.dispatcher.conftest import OpenHouse
 from tests.integration.dispatcher.scripted import Attempt, Script, answer, stall
 
@@ -124,3 +125,36 @@ async def test_whoever_watches_is_told(a_house: OpenHouse) -> None:
         assert end.route is not None
 
         assert energy.to_wire(SEEN) == (await house.event(end.route["job"]))["energy"]
+
+
+async def test_a_broken_meter_spoils_nobody_s_answer(a_house: OpenHouse) -> None:
+    """Two devices that failed say the most that can be said; the receipt of the third is readable, and within reason."""
+    mad = Energy(joules=1e12, idle_joules=1e12, measured=True, source="plug", uncertainty=10.0)
+    async with a_house() as house:
+        await house.device("bad", broken(mad))
+        await house.device("worse", broken(mad))
+        await house.device("good", metered(SEEN), **HOT)
+        end = await (await house.stream()).end()
+
+        assert end.energy is not None
+        assert 12.0 <= end.energy.joules < 1000.0
+
+
+@pytest.mark.parametrize("garbage", ["much", {"joules": -1.0}, {"joules": 1e13}, [1], True])
+async def test_energy_that_can_t_be_read_spoils_no_answer(a_house: OpenHouse, garbage: object) -> None:
+    """The answer is good: its energy is estimated."""
+
+    async def play(attempt: Attempt) -> None:
+        await attempt.ack()
+        await attempt.tokens("fine")
+        wire = frames.to_wire(End(tokens=1, usage=Usage(prompt_tokens=7, completion_tokens=1)))
+        await attempt.raw(codec.encode({**wire, "energy": garbage}))
+        await attempt.close()
+
+    async with a_house() as house:
+        await house.device("nano", play)
+        stream = await house.stream()
+        end = await stream.end()
+
+        assert end.energy is not None
+        assert ("fine", "prediction") == (stream.text, end.energy.source)

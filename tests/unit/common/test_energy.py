@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,6 +78,19 @@ def test_a_sum_loses_no_joule(parts: list[Energy]) -> None:
     assert sum(one.joules for one in parts) == pytest.approx(whole.joules)
     assert all(one.measured for one in parts) == whole.measured
     assert min(bounds) - 1e-9 <= whole.uncertainty <= max(bounds) + 1e-9
+
+
+@given(
+    st.lists(
+        st.builds(Energy, joules=st.floats(0, 1e12), uncertainty=st.sampled_from([0.0, 10.0])), min_size=1, max_size=20
+    )
+)
+def test_what_can_be_sent_can_be_sent_as_a_sum(parts: list[Energy]) -> None:
+    """At the bounds of every field: an honest device's answer has the joules of a broken one in its receipt."""
+    whole = total([replace(one, idle_joules=one.joules, lost_joules=one.joules, tokens=2**62) for one in parts])
+
+    assert whole is not None
+    assert energy.from_wire(codec.plain(whole)) == whole
 
 
 def test_the_sum_of_nothing_is_unknown() -> None:

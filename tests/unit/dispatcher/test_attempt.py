@@ -7,6 +7,7 @@ import pytest
 from common import errors
 from common.errors import FleetError
 from common.frames import Ack, End, Err, Frame, KeepAlive, Phase, RouteNote, Token
+from common.messages import Usage
 from dispatcher.delivery.attempt import LiveAttempt
 from dispatcher.delivery.clocks import Clock, Limits
 from tests.unit.dispatcher.builders import candidate
@@ -49,6 +50,12 @@ def test_a_gap_is_never_shown(arrivals: list[Frame]) -> None:
     text, outcome = played(Ack(), *arrivals)
 
     assert (["a"][: len(text)], "garbled") == (text, outcome)
+
+
+@pytest.mark.parametrize("usage", [Usage(prompt_tokens=2**62), Usage(completion_tokens=10**9 + 1)])
+def test_tokens_without_measure_fail_the_attempt(usage: Usage) -> None:
+    """Two answers of 2^62 tokens have a sum that no database can hold, and nobody could ask for sums any more."""
+    assert ([], "garbled") == played(Ack(), End(usage=usage))
 
 
 def test_a_whole_answer() -> None:

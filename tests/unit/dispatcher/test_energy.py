@@ -191,6 +191,33 @@ PREDICTED: dict[str, float | None] = {"predicted_energy_j": 50.0, "predicted_tot
 
 
 @pytest.mark.parametrize(
+    "hostile", [of(1e12), of(3.0, idle_joules=1e12), of(35_001.0)], ids=["joules", "idle", "just too much"]
+)
+def test_more_than_a_device_can_draw_is_not_believed(hostile: Energy) -> None:
+    """5 kW, for the 6 s since it was sent, and one for its meter; it is estimated instead."""
+    ended = heard(Ack(), End(tokens=0, energy=hostile), **PREDICTED)
+    failed = heard(Ack(), Err(BackendError("broke", energy=energy.to_wire(hostile))), **PREDICTED)
+
+    assert (20.0, "prediction", 20.0) == (ended.joules, ended.source, failed.joules)  # type: ignore[union-attr]
+    assert heard(Ack(), End(tokens=0, energy=hostile), **PREDICTED | {"predicted_energy_j": None}) is None
+    assert 35_000.0 == heard(Ack(), End(tokens=0, energy=of(35_000.0))).joules  # type: ignore[union-attr]
+
+
+def test_an_estimate_ends_where_devices_do() -> None:
+    """A device may say of itself what it likes, and predictions come from that."""
+    told = heard(Ack(), Err(BackendError("broke")), **PREDICTED | {"predicted_energy_j": 1e12})
+
+    assert 35_000.0 == told.joules  # type: ignore[union-attr]
+
+
+def test_what_was_lost_and_paid_is_not_for_the_device_to_say() -> None:
+    """It does not know whether its text was given, nor the tariff."""
+    said = of(3.0, lost_joules=2.0, cost=7.0, currency="USD", co2e_g=1.0)
+
+    assert of(3.0) == heard(Ack(), End(tokens=0, energy=said))
+
+
+@pytest.mark.parametrize(
     "garbage", ["much", {"joules": -1}, {"joules": "x"}, None, 7, {"joules": float("nan")}, {"source": 1}]
 )
 def test_what_can_t_be_read_is_not_believed(garbage: object) -> None:
