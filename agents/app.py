@@ -19,7 +19,7 @@ from agents.inventory import Inventory
 from agents.liveness import EngineLiveness
 from agents.metrics import watched
 from agents.namesakes import Namesakes, sole_bearer
-from agents.power import PowerReader
+from agents.power import PowerSource
 from agents.power.choice import open_power
 from agents.presence import endpoints, service_info
 from agents.probe import Prober
@@ -92,7 +92,7 @@ class Agent:
         bus: Bus,
         backend: Backend,
         gauge: Gauge,
-        power: PowerReader | None = None,
+        power: PowerSource | None = None,
     ) -> None:
         section, clock = settings.agent, LoopClock()
         self._grace_s = section.grace_s
@@ -193,7 +193,7 @@ class Agent:
             log.warning("agent.unflushed", code=error.code, error=error.message)
         log.info("agent.stopped", device=self._identity.device)
 
-    def _metering(self, settings: AgentSettings, power: PowerReader | None, clock: LoopClock) -> Metering | Unmetered:
+    def _metering(self, settings: AgentSettings, power: PowerSource | None, clock: LoopClock) -> Metering | Unmetered:
         """Read the device's power with `power`, where there is one."""
         if power is None:
             return Unmetered()

@@ -10,7 +10,7 @@ from agents.energy.meter import Meter
 from agents.energy.sampler import Draw, Sampler
 from agents.energy.summaries import EVERY_S, Summaries
 from agents.energy.usual import Profile
-from agents.power import PowerReader
+from agents.power import PowerSource
 from common.bus import Bus
 from common.bus.jetstream import JetStream
 from common.clock import Clock
@@ -36,7 +36,7 @@ class Metering:
 
     def __init__(
         self,
-        reader: PowerReader,
+        reader: PowerSource,
         bus: Bus,
         subjects: Subjects,
         *,
@@ -63,7 +63,11 @@ class Metering:
             clock=clock,
             every_s=every_s,
         )
-        self.services: tuple[Callable[[], Awaitable[None]], ...] = (self._sampler.watch, self._summaries.watch)
+        self.services: tuple[Callable[[], Awaitable[None]], ...] = (
+            reader.seek,
+            self._sampler.watch,
+            self._summaries.watch,
+        )
 
     @property
     def draw(self) -> Draw:

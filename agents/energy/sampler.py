@@ -22,9 +22,6 @@ from common.logs import get_logger
 
 log = get_logger("power")
 
-PATIENCE_S = 5.0
-"""A reader that takes longer hangs."""
-
 PUBLISH_S = 0.8
 """Between two samples on the bus at least: at five readings a second, each fourth goes out."""
 
@@ -127,13 +124,12 @@ class Sampler:
     async def _read(self) -> bool:
         """Read once; tells whether there was something to read."""
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                reading = _plausible(await self._reader.read())
-        except (Unreadable, TimeoutError) as error:
-            why = str(error) or f"it did not answer within {PATIENCE_S:.0f} s"
+            # Without a deadline: the reader has its own for each attempt, and knows what to try then.
+            reading = _plausible(await self._reader.read())
+        except Unreadable as error:
             if not self._fault:
-                log.warning("power.unread", reader=self._reader.name, why=why)
-            self._fault = why
+                log.warning("power.unread", reader=self._reader.name, why=str(error))
+            self._fault = str(error)
             return False
         if self._fault:
             log.info("power.read_again", reader=self._reader.name)

@@ -47,3 +47,11 @@ class PowerReader(Protocol):
     async def close(self) -> None:
         """Let go of processes and connections."""
         ...
+
+
+class PowerSource(PowerReader, Protocol):
+    """What an agent reads its watts from: one reader, or the best of several."""
+
+    async def seek(self) -> None:
+        """Look for a better reader now and then, beside the reads; runs as long as the agent."""
+        ...

@@ -1,4 +1,7 @@
-"""Several power readers as one: the first that works serves, a worse one while it does not; it knows no sensor."""
+"""Several power readers as one: the first that works serves, a worse one while it does not; it knows no sensor.
+
+A better reader is looked for beside the reads: an attempt may take its whole deadline, and no sample waits for it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Sequence
 
 from agents.power import Absent, PowerReader, Reading, Unreadable
 from agents.power.names import Name
+from agents.power.patient import PATIENCE_S, Patient
 from common import logs
 from common.clock import loop_s
 
@@ -15,7 +19,7 @@ TRIES = 3
 
 LOOK_S = 60.0
 MOST_LOOK_S = 900.0
-"""A better reader that stays away is asked less and less often: an attempt may take its whole deadline."""
+"""A better reader that stays away is asked less and less often: an attempt may cost a process."""
 
 RETRY_S = 2.0
 """Where nothing works there is no sample that an attempt could delay; a simulator may start after its agent."""
@@ -34,15 +38,17 @@ class Chain:
         tries: int = TRIES,
         look_s: float = LOOK_S,
         retry_s: float = RETRY_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         """Take `readers`, the best first. `named`: the owner wrote them down, so one that the device lacks is worth a word."""
         self.name = readers[0].name
-        self._readers = tuple(readers)
+        self._readers = tuple(Patient(reader, patience_s=patience_s) for reader in readers)
         self._named = named
         self._tries = tries
         self._first_look_s = look_s
         self._retry_s = retry_s
-        self._serving: PowerReader | None = None
+        self._serving: Patient | None = None
+        self._second_best = asyncio.Event()
         self._faults: dict[str, Unreadable] = {}
         self._failures = 0
         self._look_s = look_s
@@ -55,9 +61,6 @@ class Chain:
         async with self._lock:
             if self._serving is None:
                 return await self._settle()
-            better = await self._look()
-            if better is not None:
-                return better
             try:
                 reading = await self._serving.read()
             except Unreadable as why:
@@ -65,11 +68,19 @@ class Chain:
             self._failures = 0
             return reading
 
+    async def seek(self) -> None:
+        """Look for a better reader now and then, while a worse one serves; runs as long as the agent."""
+        while True:
+            await self._second_best.wait()
+            await asyncio.sleep(max(0.0, self._look_at_s - loop_s()))
+            if self._second_best.is_set() and loop_s() >= self._look_at_s:
+                await self._look()
+
     async def close(self) -> None:
-        """Close all of them."""
-        async with self._lock:
+        """Close all of them, at once: one that hangs holds up no other."""
+        async with self._lock, asyncio.TaskGroup() as group:
             for reader in self._readers:
-                await reader.close()
+                group.create_task(reader.close())
 
     async def _settle(self) -> Reading:
         """Start with the best that works; where none did, look again only now and then."""
@@ -90,7 +101,7 @@ class Chain:
             log.info("power.reader", **_fields(reading))
         return reading
 
-    async def _bear(self, failed: PowerReader, why: Unreadable) -> Reading:
+    async def _bear(self, failed: Patient, why: Unreadable) -> Reading:
         """Give the estimate for a sample that failed; after several, turn to the next reader."""
         self._failures += 1
         if self._failures < self._tries:
@@ -104,6 +115,7 @@ class Chain:
         reading = await self._descend(self._readers.index(failed) + 1)
         if reading is None:
             self._serving = None
+            self._second_best.clear()
             self._look_at_s = loop_s() + self._retry_s
             log.warning("power.none", why=_told(self._faults))
             raise Unreadable(_told(self._faults))
@@ -113,39 +125,50 @@ class Chain:
     async def _descend(self, start: int) -> Reading | None:
         """Try the readers from `start` on; the first that works serves."""
         for reader in self._readers[start:]:
-            reading = await self._try(reader)
-            if reading is not None:
-                self._serve(reader)
-                return reading
+            try:
+                reading = await self._try(reader)
+            except Unreadable as why:
+                self._faults[reader.name] = why
+                continue
+            self._serve(reader)
+            return reading
         return None
 
-    async def _look(self) -> Reading | None:
-        """Try whether a better reader works again, when it is time to."""
+    async def _look(self) -> None:
+        """Try whether a better reader works again. Reads go on meanwhile, and may turn to another reader."""
         serving = self._serving
-        if serving is None or serving is self._readers[0] or loop_s() < self._look_at_s:
-            return None
+        if serving is None:
+            return
         self._put_off()
         for reader in self._readers[: self._readers.index(serving)]:
-            reading = await self._try(reader)
-            if reading is not None:
-                await serving.close()
-                self._serve(reader)
-                log.info("power.recovered", instead_of=serving.name, **_fields(reading))
-                return reading
-        return None
+            try:
+                reading = await self._try(reader)
+            except Unreadable:
+                continue
+            async with self._lock:
+                before = self._serving
+                if before is None or self._readers.index(before) > self._readers.index(reader):
+                    self._serve(reader)
+                    log.info("power.recovered", instead_of=(before or serving).name, **_fields(reading))
+            if before is not None and before is not self._serving:
+                await before.close()
+            return
 
-    async def _try(self, reader: PowerReader) -> Reading | None:
+    async def _try(self, reader: Patient) -> Reading:
         try:
             return await reader.read()
-        except Unreadable as why:
-            self._faults[reader.name] = why
+        except Unreadable:
             await reader.close()
-            return None
+            raise
 
-    def _serve(self, reader: PowerReader) -> None:
+    def _serve(self, reader: Patient) -> None:
         self._serving, self.name, self._failures = reader, reader.name, 0
         if self._look_at_s == float("-inf"):
             self._put_off()
+        if reader is self._readers[0]:
+            self._second_best.clear()
+        else:
+            self._second_best.set()
 
     def _put_off(self) -> None:
         """Say when to look next; a reader that comes and goes is looked for as rarely as one that stays away."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from agents.power import PowerReader
+from agents.power import PowerReader, PowerSource
 from agents.power.chain import Chain
 from agents.power.combined import Added, Offset
 from agents.power.hwmon import Hwmon
@@ -42,7 +42,7 @@ _WHOLE = frozenset({Name.SIMULATED, Name.PLUG, Name.MODEL})
 """What sees, or estimates, all of the device: no offset is added to it."""
 
 
-def open_power(section: PowerSection, sensors_url: str, *, remote: bool) -> PowerReader | None:
+def open_power(section: PowerSection, sensors_url: str, *, remote: bool) -> PowerSource | None:
     """Give what reads the watts of this device, or of the simulated one at `sensors_url`; None for a `remote` one, whose models
     run on computers of somebody else. Nothing is touched before the first read. Raises `ConfigError`."""
     if remote:

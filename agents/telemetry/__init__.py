@@ -4,19 +4,14 @@ here."""
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Protocol
 
+from agents.aside import Aside
 from common.logs import get_logger
 
 log = get_logger("sensors")
-
-Given = ParamSpec("Given")
-Result = TypeVar("Result")
 
 PATIENCE_S = 10.0
 """Sensors that take longer hang; one look takes some milliseconds, or some tens of them where a command must be run."""
@@ -61,7 +56,7 @@ class Gauge:
         self._sensors = sensors
         self._poll_s = poll_s
         self._patience_s = patience_s
-        self._aside = _Aside()
+        self._aside = Aside("sensors")
         self._failed = ""
 
     async def watch(self) -> None:
@@ -97,17 +92,6 @@ class Gauge:
             return Readings(warnings=(f"its sensors could not be read ({name}): the agent's log says more",))
         self._failed = ""
         return readings
-
-
-class _Aside(Executor):
-    """Runs each call in a thread of its own. A pool's would be waited for at the end of the process, also one that hangs."""
-
-    def submit(self, call: Callable[Given, Result], /, *args: Given.args, **kwargs: Given.kwargs) -> Future[Result]:
-        """Begin the call, which must not raise."""
-        future: Future[Result] = Future()
-        future.set_running_or_notify_cancel()
-        threading.Thread(target=lambda: future.set_result(call(*args, **kwargs)), name="sensors", daemon=True).start()
-        return future
 
 
 class NoSensors:

@@ -54,6 +54,10 @@ class Dial:
             rails={"VDD_IN": self.watts, "VDD_CPU": 1.0},
         )
 
+    async def seek(self) -> None:
+        """There is no better one."""
+        await asyncio.Event().wait()
+
     async def close(self) -> None:
         """There is nothing to let go of."""
 
