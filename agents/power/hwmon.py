@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agents.power import Absent, Reading, Unreadable
 from agents.power.figures import number, plausible, text_of
+from agents.power.looks import Looks
 from agents.power.names import Name
 
 _CHIP = re.compile(r"(ina2(09|1[89]|2[0-9]|3[0-9]|60|80)|sq52206)")
@@ -30,10 +31,12 @@ class Hwmon:
         self.name: str = Name.HWMON.value
         self._sysfs = sysfs
         self._wanted = wanted
+        self._looks = Looks()
 
     async def read(self) -> Reading:
         """Read it, in a thread: each file is a conversation on the I2C bus. Raises `Unreadable`."""
-        watts, rail, at_s = await asyncio.to_thread(self._look, asyncio.get_running_loop().time)
+        now = asyncio.get_running_loop().time
+        watts, rail, at_s = await self._looks.look(lambda: self._look(now))
         return Reading(at_s=at_s, watts=watts, rail=rail, source=self.name, measured=True, uncertainty=UNCERTAINTY)
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from agents.power import Absent, Reading, Unreadable
 from agents.power.figures import number, text_of
+from agents.power.looks import Looks
 from agents.power.names import Name
 from agents.power.rails import NOT_CONNECTED, reading_of
 
@@ -25,10 +26,12 @@ class Ina3221:
     def __init__(self, sysfs: Path) -> None:
         self.name: str = Name.INA3221.value
         self._sysfs = sysfs
+        self._looks = Looks()
 
     async def read(self) -> Reading:
         """Read all rails, in a thread: each file is a conversation on the I2C bus. Raises `Unreadable`."""
-        rails, at_s = await asyncio.to_thread(self._rails, asyncio.get_running_loop().time)
+        now = asyncio.get_running_loop().time
+        rails, at_s = await self._looks.look(lambda: self._rails(now))
         return reading_of(rails, at_s=at_s, source=self.name)
 
     async def close(self) -> None:

@@ -24,6 +24,9 @@ WAIT_S = 8.0
 
 STALE_S = 3.0
 
+END_S = 2.0
+"""The thread ends after the client's next sample."""
+
 
 class Client(Protocol):
     """What is used of `jtop.jtop`."""
@@ -56,9 +59,12 @@ class Jtop:
         self.name: str = Name.JTOP.value
         self._connect = connect
         self._watch: _Watch | None = None
+        self._left: _Watch | None = None
 
     async def read(self) -> Reading:
         """Give the last sample; waits for one that is no older than three seconds. Raises `Unreadable`."""
+        if self._left is not None and self._left.alive:
+            raise Unreadable("jtop hangs: an earlier client has not ended")
         if self._watch is None:
             self._watch = _Watch(self._connect, asyncio.get_running_loop())
         try:
@@ -69,9 +75,10 @@ class Jtop:
             raise
 
     async def close(self) -> None:
-        """End the thread."""
+        """End the thread; one that hangs in its client is left alone, and is the only one."""
         watch, self._watch = self._watch, None
         if watch is not None:
+            self._left = watch
             await watch.end()
 
 
@@ -100,6 +107,7 @@ class _Watch:
         self._sample: tuple[Mapping[str, float], float] | None = None
         self._fault: Unreadable | None = None
         self._news = asyncio.Event()
+        self._ended = asyncio.Event()
         self._stop = threading.Event()
         # A daemon, since its client may hang in a service that hangs.
         self._thread = threading.Thread(target=self._run, name="jtop", daemon=True)
@@ -119,10 +127,20 @@ class _Watch:
         except TimeoutError as error:
             raise Unreadable(f"jtop.service has sent nothing for {WAIT_S:g} s: sudo systemctl restart jtop") from error
 
+    @property
+    def alive(self) -> bool:
+        """True until the thread has ended."""
+        return self._thread.is_alive()
+
     async def end(self) -> None:
-        """Ask the thread to end; it does after the client's next sample."""
+        """Ask the thread to end, and wait a little for it."""
         self._stop.set()
-        await asyncio.to_thread(self._thread.join, WAIT_S)
+        try:
+            async with asyncio.timeout(END_S):
+                await self._ended.wait()
+        except TimeoutError:
+            return  # it hangs
+        self._thread.join()  # it has nothing left to do
 
     def _run(self) -> None:
         try:
@@ -134,18 +152,20 @@ class _Watch:
             self._fail(fault)
         except Exception as error:  # noqa: BLE001  # a client of pickled data raises whatever it likes; it ends in `read`
             self._fail(_translated(error))
+        finally:
+            self._call(self._ended.set)
 
     def _tell(self, rails: Mapping[str, float]) -> None:
         self._sample = rails, self._loop.time()
-        self._wake()
+        self._call(self._news.set)
 
     def _fail(self, fault: Unreadable) -> None:
         self._fault = fault
-        self._wake()
+        self._call(self._news.set)
 
-    def _wake(self) -> None:
+    def _call(self, callback: Callable[[], None]) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._news.set)
+            self._loop.call_soon_threadsafe(callback)
         except RuntimeError:
             pass  # the loop has ended, and with it whoever waits
 

@@ -10,12 +10,17 @@ import psutil
 
 from agents.power import Reading, Unreadable
 from agents.power.figures import number, text_of
+from agents.power.looks import Looks
 from agents.power.names import Name
 from agents.power.profiles import Board
 from common.clock import loop_s
 
 LEAST_S = 0.1
 """The kernel counts hundredths of a second: over less than ten of them a share says little."""
+
+
+GPU_S = 1.0
+"""The kernel tells the GPU's load in less than a millisecond; a driver that hangs must not cost the estimate."""
 
 
 class ModelPower:
@@ -28,6 +33,7 @@ class ModelPower:
         self._counted: tuple[float, float] | None = None
         self._looked_s = 0.0
         self._cpu = 0.0
+        self._looks = Looks()
 
     async def read(self) -> Reading:
         """Estimate for the time since the last read; a second within a tenth of a second gives the share of the first."""
@@ -38,7 +44,7 @@ class ModelPower:
         if at_s - self._looked_s >= LEAST_S:
             now = _counters()
             self._cpu, self._counted, self._looked_s = share(self._counted, now), now, at_s
-        gpu = await asyncio.to_thread(gpu_load, self._sysfs)
+        gpu = await self._gpu()
         return Reading(
             at_s=at_s,
             watts=self._board.watts(max(self._cpu, gpu or 0.0)),
@@ -47,6 +53,14 @@ class ModelPower:
             measured=False,
             uncertainty=self._board.uncertainty,
         )
+
+    async def _gpu(self) -> float | None:
+        """Give the GPU's load; None where nobody tells it in time."""
+        try:
+            async with asyncio.timeout(GPU_S):
+                return await self._looks.look(lambda: gpu_load(self._sysfs))
+        except (TimeoutError, Unreadable):
+            return None
 
     async def close(self) -> None:
         """Forget the counters: they would tell of the time until the next read."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from agents.power import Absent, Reading, Unreadable
 from agents.power.counters import Counted, Mean, Meter
 from agents.power.figures import plausible
+from agents.power.looks import Looks
 from agents.power.names import Name
 
 MOST_W = 3000.0
@@ -55,19 +55,19 @@ class Nvml:
         self.name: str = Name.NVML.value
         self._load = load
         self._library: Any = None
-        # A read that was cancelled goes on in its thread, and may meet the next one.
-        self._lock = threading.Lock()
+        self._looks = Looks()
         self._meter = Meter(least_s=LEAST_S)
 
     async def read(self) -> Reading:
         """Give the mean since the last read, where the cards count energy; else, and at first, what they draw now."""
-        cards, at_s = await asyncio.to_thread(self._look, asyncio.get_running_loop().time)
+        now = asyncio.get_running_loop().time
+        cards, at_s = await self._looks.look(lambda: self._look(now))
         mean = self._mean(cards, at_s)
         if mean is None:
-            now = {card.name: card.watts for card in cards if card.watts is not None}
-            if len(now) < len(cards):
+            draws = {card.name: card.watts for card in cards if card.watts is not None}
+            if len(draws) < len(cards):
                 raise Absent("its NVIDIA GPU tells no watts, as on a Jetson")
-            mean = Mean(at_s=at_s, watts=now)
+            mean = Mean(at_s=at_s, watts=draws)
         return Reading(
             at_s=mean.at_s,
             watts=sum(plausible(watts, most_w=MOST_W) for watts in mean.watts.values()),
@@ -79,38 +79,36 @@ class Nvml:
         )
 
     async def close(self) -> None:
-        """Let go of the driver."""
+        """Let go of the driver; waits while a look at it has not ended."""
         self._meter.forget()
-        await asyncio.to_thread(self._shut_down)
+        await self._looks.settle(self._shut_down)
 
     def _mean(self, cards: list[Card], at_s: float) -> Mean | None:
         counts = {card.name: Counted(joules=card.joules) for card in cards if card.joules is not None}
         return self._meter.look(at_s, counts) if len(counts) == len(cards) else None
 
     def _look(self, now: Callable[[], float]) -> tuple[list[Card], float]:
-        with self._lock:
-            library = self._library or self._load()
-            try:
-                if self._library is None:
-                    library.nvmlInit()
-                    self._library = library
-                began_s = now()
-                cards = [_card(library, index) for index in range(library.nvmlDeviceGetCount())]
-                at_s = (began_s + now()) / 2
-            except library.NVMLError as error:
-                raise _told(library, error) from error
+        library = self._library or self._load()
+        try:
+            if self._library is None:
+                library.nvmlInit()
+                self._library = library
+            began_s = now()
+            cards = [_card(library, index) for index in range(library.nvmlDeviceGetCount())]
+            at_s = (began_s + now()) / 2
+        except library.NVMLError as error:
+            raise _told(library, error) from error
         if not cards:
             raise Absent("there is no NVIDIA card")
         return cards, at_s
 
     def _shut_down(self) -> None:
-        with self._lock:
-            library, self._library = self._library, None
-            if library is not None:
-                try:
-                    library.nvmlShutdown()
-                except library.NVMLError:
-                    pass  # the driver has gone already
+        library, self._library = self._library, None
+        if library is not None:
+            try:
+                library.nvmlShutdown()
+            except library.NVMLError:
+                pass  # the driver has gone already
 
 
 def _card(library: Any, index: int) -> Card:

@@ -7,10 +7,11 @@ import asyncio
 from agents.power import PowerReader, Reading, Unreadable
 from common import logs
 
-PATIENCE_S = 10.0
-"""Longer than any reader's own deadline, whose words say more of what is wrong: jtop's first sample may take eight seconds."""
+PATIENCE_S = 12.0
+"""Longer than any reader's own deadline, whose words say more of what is wrong: jtop takes eight seconds, and two to end."""
 
-CLOSE_S = 5.0
+CLOSE_S = 3.0
+"""A child that is killed ends at once, a look at most a little later, unless it hangs."""
 
 log = logs.get_logger("power")
 
@@ -47,7 +48,7 @@ class Patient:
         return reading
 
     async def close(self) -> None:
-        """Close it, as far as that takes no longer than five seconds; never raises."""
+        """Close it, as far as that takes no longer than three seconds; never raises."""
         try:
             async with asyncio.timeout(CLOSE_S):
                 await self._reader.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 from agents.power import Absent, Reading, Unreadable
 from agents.power.counters import Counted, Mean, Meter
 from agents.power.figures import number, plausible, text_of
+from agents.power.looks import Looks
 from agents.power.names import Name
 
 LEAST_S = 0.1
@@ -36,6 +37,7 @@ class Rapl:
     def __init__(self, sysfs: Path) -> None:
         self.name: str = Name.RAPL.value
         self._sysfs = sysfs
+        self._looks = Looks()
         self._meter = Meter(least_s=LEAST_S)
 
     async def read(self) -> Reading:
@@ -62,7 +64,8 @@ class Rapl:
         self._meter.forget()
 
     async def _look(self) -> Mean | None:
-        counts, at_s = await asyncio.to_thread(self._counts, asyncio.get_running_loop().time)
+        now = asyncio.get_running_loop().time
+        counts, at_s = await self._looks.look(lambda: self._counts(now))
         return self._meter.look(at_s, counts)
 
     def _counts(self, now: Callable[[], float]) -> tuple[Mapping[str, Counted], float]:
