@@ -132,13 +132,15 @@ class Line:
 
     def reopen(self, shut: frozenset[str]) -> None:
         """Let those choose again whom limits kept from a device that is none of the `shut` ones any more: in their order, and as
-        many as have room there."""
-        freed = frozenset[str]().union(*(ticket.held - shut for ticket in self._tickets))
-        if not freed:
+        many as have room there. Most tickets share one set of names: each set is looked at once."""
+        sets = {id(ticket.held): ticket.held for ticket in self._tickets}
+        opened = {number: held - shut for number, held in sets.items() if not held <= shut}
+        if not opened:
             return
+        freed = frozenset[str]().union(*opened.values())
         self.epoch += 1
         idle = not self._again
-        held = (one for one in self._order.ranking(loop_s()) if isinstance(one, Ticket) and not one.held <= shut)
+        held = (one for one in self._order.ranking(loop_s()) if isinstance(one, Ticket) and id(one.held) in opened)
         places = max(1, sum(map(self._room, freed)))
         self._again.extend((ticket, self.epoch) for ticket in islice(held, places))
         if idle:

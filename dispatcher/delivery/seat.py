@@ -117,7 +117,8 @@ class SlotFinder:
     # -- waiting -------------------------------------------------------------------------------------------------
 
     async def _wait(self, excluded: Mapping[str, str], *, first: bool) -> Candidate:
-        """Wait in the line. Nothing that a decision was made from is held meanwhile: over a large fleet that is a megabyte."""
+        """Wait in the line. Nothing that a decision was made from is held meanwhile, since over a large fleet that is a megabyte;
+        of what limits keep from a job only the names are, which those who wait at the same limits share."""
         with self.line.join(self._place(self._ranked(self.decided)), first=first) as ticket:
             while True:
                 hopes = self._hopes()

@@ -20,7 +20,7 @@ from dispatcher.routing.features import Features
 from dispatcher.routing.figures import CAN, CONTEXT, OPTIONS, Numbers, Options, Rows
 from dispatcher.routing.filters import needed
 from dispatcher.routing.kinds import kind_of
-from dispatcher.routing.power import let_in
+from dispatcher.routing.power import held, let_in
 from dispatcher.routing.predict import predict
 from dispatcher.routing.ranking import Ranked
 from dispatcher.routing.removal import removed, wants_memory
@@ -72,7 +72,7 @@ def decided(ask: Ask, view: View, policy: RoutingPolicy, excluded: Mapping[str, 
         reference=lambda: reference(view, policy),
         brief=Once(lambda: brief(scene, scores, order, lambda: out, told)),
         wants_memory=lambda: wants_memory(view, ask, policy, excluded),
-        held=lambda: _held(view, ask, policy, excluded),
+        held=lambda: held(view, policy, _kept(view, ask, policy, excluded, limited=False)),
     )
 
 
@@ -154,15 +154,6 @@ def _open(
         yield paid_for(view, policy, ask)
         if ask.max_cost_usd is not None:
             yield affordable(view, ask)
-
-
-def _held(view: View, ask: Ask, policy: RoutingPolicy, excluded: Mapping[str, str]) -> frozenset[str]:
-    """Name the devices that could answer, but for limits on heat and watts."""
-    if not policy.shuts:
-        return frozenset()
-    rows = _kept(view, ask, policy, excluded, limited=False)
-    shut = rows[~let_in(view, policy)[rows]]
-    return frozenset(view.rows[number].device for number in shut.tolist())
 
 
 def _scene(view: View, kept: Rows, ask: Ask, policy: RoutingPolicy) -> Scene:

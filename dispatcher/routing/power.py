@@ -28,7 +28,7 @@ from dispatcher.routing.draw import (
     hard_throttling,
     jobs_of,
 )
-from dispatcher.routing.figures import IN_FLIGHT, REMOTE, Numbers
+from dispatcher.routing.figures import IN_FLIGHT, REMOTE, Numbers, Rows
 from dispatcher.routing.limits import Limit, Scope
 from dispatcher.routing.table import Mask, View
 
@@ -50,7 +50,16 @@ def shut(view: View, policy: RoutingPolicy) -> frozenset[str]:
     """Name the devices that may not take one more job now, for their heat or for watts, whatever the job."""
     if not policy.shuts or not view.layout.devices:
         return frozenset()
-    return frozenset(view.layout.devices[number] for number in (~_open(view, policy)).nonzero()[0].tolist())
+    return view.layout.named(~_open(view, policy))
+
+
+def held(view: View, policy: RoutingPolicy, rows: Rows) -> frozenset[str]:
+    """Name the devices of these rows that may not take one more job now."""
+    if not policy.shuts or not view.layout.devices:
+        return frozenset()
+    concerned = np.zeros(len(view.layout.devices), dtype=np.bool_)
+    concerned[view.layout.device_of[rows]] = True
+    return view.layout.named(concerned & ~_open(view, policy))
 
 
 def shut_out(view: View, policy: RoutingPolicy) -> dict[str, Removed]:
@@ -177,7 +186,11 @@ class _Power:
 
 
 def _open(view: View, policy: RoutingPolicy) -> Mask:
-    """Tell which devices may take one more job."""
+    """Tell which devices may take one more job. All who ask at the same state of the fleet share the answer."""
+    return view.open_by((policy.caps, policy.limits), lambda: _found_open(view, policy))
+
+
+def _found_open(view: View, policy: RoutingPolicy) -> Mask:
     caps, limits = policy.caps, policy.watts
     found: Mask = np.ones(len(view.layout.devices), dtype=np.bool_)
     if caps.celsius is not None:

@@ -24,6 +24,9 @@ Mask = NDArray[np.bool_]
 MOST_MASKS = 512
 """Masks that are kept for one layout: a few for each tenant with rules, and one for each limit."""
 
+MOST_SETS = 16
+"""Sets of names that are kept for one layout: of a thousand devices one takes 32 KB."""
+
 _NO_ROWS = np.empty(0, dtype=np.intp)
 
 
@@ -52,6 +55,18 @@ class Layout:
     bare: Sequence[str]
     topics: TopicGroups
     _masks: dict[Hashable, Mask] = field(default_factory=dict)
+    _sets: dict[bytes, frozenset[str]] = field(default_factory=dict)
+
+    def named(self, devices: Mask) -> frozenset[str]:
+        """Name the devices that a mask of them tells: the same object for the same ones, since each of a thousand waiting jobs
+        keeps what limits keep from it, and mostly that is the same."""
+        key = devices.tobytes()
+        found = self._sets.get(key)
+        if found is None:
+            if len(self._sets) >= MOST_SETS:
+                self._sets.clear()
+            found = self._sets[key] = frozenset(self.devices[number] for number in devices.nonzero()[0].tolist())
+        return found
 
     def mask(self, key: Hashable, make: Callable[[], Mask]) -> Mask:
         """Give a mask that depends on names alone, worked out once."""
@@ -79,6 +94,19 @@ class View:
     prices: Sequence[Price]
     remote: bool
     """Whether any device is remote."""
+    _open: tuple[Sequence[object], Mask] | None = None
+
+    def open_by(self, rules: Sequence[object], make: Callable[[], Mask]) -> Mask:
+        """Give the mask that follows from this view and from `rules`, worked out once for the same objects. The last one is kept:
+        all decisions of a time have the same rules."""
+        if self._open is not None:
+            before, found = self._open
+            if len(before) == len(rules) and all(one is other for one, other in zip(before, rules, strict=True)):
+                return found
+        made = make()
+        made.setflags(write=False)
+        self._open = rules, made
+        return made
 
     def of_model(self, name: str) -> Rows:
         """Give the rows of one model that can take jobs."""

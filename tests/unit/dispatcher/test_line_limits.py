@@ -78,7 +78,7 @@ async def test_a_job_goes_on_when_a_device_has_cooled_down() -> None:
 
 
 async def test_as_many_are_asked_as_have_room() -> None:
-    """Fifty wait for the end of a limit, and two slots open: two choose again, and not all fifty."""
+    """Fifty wait for the end of a limit, and two slots open: two choose again and get them, and not all fifty."""
     house = Fleet(policy=CLOSED).add("a", "b")
     async with asyncio.TaskGroup() as tasks:
         jobs = [house.job(tasks) for _ in range(50)]
@@ -91,10 +91,8 @@ async def test_as_many_are_asked_as_have_room() -> None:
         for one in jobs:
             one.cancel()
 
-    assert ({"a": 1, "b": 1}, 4) == (
-        {name: one.own for name, one in house.roster.fleet.devices.items()},
-        asked + asked % 2,
-    )
+    assert {"a": 1, "b": 1} == {name: one.own for name, one in house.roster.fleet.devices.items()}
+    assert asked <= 4  # each once to choose, and once more with the slot in hand
 
 
 async def test_jobs_of_a_burst_stay_below_the_limit_together() -> None:

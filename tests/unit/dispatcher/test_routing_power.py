@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from dispatcher.routing import RoutingPolicy, Table, decide, explain, nobody
 from dispatcher.routing.ask import Caps
 from dispatcher.routing.limits import Calendar, Limit, Schedule, Scope, When
 from dispatcher.routing.power import shut
+from dispatcher.routing.table import Mask
 from dispatcher.tariff import Hours, Rate
 from tests.unit.dispatcher.builders import ask, bare, device, fleet
 
@@ -240,6 +242,43 @@ def test_who_is_shut_and_who_is_held() -> None:
     free = decide(ASK, house, policy, {"mute": "refused"}, table)
 
     assert ({"idle", "mute"}, {"idle"}, {"idle"}) == (shut(table.view(house), policy), pinned.held(), free.held())
+
+
+def test_who_is_kept_from_the_same_devices_shares_their_names() -> None:
+    """A thousand jobs that wait at one limit keep one set of names, also while devices come and go with jobs and heartbeats."""
+    policy = limits(Limit(name="house", watts=20.0))
+    table, boards = Table(), [pi("busy", own=1), pi("idle"), pi("other")]
+    held = [decide(ASK, fleet(*boards), policy, {}, table).held()]
+    boards[0] = replace(boards[0], own=2)
+    held.append(decide(ASK, fleet(*boards), policy, {}, table).held())
+    boards[1] = replace(boards[1], beat=replace(boards[1].beat, temperature_c=41.0))
+    held.append(shut(table.view(fleet(*boards)), policy))
+
+    assert [{"idle", "other"}] * 3 == held
+    assert all(one is held[0] for one in held)
+
+
+def test_what_limits_come_to_is_worked_out_once_for_a_state_of_the_fleet() -> None:
+    """All who ask share it, whatever their weights; other limits, or a fleet that has changed, are looked at anew."""
+    table, boards, made = Table(), [pi("busy", own=1), pi("idle")], 0
+    policy, other = limits(Limit(name="a", watts=20.0)), limits(Limit(name="a", watts=20.0))
+
+    def ask(policy: RoutingPolicy) -> None:
+        def make() -> Mask:
+            nonlocal made
+            made += 1
+            return np.ones(2, dtype=np.bool_)
+
+        table.view(fleet(*boards)).open_by((policy.caps, policy.limits), make)
+
+    ask(policy)
+    ask(replace(policy, health=0.9))
+    once = made
+    ask(other)
+    boards[0] = replace(boards[0], own=0)
+    ask(other)
+
+    assert (1, 3) == (once, made)
 
 
 # -- the moment ----------------------------------------------------------------------------------------------------------------
