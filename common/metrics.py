@@ -65,7 +65,7 @@ Source = Callable[[], Iterable[Family]]
 
 
 class Names:
-    """Bounds a label: the first ones are named, all later ones are `other`."""
+    """Bounds a label: the first ones are named, all later ones are `other` until one of those is freed."""
 
     def __init__(self, most: int = MOST_NAMES) -> None:
         self._most = most
@@ -80,6 +80,10 @@ class Names:
         self._known.add(name)
         return name
 
+    def free(self, name: str) -> None:
+        """Make room for another one; whoever shows the label drops what it shows of this one."""
+        self._known.discard(name)
+
 
 class Counter:
     """A sum that only grows, for each set of labels. Its page name ends in `_total`."""
@@ -91,6 +95,11 @@ class Counter:
     def add(self, *labels: str, by: float = 1.0) -> None:
         """Count; `labels` are values, in the order of the names."""
         self._points[labels] = self._points.get(labels, 0.0) + by
+
+    def forget(self, label: str, value: str) -> None:
+        """Drop the sums that have this value of a label."""
+        for key in _having(self._points, self._labels, label, value):
+            del self._points[key]
 
     def family(self) -> Family:
         """Give it as it is now."""
@@ -113,10 +122,20 @@ class Histogram:
         hits[bisect_left(self._bounds, value)] += 1  # a bound belongs to its bucket
         self._totals[labels] = self._totals.get(labels, 0.0) + value
 
+    def forget(self, label: str, value: str) -> None:
+        """Drop what was observed with this value of a label."""
+        for key in _having(self._hits, self._labels, label, value):
+            del self._hits[key], self._totals[key]
+
     def family(self) -> Family:
         """Give it as it is now."""
         points = {key: Spread(tuple(hits), self._totals[key]) for key, hits in self._hits.items()}
         return Spreads(name=self._name, help=self._help, labels=self._labels, bounds=self._bounds, points=points)
+
+
+def _having(points: Iterable[Labels], names: Labels, label: str, value: str) -> list[Labels]:
+    place = names.index(label) if label in names else None
+    return [] if place is None else [key for key in points if key[place] == value]
 
 
 class Metrics:
@@ -142,6 +161,11 @@ class Metrics:
     def ask(self, source: Source) -> None:
         """Ask `source` at each look; it must return at once."""
         self._sources.append(source)
+
+    def forget(self, label: str, value: str) -> None:
+        """Drop what was counted for one value of a label: of a device that is gone for good. To Prometheus its series end."""
+        for one in self._kept:
+            one.forget(label, value)
 
     def families(self) -> list[Family]:
         """Give all as it is now, in values that change no more. A source that fails is left out, and logged once."""

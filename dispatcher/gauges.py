@@ -22,6 +22,7 @@ from dispatcher.breaker import BreakerState
 from dispatcher.fleet import Liveness
 from dispatcher.pipeline import Pipeline
 from dispatcher.record.metrics import MetricsSink
+from dispatcher.roster import Change, DeviceEvent, Roster
 
 Points = dict[Labels, float]
 
@@ -36,8 +37,9 @@ async def watched(address: str, bus: Bus, pipeline: Pipeline) -> AsyncIterator[N
     if not wanted(address):
         yield
         return
-    metrics, devices = Metrics(), LabelNames()
-    pipeline.recorder.add(MetricsSink(metrics, devices=devices, models=LabelNames()))
+    metrics, devices, models = Metrics(), LabelNames(), LabelNames()
+    pipeline.recorder.add(MetricsSink(metrics, devices=devices, models=models))
+    pipeline.roster.on_change(Forgetting(metrics, pipeline.roster, devices=devices, models=models).note)
     figures = Figures(bus, pipeline, devices)
     for source in (figures.house, figures.fleet, figures.cache, figures.nats):
         metrics.ask(source)
@@ -117,6 +119,27 @@ class Figures:
 
     def _reconnected(self) -> None:
         self._reconnects += 1
+
+
+class Forgetting:
+    """Frees the labels of devices that are gone for good, and of models that nobody else has: else a few hundred names that came
+    and went would leave those who are there without a series, and without the alerts on it."""
+
+    def __init__(self, metrics: Metrics, roster: Roster, *, devices: LabelNames, models: LabelNames) -> None:
+        self._metrics, self._roster = metrics, roster
+        self._devices, self._models = devices, models
+
+    def note(self, event: DeviceEvent) -> None:
+        """Take in a change of the fleet."""
+        if event.change is not Change.FORGOTTEN:
+            return
+        self._devices.free(event.device.name)
+        self._metrics.forget("device", event.device.name)
+        others = self._roster.fleet.devices.values()
+        for model in event.device.models:
+            if not any(model in other.models for other in others):
+                self._models.free(model)
+                self._metrics.forget("model", model)
 
 
 class LedgerLag:

@@ -75,6 +75,31 @@ def test_names_beyond_the_bound_are_other() -> None:
     assert ["a", "b", OTHER, "a", ""] == [names("a"), names("b"), names("c"), names("a"), names(None)]
 
 
+def test_a_name_that_is_freed_makes_room() -> None:
+    """Whoever is gone takes no place from those who are there."""
+    names = Names(1)
+    before = [names("gone"), names("here")]
+    names.free("gone")
+
+    assert ["gone", OTHER, "here", OTHER] == [*before, names("here"), names("gone")]
+
+
+def test_what_is_forgotten_is_shown_no_more() -> None:
+    """The series of one value of a label end; those of others, and those without the label, stay."""
+    metrics = Metrics()
+    tokens, waits = metrics.counter("drover_t", "T.", "type", "device"), metrics.histogram("drover_s", "S.", "device")
+    for device in ("gone", "here"):
+        tokens.add("prompt", device, by=3.0)
+        waits.observe(1.0, device)
+    metrics.counter("drover_jobs", "J.", "gone").add("gone")
+    metrics.forget("device", "gone")
+    page = shown(metrics)
+
+    assert {("drover_t_total", "here"), ("drover_s_count", "here"), ("drover_jobs_total", None)} == {
+        (name, dict(of).get("device")) for name, of in page if name.endswith(("_total", "_count")) and "drover" in name
+    }
+
+
 def test_a_source_that_fails_leaves_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     """What else there is to show is shown."""
     metrics = Metrics()

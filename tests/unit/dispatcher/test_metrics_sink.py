@@ -11,9 +11,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from common.energy import Energy
 from common.messages import EngineTimings, Priority, Usage
-from common.metrics import Metrics, Names, written
+from common.metrics import OTHER, Metrics, Names, written
+from dispatcher.gauges import Forgetting
 from dispatcher.outcomes import Attempt, Cached, CacheOutcome, JobRecord, JobState
 from dispatcher.record.metrics import MetricsSink
+from dispatcher.roster import Roster
+from tests.unit.dispatcher.builders import beat, model
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -46,6 +49,11 @@ def counted(*records: JobRecord, devices: int = 200) -> Samples:
             await sink.write(record)
 
     asyncio.run(write())
+    return page_of(metrics)
+
+
+def page_of(metrics: Metrics) -> Samples:
+    """The samples as they are now."""
     page = written(metrics.families())[0].decode()
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -176,3 +184,40 @@ def test_no_series_names_a_tenant_or_a_job() -> None:
     names = {label for _, labels in counted(DONE) for label, _ in labels}
 
     assert set() == names & {"tenant", "job", "user", "prompt"}
+
+
+def test_invented_devices_do_not_take_the_names_for_good() -> None:
+    """A fleet of strangers fills the labels and goes away: an hour later the honest device has a series again, and so has its
+    model, while what another device has too goes on being counted."""
+    metrics, roster, devices, models = Metrics(), Roster(forget_after_s=3600.0), Names(2), Names(2)
+    sink = MetricsSink(metrics, devices=devices, models=models)
+    roster.on_change(Forgetting(metrics, roster, devices=devices, models=models).note)
+
+    def ran(device: str, name: str) -> None:
+        told = replace(DONE, device=device, model=name, attempts=(replace(DONE.attempts[0], device=device),))
+        asyncio.run(sink.write(told))
+
+    roster.observe(beat("stranger", models=(model("no:1b"), model("m:1b"))), 0.0)
+    for name in ("no:1b", "m:1b"):
+        ran("stranger", name)
+    ran("stranger-2", "m:1b")
+    roster.observe(beat("stranger-2", models=(model("m:1b"),)), 0.0)
+    roster.observe(beat("honest", models=(model("m:1b"), model("q:7b"))), 0.0)
+    ran("honest", "q:7b")
+    unnamed = page_of(metrics)
+    for now_s in (10.0, 3700.0):
+        roster.observe(beat("honest", seq=int(now_s), models=(model("m:1b"), model("q:7b"))), now_s)
+        roster.sweep(now_s)
+    ran("honest", "q:7b")
+    named = page_of(metrics)
+
+    assert (None, 1.0) == (
+        at(unnamed, "drover_attempts_total", device="honest", outcome="ok"),
+        at(named, "drover_attempts_total", device="honest", outcome="ok"),
+    )
+    assert (None, 40.0, 40.0) == (
+        at(named, "drover_model_tokens_total", model="no:1b", type="completion"),
+        at(named, "drover_model_tokens_total", model="q:7b", type="completion"),
+        at(unnamed, "drover_model_tokens_total", model=OTHER, type="completion"),
+    )
+    assert 80.0 == at(named, "drover_model_tokens_total", model="m:1b", type="completion")
