@@ -14,6 +14,7 @@ from common.logs import get_logger
 from common.subjects import QUEUE_DISPATCH
 from dispatcher.again import Offer
 from dispatcher.cache import CacheDesk
+from dispatcher.overdraw import Overdraw
 from dispatcher.pipeline import Pipeline, Spawn
 from dispatcher.router.rating import read_rating
 from dispatcher.sharing import MOST_KEEP_S, AttachRequest
@@ -32,6 +33,7 @@ class Doors:
         self._spawn = spawn
         self._desk = desk
         self._queued = queued
+        self._overdraw = Overdraw()
         self.garbled_beats = 0
 
     @asynccontextmanager
@@ -129,6 +131,7 @@ class Doors:
             if self.garbled_beats == 1:
                 log.warning("heartbeat.garbled", subject=delivery.subject, error=error.message)
             return
+        self._overdraw.look(beat)
         self._pipeline.roster.observe(beat, self._pipeline.clock.monotonic())
 
     def _control(self, delivery: Delivery) -> None:

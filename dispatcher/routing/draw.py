@@ -14,6 +14,12 @@ ACTIVE_W = 6.0
 
 LEAST_ACTIVE_W = 0.1
 
+OVERDRAWN = 1.25
+"""Boards draw 10 to 15 % more while they read a prompt than while they write, which is what they say (docs/energy.md): above this
+multiple of it, and `OVERDRAWN_W`, what a device says is wrong."""
+
+OVERDRAWN_W = 1.0
+
 IDLE, BUSY, LEAST_IDLE, LEAST_BUSY, CELSIUS, THROTTLED, BATTERY, ON_BATTERY = range(8)
 """Rows of a view's `draws`. The first two are what a device draws without and with a job by its newest sample too; the next two by
 what it says of itself alone, which it never comes below."""
@@ -55,6 +61,13 @@ def hard_throttling(beat: Heartbeat) -> str | None:
     if not beat.throttling:
         return "throttled" if beat.throttled else None
     return next((text for text in beat.throttling if kind_of(text) in _HARD), None)
+
+
+def overdrawn(beat: Heartbeat) -> bool:
+    """Tell whether a sensor saw a device draw more than it says it does with a job."""
+    if beat.remote or beat.busy_w is None or beat.watts is None or not beat.watts_measured:
+        return False
+    return beat.watts > max(OVERDRAWN * beat.busy_w, beat.busy_w + OVERDRAWN_W)
 
 
 def active_w(beat: Heartbeat) -> float:

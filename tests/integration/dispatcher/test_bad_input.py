@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from common import codec
 from common.codec import Encoding
@@ -180,6 +181,18 @@ async def test_impossible_numbers_of_one_device_hurt_nobody(a_house: OpenHouse, 
         ranked = await (await house.ask(device="good")).reply()
 
         assert ("fine", "good") == (text, ranked["device"])
+
+
+async def test_a_device_that_draws_more_than_it_says_is_told_to_the_owner(a_house: OpenHouse) -> None:
+    """Limits on watts trust what it says: the log has it, and its jobs are done all the same."""
+    async with a_house() as house:
+        with capture_logs() as lines:
+            await house.device("nano", answer("fine"), busy_w=5.0, watts=25.0, watts_measured=True)
+            text = (await (await house.ask()).reply())["text"]
+
+        assert ("fine", ["nano"]) == (
+            text, [line["device"] for line in lines if line["event"] == "device.draws_more"],
+        )  # fmt: skip
 
 
 async def test_an_order_of_no_meaning_is_ignored(a_house: OpenHouse) -> None:
