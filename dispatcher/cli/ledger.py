@@ -67,7 +67,7 @@ async def export_rows(of: str, form: str, target: str, span: Span) -> int:
             await export.write_csv(database, of, span, sys.stdout)
             return 0
         path = Path(target)
-        with whole(path) as draft:
+        with whole(path, database.place) as draft:
             number = await _exported(database, of, form, span, draft)
     say(f"{number} rows of {of} written to {path}")
     return 0

@@ -52,9 +52,9 @@ class Manifest:
 async def backup(database: Database, target: Path) -> dict[str, int]:
     """Write a backup of one state of a database that runs; gives the rows by table, nothing for a copy of the file.
 
-    Raises `ConfigError` when the file can't be written, and `LedgerUnavailable`.
+    Raises `ConfigError` when the file can't be written or is the database itself, and `LedgerUnavailable`.
     """
-    with whole(target) as draft:
+    with whole(target, database.place) as draft:
         if database.place.file is not None and target.suffix.lower() in SQLITE_SUFFIXES:
             _copy(database.place.file, draft)
             return {}
@@ -169,8 +169,14 @@ def _read(table: Table, told: dict[str, Any]) -> Row:
 
 
 @contextmanager
-def whole(target: Path) -> Iterator[Path]:
-    """Give a draft that takes the name of the file when it is complete and on the disk; nobody else may read it."""
+def whole(target: Path, place: Place) -> Iterator[Path]:
+    """Give a draft that takes the name of the file when it is complete and on the disk; nobody else may read it.
+
+    Raises `ConfigError` when it can't be written, and when it is one of the files of the database, which would go on in a file
+    without a name.
+    """
+    if place.file is not None and any(_same(target, own) for own in sqlite_file.own_files(place.file)):
+        raise ConfigError(f"{target} is the ledger's own file: write to another one")
     draft = target.with_name(f".{target.name}.half")
     try:
         draft.unlink(missing_ok=True)
@@ -184,3 +190,13 @@ def whole(target: Path) -> Iterator[Path]:
             draft.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"{target} can't be written: {error.strerror}") from error
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Tell whether two names are of one file, or would be."""
+    if one.parent.resolve() / one.name == other.parent.resolve() / other.name:
+        return True
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False  # one of them is not there

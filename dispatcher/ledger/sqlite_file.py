@@ -25,6 +25,8 @@ BUSY_MS = 10_000
 READERS = 4
 LOCK_RETRY_S = 5.0
 
+_OWN_SUFFIXES = ("", "-wal", "-shm", "-journal", ".lock")
+
 
 def engines(file: Path) -> tuple[AsyncEngine, AsyncEngine]:
     """Give the writer's and the readers' end."""
@@ -57,6 +59,11 @@ def engines(file: Path) -> tuple[AsyncEngine, AsyncEngine]:
         max_overflow=0,
     )
     return writer, engine("BEGIN", busy, "query_only=ON", pool_size=READERS, max_overflow=0)
+
+
+def own_files(file: Path) -> frozenset[Path]:
+    """Name what SQLite and the ledger keep under this name, and under the one that it leads to."""
+    return frozenset(one.with_name(one.name + suffix) for one in (file, file.resolve()) for suffix in _OWN_SUFFIXES)
 
 
 def copy_file(file: Path, target: Path) -> None:

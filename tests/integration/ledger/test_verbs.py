@@ -64,6 +64,20 @@ def test_a_backup_is_restored_by_name_alone(place: Place) -> None:
     assert [job(1).record, job(2).record] == asyncio.run(records_in(place))
 
 
+def test_the_ledger_is_not_written_over_itself(place: Place, tmp_path: Path) -> None:
+    """By no verb, under no name: whoever writes it would go on in a file that no longer has one."""
+    assert place.file is not None
+    (tmp_path / "link.db").symlink_to(place.file)
+    (tmp_path / "hard.db").hardlink_to(place.file)
+    state = place.file.parent
+    before = place.file.stat().st_ino
+    names = ["state/ledger.db", "state/../state/ledger.db", "link.db", "hard.db", "state/ledger.db-wal", "state/ledger.db.lock"]
+    told = [verb(word, name) for name in names for word in ("backup", "export")]
+
+    assert [(1, True)] * len(told) == [(one.exit_code, "own file" in one.stderr) for one in told]
+    assert (before, ["ledger.db"]) == (place.file.stat().st_ino, [one.name for one in state.iterdir()])
+
+
 def test_exports_are_written_whole_or_not_at_all(place: Place, tmp_path: Path) -> None:
     """CSV goes to standard output, too."""
     csv, parquet = verb("export", "-"), verb("export", "jobs.parquet", "--format", "parquet")
