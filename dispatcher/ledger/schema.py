@@ -13,6 +13,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.errors import ConfigError
+from dispatcher.ledger import sqlite_file
 from dispatcher.ledger.database import Database
 
 _LOCK = 0x64726F766572
@@ -28,7 +29,7 @@ async def upgrade(database: Database) -> None:
     """Bring the database up to date; nothing happens when it is. Raises `LedgerUnavailable`, and `ConfigError` for one of a newer
     Drover. Of a file its sole writer calls this."""
     if database.place.file is not None:
-        database.place.file.parent.mkdir(parents=True, exist_ok=True)
+        sqlite_file.make(database.place.file)
     async with database.writing() as connection:
         if not database.sqlite:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})

@@ -14,10 +14,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from common.errors import ConfigError
+from common.errors import ConfigError, LedgerUnavailable
 
 BUSY_MS = 10_000
 """How long a writer waits for another one: the ledger, and a `drover ledger prune` beside it."""
@@ -26,13 +26,27 @@ READERS = 4
 LOCK_RETRY_S = 5.0
 
 _OWN_SUFFIXES = ("", "-wal", "-shm", "-journal", ".lock")
+_OURS_ALONE = 0o600
+
+
+def make(file: Path) -> None:
+    """Make an empty file that nobody else may read, unless there is one; SQLite gives the files beside it the same rights.
+
+    Raises `LedgerUnavailable`.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OURS_ALONE))
+    except OSError as error:
+        raise LedgerUnavailable(f"the ledger's file {file} can't be made: {error.strerror}") from error
 
 
 def engines(file: Path) -> tuple[AsyncEngine, AsyncEngine]:
     """Give the writer's and the readers' end."""
 
     def engine(begin: str, *pragmas: str, **pool: Any) -> AsyncEngine:
-        made = create_async_engine(f"sqlite+aiosqlite:///{file}", connect_args={"timeout": BUSY_MS / 1000}, **pool)
+        address = URL.create("sqlite+aiosqlite", database=str(file))  # as text, a ? in it would begin options
+        made = create_async_engine(address, connect_args={"timeout": BUSY_MS / 1000}, **pool)
 
         @event.listens_for(made.sync_engine, "connect")
         def prepare(connection: Any, _: Any) -> None:
@@ -88,7 +102,8 @@ def sole_writer(file: Path | None) -> Iterator[None]:
     lock = file.with_name(f"{file.name}.lock")
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        handle = lock.open("a+", encoding="utf-8")
+        # Whoever may read it could hold it.
+        handle = os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OURS_ALONE), "r+", encoding="utf-8")
     except OSError as error:
         raise ConfigError(
             f"the ledger's file {file} can't be written ({error.strerror}): set DROVER_STATE_DIR or DATABASE_URL"
@@ -103,7 +118,8 @@ def sole_writer(file: Path | None) -> Iterator[None]:
                 "it first, or set DATABASE_URL to another file, or to a PostgreSQL that several may share",
                 retry_after_s=LOCK_RETRY_S,
             ) from error
-        handle.truncate(0)
+        handle.seek(0)
+        handle.truncate()
         handle.write(str(os.getpid()))
         handle.flush()
         try:

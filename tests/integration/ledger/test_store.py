@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from dispatcher.ledger import checking, queries, schema
 from dispatcher.ledger.database import Database, Place, opened
 from dispatcher.ledger.moving import count, database_source
 from dispatcher.ledger.retention import prune
+from dispatcher.ledger.sqlite_file import sole_writer
 from dispatcher.ledger.store import MOST_REJECTED, Read, Store
 from dispatcher.ledger.tables import KEPT, jobs, power, rejected
 from tests.integration.ledger.builders import NOON, came, came_raw, event, job, minute, payload
@@ -301,6 +304,36 @@ async def test_a_reader_sees_one_state_of_all_tables(database: Database) -> None
         seen += [len(some) async for some in source.rows(jobs)]
 
     assert [1, 1] == seen
+
+
+def rights(directory: Path) -> dict[str, int]:
+    """What may be done with each file in it."""
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
+
+
+async def test_nobody_else_may_read_what_is_kept(tmp_path: Path) -> None:
+    """The file, what SQLite keeps beside it, and the lock: whatever the process allows for new files."""
+    file = tmp_path / "state" / "ledger.db"
+    before = os.umask(0)
+    try:
+        with sole_writer(file):
+            async with opened(Place(file=file)) as made:
+                await schema.upgrade(made)
+                found = rights(file.parent)
+    finally:
+        os.umask(before)
+
+    assert dict.fromkeys(("ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db.lock"), 0o600) == found
+
+
+async def test_a_file_has_the_name_that_was_given(tmp_path: Path) -> None:
+    """Also where an address would read it as something else: the lock is beside the file that is written."""
+    file = tmp_path / "what?mode=memory&x#y%20.db"
+    async with opened(Place(file=file)) as made:
+        await schema.upgrade(made)
+        await Store(made).write(came(job()))
+
+    assert [file.name] == [*rights(tmp_path)]
 
 
 async def test_a_place_that_can_not_be_written_is_told(tmp_path: Path) -> None:

@@ -71,7 +71,14 @@ def test_the_ledger_is_not_written_over_itself(place: Place, tmp_path: Path) -> 
     (tmp_path / "hard.db").hardlink_to(place.file)
     state = place.file.parent
     before = place.file.stat().st_ino
-    names = ["state/ledger.db", "state/../state/ledger.db", "link.db", "hard.db", "state/ledger.db-wal", "state/ledger.db.lock"]
+    names = [
+        "state/ledger.db",
+        "state/../state/ledger.db",
+        "link.db",
+        "hard.db",
+        "state/ledger.db-wal",
+        "state/ledger.db.lock",
+    ]
     told = [verb(word, name) for name in names for word in ("backup", "export")]
 
     assert [(1, True)] * len(told) == [(one.exit_code, "own file" in one.stderr) for one in told]
