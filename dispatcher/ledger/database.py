@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -87,9 +87,10 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """One state of all tables, whatever is written meanwhile. Raises `LedgerUnavailable`."""
+        """One state of all tables, whatever is written meanwhile; who is cancelled need not wait. Raises `LedgerUnavailable`."""
         async with self._transaction(self.reader) as connection:
-            yield connection
+            with sqlite_file.asked_by_task(connection) if self.sqlite else nullcontext():
+                yield connection
 
     @asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:

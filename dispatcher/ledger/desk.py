@@ -23,6 +23,9 @@ QUEUE = "ledger"
 """Of several ledgers over one database one answers."""
 
 MOST_WAITING = 64
+ANSWER_S = ASK_S * 0.9
+"""Whoever asks waits a little longer."""
+
 MARGIN_BYTES = 16 * 1024
 MOST_BYTES = 4 << 20
 """Where a server carries more, an answer still has at most this."""
@@ -33,10 +36,11 @@ Answer = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 class Desk:
     """The verbs, over a database."""
 
-    def __init__(self, bus: Bus, subjects: Subjects, database: Database) -> None:
+    def __init__(self, bus: Bus, subjects: Subjects, database: Database, *, answer_s: float = ANSWER_S) -> None:
         self._bus = bus
         self._subjects = subjects
         self._database = database
+        self._answer_s = answer_s
         self._waiting = 0
         self.asked = 0
         self.failed = 0
@@ -83,7 +87,7 @@ class Desk:
             raise LedgerUnavailable(f"{MOST_WAITING} questions wait for the ledger already: ask again later")
         self._waiting += 1
         try:
-            async with asyncio.timeout(ASK_S * 0.9):  # whoever asks waits a little longer
+            async with asyncio.timeout(self._answer_s):
                 return await answer(codec.decode(delivery.data))
         except TimeoutError as error:
             raise BusTimeout("the ledger's database takes too long for this: ask for a shorter span") from error

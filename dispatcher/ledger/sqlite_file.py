@@ -6,6 +6,7 @@ gives what was acknowledged to nobody again. Readers never wait for the writer (
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import sqlite3
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, event
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from common.errors import ConfigError, LedgerUnavailable
 
@@ -24,6 +25,10 @@ BUSY_MS = 10_000
 
 READERS = 4
 LOCK_RETRY_S = 5.0
+STEPS_AT_ONCE = 100_000
+"""After so many steps of its machine, some milliseconds, a statement looks whether anybody waits for it still."""
+
+_ASKING = "asking"
 
 _OWN_SUFFIXES = ("", "-wal", "-shm", "-journal", ".lock")
 _OURS_ALONE = 0o600
@@ -49,12 +54,17 @@ def engines(file: Path) -> tuple[AsyncEngine, AsyncEngine]:
         made = create_async_engine(address, connect_args={"timeout": BUSY_MS / 1000}, **pool)
 
         @event.listens_for(made.sync_engine, "connect")
-        def prepare(connection: Any, _: Any) -> None:
+        def prepare(connection: Any, record: Any) -> None:
+            def given_up() -> bool:
+                asking: asyncio.Task[Any] | None = record.info.get(_ASKING)
+                return asking is not None and asking.cancelling() > 0
+
             connection.isolation_level = None  # the driver would begin transactions where it thinks best
             cursor = connection.cursor()
             for pragma in pragmas:
                 cursor.execute(f"PRAGMA {pragma}")
             cursor.close()
+            connection.run_async(lambda driver: driver.set_progress_handler(given_up, STEPS_AT_ONCE))
 
         @event.listens_for(made.sync_engine, "begin")
         def start(connection: Any) -> None:
@@ -78,6 +88,18 @@ def engines(file: Path) -> tuple[AsyncEngine, AsyncEngine]:
 def own_files(file: Path) -> frozenset[Path]:
     """Name what SQLite and the ledger keep under this name, and under the one that it leads to."""
     return frozenset(one.with_name(one.name + suffix) for one in (file, file.resolve()) for suffix in _OWN_SUFFIXES)
+
+
+@contextmanager
+def asked_by_task(connection: AsyncConnection) -> Iterator[None]:
+    """Have statements end soon after the running task is cancelled: the driver runs them on a thread that no cancellation reaches,
+    and the task would wait for their end."""
+    info = connection.info
+    info[_ASKING] = asyncio.current_task()
+    try:
+        yield
+    finally:
+        info.pop(_ASKING, None)
 
 
 def copy_file(file: Path, target: Path) -> None:

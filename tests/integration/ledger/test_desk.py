@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +15,21 @@ from pydantic import SecretStr
 from common import codec
 from common.bus import Bus
 from common.bus.nats import NatsOptions, connect_nats
-from common.errors import BadRequest, LedgerUnavailable, NoResponders
+from common.errors import BadRequest, BusTimeout, LedgerUnavailable, NoResponders
 from common.ledger import By, DevicesQuery, EnergyQuery, JobsQuery, Span, ask
 from common.records import Entry
 from common.settings import BusSection, LogSection
+from common.subjects import Subjects
 from dispatcher.ledger import schema
 from dispatcher.ledger.database import Database, Place, opened
+from dispatcher.ledger.desk import Desk
 from dispatcher.ledger.service import ledger
+from dispatcher.ledger.sqlite_file import READERS
 from dispatcher.ledger.store import Store
+from dispatcher.ledger.tables import jobs
 from dispatcher.settings import LedgerSection, LedgerSettings
 from tests.integration.ledger.builders import SUBJECTS, came, event, job, minute, payload
+from tests.integration.ledger.ledgers import GUARD_S
 from tests.nats_server import nats_server
 
 SETTINGS = LedgerSettings(
@@ -61,11 +67,11 @@ async def desk(tmp_path: Path) -> AsyncIterator[Open]:
 async def test_it_tells_jobs_devices_power_and_sums(desk: Open) -> None:
     """Each as it is kept."""
     await Store(desk.database).write(came(job(), event(), minute()))
-    jobs = await ask(desk.bus, SUBJECTS, "jobs", JobsQuery(job="job-1"))
+    found = await ask(desk.bus, SUBJECTS, "jobs", JobsQuery(job="job-1"))
     devices = await ask(desk.bus, SUBJECTS, "devices", DevicesQuery())
     energy = await ask(desk.bus, SUBJECTS, "energy", EnergyQuery(by=By.TENANT))
 
-    assert {"jobs": [told(job())], "more": False} == jobs
+    assert {"jobs": [told(job())], "more": False} == found
     assert {"events": [told(event())], "power": [told(minute())], "more": False} == devices
     assert ("tenant", "default", 12.0) == (energy["by"], energy["rows"][0]["key"], energy["rows"][0]["joules"])
 
@@ -106,6 +112,24 @@ async def test_a_database_that_is_away_is_a_typed_error(desk: Open) -> None:
         await ask(desk.bus, SUBJECTS, "jobs", JobsQuery())
 
     assert told.value.retryable
+
+
+async def test_a_question_that_takes_too_long_is_given_up(desk: Open) -> None:
+    """Also by the database, whose readers are few: the answer comes in time, and the next question finds them free."""
+    endless = (
+        "CREATE VIEW jobs AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 1000000000) "
+        f"SELECT {', '.join(f'x AS {column.name}' for column in jobs.c)} FROM n"
+    )
+    async with desk.database.writing() as connection:
+        await connection.exec_driver_sql("ALTER TABLE jobs RENAME TO others")
+        await connection.exec_driver_sql(endless)
+    subjects = Subjects("short")
+    async with asyncio.timeout(GUARD_S), Desk(desk.bus, subjects, desk.database, answer_s=0.2).open():
+        for _ in range(READERS + 1):
+            with pytest.raises(BusTimeout, match="shorter span"):
+                await ask(desk.bus, subjects, "jobs", JobsQuery())
+
+        assert [] == (await ask(desk.bus, SUBJECTS, "devices", DevicesQuery()))["events"]
 
 
 async def test_nobody_answers_where_no_ledger_runs() -> None:
