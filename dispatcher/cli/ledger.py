@@ -113,6 +113,7 @@ async def prune(*, days: int | None) -> int:
             now_unix_s=time.time(),
             days=settings.days if days is None else days,
             power_days=settings.power_days,
+            sure=days is not None,
         )
     say(
         f"{gone.jobs} jobs, {gone.devices} device events and {gone.power} rows of power forgotten; "

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Table, delete, func, select
+from sqlalchemy import Column, ColumnElement, Table, and_, delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.errors import ConfigError
+from common.records import STREAM_AGE_S
 from dispatcher.ledger.database import Database
 from dispatcher.ledger.rows import Row
 from dispatcher.ledger.store import insert
@@ -18,6 +20,13 @@ GROUPS_AT_ONCE = 100
 """In one transaction: what comes meanwhile waits for it."""
 
 DAY_S = 86_400.0
+
+SETTLED_S = STREAM_AGE_S + 3600.0
+"""The stream has forgotten what came before that (and clocks may differ a little): it can't be given again, and be counted
+beside the hour that it went into."""
+
+MOST_SILENT_S = 2 * DAY_S
+"""Even an idle fleet tells its power by the minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +39,14 @@ class Pruned:
     power_merged: int = 0
 
 
-async def prune(database: Database, *, now_unix_s: float, days: int, power_days: int) -> Pruned:
+async def prune(database: Database, *, now_unix_s: float, days: int, power_days: int, sure: bool = False) -> Pruned:
     """Forget what is older than `days`, unless that is 0, and thin out power older than `power_days`.
 
-    Both are done in small steps, so that writing goes on beside it. Raises `LedgerUnavailable`.
+    Both are done in small steps, so that writing goes on beside it. Raises `LedgerUnavailable`, and `ConfigError` when nothing has
+    come for days, unless it is `sure` of the time: by a clock that is far ahead everything is old.
     """
+    if not sure:
+        await _believe(database, now_unix_s)
     gone = dict.fromkeys(("jobs", "devices", "power"), 0)
     if days:
         before = now_unix_s - days * DAY_S
@@ -43,7 +55,7 @@ async def prune(database: Database, *, now_unix_s: float, days: int, power_days:
         gone["jobs"] = await _forget(database, jobs, jobs.c.received_unix_s, before)
         gone["devices"] = await _forget(database, devices, devices.c.at_unix_s, before)
         gone["power"] = await _forget(database, power, power.c.to_unix_s, before)
-    merged = await _thin(database, int((now_unix_s - power_days * DAY_S) // 3600))
+    merged = await _thin(database, now_unix_s - power_days * DAY_S, settled_unix_s=now_unix_s - SETTLED_S)
     return Pruned(**gone, power_merged=merged)
 
 
@@ -59,22 +71,40 @@ async def _forget(database: Database, table: Table, at: Column[float], before: f
             gone += (await connection.execute(delete(table).where(at <= upto))).rowcount
 
 
-async def _thin(database: Database, before_hour: int) -> int:
+async def _believe(database: Database, now_unix_s: float) -> None:
+    newest = (jobs.c.received_unix_s, devices.c.at_unix_s, power.c.stored_unix_s)
+    async with database.reading() as connection:
+        found = [(await connection.execute(select(func.max(column)))).scalar() for column in newest]
+    last_unix_s = max((one for one in found if one is not None), default=now_unix_s)
+    if (silent_s := now_unix_s - last_unix_s) > MOST_SILENT_S:
+        raise ConfigError(
+            f"by this machine's clock the newest row of the ledger is {silent_s / DAY_S:.0f} days old, so the clock may be "
+            "wrong, and nothing was forgotten: if it is right, `drover ledger prune --days N` forgets"
+        )
+
+
+async def _thin(database: Database, before_unix_s: float, *, settled_unix_s: float) -> int:
+    """Merge what is old, and has come long ago: old alone is also all that a device without a clock tells."""
     merged = 0
+    came = power.c.stored_unix_s
+    old = and_(
+        power.c.hour < int(before_unix_s // 3600),
+        or_(came.is_(None), came < min(before_unix_s, settled_unix_s)),
+    )
     of_one = (power.c.device, power.c.boot, power.c.hour, power.c.source, power.c.measured)
-    crowded = select(*of_one).where(power.c.hour < before_hour).group_by(*of_one).having(func.count() > 1)
+    crowded = select(*of_one).where(old).group_by(*of_one).having(func.count() > 1)
     while True:
         async with database.writing() as connection:
             groups = (await connection.execute(crowded.limit(GROUPS_AT_ONCE))).mappings().all()
             if not groups:
                 return merged
             for group in groups:
-                merged += await _merge(connection, dict(group))
+                merged += await _merge(connection, old, dict(group))
 
 
-async def _merge(connection: AsyncConnection, group: dict[str, Any]) -> int:
+async def _merge(connection: AsyncConnection, old: ColumnElement[bool], group: dict[str, Any]) -> int:
     """Put the rows of an hour into one, under the number of the first."""
-    its = [power.c[name] == value for name, value in group.items()]
+    its = [old, *(power.c[name] == value for name, value in group.items())]
     found = (await connection.execute(select(power).where(*its).order_by(power.c.seq))).mappings()
     minutes = [dict(row) for row in found]
     await connection.execute(delete(power).where(*its))
@@ -86,6 +116,7 @@ def hour_of(minutes: list[Row]) -> Row:
     """Sum up rows of one device: joules are added, watts weighed by time, uncertainty by joules."""
     spans = [max(0.0, one["to_unix_s"] - one["from_unix_s"]) for one in minutes]
     joules = sum(one["energy_j"] for one in minutes)
+    came = [one["stored_unix_s"] for one in minutes if one["stored_unix_s"] is not None]
     idle = [one["idle_w"] for one in minutes if one["idle_w"] is not None]
     return {
         **minutes[0],
@@ -100,6 +131,7 @@ def hour_of(minutes: list[Row]) -> Row:
         "jobs": sum(one["jobs"] for one in minutes),
         "idle_w": sum(idle) / len(idle) if idle else None,
         "uncertainty": _mean([one["uncertainty"] for one in minutes], [one["energy_j"] for one in minutes]),
+        "stored_unix_s": max(came, default=None),
     }
 
 

@@ -90,7 +90,7 @@ async def _prune(settings: LedgerSettings, database: Database) -> None:
                 days=settings.ledger.days,
                 power_days=settings.ledger.power_days,
             )
-        except LedgerUnavailable as error:
+        except (LedgerUnavailable, ConfigError) as error:
             log.warning("ledger.unpruned", error=error.code, message=error.message)
         else:
             log.info("ledger.pruned", **codec.plain(gone))

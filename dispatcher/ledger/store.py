@@ -90,7 +90,10 @@ async def insert(connection: AsyncConnection, table: Table, rows: Sequence[Row])
 def _rows(one: Came) -> dict[str, list[Row]]:
     match one:
         case Read():
-            return rows_of(one.entry)
+            found = rows_of(one.entry)
+            for drawn in found.get(tables.power.name, ()):
+                drawn["stored_unix_s"] = one.kept.stored_unix_s
+            return found
         case Rejected():
             row: Row = {
                 "seq": one.kept.seq,

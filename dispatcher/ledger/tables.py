@@ -137,8 +137,11 @@ power = Table(
     Column("source", TEXT, nullable=False),
     Column("measured", Boolean, nullable=False),
     Column("uncertainty", REAL, nullable=False),
+    Column("stored_unix_s", REAL),
     Index("power_from", "from_unix_s"),
+    Index("power_stored", "stored_unix_s"),
 )
+"""`stored_unix_s` is when the stream took it, by the clock of the NATS server: that of a device may be wrong by decades."""
 
 rejected = Table(
     "rejected",

@@ -128,7 +128,7 @@ def spoil(harm: str, good: Path, bad: Path) -> None:
             for name in source.namelist():
                 text = source.read(name)
                 if harm == "newer" and name == "manifest.json":
-                    text = text.replace(b'"0001"', b'"0999"')
+                    text = text.replace(f'"{schema.newest()}"'.encode(), b'"0999"')
                 if harm == "a row less" and name == "jobs.jsonl":
                     text = text[: text.rindex(b"\n", 0, -1) + 1]
                 if harm == "half a row" and name == "power.jsonl":

@@ -6,6 +6,7 @@ import asyncio
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ from common.bus.streams import Kept
 from common.errors import ConfigError, LedgerUnavailable
 from common.ledger import By, DevicesQuery, EnergyQuery, EnergyRow, JobsQuery
 from common.messages import Usage
-from common.records import JobEntry
+from common.records import STREAM_AGE_S, Entry, JobEntry
 from dispatcher.ledger import checking, queries, schema
 from dispatcher.ledger.database import Database, Place, opened
 from dispatcher.ledger.moving import count, database_source
 from dispatcher.ledger.retention import prune
 from dispatcher.ledger.sqlite_file import sole_writer
-from dispatcher.ledger.store import MOST_REJECTED, Read, Store
+from dispatcher.ledger.store import MOST_REJECTED, Came, Read, Store
 from dispatcher.ledger.tables import KEPT, jobs, power, rejected
 from tests.integration.ledger.builders import NOON, came, came_raw, event, job, minute, payload
 
@@ -199,7 +200,8 @@ async def test_old_rows_go_and_minutes_become_hours(database: Database) -> None:
         minute(n, from_unix_s=NOON - 20 * DAY_S + 60 * n, to_unix_s=NOON - 20 * DAY_S + 60 * (n + 1)) for n in range(30)
     ]
     young = [minute(100 + n) for n in range(3)]
-    await Store(database).write(came(*old, job(2), event(2), *hour, *young))
+    await Store(database).write(stored(NOON - 20 * DAY_S, *old, *hour))
+    await Store(database).write(came(job(2), event(2), *young))
     gone = await prune(database, now_unix_s=NOON + DAY_S, days=365, power_days=14)
     again = await prune(database, now_unix_s=NOON + DAY_S, days=365, power_days=14)
     [merged, *rest] = reversed(await queries.find_power(database, DevicesQuery()))
@@ -220,9 +222,57 @@ async def test_old_rows_go_and_minutes_become_hours(database: Database) -> None:
     )
 
 
+def stored(unix_s: float, *entries: Entry) -> list[Came]:
+    """Give entries as the stream gives them that took them at that time."""
+    return [replace(one, kept=replace(one.kept, stored_unix_s=unix_s)) for one in came(*entries)]
+
+
+async def drawn(database: Database) -> float:
+    """All joules of all minutes and hours."""
+    return sum(one.energy_j for one in await queries.find_power(database, DevicesQuery()))
+
+
+async def test_minutes_that_come_again_are_in_their_hour_once(database: Database) -> None:
+    """What the stream still has may be given again after it was written: until then minutes stay minutes, however old they are."""
+    minutes = [minute(number) for number in range(5)]
+    now = NOON + 5 * DAY_S
+    await Store(database).write(came(*minutes))
+    early = await prune(database, now_unix_s=now, days=0, power_days=1, sure=True)
+    await Store(database).write(came(*minutes))
+    late = await prune(database, now_unix_s=now + STREAM_AGE_S, days=0, power_days=1, sure=True)
+
+    assert (0, 5) == (early.power_merged, late.power_merged)
+    assert sum(one.energy_j for one in minutes) == await drawn(database)
+
+
+async def test_a_device_without_a_clock_keeps_its_minutes_as_long(database: Database) -> None:
+    """Its times are of 1970: how old they are is told by when they came."""
+    without = [minute(number, from_unix_s=60.0 * number, to_unix_s=60.0 * (number + 1)) for number in range(5)]
+    await Store(database).write(came(*without))
+    merged = [
+        (await prune(database, now_unix_s=NOON + age * DAY_S, days=0, power_days=14, sure=True)).power_merged
+        for age in (0.001, 13, 15)
+    ]
+
+    assert [0, 0, 5] == merged
+
+
+@pytest.mark.parametrize("entry", [job(), event(), minute()])
+async def test_a_clock_that_is_far_ahead_forgets_nothing(entry: Entry, database: Database) -> None:
+    """By it everything is old: it is not believed while the newest row is days old, unless somebody is sure."""
+    await Store(database).write(came(entry))
+    before = await rows(database, *KEPT)
+    with pytest.raises(ConfigError, match="the clock may be wrong"):
+        await prune(database, now_unix_s=NOON + 4000 * DAY_S, days=365, power_days=14)
+    doubted = await rows(database, *KEPT)
+    await prune(database, now_unix_s=NOON + 4000 * DAY_S, days=365, power_days=14, sure=True)
+
+    assert (before, []) == (doubted, await rows(database, *KEPT))
+
+
 async def test_nothing_goes_where_days_are_0(database: Database) -> None:
     """Who wants to keep all of it does."""
-    await Store(database).write(came(job(1, received_unix_s=0.0)))
+    await Store(database).write(came(job(1, received_unix_s=0.0), event()))
     gone = await prune(database, now_unix_s=NOON, days=0, power_days=14)
 
     assert (0, 1) == (gone.jobs, len(await queries.find_jobs(database, JobsQuery())))
@@ -237,6 +287,24 @@ async def test_the_steps_make_the_tables_that_the_code_knows(database: Database)
     assert {table.name: [column.name for column in table.c] for table in KEPT} == {
         name: columns for name, columns in found.items() if name != "ledger_version"
     }
+
+
+async def test_an_earlier_step_is_brought_up_to_date(database: Database) -> None:
+    """With its rows; what nobody knew then is absent, and stands in nobody's way."""
+    await Store(database).write(came(minute(1), minute(2)))
+    async with database.writing() as connection:
+        for statement in (
+            "DROP INDEX power_stored",
+            "ALTER TABLE power DROP COLUMN stored_unix_s",
+            "UPDATE ledger_version SET version_num = '0001'",
+        ):
+            await connection.execute(text(statement))
+    await schema.upgrade(database)
+    kept = await drawn(database)
+    gone = await prune(database, now_unix_s=NOON + 30 * DAY_S, days=0, power_days=14, sure=True)
+
+    assert (schema.newest(), 2) == (await schema.version(database), gone.power_merged)
+    assert minute(1).energy_j + minute(2).energy_j == kept == await drawn(database)
 
 
 async def test_two_that_start_at_once_make_the_tables_once(place: Place) -> None:
