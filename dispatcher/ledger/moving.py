@@ -84,8 +84,10 @@ async def _restore(database: Database, source: AbstractAsyncContextManager[Sourc
     async with source as rows, database.writing() as connection:
         if not schema.known(rows.version):
             raise ConfigError(f"the backup is of a newer Drover (tables {rows.version}): restore it with that one")
-        if not force and (there := await count(connection, KEPT[0]) + await count(connection, KEPT[3])):
-            raise ConfigError(f"{database.place.shown} holds {there} rows already: --force forgets them first")
+        if not force:
+            there = {str(table.name): await count(connection, table) for table in KEPT}
+            if told := ", ".join(f"{number} {name}" for name, number in there.items() if number):
+                raise ConfigError(f"{database.place.shown} holds {told} already: --force forgets them first")
         for table in KEPT:
             await connection.execute(delete(table))
             name = str(table.name)

@@ -91,9 +91,29 @@ async def test_a_backup_overwrites_rows_only_when_told(database: Database, tmp_p
     await backup(database, tmp_path / "b.zip")
     before = await rows(database)
     await Store(database).write(came(job(2)))
-    with pytest.raises(ConfigError, match="holds 2 rows already: --force"):
+    with pytest.raises(ConfigError, match="holds 2 jobs, 4 shares already: --force"):
         await restore(database, source_of(tmp_path / "b.zip"), force=False)
     await restore(database, source_of(tmp_path / "b.zip"), force=True)
+
+    assert before == await rows(database)
+
+
+ONLY = {
+    "jobs": came(job(1, energy=None)),
+    "devices": came(event()),
+    "power": came(minute()),
+    "rejected": [came_raw("s.x.y.z", b"?")],
+}
+
+
+@pytest.mark.parametrize("name", ONLY)
+async def test_rows_of_each_table_are_in_the_way(name: str, database: Database, tmp_path: Path) -> None:
+    """Nothing is forgotten without a word: each table goes when a backup comes."""
+    await backup(database, tmp_path / "b.zip")
+    await Store(database).write(ONLY[name])
+    before = await rows(database)
+    with pytest.raises(ConfigError, match=f"holds 1 {name} already: --force"):
+        await restore(database, source_of(tmp_path / "b.zip"), force=False)
 
     assert before == await rows(database)
 
