@@ -78,7 +78,9 @@ class DevicesQuery(Span):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnergyRow:
     """Sums of one group. `measured_share` is the part of `joules` that comes from sensors; of simulated
-    devices those are the simulator's. `cost` and `co2e_g` are of the jobs that had a tariff."""
+    devices those are the simulator's. `energy_tokens` are those of `completion_tokens` that the joules were drawn for: answers from
+    the cache and of models elsewhere have none, and `joules_per_token` is by these. `cost` and `co2e_g` are of the jobs that had
+    a tariff."""
 
     key: str
     jobs: Count
@@ -90,6 +92,7 @@ class EnergyRow:
     joules: Number = 0.0
     idle_joules: Number = 0.0
     lost_joules: Number = 0.0
+    energy_tokens: Count = 0
     joules_per_token: Number | None = None
     measured_share: Number | None = None
     cost: Number | None = None

@@ -34,7 +34,7 @@ def named(row: EnergyRow) -> str:
 
 def total(rows: Sequence[EnergyRow]) -> EnergyRow:
     """Add up. Costs in several currencies have no sum."""
-    joules_, tokens = sum(row.joules for row in rows), sum(row.completion_tokens for row in rows)
+    joules_, tokens = sum(row.joules for row in rows), sum(row.energy_tokens for row in rows)
     currencies = {row.currency for row in rows if row.cost is not None}
     emitted = [row.co2e_g for row in rows if row.co2e_g is not None]
     paid = [row.cost for row in rows if row.cost is not None]
@@ -45,10 +45,11 @@ def total(rows: Sequence[EnergyRow]) -> EnergyRow:
         cache_hits=sum(row.cache_hits for row in rows),
         simulated_jobs=sum(row.simulated_jobs for row in rows),
         prompt_tokens=sum(row.prompt_tokens for row in rows),
-        completion_tokens=tokens,
+        completion_tokens=sum(row.completion_tokens for row in rows),
         joules=joules_,
         idle_joules=sum(row.idle_joules for row in rows),
         lost_joules=sum(row.lost_joules for row in rows),
+        energy_tokens=tokens,
         joules_per_token=joules_ / tokens if tokens and joules_ else None,
         measured_share=measured_share(rows),
         cost=sum(paid) if paid and len(currencies) == 1 else None,

@@ -75,12 +75,13 @@ def _summing(query: EnergyQuery) -> Select[*tuple[Any, ...]]:
     key = _KEYS[query.by]
     both = union_all(_counted(key, query), _drawn(key, query)).subquery()
     c = both.c
-    joules, tokens = func.sum(c.joules), func.sum(c.tokens)
+    joules, tokens = func.sum(c.joules), func.sum(c.energy_tokens)
     one_currency = func.count(c.currency.distinct()) == 1
     totals = select(
         c.key,
         *(func.sum(c[name]).label(name) for name in _COUNTS),
         *(func.sum(c[name]).label(name) for name in ("joules", "idle_joules", "lost_joules")),
+        tokens.label("energy_tokens"),
         (joules / func.nullif(tokens, 0)).label("joules_per_token"),
         (func.sum(c.measured_joules) / func.nullif(joules, 0)).label("measured_share"),
         # Sums of several currencies are no sum.
@@ -111,7 +112,7 @@ def _counted(key: str, query: Span) -> Select[*tuple[Any, ...]]:
         nothing.label("idle_joules"),
         nothing.label("lost_joules"),
         nothing.label("measured_joules"),
-        literal(0).label("tokens"),
+        literal(0).label("energy_tokens"),
         _absent(shares.c.cost).label("cost"),
         _absent(shares.c.currency).label("currency"),
         _absent(shares.c.co2e_g).label("co2e_g"),
@@ -124,10 +125,16 @@ def _counted(key: str, query: Span) -> Select[*tuple[Any, ...]]:
 
 def _drawn(key: str, query: Span) -> Select[*tuple[Any, ...]]:
     none = [literal(0).label(name) for name in _COUNTS]
-    taken = ("joules", "idle_joules", "lost_joules", "measured_joules", "tokens", "cost", "currency", "co2e_g")
+    taken = ("joules", "idle_joules", "lost_joules", "measured_joules")
+    priced = ("cost", "currency", "co2e_g")
     unknown = [_absent(jobs.c[name]).label(name) for name in ("cost_usd", "saved_usd", "total_s", "first_token_s")]
     return select(
-        func.coalesce(shares.c[key], NOBODY).label("key"), *none, *(shares.c[name] for name in taken), *unknown
+        func.coalesce(shares.c[key], NOBODY).label("key"),
+        *none,
+        *(shares.c[name] for name in taken),
+        shares.c.tokens.label("energy_tokens"),
+        *(shares.c[name] for name in priced),
+        *unknown,
     ).where(*within(shares.c.received_unix_s, query))
 
 
@@ -148,7 +155,7 @@ def within(column: ColumnElement[float], span: Span) -> list[ColumnElement[bool]
 
 def _energy_row(row: dict[str, Any]) -> EnergyRow:
     # PostgreSQL sums large integers to exact decimals.
-    return codec.build(EnergyRow, row | {name: int(row[name]) for name in _COUNTS})
+    return codec.build(EnergyRow, row | {name: int(row[name]) for name in (*_COUNTS, "energy_tokens")})
 
 
 async def _all(database: Database, ask: Select[*tuple[Any, ...]]) -> list[dict[str, Any]]:

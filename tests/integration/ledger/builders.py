@@ -43,16 +43,13 @@ def job(number: int = 1, **changes: Any) -> JobEntry:
     return replace(_told(number), **changes)
 
 
+CHOSEN = Candidate(
+    device="orin", model="llama3.2:1b", score=0.75, terms=Terms(0.5, 1.0, 0.25), reason="hybrid: it was quickest", warm=True,
+    predicted_first_token_s=0.5, predicted_total_s=1.0,
+)  # fmt: skip
+
+
 def _told(number: int) -> JobEntry:
-    asked = Job(
-        id=f"job-{number}", tenant="default", kind="chat", request=ChatRequest(prompt="hi"), model="auto", device=None, messages=(),
-        reply="_INBOX.test", encoding=Encoding.JSON, received_s=0.0, received_unix_s=NOON + number, deadline_s=60.0,
-        deadline_unix_s=NOON + number + 60.0, priority=Priority.NORMAL,
-    )  # fmt: skip
-    chosen = Candidate(
-        device="orin", model="llama3.2:1b", score=0.75, terms=Terms(0.5, 1.0, 0.25), reason="hybrid: it was quickest", warm=True,
-        predicted_first_token_s=0.5, predicted_total_s=1.0,
-    )  # fmt: skip
     end = End(
         finish=Finish.STOP,
         usage=Usage(prompt_tokens=30, completion_tokens=10),
@@ -75,15 +72,38 @@ def _told(number: int) -> JobEntry:
     delivered = Delivered(
         attempts=(lost, good),
         decision=Settled(strategy="hybrid", brief={"strategy": "hybrid", "options": [["orin", "llama3.2:1b", 0.75]]}),
-        chosen=chosen,
+        chosen=CHOSEN,
         end=end,
         queue_s=0.1,
         first_token_s=0.5,
-        cascaded=Cascaded(weak=chosen, escalated=False, score=0.9, threshold=0.5, by="rules", why="fine"),
+        cascaded=Cascaded(weak=CHOSEN, escalated=False, score=0.9, threshold=0.5, by="rules", why="fine"),
         cached=Cached(outcome=CacheOutcome.MISS, reason="none alike"),
     )
+    return replace(_entry(number, delivered), saved_usd=0.125)
+
+
+def _entry(number: int, delivered: Delivered) -> JobEntry:
+    asked = Job(
+        id=f"job-{number}", tenant="default", kind="chat", request=ChatRequest(prompt="hi"), model="auto", device=None, messages=(),
+        reply="_INBOX.test", encoding=Encoding.JSON, received_s=0.0, received_unix_s=NOON + number, deadline_s=60.0,
+        deadline_unix_s=NOON + number + 60.0, priority=Priority.NORMAL,
+    )  # fmt: skip
     kept = account.record(asked, accounted(delivered, RATE), total_s=1.5, record=f"01{number:024d}")
-    return job_entry(replace(kept, saved_usd=0.125), "d1", SITES.get)
+    return job_entry(kept, "d1", SITES.get)
+
+
+def hit(number: int = 1) -> JobEntry:
+    """A job that was answered from the cache, with an answer of the same model."""
+    note = Cached(outcome=CacheOutcome.HIT, kind="exact")
+    chosen = replace(CHOSEN, device="cache", cached=note)
+    end = End(usage=Usage(prompt_tokens=30, completion_tokens=10))
+    return _entry(number, Delivered(chosen=chosen, end=end, cached=note))
+
+
+def elsewhere(number: int = 1) -> JobEntry:
+    """A job that a model of a provider answered: what that drew nobody knows."""
+    attempt = Attempt(number=1, device="orin", model=CHOSEN.model, outcome="ok")
+    return _entry(number, Delivered(chosen=CHOSEN, attempts=(attempt,), end=End(usage=Usage(completion_tokens=10))))
 
 
 def event(number: int = 1, **changes: Any) -> DeviceEntry:

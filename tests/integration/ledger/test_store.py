@@ -18,6 +18,7 @@ from common.errors import ConfigError, LedgerUnavailable
 from common.ledger import By, DevicesQuery, EnergyQuery, EnergyRow, JobsQuery
 from common.messages import Usage
 from common.records import STREAM_AGE_S, Entry, JobEntry
+from dispatcher.cli.energy_view import total
 from dispatcher.ledger import checking, queries, schema
 from dispatcher.ledger.database import Database, Place, opened
 from dispatcher.ledger.moving import count, database_source
@@ -25,7 +26,7 @@ from dispatcher.ledger.retention import prune
 from dispatcher.ledger.sqlite_file import sole_writer
 from dispatcher.ledger.store import MOST_REJECTED, Came, Read, Store
 from dispatcher.ledger.tables import KEPT, jobs, power, rejected
-from tests.integration.ledger.builders import NOON, came, came_raw, event, job, minute, payload
+from tests.integration.ledger.builders import NOON, came, came_raw, elsewhere, event, hit, job, minute, payload
 
 DAY_S = 86_400.0
 
@@ -180,6 +181,24 @@ async def test_all_sums_are_of_the_same_whole(database: Database) -> None:
             pytest.approx(sum(row.idle_joules for row in found)),
             pytest.approx(sum(row.cost_usd or 0.0 for row in found)),
         )
+
+
+async def test_answers_that_took_nothing_make_no_model_look_frugal(database: Database) -> None:
+    """From the cache, and of a model elsewhere: their tokens are counted, and no joule is divided by them."""
+    await Store(database).write(came(job(1), hit(2), hit(3), elsewhere(4)))
+    for by in By:
+        every = total(list((await summed(database, by)).values()))
+
+        assert (by, 40, 10, 1.2, 2) == (
+            by,
+            every.completion_tokens,
+            every.energy_tokens,
+            pytest.approx(every.joules_per_token or 0.0),
+            every.cache_hits,
+        )
+    models = await summed(database, By.MODEL)
+
+    assert (1.0, 40) == (models["llama3.2:1b"].joules_per_token, models["llama3.2:1b"].completion_tokens)
 
 
 async def test_sums_of_several_currencies_are_none(database: Database) -> None:

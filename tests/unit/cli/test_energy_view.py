@@ -20,7 +20,8 @@ from dispatcher.cli.ledger_answers import measured_share
 
 
 def row(key: str, joule: float, **more: Any) -> EnergyRow:
-    told: dict[str, Any] = {"jobs": 2, "completion_tokens": 100, "joules_per_token": joule / 100, "measured_share": 1.0}
+    told: dict[str, Any] = {"jobs": 2, "completion_tokens": 100, "energy_tokens": 100, "joules_per_token": joule / 100}
+    told |= {"measured_share": 1.0}
     return EnergyRow(key=key, joules=joule, **told | more)
 
 
@@ -34,7 +35,7 @@ def drawn(shown: RenderableType, width: int) -> str:
 ROWS = [
     row("orin", 3600.0, cost=0.0003, currency="EUR", co2e_g=0.38, idle_joules=50.0),
     row("pi4", 400.0, measured_share=0.5, cost=0.0001, currency="EUR", co2e_g=0.04, lost_joules=9.0),
-    row("-", 0.0, measured_share=None, joules_per_token=None, completion_tokens=0),
+    row("-", 0.0, measured_share=None, joules_per_token=None, completion_tokens=0, energy_tokens=0),
 ]
 
 
@@ -49,6 +50,14 @@ def test_the_sum_has_everything() -> None:
         every.measured_share,
     )
     assert (pytest.approx(0.0004), "EUR") == (every.cost, every.currency)
+
+
+def test_tokens_that_took_no_joule_are_in_no_mean() -> None:
+    """Those of the cache and of models elsewhere: the sum is by the tokens that its rows are by."""
+    elsewhere = row("cloud", 0.0, measured_share=None, joules_per_token=None, energy_tokens=0)
+    every = total([*ROWS, elsewhere])
+
+    assert (300, 20.0) == (every.completion_tokens, every.joules_per_token)
 
 
 def test_several_currencies_have_no_sum() -> None:
