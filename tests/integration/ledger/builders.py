@@ -18,7 +18,7 @@ from dispatcher.ledger.store import Came
 from dispatcher.outcomes import Attempt, Cached, CacheOutcome, Candidate, Cascaded, Delivered, Job, Settled, Terms
 from dispatcher.record import account
 from dispatcher.record.energy import accounted
-from dispatcher.record.ledger import job_entry
+from dispatcher.record.entries import job_entry
 from dispatcher.tariff import Rate
 
 NOON = 1_795_262_400.0

@@ -27,7 +27,8 @@ from dispatcher.ledger.reading import read
 from dispatcher.ledger.store import Read
 from dispatcher.outcomes import Attempt, Cached, CacheOutcome, JobRecord, JobState, Terms
 from dispatcher.record import ledger as module
-from dispatcher.record.ledger import MOST_WAITING, LedgerSink, job_entry
+from dispatcher.record.entries import job_entry
+from dispatcher.record.ledger import MOST_WAITING, LedgerSink
 from dispatcher.roster import Roster
 from tests.integration.ledger.builders import NOON, SUBJECTS
 

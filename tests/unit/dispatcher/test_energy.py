@@ -19,7 +19,7 @@ from dispatcher.ledger.rows import share_rows
 from dispatcher.outcomes import Attempt, Cached, CacheOutcome, Delivered
 from dispatcher.record.account import record, route
 from dispatcher.record.energy import accounted
-from dispatcher.record.ledger import job_entry
+from dispatcher.record.entries import job_entry
 from dispatcher.tariff import NO_RATE, Rate
 from tests.unit.dispatcher.builders import attempt, candidate, job
 
