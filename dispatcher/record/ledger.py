@@ -23,6 +23,7 @@ from common.subjects import Subjects
 from dispatcher.fleet import Fleet
 from dispatcher.outcomes import JobRecord
 from dispatcher.record.entries import device_entry, job_entry
+from dispatcher.record.rate import EventRate
 from dispatcher.roster import DeviceEvent
 
 log = get_logger("ledger")
@@ -30,11 +31,17 @@ log = get_logger("ledger")
 MOST_WAITING = 4096
 """Records that wait while there is no stream: some tens of megabytes at worst. What comes then is dropped, and counted."""
 
+MOST_EVENTS = 2048
+"""Events of devices that wait beside them: they come more often than jobs where a device restarts all the time, and count less."""
+
 AT_ONCE = 32
 """Published together: a server at the other end of a slow link acknowledges them in one round trip."""
 
+EVENTS_AT_ONCE = 8
+
 AGAIN_S = 1.0
 UNAVAILABLE_S = 30.0
+"""After so long it is tried again where there is no stream: somebody has to set streams up first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +64,17 @@ class LedgerSink:
         clock: Clock,
         dispatcher: str,
         fleet: Callable[[], Fleet],
+        unavailable_s: float = UNAVAILABLE_S,
     ) -> None:
         self._streams = streams
         self._subjects = subjects
         self._clock = clock
         self._dispatcher = dispatcher
         self._fleet = fleet
-        self._waiting: deque[_Waiting] = deque()
+        self._unavailable_s = unavailable_s
+        self._jobs: deque[_Waiting] = deque()
+        self._events: deque[_Waiting] = deque()
+        self._rate = EventRate()
         self._stirred = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -74,10 +85,12 @@ class LedgerSink:
         self._told_of = 0
         self.dropped = 0
         """Records that the ledger will never have."""
+        self.untold = 0
+        """Events of devices that come too often to be told."""
 
     @property
     def waiting(self) -> int:
-        return len(self._waiting)
+        return len(self._jobs) + len(self._events)
 
     @property
     def away(self) -> str:
@@ -87,13 +100,21 @@ class LedgerSink:
     async def write(self, record: JobRecord) -> None:
         """Take a job's record."""
         entry = job_entry(record, self._dispatcher, self._site)
-        self._put(_Waiting(self._subjects.record(JOB, entry.tenant), entry))
+        self._put(self._jobs, MOST_WAITING, _Waiting(self._subjects.record(JOB, entry.tenant), entry))
 
     def note(self, event: DeviceEvent) -> None:
         """Take what a device went through."""
-        if event.notable:
+        if not event.notable:
+            return
+        if self._rate.allows(event.device.name, self._clock.monotonic()):
             entry = device_entry(event, self._dispatcher, self._clock.unix_s())
-            self._put(_Waiting(self._subjects.record(DEVICE, entry.device), entry))
+            self._put(self._events, MOST_EVENTS, _Waiting(self._subjects.record(DEVICE, entry.device), entry))
+            return
+        self.untold += 1
+        if (
+            self.untold & (self.untold - 1) == 0
+        ):  # at powers of two: what comes too often to be told is so for the log as well
+            log.warning("ledger.device_noisy", device=event.device.name, untold=self.untold)
 
     async def keep(self) -> None:
         """Publish for ever what comes, over every failure of the server."""
@@ -109,7 +130,7 @@ class LedgerSink:
             except FleetError as error:
                 declared = False  # it may be another server after the next reconnect
                 self._trouble(error)
-                await _either(self._back, UNAVAILABLE_S if isinstance(error, StreamsUnavailable) else AGAIN_S)
+                await _either(self._back, self._unavailable_s if isinstance(error, StreamsUnavailable) else AGAIN_S)
 
     async def flush(self, within_s: float) -> None:
         """Return when all is handed over, at the latest after the time; where nobody takes it, at once. Tells what is lost."""
@@ -118,34 +139,35 @@ class LedgerSink:
                 await self._empty.wait()
         except TimeoutError:
             pass  # told below
-        lost = self.dropped + len(self._waiting)
+        lost = self.dropped + self.waiting
         if lost:
             log.warning("ledger.lost", records=lost, error=self._away or None)
 
-    def _put(self, one: _Waiting) -> None:
-        if len(self._waiting) >= MOST_WAITING:
+    def _put(self, queue: deque[_Waiting], most: int, one: _Waiting) -> None:
+        if len(queue) >= most:
             self.dropped += 1
             if self.dropped == self._told_of + 1:
-                log.warning("ledger.dropping", waiting=MOST_WAITING, error=self._away or None)
+                log.warning("ledger.dropping", waiting=self.waiting, error=self._away or None)
             return
-        self._waiting.append(one)
+        queue.append(one)
         self._empty.clear()
         self._stirred.set()
 
     async def _some(self) -> None:
         """Wait for records, and publish the first of them; those that did not arrive stay."""
-        if not self._waiting:
+        if not self.waiting:
             self._stirred.clear()
             await self._stirred.wait()
-        some = list(islice(self._waiting, AT_ONCE))
+        queues = (self._jobs, AT_ONCE), (self._events, EVENTS_AT_ONCE)
+        some = [(queue, one) for queue, most in queues for one in islice(queue, most)]
         async with asyncio.TaskGroup() as tasks:
-            said = [tasks.create_task(self._settled(one)) for one in some]
+            said = [tasks.create_task(self._settled(one)) for _, one in some]
         faults = [task.result() for task in said]
-        for one, fault in zip(some, faults, strict=True):
-            self._waiting.popleft()
+        for (queue, one), fault in zip(some, faults, strict=True):
+            queue.popleft()
             if fault is not None:
-                self._waiting.append(one)
-        if not self._waiting:
+                queue.append(one)
+        if not self.waiting:
             self._empty.set()
         for fault in filter(None, faults):
             raise fault
@@ -182,11 +204,11 @@ class LedgerSink:
     def _trouble(self, error: FleetError) -> None:
         if self._away != error.code:
             self._away = error.code
-            log.warning("ledger.away", error=error.code, message=error.message, waiting=len(self._waiting))
+            log.warning("ledger.away", error=error.code, message=error.message, waiting=self.waiting)
 
     def _well(self) -> None:
         if self._away:
-            log.info("ledger.back", waiting=len(self._waiting), dropped=self.dropped - self._told_of)
+            log.info("ledger.back", waiting=self.waiting, dropped=self.dropped - self._told_of)
             self._away, self._told_of = "", self.dropped
 
     def _site(self, device: str) -> str | None:

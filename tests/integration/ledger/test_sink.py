@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +27,6 @@ from dispatcher.fleet import Fleet
 from dispatcher.ledger.reading import read
 from dispatcher.ledger.store import Read
 from dispatcher.outcomes import Attempt, Cached, CacheOutcome, JobRecord, JobState, Terms
-from dispatcher.record import ledger as module
 from dispatcher.record.entries import job_entry
 from dispatcher.record.ledger import MOST_WAITING, LedgerSink
 from dispatcher.roster import Roster
@@ -94,9 +94,9 @@ async def world() -> AsyncIterator[World]:
         yield World(broker, streams, bus, sink_on(bus))
 
 
-def sink_on(bus: Bus, roster: Roster | None = None) -> LedgerSink:
+def sink_on(bus: Bus, roster: Roster | None = None, **options: float) -> LedgerSink:
     fleet: Callable[[], Fleet] = (lambda: Fleet({})) if roster is None else (lambda: roster.fleet)
-    return LedgerSink(bus, JetStream(bus), SUBJECTS, clock=LoopClock(), dispatcher="d1", fleet=fleet)
+    return LedgerSink(bus, JetStream(bus), SUBJECTS, clock=LoopClock(), dispatcher="d1", fleet=fleet, **options)
 
 
 @asynccontextmanager
@@ -168,6 +168,29 @@ async def test_what_does_not_fit_is_dropped_and_counted() -> None:
         assert (MOST_WAITING, 5) == (sink.waiting, sink.dropped)
 
 
+async def test_a_device_that_restarts_all_day_pushes_no_job_out() -> None:
+    """It is told of for a while, and then no more; jobs, and what another device goes through, have their room."""
+    roster = Roster()
+    async with world() as at:
+        sink = sink_on(at.bus, roster)
+        roster.on_change(sink.note)
+        for seq in range(2 * MOST_WAITING):
+            roster.observe(Heartbeat(device="mad", boot=f"b{seq}", seq=1), 0.0)
+        roster.observe(Heartbeat(device="nano", boot="b1", seq=1), 0.0)
+        await sink.write(record())
+        async with keeping(sink):
+            await sink.flush(GUARD_S)
+            entries = [came.entry for one in await at.kept() if isinstance(came := read(one, SUBJECTS), Read)]
+    told = Counter(one.device for one in entries if isinstance(one, DeviceEntry))
+
+    assert {"mad": 20, "nano": 1} == told
+    assert (1, 0, 2 * MOST_WAITING - 20) == (
+        sum(isinstance(one, JobEntry) for one in entries),
+        sink.dropped,
+        sink.untold,
+    )
+
+
 async def test_a_server_without_streams_holds_up_no_stop() -> None:
     """Where nobody stores records, nobody waits for them at the end."""
     async with connect_memory(MemoryBroker()) as bus:
@@ -184,10 +207,9 @@ async def test_a_server_without_streams_holds_up_no_stop() -> None:
         assert 1 == sink.waiting
 
 
-async def test_what_was_not_acknowledged_is_sent_again_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_was_not_acknowledged_is_sent_again_once() -> None:
     """After a server that was away, under the same id."""
-    monkeypatch.setattr(module, "UNAVAILABLE_S", 0.05)
-    async with connect_memory(broker := MemoryBroker()) as bus, keeping(sink := sink_on(bus)):
+    async with connect_memory(broker := MemoryBroker()) as bus, keeping(sink := sink_on(bus, unavailable_s=0.05)):
         await sink.write(record())
         async with asyncio.timeout(GUARD_S):
             while not sink.away:  # noqa: ASYNC110  # as above
