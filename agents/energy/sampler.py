@@ -83,8 +83,13 @@ class Sampler:
         self._failed = False
 
     @property
+    def newest(self) -> Reading | None:
+        """The newest reading, however old; None where there never was one."""
+        return self._last
+
+    @property
     def last(self) -> Reading | None:
-        """The newest reading; None where there is none that still says something."""
+        """The newest reading that still says something of now; None where there is none."""
         if self._last is None or self._clock.monotonic() - self._last.at_s > max(STALE_S, 3 * self._cadence.idle_s):
             return None
         return self._last

@@ -1,6 +1,7 @@
 """Each minute's sum of what the device drew, on its way to the ledger; it reads no sensor, and keeps nothing across a restart.
 
-A stream stores them, each once: its number within the agent's life is its identity there. Without a stream they are dropped.
+A stream stores them, each once: its number within the agent's life is its identity there. Without a stream they wait, as many as
+there is room for: a server that starts again has none for a while, and looks like a fleet without a ledger.
 The last ones are sent without waiting for its word: an agent that goes does not linger for it.
 """
 
@@ -16,7 +17,7 @@ from common.bus import Bus
 from common.bus.streams import Streams
 from common.clock import Clock
 from common.energy import PowerSummary
-from common.errors import FleetError, NoResponders, StreamsUnavailable
+from common.errors import FleetError
 from common.logs import get_logger
 
 log = get_logger("power")
@@ -24,7 +25,10 @@ log = get_logger("power")
 EVERY_S = 60.0
 
 MOST_WAITING = 240
-"""Summaries that wait for a stream that can't be reached now: those of four hours."""
+"""Summaries that wait for a stream that can't be reached now: those of four hours. The oldest go first."""
+
+MOSTLY_GUESSED = 1.5
+"""An interval of so many usual ones had a minute without a reading: what it drew is a guess for the most part."""
 
 
 class Summaries:
@@ -52,15 +56,17 @@ class Summaries:
         self._boot = boot
         self._clock = clock
         self._every_s = every_s
-        self._waiting: deque[PowerSummary] = deque(maxlen=MOST_WAITING)
+        self._waiting: deque[PowerSummary] = deque()
+        self._lost = 0
         self._seq = 0
         self._mark()
 
     async def watch(self) -> None:
-        """Sum up each minute; runs as long as the agent."""
+        """Sum up each minute; runs as long as the agent. A minute without a reading is summed up with the next one."""
         while True:
             await asyncio.sleep(self._every_s)
-            self._sum_up()
+            if self._sampler.readings > self._from_readings:
+                self._sum_up()
             await self._send()
 
     async def close(self) -> None:
@@ -70,7 +76,7 @@ class Summaries:
             try:
                 await self._bus.publish(self._subject, _payload(one), headers={"Nats-Msg-Id": _identity(one)})
             except FleetError as error:
-                log.info("power.summaries_lost", summaries=len(self._waiting), code=error.code)
+                log.info("power.summaries_lost", summaries=self._lost + len(self._waiting), code=error.code)
                 break
         self._waiting.clear()
 
@@ -83,22 +89,22 @@ class Summaries:
         self._sampler.begin_extremes()
 
     def _sum_up(self) -> None:
-        """Add the summary of what has passed since the last one, if anything was read."""
-        meter, last = self._meter, self._sampler.last
+        """Add the summary of what has passed since the last one; a device of which nothing was ever read has none."""
+        meter, newest = self._meter, self._sampler.newest
         meter.settle()
         seconds = self._clock.monotonic() - self._from_s
-        readings = self._sampler.readings - self._from_readings
-        if last is not None and readings and seconds > 0:
+        if newest is not None and seconds > 0:
             energy_j = max(0.0, meter.energy_j - self._from_j)
             least_w, most_w = self._sampler.extremes
-            self._waiting.append(
+            guessed = seconds > MOSTLY_GUESSED * self._every_s
+            self._keep(
                 PowerSummary(
                     device=self._device,
                     boot=self._boot,
                     seq=self._seq,
                     from_unix_s=round(self._from_unix_s, 3),
                     to_unix_s=round(self._from_unix_s + seconds, 3),
-                    samples=readings,
+                    samples=self._sampler.readings - self._from_readings,
                     mean_w=round(energy_j / seconds, 3),
                     least_w=round(least_w, 3),
                     most_w=round(most_w, 3),
@@ -106,13 +112,22 @@ class Summaries:
                     jobs_j=round(meter.jobs_j - self._from_jobs_j, 3),
                     jobs=meter.jobs - self._from_jobs,
                     idle_w=round(meter.idle.watts, 3),
-                    source=last.source,
-                    measured=last.measured,
-                    uncertainty=last.uncertainty,
+                    source=newest.source,
+                    measured=newest.measured and not guessed,
+                    uncertainty=1.0 if guessed else newest.uncertainty,
                 )
             )
             self._seq += 1
         self._mark()
+
+    def _keep(self, one: PowerSummary) -> None:
+        """Let it wait for the stream, in the place of the oldest where there is no room."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._waiting.popleft()
+            self._lost += 1
+            if self._lost == 1:
+                log.warning("power.summaries_full", waiting=MOST_WAITING)
+        self._waiting.append(one)
 
     async def _send(self) -> None:
         """Have the stream store what waits, in order. What can't be sent now is sent with the next one."""
@@ -120,12 +135,13 @@ class Summaries:
             one = self._waiting[0]
             try:
                 await self._streams.publish(self._subject, _payload(one), msg_id=_identity(one))
-            except (NoResponders, StreamsUnavailable):
-                pass  # a fleet without a ledger has no stream, and misses nothing
             except FleetError as error:
                 log.debug("power.summaries_wait", summaries=len(self._waiting), code=error.code, error=error.message)
                 return
-            # A full buffer may have dropped it meanwhile.
+            if self._lost:
+                log.warning("power.summaries_lost", summaries=self._lost)
+            self._lost = 0
+            # It may be cleared meanwhile, by an agent that goes.
             if self._waiting and self._waiting[0] is one:
                 self._waiting.popleft()
 

@@ -19,7 +19,7 @@ LEAST_S = 0.1
 """The kernel counts hundredths of a second: over less than ten of them a share says little."""
 
 
-GPU_S = 1.0
+GPU_S = 2.0
 """The kernel tells the GPU's load in less than a millisecond; a driver that hangs must not cost the estimate."""
 
 

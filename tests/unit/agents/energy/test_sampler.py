@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
+from structlog.testing import capture_logs
 
 from agents.energy.cadence import Cadence
 from agents.energy.metering import Metering
+from agents.energy.summaries import MOST_WAITING
 from agents.energy.usual import Profile
 from agents.power import Reading, Unreadable
 from common import codec
@@ -345,18 +347,93 @@ def test_a_summary_that_is_sent_twice_is_stored_once() -> None:
     assert run(main()) == [0]
 
 
-def test_without_a_ledger_summaries_are_dropped() -> None:
-    """A fleet without streams is a way to run: once a stream is there, it gets what comes from then on."""
+@asynccontextmanager
+async def stream_for(one: Desk) -> AsyncIterator[JetStream]:
+    """Put a stream there that keeps what is summed up, as a ledger does, or a server that has started again."""
+    async with connect_memory(one.broker) as other:
+        twin = MemoryStreams(one.broker)
+        streams = JetStream(other)
+        await streams.declare(StreamSpec(name="T", subjects=("llm.v1.rec.>",)))
+        yield streams
+        twin.close()
+
+
+def test_summaries_wait_for_a_stream_that_is_not_there_yet() -> None:
+    """A server that starts again has no stream for a while: what was summed up meanwhile comes when it has, in order."""
 
     async def main() -> list[int]:
-        async with desk() as one, connect_memory(one.broker) as other:
+        async with desk() as one:
             await asyncio.sleep(150)
-            twin = MemoryStreams(one.broker)
-            streams = JetStream(other)
-            await streams.declare(StreamSpec(name="T", subjects=("llm.v1.rec.>",)))
-            await asyncio.sleep(60)
-            found = await kept(streams)()
-            twin.close()
-            return [one.seq for one in found]
+            async with stream_for(one) as streams:
+                await asyncio.sleep(60)
+                return [summary.seq for summary in await kept(streams)()]
 
-    assert run(main()) == [2]
+    assert run(main()) == [0, 1, 2]
+
+
+def test_only_so_many_summaries_wait_and_what_is_lost_is_told() -> None:
+    """A fleet without a ledger costs its agents no memory: the oldest go, and a stream that comes after all learns how many."""
+
+    async def main() -> list[int]:
+        async with desk() as one:
+            await asyncio.sleep(60 * (MOST_WAITING + 3) + 30)
+            async with stream_for(one) as streams:
+                await asyncio.sleep(60)
+                return [summary.seq for summary in await kept(streams)()]
+
+    with capture_logs() as lines:
+        numbers = run(main())
+
+    told = [(line["event"], line.get("summaries")) for line in lines if line["event"].startswith("power.summaries")]
+    lost = numbers[0]
+    assert (numbers, told) == (
+        list(range(lost, lost + MOST_WAITING)),
+        [("power.summaries_full", None), ("power.summaries_lost", lost)],
+    )
+
+
+def test_what_was_booked_while_nothing_was_read_is_summed_up_later() -> None:
+    """A sensor that is away for two minutes, and a job meanwhile: its joules are guessed, but not forgotten."""
+
+    async def main() -> tuple[list[PowerSummary], Energy]:
+        async with desk() as one, stream_for(one) as streams:
+            await asyncio.sleep(62)
+            one.dial.broken = Unreadable("away")
+            energy = await one.work(30)
+            await asyncio.sleep(90)
+            one.dial.broken = None
+            await asyncio.sleep(60)
+            return await kept(streams)(), energy
+
+    found, energy = run(main())
+    assert (
+        [(one.seq, one.jobs, one.measured) for one in found],
+        found[1].jobs_j,
+        [later.from_unix_s - before.to_unix_s for before, later in pairwise(found)],
+        sum(one.energy_j for one in found) > energy.joules,
+    ) == (
+        [(0, 0, True), (1, 1, False), (2, 0, True)][: len(found)],
+        pytest.approx(energy.joules, abs=0.01),
+        [0.0] * (len(found) - 1),
+        True,
+    )
+
+
+def test_an_agent_that_goes_sums_up_what_was_booked_while_nothing_was_read() -> None:
+    """The sensor never came back; what its jobs took by guess is in the last summary all the same."""
+
+    async def main() -> tuple[list[PowerSummary], Energy]:
+        async with desk() as one, stream_for(one) as streams:
+            await asyncio.sleep(62)
+            one.dial.broken = Unreadable("away")
+            energy = await one.work(30)
+            await asyncio.sleep(100)
+            await one.metering.close()
+            await one.bus.flush()
+            return await kept(streams)(), energy
+
+    found, energy = run(main())
+    assert ([(one.seq, one.jobs, one.measured) for one in found], found[-1].jobs_j) == (
+        [(0, 0, True), (1, 1, False)],
+        pytest.approx(energy.joules, abs=0.01),
+    )
