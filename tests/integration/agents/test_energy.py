@@ -30,7 +30,8 @@ SLOW = 3
 IDLE_W = 5.5
 RECORDS = "T_RECORDS"
 
-TRIES = 6
+TRIES = 5
+"""Of which three must be right. With four busy workers on two cores the median was 1.4 % off, the worst of twelve 8 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +91,16 @@ async def off(one: Rig, jobs: int) -> float:
 
 @pytest.mark.parametrize(("jobs", "limit"), [(1, 0.05), (2, 0.1)])
 async def test_the_receipts_are_what_the_device_took(metered: Metered, jobs: int, limit: float) -> None:
-    """The joules above idle on all receipts are those that the device itself knows. On a machine so busy that the agent hears of
-    an end a tenth of a second late, a job of two seconds is another one: then it is asked again."""
-    shares: list[float] = []
-    while not shares or (shares[-1] >= limit and len(shares) < TRIES):
-        shares.append(await off(metered.rig, jobs))
+    """The joules above idle on all receipts are those that the device itself knows, in the median of five tries: a machine so busy
+    that the agent hears of an end a tenth of a second late spoils one try, and a meter that is off spoils most."""
+    most = TRIES // 2 + 1
+    right: list[float] = []
+    wrong: list[float] = []
+    while max(len(right), len(wrong)) < most:
+        share = await off(metered.rig, jobs)
+        (right if share < limit else wrong).append(share)
 
-    assert shares[-1] < limit, shares
+    assert len(right) == most, (right, wrong)
 
 
 async def test_a_receipt_says_where_it_is_from(metered: Metered) -> None:
