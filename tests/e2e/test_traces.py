@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest_asyncio
 from tests.commands import GUARD_S, running
 from tests.otlp_receiver import Receiver, Seen, otlp_receiver
 
-SECRET = "Xylophonquartett"
+SECRET, WHOSE = "Xylophonquartett", "Quittenbaum"
 CHAT: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": f"What is a {SECRET}?"}]}
 WHOLE = {"POST /v1/chat/completions", "chat job", "route", "wait for a slot", "attempt nano"}
 
@@ -173,14 +174,17 @@ async def test_a_durable_job_stays_in_its_trace(house: House) -> None:
 
 
 async def test_no_span_holds_what_was_said(house: House) -> None:
-    """Neither the question nor the answer, nor whose it was."""
-    answer = await house.ask()
-    await house.trace(job_of(answer))
+    """Neither the question nor the answer, which repeats its word, nor whose it was; though the job itself is there to be read."""
+    messages = [{"role": "user", "content": f"Tell me in 60 words what a {SECRET} is."}]
+    answer = await house.ask(messages=messages, user=WHOSE)
+    job = job_of(answer)
+    await house.trace(job)
     text = answer.json()["choices"][0]["message"]["content"]
-    sent = b"".join(house.receiver.bodies)
+    sent = b"".join(house.receiver.bodies).decode("latin-1")
+    phrases = re.findall(r"[a-z]+ [a-z]+ [a-z]+", text)  # no encoding writes these otherwise
 
-    assert SECRET in text or len(text) > 10
-    assert (False, False) == (SECRET.encode() in sent, text[:40].encode() in sent)
+    assert (True, True, True) == (SECRET in text, len(phrases) >= 5, job in sent)
+    assert [] == [words for words in (SECRET, WHOSE, *phrases) if words in sent]
 
 
 async def test_a_collector_that_is_away_costs_the_job_nothing(house: House) -> None:
