@@ -9,6 +9,7 @@ from typing import Any, TextIO
 from sqlalchemy import Select, Table, select
 
 from common.ledger import Span
+from dispatcher.cells import harmless
 from dispatcher.ledger.database import Database
 from dispatcher.ledger.queries import within
 from dispatcher.ledger.tables import devices, jobs, power
@@ -19,8 +20,6 @@ OF = {
     "power": (power, power.c.from_unix_s),
 }
 ROWS_AT_ONCE = 2000
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def table_of(of: str) -> Table:
@@ -47,12 +46,3 @@ async def write_csv(database: Database, of: str, span: Span, out: TextIO) -> int
         writer.writerows([harmless(value) for value in row] for row in some)
         number += len(some)
     return number
-
-
-def harmless(value: Any) -> Any:
-    """Write a cell so that no spreadsheet takes a text for a formula; what is absent is empty."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -14,6 +14,7 @@ from common import codec
 from common.errors import BadRequest, ConfigError
 from common.ledger import MOST_ROWS, JobsQuery
 from common.subjects import Subjects
+from dispatcher.cells import text_of
 from dispatcher.cli.connect import ShellSettings, open_bus
 from dispatcher.cli.ledger_answers import Told, job_rows
 from dispatcher.cli.times import span
@@ -91,12 +92,12 @@ def _csv(path: Path) -> Iterator[tuple[str, Told]]:
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         for row in reader:
-            yield f"{path.name} line {reader.line_num}", {name: _harmless(cell) for name, cell in row.items()}
+            yield f"{path.name} line {reader.line_num}", _plain(row)
 
 
-def _harmless(cell: object) -> object:
-    """Take off the apostrophe that keeps spreadsheets from running a text."""
-    return cell.removeprefix("'") if isinstance(cell, str) else cell
+def _plain(row: Mapping[str, object]) -> Told:
+    """Take off what keeps spreadsheets from running a text; a line that is too short has nothing in its last cells."""
+    return {name: text_of(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
 
 
 def _jsonl(path: Path) -> Iterator[tuple[str, Told]]:

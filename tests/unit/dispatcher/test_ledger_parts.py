@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common import codec
@@ -14,9 +14,9 @@ from common.errors import ConfigError
 from common.ledger import By
 from common.records import JobEntry, records_stream
 from common.subjects import Subjects
+from dispatcher.cells import harmless, text_of
 from dispatcher.ledger import rows
 from dispatcher.ledger.database import place_of
-from dispatcher.ledger.export import harmless
 from dispatcher.ledger.queries import _KEYS
 from dispatcher.ledger.reading import read
 from dispatcher.ledger.store import Rejected
@@ -118,6 +118,14 @@ def test_every_time_has_a_day(at: float, day: str) -> None:
 def test_no_text_is_a_formula(value: object, cell: object) -> None:
     """Numbers stay what they are, also below 0."""
     assert cell == harmless(value)
+
+
+@given(st.text(alphabet="'=+-@\t\rax", max_size=6))
+@example("'til noon")
+@example("'=1")
+def test_every_text_comes_back_from_its_cell(text: str) -> None:
+    """An apostrophe that somebody wrote stays, and only the one that keeps spreadsheets from running a text is taken off."""
+    assert text == text_of(harmless(text))
 
 
 def test_the_stream_forgets_the_oldest_and_is_bounded() -> None:

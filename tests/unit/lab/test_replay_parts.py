@@ -14,6 +14,7 @@ from common import codec
 from common.errors import BadRequest, ConfigError
 from common.messages import Priority
 from common.records import JobEntry
+from dispatcher.cells import harmless
 from dispatcher.lab.bench.rows import BenchRow
 from dispatcher.lab.replay import plan
 from dispatcher.lab.replay.caveats import notes, of_idle
@@ -69,7 +70,7 @@ def test_a_record_is_the_same_nested_and_flat_and_from_every_kind_of_file(tmp_pa
 
     (tmp_path / "a.jsonl").write_text(f"{json.dumps(NESTED)}\n\n")
     (tmp_path / "b.json").write_text(json.dumps([FLAT]))
-    (tmp_path / "c.csv").write_text(as_text([{**FLAT, "tenant": "'acme"}]))
+    (tmp_path / "c.csv").write_text(as_text([FLAT]))
     parquet.write_table(pyarrow.Table.from_pylist([FLAT]), tmp_path / "d.parquet")
     found = [read(tmp_path / name) for name in ("a.jsonl", "b.json", "c.csv", "d.parquet")]
 
@@ -78,6 +79,14 @@ def test_a_record_is_the_same_nested_and_flat_and_from_every_kind_of_file(tmp_pa
         (one.tenant, one.priority, one.asked_model, one.prompt_tokens, one.completion_tokens, one.joules, one.measured)
         for one in found[0]
     ]
+
+
+def test_texts_of_an_export_are_what_they_were(tmp_path: Path) -> None:
+    """The apostrophe that the export puts before a formula is taken off, and none that was there before."""
+    tenants = ["=acme", "'til noon", "'=x", "plain"]
+    (tmp_path / "c.csv").write_text(as_text([{**FLAT, "tenant": harmless(tenant)} for tenant in tenants]))
+
+    assert tenants == [one.tenant for one in read(tmp_path / "c.csv")]
 
 
 def test_the_ledgers_own_rows_are_read() -> None:
