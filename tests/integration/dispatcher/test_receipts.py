@@ -11,10 +11,9 @@ from common.errors import BackendError
 from common.frames import End, Err
 from common.messages import Usage
 from tests.integration.dispatcher.conftest import OpenHouse
-from tests.integration.dispatcher.scripted import Attempt, Script, answer, stall
+from tests.integration.dispatcher.scripted import Attempt, Hold, Script, answer
 
 SEEN = Energy(joules=12.0, idle_joules=3.0, measured=True, source="ina3221", uncertainty=0.02, tokens=2)
-QUICK = 2.0
 HOT = {"temperature_c": 89.0}
 """What makes routing prefer the other device."""
 
@@ -78,10 +77,14 @@ async def test_what_failed_before_is_in_it(a_house: OpenHouse) -> None:
 
 async def test_what_fell_silent_is_estimated(a_house: OpenHouse) -> None:
     """A device that accepted and was heard no more took something: nobody measured it, and the receipt says so."""
-    async with a_house(first_token_s=QUICK) as house:
-        await house.device("bad", stall(), idle_w=3.0, busy_w=9.0)
+    async with a_house() as house:
+        hold = Hold()
+        bad = await house.device("bad", hold, idle_w=3.0, busy_w=9.0)
         await house.device("good", metered(SEEN), **HOT)
-        end = await (await house.stream()).end()
+        stream = await house.stream()
+        await hold.reached.wait()
+        await house.beat(bad, interval_s=0.1)  # the last one: it is lost half a second later
+        end = await stream.end()
 
         assert end.energy is not None
         assert (False, "ina3221+prediction") == (end.energy.measured, end.energy.source)
