@@ -37,6 +37,7 @@ async def fleet(cwd: Path, **environment: str) -> AsyncIterator[tuple[Running, s
         "OLLAMA_HOST": "http://127.0.0.1:9",  # the discard port: no Ollama is there
         "DROVER_RESTART": "false",
         "DROVER_CACHE": "off",  # the same question is asked again and again
+        "DROVER_LEDGER": "off",  # a process less in each fleet
         **environment,
     }
     async with running("up", cwd=cwd, **knobs) as up:

@@ -62,6 +62,7 @@ async def fleet(cwd: Path, **environment: str) -> AsyncIterator[Fleet]:
         "DROVER_ACCEPT_S": "10",  # a busy machine must not make every device silent
         "OLLAMA_HOST": "http://127.0.0.1:9",  # the discard port: no Ollama is there
         "DROVER_RESTART": "false",
+        "DROVER_LEDGER": "off",  # a process less; other tests have it
         **environment,
     }
     async with running("up", cwd=cwd, **knobs) as up:

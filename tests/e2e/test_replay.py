@@ -75,7 +75,7 @@ async def test_recorded_jobs_run_again_beside_what_happened(tmp_path: Path) -> N
 @pytest.mark.slow
 async def test_an_interruption_leaves_nothing_running(tmp_path: Path) -> None:
     """Ctrl-C while jobs are under way: the fleet goes with the command."""
-    options = ("--jobs", records(tmp_path, 60, 30.0), "--devices", "nano", "--speed", "20")
+    options = ("--jobs", records(tmp_path, 60, 20.0), "--devices", "orin-nano", "--speed", "50")
     async with running("lab", "replay", *options, cwd=tmp_path, **NOWHERE) as replay:
         await replay.until("3 of 60 done")
         fleet: list[psutil.Process] = replay.children()

@@ -59,6 +59,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
             "DROVER_HTTP_PORT": "0",
             "DROVER_NATS_PORT": "0",
             "DROVER_METRICS": "off",
+            "DROVER_LEDGER": "off",  # a process less
             "DROVER_SIM_TIME_FACTOR": "50",
             "DROVER_ACCEPT_S": "20",  # a busy machine must not make the only device silent
             "DROVER_DEVICES": "nano",
