@@ -102,7 +102,7 @@ ONLY = {
     "jobs": came(job(1, energy=None)),
     "devices": came(event()),
     "power": came(minute()),
-    "rejected": [came_raw("s.x.y.z", b"?")],
+    "rejected": [came_raw("llm.v1.rec.job.x", b"?")],
 }
 
 
