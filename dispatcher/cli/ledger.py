@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -12,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from common import codec
-from common.errors import BadRequest, ConfigError
+from common.errors import ConfigError
 from common.ledger import Span
 from common.settings import load
+from dispatcher.cli import times
 from dispatcher.cli.running import FAILED, say
 from dispatcher.ledger import archive, checking, export, moving, schema
 from dispatcher.ledger.archive import whole
@@ -22,9 +22,6 @@ from dispatcher.ledger.database import Database, opened, place_of
 from dispatcher.ledger.retention import prune as prune_rows
 from dispatcher.ledger.sqlite_file import sole_writer
 from dispatcher.settings import LedgerSection
-
-_AGO = re.compile(r"(\d{1,6})([smhdw])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,23 +134,8 @@ async def check() -> int:
 
 def span_of(since: str | None, until: str | None) -> Span:
     """Read two moments. Raises `BadRequest`."""
-    return Span(since_unix_s=_moment("since", since), until_unix_s=_moment("until", until))
-
-
-def _moment(name: str, text: str | None) -> float | None:
-    """Read a date, a time (UTC unless it says where), or how long ago."""
-    if text is None:
-        return None
-    if ago := _AGO.fullmatch(text):
-        return time.time() - int(ago[1]) * _SECONDS[ago[2]]
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadRequest(
-            f"{name} {text!r} is no moment: write 2026-11-21, 2026-11-21T14:00, or how long ago, as 7d, 12h or 30m",
-            param=name,
-        ) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    begin, end = times.span(since, until, now=datetime.now(UTC))
+    return Span(since_unix_s=begin, until_unix_s=end)
 
 
 def _when(unix_s: float) -> str:

@@ -10,7 +10,7 @@ import typer
 
 app = typer.Typer(name="ledger", help="What happened, kept: jobs, devices and power.", no_args_is_help=True)
 
-_Moment = "2026-11-21, 2026-11-21T14:00 (UTC), or how long ago, as 7d, 12h or 30m"
+_Moment = "24h, 7d, today, yesterday, or a date of UTC, as 2026-11-20 or 2026-11-20T18:30"
 
 
 @app.command()

@@ -104,6 +104,21 @@ def test_exports_are_written_whole_or_not_at_all(place: Place, tmp_path: Path) -
     assert ["jobs.parquet", "state"] == sorted(path.name for path in tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("span", "number"),
+    [
+        (("--since", "2026-11-21T12:00:02"), 1),
+        (("--until", "2026-11-21T12:00:02"), 1),
+        (("--until", "2000 w"), 0),
+    ],
+)
+def test_an_export_takes_the_times_that_other_verbs_take(span: tuple[str, ...], number: int, place: Place) -> None:
+    """A date, or so long ago, however it is spelled."""
+    told = verb("export", "-", *span)
+
+    assert (0, 1 + number) == (told.exit_code, len(told.stdout.splitlines()))
+
+
 def test_old_rows_are_forgotten_when_asked(place: Place) -> None:
     """They are of the year 2026: by `--days` of no year before that."""
     told = verb("prune", "--days", "36500")
