@@ -9,6 +9,7 @@ import base64
 import hashlib
 import os
 import sqlite3
+import tempfile
 import time
 import zipfile
 import zlib
@@ -34,7 +35,8 @@ MANIFEST = "manifest.json"
 MOST_LINE_BYTES = 4 << 20
 SQLITE_SUFFIXES = frozenset({".db", ".sqlite", ".sqlite3"})
 _SQLITE_HEAD = b"SQLite format 3\0"
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, BadRequest, KeyError, ValueError, NotImplementedError)
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, BadRequest, KeyError, ValueError, TypeError, RuntimeError)
+"""What a file raises that is not as it was written: a RuntimeError is of a part that is encrypted, or packed in a strange way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +138,8 @@ async def _archive_source(path: Path) -> AsyncIterator[ArchiveSource]:
         archive = zipfile.ZipFile(path)
     with archive:
         with _sound(path):
-            manifest = codec.build(Manifest, codec.decode(archive.read(MANIFEST)))
+            with archive.open(MANIFEST) as told:
+                manifest = codec.build(Manifest, codec.decode(told.read(MOST_LINE_BYTES)))
             if manifest.format != FORMAT:
                 raise ValueError(f"its format is {manifest.format!r}")
         yield ArchiveSource(path, archive, manifest)
@@ -177,10 +180,11 @@ def whole(target: Path, place: Place) -> Iterator[Path]:
     """
     if place.file is not None and any(_same(target, own) for own in sqlite_file.own_files(place.file)):
         raise ConfigError(f"{target} is the ledger's own file: write to another one")
-    draft = target.with_name(f".{target.name}.half")
     try:
-        draft.unlink(missing_ok=True)
-        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        # A name of its own: two that write the same file at once must not write the same draft. It is readable by nobody else.
+        number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".half")
+        os.close(number)
+        draft = Path(name)
         try:
             yield draft
             with draft.open("rb") as handle:

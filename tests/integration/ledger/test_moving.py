@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import sqlite3
 import zipfile
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from sqlalchemy import select
 from common.errors import ConfigError
 from common.ledger import Span
 from dispatcher.ledger import schema
-from dispatcher.ledger.archive import backup, source_of
+from dispatcher.ledger.archive import MOST_LINE_BYTES, backup, source_of, whole
 from dispatcher.ledger.database import Database, Place, opened
 from dispatcher.ledger.export import write_csv
 from dispatcher.ledger.moving import restore
@@ -118,12 +119,25 @@ async def test_rows_of_each_table_are_in_the_way(name: str, database: Database, 
     assert before == await rows(database)
 
 
-HARMS = ("cut", "flipped", "a row less", "half a row", "no zip", "newer", "unknown column")
+HARMS = (
+    "cut",
+    "flipped",
+    "a row less",
+    "half a row",
+    "no zip",
+    "newer",
+    "unknown column",
+    "bytes that are none",
+    "locked",
+    "an endless list",
+)
 
 
 async def test_a_damaged_backup_changes_nothing(database: Database, tmp_path: Path) -> None:
     """It is found out before anything is committed, whatever was forgotten for it."""
-    await Store(database).write(came(*(job(number) for number in range(1, 50))))
+    await Store(database).write(
+        [*came(*(job(number) for number in range(1, 50))), came_raw("llm.v1.rec.job.x", b"?", 99)]
+    )
     good, bad = tmp_path / "good.zip", tmp_path / "bad.zip"
     await backup(database, good)
     before = await rows(database)
@@ -143,6 +157,9 @@ def spoil(harm: str, good: Path, bad: Path) -> None:
     elif harm == "flipped":
         at = data.index(b"shares.jsonl") + 200
         bad.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
+    elif harm == "locked":
+        at = data.index(b"PK\x01\x02") + 8  # in the directory: this one is encrypted
+        bad.write_bytes(data[:at] + bytes([data[at] | 1]) + data[at + 1 :])
     else:
         with zipfile.ZipFile(good) as source, zipfile.ZipFile(bad, "w") as target:
             for name in source.namelist():
@@ -155,7 +172,26 @@ def spoil(harm: str, good: Path, bad: Path) -> None:
                     text = b'{"device":"x"}\n'
                 if harm == "unknown column" and name == "jobs.jsonl":
                     text = text.replace(b'"record"', b'"recrod"')
+                if harm == "bytes that are none" and name == "rejected.jsonl":
+                    text = text.replace(b'"Pw=="', b"7")
+                if harm == "an endless list" and name == "manifest.json":
+                    text = text.replace(b"{", b"{" + b" " * (MOST_LINE_BYTES + 1), 1)
                 target.writestr(name, text)
+
+
+@pytest.mark.parametrize("name", ["b.zip", "b.db"])
+async def test_two_backups_at_once_are_both_whole(name: str, database: Database, tmp_path: Path) -> None:
+    """Each has a draft of its own; the later one stays, and no draft does."""
+    await Store(database).write(came(job(1)))
+    there = await rows(database)
+    await backup(database, tmp_path / f"first-{name}")
+    with whole(tmp_path / name, database.place) as slow:
+        slow.write_bytes((tmp_path / f"first-{name}").read_bytes())
+        await backup(database, tmp_path / name)
+    drafts = [one for one in os.listdir(tmp_path) if one.startswith(".")]  # noqa: PTH208
+    await restore(database, source_of(tmp_path / name), force=True)
+
+    assert (there, []) == (await rows(database), drafts)
 
 
 async def test_an_older_backup_has_the_columns_that_it_has(tmp_path: Path) -> None:
