@@ -14,7 +14,8 @@ from dispatcher.ledger.store import Came, Read, Rejected
 MOST_BYTES = 256 * 1024
 """Ten times what the largest honest record has."""
 
-_NUL = b"\\u0000"
+_NULS = (b"\0", b"\\u0000")
+"""A text has the character only where its bytes have one of these: MessagePack the first, JSON the second."""
 
 
 def read(kept: Kept, subjects: Subjects) -> Came:
@@ -23,12 +24,13 @@ def read(kept: Kept, subjects: Subjects) -> Came:
         return Rejected(kept, f"it has {len(kept.data)} bytes: at most {MOST_BYTES} are taken")
     what, name = subjects.tokens(kept.subject)[1:]
     try:
-        entry, named = _entry(what, codec.decode(kept.data))
+        wire = codec.decode(kept.data)
+        entry, named = _entry(what, wire)
     except BadRequest as error:
         return Rejected(kept, error.message)
     if named != name:
         return Rejected(kept, f"it is of {named!r}, and its subject of {name!r}")
-    if _NUL in kept.data and _has_nul(codec.decode(kept.data)):
+    if any(nul in kept.data for nul in _NULS) and _has_nul(wire):
         return Rejected(kept, "a text has the character NUL, which PostgreSQL can't keep")
     return Read(kept, entry)
 
@@ -52,6 +54,8 @@ def _has_nul(value: Any) -> bool:
     match value:
         case str():
             return "\0" in value
+        case bytes():  # taken for a text
+            return 0 in value
         case dict():
             return any(_has_nul(key) or _has_nul(part) for key, part in value.items())
         case list():

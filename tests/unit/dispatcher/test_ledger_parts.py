@@ -19,7 +19,7 @@ from dispatcher.ledger import rows
 from dispatcher.ledger.database import place_of
 from dispatcher.ledger.queries import _KEYS
 from dispatcher.ledger.reading import read
-from dispatcher.ledger.store import Rejected
+from dispatcher.ledger.store import Read, Rejected
 
 SUBJECTS = Subjects()
 DIR = Path("/state")
@@ -92,6 +92,35 @@ def test_any_object_is_read_or_refused(changes: dict[str, object]) -> None:
 
     assert isinstance(came.entry, JobEntry)
     assert rows.job_entry(rows.job_row(came.entry)) == came.entry
+
+
+@pytest.mark.parametrize("encoding", codec.Encoding)
+@pytest.mark.parametrize(
+    ("changes", "taken"),
+    [
+        ({"reason": "a\0b"}, False),
+        ({"cache": {"\0": 1}}, False),
+        ({"decision": {"deep": [{"x": "\0"}]}}, False),
+        ({"reason": "a\\u0000b", "total_s": 0.0}, True),
+    ],
+)
+def test_the_character_that_no_database_keeps_is_refused(
+    changes: dict[str, object], taken: bool, encoding: codec.Encoding
+) -> None:
+    """However it is written; what only looks like it is taken."""
+    data = codec.encode(SOUND | changes, encoding)
+    came = read(Kept(subject=SUBJECTS.record("job", "t"), data=data, seq=1, stored_unix_s=0.0), SUBJECTS)
+
+    assert taken is isinstance(came, Read)
+    assert taken or (isinstance(came, Rejected) and "NUL" in came.why)
+
+
+def test_bytes_are_looked_at_as_the_text_that_they_become() -> None:
+    """MessagePack has bytes, and a field of text takes them."""
+    data = codec.encode(SOUND | {"reason": b"a\0b"}, codec.Encoding.MSGPACK)
+    came = read(Kept(subject=SUBJECTS.record("job", "t"), data=data, seq=1, stored_unix_s=0.0), SUBJECTS)
+
+    assert isinstance(came, Rejected)
 
 
 @pytest.mark.parametrize(
