@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,6 @@ from common.ledger import By, DevicesQuery, EnergyQuery, JobsQuery, Span, ask
 from common.records import Entry
 from common.settings import BusSection, LogSection
 from common.subjects import Subjects
-from dispatcher.ledger import schema
 from dispatcher.ledger.database import Database, Place, opened
 from dispatcher.ledger.desk import Desk
 from dispatcher.ledger.service import ledger
@@ -51,17 +52,16 @@ def told(entry: Entry) -> dict[str, Any]:
 
 
 @pytest_asyncio.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Open]:
-    path = tmp_path / "ledger.db"
+async def desk(made_file: Path, tmp_path: Path) -> AsyncIterator[Open]:
+    path = Path(shutil.copyfile(made_file, tmp_path / "ledger.db"))
     async with (
         nats_server(config_extra="max_payload: 65536") as server,
         connect_nats(NatsOptions(urls=(server.url,))) as bus,
         opened(Place(file=path)) as database,
+        ledger(SETTINGS, database, bus),
     ):
-        await schema.upgrade(database)
-        async with ledger(SETTINGS, database, bus):
-            await bus.flush()
-            yield Open(bus, database, path)
+        await bus.flush()
+        yield Open(bus, database, path)
 
 
 async def test_it_tells_jobs_devices_power_and_sums(desk: Open) -> None:
@@ -92,14 +92,14 @@ async def test_no_answer_is_larger_than_the_bus_carries(desk: Open) -> None:
     assert [one.job for one in reversed(there)] == told
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b'{"limit":0}', b'{"limit":1001}', b'{"nonsense":1}', b'{"since_unix_s":"x"}']
-)
-async def test_a_wrong_question_is_answered_with_what_is_wrong(body: bytes, desk: Open) -> None:
+WRONG = (b"", b"{", b'{"limit":0}', b'{"limit":1001}', b'{"nonsense":1}', b'{"since_unix_s":"x"}')
+
+
+async def test_a_wrong_question_is_answered_with_what_is_wrong(desk: Open) -> None:
     """By each verb, and the ledger goes on."""
-    for verb in ("jobs", "devices", "energy"):
+    for verb, body in product(("jobs", "devices", "energy"), WRONG):
         answer = codec.decode((await desk.bus.request(SUBJECTS.ledger(verb), body, timeout_s=20.0)).data)
-        assert BadRequest.code == answer["error"]["code"]
+        assert (verb, body, BadRequest.code) == (verb, body, answer["error"]["code"])
 
     assert (await ask(desk.bus, SUBJECTS, "jobs", JobsQuery()))["jobs"] == []
 

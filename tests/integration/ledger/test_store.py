@@ -308,22 +308,24 @@ async def test_the_steps_make_the_tables_that_the_code_knows(database: Database)
     }
 
 
-async def test_an_earlier_step_is_brought_up_to_date(database: Database) -> None:
+async def test_an_earlier_step_is_brought_up_to_date(place: Place) -> None:
     """With its rows; what nobody knew then is absent, and stands in nobody's way."""
-    await Store(database).write(came(minute(1), minute(2)))
-    async with database.writing() as connection:
-        for statement in (
-            "DROP INDEX power_stored",
-            "ALTER TABLE power DROP COLUMN stored_unix_s",
-            "UPDATE ledger_version SET version_num = '0001'",
-        ):
-            await connection.execute(text(statement))
-    await schema.upgrade(database)
-    kept = await drawn(database)
-    gone = await prune(database, now_unix_s=NOON + 30 * DAY_S, days=0, power_days=14, sure=True)
+    async with opened(place) as database:
+        await schema.upgrade(database)
+        await Store(database).write(came(minute(1), minute(2)))
+        async with database.writing() as connection:
+            for statement in (
+                "DROP INDEX power_stored",
+                "ALTER TABLE power DROP COLUMN stored_unix_s",
+                "UPDATE ledger_version SET version_num = '0001'",
+            ):
+                await connection.execute(text(statement))
+        await schema.upgrade(database)
+        kept = await drawn(database)
+        gone = await prune(database, now_unix_s=NOON + 30 * DAY_S, days=0, power_days=14, sure=True)
 
-    assert (schema.newest(), 2) == (await schema.version(database), gone.power_merged)
-    assert minute(1).energy_j + minute(2).energy_j == kept == await drawn(database)
+        assert (schema.newest(), 2) == (await schema.version(database), gone.power_merged)
+        assert minute(1).energy_j + minute(2).energy_j == kept == await drawn(database)
 
 
 async def test_two_that_start_at_once_make_the_tables_once(place: Place) -> None:
@@ -335,15 +337,17 @@ async def test_two_that_start_at_once_make_the_tables_once(place: Place) -> None
         assert schema.newest() == await schema.version(made)
 
 
-async def test_tables_of_a_newer_drover_are_not_touched(database: Database) -> None:
+async def test_tables_of_a_newer_drover_are_not_touched(place: Place) -> None:
     """What it does not know it must not write."""
-    async with database.writing() as connection:
-        await connection.execute(text("UPDATE ledger_version SET version_num = '9999'"))
-
-    with pytest.raises(ConfigError, match="9999"):
+    async with opened(place) as database:
         await schema.upgrade(database)
-    with pytest.raises(ConfigError, match="9999"):
-        await schema.require_newest(database)
+        async with database.writing() as connection:
+            await connection.execute(text("UPDATE ledger_version SET version_num = '9999'"))
+
+        with pytest.raises(ConfigError, match="9999"):
+            await schema.upgrade(database)
+        with pytest.raises(ConfigError, match="9999"):
+            await schema.require_newest(database)
 
 
 async def test_a_database_without_a_ledger_is_said_to_have_none(place: Place) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,7 +12,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dispatcher.cli.ledger_verbs import app
-from dispatcher.ledger import schema
 from dispatcher.ledger.database import Place, opened
 from dispatcher.ledger.sqlite_file import sole_writer
 from dispatcher.ledger.store import Store
@@ -21,16 +21,16 @@ from tests.integration.ledger.ledgers import records_in
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(made_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """A ledger with a few rows, where the verbs look for it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DROVER_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("DATABASE_URL", "")
-    made = Place(file=tmp_path / "state" / "ledger.db")
+    (tmp_path / "state").mkdir()
+    made = Place(file=shutil.copyfile(made_file, tmp_path / "state" / "ledger.db"))
 
     async def fill() -> None:
         async with opened(made) as database:
-            await schema.upgrade(database)
             await Store(database).write(came(job(1), job(2), event(), minute()))
 
     asyncio.run(fill())
