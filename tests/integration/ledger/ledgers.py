@@ -20,6 +20,8 @@ from tests.commands import clean_environment, end
 
 GUARD_S = 90.0
 POLL_S = 0.02
+LOOK_S = 0.2
+"""Between looks into a database: each opens it, which takes from the ledger that is waited for."""
 
 
 class LedgerProcess:
@@ -63,8 +65,8 @@ async def records_in(place: Place) -> list[str]:
         return []
 
 
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+async def until(holds: Callable[[], Awaitable[bool]], *, every_s: float = POLL_S) -> None:
     """Look again and again, until it holds."""
     async with asyncio.timeout(GUARD_S):
         while not await holds():  # noqa: ASYNC110  # another process's doings raise no event
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(every_s)

@@ -24,11 +24,14 @@ from dispatcher.ledger.drain import CONSUMER
 from dispatcher.outcomes import JobRecord, JobState
 from dispatcher.record.ledger import LedgerSink
 from tests.integration.ledger.builders import NOON, SUBJECTS, job, payload
-from tests.integration.ledger.ledgers import ledger_process, records_in, until
+from tests.integration.ledger.ledgers import LOOK_S, ledger_process, records_in, until
 from tests.nats_server import nats_server
 
 STREAM = Names.below(SUBJECTS).records
 SEED = 20261121
+
+FIRST = 600
+"""What lies there before: more than any round has pulled when it is killed, and several batches."""
 
 
 async def test_a_ledger_that_is_killed_neither_loses_nor_doubles(url: str, place: Place, tmp_path: Path) -> None:
@@ -50,10 +53,10 @@ async def test_a_ledger_that_is_killed_neither_loses_nor_doubles(url: str, place
             except FleetError:
                 return False  # no ledger was there yet
 
-        await publish(range(1000))
+        await publish(range(FIRST))
         for kill in range(2 if place.file else 1):  # each start takes a second
             async with ledger_process(server.url, url, tmp_path) as ledger, asyncio.TaskGroup() as tasks:
-                tasks.create_task(publish(range(1000 + 200 * kill, 1200 + 200 * kill)))
+                tasks.create_task(publish(range(FIRST + 200 * kill, FIRST + 200 * (kill + 1))))
                 target = 300 * kill + chance.randrange(1, 300)
                 await until(lambda: pulled(target))  # noqa: B023  # awaited within the round
                 await ledger.kill()
@@ -62,7 +65,7 @@ async def test_a_ledger_that_is_killed_neither_loses_nor_doubles(url: str, place
             async def all_there() -> bool:
                 return len(await records_in(place)) >= len(accepted)
 
-            await until(all_there)
+            await until(all_there, every_s=LOOK_S)
             status = await ledger.stop()
 
     assert (0, sorted(accepted)) == (status, await records_in(place))
@@ -85,7 +88,7 @@ async def test_a_nats_server_that_is_killed_loses_no_record(tmp_path: Path) -> N
                 for _ in range(150):
                     written.append(str(ULID()))
                     await sink.write(record(written[-1]))
-                await until(_some_in(place))
+                await until(_some_in(place), every_s=LOOK_S)
                 stays = chance.randrange(150)
                 await until(_less_than(sink, stays + 1))
                 await server.kill()
@@ -99,7 +102,7 @@ async def test_a_nats_server_that_is_killed_loses_no_record(tmp_path: Path) -> N
             async def all_there() -> bool:
                 return len(await records_in(place)) >= len(written)
 
-            await until(all_there)
+            await until(all_there, every_s=LOOK_S)
             status = await ledger.stop()
 
     assert (0, 0, sorted(written)) == (status, sink.dropped, await records_in(place))
