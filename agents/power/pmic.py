@@ -120,10 +120,9 @@ async def _ask(wait_s: float) -> str:
 
 async def _end(child: asyncio.subprocess.Process) -> None:
     child.kill()
-    await child.wait()
     try:
         async with asyncio.timeout(LEFT_S):
-            # What is left in the pipe: only at its end are both closed.
+            # With what is left in the pipe: `wait` alone never returns while a full pipe is not read to its end.
             await child.communicate()
     except TimeoutError:
         pass  # another process holds it
