@@ -183,6 +183,11 @@ class LiveAttempt:
             energy=self._believed(self._energy or _energy(error), now_s) or self._held_to_take(now_s),
         )
 
+    def told_at_last(self, word: frames.Terminal, now_s: float) -> Energy | None:
+        """Give what its device says that it took, in a last word that came after it was given up."""
+        told = word.energy if isinstance(word, frames.End) else _energy(word.error)
+        return self._believed(told, now_s)
+
     def _believed(self, told: Energy | None, now_s: float) -> Energy | None:
         """Believe what a device can know: what it measured, and no more of that than any device can draw in the time. What of it
         was lost, and what it cost, is worked out here."""

@@ -6,6 +6,7 @@ other is fenced then, as is every attempt that failed: what its device still sen
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NoReturn, Protocol
@@ -23,6 +24,9 @@ from dispatcher.delivery.sink import AnswerSink
 from dispatcher.delivery.why import Beside, why, why_beside
 from dispatcher.outcomes import Attempt, Candidate, Delivered, Job
 from dispatcher.traces import attempted, ended
+
+LAST_WORD_S = 0.25
+"""So long a device that was told to stop is heard out: it says what the attempt took, within milliseconds."""
 
 MOST_ATTEMPTS = 16
 """So many attempts are kept for the account, the first and the last: refusals are unlimited, and a frame is not."""
@@ -77,6 +81,7 @@ class Run:
         self._live: dict[int, LiveAttempt] = {}
         self._speaker: LiveAttempt | None = None
         self._attempts: list[Attempt] = []
+        self._recalled: dict[int, LiveAttempt] = {}
         self._excluded: dict[str, str] = {}
         self._chosen: Candidate | None = None
         self._number = 0
@@ -100,6 +105,8 @@ class Run:
             running = [attempt for attempt in list(self._live.values()) if self._close(attempt, error)]
             for attempt in running:
                 await self._recall(attempt)
+            if isinstance(error, asyncio.CancelledError):  # nobody waits for an answer any more
+                await self._inbox.hear_out((one.number for one in running if one.accepted), LAST_WORD_S)
             raise
 
     def device_failed(self, device: str, error: FleetError, *, spared: Callable[[LiveAttempt], bool]) -> None:
@@ -344,7 +351,10 @@ class Run:
         if len(self._attempts) > MOST_ATTEMPTS:
             del self._attempts[MOST_ATTEMPTS // 2]
         self._host.ended(self, attempt, error, outrun=outrun)
-        return outrun or (error is not None and not isinstance(error, DeviceBusy))
+        to_be_told = outrun or (error is not None and not isinstance(error, DeviceBusy))
+        if to_be_told:
+            self._recalled[attempt.number] = attempt
+        return to_be_told
 
     async def _recall(self, attempt: LiveAttempt) -> None:
         await self._host.recall(self._job, attempt, self._reply(attempt.number))
@@ -352,7 +362,7 @@ class Run:
     def delivered(self, *, end: frames.End | None = None, error: FleetError | None = None) -> Delivered:
         """Give how it went."""
         return Delivered(
-            attempts=tuple(self._attempts),
+            attempts=tuple(map(self._heard_out, self._attempts)),
             decision=self._seats.settled,
             chosen=self._chosen,
             end=end,
@@ -361,6 +371,12 @@ class Run:
             first_token_s=self._first_token_s,
             spent_usd=self._seats.spent_usd,
         )
+
+    def _heard_out(self, attempt: Attempt) -> Attempt:
+        """Give an attempt with what its device said in the end that it took, in place of an estimate."""
+        word, live = self._inbox.last_words.get(attempt.number), self._recalled.get(attempt.number)
+        told = None if word is None or live is None else live.told_at_last(word, loop_s())
+        return attempt if told is None else replace(attempt, energy=told)
 
 
 def _cost_nothing(attempt: LiveAttempt, error: BaseException | None) -> bool:

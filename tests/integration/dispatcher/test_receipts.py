@@ -6,14 +6,17 @@ import pytest
 
 from common import codec, energy, frames
 from common.codec import Encoding
-from common.energy import Energy
-from common.errors import BackendError
-from common.frames import End, Err
+from common.energy import Energy, lost
+from common.errors import BackendError, JobCancelled
+from common.frames import End, Err, KeepAlive, Phase
 from common.messages import Usage
 from tests.integration.dispatcher.conftest import OpenHouse
-from tests.integration.dispatcher.scripted import Attempt, Hold, Script, answer
+from tests.integration.dispatcher.scripted import Attempt, Hold, Script, answer, until
 
 SEEN = Energy(joules=12.0, idle_joules=3.0, measured=True, source="ina3221", uncertainty=0.02, tokens=2)
+QUICK = 2.0
+"""A clock that strikes for one device, and not by chance for the other: longer than a busy machine's pauses."""
+
 HOT = {"temperature_c": 89.0}
 """What makes routing prefer the other device."""
 
@@ -89,6 +92,55 @@ async def test_what_fell_silent_is_estimated(a_house: OpenHouse) -> None:
         assert end.energy is not None
         assert (False, "ina3221+prediction") == (end.energy.measured, end.energy.source)
         assert end.energy.lost_joules > 0.0
+
+
+def recalled(taken: Energy, *texts: str) -> Script:
+    """Accept, say so much, and once it is told to stop say what it took."""
+
+    async def play(attempt: Attempt) -> None:
+        await attempt.ack()
+        await attempt.send(KeepAlive(Phase.LOAD))
+        await attempt.tokens(*texts)
+        await attempt.cancelled.wait()
+        await attempt.fail(JobCancelled("it was told to stop", energy=energy.to_wire(taken)))
+
+    return play
+
+
+async def test_a_cancelled_job_has_what_its_device_says_in_the_end(a_house: OpenHouse) -> None:
+    """The device is heard out: its last word comes after the attempt was given up."""
+    async with a_house() as house:
+        device = await house.device("nano", recalled(SEEN, "Hel"))
+        stream = await house.stream(job="j1")
+        await until(lambda: stream.text == "Hel", "the text")
+        await house.order("j1", "cancel")
+        error = await stream.error()
+        assert error.route is not None
+
+        assert [1] == [attempt.dispatch.attempt for attempt in device.attempts]
+        assert energy.to_wire(lost(SEEN)) == error.route["energy"] | {"tokens": 0}
+
+
+async def test_one_that_was_outrun_tells_what_it_took(a_house: OpenHouse) -> None:
+    """Its last word comes while the other one writes, and is no estimate any more."""
+    async with a_house(load_s=QUICK) as house:
+        slow = await house.device("slow", recalled(Energy(joules=4.0, measured=True, source="plug", uncertainty=0.1)))
+        hold = Hold("Hel", then=go_on_metered)
+        await house.device("quick", hold, **HOT)
+        stream = await house.stream()
+        await hold.reached.wait()
+        await until(lambda: slow.attempts[0].over, "its last word")
+        hold.released.set()
+        end = await stream.end()
+
+        assert end.energy is not None
+        assert (16.0, 4.0, True) == (end.energy.joules, end.energy.lost_joules, end.energy.measured)
+
+
+async def go_on_metered(attempt: Attempt) -> None:
+    """Say the rest, and what it took."""
+    await attempt.tokens("lo")
+    await attempt.end(energy=SEEN)
 
 
 async def test_a_device_that_tells_nothing_is_estimated(a_house: OpenHouse) -> None:
