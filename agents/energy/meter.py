@@ -44,8 +44,8 @@ sensors are late. The next one holds in its place."""
 
 QUANTUM_S = 0.0002
 """Of time for each job but one: changes that follow one another faster than that are booked as one. A booking takes some 7 µs for
-each of eight jobs and more, so that however fast they change, bookings cost no more than a twenty-fifth of a core; of two jobs,
-19 µs each, a fifth (`python -m tests.booking_overhead`, x86). Engines change far more seldom: at each begin, first token and end."""
+each of eight jobs and more: however fast they change, bookings cost no more than a twenty-fifth of a core; of two jobs, 19 µs
+each, a fifth (`python -m tests.booking_overhead`, x86). Engines change far more seldom: at each begin, first token and end."""
 
 _ALONE = Situation(Phase.DECODE, 1)
 

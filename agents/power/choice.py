@@ -14,6 +14,7 @@ from agents.power.jtop import Jtop
 from agents.power.model import ModelPower
 from agents.power.names import Name, Rung
 from agents.power.nvml import Nvml
+from agents.power.plug import Plug
 from agents.power.pmic import Pmic
 from agents.power.profiles import Board, this_board
 from agents.power.rapl import Rapl
@@ -82,8 +83,6 @@ def _makers(section: PowerSection, sensors_url: str) -> Mapping[Name, Callable[[
 
 
 def _plug(section: PowerSection) -> PowerReader:
-    from agents.power.plug import Plug  # noqa: PLC0415  # an HTTP client of some megabytes, for those who have a plug
-
     token = section.plug_token.get_secret_value() if section.plug_token else None
     return Plug(section.plug_url, kind=section.plug_kind, field=section.plug_field, token=token)
 

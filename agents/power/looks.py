@@ -20,9 +20,14 @@ class Looks:
         self._aside = Aside("power")
         self._last: Future[Any] | None = None
 
+    @property
+    def busy(self) -> bool:
+        """True while a look goes on, also one that its caller gave up."""
+        return self._last is not None and not self._last.done()
+
     async def look(self, call: Callable[[], Result]) -> Result:
         """Look. Raises `Unreadable` when the look before, which its caller gave up, has not ended yet."""
-        if self._last is not None and not self._last.done():
+        if self.busy:
             raise Unreadable("it hangs: an earlier look at it has not ended")
         self._last = begun = self._aside.submit(call)
         return await asyncio.wrap_future(begun)

@@ -5,12 +5,13 @@ It is the only sensor of all that the device takes, with its power supply; and t
 
 from __future__ import annotations
 
-import asyncio
+from base64 import b64encode
+from http import HTTPStatus
 from urllib.parse import quote, urlsplit
 
-import httpx
-
 from agents.power import Reading, Unreadable
+from agents.power.digest import answered
+from agents.power.http_get import Answer, Connection
 from agents.power.names import Name
 from agents.power.plug_answers import PATHS, Kind, watts_of
 
@@ -34,31 +35,22 @@ class Plug:
         self._kind = kind
         self._field = field
         self._token = token
-        self._wait_s = wait_s
-        parts = urlsplit(url)
+        parts = urlsplit(
+            url if urlsplit(url).path.strip("/") or urlsplit(url).query else f"{url.rstrip('/')}{PATHS[kind]}"
+        )
         self._host = parts.netloc
-        self._url = url if parts.path.strip("/") or parts.query else f"{url.rstrip('/')}{PATHS[kind]}"
-        self._client: httpx.AsyncClient | None = None
+        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._connection = Connection(url, who=f"the plug at {self._host}", wait_s=wait_s, most_bytes=MOST_BYTES)
 
     async def read(self) -> Reading:
         """Ask once. Raises `Unreadable`."""
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
+        answer = await self._ask()
         try:
-            async with asyncio.timeout(self._wait_s):
-                body = await self._ask()
-            at_s = (began_s + loop.time()) / 2
-            watts = watts_of(self._kind, body, self._field)
-        except TimeoutError as error:
-            await self.close()
-            raise self._unreadable(f"does not answer within {self._wait_s:g} s") from error
-        # The text of the error is not told: the address may be in it, and with it a password.
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            raise self._unreadable(f"does not answer ({type(error).__name__})") from None
+            watts = watts_of(self._kind, self._body(answer), self._field)
         except Unreadable as error:
-            raise self._unreadable(f"can't be read: {error}") from error
+            raise Unreadable(f"the plug at {self._host} can't be read: {error}") from error
         return Reading(
-            at_s=at_s,
+            at_s=answer.at_s,
             watts=watts,
             rail="plug",
             source=self.name,
@@ -68,51 +60,37 @@ class Plug:
 
     async def close(self) -> None:
         """Close the connection."""
-        opened, self._client = self._client, None
-        if opened is not None:
-            await opened.aclose()
+        await self._connection.close()
 
-    async def _ask(self) -> bytes:
-        if self._client is None:
-            # A proxy is for the internet, and a plug that redirects is none.
-            self._client = httpx.AsyncClient(
-                timeout=self._wait_s, trust_env=False, follow_redirects=False, auth=self._auth()
+    async def _ask(self) -> Answer:
+        target, headers = self._signed(), self._headers()
+        answer = await self._connection.get(target, headers)
+        if answer.status == HTTPStatus.UNAUTHORIZED and self._token and self._kind == "shelly2":
+            reply = answered(answer.challenge, user=USER, password=self._token, target=target)
+            if reply is not None:
+                answer = await self._connection.get(target, {**headers, "Authorization": reply})
+        return answer
+
+    def _body(self, answer: Answer) -> bytes:
+        if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise Unreadable(
+                f"it refuses with status {answer.status}: set DROVER_POWER_PLUG_TOKEN to its token or password"
             )
-        async with self._client.stream("GET", self._signed(), headers=self._headers()) as answer:
-            if answer.status_code in (401, 403):
-                raise Unreadable(
-                    f"it refuses with status {answer.status_code}: set DROVER_POWER_PLUG_TOKEN to its token or password"
-                )
-            if answer.status_code != httpx.codes.OK:
-                raise Unreadable(
-                    f"it answers with status {answer.status_code}: is DROVER_POWER_PLUG_KIND={self._kind} right?"
-                )
-            body = b""
-            async for part in answer.aiter_raw():
-                body += part
-                if len(body) > MOST_BYTES:
-                    raise Unreadable(f"its answer is longer than {MOST_BYTES} bytes")
-        return body
-
-    def _auth(self) -> httpx.Auth | None:
-        if not self._token:
-            return None
-        if self._kind == "shelly1":
-            return httpx.BasicAuth(USER, self._token)
-        return httpx.DigestAuth(USER, self._token) if self._kind == "shelly2" else None
+        if answer.status != HTTPStatus.OK:
+            raise Unreadable(f"it answers with status {answer.status}: is DROVER_POWER_PLUG_KIND={self._kind} right?")
+        return answer.body
 
     def _headers(self) -> dict[str, str]:
         # What is packed could be a small bomb.
         headers = {"Accept-Encoding": "identity"}
         if self._token and self._kind in ("homeassistant", "json"):
             headers["Authorization"] = f"Bearer {self._token}"
+        if self._token and self._kind == "shelly1":
+            headers["Authorization"] = f"Basic {b64encode(f'{USER}:{self._token}'.encode()).decode()}"
         return headers
 
     def _signed(self) -> str:
         if self._token and self._kind == "tasmota":
-            mark = "&" if "?" in self._url else "?"
-            return f"{self._url}{mark}user={USER}&password={quote(self._token, safe='')}"
-        return self._url
-
-    def _unreadable(self, why: str) -> Unreadable:
-        return Unreadable(f"the plug at {self._host} {why}")
+            mark = "&" if "?" in self._target else "?"
+            return f"{self._target}{mark}user={USER}&password={quote(self._token, safe='')}"
+        return self._target

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import threading
 
 import pytest
 
@@ -118,6 +119,13 @@ async def _nothing(_: Asked, __: asyncio.StreamWriter) -> None:
     await asyncio.Event().wait()
 
 
+async def _trickle(_: Asked, writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
 async def _no_http(_: Asked, writer: asyncio.StreamWriter) -> None:
     writer.write(b"\x16\x03\x01 I am no HTTP server\r\n\r\n")
     await writer.drain()
@@ -154,18 +162,45 @@ async def test_a_plug_that_tells_no_watts(answering: Answering, why: str) -> Non
     assert [part for part in (SECRET, "w0rd") if part in str(caught.value)] == []
 
 
-async def test_a_plug_that_is_slow_is_given_up() -> None:
-    """Its socket hangs in a wall where the radio is weak."""
-    wait_s = SOON_S
-    async with plug_server(_nothing) as server:
+@pytest.mark.parametrize("answering", [_nothing, _trickle])
+async def test_a_plug_that_is_slow_is_given_up(answering: Answering) -> None:
+    """Its socket hangs in a wall where the radio is weak, or it trickles: the thread that asked ends with the connection."""
+    wait_s, before = SOON_S, set(threading.enumerate())
+    async with plug_server(answering) as server:
         while not server.asked and wait_s < GUARD_S:  # on a busy machine not even the connection may stand so soon
             reader = plug(server.url, wait_s=wait_s)
             with pytest.raises(Unreadable, match="does not answer"):
                 await reader.read()
             await reader.close()
             wait_s *= 2
+        left = set(threading.enumerate()) - before
 
-    assert len(server.asked) == 1
+    assert (len(server.asked), [thread for thread in left if thread.is_alive()]) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("challenge", "known"),
+    [
+        ('Digest qop="auth", realm="plug", nonce="60dc2c1b", algorithm=FOO', False),
+        ('Digest qop="auth-int", realm="plug", nonce="60dc2c1b"', False),
+        ('Digest realm="plug"', False),
+        ("Basic", False),
+        ("", False),
+        ('Digest realm="plug", nonce="60dc2c1b"', True),
+        ('Digest qop="auth,auth-int", realm="plug", nonce="60dc2c1b", opaque="x", algorithm=MD5', True),
+    ],
+)
+async def test_whatever_a_plug_wants_to_hear_it_is_told_that_it_refuses(challenge: str, known: bool) -> None:
+    """A way to ask that nobody knows is no end of the agent; one that is known is asked once more, and no third time."""
+    async with plug_server(
+        saying(b"", status="401 Unauthorized", headers=f"WWW-Authenticate: {challenge}\r\n")
+    ) as server:
+        reader = plug(server.url, "shelly2", token=SECRET)
+        with pytest.raises(Unreadable, match="DROVER_POWER_PLUG_TOKEN"):
+            await reader.read()
+        await reader.close()
+
+    assert (len(server.asked), SECRET in str(server.asked)) == (1 + known, False)
 
 
 async def test_a_plug_that_is_away_and_back_is_read_again() -> None:
