@@ -14,7 +14,7 @@ from common.client import Drover
 from common.errors import BadRequest, FleetError, GarbledReply
 from common.messages import AUTO, ChatRequest, Message, Role
 from common.subjects import require_token
-from dispatcher.cli.cache_words import saved
+from dispatcher.cli.cache_words import plain, saved
 from dispatcher.cli.connect import open_producer, shell_settings
 from dispatcher.cli.results import tokens_per_s
 
@@ -141,7 +141,7 @@ def footer(answer: Answer, first_token_s: float | None) -> str:
         parts.append(f"saved {what}")
     if answer.route.get("simulated"):
         parts.append("simulated")
-    return " · ".join(part for part in parts if part)
+    return plain(" · ".join(part for part in parts if part))
 
 
 def energy_text(taken: energy.Energy) -> str:

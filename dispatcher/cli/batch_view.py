@@ -9,7 +9,9 @@ from contextlib import AbstractContextManager, contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
+from dispatcher.cli.cache_words import plain
 from dispatcher.cli.results import Group, Row, Summary
 from dispatcher.cli.running import say
 
@@ -42,7 +44,7 @@ def _bar(total: int) -> Iterator[Report]:
             nonlocal failures
             failures += bool(row.error)
             if row.error:
-                progress.console.print(f"{row.id} turn {row.turn}: {row.error}", markup=False, highlight=False)
+                progress.console.print(plain(f"{row.id} turn {row.turn}: {row.error}"), markup=False, highlight=False)
             progress.update(task, advance=1, description=f"asking ({failures} failed)" if failures else "asking")
 
         yield report
@@ -74,8 +76,8 @@ def print_summary(summary: Summary, *, total: int, took_s: float) -> None:
         table.add_column(column, justify="right")
     for group in summary.groups:
         table.add_row(
-            group.device or "(none)",
-            group.model or "(none)",
+            Text(plain(group.device) or "(none)"),
+            Text(plain(group.model) or "(none)"),
             str(group.answers),
             str(group.errors),
             _seconds(group.first_token_p50_s),
@@ -88,7 +90,7 @@ def print_summary(summary: Summary, *, total: int, took_s: float) -> None:
     console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else LOG_WIDTH)
     console.print(table)
     for reason, count in summary.reasons:
-        console.print(f"{count:6d}  {reason}", markup=False)
+        console.print(f"{count:6d}  {plain(reason)}", markup=False)
     console.print(f"{summary.answered} of {total} answered in {took_s:.1f} s", markup=False)
 
 

@@ -36,12 +36,12 @@ _COLUMNS: tuple[Column[DeviceLine], ...] = (
     Column("watts", 2, lambda line: watts(line.watts, measured=line.watts_measured)),
     Column("°C", 8, lambda line: _number(line.temperature_c, 0)),
     Column("on GPU", 6, lambda line: share(line.on_gpu), style=lambda line: "" if line.offloaded else "red"),
-    Column("mode", 10, lambda line: plain(line.power_mode), right=False),
+    Column("mode", 10, lambda line: line.power_mode, right=False),
     Column("site", 9, lambda line: line.site, right=False),
     Column("memory", 7, memory),
     Column("done", 11, lambda line: str(line.done)),
     Column("failed", 5, lambda line: str(line.failed)),
-    Column("models in memory", 1, lambda line: plain(", ".join(line.loaded)), right=False, names=True),
+    Column("models in memory", 1, lambda line: ", ".join(line.loaded), right=False, names=True),
     Column("", 0, lambda line: "simulated" if line.simulated else "real", right=False),
 )
 _OPTIONAL = {"watts", "on GPU", "mode", "site"}
@@ -56,7 +56,7 @@ def device_table(lines: Sequence[DeviceLine], width: int) -> Table:
 
 def device_view(lines: Sequence[DeviceLine], width: int) -> RenderableType:
     """Draw the table, and below it what an owner should look at."""
-    notes = [Text(f"{line.name}: {note}", style="yellow") for line in lines for note in device_notes(line)]
+    notes = [Text(f"{plain(line.name)}: {note}", style="yellow") for line in lines for note in device_notes(line)]
     marks = [Text("~ estimated, not measured", style="dim")] if any(_estimated(line) for line in lines) else []
     return Group(device_table(lines, width), *marks, *notes)
 
@@ -85,7 +85,7 @@ def screen(
     done = "  ".join(f"{state} {count}" for state, count in sorted(jobs.items())) or "none yet"
     return Group(
         device_table(lines, width) if lines else Text("waiting for the first heartbeat", style="dim"),
-        Text(f"jobs: {done}"),
-        *(Text(trouble, style="red") for trouble in troubles),
+        Text(f"jobs: {plain(done)}"),
+        *(Text(plain(trouble, keep="\n\t"), style="red") for trouble in troubles),
         *(Text(hint, style="dim") for hint in hints),
     )

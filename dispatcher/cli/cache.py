@@ -19,6 +19,7 @@ from common.gathering import Gathered
 from common.subjects import Subjects, is_token
 from dispatcher.cli.batch_view import LOG_WIDTH
 from dispatcher.cli.cache_view import entry_table, figures, whole
+from dispatcher.cli.cache_words import plain
 from dispatcher.cli.connect import open_bus, shell_settings
 from dispatcher.cli.running import FAILED, say
 
@@ -113,7 +114,7 @@ async def report_bad(which: str, *, tenant: str | None, as_json: bool) -> int:
     if as_json:
         _json({"removed": removed, "silent": list(found.silent)})
     else:
-        sys.stdout.writelines(f"{one} removed\n" for one in removed)
+        sys.stdout.writelines(f"{plain(one)} removed\n" for one in removed)
         if not removed:
             say("the report is counted; its entry was gone already")
     return _status(found)

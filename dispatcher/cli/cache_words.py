@@ -16,6 +16,15 @@ def plain(text: str, *, keep: str = "") -> str:
     )
 
 
+def plainly(value: Any) -> Any:
+    """Give what was read off the wire with each of its texts, names of fields too, as `plain` has it."""
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, Mapping):
+        return {plainly(name): plainly(one) for name, one in value.items()}
+    return [plainly(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def age(age_s: float | None) -> str:
     """Say how old something is."""
     if age_s is None:

@@ -10,6 +10,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from dispatcher.cli.cache_words import plain
+
 Row = TypeVar("Row")
 
 _BORDER = 3
@@ -32,9 +34,13 @@ class Column(Generic[Row]):
     words: bool = False
     style: Callable[[Row], str] = lambda _: ""
 
+    def text(self, row: Row) -> str:
+        """Give the cell as a terminal shows it: what stands in it may have come over the bus."""
+        return plain(self.cell(row))
+
     def width(self, rows: Sequence[Row]) -> int:
         """Give what it needs at least."""
-        cells = [self.cell(row) for row in rows]
+        cells = [self.text(row) for row in rows]
         pieces = [piece for cell in cells for piece in (cell.split() if self.names else [cell])]
         needed = max(map(cell_len, [self.title, *pieces]))
         return (min(needed, _WORDS_WIDTH) if self.words else needed) + _BORDER
@@ -52,7 +58,7 @@ def fitted(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int) -> T
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*(Text(column.cell(row), style=column.style(row)) for column in shown))
+        table.add_row(*(Text(column.text(row), style=column.style(row)) for column in shown))
     return table
 
 

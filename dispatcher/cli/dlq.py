@@ -15,6 +15,7 @@ from common.bus.jetstream import JetStream
 from common.dead_letters import DeadLetters, Filed
 from common.subjects import Subjects
 from dispatcher.cli.batch_view import LOG_WIDTH
+from dispatcher.cli.cache_words import plain
 from dispatcher.cli.columns import Column, fitted
 from dispatcher.cli.connect import open_bus, shell_settings
 
@@ -54,7 +55,7 @@ async def retry(which: list[str]) -> int:
     """Put them into their queues again, and print their jobs' ids."""
     async with _letters() as letters:
         for one in which:
-            sys.stdout.write(f"{(await letters.retry(one)).letter.job}\n")
+            sys.stdout.write(f"{plain((await letters.retry(one)).letter.job)}\n")
     return 0
 
 
@@ -62,7 +63,7 @@ async def drop(which: list[str]) -> int:
     """Forget them."""
     async with _letters() as letters:
         for one in which:
-            sys.stdout.write(f"{(await letters.drop(one)).letter.job} dropped\n")
+            sys.stdout.write(f"{plain((await letters.drop(one)).letter.job)} dropped\n")
     return 0
 
 

@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dispatcher.cli.cache_words import cache_line
+from dispatcher.cli.cache_words import cache_line, plainly
 from dispatcher.cli.power_view import power
 
 WIDE = 100
@@ -29,8 +29,9 @@ Told = Mapping[str, Any]
 
 
 def explained(told: Told, width: int = WIDE) -> RenderableType:
-    """Draw all of a decision as `routing.record` and `routing.explain` give it, for a terminal of so many columns."""
-    return Group(*_parts(told, width))
+    """Draw all of a decision as `routing.record` and `routing.explain` give it, for a terminal of so many columns. Its
+    texts are of devices, files and prompts, and are written out plainly."""
+    return Group(*_parts(plainly(told), width))
 
 
 def _parts(told: Told, width: int) -> Iterator[RenderableType]:

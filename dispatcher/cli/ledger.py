@@ -15,6 +15,7 @@ from common.errors import ConfigError
 from common.ledger import Span
 from common.settings import load
 from dispatcher.cli import times
+from dispatcher.cli.cache_words import plain
 from dispatcher.cli.running import FAILED, say
 from dispatcher.ledger import archive, checking, export, moving, schema
 from dispatcher.ledger.archive import whole
@@ -124,7 +125,7 @@ async def check() -> int:
     async with _database() as database:
         found = await checking.faults(database)
     for line in found:
-        sys.stdout.write(f"{line}\n")
+        sys.stdout.write(f"{plain(line)}\n")
     if found:
         say(f"{database.place.shown} is damaged: restore a backup")
         return FAILED

@@ -11,6 +11,7 @@ from typing import Any
 
 from common.errors import FleetError
 from common.lifecycle import heeds_hangup
+from dispatcher.cli.cache_words import plain
 
 FAILED = 1
 INTERRUPTED = 128 + signal.SIGINT
@@ -40,8 +41,8 @@ def fail(error: FleetError) -> int:
 
 
 def say(line: str) -> None:
-    """Write a line about the run, not of its result, to standard error."""
-    sys.stderr.write(f"drover: {line}\n")
+    """Write a line about the run, not of its result, to standard error; it may quote what came over the bus."""
+    sys.stderr.write(plain(f"drover: {line}\n", keep="\n\t"))
     sys.stderr.flush()
 
 

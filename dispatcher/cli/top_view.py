@@ -79,9 +79,9 @@ def _head(sight: Sight, now: datetime, width: int) -> Iterator[Text]:
     yield Text(f"drover top  {now:%H:%M:%S}  {of}", style="bold")
     yield from _flowing(_figures(sight), width)
     if sight.lost_s is not None:
-        yield Text(f"connection to {sight.server} lost {age(sight.lost_s)} ago: trying again", style="bold red")
+        yield Text(f"connection to {plain(sight.server)} lost {age(sight.lost_s)} ago: trying again", style="bold red")
     elif not sight.devices:
-        yield Text(f"no heartbeat yet at {sight.server}, heard for {age(sight.watched_s)}", style="yellow")
+        yield Text(f"no heartbeat yet at {plain(sight.server)}, heard for {age(sight.watched_s)}", style="yellow")
 
 
 def _flowing(parts: Iterator[str], width: int) -> Iterator[Text]:
@@ -130,6 +130,10 @@ class _Column:
     cell: Callable[[DeviceLine], str]
     right: bool = True
 
+    def text(self, line: DeviceLine) -> str:
+        """Give the cell as a terminal shows it: what stands in it came over the bus."""
+        return plain(self.cell(line))
+
 
 def _told(value: str, line: DeviceLine) -> str:
     """Mark a figure that is not of now, so that it can be seen without colours."""
@@ -151,7 +155,7 @@ _COLUMNS: tuple[_Column, ...] = (
     _Column("done", 6, lambda line: f"{line.done:,}"),
     _Column("failed", 7, lambda line: f"{line.failed:,}"),
     _Column("site", 8, lambda line: line.site, right=False),
-    _Column("mode", 9, lambda line: plain(line.power_mode), right=False),
+    _Column("mode", 9, lambda line: line.power_mode, right=False),
 )
 _NOTES_WIDTH = 18
 """Below that what is wrong, and which models are there, is not worth its place."""
@@ -169,7 +173,7 @@ def _devices(lines: Sequence[DeviceLine], width: int, room: int) -> Iterator[Tex
     for line in shown:
         row = Text()
         for column, wide in zip(columns, widths, strict=True):
-            row.append(_cell(column.cell(line), wide, column.right), style=_style(column, line)).append(" " * _GAP)
+            row.append(_cell(column.text(line), wide, column.right), style=_style(column, line)).append(" " * _GAP)
         if notes:
             row.append(_end(_notes(line), left), style="" if line.fresh else "dim")
         yield _fit(row, width)
@@ -182,10 +186,10 @@ def _devices(lines: Sequence[DeviceLine], width: int, room: int) -> Iterator[Tex
 def _columns(lines: Sequence[DeviceLine], width: int) -> tuple[list[_Column], list[int]]:
     """Give what fits: a column that says nothing goes, then those of the highest ranks until what is wrong has room, too."""
     most_name = 24 if width >= _WIDE else 14
-    shown = [column for column in _COLUMNS if column.rank == 0 or any(column.cell(line) for line in lines)]
+    shown = [column for column in _COLUMNS if column.rank == 0 or any(column.text(line) for line in lines)]
 
     def wide(column: _Column) -> int:
-        most = max(cell_len(column.title), *(cell_len(column.cell(line)) for line in lines))
+        most = max(cell_len(column.title), *(cell_len(column.text(line)) for line in lines))
         return min(most, most_name) if column.title in {"device", "mode", "site"} else most
 
     while (

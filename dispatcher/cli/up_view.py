@@ -14,6 +14,7 @@ from rich.live import Live
 
 from dispatcher.cli.board import Board
 from dispatcher.cli.board_view import screen
+from dispatcher.cli.cache_words import plain
 
 
 class View(Protocol):
@@ -48,7 +49,7 @@ class Lines:
 
     def say(self, line: str) -> None:
         try:
-            sys.stdout.write(f"{line}\n")
+            sys.stdout.write(plain(f"{line}\n", keep="\n\t"))
             sys.stdout.flush()
         except OSError:  # `make up | tee log`: Ctrl-C ends tee first
             _silence(sys.stdout)
@@ -88,7 +89,7 @@ class Screen:
 
     def say(self, line: str) -> None:
         with self._watched():
-            self._console.print(line, markup=False, soft_wrap=True)
+            self._console.print(plain(line, keep="\n\t"), markup=False, soft_wrap=True)
 
     def hint(self, lines: Sequence[str]) -> None:
         self._hints = lines

@@ -45,6 +45,14 @@ def _zone(name: str) -> str:
     return name
 
 
+def _shown(name: str) -> str:
+    """Every refusal, view and metric shows the name."""
+    if not name.isprintable():
+        raise ValueError("a name is one line of printable characters")
+    return name
+
+
+ShownName = Annotated[Name, AfterValidator(_shown)]
 Minute = Annotated[int, BeforeValidator(_minute)]
 Day = Annotated[int, BeforeValidator(_day)]
 Timezone = Annotated[str, MinLen(1), MaxLen(100), AfterValidator(_zone)]
@@ -86,7 +94,7 @@ class _When(_Timed):
 class LimitPage(_When):
     """`[[limit]]`."""
 
-    name: Name
+    name: ShownName
     watts: Watts
     site: Token | None = None
     device: Pattern | None = None
@@ -118,7 +126,7 @@ class LimitPage(_When):
 class SchedulePage(_When):
     """`[[schedule]]`."""
 
-    name: Name
+    name: ShownName
     strategy: StrategyName
 
     @model_validator(mode="after")

@@ -95,6 +95,12 @@ EVENING = HOURS + 'from = "17:00"\nto = "20:00"\n'
     ("text", "words"),
     [
         ("[[limit]]\nwatts = 1", "limit.0.name"),
+        ('[[limit]]\nname = "a\\u001b[2Jb"\nwatts = 1', "limit.0.name='a\\x1b[2Jb': a name is one line"),
+        ('[[limit]]\nname = "a\\nb"\nwatts = 1', "limit.0.name='a\\nb': a name is one line"),
+        (
+            '[[schedule]]\nname = "a\\nb"\nstrategy = "hybrid"\ntariff_above = 1',
+            "schedule.0.name='a\\nb': a name is one line",
+        ),
         ('[[limit]]\nname = "x"', "limit.0.watts"),
         (LIMIT + "wats = 1", "limit.0.wats"),
         (LIMIT + "watts = -1", "no TOML"),  # twice the same key
