@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from common import codec, frames
+from common import codec, energy, frames
 from common.client import Drover
 from common.clock import Clock
+from common.energy import Energy
 from common.errors import FleetError, Interrupted
 from common.logs import get_logger
 from common.messages import ChatRequest
@@ -29,11 +30,11 @@ log = get_logger("bridge")
 KEEP_ALIVE_S = 10.0
 """Clients and proxies give up on streams that are silent for 15 s to 60 s; the dispatcher itself speaks each second."""
 
-Refuse = Callable[[FleetError, str, bool], Response]
-"""Makes the response for an error, given the job's id and whether the fleet had accepted it."""
+Refuse = Callable[[FleetError, str, bool, Energy | None], Response]
+"""Makes the response for an error, given the job's id, whether the fleet had accepted it, and what it took."""
 
-ErrorBody = Callable[[FleetError, str], reply.Json]
-"""Makes the error object for a stream that has begun, given the job's id."""
+ErrorBody = Callable[[FleetError, str, Energy | None], reply.Json]
+"""Makes the error object for a stream that has begun, given the job's id and what it took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,14 +113,14 @@ class ChatAnswer(Response):
                     async for frame in source:
                         self._remember(frame)
                         if isinstance(frame, frames.Err):
-                            return await self._fail(events, frame.error)
+                            return await self._fail(events, frame)
                         if isinstance(frame, frames.End):
                             return await self._finish(events, frame)
                         if self._manner.stream:
                             await self._show(events, frame)
         except TimeoutError:
             stopping = "the bridge is stopping and could not wait for the end of this answer: send it again"
-            return await self._fail(events, Interrupted(stopping))
+            return await self._fail(events, frames.Err(Interrupted(stopping)))
         raise AssertionError("frames end with a terminal one")
 
     async def _frames(self) -> AsyncGenerator[frames.Frame, None]:
@@ -188,10 +189,11 @@ class ChatAnswer(Response):
         await events.end()
         return None
 
-    async def _fail(self, events: EventStream, error: FleetError) -> Response | None:
+    async def _fail(self, events: EventStream, failure: frames.Err) -> Response | None:
+        error, taken = failure.error, energy.told((failure.route or {}).get("energy"))
         self._outcome = error.code
         if not events.open:
-            return self._means.refuse(error, self._job, self._accepted)
-        await self._event(events, self._means.error_body(error, self._job))
+            return self._means.refuse(error, self._job, self._accepted, taken)
+        await self._event(events, self._means.error_body(error, self._job, taken))
         await events.end()
         return None

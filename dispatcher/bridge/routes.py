@@ -16,12 +16,13 @@ from starlette.responses import Response
 from ulid import ULID
 
 from common import codec
+from common.energy import Energy
 from common.errors import DeadlineInfeasible, FleetError, InternalError, QueueFull, Stopping, UnknownModel
 from common.logs import get_logger
 from common.messages import AUTO, ChatRequest
 from dispatcher.bridge.answer import ChatAnswer, Manner, Means
 from dispatcher.bridge.explaining import explaining
-from dispatcher.bridge.headers import JOB_HEADER, header_text
+from dispatcher.bridge.headers import ENERGY_HEADER, JOB_HEADER, energy_text, header_text
 from dispatcher.bridge.jobs import jobs
 from dispatcher.bridge.openai import reply, request
 from dispatcher.bridge.presence import Offer, Presence, find, offers
@@ -101,7 +102,7 @@ def verdict(error: FleetError) -> Verdict:
     return next((STATUSES[code] for code in codes if code in STATUSES), STATUSES["error"])
 
 
-def refusal(error: FleetError, job: str | None = None, accepted: bool = False) -> Response:
+def refusal(error: FleetError, job: str | None = None, accepted: bool = False, taken: Energy | None = None) -> Response:
     """Make the response for an error.
 
     Once the fleet had accepted the job, clients are told not to send it again by themselves: it may have run. A dispatcher
@@ -115,13 +116,15 @@ def refusal(error: FleetError, job: str | None = None, accepted: bool = False) -
         headers["x-should-retry"] = "false"
     if job is not None:
         headers[JOB_HEADER] = header_text(job)
+    if taken is not None:
+        headers[ENERGY_HEADER] = header_text(energy_text(taken))
     log.info("http.refused", status=status, code=error.code, job=job)
-    return _json(reply.error_body(error, kind, job=job), status, headers)
+    return _json(reply.error_body(error, kind, job=job, taken=taken), status, headers)
 
 
-def error_body(error: FleetError, job: str) -> reply.Json:
+def error_body(error: FleetError, job: str, taken: Energy | None = None) -> reply.Json:
     """Make the error object of a stream that has begun."""
-    return reply.error_body(error, verdict(error).kind, job=job)
+    return reply.error_body(error, verdict(error).kind, job=job, taken=taken)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

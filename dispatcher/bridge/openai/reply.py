@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common import codec, energy, frames
+from common.energy import Energy
 from common.errors import FleetError
 from common.frames import usage_to_wire
 from common.messages import ToolCall
@@ -152,14 +153,16 @@ def standing(job: str, note: frames.RouteNote | None, silent: frames.KeepAlive |
     return state
 
 
-def error_body(error: FleetError, kind: str, *, job: str | None = None) -> Json:
-    """Write an error. `kind` is OpenAI's `type`; `code` is ours and stable."""
+def error_body(error: FleetError, kind: str, *, job: str | None = None, taken: Energy | None = None) -> Json:
+    """Write an error. `kind` is OpenAI's `type`; `code` is ours and stable; `taken` is what the job took."""
     param = error.details.get("param")
     body: Json = {"message": error.message, "type": kind, "param": param, "code": error.code}
     if job is not None:
         body["job"] = job
     if error.retry_after_s is not None:
         body["retry_after_s"] = error.retry_after_s
+    if taken is not None:
+        body["energy"] = energy.to_wire(taken)
     return {"error": body}
 
 

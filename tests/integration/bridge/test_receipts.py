@@ -10,8 +10,9 @@ import httpx
 import openai
 import pytest
 
-from common import frames
+from common import energy, frames
 from common.energy import Energy
+from common.errors import NoDevice
 from common.messages import Usage
 from tests.bridge_process import BridgeProcess
 from tests.scripted_fleet import ScriptedFleet, ScriptedJob
@@ -23,6 +24,7 @@ TAKEN = Energy(
     joules=12.5, idle_joules=3.0, lost_joules=2.5, measured=True, source="ina3221", uncertainty=0.02, tokens=2,
     cost=0.000125, currency="EUR", co2e_g=0.05,
 )  # fmt: skip
+WASTED = Energy(joules=12.5, idle_joules=3.0, lost_joules=12.5, source="prediction", uncertainty=0.3)
 TOLD = {
     "joules": 12.5, "idle_joules": 3.0, "lost_joules": 2.5, "measured": True, "source": "ina3221", "uncertainty": 0.02, "tokens": 2,
     "cost": 0.000125, "currency": "EUR", "co2e_g": 0.05, "watt_hours": 0.00347222, "joules_per_token": 6.25,
@@ -87,3 +89,53 @@ async def test_without_a_receipt_there_is_none(http: httpx.AsyncClient, fleet: S
 
     assert "x-drover-energy" not in response.headers
     assert "energy" not in response.json()["usage"]
+
+
+async def breaks(job: ScriptedJob) -> None:
+    """Fail after work, with a receipt of what is lost."""
+    await job.ack()
+    await job.route()
+    await job.send(frames.Err(NoDevice("no device is left"), {**job.account(), "energy": energy.to_wire(WASTED)}))
+
+
+async def breaks_off(job: ScriptedJob) -> None:
+    """Fail after a word."""
+    await job.ack()
+    await job.route()
+    await job.tokens("Hel")
+    await job.send(frames.Err(NoDevice("no device is left"), {"energy": energy.to_wire(WASTED)}))
+
+
+async def test_a_failure_tells_what_was_lost(http: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
+    """In its error and in the header: it took as much as an answer does."""
+    fleet.script = breaks
+    response = await http.post(CHAT, json={"messages": HI})
+
+    assert (503, energy.to_wire(WASTED)) == (response.status_code, response.json()["error"]["energy"])
+    assert "12.5 J; estimated; uncertainty=0.3; source=prediction" == response.headers["x-drover-energy"]
+
+
+async def test_a_stream_that_fails_tells_it_too(http: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
+    """In its error event."""
+    fleet.script = breaks_off
+    events = (await http.post(CHAT, json={"messages": HI, "stream": True})).text.split("data: ")
+    failures = [told["error"] for event in events[1:-1] if "error" in (told := json.loads(event))]
+
+    assert [energy.to_wire(WASTED)] == [failure["energy"] for failure in failures]
+
+
+@pytest.mark.parametrize("told", [None, {}, {"energy": {"joules": -1}}, {"energy": "much"}])
+async def test_a_failure_without_a_receipt_tells_none(
+    http: httpx.AsyncClient, fleet: ScriptedFleet, told: dict[str, Any] | None
+) -> None:
+    """Nor one that can't be read."""
+
+    async def unmetered(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.send(frames.Err(NoDevice("no device is left"), told))
+
+    fleet.script = unmetered
+    response = await http.post(CHAT, json={"messages": HI})
+
+    assert (503, False) == (response.status_code, "x-drover-energy" in response.headers)
+    assert "energy" not in response.json()["error"]
