@@ -50,7 +50,8 @@ def main() -> int:
 
 
 async def serve(settings: LedgerSettings, stop: Stop) -> None:
-    """Run until `stop`, then write what lies in the stream. Raises `ConfigError` where the database can't be this one's."""
+    """Run until `stop`, then write what lies in the stream. Raises `ConfigError` where the database can't be this one's, and
+    `LedgerUnavailable` where there is no room for its file."""
     place = place_of(settings.ledger.database_url.get_secret_value(), settings.ledger.state_dir)
     options = options_from(settings.bus, name="drover-ledger")
     with sole_writer(place.file):

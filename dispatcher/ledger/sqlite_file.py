@@ -7,6 +7,7 @@ gives what was acknowledged to nobody again. Readers never wait for the writer (
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import sqlite3
@@ -18,7 +19,7 @@ from typing import Any
 from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from common.errors import ConfigError, LedgerUnavailable
+from common.errors import ConfigError, FleetError, LedgerUnavailable
 
 BUSY_MS = 10_000
 """How long a writer waits for another one: the ledger, and a `drover ledger prune` beside it."""
@@ -32,6 +33,7 @@ _ASKING = "asking"
 
 _OWN_SUFFIXES = ("", "-wal", "-shm", "-journal", ".lock")
 _OURS_ALONE = 0o600
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def make(file: Path) -> None:
@@ -114,7 +116,8 @@ def copy_file(file: Path, target: Path) -> None:
 
 @contextmanager
 def sole_writer(file: Path | None) -> Iterator[None]:
-    """Hold the file for this process; None, for a database server, has no need of it. Raises `ConfigError` when another one has it.
+    """Hold the file for this process; None, for a database server, has no need of it. Raises `ConfigError` when another one has it,
+    or where no file can be written, and `LedgerUnavailable` where there is no room for one.
 
     The kernel drops the lock with its process, however that ends.
     """
@@ -124,27 +127,36 @@ def sole_writer(file: Path | None) -> Iterator[None]:
     lock = file.with_name(f"{file.name}.lock")
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        # Whoever may read it could hold it.
-        handle = os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OURS_ALONE), "r+", encoding="utf-8")
+        # Whoever may read it could hold it. Unbuffered: what has found no room would be tried once more by the close.
+        handle = os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OURS_ALONE), "rb+", buffering=0)
     except OSError as error:
-        raise ConfigError(
-            f"the ledger's file {file} can't be written ({error.strerror}): set DROVER_STATE_DIR or DATABASE_URL"
-        ) from error
+        raise _unwritable(file, error) from error
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            handle.seek(0)
             raise ConfigError(
-                f"a ledger (process {handle.read().strip() or 'unknown'}) writes {file} already: one is enough; stop "
+                f"a ledger (process {handle.read().decode().strip() or 'unknown'}) writes {file} already: one is enough; stop "
                 "it first, or set DATABASE_URL to another file, or to a PostgreSQL that several may share",
                 retry_after_s=LOCK_RETRY_S,
             ) from error
-        handle.seek(0)
-        handle.truncate()
-        handle.write(str(os.getpid()))
-        handle.flush()
+        try:
+            handle.truncate(0)
+            handle.write(str(os.getpid()).encode())
+        except OSError as error:
+            raise _unwritable(file, error) from error
         try:
             yield
         finally:
             handle.truncate(0)
+
+
+def _unwritable(file: Path, error: OSError) -> FleetError:
+    """Say why; a full disk may have room again, so that trying again makes sense."""
+    why, way_out = (
+        f"the ledger's file {file} can't be written ({error.strerror})",
+        "set DROVER_STATE_DIR or DATABASE_URL",
+    )
+    if error.errno in _FULL:
+        return LedgerUnavailable(f"{why}: make room there, or {way_out}")
+    return ConfigError(f"{why}: {way_out}")

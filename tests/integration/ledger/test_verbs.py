@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ from dispatcher.cli.ledger_verbs import app
 from dispatcher.ledger.database import Place, opened
 from dispatcher.ledger.sqlite_file import sole_writer
 from dispatcher.ledger.store import Store
-from tests.commands import drover
+from tests.commands import DROVER, GUARD_S, clean_environment, drover, started
 from tests.integration.ledger.builders import came, event, job, minute
 from tests.integration.ledger.ledgers import records_in
 
@@ -152,3 +153,18 @@ async def test_a_second_ledger_over_one_file_says_so_and_ends(tmp_path: Path) ->
         end = await drover("ledger", "serve", cwd=tmp_path, DROVER_STATE_DIR=str(tmp_path / "state"))
 
     assert (1, 1, True) == (end.status, len(end.err.splitlines()), "writes" in end.err)
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "why"), [("state", 1, "make room there"), ("taken/state", 78, "Not a directory")]
+)
+async def test_a_file_that_can_t_be_written_is_one_line(tmp_path: Path, state: str, status: int, why: str) -> None:
+    """It names the file and the way out. A full disk, played by a limit on the size of files, may have room again: status 1."""
+    (tmp_path / "taken").touch()
+    limited = ("sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *DROVER, "ledger", "serve")
+    knobs = clean_environment(DROVER_STATE_DIR=str(tmp_path / state))
+    async with asyncio.timeout(GUARD_S), started(*limited, cwd=tmp_path, env=knobs, stderr=PIPE) as serve:
+        said = (await serve.communicate())[1].decode().splitlines()
+
+    assert (status, 1) == (serve.returncode, len(said))
+    assert all(part in said[0] for part in (f"{tmp_path / state}/ledger.db", why, "set DROVER_STATE_DIR"))
