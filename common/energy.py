@@ -23,8 +23,6 @@ Finite = Annotated[float, AllowInfNan(allow_inf_nan=False)]
 MOST_J = 1e12
 Joules = Annotated[Finite, Ge(0), Le(MOST_J)]
 Watts = Annotated[Finite, Ge(0), Le(100_000)]
-MOST_W = 5000.0
-"""No device draws more: what says so is not believed."""
 
 MOST_UNCERTAINTY = 10.0
 Uncertainty = Annotated[Finite, Ge(0), Le(MOST_UNCERTAINTY)]

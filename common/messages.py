@@ -13,7 +13,15 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
-from pydantic import AllowInfNan, BeforeValidator, ConfigDict, FailFast
+from pydantic import (
+    AllowInfNan,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from common.codec import require_writable
 from common.errors import BadRequest
@@ -33,6 +41,23 @@ Number = Annotated[float, AllowInfNan(allow_inf_nan=False), Ge(-1e15), Le(1e15)]
 Price = Annotated[float, AllowInfNan(allow_inf_nan=False), Ge(0), Le(1e6)]
 """An amount of US dollars."""
 Texts = Annotated[tuple[str, ...], FailFast()]
+
+MOST_W = 5000.0
+"""No device draws more: what says so is not believed."""
+
+
+def _or_unknown(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
+OrUnknown = WrapValidator(_or_unknown)
+"""What can be no figure is none: a sensor that has failed takes nobody out of the fleet, and misleads neither routing nor views."""
+Watts = Annotated[Annotated[Number, Ge(0), Le(MOST_W)] | None, OrUnknown]
+Celsius = Annotated[Annotated[Number, Ge(-100), Le(250)] | None, OrUnknown]
+Percent = Annotated[Annotated[Number, Ge(0), Le(100)] | None, OrUnknown]
 
 
 def require_key(value: Any) -> str:
@@ -277,6 +302,7 @@ class Heartbeat:
 
     `site` is where the device stands, for caps that several share. `throttling` says in words why it is slower than it could be
     now, `warnings` what its owner should look at: they cost it no job. `gpu` is whether it has one that models should run on.
+    Watts, degrees and percent that can be none are read as absent.
     """
 
     device: Token
@@ -294,11 +320,11 @@ class Heartbeat:
     topics: Annotated[Texts, MaxLen(32)] = ()
     memory_total_bytes: Count | None = None
     memory_available_bytes: Count | None = None
-    temperature_c: Number | None = None
+    temperature_c: Celsius = None
     throttled: bool | None = None
-    idle_w: Number | None = None
-    busy_w: Number | None = None
-    watts: Number | None = None
+    idle_w: Watts = None
+    busy_w: Watts = None
+    watts: Watts = None
     watts_measured: bool | None = None
     watts_source: Annotated[str, MaxLen(64)] | None = None
     site: Token | None = None
@@ -308,7 +334,7 @@ class Heartbeat:
     gpu: bool | None = None
     disk_total_bytes: Count | None = None
     disk_free_bytes: Count | None = None
-    battery_percent: Number | None = None
+    battery_percent: Percent = None
     on_battery: bool | None = None
     backend: str = "ollama"
     backend_version: str | None = None

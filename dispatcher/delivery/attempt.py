@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from common import energy, frames
-from common.energy import MOST_W, Energy
+from common.energy import Energy
 from common.errors import (
     AttemptError,
     BackendError,
@@ -17,6 +17,7 @@ from common.errors import (
     RequestError,
 )
 from common.frames import Phase
+from common.messages import MOST_W
 from common.tracing import OFF, Span
 from dispatcher.delivery.clocks import Clock, Expected, Limits, Progress, doubted, heard, loads_on, strikes
 from dispatcher.delivery.inbox import Arrival

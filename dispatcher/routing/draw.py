@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from common.energy import MOST_W
-from common.messages import Heartbeat
+from common.messages import MOST_W, Heartbeat
 from common.throttling import Throttle, kind_of
 from dispatcher.fleet import Device, Liveness
 

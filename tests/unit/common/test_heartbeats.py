@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 
 from common import codec
@@ -44,6 +47,30 @@ def test_what_is_no_heartbeat_of_its_subjects_device_is_refused(arrived: Deliver
     """A device speaks for itself alone, and a device's name is one token."""
     with pytest.raises(BadRequest):
         read_heartbeat(arrived, SUBJECTS)
+
+
+UNKNOWN = {"watts": None, "idle_w": None, "busy_w": None, "temperature_c": None, "battery_percent": None}
+
+
+def figures(**said: Any) -> dict[str, float | None]:
+    told = {**codec.plain(Heartbeat(device="nano", boot="b", seq=1)), **said}
+    beat = read_heartbeat(Delivery("llm.v1.hb.nano", codec.encode(told, codec.Encoding.MSGPACK)), SUBJECTS)
+    return {name: getattr(beat, name) for name in UNKNOWN}
+
+
+@pytest.mark.parametrize("absurd", [-5.0, 5000.1, 1e9, 1e300, math.nan, math.inf, -math.inf, "hot", [], {}, 2**63])
+def test_what_can_be_no_figure_is_absent(absurd: object) -> None:
+    """A failed sensor takes nobody out of the fleet, and nobody sums up what it says."""
+    said = {name: -300.0 if name == "temperature_c" and absurd == -5.0 else absurd for name in UNKNOWN}
+
+    assert UNKNOWN == figures(**said)
+
+
+def test_figures_at_their_bounds_are_read() -> None:
+    """What a device can draw, however hot or cold it is."""
+    said = {"watts": 5000.0, "idle_w": 0, "busy_w": 9.5, "temperature_c": -100.0, "battery_percent": 100}
+
+    assert said == figures(**said)
 
 
 def test_the_board_hears_no_device_for_another() -> None:
