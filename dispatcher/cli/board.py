@@ -67,12 +67,17 @@ class Board:
     def __init__(self, *, suspect_after: float = 2.5, dead_after: float = 5.0) -> None:
         self._roster = Roster(suspect_after=suspect_after, dead_after=dead_after)
         self._heard_s: dict[str, float] = {}
+        self._on_beat: list[Callable[[Heartbeat, float], None]] = []
         self.jobs: dict[str, int] = {}
         """How many jobs ended in which state."""
 
     def on_change(self, listener: Callable[[DeviceEvent], None]) -> None:
         """Call `listener` whenever a device joins, falls silent, comes back or leaves."""
         self._roster.on_change(listener)
+
+    def on_beat(self, listener: Callable[[Heartbeat, float], None]) -> None:
+        """Call `listener` with each heartbeat, and when it came."""
+        self._on_beat.append(listener)
 
     def hear(self, subjects: Subjects, delivery: Delivery) -> None:
         """Take in a heartbeat; one that can't be read is passed over: the dispatcher reports it."""
@@ -82,6 +87,8 @@ class Board:
             return
         self._heard_s[beat.device] = now_s = monotonic()
         self._roster.observe(beat, now_s)
+        for listener in self._on_beat:
+            listener(beat, now_s)
 
     def count(self, subjects: Subjects, delivery: Delivery) -> None:
         """Take in the end of a job."""

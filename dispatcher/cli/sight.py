@@ -14,8 +14,10 @@ from common import codec
 from common.bus import Delivery
 from common.energy import PowerSample
 from common.errors import BadRequest
+from common.messages import MOST_W
 from common.subjects import Subjects
 from dispatcher.cli.board import Board, DeviceLine
+from dispatcher.cli.drawn import MOST_DEVICES, Drawn
 
 KEPT = 50
 """Jobs and events that are kept for the screen, each."""
@@ -29,8 +31,6 @@ GONE_S = 10.0
 
 SAMPLE_KEPT_S = 15.0
 """A sample counts for so long; idle devices send few, and their heartbeat tells the watts too."""
-
-_MOST_DEVICES = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,28 +125,29 @@ class Watch:
         self._server = server
         self._since_s = since_s
         self._samples: dict[str, tuple[PowerSample, float]] = {}
-        self._counters: dict[str, tuple[str, float]] = {}
         self._queues: dict[str, QueueLine] = {}
         self._jobs: deque[JobLine] = deque(maxlen=KEPT)
         self._ended_s: deque[float] = deque(maxlen=100_000)
         self._events: deque[EventLine] = deque(maxlen=KEPT)
-        self._drawn_j = 0.0
+        self._drawn = Drawn()
+        board.on_beat(self._drawn.beat)
         self.today: Today | None = None
         self.lost_at_s: float | None = None
 
     def power(self, delivery: Delivery, now_s: float) -> None:
-        """Take in a power sample; what was drawn is the step of the device's own counter, whoever missed samples between."""
+        """Take in a power sample; more than a device can draw is not believed."""
         try:
             sample = codec.build(PowerSample, codec.decode_request(delivery.data))
         except BadRequest:
             return
         foreign = delivery.subject != self._subjects.power(sample.device)
-        if foreign or (sample.device not in self._samples and len(self._samples) >= _MOST_DEVICES):
+        if (
+            foreign
+            or sample.watts > MOST_W
+            or (sample.device not in self._samples and len(self._samples) >= MOST_DEVICES)
+        ):
             return
-        boot, before_j = self._counters.get(sample.device, (sample.boot, sample.energy_j))
-        # An agent that has started anew counts from nothing.
-        self._drawn_j += max(0.0, sample.energy_j - (before_j if boot == sample.boot else 0.0))
-        self._counters[sample.device] = sample.boot, sample.energy_j
+        self._drawn.sample(sample, now_s)
         self._samples[sample.device] = sample, now_s
 
     def job(self, delivery: Delivery, now_s: float) -> None:
@@ -193,7 +194,7 @@ class Watch:
             watts_measured=all(line.watts_measured for line in metered),
             unmetered=len(fresh) - len(metered),
             jobs_per_min=self._rate(now_s),
-            drawn_j=self._drawn_j,
+            drawn_j=self._drawn.joules(now_s),
             today=self.today,
             jobs=tuple(replace(job, at_s=now_s - job.at_s) for job in self._jobs),
             events=tuple(replace(event, at_s=now_s - event.at_s) for event in self._events),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -146,3 +147,20 @@ def test_garbage_is_passed_over(garbage: bytes) -> None:
     now = seen.sight(2.0)
 
     assert (0, 0.0, (), 1, 1) == (now.waiting, now.drawn_j, now.queues, len(now.jobs), len(now.events))
+
+
+def test_heartbeats_count_for_what_was_drawn() -> None:
+    """The samples of an idle device are ten seconds apart: until one comes, the watts of its heartbeats are summed up."""
+    seen = watch()
+    beat(seen, "a", watts=3.0, interval_s=1.0)
+
+    assert 6.0 <= seen.sight(monotonic() + 2.0).drawn_j <= 7.5
+
+
+def test_a_sample_of_more_than_a_device_can_draw_is_passed_over() -> None:
+    """One device must not drown the fleet's sum."""
+    seen = watch()
+    beat(seen, "a", watts=3.0)
+    seen.power(sample("a", 1.0, watts=5000.1), 1.0)
+
+    assert 3.0 == seen.sight(1.0).watts
