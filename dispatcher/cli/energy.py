@@ -36,9 +36,13 @@ class Wanted:
     plot: Path | None = None
 
     def query(self, now: datetime) -> EnergyQuery:
-        """Give the question to the ledger. Raises `BadRequest`, also for a plot that would be no PNG."""
+        """Give the question to the ledger. Raises `BadRequest`, also for a plot that would be no PNG, or has no folder to be in."""
         if self.plot is not None and self.plot.suffix.lower() != ".png":
             raise BadRequest(f"--plot {self.plot}: give the name of a .png file")
+        if self.plot is not None and not self.plot.parent.is_dir():
+            raise BadRequest(
+                f"--plot {self.plot}: there is no folder {self.plot.parent}: make it first, or name another"
+            )
         since, until = span(self.since, self.until, now=now)
         return EnergyQuery(by=self.by, since_unix_s=since, until_unix_s=until, limit=self.limit)
 

@@ -1,4 +1,4 @@
-"""`drover jobs`: the jobs that the ledger has, the newest first, as a table or as JSON."""
+"""`drover jobs`: the jobs that the ledger has, the last to end first, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def jobs(wanted: Wanted, *, as_json: bool) -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
     console.print(job_table(found, console.width) if found else "no jobs")
     if more:
-        say(f"these are the newest {len(found)}: --limit and --since show others")
+        say(f"these are the {len(found)} that ended last: --limit and --since show others")
     return 0
 
 

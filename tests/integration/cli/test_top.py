@@ -248,6 +248,7 @@ async def test_energy_is_a_table_json_and_a_plot(server: NatsServer, tmp_path: P
         ledger(bus, "energy", [{"rows": [ROW], "more": True}]) as asked,
     ):
         options = ("--by", "model", "--since", "24h")
+        (tmp_path / "out").mkdir()
         table = await drover("energy", *options, "--plot", "out/e.png", cwd=tmp_path, NATS_URL=server.url)
         told = await drover("energy", "--json", cwd=tmp_path, NATS_URL=server.url)
 

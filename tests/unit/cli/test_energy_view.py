@@ -136,9 +136,13 @@ def test_jobs_fit_and_what_is_strange_is_shown_plainly(width: int) -> None:
     [
         (Wanted(by=By.DAY, since="soon"), "--since 'soon' is no moment"),
         (Wanted(by=By.DAY, plot=Path("e.jpg")), "--plot e.jpg: give the name of a .png file"),
+        (
+            Wanted(by=By.DAY, plot=Path("/nonexistent/x.png")),
+            "--plot /nonexistent/x.png: there is no folder /nonexistent",
+        ),
     ],
 )
 def test_what_is_asked_wrongly_is_told(wanted: Wanted, said: str) -> None:
-    """A time that is none, and a plot that would be no PNG: before anybody is asked."""
+    """A time that is none, and a plot that would be no PNG or has no folder: before anybody is asked."""
     with pytest.raises(BadRequest, match=said):
         wanted.query(datetime(2026, 11, 21, tzinfo=UTC))
