@@ -344,7 +344,7 @@ def jobs(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="at most")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="print all that is known of them as JSON")] = False,
 ) -> None:
-    """List jobs that are over, as the ledger has them: the last to end first, by when their dispatcher received them in --since."""
+    """List jobs that are over, as the ledger has them: the last to end first. --since and --until go by when they came."""
     from dispatcher.cli import running  # noqa: PLC0415  # as above
     from dispatcher.cli.jobs import Wanted  # noqa: PLC0415  # as above
     from dispatcher.cli.jobs import jobs as show_jobs  # noqa: PLC0415  # as above

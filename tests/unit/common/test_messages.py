@@ -93,7 +93,7 @@ def test_arguments_of_any_kind_are_refused_or_can_be_sent_on(value: Any) -> None
         (Heartbeat, {"jobs_by_dispatcher": {"d": 10**30}}),
         (Heartbeat, {"speeds": {"m": {"decode_tps": "1e400"}}}),
         (Heartbeat, {"speeds": {"m": {"decode_tps": float("nan")}}}),
-        (Heartbeat, {"temperature_c": float("inf")}),
+        (Heartbeat, {"closed_s": float("inf")}),
         (Heartbeat, {"uptime_s": 1e300}),
         (Heartbeat, {"speeds": {str(n): {} for n in range(1001)}}),
         (ChatRequest, {"options": {"seed": "9" * 25}}),
