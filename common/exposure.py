@@ -13,6 +13,7 @@ from http import HTTPStatus
 
 from common import metrics
 from common.addresses import OFF, host_and_port
+from common.extras import install
 from common.logs import get_logger
 
 log = get_logger("metrics")
@@ -42,7 +43,7 @@ def wanted(setting: str) -> bool:
     if setting in {"", OFF}:
         return False
     if not metrics.available():
-        log.warning("metrics.not_installed", hint="pip install 'drover[metrics]'")
+        log.warning("metrics.not_installed", hint=install("metrics"))
         return False
     return True
 

@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from common.extras import install
 from common.logs import get_logger
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ async def traced(endpoint: str, service: str, instance: str = "") -> AsyncIterat
         yield
         return
     if not available():
-        log.warning("traces.not_installed", hint="pip install 'drover[traces]'")
+        log.warning("traces.not_installed", hint=install("traces"))
         yield
         return
     provider = _provider(endpoint, service, instance)

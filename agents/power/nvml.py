@@ -14,6 +14,7 @@ from agents.power.counters import Counted, Mean, Meter
 from agents.power.figures import plausible
 from agents.power.looks import Looks
 from agents.power.names import Name
+from common.extras import install
 
 MOST_W = 3000.0
 """For one card; the largest are rated 1.4 kW."""
@@ -42,7 +43,7 @@ def library() -> ModuleType:
         import pynvml  # noqa: PLC0415  # only where it is chosen, and it may be missing
     except ImportError as error:
         if _DRIVER.exists():
-            raise Unreadable("nvidia-ml-py is not installed: pip install 'drover[nvml]'") from error
+            raise Unreadable(f"nvidia-ml-py is not installed: {install('nvml')}") from error
         raise Absent("there is no NVIDIA driver") from error
     module: ModuleType = pynvml
     return module

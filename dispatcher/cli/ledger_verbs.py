@@ -96,7 +96,8 @@ def _run(verb: Callable[[Any], Coroutine[Any, Any, int]]) -> None:
 
 
 def _missing(error: ModuleNotFoundError) -> int:
+    from common.extras import install  # noqa: PLC0415  # as above
     from dispatcher.cli import running  # noqa: PLC0415  # as above
 
-    running.say(f"the ledger needs {error.name}, which is not installed: pip install 'drover[ledger]'")
+    running.say(f"the ledger needs {error.name}, which is not installed: {install('ledger')}")
     return running.FAILED

@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy import BigInteger, Boolean, Column, Double
 
 from common.errors import ConfigError
+from common.extras import install
 from common.ledger import Span
 from dispatcher.ledger.database import Database
 from dispatcher.ledger.export import chunks, table_of
@@ -15,7 +16,7 @@ try:
     import pyarrow as pa
     import pyarrow.parquet as pq
 except ImportError as error:
-    raise ConfigError("Parquet needs pyarrow: pip install 'drover[parquet]', or take --format csv") from error
+    raise ConfigError(f"Parquet needs pyarrow: {install('parquet')}; or take --format csv") from error
 
 
 async def write_parquet(database: Database, of: str, span: Span, target: Path) -> int:

@@ -7,11 +7,12 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from common.errors import ConfigError
+from common.extras import install
 
 try:
     import asyncpg
 except ImportError as error:
-    raise ConfigError("DATABASE_URL names a PostgreSQL, which needs asyncpg: pip install 'drover[postgres]'") from error
+    raise ConfigError(f"DATABASE_URL names a PostgreSQL, which needs asyncpg: {install('postgres')}") from error
 
 CONNECT_S = 10.0
 STATEMENT_S = 120.0

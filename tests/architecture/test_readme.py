@@ -93,7 +93,7 @@ def test_a_command_that_does_not_exist_would_be_found() -> None:
     ]
 
 
-STRANGER = re.compile(r"pip3? install (?:-\S+ )*[\"']?drover(?![\w.-])")
+STRANGER = re.compile(r"pip3? install (?:-\S+ (?:https?://\S+ )?)*[\"']?drover(?![\w.-])")
 """An installation by name, in a block or in prose. Another project's package has that name on PyPI."""
 
 
@@ -105,10 +105,24 @@ def test_nobody_is_sent_to_a_strangers_package() -> None:
     assert ([], {wheel}) == (STRANGER.findall(README), set(re.findall(r"[\w./-]+\.whl", README)))
 
 
+def test_neither_do_code_and_docs_send_anybody_there() -> None:
+    """Hints of what is missing have the words of `common.extras`."""
+    places = [ROOT / "pyproject.toml", ROOT / "CHANGELOG.md"]
+    for folder in ("common", "agents", "dispatcher", "deploy", "docs"):
+        places += [
+            file
+            for file in (ROOT / folder).rglob("*")
+            if file.suffix in {".py", ".md", ".sh", ".toml", ".example", ".yml"}
+        ]
+
+    assert [] == [str(file) for file in places if STRANGER.search(file.read_text(encoding="utf-8"))]
+
+
 @pytest.mark.parametrize(
     "text",
     [
         'pip install "drover[agent]"',
+        "pip install --extra-index-url https://example.org/whl 'drover[embedder]'",
         "`pip install drover`",
         "pip install -U drover==0.1.0",
         "pip3 install 'drover>=0.1'",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from common import codec
 from common.errors import BadRequest, ConfigError
+from common.extras import install
 from common.ledger import MOST_ROWS, JobsQuery
 from common.subjects import Subjects
 from dispatcher.cells import text_of
@@ -127,7 +128,7 @@ def _json(path: Path) -> Iterator[tuple[str, Told]]:
 
 def _parquet(path: Path) -> Iterator[tuple[str, Told]]:
     if find_spec("pyarrow") is None:
-        raise ConfigError(f"--jobs {path} needs pyarrow: install the extra parquet of Drover's wheel, or export a CSV")
+        raise ConfigError(f"--jobs {path} needs pyarrow: {install('parquet')}; or export a CSV")
     from dispatcher.lab.replay.parquet import rows  # noqa: PLC0415  # the extra may be missing
 
     for number, row in enumerate(rows(path), 1):
