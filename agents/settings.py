@@ -204,6 +204,9 @@ class CloudSection(Section):
         return offers(self.models)
 
 
+SYSFS = Path("/sys")
+
+
 class PowerSection(Section):
     """How the agent learns what its device draws."""
 
@@ -266,7 +269,7 @@ class PowerSection(Section):
         description="Home Assistant's long-lived access token, or the password of the plug's user admin",
     )
     sysfs: Path = Field(
-        Path("/sys"),
+        SYSFS,
         validation_alias="DROVER_SYSFS",
         description="where the kernel's sensors are mounted, as in a container",
     )
@@ -277,6 +280,14 @@ class PowerSection(Section):
         rungs(text)
         return text
 
+    @field_validator("sysfs")
+    @classmethod
+    def _mounted(cls, path: Path) -> Path:
+        # Not every machine has the default; whoever names a place has one.
+        if path != SYSFS and not path.is_dir():
+            raise ValueError("there is no directory: name the one where the host's /sys is mounted")
+        return path
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if any(Name.PLUG in rung for rung in self.rungs) and not self.plug_url:
@@ -284,6 +295,11 @@ class PowerSection(Section):
         if self.plug_url and self.plug_kind == "json" and not self.plug_field:
             raise ValueError(
                 "DROVER_POWER_PLUG_KIND=json needs DROVER_POWER_PLUG_FIELD: where the watts stand, as in power.watts"
+            )
+        if self.idle_w is not None and self.busy_w is not None and self.idle_w > self.busy_w:
+            raise ValueError(
+                f"DROVER_POWER_IDLE_W={self.idle_w:g} is more than DROVER_POWER_BUSY_W={self.busy_w:g}: "
+                "a device draws more while it answers"
             )
         return self
 

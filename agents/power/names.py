@@ -29,14 +29,18 @@ Rung = tuple[Name, ...]
 def rungs(text: str) -> tuple[Rung, ...]:
     """Read `DROVER_POWER`: names separated by commas, the best first, with + between those to be added; nothing for `auto`.
     Raises `ValueError`."""
-    wanted = [part.strip() for part in text.split(",") if part.strip()]
+    wanted = [part.strip() for part in text.lower().split(",") if part.strip()]
     if wanted in ([], [AUTO]):
         return ()
+    if AUTO in (part.strip() for rung in wanted for part in rung.split("+")):
+        raise ValueError(
+            "auto stands alone: it tries all there is, the estimate last; a list names the readers themselves"
+        )
     return tuple(_rung(part) for part in wanted)
 
 
 def _rung(text: str) -> Rung:
-    parts = [part.strip().lower() for part in text.split("+")]
+    parts = [part.strip() for part in text.split("+")]
     known = {name.value for name in Name}
     unknown = [part for part in parts if part not in known]
     if unknown:

@@ -35,7 +35,7 @@ class UpSection(Section):
     time_factor: Annotated[float, Gt(0), Le(10_000)] = Field(
         1.0,
         validation_alias="DROVER_SIM_TIME_FACTOR",
-        description="how much faster than life the simulated devices run",
+        description="how much faster than life the simulated devices run; joules are too low by this factor",
     )
     slots: Annotated[int, Ge(1), Le(1024)] | None = Field(
         None,

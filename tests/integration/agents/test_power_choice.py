@@ -200,6 +200,10 @@ async def test_a_simulator_that_closes_idle_connections_is_asked_on_a_new_one() 
             r"DROVER_POWER='ina3221,solar': .*'solar' is no power reader.*tegrastats.*model",
         ),
         ({"DROVER_POWER": "rapl+rapl"}, "twice"),
+        ({"DROVER_POWER": "auto,model"}, r"DROVER_POWER='auto,model': .*auto stands alone"),
+        ({"DROVER_POWER": "Auto+nvml"}, "auto stands alone"),
+        ({"DROVER_POWER_IDLE_W": "9", "DROVER_POWER_BUSY_W": "4.5"}, "DROVER_POWER_IDLE_W=9 .*DROVER_POWER_BUSY_W=4.5"),
+        ({"DROVER_SYSFS": "/nonexistent"}, "DROVER_SYSFS='/nonexistent': .*no directory"),
         ({"DROVER_POWER": "plug"}, "set DROVER_POWER_PLUG_URL"),
         ({"DROVER_POWER_PLUG_URL": "http://x", "DROVER_POWER_PLUG_KIND": "json"}, "DROVER_POWER_PLUG_FIELD"),
         ({"DROVER_POWER_PLUG_URL": "ftp://x"}, "DROVER_POWER_PLUG_URL"),
@@ -216,6 +220,11 @@ def test_a_wrong_setting_is_told_at_the_start(
 
     with pytest.raises(ConfigError, match=why):
         load(AgentSettings)
+
+
+def test_auto_is_auto_however_it_is_written() -> None:
+    """As the names of readers are."""
+    assert () == PowerSection(readers=" AUTO ").rungs
 
 
 def test_a_simulated_device_needs_its_address() -> None:
