@@ -148,7 +148,7 @@ async def test_an_id_means_one_request(a_house: OpenHouse) -> None:
         b'{"device":">","boot":"b","seq":1}',
         b'{"device":"other","boot":"b","seq":1}',  # on nano's subject
         b'{"device":"nano","boot":"b","seq":1,"jobs_by_dispatcher":{"x":-1}}',
-        b'{"device":"nano","boot":"b","seq":1,"temperature_c":1e300}',
+        b'{"device":"nano","boot":"b","seq":1,"uptime_s":1e300}',
     ],
 )
 async def test_a_garbled_heartbeat_is_ignored(a_house: OpenHouse, payload: bytes) -> None:
