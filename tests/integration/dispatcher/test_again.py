@@ -162,6 +162,7 @@ async def test_the_last_to_hang_up_cancels(a_house: OpenHouse) -> None:
             house.streams.remove(one)
             await leave(house, "j1", one)
         await until(nano.attempts[0].cancelled.is_set, "the device hears of it")
+        await until(lambda: len(house.job_events) >= 2, "both records")  # the device is heard out first
 
         assert ("cancelled", "attached") == tuple(
             sorted((event["state"] for event in house.job_events[:2]), key=lambda state: state != "cancelled")
