@@ -79,6 +79,8 @@ async def house(wanted: Simulated) -> AsyncIterator[Addresses]:
 def _spec(wanted: Simulated, state: StateDir, log: Path) -> Spec:
     env = {
         **surroundings.cleared(os.environ, ENV_FILE),
+        "DROVER_LEDGER": "off",  # it would go with the fleet, and takes a core for a second at the start
+        "DROVER_METRICS": "off",
         **wanted.settings,
         "DROVER_NATS_PORT": "0",
         "DROVER_HTTP_PORT": "0",

@@ -35,8 +35,7 @@ Tell = Callable[[Sequence[BenchRow]], None]
 
 async def play(arm: Arm, table: Timetable, speed: float, settings: ShellSettings, tell: Tell) -> Lap:
     """Replay all jobs on a fleet of its own. Raises `ConfigError` when it does not come up."""
-    # Its ledger would go with it, and take a core for a second at the start.
-    wanted = Simulated(devices=arm.devices, time_factor=speed, settings={"DROVER_LEDGER": "off"})
+    wanted = Simulated(devices=arm.devices, time_factor=speed)
     began_s = monotonic()
     async with house(wanted) as addresses:
         async with over_nats(settings, addresses.nats_url) as target:
