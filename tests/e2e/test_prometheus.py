@@ -32,8 +32,13 @@ DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "Why is the sky blue?"}]}
 SHOWN = re.compile(r"metrics\.shown .*url=(http://\S+)")
 
-needs_prometheus = pytest.mark.skipif(shutil.which("prometheus") is None, reason="there is no prometheus")
-needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool")
+needs_prometheus = pytest.mark.skipif(
+    shutil.which("prometheus") is None, reason="prometheus is not installed: deploy/setup.sh dev installs it"
+)
+needs_promtool = pytest.mark.skipif(
+    shutil.which("promtool") is None,
+    reason="promtool is not installed: it comes with prometheus, by deploy/setup.sh dev",
+)
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
