@@ -43,8 +43,9 @@ class Energy:
     """What an attempt, or a whole job, has taken of its devices.
 
     `joules` are above idle and include load, prefill and `lost_joules`: those of attempts whose text nobody was given.
-    `idle_joules` is the job's share of what the devices drew idle meanwhile. `measured` tells that all of it comes from a sensor;
-    `source` names the reader, or several. `cost` and `co2e_g` are of `joules`, where a tariff and a grid factor are set.
+    `idle_joules` is the job's share of what the devices drew idle meanwhile. `measured` tells that it comes from sensors, but for a
+    tenth at most; `source` names the reader, or several. `cost` and `co2e_g` are of `joules`, where a tariff and a grid factor are
+    set.
     """
 
     joules: Joules = 0.0
