@@ -6,15 +6,21 @@ FleetError
 │   ├── PayloadTooLarge     too_large
 │   ├── UnknownModel        unknown_model
 │   ├── UnknownDevice       unknown_device
-│   ├── NotAllowed          not_allowed    the tenant may not use what could answer
+│   ├── NotAllowed          not_allowed    the tenant, or the key, may not use what could answer, or do this
+│   ├── Unauthorized        unauthorized   no key, or none that is known
 │   ├── TooDear             too_dear       its max_cost_usd is not enough
 │   ├── UnsupportedByModel  unsupported
 │   │   └── ContextTooLong  context_length_exceeded    OpenAI's own word for it
 │   ├── UnknownJob          unknown_job
+│   ├── UnknownKey          unknown_key
+│   ├── UnknownConversation unknown_conversation
+│   ├── UnreadableFile      unreadable_file    an image or a PDF that can't be read, or is more than is taken
 │   └── DuplicateJob        duplicate_job
 ├── CapacityError           nothing is wrong with the request; the fleet can't take it now
 │   ├── NoDevice            no_device
 │   ├── QueueFull           queue_full
+│   ├── TooMany             rate_limit     its key has sent too much, or has too many jobs at once
+│   │   └── QuotaSpent      quota_spent    its key's budget is spent
 │   ├── DeadlineExceeded    deadline
 │   │   └── DeadlineInfeasible  deadline_infeasible    it never ran: there is not enough time left
 │   ├── Stopping            stopping
@@ -131,6 +137,12 @@ class TooDear(RequestError):
     code = "too_dear"
 
 
+class Unauthorized(RequestError):
+    """The request has no key that is known here."""
+
+    code = "unauthorized"
+
+
 class UnsupportedByModel(RequestError):
     """The model exists, but can't do what the request needs."""
 
@@ -155,6 +167,24 @@ class DuplicateJob(RequestError):
     code = "duplicate_job"
 
 
+class UnknownKey(RequestError):
+    """There is no such key."""
+
+    code = "unknown_key"
+
+
+class UnknownConversation(RequestError):
+    """There is no such conversation, or it is somebody else's."""
+
+    code = "unknown_conversation"
+
+
+class UnreadableFile(RequestError):
+    """The image or the PDF can't be read, or is more than is taken."""
+
+    code = "unreadable_file"
+
+
 class CapacityError(FleetError):
     """The fleet can't take the job now."""
 
@@ -172,6 +202,18 @@ class QueueFull(CapacityError):
     """The waiting queue is full."""
 
     code = "queue_full"
+
+
+class TooMany(CapacityError):
+    """The key has sent too much."""
+
+    code = "rate_limit"
+
+
+class QuotaSpent(TooMany):
+    """The key's budget is spent."""
+
+    code = "quota_spent"
 
 
 class DeadlineExceeded(CapacityError):

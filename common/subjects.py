@@ -83,6 +83,22 @@ class Subjects:
         """Where operators ask the ledger for `jobs`, `devices` or `energy`."""
         return f"{self.prefix}.ledger.{verb}"
 
+    def keys(self, verb: str) -> str:
+        """Where keys are made, checked and charged; the ledger answers."""
+        return f"{self.prefix}.keys.{verb}"
+
+    def key_event(self, key: str) -> str:
+        """Where the ledger tells that a key has changed: whoever remembers it asks anew."""
+        return f"{self.prefix}.evt.key.changed.{key}"
+
+    def conversations(self, verb: str) -> str:
+        """Where conversations are kept and asked for; the ledger answers."""
+        return f"{self.prefix}.talk.{verb}"
+
+    def reload(self, verb: str) -> str:
+        """Where an operator has all processes `check` their settings anew, and `apply` them."""
+        return f"{self.prefix}.reload.{verb}"
+
     def job_event(self, state: str, job: str) -> str:
         return f"{self.prefix}.evt.job.{state}.{job}"
 
