@@ -1,4 +1,4 @@
-"""One chat job as an HTTP response, streamed or whole: frames in, OpenAI's events or object out; it knows no routing.
+"""One chat job as an HTTP response, streamed or whole: frames in, a dialect's bytes or object out; it knows no routing.
 
 The headers of a stream wait for its first visible token, so that they name the device that really answered, but no longer
 than the hold: then they name none, since the job may still move. Until they are sent, a failure has its own HTTP status.
@@ -7,7 +7,7 @@ than the hold: then they name none, since the job may still move. Until they are
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -15,26 +15,19 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from common import codec, energy, frames
-from common.client import Drover
 from common.clock import Clock
-from common.energy import Energy
 from common.errors import FleetError, Interrupted
 from common.logs import get_logger
 from common.messages import ChatRequest
 from dispatcher.bridge.headers import route_headers
 from dispatcher.bridge.openai import reply
-from dispatcher.bridge.sse import Curfew, EventStream, ReaderStalled, while_connected
+from dispatcher.bridge.speech import Dialect
+from dispatcher.bridge.sse import Curfew, ReaderStalled, Stream, while_connected
 
 log = get_logger("bridge")
 
 KEEP_ALIVE_S = 10.0
 """Clients and proxies give up on streams that are silent for 15 s to 60 s; the dispatcher itself speaks each second."""
-
-Refuse = Callable[[FleetError, str, bool, Energy | None], Response]
-"""Makes the response for an error, given the job's id, whether the fleet had accepted it, and what it took."""
-
-ErrorBody = Callable[[FleetError, str, Energy | None], reply.Json]
-"""Makes the error object for a stream that has begun, given the job's id and what it took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +35,6 @@ class Manner:
     """How an answer is to be given. `progress` sends headers and every step as soon as they are known."""
 
     stream: bool
-    include_usage: bool = False
     progress: bool = False
     hold_s: float = 5.0
 
@@ -51,25 +43,26 @@ class Manner:
 class Means:
     """What every answer of a bridge uses."""
 
-    drover: Drover
     clock: Clock
     curfew: Curfew
-    refuse: Refuse
-    error_body: ErrorBody
+
+
+Source = AsyncGenerator[frames.Frame, None]
+"""The frames of a job, not begun before the first is asked for; closing it lets the job go."""
 
 
 class ChatAnswer(Response):
     """Runs the job while the client waits for it, and cancels it when the client hangs up."""
 
-    def __init__(self, request: ChatRequest, manner: Manner, means: Means) -> None:
+    def __init__(self, request: ChatRequest, source: Source, dialect: Dialect, manner: Manner, means: Means) -> None:
+        """Answer `request`, which has a job's id, with the frames of `source`, as `dialect` writes them."""
         super().__init__()
         self._request = request
+        self._source = source
+        self._dialect = dialect
         self._manner = manner
         self._means = means
         self._job = str(request.job)
-        self._chunks = reply.Chunks(
-            job=self._job, created=int(means.clock.unix_s()), include_usage=manner.include_usage
-        )
         self._began_s = self._spoke_s = means.clock.monotonic()
         self._text: list[str] = []
         self._note: frames.RouteNote | None = None
@@ -96,16 +89,16 @@ class ChatAnswer(Response):
         return self._request.model if self._note is None else self._note.model
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        events = EventStream(send)
+        out = Stream(send)
         try:
-            rest = await self._relay(events)
+            rest = await self._relay(out)
         except ReaderStalled:
             self._outcome = "reader_stalled"
             return
         if rest is not None:
             await rest(scope, receive, send)
 
-    async def _relay(self, events: EventStream) -> Response | None:
+    async def _relay(self, out: Stream) -> Response | None:
         """Give the client what comes. Returns the response that is still to be sent when no stream was opened."""
         try:
             async with asyncio.timeout(None) as limit, aclosing(self._frames()) as source:
@@ -113,20 +106,20 @@ class ChatAnswer(Response):
                     async for frame in source:
                         self._remember(frame)
                         if isinstance(frame, frames.Err):
-                            return await self._fail(events, frame)
+                            return await self._fail(out, frame)
                         if isinstance(frame, frames.End):
-                            return await self._finish(events, frame)
+                            return await self._finish(out, frame)
                         if self._manner.stream:
-                            await self._show(events, frame)
+                            await self._show(out, frame)
         except TimeoutError:
             stopping = "the bridge is stopping and could not wait for the end of this answer: send it again"
-            return await self._fail(events, frames.Err(Interrupted(stopping)))
+            return await self._fail(out, frames.Err(Interrupted(stopping)))
         raise AssertionError("frames end with a terminal one")
 
-    async def _frames(self) -> AsyncGenerator[frames.Frame, None]:
+    async def _frames(self) -> Source:
         """The job's frames, the last of them terminal: what the client library raises becomes one too."""
         try:
-            async with aclosing(self._means.drover.frames(self._request)) as source:
+            async with aclosing(self._source) as source:
                 async for frame in source:
                     yield frame
         except FleetError as error:
@@ -146,54 +139,48 @@ class ChatAnswer(Response):
             case _:
                 pass
 
-    async def _show(self, events: EventStream, frame: frames.Frame) -> None:
+    async def _show(self, out: Stream, frame: frames.Frame) -> None:
         now_s = self._means.clock.monotonic()
         if isinstance(frame, frames.Token):
-            await self._open(events, known=True)
-            await self._event(events, self._chunks.text(self._model, frame.text))
-        elif not events.open:
+            await self._open(out, known=True)
+            await self._put(out, self._dialect.text(self._model, frame.text))
+        elif not out.open:
             # 1. Whoever wants every step gets the headers at once. 2. Others wait for a token, up to the hold.
             if self._manner.progress or now_s - self._began_s >= self._manner.hold_s:
-                await self._open(events, known=False)
+                await self._open(out, known=False)
         elif self._manner.progress or now_s - self._spoke_s >= KEEP_ALIVE_S:
             standing = reply.standing(self._job, self._note, self._silent)
-            await self._event(events, self._chunks.keep_alive(self._model, standing))
+            await self._put(out, self._dialect.still(self._model, standing))
 
-    async def _open(self, events: EventStream, *, known: bool) -> None:
+    async def _open(self, out: Stream, *, known: bool) -> None:
         """Send the headers, if that was not done; `known` tells that text or the end has come from the device that is named."""
-        if not events.open:
+        if not out.open:
             note = self._note if known else None
-            await events.start(route_headers(self._job, note))
-            await self._event(events, self._chunks.role(self._request.model if note is None else note.model))
+            await out.start(route_headers(self._job, note), self._dialect.media_type)
+            await self._put(out, self._dialect.begin(self._request.model if note is None else note.model))
 
-    async def _event(self, events: EventStream, chunk: reply.Json) -> None:
-        await events.event(codec.encode(chunk))
+    async def _put(self, out: Stream, data: bytes) -> None:
+        await out.put(data)
         self._spoke_s = self._means.clock.monotonic()
 
-    async def _finish(self, events: EventStream, end: frames.End) -> Response | None:
+    async def _finish(self, out: Stream, end: frames.End) -> Response | None:
         self._outcome = "ok"
         if not self._manner.stream:
-            body = reply.completion(self._job, self._chunks.created, self._model, "".join(self._text), end)
+            body = self._dialect.whole(self._model, "".join(self._text), end)
             whole = Response(codec.encode(body), media_type="application/json")
             account = end.route or {}
             queue_s = (account.get("timings") or {}).get("queue_s")
             told = route_headers(self._job, self._note, queue_s=queue_s, cache=account.get("cache"), energy=end.energy)
             whole.raw_headers.extend(told)
             return whole
-        await self._open(events, known=True)
-        if end.tool_calls:
-            await self._event(events, self._chunks.tool_calls(self._model, end.tool_calls))
-        await self._event(events, self._chunks.finish(self._model, end))
-        if self._manner.include_usage:
-            await self._event(events, self._chunks.usage(self._model, end))
-        await events.end()
+        await self._open(out, known=True)
+        await out.close(self._dialect.end(self._model, end))
         return None
 
-    async def _fail(self, events: EventStream, failure: frames.Err) -> Response | None:
+    async def _fail(self, out: Stream, failure: frames.Err) -> Response | None:
         error, taken = failure.error, energy.told((failure.route or {}).get("energy"))
         self._outcome = error.code
-        if not events.open:
-            return self._means.refuse(error, self._job, self._accepted, taken)
-        await self._event(events, self._means.error_body(error, self._job, taken))
-        await events.end()
+        if not out.open:
+            return self._dialect.surface.refusal(error, self._job, self._accepted, taken)
+        await out.close(self._dialect.broken(error, taken))
         return None

@@ -22,15 +22,22 @@ from common.errors import ConfigError
 from common.metrics import Metrics
 from common.subjects import Subjects, require_token
 from common.tracing import traced
-from dispatcher.bridge import listening, routes
-from dispatcher.bridge.answer import Means
+from dispatcher.bridge import listening
 from dispatcher.bridge.connections import KEEP_ALIVE_S, Connection
+from dispatcher.bridge.explaining import explaining
+from dispatcher.bridge.failures import answer_errors
+from dispatcher.bridge.gate import Gate
+from dispatcher.bridge.health import health_page
+from dispatcher.bridge.jobs import jobs
 from dispatcher.bridge.limits import BodyLimit, HostCheck, SecurityHeaders
+from dispatcher.bridge.openai.routes import explained, openai_routes
 from dispatcher.bridge.pages import describe, mount_files, pages
-from dispatcher.bridge.presence import Presence, hear_fleet
+from dispatcher.bridge.presence import hear_fleet
 from dispatcher.bridge.sse import Curfew
+from dispatcher.bridge.surfaces import refusal
 from dispatcher.bridge.traces import Traced
 from dispatcher.bridge.traffic import Traffic, metrics_page, traffic_of
+from dispatcher.bridge.wiring import Bridge
 from dispatcher.settings import BridgeSection, BridgeSettings
 
 log = logs.get_logger("bridge")
@@ -78,12 +85,20 @@ async def joined(tree: BridgeSettings, curfew: Curfew) -> AsyncIterator[FastAPI]
         Drover.over(bus, tenant=tenant, prefix=tree.bus.prefix, patience_s=tree.bridge.patience_s) as drover,
         hear_fleet(bus, Subjects(tree.bus.prefix), tree.roster, clock) as presence,
     ):
-        metrics = traffic_of(tree.bridge, bus)
-        means = Means(drover=drover, clock=clock, curfew=curfew, refuse=routes.refusal, error_body=routes.error_body)
-        yield compose(means, presence, tree.bridge, metrics)
+        bridge = Bridge(
+            drover=drover,
+            gate=Gate(tenant),
+            presence=presence,
+            clock=clock,
+            curfew=curfew,
+            hold_s=tree.bridge.header_hold_s,
+            retry_grace_s=tree.bridge.retry_grace_s,
+            started_unix_s=int(clock.unix_s()),
+        )
+        yield compose(bridge, tree.bridge, traffic_of(tree.bridge, bus))
 
 
-def compose(means: Means, presence: Presence, section: BridgeSection, metrics: Metrics | None = None) -> FastAPI:
+def compose(bridge: Bridge, section: BridgeSection, metrics: Metrics | None = None) -> FastAPI:
     """Put routes, pages and limits together; without `metrics` nothing is counted and shown."""
     app = FastAPI(
         title="Drover",
@@ -93,23 +108,19 @@ def compose(means: Means, presence: Presence, section: BridgeSection, metrics: M
         redoc_url=None,
         redirect_slashes=False,
     )
-    bridge = routes.Bridge(
-        means=means,
-        presence=presence,
-        hold_s=section.header_hold_s,
-        retry_grace_s=section.retry_grace_s,
-        started_unix_s=int(means.clock.unix_s()),
-    )
-    app.include_router(routes.api(bridge))
+    app.include_router(openai_routes(bridge))
+    app.include_router(explaining(bridge.drover, bridge.gate, explained))
+    app.include_router(jobs(bridge.drover, bridge.curfew, bridge.gate))
+    app.include_router(health_page(bridge.presence))
     app.include_router(pages())
     if metrics is not None:
-        app.include_router(metrics_page(metrics, local=section.metrics != "all", refuse=routes.refusal))
+        app.include_router(metrics_page(metrics, local=section.metrics != "all"))
     mount_files(app)
     describe(app)
-    routes.answer_errors(app)
+    answer_errors(app)
     # The last one added is the first that a request meets.
-    app.add_middleware(BodyLimit, max_bytes=section.max_body_bytes, refuse=routes.refusal)
-    app.add_middleware(HostCheck, names=_names(section), any_address=section.allow_remote, refuse=routes.refusal)
+    app.add_middleware(BodyLimit, max_bytes=section.max_body_bytes, refuse=refusal)
+    app.add_middleware(HostCheck, names=_names(section), any_address=section.allow_remote, refuse=refusal)
     app.add_middleware(SecurityHeaders)
     if metrics is not None:
         app.add_middleware(Traffic, metrics=metrics)

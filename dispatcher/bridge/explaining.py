@@ -7,35 +7,47 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from common import codec
 from common.client import Drover
 from common.errors import BadRequest
+from common.keys import Scope
 from common.messages import ChatRequest
+from dispatcher.bridge.bodies import json_body
+from dispatcher.bridge.callers import on_behalf
+from dispatcher.bridge.gate import Gate, caller_of
 
 
-def explaining(
-    drover: Drover, read: Callable[[Request], Awaitable[ChatRequest]], body: Callable[[Request], Awaitable[bytes]]
-) -> APIRouter:
-    """Build the routes; `read` gives the chat of a request and `body` its bytes; both raise what is wrong with it."""
+def explaining(drover: Drover, gate: Gate, read: Callable[[Request], Awaitable[ChatRequest]]) -> APIRouter:
+    """Build the routes; `read` gives the chat of a request, and raises what is wrong with it."""
     router = APIRouter(tags=["route"])
+    route, chat = [Depends(gate.need(Scope.ROUTE))], [Depends(gate.need(Scope.CHAT))]
 
-    @router.post("/v1/route/explain", summary="Where a chat would go, and why; nothing is run")
+    @router.post("/v1/route/explain", summary="Where a chat would go, and why; nothing is run", dependencies=route)
     async def explain(http: Request) -> Response:
-        return Response(codec.encode(await drover.explain(await read(http))), media_type="application/json")
+        return Response(
+            codec.encode(
+                await drover.explain(on_behalf(caller_of(http), await read(http)), tenant=caller_of(http).tenant)
+            ),
+            media_type="application/json",
+        )
 
-    @router.get("/v1/route/{job}", summary="Why a job that ran lately went where it went")
-    async def why(job: str) -> Response:
-        return Response(codec.encode(await drover.why(job)), media_type="application/json")
+    @router.get("/v1/route/{job}", summary="Why a job that ran lately went where it went", dependencies=route)
+    async def why(http: Request, job: str) -> Response:
+        return Response(
+            codec.encode(await drover.why(job, tenant=caller_of(http).tenant)), media_type="application/json"
+        )
 
-    @router.post("/v1/feedback", summary="Say how an answer was: a thumb, a vote or a score")
+    @router.post("/v1/feedback", summary="Say how an answer was: a thumb, a vote or a score", dependencies=chat)
     async def feedback(http: Request) -> Response:
-        said = codec.decode_request(await body(http))
+        said = codec.decode_request(await json_body(http))
         job = said.pop("job", None)
         if not isinstance(job, str) or not job:
             raise BadRequest('job is missing: send {"job":"…","rating":"up"}', param="job")
-        return Response(codec.encode(await drover.rate(job, said)), media_type="application/json")
+        return Response(
+            codec.encode(await drover.rate(job, said, tenant=caller_of(http).tenant)), media_type="application/json"
+        )
 
     return router

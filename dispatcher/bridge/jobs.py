@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from common import codec
+from common import codec, keys
 from common.client import Drover
 from common.durable import Note
 from common.durable_client import DurableJobs, Event
@@ -20,15 +20,15 @@ from common.errors import BadRequest, UnknownJob
 from common.logs import get_logger
 from common.messages import CacheWish, ChatRequest, Priority
 from common.subjects import is_token
+from dispatcher.bridge.bodies import json_body
+from dispatcher.bridge.callers import on_behalf
+from dispatcher.bridge.gate import Gate, caller_of
 from dispatcher.bridge.headers import JOB_HEADER, header_text
-from dispatcher.bridge.sse import Curfew, EventStream, ReaderStalled, while_connected
+from dispatcher.bridge.sse import COMMENT, Curfew, ReaderStalled, Stream, event, while_connected
 from dispatcher.bridge.wishes import job_id, wished
 from dispatcher.bridge.wishes import priority as priority_of
 
 log = get_logger("bridge")
-
-ReadBody = Callable[[Request], Awaitable[bytes]]
-"""Reads a JSON body, or refuses it."""
 
 BODY: dict[str, Any] = {
     "required": True,
@@ -74,9 +74,9 @@ EVENTS = (
 _ID = Path(description="the job's id, as the submission gave it")
 
 
-def jobs(drover: Drover, curfew: Curfew, read_body: ReadBody) -> APIRouter:
+def jobs(drover: Drover, curfew: Curfew, gate: Gate) -> APIRouter:
     """The routes below `/v1/jobs`."""
-    router = APIRouter(prefix="/v1/jobs", tags=["jobs that survive every process"])
+    router = gate.router(keys.Scope.CHAT, prefix="/v1/jobs", tags=["jobs that survive every process"])
     durable = drover.durable
 
     @router.post("", status_code=202, summary="Submit a job", openapi_extra={"requestBody": BODY})
@@ -86,28 +86,32 @@ def jobs(drover: Drover, curfew: Curfew, read_body: ReadBody) -> APIRouter:
             Priority | None, Query(description="class of the queue; else the body's `priority`, else normal")
         ] = None,
     ) -> Response:
-        request = codec.build(ChatRequest, codec.decode_request(await read_body(http)))
-        request = replace(wished(request, http.headers), job=request.job or job_id(http.headers))
-        done = await durable.submit(request, priority=priority or priority_of(http.headers))
+        request = codec.build(ChatRequest, codec.decode_request(await json_body(http)))
+        caller = caller_of(http)
+        request = replace(on_behalf(caller, wished(request, http.headers)), job=request.job or job_id(http.headers))
+        done = await durable.submit(request, priority=priority or priority_of(http.headers), tenant=caller.tenant)
         where = f"/v1/jobs/{done.job}"
         body = {"id": done.job, "object": "job", "state": done.state, "known": done.known, "url": where}
         return _json(body, 202, {"location": where, JOB_HEADER: header_text(done.job)})
 
     @router.get("/{job}", summary="How far a job is, and its answer")
-    async def look(job: Annotated[str, _ID]) -> Response:
-        return _json(_card(await durable.look(_known(job))), 200, {JOB_HEADER: header_text(job)})
+    async def look(http: Request, job: Annotated[str, _ID]) -> Response:
+        return _json(
+            _card(await durable.look(_known(job), tenant=caller_of(http).tenant)), 200, {JOB_HEADER: header_text(job)}
+        )
 
     @router.get("/{job}/events", summary="What happens to a job, as server-sent events", description=EVENTS)
     async def events(http: Request, job: Annotated[str, _ID]) -> Response:
         after = _last_event(http.headers)
-        await durable.look(_known(job))
-        if await durable.over(job, after=after):
+        tenant = caller_of(http).tenant
+        await durable.look(_known(job), tenant=tenant)
+        if await durable.over(job, after=after, tenant=tenant):
             return Response(status_code=204)  # by it a browser's EventSource learns that it need not come back
-        return JobEvents(durable, job, after, curfew)
+        return JobEvents(durable, job, after, curfew, tenant=tenant)
 
     @router.delete("/{job}", summary="Cancel a job")
-    async def cancel(job: Annotated[str, _ID]) -> Response:
-        return _json({"id": job, "cancelled": await durable.cancel(_known(job))})
+    async def cancel(http: Request, job: Annotated[str, _ID]) -> Response:
+        return _json({"id": job, "cancelled": await durable.cancel(_known(job), tenant=caller_of(http).tenant)})
 
     return router
 
@@ -116,24 +120,25 @@ class JobEvents(Response):
     """The notes of one job as they come, each with its number in the stream: `Last-Event-ID` goes on behind it."""
 
     def __init__(
-        self, durable: DurableJobs, job: str, after: int, curfew: Curfew, *, comment_s: float = COMMENT_S
+        self, durable: DurableJobs, job: str, after: int, curfew: Curfew, *, tenant: str, comment_s: float = COMMENT_S
     ) -> None:
         super().__init__()
         self._durable = durable
         self._job = job
         self._after = after
         self._curfew = curfew
+        self._tenant = tenant
         self._comment_s = comment_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # as ASGI calls it
-        await while_connected(receive, self._follow(EventStream(send)))
+        await while_connected(receive, self._follow(Stream(send)))
 
-    async def _follow(self, out: EventStream) -> None:
+    async def _follow(self, out: Stream) -> None:
         try:
             await out.start([(JOB_HEADER.encode(), header_text(self._job).encode())])
             async with (
                 asyncio.timeout(None) as limit,
-                aclosing(self._durable.events(self._job, after=self._after)) as events,
+                aclosing(self._durable.events(self._job, after=self._after, tenant=self._tenant)) as events,
             ):
                 with self._curfew.bind(limit):
                     await self._tell(events, out)
@@ -144,28 +149,28 @@ class JobEvents(Response):
             return
         await out.close()
 
-    async def _tell(self, events: AsyncIterator[Event], out: EventStream) -> None:
+    async def _tell(self, events: AsyncIterator[Event], out: Stream) -> None:
         """Send the events, and comments while there is none. Raises `ReaderStalled`."""
         stalled = False
         try:
             async with asyncio.TaskGroup() as tasks:
                 comments = tasks.create_task(self._comment(out))
-                async for event in events:
-                    await out.event(_event(event), number=event.seq, name=str(event.note.state))
+                async for one in events:
+                    await out.put(event(_data(one), number=one.seq, name=str(one.note.state)))
                 comments.cancel()
         except* ReaderStalled:
             stalled = True
         if stalled:
             raise ReaderStalled
 
-    async def _comment(self, out: EventStream) -> None:
+    async def _comment(self, out: Stream) -> None:
         while True:
             await asyncio.sleep(self._comment_s)
-            await out.comment()
+            await out.put(COMMENT)
 
 
-def _event(event: Event) -> bytes:
-    return codec.encode(_card(event.note))
+def _data(one: Event) -> bytes:
+    return codec.encode(_card(one.note))
 
 
 def _card(note: Note) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from common.errors import BadRequest, FleetError, PayloadTooLarge
 from dispatcher.bridge.headers import API_POLICY, SECURITY
 
-Refuse = Callable[[FleetError], Response]
+Refuse = Callable[[FleetError, str], Response]
+"""Makes the response for an error, given the path that was asked for."""
 
 
 class HostCheck:
@@ -31,7 +32,7 @@ class HostCheck:
         if scope["type"] == "http":
             host = host_name(_header(scope, b"host"))
             if not self._ours(host):
-                await self._refuse(_foreign(host))(scope, receive, send)
+                await self._refuse(_foreign(host), scope["path"])(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -56,7 +57,7 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         announced = _header(scope, b"content-length")
         if announced.isdigit() and int(announced) > self._max_bytes:
-            await self._refuse(self._too_large(int(announced)))(scope, receive, send)
+            await self._refuse(self._too_large(int(announced)), scope["path"])(scope, receive, send)
         else:
             await self._app(scope, self._counted(receive), send)
 

@@ -1,4 +1,4 @@
-"""Server-sent events over bare ASGI, and the watch for a client that hangs up; it knows nothing of chats.
+"""Responses piece by piece over bare ASGI, and the watch for a client that hangs up; it knows nothing of chats.
 
 Starlette's own streaming response notices a lost client only where the server advertises an old ASGI version, and its plain
 responses never do. Here both are watched by a reader of `receive()`, whatever the server says of itself.
@@ -18,47 +18,54 @@ Send = Callable[[Any], Awaitable[None]]
 STALLED_READER_S = 60.0
 """A client that takes no byte for so long has gone without saying so: its buffers hold the text of minutes."""
 
+EVENTS = "text/event-stream; charset=utf-8"
+DONE = b"data: [DONE]\n\n"
+
 _HEADERS: RawHeaders = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
     # A cache must not keep the stream, a proxy must not change it or collect it.
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 )
 
 
+def event(data: bytes, *, number: int | None = None, name: str = "") -> bytes:
+    """Write one event; `data` has no line break (JSON has none). A chat's have no `id:` lines and no comments: clients in use break
+    on both."""
+    head = b"" if number is None else b"id: %d\n" % number
+    named = b"event: %b\n" % name.encode() if name else b""
+    return b"%b%bdata: %b\n\n" % (head, named, data)
+
+
+COMMENT = b":\n\n"
+"""A line that says nothing: proxies end what is silent for a minute."""
+
+
 class ReaderStalled(Exception):
     """The client keeps the connection open and reads nothing."""
 
 
-class EventStream:
-    """One response of events. A chat's have no `id:` lines and no comments: clients in use break on both."""
+class Stream:
+    """One response that is sent piece by piece."""
 
     def __init__(self, send: Send, *, stalled_s: float = STALLED_READER_S) -> None:
         self._send = send
         self._stalled_s = stalled_s
         self.open = False
 
-    async def start(self, headers: RawHeaders) -> None:
+    async def start(self, headers: RawHeaders, media_type: str = EVENTS) -> None:
         """Send status and headers; once."""
         self.open = True
-        await self._put({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *headers]})
+        kind = (b"content-type", media_type.encode())
+        await self._put({"type": "http.response.start", "status": 200, "headers": [kind, *_HEADERS, *headers]})
 
-    async def event(self, data: bytes, *, number: int | None = None, name: str = "") -> None:
-        """Send one event; `data` has no line break (JSON has none). Raises `ReaderStalled`."""
-        head = b"" if number is None else b"id: %d\nevent: %b\n" % (number, name.encode())
-        await self._put({"type": "http.response.body", "body": b"%bdata: %b\n\n" % (head, data), "more_body": True})
+    async def put(self, data: bytes) -> None:
+        """Send a piece; nothing is sent for an empty one. Raises `ReaderStalled`."""
+        if data:
+            await self._put({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def comment(self) -> None:
-        """Send a line that says nothing: proxies end what is silent for a minute. Raises `ReaderStalled`."""
-        await self._put({"type": "http.response.body", "body": b":\n\n", "more_body": True})
-
-    async def close(self) -> None:
-        """End the response."""
-        await self._put({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def end(self) -> None:
-        """Send `[DONE]`, and end the response."""
-        await self._put({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
+    async def close(self, last: bytes = b"") -> None:
+        """Send the last piece, and end the response. Raises `ReaderStalled`."""
+        await self._put({"type": "http.response.body", "body": last, "more_body": False})
 
     async def _put(self, message: dict[str, Any]) -> None:
         try:

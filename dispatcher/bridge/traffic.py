@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import monotonic
 
 from fastapi import APIRouter, Request
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.bus import Bus
-from common.errors import FleetError, NotAllowed
+from common.errors import NotAllowed
 from common.exposure import PATH, Page, wanted
 from common.metrics import OTHER, Metrics, gauge
 from dispatcher.settings import BridgeSection
@@ -33,14 +33,14 @@ def traffic_of(section: BridgeSection, bus: Bus) -> Metrics | None:
     return metrics
 
 
-def metrics_page(metrics: Metrics, *, local: bool, refuse: Callable[[FleetError], Response]) -> APIRouter:
+def metrics_page(metrics: Metrics, *, local: bool) -> APIRouter:
     """The route of the page; `local` keeps it to programs of this machine."""
     router, page = APIRouter(include_in_schema=False), Page(metrics)
 
     @router.api_route(PATH, methods=["GET", "HEAD"])
     async def show(http: Request) -> Response:
         if local and not _from_here(http.client.host if http.client else "", http.headers):
-            return refuse(NotAllowed("metrics are shown to this machine alone: see DROVER_HTTP_METRICS"))
+            raise NotAllowed("metrics are shown to this machine alone: see DROVER_HTTP_METRICS")
         body, kind = await page.written(http.headers.get("accept", ""))
         return Response(body, headers={"content-type": kind, "cache-control": "no-store"})
 

@@ -12,7 +12,7 @@ from common import errors
 from common.frames import RouteNote
 from common.messages import ChatRequest, DeviceState, Heartbeat, ModelInfo, Priority
 from common.subjects import is_token
-from dispatcher.bridge import presence, routes, wishes
+from dispatcher.bridge import presence, statuses, surfaces, wishes
 from dispatcher.bridge.headers import MAX_VALUE, header_text, route_headers
 from dispatcher.bridge.limits import host_name
 from dispatcher.roster import Roster
@@ -90,7 +90,7 @@ def test_a_priority_that_there_is_not_is_refused() -> None:
 )
 def test_what_the_line_refuses_may_be_sent_again(error: errors.FleetError, status: int, retries: bool) -> None:
     """It was never begun, though the fleet had accepted it: clients may retry by themselves, after the time that it names."""
-    response = routes.refusal(error, "j", accepted=True)
+    response = surfaces.OPENAI.refusal(error, "j", accepted=True)
 
     assert (status, "3", retries) == (
         response.status_code,
@@ -139,7 +139,7 @@ def test_the_host_is_taken_out_of_its_header(header: str, expected: str) -> None
 
 def test_every_error_has_a_status() -> None:
     """The table names each code of the error tree, and none that is not there."""
-    assert set(routes.STATUSES) == set(errors.BY_CODE)
+    assert set(statuses.STATUSES) == set(errors.BY_CODE)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_what_a_client_may_send_again_by_itself(
     error: errors.FleetError, accepted: bool, status: int, may_retry: bool
 ) -> None:
     """What was accepted may have run, except where its dispatcher stops and says that it gave the job up."""
-    response = routes.refusal(error, "j1", accepted)
+    response = surfaces.OPENAI.refusal(error, "j1", accepted)
 
     assert (status, may_retry) == (response.status_code, response.headers.get("x-should-retry") != "false")
 
@@ -168,7 +168,7 @@ def test_an_error_of_a_newer_kind_gets_its_parent_s_status() -> None:
     class Newer(errors.QueueFull):
         code = "queue_full_of_something_new"
 
-    assert routes.verdict(Newer()) == routes.STATUSES["queue_full"]
+    assert statuses.verdict(Newer()) == statuses.STATUSES["queue_full"]
 
 
 @pytest.mark.parametrize(
@@ -176,14 +176,14 @@ def test_an_error_of_a_newer_kind_gets_its_parent_s_status() -> None:
 )
 def test_clients_are_told_not_to_repeat_a_job_that_was_accepted(accepted: bool, expected: str | None) -> None:
     """The openai package sends a failed POST again by itself, unless this header forbids it."""
-    response = routes.refusal(errors.DeviceLost(), "j1", accepted)
+    response = surfaces.OPENAI.refusal(errors.DeviceLost(), "j1", accepted)
 
     assert response.headers.get("x-should-retry") == expected
 
 
 def test_a_known_wait_becomes_retry_after() -> None:
     """Seconds are rounded up: a client that comes too early is refused again."""
-    response = routes.refusal(errors.QueueFull(retry_after_s=1.2))
+    response = surfaces.OPENAI.refusal(errors.QueueFull(retry_after_s=1.2))
 
     assert (response.status_code, response.headers["retry-after"]) == (429, "2")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dispatcher.bridge.sse import Curfew, EventStream, ReaderStalled, while_connected
+from dispatcher.bridge.sse import DONE, Curfew, ReaderStalled, Stream, event, while_connected
 
 
 class Client:
@@ -30,12 +30,13 @@ class Client:
 
 
 async def test_a_stream_on_the_wire() -> None:
-    """Headers, one `data:` block for each event, `[DONE]`, end; and nothing else."""
+    """Headers, one `data:` block for each event, nothing for nothing, `[DONE]`, end."""
     client = Client()
-    events = EventStream(client.send)
+    events = Stream(client.send)
     await events.start([(b"x-job", b"1")])
-    await events.event(b'{"a":1}')
-    await events.end()
+    await events.put(event(b'{"a":1}'))
+    await events.put(b"")
+    await events.close(DONE)
     start, *bodies = client.got
 
     assert ((b"x-job", b"1") in start["headers"], [body["body"] for body in bodies], bodies[-1]["more_body"]) == (
@@ -53,7 +54,7 @@ async def test_a_client_that_reads_nothing_is_given_up() -> None:
         await never.wait()
 
     with pytest.raises(ReaderStalled):
-        await EventStream(send, stalled_s=0.01).event(b"{}")
+        await Stream(send, stalled_s=0.01).put(b"{}")
 
 
 async def test_work_that_ends_ends_the_watch() -> None:

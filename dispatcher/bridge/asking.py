@@ -1,0 +1,31 @@
+"""What a caller's chat goes through on its way to the bus, as one source of frames: what a caller may, then the job itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from common import frames
+from common.client import Drover
+from common.messages import ChatRequest
+from dispatcher.bridge.callers import Caller, on_behalf
+from dispatcher.bridge.gate import Gate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """Sends chats for callers. All that is done for one is done while its client waits, and ends when that hangs up."""
+
+    drover: Drover
+    gate: Gate
+
+    async def frames(self, chat: ChatRequest, caller: Caller) -> AsyncGenerator[frames.Frame, None]:
+        """Give the frames of a chat's answer. Raises what the gate refuses it with, and what `Drover.frames` does."""
+        async with (
+            self.gate.job(caller, on_behalf(caller, chat)) as place,
+            aclosing(self.drover.frames(place.request, tenant=caller.tenant)) as source,
+        ):
+            async for frame in source:
+                place.begun = place.begun or not isinstance(frame, frames.Err)
+                yield frame

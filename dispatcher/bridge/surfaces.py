@@ -1,0 +1,62 @@
+"""The APIs that the bridge speaks, told apart by path, and how each of them writes an error; it knows no request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+
+from common import codec
+from common.energy import Energy
+from common.errors import FleetError
+from common.logs import get_logger
+from dispatcher.bridge.openai import reply
+from dispatcher.bridge.statuses import headers_of, verdict
+
+log = get_logger("bridge")
+
+Json = dict[str, Any]
+
+ErrorBody = Callable[[FleetError, str | None, Energy | None], Json]
+"""Writes an error, given the job's id, if it has one, and what it took."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surface:
+    """One API: the beginnings of its paths, and the form of its errors."""
+
+    name: str
+    paths: Sequence[str]
+    error: ErrorBody
+
+    def refusal(
+        self, error: FleetError, job: str | None = None, accepted: bool = False, taken: Energy | None = None
+    ) -> Response:
+        """Make the response for an error; `accepted` tells whether the fleet had taken the job, `taken` what that took."""
+        status = verdict(error).status
+        log.info("http.refused", status=status, code=error.code, job=job)
+        headers = headers_of(error, job=job, accepted=accepted, taken=taken)
+        return Response(codec.encode(self.error(error, job, taken)), status, headers, "application/json")
+
+
+def _openai(error: FleetError, job: str | None, taken: Energy | None) -> Json:
+    return reply.error_body(error, verdict(error).kind, job=job, taken=taken)
+
+
+OPENAI = Surface(name="openai", paths=("/v1/",), error=_openai)
+NATIVE = Surface(name="native", paths=("/api/v1/",), error=_openai)
+
+SURFACES: Sequence[Surface] = (NATIVE, OPENAI)
+"""The first whose path fits counts; where none does, errors are as OpenAI's."""
+
+
+def surface_of(path: str) -> Surface:
+    """Tell which API a path belongs to."""
+    return next((one for one in SURFACES if path.startswith(tuple(one.paths))), OPENAI)
+
+
+def refusal(error: FleetError, path: str) -> Response:
+    """Make the response for an error that comes before any route, or from none."""
+    return surface_of(path).refusal(error)

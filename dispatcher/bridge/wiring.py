@@ -1,0 +1,44 @@
+"""What the routes of every API are made of, put together once; it knows no path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from common.client import Drover
+from common.clock import Clock
+from common.messages import ChatRequest
+from dispatcher.bridge.answer import ChatAnswer, Manner, Means
+from dispatcher.bridge.asking import Asking
+from dispatcher.bridge.callers import Caller
+from dispatcher.bridge.gate import Gate
+from dispatcher.bridge.presence import Presence
+from dispatcher.bridge.speech import Dialect
+from dispatcher.bridge.sse import Curfew
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge:
+    """What the routes need. `hold_s` is how long the headers of a stream wait for its first text, `retry_grace_s` how long a job
+    whose client chose its id runs on for one that lost its connection."""
+
+    drover: Drover
+    gate: Gate
+    presence: Presence
+    clock: Clock
+    curfew: Curfew
+    hold_s: float
+    retry_grace_s: float
+    started_unix_s: int
+
+    def answer(
+        self, chat: ChatRequest, caller: Caller, dialect: Dialect, *, stream: bool, progress: bool = False
+    ) -> ChatAnswer:
+        """Answer a chat, which has a job's id, as `dialect` writes it. `progress` tells each step as soon as it is known."""
+        source = Asking(drover=self.drover, gate=self.gate).frames(chat, caller)
+        manner = Manner(stream=stream, progress=progress, hold_s=self.hold_s)
+        return ChatAnswer(chat, source, dialect, manner, Means(clock=self.clock, curfew=self.curfew))
+
+    def named(self, chat: ChatRequest, job: str | None) -> ChatRequest:
+        """Say how long the job is kept for one who comes again. Only who chose the id can, as `job` tells: for others nobody needs
+        to look whether it is known."""
+        return replace(chat, resends=0) if job is None else replace(chat, keep_s=self.retry_grace_s)
