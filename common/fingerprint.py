@@ -39,4 +39,5 @@ _DELIVERY: Mapping[str, Any] = {
     "max_cost_usd": None,
     "provider_key": None,
     "cache": None,
+    "local": False,
 }

@@ -167,7 +167,7 @@ class ChatRequest:
     or `energy:eco`; absent leaves it to the fleet's owner. `max_cost_usd` keeps the job from models that may cost more.
     `provider_key` is what a paid model is asked with, in place of the fleet's own key: whoever sends it pays. `cache` says which
     answers given before will do; absent leaves it to the fleet's owner. `user` is on whose behalf the tenant asks: what one user
-    was answered is given to no other.
+    was answered is given to no other. `local` keeps it from models that run elsewhere.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -192,6 +192,7 @@ class ChatRequest:
     max_cost_usd: Annotated[Number, Ge(0)] | None = None
     provider_key: ProviderKey | None = field(default=None, repr=False)
     cache: CacheWish | None = None
+    local: bool = False
     user: Annotated[str, MinLen(1), MaxLen(256)] | None = None
 
 

@@ -13,6 +13,7 @@ from common.errors import BadRequest, DeadlineExceeded
 from common.fingerprint import fingerprint
 from common.messages import AUTO, ChatRequest, conversation, split_target
 from common.subjects import Subjects, require_token
+from common.virtual import resolved
 from dispatcher.fleet import canonical
 from dispatcher.outcomes import Job
 
@@ -28,7 +29,7 @@ class Intake:
     def read(self, delivery: Delivery) -> Job:
         """Decode and validate. Raises `BadRequest` that names what is wrong, `DeadlineExceeded` for a deadline in the past."""
         kind, tenant = self.subjects.tokens(delivery.subject)
-        request = codec.build(ChatRequest, codec.decode_request(delivery.data))
+        request = resolved(codec.build(ChatRequest, codec.decode_request(delivery.data)))
         if not delivery.reply:
             raise BadRequest("nobody waits for the answer: send it as a request (`nats req`), with a reply subject")
         now_s, now_unix_s = self.clock.monotonic(), self.clock.unix_s()

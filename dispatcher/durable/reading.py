@@ -13,6 +13,7 @@ from common.durable_submit import require_no_key
 from common.errors import DeadlineExceeded
 from common.messages import ChatRequest, Priority, conversation
 from common.subjects import Subjects
+from common.virtual import resolved
 from dispatcher.intake import wanted_model
 from dispatcher.outcomes import Job
 from dispatcher.traces import traced
@@ -43,7 +44,7 @@ class Reading:
 
     def job(self, kept: Kept) -> Job:
         """Decode and validate. Raises `BadRequest` that names what is wrong, `DeadlineExceeded` when its time is over."""
-        request = codec.build(ChatRequest, codec.decode_request(kept.data))
+        request = resolved(codec.build(ChatRequest, codec.decode_request(kept.data)))
         require_no_key(request)
         now_s, now_unix_s = self.clock.monotonic(), self.clock.unix_s()
         left_s = self.ends_unix_s(kept, request) - now_unix_s

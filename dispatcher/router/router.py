@@ -119,6 +119,7 @@ class Router:
             workload="" if job.kind == "chat" else job.kind,
             warmth=warmth,
             max_cost_usd=request.max_cost_usd,
+            local=request.local,
             brings_key=request.provider_key is not None,
         )
         name = ask.strategy.partition(":")[0]

@@ -172,7 +172,7 @@ class Ask:
     what the trained router says (`forecast` where it is one of several models), `difficulty` in [0, 1] what a classifying model
     says, and `classified` which one; `escalated` that a weak answer did not hold, `explores` that the second best is to be tried,
     where it is not far behind. `lacks` says what the strategy would have used and was not there; `max_cost_usd` is what the answer
-    may cost at most, `brings_key` that the request pays with a key of its own.
+    may cost at most, `brings_key` that the request pays with a key of its own, `local` that it must not leave the house.
     """
 
     model: str
@@ -194,6 +194,7 @@ class Ask:
     embedder: str = ""
     max_cost_usd: float | None = None
     brings_key: bool = False
+    local: bool = False
 
     @property
     def classifies(self) -> bool:

@@ -40,7 +40,7 @@ def paid_for(view: View, policy: RoutingPolicy, ask: Ask) -> Mask:
     closed = view.figures[NEEDS_KEY] > 0.0
     if ask.brings_key:
         closed = np.zeros_like(closed)
-    if policy.cloud_for(ask.tenant) is Cloud.NEVER:
+    if ask.local or policy.cloud_for(ask.tenant) is Cloud.NEVER:
         closed = closed | (view.figures[REMOTE] > 0.0)
     open_to: Mask = ~closed
     return open_to
@@ -51,8 +51,9 @@ def not_paid_for(view: View, policy: RoutingPolicy, ask: Ask) -> Iterator[Remove
     closed = policy.cloud_for(ask.tenant) is Cloud.NEVER
     for name, block in view.blocks.items():
         beat = block.device.beat
-        if beat.remote and closed:  # 1
-            words = f"its models run elsewhere, and the cloud is closed to tenant {ask.tenant}"
+        if beat.remote and (closed or ask.local):  # 1
+            whom = f"tenant {ask.tenant}" if closed else "this request"
+            words = f"its models run elsewhere, and the cloud is closed to {whom}"
             yield Removed(name, "cloud", words, for_now=False)
         elif beat.needs_key and not ask.brings_key:  # 2
             words = "it has no key of its own, and the request brings none (provider_key, X-Drover-Provider-Key)"

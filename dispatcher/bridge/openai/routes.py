@@ -10,6 +10,7 @@ from common import codec
 from common.errors import UnknownModel
 from common.keys import Scope
 from common.messages import AUTO, ChatRequest
+from common.virtual import VIRTUAL, Virtual, virtual
 from dispatcher.bridge.bodies import json_body
 from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.openai import reply, request
@@ -40,13 +41,14 @@ def openai_routes(bridge: Bridge) -> APIRouter:
 
     @router.get("/models", summary="The models that the fleet has now", tags=["models"])
     async def models() -> Response:
+        virtuals = [_virtual_card(name, one, bridge) for name, one in VIRTUAL.items()]
         cards = [_card(offer, bridge) for offer in offers(bridge.presence.fleet()).values()]
-        return _json({"object": "list", "data": [_auto_card(bridge), *cards]})
+        return _json({"object": "list", "data": [*virtuals, *cards]})
 
     @router.get("/models/{model:path}", summary="One model", tags=["models"])
     async def model(model: str) -> Response:
-        if model == AUTO:
-            return _json(_auto_card(bridge))
+        if (found := virtual(model)) is not None:
+            return _json({**_virtual_card(AUTO, found, bridge), "id": model})
         offer = find(bridge.presence.fleet(), model)
         if offer is None:
             what = f"no device has the model {model[:200]!r}: GET /v1/models lists those there are"
@@ -63,8 +65,8 @@ async def explained(http: Request) -> ChatRequest:
     return wished(chat, http.headers)
 
 
-def _auto_card(bridge: Bridge) -> reply.Json:
-    return reply.model_card(AUTO, bridge.started_unix_s, {"description": "the fleet chooses model and device"})
+def _virtual_card(name: str, one: Virtual, bridge: Bridge) -> reply.Json:
+    return reply.model_card(name, bridge.started_unix_s, {"description": one.what})
 
 
 def _card(offer: Offer, bridge: Bridge) -> reply.Json:

@@ -120,6 +120,16 @@ def test_never_is_never(question: Ask) -> None:
         assert isinstance(nobody(question, decision, where), NotAllowed)
 
 
+def test_a_request_may_stay_in_the_house() -> None:
+    """Whatever it deserves, and whatever its tenant may: `auto:local`."""
+    question = replace(ask(**HARD), local=True)
+
+    refused = nobody(question, decide(question, fleet(cloud()), POLICY, {}), fleet(cloud()))
+
+    assert (["pi"], NotAllowed) == (order(question), type(refused))
+    assert "closed to this request" in refused.message
+
+
 def test_a_job_may_have_a_limit() -> None:
     """10 tokens in and 100 out cost $0.0000615 with the small one and $0.001025 with the dear one: the limit lies between."""
     where = fleet(cloud(GPT, DEAR))
