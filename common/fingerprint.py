@@ -12,9 +12,19 @@ from common.messages import ChatRequest, Priority, conversation
 
 
 def fingerprint(request: ChatRequest) -> str:
-    """Name what was asked: two requests of one name have the same answer. How it is to be delivered, and until when, is no part."""
+    """Name what was asked: two requests of one name have the same answer. How it is to be delivered, and until when, is no part.
+
+    What it may be answered by is: else who knows a job's id would be given what a model or device said that is closed to him.
+    """
     asked = codec.plain(replace(request, prompt=None, messages=conversation(request), **_DELIVERY))
-    return codec.digest(asked)
+    return codec.digest({**asked, **allowed(asked)})
+
+
+def allowed(asked: dict[str, Any]) -> dict[str, list[str]]:
+    """Take a request's allow-lists out of it, and give those that say anything: neither order nor repeats count, and one without
+    any has the name that it had before there were lists."""
+    lists = {name: sorted(set(asked.pop(name, ()))) for name in ("allow_models", "allow_devices")}
+    return {name: patterns for name, patterns in lists.items() if patterns}
 
 
 def fingerprint_of(payload: bytes) -> str | None:

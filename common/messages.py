@@ -41,6 +41,9 @@ Number = Annotated[float, AllowInfNan(allow_inf_nan=False), Ge(-1e15), Le(1e15)]
 Price = Annotated[float, AllowInfNan(allow_inf_nan=False), Ge(0), Le(1e6)]
 """An amount of US dollars."""
 Texts = Annotated[tuple[str, ...], FailFast()]
+MOST_PATTERNS = 100
+Patterns = Annotated[tuple[Name, ...], FailFast(), MaxLen(MOST_PATTERNS)]
+"""Names with wildcards, as in `qwen2.5*`: one that fits is enough, and with none given all fit."""
 
 MOST_W = 5000.0
 """No device draws more: what says so is not believed."""
@@ -167,7 +170,8 @@ class ChatRequest:
     or `energy:eco`; absent leaves it to the fleet's owner. `max_cost_usd` keeps the job from models that may cost more.
     `provider_key` is what a paid model is asked with, in place of the fleet's own key: whoever sends it pays. `cache` says which
     answers given before will do; absent leaves it to the fleet's owner. `user` is on whose behalf the tenant asks: what one user
-    was answered is given to no other. `local` keeps it from models that run elsewhere.
+    was answered is given to no other. `local` keeps it from models that run elsewhere. `allow_models` and `allow_devices` are what the job may use, by full names, besides what its
+    tenant may: the door writes there what a key is for, so they never allow more. Who sends the same job again must send the same.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -194,6 +198,8 @@ class ChatRequest:
     cache: CacheWish | None = None
     local: bool = False
     user: Annotated[str, MinLen(1), MaxLen(256)] | None = None
+    allow_models: Patterns = ()
+    allow_devices: Patterns = ()
 
 
 def conversation(request: ChatRequest) -> tuple[Message, ...]:

@@ -104,6 +104,7 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             embedding=router.embedding,
             fleet=lambda: roster.fleet,
             strategy=router.strategy_of,
+            may_use=router.may_use,
             clock=LoopClock(),
         ) as cache,
     ):

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from common.clock import Clock
 from common.lifecycle import Spawn
 from common.logs import get_logger
-from dispatcher.cache.finding import Barred, Finder, Found, Look
+from dispatcher.cache.finding import Barred, Finder, Found, Look, MayUse
 from dispatcher.cache.flights import Flights
 from dispatcher.cache.guard import Judge
 from dispatcher.cache.keys import place
@@ -50,11 +51,12 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
-    """What the cache knows of the dispatcher around it: the fleet as it is now, and how a job's device is chosen. `spawn` starts
-    what nobody waits for."""
+    """What the cache knows of the dispatcher around it: the fleet as it is now, how a job's device is chosen, and whether it may
+    use a device and a model. `spawn` starts what nobody waits for."""
 
     fleet: Callable[[], Fleet]
     strategy: Callable[[Job], str]
+    may_use: Callable[[Job, str, str], bool]
     clock: Clock
     spawn: Spawn
 
@@ -99,15 +101,21 @@ class Cache:
     async def look(self, job: Job, where: Place, wanted: Plan, within: Asking) -> Look:
         """Look for an answer; a bug on the way costs the answer, and no job."""
         try:
-            return await self.finder.look(where, wanted, within, asker=job.asker)
+            return await self.finder.look(where, wanted, within, asker=job.asker, may_use=self._open_to(job))
         except Exception:
             log.exception("cache.crashed", job=job.id)
-            return Look(place=where, plan=wanted, why="the look failed: the dispatcher's log says why", reason="bug")
+            return Look(
+                place=where,
+                plan=wanted,
+                may_use=self._open_to(job),
+                why="the look failed: the dispatcher's log says why",
+                reason="bug",
+            )
 
-    async def exactly(self, where: Place, within: Asking) -> Found | None:
+    async def exactly(self, job: Job, where: Place, within: Asking) -> Found | None:
         """Look for an answer to the very same request; a bug is as above."""
         try:
-            return await self.finder.exactly(where, within)
+            return await self.finder.exactly(where, within, self._open_to(job))
         except Exception:
             log.exception("cache.crashed")
             return None
@@ -189,6 +197,9 @@ class Cache:
         device = self._house.fleet().devices.get(chosen.device)
         model = None if device is None else device.models.get(canonical(chosen.model))
         return None if model is None else model.digest or ""
+
+    def _open_to(self, job: Job) -> MayUse:
+        return partial(self._house.may_use, job)
 
     def _digests(self, model: str) -> frozenset[str]:
         name = canonical(model)

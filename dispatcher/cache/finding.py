@@ -29,6 +29,9 @@ Embed = Callable[[str, str], Awaitable[Embedded]]
 Digests = Callable[[str], frozenset[str]]
 """Gives the digests under which the fleet has a model now; empty for a model that it has not."""
 
+MayUse = Callable[[str, str], bool]
+"""Tells whether who asks may use a device and a model, by their names."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -47,6 +50,7 @@ class Look:
 
     place: Place
     plan: Plan
+    may_use: MayUse
     found: Found | None = None
     serves: bool = True
     outcome: CacheOutcome = CacheOutcome.MISS
@@ -96,11 +100,11 @@ class Finder:
     digests: Digests
     barred: Barred
 
-    async def look(self, place: Place, plan: Plan, within: Asking, *, asker: str) -> Look:
+    async def look(self, place: Place, plan: Plan, within: Asking, *, asker: str, may_use: MayUse) -> Look:
         """Look for an answer, within what is left of a request's time; never raises for what the store does."""
-        look = Look(place=place, plan=plan, why=plan.why)
+        look = Look(place=place, plan=plan, may_use=may_use, why=plan.why)
         if plan.exact:
-            look.found = await self.exactly(place, within, look)
+            look.found = await self.exactly(place, within, may_use, look)
         if look.found is None and plan.semantic:
             await self._alike(look, within, asker)
         if look.found is not None and look.serves:
@@ -109,10 +113,12 @@ class Finder:
             look.outcome = CacheOutcome.MISS
         return look
 
-    async def exactly(self, place: Place, within: Asking, look: Look | None = None) -> Found | None:
+    async def exactly(self, place: Place, within: Asking, may_use: MayUse, look: Look | None = None) -> Found | None:
         """Look for an answer to the very same request."""
         [entry] = await within.get(place.tenant, [place.exact])
-        return None if entry is None or not self._holds(entry, look) else Found(entry=entry, kind=Kind.EXACT)
+        if entry is None or not _open_to(entry, may_use) or not self._holds(entry, look):
+            return None
+        return Found(entry=entry, kind=Kind.EXACT)
 
     async def _alike(self, look: Look, within: Asking, asker: str) -> None:
         """Look for an answer to a question that means the same, or say why not."""
@@ -152,7 +158,7 @@ class Finder:
         for judgement, one, entry in sorted(
             same, key=lambda found: -(found[0].chance or 0.0)
         ):  # stable: else the nearest
-            if self._holds(entry, look):
+            if _open_to(entry, look.may_use) and self._holds(entry, look):
                 look.found = Found(entry=entry, kind=Kind.SEMANTIC, similarity=one.similarity, judgement=judgement)
                 look.serves = look.plan.serves
                 return
@@ -166,3 +172,8 @@ class Finder:
         if digests and entry.receipt.digest not in digests and look is not None:
             look.stale.append(entry.place.exact)
         return entry.receipt.digest in digests
+
+
+def _open_to(entry: Entry, may_use: MayUse) -> bool:
+    """True when whoever asks may use what has answered: names hold what was asked for, and rules may have changed since."""
+    return may_use(entry.receipt.device, entry.receipt.model)

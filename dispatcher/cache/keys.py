@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from common import codec
+from common.fingerprint import allowed
 from common.messages import Message, Role
 from dispatcher.cache.values import Place
 from dispatcher.outcomes import Job
@@ -53,6 +54,7 @@ def _head(job: Job, strategy: str, epoch: str) -> dict[str, Any]:
     asked = codec.plain(replace(request, prompt=None, messages=(), provider_key=None))
     for name in _ASIDE:
         asked.pop(name, None)
+    asked |= allowed(asked)
     policy = {"model": job.model, "device": job.device, "strategy": strategy, "key": request.provider_key is not None}
     return {"v": VERSION, "epoch": epoch, "tenant": job.tenant, "kind": job.kind, "policy": policy, "asked": asked}
 

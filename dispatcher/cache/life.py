@@ -33,6 +33,7 @@ async def running_cache(
     embedding: EmbeddingService,
     fleet: Callable[[], Fleet],
     strategy: Callable[[Job], str],
+    may_use: Callable[[Job, str, str], bool],
     clock: Clock,
 ) -> AsyncIterator[Cache]:
     """Run a cache. Raises `ConfigError` for a wrong `REDIS_URL`, and for a verifier that can't be used."""
@@ -48,7 +49,7 @@ async def running_cache(
     shadow = Shadow(embedding, Path(settings.shadow_file) if settings.shadow_file else None)
     async with _sheltered(settings, clock) as shelter, asyncio.TaskGroup() as chores:
         chores.create_task(_first_look(shelter))
-        house = House(fleet=fleet, strategy=strategy, clock=clock, spawn=guarding(chores))
+        house = House(fleet=fleet, strategy=strategy, may_use=may_use, clock=clock, spawn=guarding(chores))
         yield Cache(shelter, rules, house, embedding=embedding, judge=judge, shadow=shadow)
 
 

@@ -121,7 +121,7 @@ class Serving:
             if flight.hopeless or not flight.lost:
                 return await self._run(look, out, run)
             out.restart()
-            found = None if out.visible_chars else await self._house.exactly(place, self._asking)
+            found = None if out.visible_chars else await self._house.exactly(self._job, place, self._asking)
             if found is not None:
                 return await self._give(found, out)
         self._flight = flights.begin(place.exact, job, out)
@@ -174,10 +174,10 @@ class Serving:
             with self._house.waits():
                 await asyncio.sleep(LOOK_AGAIN_S)
             self._asking = self._house.shelter.request()  # it waits on purpose
-            found = await self._house.exactly(place, self._asking)
+            found = await self._house.exactly(self._job, place, self._asking)
             if found is not None or loop_s() >= until_s:
                 return found
-        return await self._house.exactly(place, self._asking) if waited else None
+        return await self._house.exactly(self._job, place, self._asking) if waited else None
 
     # -- an answer that is to be made ----------------------------------------------------------------------------
 

@@ -96,7 +96,7 @@ class Classifier:
 
     def known(self, job: Job, ask: Ask) -> Ask:
         """Add a verdict that is kept, or say that there is none."""
-        found = self._kept.get(_key(job.tenant, self._router.question(job)))
+        found = self._kept.get(_key(ask, self._router.question(job)))
         if found is None:
             return replace(ask, lacks=_and(ask.lacks, "a classification: this question was not classified yet"))
         return _with(ask, found, again=True)
@@ -104,7 +104,7 @@ class Classifier:
     async def classify(self, job: Job, ask: Ask) -> Ask:
         """Add a verdict, or say why there is none. Only a cancel is raised."""
         question = self._router.question(job)
-        key = _key(job.tenant, question)
+        key = _key(ask, question)
         found = self._kept.get(key)
         if found is not None:
             self._kept.move_to_end(key)
@@ -262,6 +262,8 @@ def _and(lacks: str, more: str) -> str:
     return f"{lacks}; {more}" if lacks else more
 
 
-def _key(tenant: str, question: str) -> bytes:
-    """Name a tenant's question. Nobody learns from a verdict that is there, or from who gave it, what another tenant has asked."""
-    return hashlib.blake2b(f"{tenant}\0{question}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def _key(ask: Ask, question: str) -> bytes:
+    """Name a tenant's question, and what may judge it. Nobody learns from a verdict that is there, or from who gave it, what
+    another tenant has asked, or a key that may use more."""
+    whose = (ask.tenant, sorted(set(ask.allow_models)), sorted(set(ask.allow_devices)), question)
+    return hashlib.blake2b(repr(whose).encode("utf-8", "surrogatepass"), digest_size=16).digest()

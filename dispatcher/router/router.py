@@ -45,6 +45,7 @@ from dispatcher.routing.kinds import demand_of
 from dispatcher.routing.multi import MultiRouter
 from dispatcher.routing.power import shut
 from dispatcher.routing.prompt_signals import prompt_signals
+from dispatcher.routing.rules import forbidden, lists, request_list, tenant_list
 from dispatcher.routing.strategies.tiers import STRONG, is_strong
 from dispatcher.routing.trained import TrainedRouter, Vector
 from dispatcher.tariff import Rate
@@ -121,6 +122,8 @@ class Router:
             max_cost_usd=request.max_cost_usd,
             local=request.local,
             brings_key=request.provider_key is not None,
+            allow_models=request.allow_models,
+            allow_devices=request.allow_devices,
         )
         name = ask.strategy.partition(":")[0]
         if name == "hybrid" and not dry and self.feedback.explores(job):  # elsewhere order is more than a score
@@ -215,6 +218,13 @@ class Router:
         """Give how a job's device is chosen: as it asks, or as its tenant's jobs are."""
         return job.request.strategy or self.policy.strategy_for(job.tenant)
 
+    def may_use(self, job: Job, device: str, model: str) -> bool:
+        """Tell whether a job may use a model on a device: its tenant may, and its own lists allow it."""
+        request = job.request
+        own = request_list(request.allow_models, request.allow_devices)
+        rules = tenant_list(self.policy, job.tenant)
+        return all(one is None or one.allows(device, canonical(model)) for one in (own, rules))
+
     def question(self, job: Job) -> str:
         """Give what a job asks."""
         return _question(job.messages)
@@ -293,7 +303,13 @@ class Router:
         if isinstance(trained, MultiRouter):
             wanted = ask.wanted
             predicted = trained.predict(signals, vector, topics=wanted.topics, complexity=wanted.complexity)
-            at_hand = {name for device in self._roster.fleet.devices.values() for name in device.models}
+            open_to = lists(self.policy, ask)
+            at_hand = {
+                name
+                for device in self._roster.fleet.devices.values()
+                for name in device.models
+                if forbidden(open_to, device.name, name) is None
+            }
             forecast, after = models_forecast(trained, predicted, at_hand, budget, terms)
             said = replace(ask, forecast=forecast)
         else:

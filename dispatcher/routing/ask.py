@@ -173,6 +173,7 @@ class Ask:
     says, and `classified` which one; `escalated` that a weak answer did not hold, `explores` that the second best is to be tried,
     where it is not far behind. `lacks` says what the strategy would have used and was not there; `max_cost_usd` is what the answer
     may cost at most, `brings_key` that the request pays with a key of its own, `local` that it must not leave the house.
+    `allow_models` and `allow_devices` are patterns of what it may use, besides what its tenant may; empty for all.
     """
 
     model: str
@@ -195,6 +196,8 @@ class Ask:
     max_cost_usd: float | None = None
     brings_key: bool = False
     local: bool = False
+    allow_models: tuple[str, ...] = ()
+    allow_devices: tuple[str, ...] = ()
 
     @property
     def classifies(self) -> bool:

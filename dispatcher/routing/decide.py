@@ -24,7 +24,7 @@ from dispatcher.routing.power import held, let_in
 from dispatcher.routing.predict import predict
 from dispatcher.routing.ranking import Ranked
 from dispatcher.routing.removal import removed, wants_memory
-from dispatcher.routing.rules import may_use
+from dispatcher.routing.rules import lists, may_use
 from dispatcher.routing.strategies import strategy_of
 from dispatcher.routing.strategies.seam import Scene, Scores
 from dispatcher.routing.table import Mask, Table, View
@@ -140,14 +140,13 @@ def _open(
     view: View, ask: Ask, policy: RoutingPolicy, excluded: Mapping[str, str], *, limited: bool = True
 ) -> Iterator[Mask]:
     """Give the masks of what is open to a request, as far as anything is closed: 1. the pin 2. what was tried already 3. the
-    tenant's rules 4. limits on heat and watts 5. what costs money."""
+    tenant's rules, and the request's own lists 4. limits on heat and watts 5. what costs money."""
     if ask.device is not None:  # 1
         yield view.where([ask.device])
     if excluded:  # 2
         yield ~view.where(excluded)
-    rules = policy.tenants.get(ask.tenant)
-    if rules is not None and (rules.devices, rules.models) != (None, None):  # 3
-        yield may_use(view, rules)
+    for allowed in lists(policy, ask):  # 3
+        yield may_use(view, allowed)
     if limited and policy.shuts:  # 4
         yield let_in(view, policy)
     if view.remote:  # 5

@@ -19,17 +19,21 @@ from dispatcher.fleet import Device, Fleet, Liveness
 from dispatcher.outcomes import Decision, Removed
 from dispatcher.routing.ask import Ask
 from dispatcher.routing.features import Features
+from dispatcher.routing.rules import ALLOW_LIST, AllowList, matches, own_list
 
 _TOO_SMALL = frozenset({"context", "context_memory"})
 _UNABLE = _TOO_SMALL | {"capability", "memory"}
 
-_FORBIDDEN = frozenset({"tenant", "cloud", "key"})
+_FORBIDDEN = frozenset({"tenant", "cloud", "key", ALLOW_LIST})
 
 _PASSING = frozenset({"health", "tried", "heat", "throttled", "power", "breaker"})
 """What may be over when the request comes again."""
 
 _MOST_CHARS, _MOST_NAMED = 260, 6
 """What the reasons may take in a message, and how many devices are named for each: it goes into a header of NATS and into logs."""
+
+_MOST_SAID = 2 * _MOST_CHARS
+"""Characters that are told of what a key allows."""
 
 RETRY_AFTER_S = 2.0
 """A device that is only suspect is back, or dead, within a few heartbeats."""
@@ -38,24 +42,28 @@ RETRY_AFTER_S = 2.0
 def nobody(ask: Ask, decision: Decision, fleet: Fleet) -> FleetError:
     """Say why a decision has no candidates, and the way out.
 
-    1. No devices at all. 2. The pinned device is unknown. 3. No device has the model, or not the pinned one; but one that is out of
-    order when it starts lists none, and then nobody knows. 4. The tenant may not. 5. It costs more than the job may. 6. Those that
-    have it can't do this. 7. Those that could are away, or were tried. 8. Limits on watts keep them out for good: only their owner
+    0. What the request names is not on its own lists: that holds whatever the fleet has. 1. No devices at all. 2. The pinned device
+    is unknown. 3. No device has the model, or not the pinned one; but one that is out of order when it starts lists none, and then
+    nobody knows. 4. The tenant may not. 5. It costs more than the job may. 6. Those that have it can't do this. 7. Those that could
+    are away, or were tried. 8. Limits on watts keep them out for good: only their owner
     can change that.
     """
+    own = own_list(ask)
+    if own is not None and not _lists_it(own, ask):  # 0
+        return _not_listed(ask, own)
     if not fleet.devices:  # 1
         return NoDevice(
             "no device has reported yet: start an agent (`drover-agent`), or `make up`", retry_after_s=RETRY_AFTER_S
         )
     if ask.device is not None and ask.device not in fleet.devices:  # 2
-        words = f"there is no device {ask.device!r}: known are {_listed(fleet.devices)}"
+        words = f"there is no device {ask.device!r}: known are {_listed(_open_to(own, fleet.devices))}"
         return UnknownDevice(words, param="model", device=ask.device)
     asked = fleet.devices.values() if ask.device is None else [fleet.devices[ask.device]]
     if ask.model != AUTO and not any(ask.model in device.models or _mute(device) for device in asked):  # 3
-        known = {name for device in asked for name in device.models}
+        known = {model for device in asked for model in device.models if own is None or own.allows(device.name, model)}
         who = "no device has" if ask.device is None else f"device {ask.device} does not have"
         return UnknownModel(f"{who} the model {ask.model!r}: use `auto`, or one of {_listed(known)}", param="model")
-    return _kept_out(ask, decision.removed)
+    return _kept_out(ask, decision.removed, own)
 
 
 def _mute(device: Device) -> bool:
@@ -64,8 +72,31 @@ def _mute(device: Device) -> bool:
     return booting and not device.models and device.liveness is not Liveness.DEAD
 
 
-def _kept_out(ask: Ask, removed: Sequence[Removed]) -> FleetError:
-    """Say it of those that have the model: 4 to 8."""
+def _lists_it(own: AllowList, ask: Ask) -> bool:
+    """Tell whether a list has all that a request names."""
+    by_model = ask.model == AUTO or matches(ask.model, own.models)
+    return by_model and (ask.device is None or matches(ask.device, own.devices))
+
+
+def _not_listed(ask: Ask, own: AllowList) -> NotAllowed:
+    """Say that a key does not allow what was asked, and what it allows: its own list is no secret, what else there is may be."""
+    asked = "what `auto` could choose" if ask.model == AUTO else f"the model {ask.model!r}"
+    where = "" if ask.device is None else f" on the device {ask.device!r}"
+    kinds = (("models", own.models), ("devices", own.devices))
+    allows = "; ".join(f"{kind} {_listed(patterns)}" for kind, patterns in kinds if patterns)
+    return NotAllowed(f"the key does not allow {asked}{where}: it allows {allows}"[:_MOST_SAID], param="model")
+
+
+def _open_to(own: AllowList | None, devices: Iterable[str]) -> Iterable[str]:
+    return devices if own is None else (name for name in devices if matches(name, own.devices))
+
+
+def _kept_out(ask: Ask, removed: Sequence[Removed], own: AllowList | None) -> FleetError:
+    """Say it of those that have the model: 4 to 8. Those that a request's own list keeps out are none of its business."""
+    listed = [out for out in removed if out.filter != ALLOW_LIST]
+    if own is not None and len(listed) < len(removed) and all(out.filter in {"model", "pin"} for out in listed):
+        return _not_listed(ask, own)
+    removed = listed
     forbidden = [out for out in removed if out.filter in _FORBIDDEN]
     others = {out.filter for out in removed} - _FORBIDDEN - {"model", "pin"}
     if forbidden and not others:  # 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from common.messages import AUTO
 from dispatcher.fleet import Device
@@ -11,7 +12,7 @@ from dispatcher.routing.ask import Ask, RoutingPolicy
 from dispatcher.routing.cloud import not_paid_for, too_dear
 from dispatcher.routing.figures import Row
 from dispatcher.routing.filters import device_filter, model_filter, without_model
-from dispatcher.routing.rules import allows_model, barred
+from dispatcher.routing.rules import barred, closed, forbidden, lists, own_list
 from dispatcher.routing.table import View
 
 
@@ -20,11 +21,12 @@ def removed(
 ) -> tuple[Removed, ...]:
     """Say of each device, or of each of its models, why it is out. `excluded` are those tried already, `kept` the rows that are
     in."""
-    by_rule = _by_rule(view, ask, policy)
+    by_rule, own = _by_rule(view, ask, policy), own_list(ask)
     out_of_it: list[Removed] = []
     for block in view.blocks.values():
         device = block.device
-        out = device_filter(device, pinned=ask.device, excluded=excluded) or by_rule.get(device.name)
+        out = None if own is None else closed(device, own)
+        out = out or device_filter(device, pinned=ask.device, excluded=excluded) or by_rule.get(device.name)
         if out is None or out.for_now:
             # Waiting for a device is vain when it has nothing to answer with. One that lists no models may not know them yet.
             out = without_model(device, ask.model, sure=out is None) or out
@@ -41,8 +43,9 @@ def removed(
 def wants_memory(view: View, ask: Ask, policy: RoutingPolicy, excluded: Mapping[str, str]) -> bool:
     """Tell whether a model is out only for as long as others are in its device's memory."""
     by_rule: Mapping[str, Removed] | None = None
+    allowed = lists(policy, ask)
     for row in view.rows:
-        if not row.short or ask.model not in {AUTO, row.name}:
+        if not row.short or ask.model not in {AUTO, row.name} or forbidden(allowed, row.device, row.name):
             continue
         if device_filter(view.blocks[row.device].device, pinned=ask.device, excluded=excluded) is None:
             by_rule = _by_rule(view, ask, policy) if by_rule is None else by_rule
@@ -59,10 +62,8 @@ def _by_rule(view: View, ask: Ask, policy: RoutingPolicy) -> Mapping[str, Remove
 
 def _unfit(device: Device, row: Row, ask: Ask, policy: RoutingPolicy) -> Removed:
     """Say why a model is out. What a device says of itself may be nonsense, and must harm nobody but itself."""
-    if not allows_model(policy, ask.tenant, row.name):
-        return Removed(
-            device.name, "tenant", f"tenant {ask.tenant} may not use it", for_now=False, model=row.model.name
-        )
+    if (not_allowed := forbidden(lists(policy, ask), device.name, row.name)) is not None:
+        return replace(not_allowed, model=row.model.name)
     if (dear := too_dear(device, row.model, ask)) is not None:
         return dear
     try:

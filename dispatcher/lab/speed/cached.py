@@ -119,6 +119,7 @@ async def _look(cache: Cache, job: Job) -> Look:
         plan(job, "semantic", max_temperature=1.0),
         cache.shelter.request(),
         asker=job.asker,
+        may_use=lambda *_: True,
     )
 
 
@@ -153,6 +154,7 @@ async def _cache(mode: str, vectors: EmbeddingService) -> AsyncIterator[Cache]:
         embedding=vectors,
         fleet=lambda: Fleet({one.name: one}),
         strategy=lambda _: STRATEGY,
+        may_use=lambda *_: True,
         clock=LoopClock(),
     ) as cache:
         for question in KEPT:

@@ -40,6 +40,7 @@ SAME: list[tuple[Job, Job]] = [
     (job("hi", timeout_s=5.0), job("hi", priority=Priority.BATCH, keep_s=3.0)),
     (job("hi", cache=CacheWish.SEMANTIC), job("hi", cache=CacheWish.REFRESH)),
     (job("hi", provider_key="sk-one"), job("hi", provider_key="sk-two")),
+    (job("hi", allow_models=("a", "b")), job("hi", allow_models=("b", "a", "b"))),
     (talk(user("what is it", "aGVsbG8=")), talk(user("what is it", "aGVs\nbG8="))),
 ]
 
@@ -60,6 +61,10 @@ DIFFERENT: dict[str, tuple[Job, Job]] = {
     "kind": (job("hi"), replace(job("hi"), kind="code")),
     "model": (job("hi", model="a"), job("hi", model="b")),
     "pin": (job("hi", model="a"), job("hi", model="a@pi5")),
+    "models that are allowed": (job("hi", allow_models=("a*",)), job("hi", allow_models=("b*",))),
+    "devices that are allowed": (job("hi", allow_devices=("a*",)), job("hi", allow_devices=("b*",))),
+    "any list": (job("hi"), job("hi", allow_models=("*",))),
+    "which list": (job("hi", allow_models=("a",)), job("hi", allow_devices=("a",))),
     "money": (job("hi"), job("hi", max_cost_usd=0.0)),
     "own key": (job("hi"), job("hi", provider_key="sk-one")),
     "temperature": (job("hi"), job("hi", options=Options(temperature=0.0))),
@@ -152,7 +157,7 @@ def test_a_field_of_a_request_is_part_of_its_name_unless_it_was_left_out_on_purp
     """Whoever adds one decides: a name that ignores it would give an answer to another question."""
     aside = {"prompt", "messages", "model", "device", "strategy", "provider_key"}
     delivery = {"stream", "hold", "job", "timeout_s", "deadline_ms", "keep_s", "resends", "resume", "priority", "cache"}
-    asked = {"options", "tools", "format", "max_cost_usd", "local", "user"}
+    asked = {"options", "tools", "format", "max_cost_usd", "local", "user", "allow_models", "allow_devices"}
 
     assert aside | delivery | asked == {field.name for field in fields(ChatRequest)}
     assert aside | delivery == set(keys._ASIDE)
