@@ -52,6 +52,20 @@ async def test_a_job_is_answered_and_acknowledged() -> None:
     assert (Stage.DONE, "all of it", "nano", 1) == (note.state, note.answer["text"], note.answer["device"], note.tries)
 
 
+async def test_a_durable_job_keeps_its_allow_lists() -> None:
+    """They lie in the stream with it: one goes where it may, and what may go nowhere fails for good and says why."""
+    async with world() as here:
+        other = await here.device("other", answer("no"))
+        await here.device("mine", answer("mine"), temperature_c=89.0)
+        async with dispatching(here):
+            done = await here.over(await here.submit("hi", allow_devices=("mi*",)))
+            never = await here.over(await here.submit("hi", allow_models=("gemma*",)))
+            await here.empty()
+
+    assert (done.answer or {}).get("device") == "mine"
+    assert (0, "not_allowed") == (len(other.attempts), (never.error or {}).get("code"))
+
+
 async def test_a_doubted_answer_of_a_durable_job_goes_up() -> None:
     """With strategy `cascade` the result holds the strong answer alone, and tells of both."""
     small = ModelInfo(name="llama3.2:1b", size_bytes=10**9, parameters_b=1.2, loaded=True)
