@@ -13,9 +13,8 @@ from dispatcher.breaker import FAILURES
 from dispatcher.cache.cache import Cache, House, Rules
 from dispatcher.cache.index import IndexBounds, open_index
 from dispatcher.cache.judges import open_judge
-from dispatcher.cache.redis_client import redis_client
 from dispatcher.cache.shadow import Shadow
-from dispatcher.cache.store import MemoryAnswers, RedisAnswers, Shelter
+from dispatcher.cache.store import MemoryAnswers, Shelter
 from dispatcher.embed import EmbeddingService
 from dispatcher.fleet import Fleet
 from dispatcher.outcomes import Job
@@ -68,6 +67,10 @@ async def _sheltered(settings: CacheSection, clock: Clock) -> AsyncIterator[Shel
         vectors = open_index(None, settings.prefix, bounds)
         yield Shelter(MemoryAnswers(settings, clock), vectors, kind="memory", budget_s=AMPLE_S, clock=clock)
         return
+    # Loading the library of Redis takes a fifth of a dispatcher's start: only one that has a Redis waits for it.
+    from dispatcher.cache.redis_client import redis_client  # noqa: PLC0415
+    from dispatcher.cache.store.redis import RedisAnswers  # noqa: PLC0415
+
     async with redis_client(url) as redis:
         vectors = open_index(redis, settings.prefix, bounds)
         answers = RedisAnswers(redis, settings, clock)

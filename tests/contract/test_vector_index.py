@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import CacheUnavailable
-from dispatcher.cache.index import DurableIndex, IndexBounds, MemoryIndex, VectorSetIndex
-from dispatcher.cache.index.chosen import VECTOR_SETS_ABOVE, ServersChoice, open_index
+from dispatcher.cache.index import IndexBounds, MemoryIndex, open_index
+from dispatcher.cache.index.redis_chosen import VECTOR_SETS_ABOVE, ServersChoice
+from dispatcher.cache.index.redis_durable import DurableIndex
+from dispatcher.cache.index.redis_vectors import VectorSetIndex
 from dispatcher.cache.protocols import VectorIndex
 from dispatcher.cache.redis_client import RedisClient, redis_client
 from dispatcher.embed.protocol import EmbedderId, Vector, Vectors

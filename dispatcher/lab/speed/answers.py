@@ -27,8 +27,9 @@ from common.errors import CacheUnavailable
 from common.messages import Usage
 from dispatcher.cache.protocols import AnswerStore
 from dispatcher.cache.redis_client import RedisClient, redis_client
-from dispatcher.cache.store import MemoryAnswers, RedisAnswers
+from dispatcher.cache.store import MemoryAnswers
 from dispatcher.cache.store.packing import Bounds, pack
+from dispatcher.cache.store.redis import RedisAnswers
 from dispatcher.cache.values import Entry, Place, Receipt
 from dispatcher.lab.speed.fleet import QUESTION
 from dispatcher.settings.cache import CacheSection

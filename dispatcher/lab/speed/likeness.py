@@ -23,7 +23,9 @@ from time import perf_counter
 import numpy as np
 
 from common import codec
-from dispatcher.cache.index import DurableIndex, IndexBounds, MemoryIndex, VectorSetIndex
+from dispatcher.cache.index import IndexBounds, MemoryIndex
+from dispatcher.cache.index.redis_durable import DurableIndex
+from dispatcher.cache.index.redis_vectors import VectorSetIndex
 from dispatcher.cache.protocols import VectorIndex
 from dispatcher.cache.redis_client import redis_client
 from dispatcher.embed import Embedder, Tier, Vector, Vectors, open_embedder

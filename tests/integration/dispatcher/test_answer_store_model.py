@@ -18,8 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from dispatcher.cache.protocols import AnswerStore
 from dispatcher.cache.redis_client import RedisClient, redis_client
-from dispatcher.cache.store import MemoryAnswers, RedisAnswers
+from dispatcher.cache.store import MemoryAnswers
 from dispatcher.cache.store.packing import OVERHEAD_BYTES, Bounds, hashed, pack
+from dispatcher.cache.store.redis import RedisAnswers
 from dispatcher.cache.values import Entry
 from tests.answers import HandClock, entry, key, settings
 from tests.redis_server import needs_redis, redis_server

@@ -17,7 +17,8 @@ from structlog.testing import capture_logs
 from common.clock import LoopClock
 from common.errors import CacheUnavailable
 from dispatcher.cache.redis_client import RedisClient, redis_client
-from dispatcher.cache.store import RedisAnswers, Shelter
+from dispatcher.cache.store import Shelter
+from dispatcher.cache.store.redis import RedisAnswers
 from tests.answers import HandClock, entry, key, settings
 from tests.redis_server import RedisServer, needs_redis, redis_server
 

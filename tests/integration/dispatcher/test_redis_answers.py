@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from common.errors import CacheUnavailable
 from dispatcher.cache.redis_client import RedisClient, State, redis_client
-from dispatcher.cache.store import RedisAnswers
 from dispatcher.cache.store.packing import Bounds, hashed, pack, sealed
+from dispatcher.cache.store.redis import RedisAnswers
 from tests.answers import HandClock, entry, key, settings
 from tests.redis_server import RedisServer, needs_redis, redis_server
 
