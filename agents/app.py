@@ -38,7 +38,7 @@ from common.errors import FleetError
 from common.lifecycle import Stop, run, serve
 from common.messages import DeviceState, Heartbeat
 from common.settings import load
-from common.subjects import Subjects
+from common.subjects import Subjects, own_inbox
 from common.tracing import traced
 
 log = logs.get_logger("agent")
@@ -68,7 +68,7 @@ async def _main(stop: Stop) -> None:
     logs.configure("agent", level=settings.log.level, fmt=settings.log.format)
     device = settings.agent.device
     # The inbox carries the device's name, so that its rights on the bus can be limited to its own.
-    options = options_from(settings.bus, name=f"drover-agent-{device}", inbox_prefix=f"_INBOX_{device}")
+    options = options_from(settings.bus, name=f"drover-agent-{device}", inbox_prefix=own_inbox("device", device))
     sensors = sensors_for(settings.agent.sensors_url, remote=settings.remote, models=settings.ollama.models)
     gauge = Gauge(sensors, poll_s=settings.agent.poll_s)
     async with (

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from common import codec, frames
 from common.bus import Delivery
-from common.errors import BusDisconnected, BusTimeout, Interrupted, NoDispatcher
+from common.errors import BusDisconnected, BusTimeout, Interrupted, NoDispatcher, NotPermitted
 
 
 class ChatInbox:
@@ -43,6 +43,9 @@ class ChatInbox:
         if delivery.no_responders:
             self.over = True
             raise NoDispatcher("no dispatcher listens on the bus: start one with `drover dispatcher` or `make up`")
+        if delivery.refused:
+            self.over = True
+            raise NotPermitted(delivery.refused)
         if not delivery.data:
             self.over = True
             raise Interrupted("the end of the answer did not arrive: send the request again")

@@ -8,7 +8,6 @@ async with Drover.connect("nats://127.0.0.1:4222") as drover:
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -37,7 +36,7 @@ from common.errors import (
 )
 from common.messages import ChatRequest, Message, Priority, Role
 from common.retelling import PATIENCE_S, Retelling
-from common.subjects import Subjects, require_token
+from common.subjects import Subjects, own_inbox, require_token
 
 SILENCE_S = 2.5
 """A dispatcher sends a frame at least each one and a half seconds; after this long it is taken for dead, and the job is sent
@@ -83,6 +82,7 @@ class Drover:
         `patience_s` is how long a chat outlives its dispatcher, or the connection; 0 tells of the first loss.
         """
         require_token("tenant", tenant)
+        options.setdefault("inbox_prefix", own_inbox("producer", tenant))
         nats = NatsOptions(urls=tuple(url.split(",")), name="drover-producer", **options)
         async with (
             connect_nats(nats) as bus,
@@ -96,7 +96,7 @@ class Drover:
         cls, bus: Bus, *, tenant: str = "default", prefix: str = "llm.v1", patience_s: float = PATIENCE_S
     ) -> AsyncIterator[Self]:
         """Use a bus that is open already; it stays open."""
-        async with reply_mux(bus, f"_INBOX_{tenant}.{secrets.token_hex(6)}") as mux:
+        async with reply_mux(bus, bus.new_inbox()) as mux:
             drover = cls(bus, mux, tenant=tenant, subjects=Subjects(prefix), patience_s=patience_s)
             forget = bus.on_disconnect(drover._lose)
             try:
@@ -198,7 +198,7 @@ class Drover:
 
     async def why(self, job: str, *, tenant: str | None = None, timeout_s: float = EXPLAIN_S) -> dict[str, Any]:
         """Tell why a job that ran lately went where it went. Raises `UnknownJob`, `NoDispatcher`, `BusTimeout`."""
-        subject = self._subjects.control(require_token("job", job), "why")
+        subject = self._subjects.control(require_token("job", job), "why", tenant or self._tenant)
         return await self._told(subject, _order(tenant or self._tenant), timeout_s)
 
     async def rate(
@@ -206,7 +206,7 @@ class Drover:
     ) -> dict[str, Any]:
         """Say how an answer was: `{"rating": "up"}` or `{"score": 0.3}`, perhaps with `reason` and `source` (user, vote, judge).
         Raises `BadRequest`, `UnknownJob`, `NoDispatcher`, `BusTimeout`."""
-        subject = self._subjects.control(require_token("job", job), "feedback")
+        subject = self._subjects.control(require_token("job", job), "feedback", tenant or self._tenant)
         order = codec.encode_request({**said, "tenant": tenant or self._tenant})
         return await self._told(subject, order, timeout_s, key="counted")
 
@@ -228,7 +228,7 @@ class Drover:
     async def cancel(self, job: str, *, tenant: str | None = None, timeout_s: float = 2.0) -> bool:
         """Cancel a job of this tenant anywhere, for all who wait for it; True when a dispatcher knew it. Raises `BusTimeout` when
         none answers."""
-        subject = self._subjects.control(require_token("job", job), "cancel")
+        subject = self._subjects.control(require_token("job", job), "cancel", tenant or self._tenant)
         reply = await self._bus.request(subject, _order(tenant or self._tenant), timeout_s=timeout_s)
         return bool(codec.decode(reply.data).get("cancelled"))
 
@@ -239,7 +239,7 @@ class Drover:
         if keep_s:
             order["keep_s"] = keep_s
         try:
-            await self._bus.publish(self._subjects.control(job, "cancel"), codec.encode(order))
+            await self._bus.publish(self._subjects.control(job, "cancel", tenant), codec.encode(order))
         except BusError:
             pass  # there is nobody to tell, and the reader must hear of what ended the stream
 

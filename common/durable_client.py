@@ -140,7 +140,7 @@ class DurableJobs:
         order = {"tenant": owner, "seq": self._search.place(owner, job)}
         try:
             answer = await self._bus.request(
-                self._subjects.control(job, "cancel"), codec.encode(order), timeout_s=timeout_s
+                self._subjects.control(job, "cancel", owner), codec.encode(order), timeout_s=timeout_s
             )
         except NoResponders as error:
             raise BusTimeout(

@@ -39,6 +39,7 @@ FleetError
 │   ├── BusDisconnected     disconnected
 │   ├── NoResponders        no_responders
 │   ├── BusTimeout          bus_timeout
+│   ├── NotPermitted        not_permitted    the NATS server does not let this user publish, or hear, there
 │   ├── StreamsUnavailable  no_streams
 │   ├── StreamConflict      stream_conflict
 │   └── StreamError         stream
@@ -325,6 +326,13 @@ class BusTimeout(BusError):
     """No reply came in time."""
 
     code = "bus_timeout"
+
+
+class NotPermitted(BusError):
+    """The NATS server does not let this user publish, or hear, there."""
+
+    code = "not_permitted"
+    retryable = False
 
 
 class StreamsUnavailable(BusError):

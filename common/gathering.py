@@ -12,7 +12,7 @@ from typing import Any
 
 from common import codec
 from common.bus import Bus, Delivery
-from common.errors import BadRequest, FleetError, from_wire
+from common.errors import BadRequest, FleetError, NotPermitted, from_wire
 
 QUIET_S = 0.25
 """After so long without another word all have spoken who were not there for the roll call: they answer within milliseconds."""
@@ -84,6 +84,10 @@ class _Found:
         if delivery.no_responders:
             self._nobody = True
             return
+        if delivery.refused:
+            self._nobody = True
+            self._answers.append({"error": NotPermitted(delivery.refused).to_wire()})
+            return
         try:
             self._answers.append(codec.decode(delivery.data))
         except BadRequest as error:
@@ -92,7 +96,7 @@ class _Found:
     def hear_member(self, delivery: Delivery) -> None:
         self._news.set()
         self._members = self._members or set()
-        if delivery.no_responders:
+        if delivery.no_responders or delivery.refused:
             return
         try:
             self._members.add(str(codec.decode(delivery.data).get("id", "")))

@@ -95,6 +95,30 @@ class BusSection(Section):
     creds_file: str | None = Field(
         None, validation_alias="NATS_CREDS", description="path of a NATS credentials file (JWT and seed)"
     )
+    nkey_file: str | None = Field(
+        None,
+        validation_alias="NATS_NKEY",
+        description="path of the seed file of this process's NATS user, which nobody else on the machine may read; `drover nats "
+        "init` and `drover device add` write one for each",
+    )
+    inbox_prefix: Annotated[str, Field(pattern=r"^_INBOX[A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$")] | None = Field(
+        None,
+        validation_alias="NATS_INBOX_PREFIX",
+        description="below which subject answers come, as the server's permissions have it for this user; not set takes the "
+        "process's own, as _INBOX_bridge",
+    )
+    ca_file: str | None = Field(
+        None,
+        validation_alias="NATS_CA",
+        description="path of the certificates (PEM) that the NATS server's must be signed by; with it the line is encrypted, or "
+        "not used. tls:// in NATS_URL alone trusts the machine's own",
+    )
+    cert_file: str | None = Field(
+        None,
+        validation_alias="NATS_CERT",
+        description="path of this process's own certificate (PEM), for a server that asks for one",
+    )
+    key_file: str | None = Field(None, validation_alias="NATS_KEY", description="path of its key (PEM)")
     user: str | None = Field(None, validation_alias="NATS_USER", description="NATS user name")
     password: SecretStr | None = Field(None, validation_alias="NATS_PASSWORD", description="NATS password")
     token: SecretStr | None = Field(None, validation_alias="NATS_TOKEN", description="NATS token")

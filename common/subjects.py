@@ -32,6 +32,17 @@ def require_token(what: str, text: str) -> str:
     return text
 
 
+def own_inbox(role: str, name: str = "") -> str:
+    """Give the prefix under which one user of the bus hears answers, and nobody else: `_INBOX_bridge`, `_INBOX_device.nano`."""
+    return f"_INBOX_{role}.{name}" if name else f"_INBOX_{role}"
+
+
+def is_inbox(reply: str) -> bool:
+    """Tell whether an answer may be sent there. Who answers has more rights than who asks: a question that names another subject as
+    its reply would have them used for it."""
+    return reply.startswith("_INBOX")
+
+
 @dataclass(frozen=True, slots=True)
 class Subjects:
     """All subjects below one prefix. Arguments are tokens already."""
@@ -42,9 +53,10 @@ class Subjects:
         """Where producers of `tenant` send live jobs of `kind` (`chat`, later `embed`, …)."""
         return f"{self.prefix}.{kind}.{tenant}"
 
-    def control(self, job: str, verb: str) -> str:
-        """Where anyone allowed asks the dispatcher that owns `job` to `cancel` it or give its `status`."""
-        return f"{self.prefix}.ctl.{job}.{verb}"
+    def control(self, job: str, verb: str, tenant: str | None = None) -> str:
+        """Where the dispatcher that owns `job` is asked to `cancel` it or give its `status`. With a tenant only jobs of that
+        one are meant, whatever the message says, and the bus can keep producers to their own; without one it is for operators."""
+        return f"{self.prefix}.ctl.{job}.{verb}" + (f".{tenant}" if tenant is not None else "")
 
     def cache(self, verb: str, tenant: str | None = None) -> str:
         """Where operators ask every dispatcher for the `stats` of its cache, have it `show` or `purge` entries, or `report` a wrong

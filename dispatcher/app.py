@@ -21,7 +21,7 @@ from common.errors import BusError, ConfigError
 from common.lifecycle import Stop, guarding, run
 from common.logs import configure, get_logger
 from common.settings import load
-from common.subjects import QUEUE_DISPATCH, Subjects, as_token
+from common.subjects import QUEUE_DISPATCH, Subjects, as_token, own_inbox
 from common.tracing import traced
 from dispatcher.cache import Cache, CacheDesk, running_cache
 from dispatcher.delivery.audience import Audience, audience
@@ -76,7 +76,7 @@ async def serve(settings: DispatcherSettings, stop: Stop) -> None:
     """Run until `stop`; then take no new jobs, and give those that run their grace."""
     async with (
         traced(settings.traces.endpoint, "drover-dispatcher", settings.dispatcher.id or ""),
-        connect_nats(options_from(settings.bus, name="drover-dispatcher")) as bus,
+        connect_nats(options_from(settings.bus, name="drover-dispatcher", inbox_prefix=own_inbox("dispatcher"))) as bus,
         dispatcher(settings, bus) as pipeline,
         watched(settings.metrics.address, bus, pipeline),
     ):

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from common import codec
-from common.bus import Bus, Delivery
+from common.bus import Bus, Delivery, Handler
 from common.errors import BadRequest, FleetError, InternalError, UnknownJob
 from common.heartbeats import read_heartbeat
 from common.logs import get_logger
-from common.subjects import QUEUE_DISPATCH
+from common.subjects import QUEUE_DISPATCH, is_inbox
 from dispatcher.again import Offer
 from dispatcher.cache import CacheDesk
 from dispatcher.overdraw import Overdraw
@@ -35,38 +35,56 @@ class Doors:
         self._queued = queued
         self._overdraw = Overdraw()
         self.garbled_beats = 0
+        self.strange_replies = 0
 
     @asynccontextmanager
     async def ears(self, bus: Bus) -> AsyncIterator[None]:
         """Hear devices and cancellations, as long as a job runs."""
         subjects = self._pipeline.subjects
         beats = await bus.subscribe(subjects.heartbeat("*"), self._heartbeat, pending=4096)
-        control = await bus.subscribe(subjects.control("*", "*"), self._control)
-        questions = await bus.subscribe(subjects.peer_question("*"), self._attach)
+        control = [
+            await bus.subscribe(subjects.control("*", "*", owner), self._asked(self._control)) for owner in (None, "*")
+        ]
+        questions = await bus.subscribe(subjects.peer_question("*"), self._asked(self._attach))
         try:
             yield
         finally:
             await beats.unsubscribe()
-            await control.unsubscribe()
+            for one in control:
+                await one.unsubscribe()
             await questions.unsubscribe()
 
     @asynccontextmanager
     async def open(self, bus: Bus) -> AsyncIterator[None]:
         """Take jobs."""
         subjects = self._pipeline.subjects
-        work = await bus.subscribe(subjects.work("chat", "*"), self._job, queue=QUEUE_DISPATCH)
-        asked = await bus.subscribe(subjects.work("route", "*"), self._explain, queue=QUEUE_DISPATCH)
-        lookups = await bus.subscribe(subjects.control("*", "why"), self._why)
+        work = await bus.subscribe(subjects.work("chat", "*"), self._asked(self._job), queue=QUEUE_DISPATCH)
+        asked = await bus.subscribe(subjects.work("route", "*"), self._asked(self._explain), queue=QUEUE_DISPATCH)
+        lookups = [
+            await bus.subscribe(subjects.control("*", "why", owner), self._asked(self._why)) for owner in (None, "*")
+        ]
         # Not by turns: each dispatcher may keep answers of its own.
-        cached = [await bus.subscribe(subjects.cache("*", tenant), self._cached) for tenant in (None, "*")]
+        cached = [await bus.subscribe(subjects.cache("*", tenant), self._asked(self._cached)) for tenant in (None, "*")]
         try:
             yield
         finally:
-            for one in cached:
+            for one in (*cached, *lookups):
                 await one.unsubscribe()
-            await lookups.unsubscribe()
             await asked.drain()
             await work.drain()
+
+    def _asked(self, handler: Handler) -> Handler:
+        """Have `handler` hear only what may be answered where it says."""
+
+        def heard(delivery: Delivery) -> None:
+            if not delivery.reply or is_inbox(delivery.reply):
+                handler(delivery)
+                return
+            self.strange_replies += 1
+            if self.strange_replies == 1:
+                log.warning("reply.strange", subject=delivery.subject, reply=delivery.reply)
+
+        return heard
 
     def _job(self, delivery: Delivery) -> None:
         self._pipeline.take(delivery, self._spawn)
@@ -115,8 +133,8 @@ class Doors:
 
     def _why(self, delivery: Delivery) -> None:
         """Tell why a job went where it went, if it was here lately."""
-        _, job, _ = self._pipeline.subjects.tokens(delivery.subject)
-        tenant = _text(_body(delivery.data), "tenant")
+        _, job, _, *owner = self._pipeline.subjects.tokens(delivery.subject)
+        tenant = owner[0] if owner else _text(_body(delivery.data), "tenant")
         told = self._pipeline.router.explained(job, tenant) or self._pipeline.cache.explained(job, tenant)
         if told is not None:
             self._reply(delivery, {"job": job, **told})
@@ -136,9 +154,9 @@ class Doors:
 
     def _control(self, delivery: Delivery) -> None:
         """Take an order for one job; `cancel` with a `reply` lets that one party go, and nobody else."""
-        _, job, verb = self._pipeline.subjects.tokens(delivery.subject)
+        _, job, verb, *owner = self._pipeline.subjects.tokens(delivery.subject)
         body = _body(delivery.data)
-        tenant = _text(body, "tenant")
+        tenant = owner[0] if owner else _text(body, "tenant")
         match verb:
             case "cancel" if (reply := _text(body, "reply")) is not None:
                 self._pipeline.leave(job, reply, tenant=tenant, keep_s=_seconds(body, "keep_s"))

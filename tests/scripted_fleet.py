@@ -221,7 +221,7 @@ async def scripted_fleet(url: str) -> AsyncIterator[ScriptedFleet]:
     async with connect_nats(NatsOptions(urls=(url,), name="scripted-fleet")) as bus, asyncio.TaskGroup() as tasks:
         fleet = ScriptedFleet(bus, tasks)
         await bus.subscribe(f"{PREFIX}.chat.*", fleet.hear_job, queue=QUEUE_DISPATCH)
-        await bus.subscribe(f"{PREFIX}.ctl.*.cancel", fleet.hear_cancel)
+        await bus.subscribe(f"{PREFIX}.ctl.*.cancel.*", fleet.hear_cancel)
         await bus.subscribe(f"{PREFIX}.hb.*", fleet.hear_beat)
         await bus.subscribe("$SRV.STATS.llm-dispatcher", fleet.hear_stats)
         await bus.flush()

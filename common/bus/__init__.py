@@ -12,6 +12,9 @@ from typing import Protocol
 KEPT_HEADER = "Nats-Sequence"
 """In the answer that gives a message of a stream: its number there."""
 
+REFUSED = "403"
+"""The status with which a bus answers, in the server's place, what that has refused to pass on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -29,6 +32,13 @@ class Delivery:
         What a stream has kept comes with its number, and may have any header of its own.
         """
         return not self.data and self.headers.get("Status") == "503" and KEPT_HEADER not in self.headers
+
+    @property
+    def refused(self) -> str:
+        """Why the server did not pass a message on that was to be answered here: its user may not publish there. Said by the bus
+        itself, with the status 403; empty for all else."""
+        told = not self.data and self.headers.get("Status") == REFUSED and KEPT_HEADER not in self.headers
+        return self.headers.get("Description", "the NATS server refused it") if told else ""
 
 
 Handler = Callable[[Delivery], None]
@@ -84,7 +94,8 @@ class Bus(Protocol):
     async def request(
         self, subject: str, data: bytes, *, timeout_s: float, headers: Mapping[str, str] | None = None
     ) -> Delivery:
-        """Ask for one reply. Raises `NoResponders` at once when nobody listens, `BusTimeout` after `timeout_s`."""
+        """Ask for one reply. Raises `NoResponders` at once when nobody listens, `NotPermitted` when this user may not ask
+        there, `BusTimeout` after `timeout_s`."""
         ...
 
     async def flush(self, *, timeout_s: float = 5.0) -> None:

@@ -140,10 +140,11 @@ class MemoryStreams:
         self.readers.setdefault(stream.name, {})
         for subject in stream.config["subjects"]:
             self._listen(subject, lambda delivery: self._on_message(stream, delivery))
-        self._listen(f"{_API}DIRECT.GET.{stream.name}", lambda delivery: self._on_get(stream, delivery))
+        for subject in _gets(stream):
+            self._listen(subject, lambda delivery: self._on_get(stream, delivery))
 
     def _close(self, stream: MemoryStream) -> None:
-        for subject in (*stream.config["subjects"], f"{_API}DIRECT.GET.{stream.name}"):
+        for subject in (*stream.config["subjects"], *_gets(stream)):
             self._deafen(subject)
 
     def _info(self, body: Answer, name: str) -> Answer:
@@ -216,10 +217,11 @@ class MemoryStreams:
 
     def _on_get(self, stream: MemoryStream, delivery: Delivery) -> None:
         """Give one message, as it lies there."""
-        body = codec.decode(delivery.data)
+        body = codec.decode(delivery.data) if delivery.data else {}
         stream.expire(self._clock.unix_s())
-        if "last_by_subj" in body:
-            kept = stream.last(str(body["last_by_subj"]))
+        named = delivery.subject.removeprefix(f"{_API}DIRECT.GET.{stream.name}").removeprefix(".")
+        if named or "last_by_subj" in body:
+            kept = stream.last(named or str(body["last_by_subj"]))
         else:
             kept = stream.next(str(body.get("next_by_subj") or ">"), int(body["seq"]))
         if kept is None:
@@ -401,6 +403,12 @@ def _doors(reader: MemoryReader) -> tuple[str, str]:
     """Give the subjects where requests for its messages come in, and where it is told what becomes of them."""
     name = f"{reader.stream.name}.{reader.name}"
     return f"{_API}CONSUMER.MSG.NEXT.{name}", f"$JS.ACK.{name}.*.*.*.*.*"
+
+
+def _gets(stream: MemoryStream) -> tuple[str, str]:
+    """Give the subjects where single messages are asked for: by a query, and the newest of a subject by that itself."""
+    where = f"{_API}DIRECT.GET.{stream.name}"
+    return where, f"{where}.>"
 
 
 def _state(stream: MemoryStream) -> Answer:

@@ -44,7 +44,7 @@ class Questions:
     async def ask(
         self, publish: Publish, subject: str, data: bytes, timeout_s: float, headers: Mapping[str, str] | None
     ) -> Delivery:
-        """Publish and wait for the first answer. Raises `NoResponders`, `BusTimeout`, `BusDisconnected`."""
+        """Publish and wait for the first answer. Raises `NoResponders`, `NotPermitted`, `BusTimeout`, `BusDisconnected`."""
         token = str(next(self._numbers))
         future: asyncio.Future[Delivery | None] = asyncio.get_running_loop().create_future()
         self._open[token] = future
@@ -60,6 +60,8 @@ class Questions:
             raise errors.BusDisconnected(f"the connection was lost while waiting for a reply on {subject!r}")
         if answer.no_responders:
             raise errors.NoResponders(f"nobody listens on {subject!r}")
+        if answer.refused:
+            raise errors.NotPermitted(answer.refused, subject=subject)
         return answer
 
     def on_answer(self, delivery: Delivery) -> None:

@@ -20,7 +20,7 @@ from common.client import Drover
 from common.clock import LoopClock
 from common.errors import ConfigError
 from common.metrics import Metrics
-from common.subjects import Subjects, require_token
+from common.subjects import Subjects, own_inbox, require_token
 from common.tracing import traced
 from dispatcher.bridge import listening
 from dispatcher.bridge.connections import KEEP_ALIVE_S, Connection
@@ -77,7 +77,7 @@ async def serve(stop: lifecycle.Stop, tree: BridgeSettings) -> None:
 async def joined(tree: BridgeSettings, curfew: Curfew) -> AsyncIterator[FastAPI]:
     """The application over an open bus."""
     tenant = require_token("DROVER_HTTP_TENANT", tree.bridge.tenant)
-    options = options_from(tree.bus, name="drover-bridge", inbox_prefix=f"_INBOX_{tenant}")
+    options = options_from(tree.bus, name="drover-bridge", inbox_prefix=own_inbox("bridge"))
     clock = LoopClock()
     async with (
         traced(tree.traces.endpoint, "drover-bridge"),

@@ -17,7 +17,7 @@ from common.durable import RETRY_HEADER, Note, Stage
 from common.durable_client import DurableJobs
 from common.errors import BadRequest, FleetError, JobCancelled
 from common.logs import get_logger
-from common.subjects import is_token
+from common.subjects import is_inbox, is_token
 from dispatcher.durable.claims import claim_key
 from dispatcher.durable.lane import Lane
 from dispatcher.durable.notes import Notes
@@ -53,7 +53,7 @@ class Cancelling:
 
     def hear_own(self, delivery: Delivery) -> None:
         """Take in an order as every dispatcher does: only the one that has claimed a job knows that it is about to begin."""
-        if delivery.reply:
+        if is_inbox(delivery.reply):
             self._spawn(self._first_word(delivery))
 
     def hear(self, delivery: Delivery) -> None:
@@ -61,7 +61,7 @@ class Cancelling:
 
         One without a reply comes from a live stream that was closed, and means no durable job.
         """
-        if delivery.reply:
+        if is_inbox(delivery.reply):
             self._spawn(self._last_word(delivery))
 
     async def _first_word(self, delivery: Delivery) -> None:
@@ -81,7 +81,7 @@ class Cancelling:
     async def _cancel(self, delivery: Delivery, found: Search) -> bool:
         job = self._job(delivery)
         try:
-            if await found(job, _wish(delivery)):
+            if await found(job, self._wish(delivery)):
                 await self._say(delivery, {"job": job, "cancelled": True})
                 return True
         except FleetError as error:
@@ -89,8 +89,21 @@ class Cancelling:
         return False
 
     def _job(self, delivery: Delivery) -> str:
-        _, job, _ = self._lane.subjects.tokens(delivery.subject)
-        return job
+        return self._lane.subjects.tokens(delivery.subject)[1]
+
+    def _wish(self, delivery: Delivery) -> _Wish:
+        """Read an order, of which operators leave out what they don't know; what can't be read says nothing."""
+        try:
+            wire = codec.decode_request(delivery.data)
+        except BadRequest:
+            wire = {}
+        owner = self._lane.subjects.tokens(delivery.subject)[3:]
+        tenant = owner[0] if owner else wire.get("tenant")
+        near = wire.get("seq")
+        return _Wish(
+            tenant if isinstance(tenant, str) and is_token(tenant) else None,
+            near if isinstance(near, int) and near > 0 else 0,
+        )
 
     async def _say(self, delivery: Delivery, body: dict[str, object]) -> None:
         await self._lane.pipeline.bus.publish(delivery.reply, codec.encode(body))
@@ -135,16 +148,3 @@ class Cancelling:
         if stored:
             log.info("durable.cancelled", job=job, tenant=tenant)
         return stored
-
-
-def _wish(delivery: Delivery) -> _Wish:
-    """Read an order, of which operators leave out what they don't know; what can't be read says nothing."""
-    try:
-        wire = codec.decode_request(delivery.data)
-    except BadRequest:
-        wire = {}
-    tenant, near = wire.get("tenant"), wire.get("seq")
-    return _Wish(
-        tenant if isinstance(tenant, str) and is_token(tenant) else None,
-        near if isinstance(near, int) and near > 0 else 0,
-    )

@@ -116,11 +116,11 @@ class DurableLane:
             yield
             return
         queue = DurableJobs(self._bus, self.streams, tenant="default", subjects=self.subjects)
-        cancelling, subject = Cancelling(self.lane, queue, self._spawn), self.subjects.control("*", "cancel")
-        orders = (
-            await self._bus.subscribe(subject, cancelling.hear_own),
-            await self._bus.subscribe(subject, cancelling.hear, queue=QUEUE_CANCEL),
-        )
+        cancelling = Cancelling(self.lane, queue, self._spawn)
+        orders = []
+        for subject in (self.subjects.control("*", "cancel", owner) for owner in (None, "*")):
+            orders.append(await self._bus.subscribe(subject, cancelling.hear_own))
+            orders.append(await self._bus.subscribe(subject, cancelling.hear, queue=QUEUE_CANCEL))
         self.searching = True
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(self._serve())

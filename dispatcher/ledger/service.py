@@ -20,7 +20,7 @@ from common.errors import ConfigError, LedgerUnavailable
 from common.lifecycle import Stop, run
 from common.logs import configure, get_logger
 from common.settings import load
-from common.subjects import Subjects
+from common.subjects import Subjects, own_inbox
 from dispatcher.ledger import schema
 from dispatcher.ledger.database import Database, opened, place_of
 from dispatcher.ledger.desk import QUEUE, Desk
@@ -53,7 +53,7 @@ async def serve(settings: LedgerSettings, stop: Stop) -> None:
     """Run until `stop`, then write what lies in the stream. Raises `ConfigError` where the database can't be this one's, and
     `LedgerUnavailable` where there is no room for its file."""
     place = place_of(settings.ledger.database_url.get_secret_value(), settings.ledger.state_dir)
-    options = options_from(settings.bus, name="drover-ledger")
+    options = options_from(settings.bus, name="drover-ledger", inbox_prefix=own_inbox("ledger"))
     with sole_writer(place.file):
         async with opened(place) as database, connect_nats(options) as bus, asyncio.TaskGroup() as tasks:
             preparing = tasks.create_task(_prepared(database))

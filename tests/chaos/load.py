@@ -216,7 +216,7 @@ async def load(
     options = NatsOptions(urls=(url,), name="wiretap")
     async with Drover.connect(url, tenant=TENANT) as drover, connect_nats(options) as spy:
         # A connection of its own: what is sent to a producer that has lost its own must be heard as well.
-        await spy.subscribe(f"_INBOX_{TENANT}.>", tap)
+        await spy.subscribe(f"_INBOX_producer.{TENANT}.*.i.>", tap)
         await spy.flush()
         asked = Load(drover, questions, tap, patience_s=patience_s)
         async with asyncio.TaskGroup() as tasks:

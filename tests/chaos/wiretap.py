@@ -36,7 +36,7 @@ class Placed:
 
 
 class Wiretap:
-    """Use it as the handler of `_INBOX_<tenant>.>`."""
+    """Use it as the handler of `_INBOX_producer.<tenant>.*.i.>`."""
 
     def __init__(self) -> None:
         self.streams: dict[str, Stream] = defaultdict(Stream)

@@ -65,7 +65,8 @@ class JetStream:
 
     async def last(self, stream: str, subject: str) -> Kept | None:
         """Give the newest message of a subject."""
-        return await self._direct(stream, {"last_by_subj": subject})
+        # Asked for by its own subject, so that the server's permissions can tell whose it is.
+        return await self._direct(f"{stream}.{subject}", None)
 
     async def next(self, stream: str, subject: str, from_seq: int) -> Kept | None:
         """Give the first message of a subject at `from_seq` or later."""
@@ -107,14 +108,15 @@ class JetStream:
         payload = b"" if body is None else codec.encode(body)
         return read_answer(await self._request(f"{API}.{verb}", payload, None), verb)
 
-    async def _direct(self, stream: str, query: Mapping[str, Any]) -> Kept | None:
-        answer = await self._request(f"{API}.DIRECT.GET.{stream}", codec.encode(query), None)
+    async def _direct(self, where: str, query: Mapping[str, Any] | None) -> Kept | None:
+        payload = b"" if query is None else codec.encode(query)
+        answer = await self._request(f"{API}.DIRECT.GET.{where}", payload, None)
         if KEPT_HEADER in answer.headers:  # whatever else its headers say: they are its sender's
             return read_kept(answer)
         status = answer.headers.get("Status", "no status")
         if status == "404":
             return None
-        raise StreamError(f"reading from {stream} failed: {status} {answer.headers.get('Description', '')}")
+        raise StreamError(f"reading from {where} failed: {status} {answer.headers.get('Description', '')}")
 
     async def _request(self, subject: str, payload: bytes, headers: Mapping[str, str] | None) -> Delivery:
         """Ask, and twice more when nobody is there: on the subject of a stream nobody means that the stream is not up yet."""

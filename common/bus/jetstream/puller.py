@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from common import codec
-from common.bus import Bus, Delivery
+from common.bus import REFUSED, Bus, Delivery
 from common.bus.jetstream.protocol import API, NS, ack_tokens
 from common.bus.streams import Kept
-from common.errors import BusDisconnected, BusTimeout, FleetError, StreamError, StreamsUnavailable
+from common.errors import BusDisconnected, BusTimeout, FleetError, NotPermitted, StreamError, StreamsUnavailable
 
 _GRACE_S = 1.0
 """What the server gets beyond the time of a fetch to say that it is over."""
@@ -151,6 +151,8 @@ async def pulling(bus: Bus, stream: str, consumer: str, timeout_s: float) -> Asy
 def _fault(status: str | None, subject: str) -> FleetError:
     if status == _LOST:
         return BusDisconnected(f"the connection was lost while waiting on {subject!r}")
+    if status == REFUSED:
+        return NotPermitted(f"this NATS user may not read by {subject!r}: see the log")
     if status == "503":
         return StreamsUnavailable(f"{subject!r} is not there: the consumer or its stream is gone")
     return StreamError(f"{subject!r} was refused with status {status}")

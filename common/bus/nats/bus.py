@@ -16,8 +16,9 @@ from common.bus import Delivery, Handler, Subscription
 from common.bus.callbacks import Counters, Hook, Hooks, log
 from common.bus.nats.faults import VENDOR_FAULTS, said, translate
 from common.bus.nats.interest import Interest
-from common.bus.nats.link import Link
-from common.bus.nats.options import NatsOptions, require_sense, shown
+from common.bus.nats.link import MOST_REFUSALS, Link
+from common.bus.nats.options import NatsOptions, not_permitted, require_sense, shown, who
+from common.bus.nats.refusals import Asked, Refusal, answer, hears
 from common.bus.questions import Questions, require_size
 
 HEADROOM_BYTES = 4096
@@ -47,6 +48,8 @@ class NatsBus:
         self._lost = Hooks("disconnect", self.counters)
         self._found = Hooks("reconnect", self.counters)
         self._questions = Questions(options.inbox_prefix)
+        self._asked = Asked()
+        self._told: set[Refusal] = set()
         self._interests = [Interest(self, self._questions.pattern, self._questions.on_answer, "", 1 << 20)]
 
     @property
@@ -75,6 +78,8 @@ class NatsBus:
             raise self._disconnected()
         if headers or len(data) > self._max_payload or client.pending_data_size > _CONGESTED_BYTES:
             await self._before_publish(client, subject, data, headers)
+        if reply:
+            self._asked.note(subject, reply)
         try:
             await client.publish(subject, data, reply, dict(headers) if headers else None)
         except VENDOR_FAULTS as error:
@@ -117,8 +122,8 @@ class NatsBus:
     async def request(
         self, subject: str, data: bytes, *, timeout_s: float, headers: Mapping[str, str] | None = None
     ) -> Delivery:
-        """Ask for one reply. Raises `NoResponders`, `BusTimeout`, and `BusDisconnected` also when the connection breaks
-        while waiting, since the reply can no longer arrive."""
+        """Ask for one reply. Raises `NoResponders`, `NotPermitted`, `BusTimeout`, and `BusDisconnected` also when the connection
+        breaks while waiting, since the reply can no longer arrive."""
         return await self._questions.ask(self.publish, subject, data, timeout_s, headers)
 
     async def flush(self, *, timeout_s: float = 5.0) -> None:
@@ -179,6 +184,19 @@ class NatsBus:
         self._questions.abandon()
         await asyncio.sleep(0)  # the turn in which the tasks just cancelled end
 
+    def _on_refused(self, refusal: Refusal) -> None:
+        """Log what this user may not do, once, and tell whoever waits for an answer to it."""
+        why = not_permitted(refusal, self._options)
+        if refusal not in self._told and len(self._told) < MOST_REFUSALS:
+            self._told.add(refusal)
+            log.error(
+                "bus.not_permitted", subject=refusal.subject, publishing=refusal.publishing, user=who(self._options)
+            )
+        if refusal.publishing and (reply := self._asked.reply(refusal.subject)):
+            for interest in tuple(self._interests):
+                if hears(interest.subject, reply):
+                    interest.tell(answer(reply, why))
+
     def _on_lost(self, link: Link, reason: str) -> None:
         self._link = self.client = None
         log.warning("bus.lost", reason=reason)
@@ -186,6 +204,7 @@ class NatsBus:
         self._urls += [uri.geturl() for uri in link.client.discovered_servers if uri.netloc not in known]
         for interest in self._interests:
             interest.detach()
+        self._asked.clear()
         self._questions.abandon()
         self._lost.run()
 
@@ -202,29 +221,41 @@ class NatsBus:
             await asyncio.sleep(random.uniform(ceiling_s / 2, ceiling_s))  # noqa: S311  # jitter, not a secret
 
     async def _try(self, url: str, *, refusal_is_final: bool) -> bool:
-        link = Link(self.counters, self._tasks)
+        link = Link(self.counters, self._tasks, self._on_refused)
         taken = False
         try:
             await link.dial(url, self._options)
             for interest in tuple(self._interests):
                 await interest.begin(link.client)
             await link.flush()
+            self._require_inbox(link)
             self._take(link, url)
             taken = True
-        except (errors.BusError, *VENDOR_FAULTS, ValueError, AssertionError) as error:
+        except (errors.BusError, errors.ConfigError, *VENDOR_FAULTS, ValueError, AssertionError) as error:
             cause = link.last_error or error
             self._last_failure = said(cause)
             if refusal_is_final and "authorization" in str(cause).lower():
                 raise errors.ConfigError(
                     f"NATS at {shown([url])} refused us ({cause}): "
-                    "check NATS_USER and NATS_PASSWORD, NATS_TOKEN, or NATS_CREDS"
+                    "check NATS_NKEY, NATS_USER and NATS_PASSWORD, NATS_TOKEN, or NATS_CREDS"
                 ) from error
+            if refusal_is_final and isinstance(cause, errors.ConfigError):
+                raise
         finally:
             if not taken:
                 await link.close(gone=True)
                 for interest in self._interests:
                     interest.detach()
         return taken
+
+    def _require_inbox(self, link: Link) -> None:
+        """Raise `ConfigError` where no answer could ever be heard."""
+        if Refusal(publishing=False, subject=self._questions.pattern.lower()) in link.refusals:
+            raise errors.ConfigError(
+                f"the NATS user of {who(self._options)} may not hear {self._questions.pattern!r}, where answers to it come: "
+                "set NATS_INBOX_PREFIX to what the server allows it, as its .env by `drover nats init` says, or NATS_NKEY to "
+                "the seed of this process's own user"
+            )
 
     def _take(self, link: Link, url: str) -> None:
         self._link, self.client = link, link.client

@@ -52,6 +52,15 @@ class Interest:
         self._pending = pending
         self._vendor: VendorSubscription | None = None
 
+    @property
+    def subject(self) -> str:
+        """What is subscribed to."""
+        return self._subject
+
+    def tell(self, delivery: Delivery) -> None:
+        """Hand over what the bus itself has to say."""
+        hand_over(self._bus.counters, self._handler, delivery)
+
     async def begin(self, client: Client) -> None:
         """Subscribe on a link."""
         self._vendor = await client.subscribe(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 from nats import errors as vendor
 from nats.aio.client import Client
@@ -11,7 +13,9 @@ from nats.aio.client import Client
 from common import errors
 from common.bus.callbacks import Counters, log
 from common.bus.nats.faults import VENDOR_FAULTS, said
-from common.bus.nats.options import NatsOptions
+from common.bus.nats.options import NatsOptions, shown
+from common.bus.nats.refusals import Refusal, read_refusal
+from common.bus.nats.seeds import read_seed
 
 _POLL_S = 0.25
 """How often a link is looked at. Most losses wake the supervisor at once; some paths in the vendor tell nobody."""
@@ -21,12 +25,19 @@ _CLOSE_S = 0.8
 
 _NEVER_S = 86_400
 
+MOST_REFUSALS = 1000
+
 
 class Link:
     """One connection of the vendor's client, from dialling to loss; it is never mended."""
 
-    def __init__(self, counters: Counters, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, counters: Counters, tasks: asyncio.TaskGroup, refused: Callable[[Refusal], None] = lambda _: None
+    ) -> None:
+        """Dial in a task of `tasks`; `refused` hears what the server does not let this user do, and must return at once."""
         self.client = Client()
+        self.refusals: set[Refusal] = set()
+        self._refused = refused
         self.last_error: Exception | None = None
         self._counters = counters
         self._tasks = tasks
@@ -58,6 +69,10 @@ class Link:
     async def _dial(self, url: str, options: NatsOptions) -> Exception | None:
         """Give the error instead of raising it, since an error in the group would end the bus."""
         try:
+            if options.nkey_file is not None:
+                read_seed(
+                    Path(options.nkey_file)
+                )  # anew: the vendor's reading of one that was damaged since raises anything
             await self.client.connect(
                 servers=[url],
                 name=options.name,
@@ -65,6 +80,7 @@ class Link:
                 password=options.password,
                 token=options.token,
                 user_credentials=options.creds_file,
+                nkeys_seed=options.nkey_file,
                 tls=options.tls,
                 inbox_prefix=options.inbox_prefix,
                 connect_timeout=options.connect_timeout_s,  # type: ignore[arg-type]  # says int, takes any number
@@ -79,21 +95,39 @@ class Link:
                 disconnected_cb=self._on_stir,
                 closed_cb=self._on_stir,
             )
-        except (*VENDOR_FAULTS, ValueError, AssertionError) as error:  # the last two: what answers is no NATS server
-            return error
+            self._require_secrecy(url, options)
+        except (*VENDOR_FAULTS, errors.ConfigError, ValueError, AssertionError) as error:
+            return error  # the last two of those: what answers is no NATS server
         return None
+
+    def _require_secrecy(self, url: str, options: NatsOptions) -> None:
+        """Raise `ConfigError` on an open line where TLS was asked for: the vendor encrypts only where the server wants it, so
+        that whoever sits in between could have it left out."""
+        writer = getattr(getattr(self.client, "_transport", None), "_io_writer", None)
+        wanted = options.tls is not None or url.startswith(("tls://", "wss://"))
+        if wanted and writer is not None and writer.get_extra_info("ssl_object") is None:
+            raise errors.ConfigError(
+                f"NATS at {shown([url])} speaks no TLS, and NATS_CA or the address ask for it: give the server a certificate, or "
+                "unset NATS_CA and use nats://"
+            )
 
     async def _on_error(self, error: Exception) -> None:
         # The vendor awaits this inside its read loop: an exception here, or a wait, makes a connected client deaf.
-        self.last_error = error
-        self._stirred.set()
+        if read_refusal(error) is None:  # the connection stays as it is
+            self.last_error = error
+            self._stirred.set()
         try:
             self._count(error)
         except Exception:  # noqa: BLE001  # only the log can fail, as when standard error is closed
             self._counters.errors += 1
 
     def _count(self, error: Exception) -> None:
-        if isinstance(error, vendor.SlowConsumerError):
+        if (refusal := read_refusal(error)) is not None:
+            self._counters.errors += 1
+            if len(self.refusals) < MOST_REFUSALS:
+                self.refusals.add(refusal)
+            self._refused(refusal)
+        elif isinstance(error, vendor.SlowConsumerError):
             self._counters.dropped += 1
             self._log_once("bus.dropped", subject=error.sub.subject)
         elif self._up and not isinstance(error, OSError | vendor.StaleConnectionError):  # `bus.lost` will tell of those

@@ -10,6 +10,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from common import errors
+from common.bus.nats.refusals import Refusal
+from common.bus.nats.seeds import public_key, read_seed
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/]*@|^[^:/@]+(:[^/@]*)?@")
 
@@ -21,6 +23,7 @@ class NatsOptions:
     urls: tuple[str, ...] = field(default=("nats://127.0.0.1:4222",), repr=False)
     name: str = "drover"
     creds_file: str | None = None
+    nkey_file: str | None = None
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
@@ -46,6 +49,10 @@ def require_sense(options: NatsOptions) -> None:
             raise errors.ConfigError(f"NATS_URL: {shown([url])!r} is no address: use nats://host:4222")
     if not options.urls:
         raise errors.ConfigError("NATS_URL names no server: use nats://host:4222")
+    if options.creds_file is not None and options.nkey_file is not None:
+        raise errors.ConfigError("NATS_CREDS and NATS_NKEY are both set, and a process is one user: unset one of them")
+    if options.nkey_file is not None:
+        read_seed(Path(options.nkey_file))
     if options.creds_file is not None:
         _require_credentials(Path(options.creds_file))
 
@@ -60,6 +67,25 @@ def _require_credentials(path: Path) -> None:
         raise errors.ConfigError(f"NATS_CREDS: {path} has no user JWT with its NKey seed: make one with `nsc`")
     if importlib.util.find_spec("nkeys") is None:
         raise errors.ConfigError("NATS_CREDS needs the package nkeys: pip install 'nats-py[nkeys]'")
+
+
+def who(options: NatsOptions) -> str:
+    """Name the user of a process, as far as the process itself knows it: the server does not tell."""
+    if options.nkey_file is not None:
+        try:
+            return f"{options.name} (nkey {public_key(read_seed(Path(options.nkey_file)))})"
+        except errors.ConfigError:
+            return options.name  # the file has gone meanwhile
+    return f"{options.name} (user {options.user})" if options.user else options.name
+
+
+def not_permitted(refusal: Refusal, options: NatsOptions) -> str:
+    """Say what a user may not do, and who decides that."""
+    doing = "publish on" if refusal.publishing else "hear"
+    return (
+        f"the NATS server does not let {who(options)} {doing} {refusal.subject!r}: take the seed of the right user (NATS_NKEY), "
+        "or write the server's permissions anew with `drover nats update`"
+    )
 
 
 def shown(urls: list[str]) -> str:

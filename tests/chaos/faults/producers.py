@@ -73,7 +73,7 @@ async def _acted_out(scene: _Scene, count: int) -> tuple[list[float], list[str]]
     plan = Plan(dispatchers=1, simulated=1, slots=slots, time_factor=scene.time_factor, knobs=_PATIENT)
     async with world(plan) as house, AsyncExitStack() as stack:
         sight = _Sight()
-        tap = await house.bus.subscribe("_INBOX_default.>", sight.hear)
+        tap = await house.bus.subscribe("_INBOX_producer.default.*.i.>", sight.hear)
         await house.bus.subscribe("llm.v1.evt.job.>", sight.hear)
         await house.bus.subscribe(f"llm.v1.dev.{house.agents[0].name}.cancel", sight.hear_order)
         await house.bus.flush()

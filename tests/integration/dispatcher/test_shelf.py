@@ -191,7 +191,7 @@ async def test_who_does_not_come_back_costs_the_store_nothing() -> None:
     async with world() as here, Drover.over(here.bus) as drover:
         await here.device("nano", answer("Once"))
         looked: list[Delivery] = []
-        await here.bus.subscribe(f"$JS.API.DIRECT.GET.{STREAM}", looked.append)
+        await here.bus.subscribe(f"$JS.API.DIRECT.GET.{STREAM}.>", looked.append)
         await here.bus.flush()
         async with storing(here):
             await drover.ask("hi")
@@ -251,7 +251,7 @@ async def test_a_silent_store_is_looked_into_once() -> None:
         server = await stack.enter_async_context(nats_server())
         bus = await stack.enter_async_context(connect_nats(NatsOptions(urls=(server.url,), name="test")))
         looked: list[Delivery] = []
-        await bus.subscribe(f"$JS.API.DIRECT.GET.{STREAM}", looked.append)
+        await bus.subscribe(f"$JS.API.DIRECT.GET.{STREAM}.>", looked.append)
         await bus.subscribe("$JS.API.STREAM.>", lambda _: None)
         await bus.flush()
         tasks = await stack.enter_async_context(asyncio.TaskGroup())

@@ -463,7 +463,9 @@ async def test_a_job_far_back_in_the_queue_is_found() -> None:
         other = DurableJobs(here.bus, here.streams, tenant="default", subjects=here.subjects)
         state = (await other.look("far")).state
         orders: list[bytes] = []
-        await here.bus.subscribe(here.subjects.control("far", "cancel"), lambda order: orders.append(order.data))
+        await here.bus.subscribe(
+            here.subjects.control("far", "cancel", "default"), lambda order: orders.append(order.data)
+        )
         async with dispatching(here):
             cancelled = await other.cancel("far")
             end = (await here.over("far")).state

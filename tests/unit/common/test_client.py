@@ -32,7 +32,7 @@ class Desk:
 
     async def open(self) -> None:
         await self._bus.subscribe("llm.v1.chat.*", self.requests.put_nowait)
-        await self._bus.subscribe("llm.v1.ctl.*.cancel", self._cancel)
+        await self._bus.subscribe("llm.v1.ctl.*.cancel.*", self._cancel)
 
     def _cancel(self, delivery: Delivery) -> None:
         self.cancels.put_nowait(delivery)
@@ -174,7 +174,7 @@ async def test_leaving_a_stream_cancels_the_job_of_its_own_tenant() -> None:
         order, request = await there.cancels.get(), await saying
 
     body = codec.decode(order.data)
-    assert ("llm.v1.ctl.j1.cancel", "acme", request.reply) == (order.subject, body["tenant"], body["reply"])
+    assert ("llm.v1.ctl.j1.cancel.acme", "acme", request.reply) == (order.subject, body["tenant"], body["reply"])
 
 
 async def test_a_request_of_another_tenant_is_cancelled_as_that_tenants() -> None:
