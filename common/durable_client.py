@@ -21,6 +21,7 @@ from common.errors import (
     BusTimeout,
     FleetError,
     NoResponders,
+    NotPermitted,
     UnknownJob,
 )
 from common.messages import ChatRequest, Priority
@@ -48,6 +49,8 @@ class DurableJobs:
         self._subjects = subjects
         self._names = Names.below(subjects)
         self._search = QueueSearch(streams, self._names, subjects)
+        self._newest_only = False
+        """Whether the server lets this user see nothing but the newest note of a job, as it does a tenant's own producer."""
         self._submission = Submission(streams, self._names, subjects)
 
     async def submit(
@@ -70,14 +73,14 @@ class DurableJobs:
         kept = await self._last(owner, require_token("job", job))
         if kept is not None:
             return read_note(kept)
-        queued = await self.find(job, tenant=owner)
+        queued = await self._queued(job, owner)
         if queued is None:
             # It may have been taken, and answered, between the two looks.
             kept = await self._last(owner, job)
             if kept is None:
                 raise _unknown(job)
             return read_note(kept)
-        return Note(job=job, tenant=owner, state=Stage.QUEUED, at_unix_s=queued.stored_unix_s)
+        return Note(job=job, tenant=owner, state=Stage.QUEUED, at_unix_s=queued)
 
     async def result(
         self,
@@ -105,7 +108,8 @@ class DurableJobs:
         return note
 
     async def events(self, job: str, *, after: int = 0, tenant: str | None = None) -> AsyncGenerator[Event, None]:
-        """Give the notes behind number `after`, those to come included, the final one last. The job must be known: `look`.
+        """Give the notes behind number `after`, those to come included, the final one last. The job must be known: `look`. Whoever
+        may see only the newest, as a tenant's own NATS user, is not given those that were overtaken.
 
         There are none when `after` is the final one, or behind it.
         """
@@ -135,8 +139,13 @@ class DurableJobs:
     async def cancel(self, job: str, *, tenant: str | None = None, timeout_s: float = 5.0) -> bool:
         """Cancel a job, queued or running; False when it is over. Raises `UnknownJob`, `BusTimeout` when no dispatcher answers."""
         owner = require_token("tenant", tenant or self._tenant)
-        if (await self.look(job, tenant=owner)).final:
-            return False
+        try:
+            if (await self.look(job, tenant=owner)).final:
+                return False
+        except UnknownJob:
+            if not self._newest_only:
+                raise
+            # It may wait in the queue, where only the dispatcher may look.
         order = {"tenant": owner, "seq": self._search.place(owner, job)}
         try:
             answer = await self._bus.request(
@@ -156,6 +165,15 @@ class DurableJobs:
         """Give a job that lies in the queue as number `seq`."""
         return await self._search.at(job, tenant=tenant, seq=seq)
 
+    async def _queued(self, job: str, owner: str) -> float | None:
+        """Give the time at which a job that lies in the queue was put there. Who may not look into it knows of its own alone."""
+        try:
+            found = await self.find(job, tenant=owner)
+        except NotPermitted:
+            self._newest_only = True
+            return 0.0 if self._search.place(owner, job) else None
+        return None if found is None else found.stored_unix_s
+
     async def _last(self, tenant: str, job: str) -> Kept | None:
         return await self._streams.last(self._names.results, self._subjects.result(tenant, job))
 
@@ -170,9 +188,17 @@ class DurableJobs:
     async def _patient_next(self, subject: str, seq: int) -> Kept | None:
         """Read on; while the server is away there is nothing yet."""
         try:
-            return await self._streams.next(self._names.results, subject, seq)
+            if not self._newest_only:
+                return await self._streams.next(self._names.results, subject, seq)
         except (BusDisconnected, BusTimeout):
             return None
+        except NotPermitted:
+            self._newest_only = True
+        try:
+            newest = await self._streams.last(self._names.results, subject)
+        except (BusDisconnected, BusTimeout):
+            return None
+        return newest if newest is not None and newest.seq >= seq else None
 
     @asynccontextmanager
     async def _woken(self, subject: str) -> AsyncIterator[asyncio.Event]:

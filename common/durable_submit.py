@@ -14,7 +14,7 @@ from common.bus.streams import Kept, Stored, Streams
 from common.clock import loop_s
 from common.codec import Encoding
 from common.durable import Names, Note, Stage, job_id_of, message_id, read_note
-from common.errors import BadRequest, BusDisconnected, BusTimeout, DuplicateJob, FleetError, QueueFull
+from common.errors import BadRequest, BusDisconnected, BusTimeout, DuplicateJob, FleetError, NotPermitted, QueueFull
 from common.fingerprint import fingerprint_of
 from common.messages import ChatRequest, Priority, conversation
 from common.subjects import Subjects, require_token
@@ -156,7 +156,10 @@ class Submission:
 
         One that was, and left the queue, has been told of. Raises `DuplicateJob` when the job is another request.
         """
-        kept = await self._streams.next(self._names.jobs, self._subjects.jobs(sending.owner, "*"), seq)
+        try:
+            kept = await self._streams.next(self._names.jobs, self._subjects.jobs(sending.owner, "*"), seq)
+        except NotPermitted:
+            kept = None  # unless something was told of it, it is stored again: a message too many does no harm
         lies = kept is not None and kept.seq == seq
         if kept is not None and lies:
             if job_id_of(kept) != sending.job:

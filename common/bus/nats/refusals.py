@@ -1,7 +1,7 @@
 """What a server says when a user may not publish or hear somewhere, and who waits for an answer to it; it opens no connection.
 
-The server names the subject and nothing else, and the vendor's client writes it in small letters. Whoever has published there with a
-reply subject waits for an answer that can't come: it is told there, as the server itself tells that nobody listens.
+The server names the subject and nothing else, and the vendor's client writes it in small letters. Whoever has published there with
+a reply subject waits for an answer that can't come: it is told there, as the server itself tells that nobody listens.
 """
 
 from __future__ import annotations
