@@ -1,19 +1,35 @@
 """Keys of the HTTP door: what one may do, what is set aside for a job, and how the ledger is asked; it knows no database.
 
-A key is `dr_<id>_<secret>`: the id may be shown, of the secret only the digest is kept. Verbs stand under `llm.v1.keys.`: `check`,
-`reserve` and `release` are for the bridge, the others for operators.
+A key is `dr_<id>_<secret>`, a session of a browser `drs_<id>_<secret>`: the id may be shown, of the whole only the digest is kept.
+Verbs stand under `llm.v1.keys.`: `check`, `reserve`, `release`, `login`, `logout` and `state` are for the bridge, the others for
+operators; `common.key_client` asks.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import re
+import secrets
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, MaxLen
+from pydantic import StringConstraints
 
+from common.errors import Unauthorized
 from common.messages import Count, Number, Texts, Token
+
+MOST_SECRET_CHARS = 64
+"""Longer than any key: what is longer is not looked at."""
+
+_SECRET = re.compile(r"drs?_([a-z0-9]{8})_[A-Za-z0-9_-]{43}", re.ASCII)
+_ID_CHARS = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+KeyId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{8}$", max_length=8)]
+"""What names a key, or a session; it may be shown."""
+
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 
 
 class Scope(StrEnum):
@@ -54,11 +70,21 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Presented:
+    """What a caller has shown, without its secret: nobody behind the door needs more."""
+
+    id: KeyId
+    key_digest: Digest = field(repr=False)
+    session: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """What a key is for. `tenant` is whom its jobs count for, `user` whose conversations it opens; empty `models` and `devices`
     allow all, else patterns of which one must fit. Without `requests_per_minute` or `parallel` there is no such limit.
 
-    `session` tells that it was given to a browser for a while, in exchange for the key that `key` names.
+    `session` tells that it was given to a browser for a while, in exchange for the key that `key` names: rights, limits and budgets
+    are that key's.
     """
 
     key: Token
@@ -89,6 +115,41 @@ class Reservation:
     tokens: Count
     micro_usd: Count = 0
     expires_s: Annotated[Number, Gt(0), Le(7 * 86_400)] = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserved:
+    """What was set aside; `budgets` are all of the key's, with it. Without `anew` the job had been reserved before, by this request
+    sent twice or by another one under the same id: whoever has not set it aside must not release it."""
+
+    budgets: tuple[Budget, ...] = ()
+    anew: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """A secret that a browser may have instead of its key: it can do what the key can, until then at most."""
+
+    secret: str = field(repr=False)
+    expires_unix_s: Number
+
+
+def parse(text: str) -> Presented:
+    """Read a key, or a session's secret. Raises `Unauthorized`, which quotes nothing of it."""
+    found = _SECRET.fullmatch(text) if len(text) <= MOST_SECRET_CHARS else None
+    if found is None:
+        raise Unauthorized("this is no key of Drover's: one begins with dr_ and has 55 characters")
+    return Presented(id=found[1], key_digest=digest(text), session=text.startswith("drs_"))
+
+
+def new_id() -> str:
+    """Draw an id: nobody's yet, but for one chance in a million million."""
+    return "".join(secrets.choice(_ID_CHARS) for _ in range(8))
+
+
+def new_secret(key: str, *, session: bool = False) -> str:
+    """Draw a secret for an id, of 256 random bits."""
+    return f"{'drs' if session else 'dr'}_{key}_{secrets.token_urlsafe(32)}"
 
 
 def digest(secret: str) -> str:

@@ -8,6 +8,7 @@ carries.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
@@ -106,7 +107,12 @@ class EnergyRow:
 
 async def ask(bus: Bus, subjects: Subjects, verb: str, query: Span) -> dict[str, Any]:
     """Ask the ledger. Raises `NoResponders` when none runs, and what it answers with."""
-    answer = await bus.request(subjects.ledger(verb), codec.encode(codec.plain(query)), timeout_s=ASK_S)
+    return await exchange(bus, subjects.ledger(verb), codec.plain(query), timeout_s=ASK_S)
+
+
+async def exchange(bus: Bus, subject: str, wire: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
+    """Ask something under any subject of the ledger's. Raises as `ask`, and `BusTimeout`."""
+    answer = await bus.request(subject, codec.encode(wire), timeout_s=timeout_s)
     said = codec.decode(answer.data)
     if "error" in said:
         told = frames.from_wire(said)

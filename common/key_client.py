@@ -1,0 +1,125 @@
+"""Asks the ledger about keys, over the bus; it knows no database.
+
+All functions raise `LedgerUnavailable` where no ledger runs or its database is away, `BusTimeout` and `BusDisconnected`, and
+`GarbledReply` for what can't be an answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from common import codec
+from common.bus import Bus
+from common.errors import BadRequest, GarbledReply, LedgerUnavailable, NoResponders
+from common.key_requests import (
+    AddKey,
+    ChangeKey,
+    CheckKey,
+    Issued,
+    Listed,
+    ListKeys,
+    LoginKey,
+    ReleaseJob,
+    RotateKey,
+    WhichKey,
+)
+from common.keys import Grant, Login, Presented, Reservation, Reserved
+from common.ledger import exchange
+from common.subjects import Subjects
+
+ASK_S = 10.0
+NO_LEDGER = (
+    "no ledger answers, and it keeps the keys: `drover up` starts one with its fleet, `drover ledger serve` one alone"
+)
+
+T = TypeVar("T")
+
+
+async def check(bus: Bus, subjects: Subjects, shown: Presented) -> Grant:
+    """Give what a key, or a session, is for. Raises `Unauthorized`."""
+    asked = CheckKey(id=shown.id, key_digest=shown.key_digest)
+    return _built(Grant, await _ask(bus, subjects, "check", asked), "grant")
+
+
+async def reserve(bus: Bus, subjects: Subjects, wanted: Reservation) -> Reserved:
+    """Set aside what a job may use, and give what is left. Raises `QuotaSpent` where a budget has not that much, which says when it
+    begins anew; `DuplicateJob` where another key has reserved a job of this name, or this key a smaller one; `UnknownKey`.
+
+    Sent twice it counts once. Who does not know whether it came through (`BusTimeout`) may send it again, or `release` it.
+    """
+    return _built(Reserved, await _ask(bus, subjects, "reserve", wanted), "reserved")
+
+
+async def release(bus: Bus, subjects: Subjects, key: str, job: str) -> bool:
+    """Give back what is set aside for a job that never reached a dispatcher, and never will. False when there was nothing."""
+    return (await _ask(bus, subjects, "release", ReleaseJob(key=key, job=job))).get("released") is True
+
+
+async def login(bus: Bus, subjects: Subjects, shown: Presented, *, ttl_s: float) -> Login:
+    """Make a session for a browser. Raises `Unauthorized`, also for what is a session itself."""
+    asked = LoginKey(id=shown.id, key_digest=shown.key_digest, ttl_s=ttl_s)
+    return _built(Login, await _ask(bus, subjects, "login", asked), "login")
+
+
+async def logout(bus: Bus, subjects: Subjects, shown: Presented) -> None:
+    """End a session; one that is none any more has ended. What is no session's raises `Unauthorized`."""
+    await _ask(bus, subjects, "logout", CheckKey(id=shown.id, key_digest=shown.key_digest))
+
+
+async def state(bus: Bus, subjects: Subjects) -> int:
+    """Count the keys that live: with none, nobody outside of this machine may be let in."""
+    keys = (await _ask(bus, subjects, "state", None)).get("keys")
+    if isinstance(keys, bool) or not isinstance(keys, int):
+        raise GarbledReply("the ledger's answer does not say how many keys there are: it may be of another version")
+    return keys
+
+
+async def add(bus: Bus, subjects: Subjects, wanted: AddKey) -> Issued:
+    """Make a key. Raises `BadRequest` where its name is taken."""
+    return _built(Issued, await _ask(bus, subjects, "add", wanted), "issued")
+
+
+async def listed(bus: Bus, subjects: Subjects, wanted: ListKeys) -> Listed:
+    """Give a page of keys. Raises `UnknownKey` where one was named and is not there."""
+    return _built(Listed, await _ask(bus, subjects, "list", wanted), "listed")
+
+
+async def change(bus: Bus, subjects: Subjects, wanted: ChangeKey) -> Grant:
+    """Change a key, and give how it is now. Raises `UnknownKey` and `BadRequest`."""
+    return _built(Grant, await _ask(bus, subjects, "change", wanted), "grant")
+
+
+async def rotate(bus: Bus, subjects: Subjects, wanted: RotateKey) -> Issued:
+    """Give a key another secret; sessions live as long as the old one. Raises `UnknownKey`."""
+    return _built(Issued, await _ask(bus, subjects, "rotate", wanted), "issued")
+
+
+async def revoke(bus: Bus, subjects: Subjects, which: str) -> Grant:
+    """End a key and its sessions, for ever. Raises `UnknownKey`."""
+    return _built(Grant, await _ask(bus, subjects, "revoke", WhichKey(which=which)), "grant")
+
+
+async def refill(bus: Bus, subjects: Subjects, which: str) -> Grant:
+    """Forget what is spent of all budgets of a key; what is set aside stays so. Raises `UnknownKey`."""
+    return _built(Grant, await _ask(bus, subjects, "refill", WhichKey(which=which)), "grant")
+
+
+async def _ask(bus: Bus, subjects: Subjects, verb: str, asked: object | None) -> dict[str, Any]:
+    wire = {} if asked is None else codec.plain(asked)
+    try:
+        return await exchange(bus, subjects.keys(verb), wire, timeout_s=ASK_S)
+    except NoResponders as error:
+        raise LedgerUnavailable(NO_LEDGER) from error
+
+
+def _built(cls: type[T], answer: dict[str, Any], name: str) -> T:
+    part = answer.get(name)
+    if not isinstance(part, dict):
+        raise GarbledReply(f"the ledger's answer has no {name}: it may be of another version")
+    try:
+        return codec.build(cls, part)
+    except BadRequest as error:
+        # Its words may quote a secret, so it is neither told nor chained.
+        raise GarbledReply(
+            f"the {name} that the ledger gave can't be read ({error.details.get('param')}): it may be of another version"
+        ) from None

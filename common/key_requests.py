@@ -1,0 +1,162 @@
+"""What is asked about keys, as it travels; it knows neither a bus nor a database.
+
+`which` is the id of a key, or its name where only one that lives has it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
+from pydantic import ConfigDict, FailFast
+
+from common.keys import Budget, Digest, Grant, KeyId, Period, Scope, Unit
+from common.messages import Count, Number, Token
+
+MOST_KEYS = 10_000
+"""Keys that live, at most, and those that a list tells of."""
+
+MOST_BUDGETS = 9
+"""One for each unit and period."""
+
+LONGEST_SESSION_S = 30 * 86_400.0
+LONGEST_OVERLAP_S = 30 * 86_400.0
+
+Name = Annotated[str, MinLen(1), MaxLen(100)]
+Pattern = Annotated[str, MinLen(1), MaxLen(200)]
+Patterns = Annotated[tuple[Pattern, ...], FailFast(), MaxLen(100)]
+Scopes = Annotated[tuple[Scope, ...], FailFast(), MinLen(1), MaxLen(4)]
+PerMinute = Annotated[int, Ge(1), Le(1_000_000)]
+Parallel = Annotated[int, Ge(1), Le(100_000)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Closed:
+    """No other fields are taken."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit(_Closed):
+    """A budget to have, without what is spent of it."""
+
+    unit: Unit
+    limit: Annotated[Count, Ge(1), Le(10**15)]
+    period: Period = Period.EVER
+
+
+Limits = Annotated[tuple[Limit, ...], FailFast(), MaxLen(MOST_BUDGETS)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckKey(_Closed):
+    """`check` and `logout`: what was shown. Whoever has the digest of a session ends it."""
+
+    id: KeyId
+    key_digest: Digest = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginKey(CheckKey):
+    """`login`."""
+
+    ttl_s: Annotated[Number, Ge(1), Le(LONGEST_SESSION_S)] = 43_200.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseJob(_Closed):
+    """`release`: a job that never reached a dispatcher."""
+
+    key: KeyId
+    job: Token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddKey(_Closed):
+    """`add`. Without `user` the key's own id stands for one."""
+
+    name: Name
+    tenant: Token = "default"
+    user: Token | None = None
+    scopes: Scopes = (Scope.CHAT,)
+    models: Patterns = ()
+    devices: Patterns = ()
+    requests_per_minute: PerMinute | None = None
+    parallel: Parallel | None = None
+    budgets: Limits = ()
+    expires_unix_s: Annotated[Number, Gt(0)] | None = None
+
+
+class Liftable(StrEnum):
+    """What a key may be without."""
+
+    REQUESTS = "requests_per_minute"
+    PARALLEL = "parallel"
+    EXPIRY = "expires_unix_s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeKey(_Closed):
+    """`change`: what is absent stays. Patterns and budgets replace all there are; a budget that goes on keeps what is spent of it.
+    What is in `lift` is taken away."""
+
+    which: Name
+    name: Name | None = None
+    scopes: Scopes | None = None
+    models: Patterns | None = None
+    devices: Patterns | None = None
+    requests_per_minute: PerMinute | None = None
+    parallel: Parallel | None = None
+    budgets: Limits | None = None
+    expires_unix_s: Annotated[Number, Gt(0)] | None = None
+    lift: Annotated[tuple[Liftable, ...], FailFast(), MaxLen(3)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhichKey(_Closed):
+    """`revoke` and `refill`."""
+
+    which: Name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotateKey(WhichKey):
+    """`rotate`: the secret that was there lives on for the overlap."""
+
+    overlap_s: Annotated[Number, Ge(0), Le(LONGEST_OVERLAP_S)] = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListKeys(_Closed):
+    """`list`: by time, the oldest first; `after` is the `next` of the page before. Sessions are not told."""
+
+    which: Name | None = None
+    tenant: Token | None = None
+    all: bool = False
+    """Also those that are revoked or expired."""
+    after: Annotated[str, MaxLen(64)] | None = None
+    limit: Annotated[int, Ge(1), Le(1000)] = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A page of keys."""
+
+    keys: tuple[Grant, ...] = ()
+    next: Annotated[str, MaxLen(64)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A key with its secret, which nobody is told again."""
+
+    grant: Grant
+    secret: str = field(repr=False)
+
+
+def limits(budgets: tuple[Budget, ...]) -> tuple[Limit, ...]:
+    """Give what budgets allow, without what is spent."""
+    return tuple(Limit(unit=one.unit, limit=one.limit, period=one.period) for one in budgets)
