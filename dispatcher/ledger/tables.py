@@ -155,5 +155,60 @@ rejected = Table(
 )
 """What came and could not be read: its beginning, so that its sender can be found. Named by its place in the stream."""
 
-KEPT = (jobs, shares, devices, power, rejected)
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", KEY, primary_key=True),
+    Column("parent", KEY),
+    Column("digest", KEY, nullable=False),
+    Column("old_digest", KEY),
+    Column("old_until_unix_s", REAL),
+    Column("name", TEXT, nullable=False),
+    Column("tenant", KEY, nullable=False),
+    Column("user", KEY, nullable=False),
+    Column("scopes", TEXT, nullable=False),
+    Column("models", TEXT, nullable=False),
+    Column("devices", TEXT, nullable=False),
+    Column("requests_per_minute", BigInteger),
+    Column("parallel", BigInteger),
+    Column("created_unix_s", REAL, nullable=False),
+    Column("expires_unix_s", REAL),
+    Column("last_used_unix_s", REAL),
+    Column("revoked_unix_s", REAL),
+    Index("keys_name", "name"),
+    Index("keys_parent", "parent"),
+)
+"""`parent` is there for sessions: what they may do is in its row. `old_digest` is of a secret that has been replaced, and is good
+until then."""
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("key", KEY, primary_key=True),
+    Column("unit", KEY, primary_key=True),
+    Column("period", KEY, primary_key=True),
+    Column("limit", BigInteger, nullable=False),
+    Column("window_unix_s", REAL, nullable=False),
+    Column("spent", BigInteger, nullable=False),
+)
+"""`spent` is of the period that began at `window_unix_s`. What is set aside stands in `reservations` alone: two could differ."""
+
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("tenant", KEY, primary_key=True),
+    Column("job", KEY, primary_key=True),
+    Column("key", KEY, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("micro_usd", BigInteger, nullable=False),
+    Column("millijoules", BigInteger, nullable=False),
+    Column("reserved_unix_s", REAL, nullable=False),
+    Column("expires_unix_s", REAL, nullable=False),
+    Column("lapsed_unix_s", REAL),
+    Index("reservations_key", "key"),
+    Index("reservations_expires", "expires_unix_s"),
+)
+"""Of jobs whose record has not come. From `lapsed_unix_s` on it counts as spent, until the record comes after all."""
+
+KEPT = (jobs, shares, devices, power, rejected, keys, budgets, reservations)
 """All of them, in the order in which they are written out."""

@@ -308,6 +308,10 @@ async def test_the_steps_make_the_tables_that_the_code_knows(database: Database)
     }
 
 
+FIRST = KEPT[:5]
+"""The tables of the first step."""
+
+
 async def test_an_earlier_step_is_brought_up_to_date(place: Place) -> None:
     """With its rows; what nobody knew then is absent, and stands in nobody's way."""
     async with opened(place) as database:
@@ -317,6 +321,7 @@ async def test_an_earlier_step_is_brought_up_to_date(place: Place) -> None:
             for statement in (
                 "DROP INDEX power_stored",
                 "ALTER TABLE power DROP COLUMN stored_unix_s",
+                *(f"DROP TABLE {table.name}" for table in KEPT[len(FIRST) :]),
                 "UPDATE ledger_version SET version_num = '0001'",
             ):
                 await connection.execute(text(statement))
@@ -369,8 +374,9 @@ async def test_it_says_how_much_it_holds_and_that_it_is_sound(database: Database
         await connection.execute(update(power).values(mean_w=-1.0))
     broken = await checking.faults(database)
 
-    assert ({"jobs": 2, "shares": 4, "devices": 1, "power": 1, "rejected": 0}, NOON + 1, NOON + 2, []) == (
-        found.rows,
+    told = {"jobs": 2, "shares": 4, "devices": 1, "power": 1, "rejected": 0}
+    assert (told, NOON + 1, NOON + 2, []) == (
+        {name: found.rows[name] for name in told},
         found.first_unix_s,
         found.last_unix_s,
         sound,

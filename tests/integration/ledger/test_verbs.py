@@ -47,7 +47,7 @@ def test_stats_say_what_it_holds(place: Place) -> None:
     told, read = verb("stats"), json.loads(verb("stats", "--json").stdout)
 
     assert (0, True) == (told.exit_code, str(place.file) in told.stdout)
-    assert {"jobs": 2, "shares": 4, "devices": 1, "power": 1, "rejected": 0} == read["rows"]
+    assert {"jobs": 2, "shares": 4, "devices": 1, "power": 1, "rejected": 0, "keys": 0}.items() <= read["rows"].items()
 
 
 def test_a_backup_is_restored_by_name_alone(place: Place) -> None:
