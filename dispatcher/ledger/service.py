@@ -22,8 +22,9 @@ from common.logs import configure, get_logger
 from common.settings import load
 from common.subjects import Subjects, own_inbox
 from dispatcher.ledger import schema
+from dispatcher.ledger.answering import QUEUE
 from dispatcher.ledger.database import Database, opened, place_of
-from dispatcher.ledger.desk import QUEUE, Desk
+from dispatcher.ledger.desk import Desk
 from dispatcher.ledger.drain import FIRST_WAIT_S, LONGEST_WAIT_S, Drain
 from dispatcher.ledger.retention import prune
 from dispatcher.ledger.sqlite_file import sole_writer
@@ -146,9 +147,9 @@ def _stats(subjects: Subjects, drain: Drain, desk: Desk) -> list[EndpointStats]:
             name="ledger",
             subject=subjects.ledger("*"),
             queue_group=QUEUE,
-            requests=desk.asked,
-            errors=desk.failed,
-            last_error=desk.last_error,
+            requests=desk.tally.asked,
+            errors=desk.tally.failed,
+            last_error=desk.tally.last_error,
             data={
                 "state": str(tally.state),
                 "trouble": tally.trouble,
