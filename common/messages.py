@@ -170,8 +170,9 @@ class ChatRequest:
     or `energy:eco`; absent leaves it to the fleet's owner. `max_cost_usd` keeps the job from models that may cost more.
     `provider_key` is what a paid model is asked with, in place of the fleet's own key: whoever sends it pays. `cache` says which
     answers given before will do; absent leaves it to the fleet's owner. `user` is on whose behalf the tenant asks: what one user
-    was answered is given to no other. `local` keeps it from models that run elsewhere. `allow_models` and `allow_devices` are what the job may use, by full names, besides what its
-    tenant may: the door writes there what a key is for, so they never allow more. Who sends the same job again must send the same.
+    was answered is given to no other. `local` keeps it from models that run elsewhere. `allow_models` and `allow_devices` are what
+    the job may use, by full names, besides what its tenant may: the door writes there what a key is for, so they never allow more.
+    Who sends the same job again must send the same.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
