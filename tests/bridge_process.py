@@ -45,6 +45,7 @@ def bridge_environment(**settings: str) -> dict[str, str]:
         **plain,
         "DROVER_HTTP_PATIENCE_S": "0",
         "DROVER_HTTP_PORT": "0",
+        "DROVER_LEDGER": "off",
         "LOG_FORMAT": "json",
         "LOG_LEVEL": "WARNING",
         **settings,

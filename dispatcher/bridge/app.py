@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 
 import uvicorn
 from fastapi import FastAPI
@@ -27,6 +27,9 @@ from dispatcher.bridge.connections import KEEP_ALIVE_S, Connection
 from dispatcher.bridge.explaining import explaining
 from dispatcher.bridge.failures import answer_errors
 from dispatcher.bridge.gate import Gate
+from dispatcher.bridge.gate.opening import first_look, gate_rules
+from dispatcher.bridge.gate.sessions import session_routes
+from dispatcher.bridge.gate.telling import TellLimits
 from dispatcher.bridge.health import health_page
 from dispatcher.bridge.jobs import jobs
 from dispatcher.bridge.limits import BodyLimit, HostCheck, SecurityHeaders
@@ -62,7 +65,7 @@ async def serve(stop: lifecycle.Stop, tree: BridgeSettings) -> None:
     curfew = Curfew()
     with ExitStack() as stack:
         sockets = [stack.enter_context(closing(one)) for one in listening.take(tree.bridge, os.environ)]
-        async with joined(tree, curfew) as app:
+        async with joined(tree, curfew, reachable=listening.reachable(sockets)) as app:
             server = _Server(_config(app, tree.bridge))
             async with asyncio.TaskGroup() as group:
                 ending = group.create_task(_end(stop, server, curfew, tree.bridge.grace_s))
@@ -74,20 +77,25 @@ async def serve(stop: lifecycle.Stop, tree: BridgeSettings) -> None:
 
 
 @asynccontextmanager
-async def joined(tree: BridgeSettings, curfew: Curfew) -> AsyncIterator[FastAPI]:
-    """The application over an open bus."""
+async def joined(tree: BridgeSettings, curfew: Curfew, *, reachable: bool = False) -> AsyncIterator[FastAPI]:
+    """The application over an open bus; `reachable` tells that other machines reach it. Raises `ConfigError` where they do, and
+    there are no keys."""
     tenant = require_token("DROVER_HTTP_TENANT", tree.bridge.tenant)
     options = options_from(tree.bus, name="drover-bridge", inbox_prefix=own_inbox("bridge"))
-    clock = LoopClock()
+    clock, subjects = LoopClock(), Subjects(tree.bus.prefix)
     async with (
+        AsyncExitStack() as stack,
         traced(tree.traces.endpoint, "drover-bridge"),
         connect_nats(options) as bus,
         Drover.over(bus, tenant=tenant, prefix=tree.bus.prefix, patience_s=tree.bridge.patience_s) as drover,
-        hear_fleet(bus, Subjects(tree.bus.prefix), tree.roster, clock) as presence,
+        hear_fleet(bus, subjects, tree.roster, clock) as presence,
     ):
+        gate = Gate(gate_rules(tree, tenant, reachable=reachable), bus, subjects, clock, presence.models)
+        await stack.enter_async_context(gate.grants.remembering())
+        await first_look(gate, must_have_one=reachable and not tree.bridge.allow_remote)
         bridge = Bridge(
             drover=drover,
-            gate=Gate(tenant),
+            gate=gate,
             presence=presence,
             clock=clock,
             curfew=curfew,
@@ -95,10 +103,14 @@ async def joined(tree: BridgeSettings, curfew: Curfew) -> AsyncIterator[FastAPI]
             retry_grace_s=tree.bridge.retry_grace_s,
             started_unix_s=int(clock.unix_s()),
         )
-        yield compose(bridge, tree.bridge, traffic_of(tree.bridge, bus))
+        app = compose(bridge, tree.bridge, traffic_of(tree.bridge, bus), any_address=reachable)
+        app.include_router(session_routes(gate, bus, subjects, clock))
+        yield app
 
 
-def compose(bridge: Bridge, section: BridgeSection, metrics: Metrics | None = None) -> FastAPI:
+def compose(
+    bridge: Bridge, section: BridgeSection, metrics: Metrics | None = None, *, any_address: bool = False
+) -> FastAPI:
     """Put routes, pages and limits together; without `metrics` nothing is counted and shown."""
     app = FastAPI(
         title="Drover",
@@ -111,7 +123,7 @@ def compose(bridge: Bridge, section: BridgeSection, metrics: Metrics | None = No
     app.include_router(openai_routes(bridge))
     app.include_router(explaining(bridge.drover, bridge.gate, explained))
     app.include_router(jobs(bridge.drover, bridge.curfew, bridge.gate))
-    app.include_router(health_page(bridge.presence))
+    app.include_router(health_page(bridge.presence, bridge.gate))
     app.include_router(pages())
     if metrics is not None:
         app.include_router(metrics_page(metrics, local=section.metrics != "all"))
@@ -120,7 +132,10 @@ def compose(bridge: Bridge, section: BridgeSection, metrics: Metrics | None = No
     answer_errors(app)
     # The last one added is the first that a request meets.
     app.add_middleware(BodyLimit, max_bytes=section.max_body_bytes, refuse=refusal)
-    app.add_middleware(HostCheck, names=_names(section), any_address=section.allow_remote, refuse=refusal)
+    app.add_middleware(
+        HostCheck, names=_names(section), any_address=any_address or section.allow_remote, refuse=refusal
+    )
+    app.add_middleware(TellLimits)
     app.add_middleware(SecurityHeaders)
     if metrics is not None:
         app.add_middleware(Traffic, metrics=metrics)

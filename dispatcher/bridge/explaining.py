@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from common import codec
@@ -23,7 +23,7 @@ from dispatcher.bridge.gate import Gate, caller_of
 def explaining(drover: Drover, gate: Gate, read: Callable[[Request], Awaitable[ChatRequest]]) -> APIRouter:
     """Build the routes; `read` gives the chat of a request, and raises what is wrong with it."""
     router = APIRouter(tags=["route"])
-    route, chat = [Depends(gate.need(Scope.ROUTE))], [Depends(gate.need(Scope.CHAT))]
+    route, chat = gate.depends(Scope.ROUTE), gate.depends(Scope.CHAT)
 
     @router.post("/v1/route/explain", summary="Where a chat would go, and why; nothing is run", dependencies=route)
     async def explain(http: Request) -> Response:

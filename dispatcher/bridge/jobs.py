@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+from ulid import ULID
 
 from common import codec, keys
 from common.client import Drover
@@ -88,7 +89,9 @@ def jobs(drover: Drover, curfew: Curfew, gate: Gate) -> APIRouter:
     ) -> Response:
         request = codec.build(ChatRequest, codec.decode_request(await json_body(http)))
         caller = caller_of(http)
-        request = replace(on_behalf(caller, wished(request, http.headers)), job=request.job or job_id(http.headers))
+        job = request.job or job_id(http.headers) or str(ULID())
+        request = replace(on_behalf(caller, wished(request, http.headers)), job=job)
+        request = await gate.admit(caller, request)
         done = await durable.submit(request, priority=priority or priority_of(http.headers), tenant=caller.tenant)
         where = f"/v1/jobs/{done.job}"
         body = {"id": done.job, "object": "job", "state": done.state, "known": done.known, "url": where}

@@ -10,7 +10,7 @@ import errno
 import ipaddress
 import os
 import socket
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 
 from common.errors import ConfigError
 from dispatcher.settings import BridgeSection
@@ -92,12 +92,17 @@ def _require_ours(listening: socket.socket, section: BridgeSection) -> None:
 
 
 def _keep_others_out(address: str, what: str, section: BridgeSection) -> None:
-    if not ipaddress.ip_address(address).is_loopback and not section.allow_remote:
+    if section.keys == "off" and not ipaddress.ip_address(address).is_loopback and not section.allow_remote:
         raise ConfigError(
-            f"{what} can be reached from other machines, and the bridge has no keys yet: whoever reaches "
-            "it may use the fleet. Use 127.0.0.1 (and a proxy or an SSH tunnel in front), or accept that with "
+            f"{what} can be reached from other machines, and DROVER_HTTP_KEYS=off asks nobody for a key: whoever reaches "
+            "it may use the fleet. Have keys (DROVER_HTTP_KEYS=auto), use 127.0.0.1, or accept that with "
             "DROVER_HTTP_ALLOW_REMOTE=true"
         )
+
+
+def reachable(sockets: Sequence[socket.socket]) -> bool:
+    """Tell whether other machines can reach any of them."""
+    return any(not ipaddress.ip_address(one.getsockname()[0]).is_loopback for one in sockets)
 
 
 def _address(section: BridgeSection) -> tuple[socket.AddressFamily, tuple[str, int]]:

@@ -64,6 +64,12 @@ class Presence:
         self._roster.sweep(self._clock.monotonic())
         return self._roster.fleet
 
+    def models(self) -> Iterator[ModelInfo]:
+        """Give the models on devices that are there, once for each device."""
+        for device in self.fleet().devices.values():
+            if device.liveness is not Liveness.DEAD:
+                yield from device.models.values()
+
     async def health(self) -> Health:
         """Look at the fleet, and ask the dispatchers whether one is there and has heard it; takes `ASK_S` at most."""
         return judge(self.fleet(), word=await self._asked(), bus=self._bus.connected)

@@ -64,6 +64,7 @@ STATUSES: Mapping[str, Verdict] = {
     "bus": Verdict(503, OURS),
     "disconnected": Verdict(503, OURS),
     "no_responders": Verdict(503, OURS),
+    "not_permitted": Verdict(503, OURS),
     "bus_timeout": Verdict(504, OURS),
     "no_streams": Verdict(503, OURS),
     "stream_conflict": Verdict(409, OURS),

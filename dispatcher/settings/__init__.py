@@ -101,6 +101,7 @@ class BridgeSettings:
     log: LogSection
     roster: RosterSection
     bridge: BridgeSection
+    ledger: LedgerSection = field(default_factory=LedgerSection)
     traces: TracesSection = field(default_factory=TracesSection)
 
 

@@ -53,12 +53,24 @@ class BridgeSection(Section):
     allow_remote: bool = Field(
         default=False,
         validation_alias="DROVER_HTTP_ALLOW_REMOTE",
-        description="let DROVER_HTTP_HOST be an address that other machines reach, though anyone there may then use the fleet",
+        description="let DROVER_HTTP_HOST be an address that other machines reach, though there are no keys and anyone there may "
+        "then use the fleet",
     )
     allowed_hosts: str = Field(
         "",
         validation_alias="DROVER_HTTP_ALLOWED_HOSTS",
         description="further names, separated by commas, under which the bridge is reached; others are refused (DNS rebinding)",
+    )
+    keys: Annotated[Literal["auto", "on", "off"], BeforeValidator(_lower)] = Field(
+        "auto",
+        validation_alias="DROVER_HTTP_KEYS",
+        description="whether requests need a key: on, off, or auto, as soon as there is one (`drover keys add`), and always where "
+        "other machines reach the bridge. Keys are kept by the ledger",
+    )
+    cors_origins: str = Field(
+        "",
+        validation_alias="DROVER_HTTP_CORS_ORIGINS",
+        description="origins of other sites' pages that may use the bridge, separated by commas, as https://chat.example.org",
     )
     metrics: Annotated[Literal["local", "all", "off"], BeforeValidator(_lower)] = Field(
         "local",

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 
-from common.keys import Scope
-from common.messages import ChatRequest
-from dispatcher.bridge.callers import Caller
+from common import key_client
+from common.bus import Bus
+from common.clock import Clock
+from common.errors import FleetError, LedgerUnavailable, NotAllowed, QuotaSpent, Unauthorized
+from common.keys import Grant, Scope, Unit
+from common.logs import get_logger
+from common.messages import ChatRequest, ModelInfo
+from common.subjects import Subjects
+from dispatcher.bridge.callers import Caller, granted
+from dispatcher.bridge.gate.credentials import require_own_page, shown
+from dispatcher.bridge.gate.grants import Grants
+from dispatcher.bridge.gate.limiter import Limiter, Standing
+from dispatcher.bridge.gate.worth import Worth, has_free, worth
+
+log = get_logger("gate")
+
+MAKE_ONE = "`drover keys add NAME` makes one"
+
+
+class Keys(StrEnum):
+    """Whether the bridge asks for keys."""
+
+    OFF = "off"
+    NEEDED = "needed"
+    UNKNOWN = "unknown"  # only the ledger knows whether there are any, and none has answered yet
+    NONE = "none"  # there are none, and only this machine reaches the bridge
 
 
 @dataclass(slots=True)
@@ -22,31 +47,166 @@ class Place:
     begun: bool = False
 
 
-class Gate:
-    """Lets everybody in."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How the gate stands: `off` lets everybody in; else `always` a key is needed, or else as soon as there is one.
 
-    def __init__(self, tenant: str) -> None:
-        self._nobody = Caller(tenant=tenant)
+    `tenant` is whom those count for who have none.
+    """
+
+    tenant: str
+    off: bool = False
+    always: bool = True
+
+
+class Gate:
+    """Knows who asks, and lets in who may. `models` gives those of the fleet."""
+
+    def __init__(
+        self, rules: Rules, bus: Bus, subjects: Subjects, clock: Clock, models: Callable[[], Iterable[ModelInfo]]
+    ) -> None:
+        self._rules = rules
+        self._bus = bus
+        self._subjects = subjects
+        self._clock = clock
+        self._models = models
+        self._nobody = Caller(tenant=rules.tenant)
+        self._limiter = Limiter()
+        self.grants = Grants(bus, subjects, clock)
+
+    @property
+    def keys(self) -> Keys:
+        """Whether a request needs a key now."""
+        if self._rules.off:
+            return Keys.OFF
+        if self._rules.always or self.grants.in_use:
+            return Keys.NEEDED
+        return Keys.UNKNOWN if self.grants.in_use is None else Keys.NONE
 
     def router(self, scope: Scope, **options: Any) -> APIRouter:
         """Make a router whose routes all need `scope`."""
-        return APIRouter(dependencies=[Depends(self.need(scope))], **options)
+        return APIRouter(dependencies=self.depends(scope), **options)
 
-    def need(self, scope: Scope) -> Callable[[Request], Awaitable[None]]:
-        """Give what a route depends on that needs `scope`. It raises `Unauthorized`, `NotAllowed` and `TooMany`."""
+    def depends(self, scope: Scope | None = None) -> list[Any]:
+        """Give what a single route depends on, as `dependencies`."""
+        return [Depends(self.need(scope))]
+
+    def need(self, scope: Scope | None) -> Callable[[Request], Awaitable[None]]:
+        """Give what a route depends on that needs `scope`; None lets in every key. It raises `Unauthorized`, `NotAllowed` and
+        `TooMany`."""
 
         async def let_in(http: Request) -> None:
-            http.state.caller = await self._identified(http, scope)
+            caller = await self._identified(http)
+            http.state.caller = caller
+            if scope is not None and not caller.may(scope):
+                raise NotAllowed(
+                    f"this key may not do that: it lacks the scope {scope}; `drover keys change --scope …` sets its scopes"
+                )
+            if caller.grant is not None:
+                # Read by the middleware that writes headers, also onto what is refused from here on.
+                http.state.standing = partial(self._standing, caller.grant)
+                self._limiter.take(caller.grant, self._clock.monotonic())
 
         return let_in
 
-    @asynccontextmanager
-    async def job(self, caller: Caller, chat: ChatRequest) -> AsyncIterator[Place]:  # noqa: ARG002
-        """Let a job in for as long as the context lasts."""
-        yield Place(chat)
+    def _standing(self, grant: Grant) -> dict[str, Standing]:
+        """Say how a key stands at this moment, by what is counted."""
+        found = {
+            "requests": self._limiter.requests(grant, self._clock.monotonic()),
+            "tokens": self._limiter.tokens(grant, self._clock.unix_s()),
+        }
+        return {what: standing for what, standing in found.items() if standing is not None}
 
-    async def _identified(self, http: Request, scope: Scope) -> Caller:  # noqa: ARG002
-        return self._nobody
+    async def _identified(self, http: Request) -> Caller:
+        await self.look()
+        if self.keys in {Keys.OFF, Keys.NONE}:
+            return self._nobody  # what clients send that must send something ("unused") is no key here
+        found = shown(http.headers)
+        if found is None:
+            raise Unauthorized(f"a key is needed: send  Authorization: Bearer dr_…  ({MAKE_ONE})")
+        if found.by_browser:
+            require_own_page(http.method, http.headers)
+        return granted(await self.grants.grant(found.presented))
+
+    async def look(self) -> None:
+        """Find out whether there are keys, if nobody knows yet. Raises `LedgerUnavailable`: a door that can't know stays shut."""
+        if self.keys is not Keys.UNKNOWN:
+            return
+        try:
+            await self.grants.find_out()
+        except FleetError as error:
+            raise LedgerUnavailable(
+                "nobody can say yet whether this bridge has keys, since no ledger answers: start it (`drover ledger serve`), or "
+                "have none with DROVER_HTTP_KEYS=off",
+                retry_after_s=1.0,
+            ) from error
+
+    @asynccontextmanager
+    async def job(self, caller: Caller, chat: ChatRequest) -> AsyncIterator[Place]:
+        """Let a job in for as long as the context lasts; what it may use is set aside until its record says what it took.
+
+        Raises `TooMany` for one too many at once, `QuotaSpent` where a budget has not that much left, and `LedgerUnavailable` where
+        that can't be asked.
+        """
+        grant = caller.grant
+        if grant is None:
+            yield Place(chat)
+            return
+        async with AsyncExitStack() as held:
+            held.enter_context(self._limiter.running(grant))
+            place = Place(_confined(chat, grant))
+            if grant.budgets:
+                await held.enter_async_context(self._reserved(place, grant))
+            yield place
+
+    async def admit(self, caller: Caller, chat: ChatRequest) -> ChatRequest:
+        """Let a job in that outlives its request, a durable one. Raises as `job`."""
+        grant = caller.grant
+        if grant is None:
+            return chat
+        place = Place(_confined(chat, grant))
+        if grant.budgets:
+            async with self._reserved(place, grant):
+                place.begun = True
+        return place.request
+
+    @asynccontextmanager
+    async def _reserved(self, place: Place, grant: Grant) -> AsyncIterator[None]:
+        wanted, anew = await self._reserve(worth(place.request, grant, self._models()), grant)
+        place.request = wanted.request
+        try:
+            yield
+        finally:
+            if anew and not place.begun:
+                await self._release(grant.key, wanted.reservation.job)
+
+    async def _reserve(self, wanted: Worth, grant: Grant) -> tuple[Worth, bool]:
+        """Set aside what a job may use, or, where the money is spent, what it may use without any; tells whether that is new."""
+        try:
+            reserved = await key_client.reserve(self._bus, self._subjects, wanted.reservation)
+        except QuotaSpent as error:
+            spent = wanted.paid and error.details.get("unit") == Unit.MONEY
+            if not (spent and has_free(wanted.request, grant, self._models())):
+                raise
+            wanted = wanted.unpaid()
+            reserved = await key_client.reserve(self._bus, self._subjects, wanted.reservation)
+        self._limiter.note(grant.key, reserved.budgets)
+        return wanted, reserved.anew
+
+    async def _release(self, key: str, job: str) -> None:
+        try:
+            await key_client.release(self._bus, self._subjects, key, job)
+        except FleetError as error:
+            log.warning("gate.unreleased", key=key, job=job, error=error.code)
+
+
+def _confined(chat: ChatRequest, grant: Grant) -> ChatRequest:
+    """Write into a request what its key is for. A request may say less, where its key says nothing."""
+    return replace(
+        chat,
+        allow_models=grant.models or chat.allow_models,
+        allow_devices=grant.devices or chat.allow_devices,
+    )
 
 
 def caller_of(http: Request) -> Caller:

@@ -1,0 +1,91 @@
+"""What a request shows to be let in: a key in a header, or a browser's session in a cookie; it asks nobody whether that is good.
+
+All spellings of a key are read here, and nowhere else: a door that knows fewer of them than the house behind it is no door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from common.errors import NotAllowed, Unauthorized
+from common.keys import Presented, parse
+
+COOKIES = ("__Host-drover", "drover")
+"""The first where the page came over TLS, since browsers take it nowhere else."""
+
+_PLAIN = ("x-api-key", "api-key")
+"""Where Anthropic's and Azure's clients put a key."""
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_PORTS = {"http": ":80", "https": ":443"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A key, or a session; `by_browser` tells that it came by itself, without the page having asked for that."""
+
+    presented: Presented
+    by_browser: bool
+
+
+def shown(headers: Mapping[str, str]) -> Shown | None:
+    """Read what a request shows; None where it shows nothing. A key in a header counts before a cookie. Raises `Unauthorized` for
+    what can be no key, and where two headers say different things; nothing of it is quoted."""
+    keys = _in_headers(headers)
+    if len(keys) > 1:
+        raise Unauthorized("two headers hold different keys: send one")
+    if keys:
+        return Shown(parse(keys[0]), by_browser=False)
+    session = _in_cookie(headers.get("cookie", ""))
+    return None if session is None else Shown(parse(session), by_browser=True)
+
+
+def require_own_page(method: str, headers: Mapping[str, str]) -> None:
+    """Refuse what another site's page has a browser send with our cookie: only what changes nothing may come from anywhere.
+
+    Raises `NotAllowed`.
+    """
+    if method in _SAFE:
+        return
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    own = site in {"same-origin", "none"} if site is not None else origin is not None and same_origin(origin, headers)
+    if not own:
+        raise NotAllowed(
+            "a session is for the bridge's own pages: other programs send a key (Authorization: Bearer dr_…)"
+        )
+
+
+def same_origin(origin: str, headers: Mapping[str, str]) -> bool:
+    """Tell whether a page of this origin came from the host that is asked. Its scheme may differ: a proxy takes TLS off."""
+    parts = urlsplit(origin)
+    host = headers.get("host", "").lower()
+    mine = {host, host + _PORTS.get(parts.scheme, "")}
+    return (
+        parts.scheme in _PORTS
+        and bool(host)
+        and parts.netloc.lower() in mine | {one.removesuffix(_PORTS[parts.scheme]) for one in mine}
+    )
+
+
+def _in_headers(headers: Mapping[str, str]) -> Sequence[str]:
+    """Give the keys, each once."""
+    found = [value for name in _PLAIN if (value := headers.get(name, "").strip())]
+    kind, _, bearer = headers.get("authorization", "").strip().partition(" ")
+    if kind.lower() == "bearer" and bearer.strip():
+        found.append(bearer.strip())
+    elif kind:
+        raise Unauthorized("the header Authorization is not of the kind Bearer: send  Authorization: Bearer dr_…")
+    return list(dict.fromkeys(found))
+
+
+def _in_cookie(header: str) -> str | None:
+    if not header:
+        return None
+    try:
+        jar = SimpleCookie(header[:4096])
+    except CookieError:
+        return None
+    return next((jar[name].value for name in COOKIES if name in jar), None)

@@ -1,0 +1,96 @@
+"""A browser's session: a key is shown once, and a cookie that scripts can't read stands for it from then on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.responses import Response
+
+from common import codec, key_client
+from common.bus import Bus
+from common.clock import Clock
+from common.errors import NotAllowed, Unauthorized
+from common.keys import Login, parse
+from common.subjects import Subjects
+from dispatcher.bridge.bodies import json_body
+from dispatcher.bridge.callers import Caller
+from dispatcher.bridge.gate.credentials import COOKIES, require_own_page, shown
+from dispatcher.bridge.gate.gate import Gate, Keys, caller_of
+
+SESSION_S = 12 * 3600.0
+"""A working day."""
+
+
+class SessionRequest(BaseModel):
+    """What `POST /api/v1/session` takes."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    key: Annotated[str, Field(max_length=200, description="a key: `dr_…`", json_schema_extra={"format": "password"})]
+
+
+def session_routes(gate: Gate, bus: Bus, subjects: Subjects, clock: Clock) -> APIRouter:
+    """The routes of `/api/v1/session`."""
+    router = APIRouter(prefix="/api/v1/session", tags=["session"])
+
+    @router.post("", status_code=201, summary="Exchange a key for a cookie")
+    async def login(http: Request) -> Response:
+        if gate.keys in {Keys.OFF, Keys.NONE}:
+            raise NotAllowed("this bridge asks for no keys, so there is nothing to log in to")
+        _require_page(http)
+        try:
+            asked = SessionRequest.model_validate(codec.decode_request(await json_body(http)))
+        except ValidationError as error:
+            raise codec.refusal(error) from None  # its cause holds the key
+        opened = await key_client.login(bus, subjects, parse(asked.key.strip()), ttl_s=SESSION_S)
+        body = codec.encode({"expires_unix_s": opened.expires_unix_s})
+        return Response(body, 201, {"set-cookie": _cookie(http, opened, clock.unix_s())}, "application/json")
+
+    @router.get("", summary="Who is asking, and what they may do", dependencies=gate.depends())
+    async def who(http: Request) -> Response:
+        return Response(codec.encode(_described(gate, caller_of(http))), media_type="application/json")
+
+    @router.delete("", status_code=204, summary="Forget the cookie")
+    async def logout(http: Request) -> Response:
+        found = shown(http.headers)
+        if found is None or not found.presented.session:
+            raise Unauthorized("there is no session here to end")
+        if found.by_browser:
+            require_own_page(http.method, http.headers)
+        await key_client.logout(bus, subjects, found.presented)
+        return Response(
+            status_code=204, headers={"set-cookie": f"{_name(http)}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"}
+        )
+
+    return router
+
+
+def _described(gate: Gate, caller: Caller) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "keys": str(gate.keys),
+        "tenant": caller.tenant,
+        "user": caller.user,
+        "scopes": sorted(caller.scopes),
+    }
+    if caller.grant is not None:
+        told["key"] = codec.plain(caller.grant)
+    return told
+
+
+def _require_page(http: Request) -> None:
+    """A page of another site must not log its visitor in as somebody else."""
+    if "sec-fetch-site" in http.headers or "origin" in http.headers:
+        require_own_page(http.method, http.headers)
+
+
+def _name(http: Request) -> str:
+    """Browsers take the safer name over TLS alone."""
+    return COOKIES[0] if http.url.scheme == "https" else COOKIES[1]
+
+
+def _cookie(http: Request, opened: Login, now_unix_s: float) -> str:
+    secure = "; Secure" if http.url.scheme == "https" else ""
+    lives_s = max(0, int(opened.expires_unix_s - now_unix_s))
+    return f"{_name(http)}={opened.secret}; Path=/; Max-Age={lives_s}; HttpOnly; SameSite=Strict{secure}"

@@ -1,0 +1,92 @@
+"""What a job may use at most, before it runs: set aside of its key's budgets, and kept to by the job itself; plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from common.keys import Grant, Reservation, Unit
+from common.messages import AUTO, ChatRequest, ModelInfo, conversation, split_target
+from common.prompts import prompt_tokens
+from common.virtual import LATEST, resolved
+
+MOST_ANSWER_TOKENS = 4096
+"""What an answer may have whose request sets no limit, where its key has a budget: without a bound nothing could be set aside."""
+
+USUAL_S = 600.0
+"""What a job has by the dispatcher's default."""
+
+MARGIN_S = 120.0
+"""For the record's way to the ledger."""
+
+MICRO = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """The request with its bounds, and what they come to; `paid` tells that part of it is money."""
+
+    request: ChatRequest
+    reservation: Reservation
+
+    @property
+    def paid(self) -> bool:
+        return self.reservation.micro_usd > 0
+
+    def unpaid(self) -> Worth:
+        """Give the same without money: only what costs none may answer."""
+        return Worth(replace(self.request, max_cost_usd=0.0), replace(self.reservation, micro_usd=0))
+
+
+def worth(chat: ChatRequest, grant: Grant, models: Iterable[ModelInfo]) -> Worth:
+    """Bound a request by the budgets of its key: the length of the answer, and where money is counted its price. `models` are those
+    of the fleet."""
+    bounded = chat
+    if grant.budgets and chat.options.max_tokens is None and not getattr(chat, "inputs", ()):
+        bounded = replace(chat, options=replace(chat.options, max_tokens=MOST_ANSWER_TOKENS))
+    prompt = prompt_tokens(conversation(bounded), bounded.tools)
+    answer = bounded.options.max_tokens or 0
+    usd = _dearest_usd(bounded, grant, models, prompt, answer)
+    if any(one.unit is Unit.MONEY for one in grant.budgets):
+        bounded = replace(bounded, max_cost_usd=usd)
+    reservation = Reservation(
+        key=grant.key,
+        tenant=grant.tenant,
+        job=str(chat.job),
+        tokens=prompt + answer,
+        micro_usd=math.ceil(usd * MICRO),
+        expires_s=(chat.timeout_s or USUAL_S) + chat.keep_s + MARGIN_S,
+    )
+    return Worth(bounded, reservation)
+
+
+def _dearest_usd(
+    chat: ChatRequest, grant: Grant, models: Iterable[ModelInfo], prompt_tokens: int, answer_tokens: int
+) -> float:
+    """Give the most that the answer can cost with any model that may give it, and no more than the request allows."""
+    if resolved(chat).local:
+        return 0.0
+    dearest = max(
+        (
+            prompt_tokens * (one.input_usd_per_mtok or 0.0) + answer_tokens * (one.output_usd_per_mtok or 0.0)
+            for one in _open_to(chat, grant, models)
+        ),
+        default=0.0,
+    )
+    return min(dearest / MICRO, math.inf if chat.max_cost_usd is None else chat.max_cost_usd)
+
+
+def has_free(chat: ChatRequest, grant: Grant, models: Iterable[ModelInfo]) -> bool:
+    """Tell whether any model may answer that costs no money."""
+    return any(not one.input_usd_per_mtok and not one.output_usd_per_mtok for one in _open_to(chat, grant, models))
+
+
+def _open_to(chat: ChatRequest, grant: Grant, models: Iterable[ModelInfo]) -> Iterator[ModelInfo]:
+    """Give those that may answer: what is asked for, and what the key allows."""
+    name = split_target(resolved(chat).model)[0]
+    for one in models:
+        named = name == AUTO or one.name.removesuffix(LATEST) == name.removesuffix(LATEST)
+        if named and (not grant.models or any(fnmatchcase(one.name, pattern) for pattern in grant.models)):
+            yield one
