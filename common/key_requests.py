@@ -44,7 +44,7 @@ class Limit(_Closed):
     """A budget to have, without what is spent of it."""
 
     unit: Unit
-    limit: Annotated[Count, Ge(1), Le(10**15)]
+    limit: Annotated[Count, Ge(1), Le(10**13)]
     period: Period = Period.EVER
 
 
@@ -131,7 +131,7 @@ class RotateKey(WhichKey):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListKeys(_Closed):
-    """`list`: by time, the oldest first; `after` is the `next` of the page before. Sessions are not told."""
+    """`list`: in the order of their ids; `after` is the `next` of the page before. Sessions are not told."""
 
     which: Name | None = None
     tenant: Token | None = None

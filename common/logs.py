@@ -16,9 +16,9 @@ from structlog.typing import EventDict, WrappedLogger
 
 from common import codec
 
-_SUSPECT = ("://", "sk-", "fd_", "earer ", "assword", "ecret", "api_key", "apikey", "uthorization", "creds")
+_SUSPECT = ("://", "sk-", "dr_", "drs_", "earer ", "assword", "ecret", "api_key", "apikey", "uthorization", "creds")
 _SECRET = re.compile(
-    r"\b(?:sk|fd)[-_][A-Za-z0-9_-]{16,}"
+    r"\b(?:sk|drs?)[-_][A-Za-z0-9_-]{16,}"
     r"|(?<=://)[^/@\s\"]+:[^/@\s\"]+(?=@)"
     r"|(?i:(?<=bearer )\S+)"
     r"|(?i:(?:authorization|api_?key|password|secret|creds)\"?[=:] ?)\"?[^\s\",}]+"

@@ -114,7 +114,7 @@ async def prune(*, days: int | None) -> int:
             sure=days is not None,
         )
     say(
-        f"{gone.jobs} jobs, {gone.devices} device events and {gone.power} rows of power forgotten; "
+        f"{gone.jobs} jobs, {gone.devices} device events, {gone.power} rows of power and {gone.keys} ended keys forgotten; "
         f"{gone.power_merged} rows of power put together by the hour"
     )
     return 0

@@ -33,7 +33,7 @@ def stats(*, as_json: Annotated[bool, typer.Option("--json", help="print it as J
 def export(
     file: Annotated[str, typer.Argument(help="file to write; - is standard output, for CSV")],
     *,
-    of: Annotated[Literal["jobs", "devices", "power"], typer.Option("--of", help="which rows")] = "jobs",
+    of: Annotated[Literal["jobs", "devices", "power", "keys"], typer.Option("--of", help="which rows")] = "jobs",
     form: Annotated[Literal["csv", "parquet"], typer.Option("--format", help="CSV, or Parquet with its types")] = "csv",
     since: Annotated[str | None, typer.Option("--since", help=f"not before: {_Moment}")] = None,
     until: Annotated[str | None, typer.Option("--until", help="before this moment")] = None,

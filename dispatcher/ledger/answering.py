@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,10 @@ log = get_logger("ledger")
 
 QUEUE = "ledger"
 """Of several ledgers over one database one answers."""
+
+MARGIN_BYTES = 16 * 1024
+MOST_BYTES = 4 << 20
+"""Where a server carries more, an answer still has at most this."""
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 Spawn = Callable[..., object]
@@ -86,3 +90,16 @@ class Answering:
             raise InternalError(f"the ledger met a bug of ours ({type(error).__name__}): please report it") from error
         finally:
             self._waiting -= 1
+
+    def fitting(
+        self, rows: Sequence[dict[str, Any]], limit: int, *, share: int = 1
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """Give the first rows that fit an answer, or a share of one, and whether any is left out."""
+        room = (min(self._bus.max_payload, MOST_BYTES) - MARGIN_BYTES) // share
+        shown: list[dict[str, Any]] = []
+        for row in rows[:limit]:
+            room -= len(codec.encode(row)) + 1
+            if room < 0:
+                break
+            shown.append(row)
+        return shown, len(shown) < len(rows)

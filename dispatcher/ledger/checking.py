@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Table, func, select, text
 
 from common.errors import BadRequest
-from dispatcher.ledger import rows, schema
+from dispatcher.ledger import key_rows, rows, schema
 from dispatcher.ledger.database import Database
 from dispatcher.ledger.moving import count, database_source
-from dispatcher.ledger.tables import KEPT, devices, jobs, power
+from dispatcher.ledger.rows import Row
+from dispatcher.ledger.tables import KEPT, budgets, devices, jobs, keys, power, reservations
 
 MOST_FAULTS = 20
 
@@ -57,7 +58,14 @@ async def faults(database: Database) -> list[str]:
         async with database.reading() as connection:
             told = (await connection.execute(text(f"PRAGMA integrity_check({MOST_FAULTS})"))).scalars().all()
             found += [f"the file: {line}" for line in told if line != "ok"]
-    readers = ((jobs, rows.job_entry), (devices, rows.device_entry), (power, rows.power_entry))
+    readers: tuple[tuple[Table, Callable[[Row], object]], ...] = (
+        (jobs, rows.job_entry),
+        (devices, rows.device_entry),
+        (power, rows.power_entry),
+        (keys, key_rows.grant_of),
+        (budgets, key_rows.account_of),
+        (reservations, key_rows.reservation_of),
+    )
     async with database_source(database) as source:
         for table, read in readers:
             async for some in source.rows(table):

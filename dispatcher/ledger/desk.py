@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,16 +19,11 @@ MOST_WAITING = 64
 ANSWER_S = ASK_S * 0.9
 """Whoever asks waits a little longer."""
 
-MARGIN_BYTES = 16 * 1024
-MOST_BYTES = 4 << 20
-"""Where a server carries more, an answer still has at most this."""
-
 
 class Desk:
     """The verbs, over a database."""
 
     def __init__(self, bus: Bus, subjects: Subjects, database: Database, *, answer_s: float = ANSWER_S) -> None:
-        self._bus = bus
         self._subjects = subjects
         self._database = database
         self.tally = Answering(bus, most_waiting=MOST_WAITING, answer_s=answer_s, late="ask for a shorter span")
@@ -43,7 +38,7 @@ class Desk:
     async def _jobs(self, wire: Mapping[str, Any]) -> dict[str, Any]:
         query = codec.build(JobsQuery, wire)
         found = await queries.find_jobs(self._database, query)
-        shown, more = self._fitting([codec.plain(one) for one in found], query.limit)
+        shown, more = self.tally.fitting([codec.plain(one) for one in found], query.limit)
         if found and not shown:
             raise UnknownJob(
                 f"the record of job {found[0].job} is larger than the bus carries: see `drover ledger export`"
@@ -53,26 +48,13 @@ class Desk:
     async def _energy(self, wire: Mapping[str, Any]) -> dict[str, Any]:
         query = codec.build(EnergyQuery, wire)
         found = await queries.sum_energy(self._database, query)
-        shown, more = self._fitting([codec.plain(one) for one in found], query.limit)
+        shown, more = self.tally.fitting([codec.plain(one) for one in found], query.limit)
         return {"by": str(query.by), "rows": shown, "more": more}
 
     async def _devices(self, wire: Mapping[str, Any]) -> dict[str, Any]:
         query = codec.build(DevicesQuery, wire)
         events = await queries.find_events(self._database, query)
         power = await queries.find_power(self._database, query)
-        told, more = self._fitting([codec.plain(one) for one in events], query.limit, share=2)
-        drawn, more_power = self._fitting([codec.plain(one) for one in power], query.limit, share=2)
+        told, more = self.tally.fitting([codec.plain(one) for one in events], query.limit, share=2)
+        drawn, more_power = self.tally.fitting([codec.plain(one) for one in power], query.limit, share=2)
         return {"events": told, "power": drawn, "more": more or more_power}
-
-    def _fitting(
-        self, rows: Sequence[dict[str, Any]], limit: int, *, share: int = 1
-    ) -> tuple[list[dict[str, Any]], bool]:
-        """Give the first rows that fit an answer, and whether any is left out."""
-        room = (min(self._bus.max_payload, MOST_BYTES) - MARGIN_BYTES) // share
-        shown: list[dict[str, Any]] = []
-        for row in rows[:limit]:
-            room -= len(codec.encode(row)) + 1
-            if room < 0:
-                break
-            shown.append(row)
-        return shown, len(shown) < len(rows)

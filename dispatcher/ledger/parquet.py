@@ -10,7 +10,7 @@ from common.errors import ConfigError
 from common.extras import install
 from common.ledger import Span
 from dispatcher.ledger.database import Database
-from dispatcher.ledger.export import chunks, table_of
+from dispatcher.ledger.export import chunks, columns_of
 
 try:
     import pyarrow as pa
@@ -21,7 +21,7 @@ except ImportError as error:
 
 async def write_parquet(database: Database, of: str, span: Span, target: Path) -> int:
     """Write a table as Parquet, with its types; gives the number of rows."""
-    columns = list(table_of(of).c)
+    columns = columns_of(of)
     schema = pa.schema([pa.field(column.name, _type(column), nullable=bool(column.nullable)) for column in columns])
     number = 0
     with pq.ParquetWriter(target, schema, compression="zstd") as writer:

@@ -13,7 +13,7 @@ from common.records import STREAM_AGE_S
 from dispatcher.ledger.database import Database
 from dispatcher.ledger.rows import Row
 from dispatcher.ledger.store import insert
-from dispatcher.ledger.tables import devices, jobs, power, rejected, shares
+from dispatcher.ledger.tables import budgets, devices, jobs, keys, power, rejected, reservations, shares
 
 ROWS_AT_ONCE = 1000
 GROUPS_AT_ONCE = 100
@@ -31,12 +31,14 @@ MOST_SILENT_S = 2 * DAY_S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """How many rows went; of `power_merged` each minute counts that is now in an hour."""
+    """How many rows went; of `power_merged` each minute counts that is now in an hour. `keys` had ended as long ago, sessions among
+    them."""
 
     jobs: int = 0
     devices: int = 0
     power: int = 0
     power_merged: int = 0
+    keys: int = 0
 
 
 async def prune(database: Database, *, now_unix_s: float, days: int, power_days: int, sure: bool = False) -> Pruned:
@@ -47,7 +49,7 @@ async def prune(database: Database, *, now_unix_s: float, days: int, power_days:
     """
     if not sure:
         await _believe(database, now_unix_s)
-    gone = dict.fromkeys(("jobs", "devices", "power"), 0)
+    gone = dict.fromkeys(("jobs", "devices", "power", "keys"), 0)
     if days:
         before = now_unix_s - days * DAY_S
         await _forget(database, shares, shares.c.received_unix_s, before)
@@ -55,6 +57,8 @@ async def prune(database: Database, *, now_unix_s: float, days: int, power_days:
         gone["jobs"] = await _forget(database, jobs, jobs.c.received_unix_s, before)
         gone["devices"] = await _forget(database, devices, devices.c.at_unix_s, before)
         gone["power"] = await _forget(database, power, power.c.to_unix_s, before)
+        gone["keys"] = await _forget_keys(database, before)
+    await _forget(database, reservations, reservations.c.lapsed_unix_s, now_unix_s - SETTLED_S)
     merged = await _thin(database, now_unix_s - power_days * DAY_S, settled_unix_s=now_unix_s - SETTLED_S)
     return Pruned(**gone, power_merged=merged)
 
@@ -69,6 +73,18 @@ async def _forget(database: Database, table: Table, at: Column[float], before: f
             if upto is None:
                 return gone
             gone += (await connection.execute(delete(table).where(at <= upto))).rowcount
+
+
+async def _forget_keys(database: Database, before: float) -> int:
+    """Delete keys that were revoked, or expired, and sessions that are over."""
+    async with database.writing() as connection:
+        ended = or_(keys.c.revoked_unix_s < before, keys.c.expires_unix_s < before)
+        gone = (await connection.execute(delete(keys).where(ended))).rowcount
+        there = select(keys.c.id)
+        await connection.execute(delete(keys).where(keys.c.parent.is_not(None), keys.c.parent.not_in(there)))
+        await connection.execute(delete(budgets).where(budgets.c.key.not_in(there)))
+        await connection.execute(delete(reservations).where(reservations.c.key.not_in(there)))
+    return gone
 
 
 async def _believe(database: Database, now_unix_s: float) -> None:

@@ -6,8 +6,10 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from typing import Any
 
 from common import codec
 from common.bus import Bus
@@ -22,10 +24,12 @@ from common.logs import configure, get_logger
 from common.settings import load
 from common.subjects import Subjects, own_inbox
 from dispatcher.ledger import schema
-from dispatcher.ledger.answering import QUEUE
+from dispatcher.ledger.answering import QUEUE, Answering
 from dispatcher.ledger.database import Database, opened, place_of
 from dispatcher.ledger.desk import Desk
 from dispatcher.ledger.drain import FIRST_WAIT_S, LONGEST_WAIT_S, Drain
+from dispatcher.ledger.key_desk import KeyDesk
+from dispatcher.ledger.reserving import Reserving
 from dispatcher.ledger.retention import prune
 from dispatcher.ledger.sqlite_file import sole_writer
 from dispatcher.ledger.store import Store
@@ -35,6 +39,7 @@ log = get_logger("ledger")
 
 FIRST_PRUNE_S = 60.0
 PRUNE_S = 6 * 3600.0
+LAPSE_S = 60.0
 
 LAST_S = 8.0
 """What the last records get to be written; what is not stays in the stream until the next start."""
@@ -68,13 +73,14 @@ async def serve(settings: LedgerSettings, stop: Stop) -> None:
 
 
 async def _run(settings: LedgerSettings, database: Database, bus: Bus, stop: Stop) -> None:
-    async with ledger(settings, database, bus) as drain, asyncio.TaskGroup() as tasks:
+    async with ledger(settings, database, bus) as at, asyncio.TaskGroup() as tasks:
         log.info("ledger.open", database=database.place.shown, nats=bus.connected)
-        work = tasks.create_task(drain.run())
-        pruning = tasks.create_task(_prune(settings, database))
+        work = tasks.create_task(at.drain.run())
+        beside = [tasks.create_task(_prune(settings, database)), tasks.create_task(_lapse(at.keys.reserving))]
         await stop.wait()
-        pruning.cancel()
-        drain.stop()
+        for task in beside:
+            task.cancel()
+        at.drain.stop()
         await asyncio.wait((work,), timeout=LAST_S)
         work.cancel()
 
@@ -98,15 +104,37 @@ async def _prune(settings: LedgerSettings, database: Database) -> None:
             log.info("ledger.pruned", **codec.plain(gone))
 
 
+async def _lapse(reserving: Reserving) -> None:
+    """Count as spent what was set aside for jobs whose record does not come; not before those that wait have been read."""
+    while True:
+        await asyncio.sleep(LAPSE_S)
+        try:
+            number = await reserving.lapse()
+        except LedgerUnavailable as error:
+            log.warning("ledger.unlapsed", error=error.code, message=error.message)
+        else:
+            if number:
+                log.warning("ledger.lapsed", reservations=number)
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A ledger that answers; its drain has to be run."""
+
+    drain: Drain
+    desk: Desk
+    keys: KeyDesk
+
+
 @asynccontextmanager
-async def ledger(settings: LedgerSettings, database: Database, bus: Bus) -> AsyncIterator[Drain]:
-    """Answer questions; what is given has to be run."""
+async def ledger(settings: LedgerSettings, database: Database, bus: Bus) -> AsyncIterator[Open]:
+    """Answer questions."""
     subjects = Subjects(settings.bus.prefix)
     drain = Drain(bus, JetStream(bus), subjects, Store(database), ack_wait_s=settings.ledger.ack_wait_s)
-    desk = Desk(bus, subjects, database)
-    name = f"ledger-{secrets.token_hex(4)}"
-    async with desk.open(), discoverable(bus, _info(name, database), lambda: _stats(subjects, drain, desk)):
-        yield drain
+    at = Open(drain, Desk(bus, subjects, database), KeyDesk(bus, subjects, database))
+    info = _info(f"ledger-{secrets.token_hex(4)}", database)
+    async with at.desk.open(), at.keys.open(), discoverable(bus, info, lambda: _stats(subjects, at)):
+        yield at
 
 
 async def _prepared(database: Database) -> None:
@@ -140,22 +168,28 @@ def _version() -> str:
     return version("drover")
 
 
-def _stats(subjects: Subjects, drain: Drain, desk: Desk) -> list[EndpointStats]:
-    tally = drain.tally
+def _stats(subjects: Subjects, at: Open) -> list[EndpointStats]:
+    tally = at.drain.tally
+    data = {
+        "state": str(tally.state),
+        "trouble": tally.trouble,
+        "written": tally.written,
+        "rejected": tally.rejected,
+        "batches": tally.batches,
+    }
+    asked: tuple[tuple[str, str, Answering, dict[str, Any]], ...] = (
+        ("ledger", subjects.ledger("*"), at.desk.tally, data),
+        ("keys", subjects.keys("*"), at.keys.tally, {}),
+    )
     return [
         EndpointStats(
-            name="ledger",
-            subject=subjects.ledger("*"),
+            name=name,
+            subject=subject,
             queue_group=QUEUE,
-            requests=desk.tally.asked,
-            errors=desk.tally.failed,
-            last_error=desk.tally.last_error,
-            data={
-                "state": str(tally.state),
-                "trouble": tally.trouble,
-                "written": tally.written,
-                "rejected": tally.rejected,
-                "batches": tally.batches,
-            },
+            requests=told.asked,
+            errors=told.failed,
+            last_error=told.last_error,
+            data=more,
         )
+        for name, subject, told, more in asked
     ]

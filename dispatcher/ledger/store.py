@@ -1,8 +1,9 @@
-"""Writes what came into the tables, each record once, however often it comes; it knows no bus."""
+"""Writes what came into the tables, each record once, however often it comes, and settles what jobs took; it knows no bus."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Table, delete, select
@@ -10,8 +11,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.bus.streams import Kept
-from common.records import Entry
-from dispatcher.ledger import tables
+from common.records import Entry, JobEntry
+from dispatcher.ledger import purse, tables
 from dispatcher.ledger.database import Database, RowRefused
 from dispatcher.ledger.rows import Row, rows_of
 
@@ -42,8 +43,9 @@ Came = Read | Rejected
 class Store:
     """The tables, for one writer."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
+        self._clock = clock
 
     async def write(self, batch: Sequence[Came]) -> int:
         """Write a batch as one transaction; when it returns, all of it is there. Gives how many could not be kept.
@@ -77,6 +79,9 @@ class Store:
             for table in tables.KEPT:
                 if found := by_table.get(table.name):
                     await insert(connection, table, found)
+            jobs = [one.entry for one in batch if isinstance(one, Read) and isinstance(one.entry, JobEntry)]
+            if jobs:
+                await purse.settle(connection, jobs, self._clock())
             if tables.rejected.name in by_table:
                 await _forget_rejected(connection)
 

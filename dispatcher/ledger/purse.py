@@ -1,0 +1,158 @@
+"""Budgets in the database: what is set aside for a job, what its record settles, what lapses; it knows no bus.
+
+Whoever changes what a key has used holds the row of that key until the end of the transaction, so that of many at once each sees
+what the one before has set aside. Of several keys they are held in the order of their ids.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.errors import DuplicateJob
+from common.keys import Unit
+from common.records import JobEntry
+from dispatcher.ledger.budgets import Account, Amounts, charged, corrected
+from dispatcher.ledger.key_rows import account_of, account_row, amounts_of
+from dispatcher.ledger.rows import Row
+from dispatcher.ledger.tables import budgets, keys, reservations
+
+AT_ONCE = 500
+"""Reservations that lapse in one transaction."""
+
+_OPEN = reservations.c.lapsed_unix_s.is_(None)
+
+
+async def hold(connection: AsyncConnection, ids: Iterable[str]) -> None:
+    """Have nobody else change what these keys have used, until the transaction ends; SQLite has one writer as it is."""
+    await connection.execute(
+        select(keys.c.id).where(keys.c.id.in_(sorted(set(ids)))).order_by(keys.c.id).with_for_update()
+    )
+
+
+async def accounts_of(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, list[Account]]:
+    """Give the budgets of keys."""
+    ask = select(budgets).where(budgets.c.key.in_(ids)).order_by(budgets.c.key, budgets.c.unit, budgets.c.period)
+    found: dict[str, list[Account]] = {}
+    for row in (await connection.execute(ask)).mappings():
+        found.setdefault(row["key"], []).append(account_of(dict(row)))
+    return found
+
+
+async def reserved_of(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, dict[Unit, int]]:
+    """Sum up what is set aside for jobs of keys."""
+    sums = (func.sum(reservations.c[str(unit)]).label(str(unit)) for unit in Unit)
+    ask = select(reservations.c.key, *sums).where(_OPEN, reservations.c.key.in_(ids)).group_by(reservations.c.key)
+    return {row["key"]: amounts_of(dict(row)) for row in (await connection.execute(ask)).mappings()}
+
+
+async def write_accounts(connection: AsyncConnection, key: str, accounts: Iterable[Account]) -> None:
+    """Write budgets that are there already."""
+    for one in accounts:
+        row = account_row(key, one)
+        its = budgets.c.key == key, budgets.c.unit == row["unit"], budgets.c.period == row["period"]
+        await connection.execute(update(budgets).where(*its).values(row))
+
+
+async def found_reservation(connection: AsyncConnection, tenant: str, job: str) -> Row | None:
+    """Give what is set aside for a job; None where there is nothing."""
+    its = reservations.c.tenant == tenant, reservations.c.job == job
+    row = (await connection.execute(select(reservations).where(*its))).mappings().first()
+    return None if row is None else dict(row)
+
+
+async def free(connection: AsyncConnection, key: str, job: str) -> bool:
+    """Give back what is set aside for a job that never ran; False where there is nothing, or it has lapsed."""
+    its = reservations.c.key == key, reservations.c.job == job, _OPEN
+    return bool((await connection.execute(delete(reservations).where(*its))).rowcount)
+
+
+async def settle(connection: AsyncConnection, ended: Sequence[JobEntry], now_unix_s: float) -> None:
+    """Spend what jobs took, by their records, and forget what was set aside for them: so a record that comes twice settles once.
+
+    It counts into the period that runs now, whatever the clocks of dispatchers say. What of its reservation had lapsed comes back.
+    """
+    took: dict[tuple[str, str], JobEntry] = {}
+    for one in ended:
+        if one.error != DuplicateJob.code:  # it is of another request under the same id
+            took.setdefault((one.tenant, one.job), one)
+    found = await _of_jobs(connection, list(took))
+    if not found:
+        return
+    await hold(connection, (row["key"] for row in found))
+    found = await _of_jobs(connection, list(took))  # as they are now that nobody else changes them
+    ends = [(row, taken(took[row["tenant"], row["job"]])) for row in found]
+    await _end(connection, ends, now_unix_s)
+    its = tuple_(reservations.c.tenant, reservations.c.job).in_([(row["tenant"], row["job"]) for row in found])
+    await connection.execute(delete(reservations).where(its))
+
+
+async def lapse(connection: AsyncConnection, now_unix_s: float) -> int:
+    """Count as spent what is set aside for jobs whose record does not come; gives how many, at most some at once. The record may
+    come yet, so they stay until nothing comes that late."""
+    late = (
+        select(reservations.c.key).where(_OPEN, reservations.c.expires_unix_s <= now_unix_s).distinct().limit(AT_ONCE)
+    )
+    held = (await connection.execute(late)).scalars().all()
+    if not held:
+        return 0
+    await hold(connection, held)
+    ask = select(reservations).where(_OPEN, reservations.c.expires_unix_s <= now_unix_s, reservations.c.key.in_(held))
+    found = [dict(row) for row in (await connection.execute(ask.limit(AT_ONCE))).mappings()]
+    await _end(connection, [(row, amounts_of(row)) for row in found], now_unix_s)
+    its = tuple_(reservations.c.tenant, reservations.c.job).in_([(row["tenant"], row["job"]) for row in found])
+    await connection.execute(update(reservations).where(its).values(lapsed_unix_s=now_unix_s))
+    return len(found)
+
+
+async def forget_lapsed(connection: AsyncConnection, key: str) -> None:
+    """Have no late record of these jobs change a budget that never counted them."""
+    await connection.execute(delete(reservations).where(reservations.c.key == key, _OPEN.is_(False)))
+
+
+def taken(entry: JobEntry) -> dict[Unit, int]:
+    """Give what a job took, rounded up: the tokens that it was asked and answered with, what providers took, and what devices drew
+    above idle, also for attempts that were lost.
+
+    An answer from the cache has its tokens, as its reader was given them; it cost nobody money or energy but for what a look for
+    it took, and its record says so. What no sensor or model tells of is nothing.
+    """
+    joules = 0.0 if entry.energy is None else entry.energy.joules
+    return {
+        Unit.TOKENS: entry.usage.prompt_tokens + entry.usage.completion_tokens,
+        Unit.MONEY: math.ceil(max(0.0, entry.cost_usd or 0.0) * 1e6 - _DUST),
+        Unit.ENERGY: math.ceil(max(0.0, joules) * 1e3 - _DUST),
+    }
+
+
+_DUST = 1e-6
+"""A millionth of a unit is no unit: 0.07 dollars times a million is a little more than 70 000."""
+
+
+async def _of_jobs(connection: AsyncConnection, jobs: Sequence[tuple[str, str]]) -> list[Mapping[str, Any]]:
+    its = tuple_(reservations.c.tenant, reservations.c.job).in_(jobs)
+    return [dict(row) for row in (await connection.execute(select(reservations).where(its))).mappings()]
+
+
+async def _end(
+    connection: AsyncConnection, ends: Sequence[tuple[Mapping[str, Any], Amounts]], now_unix_s: float
+) -> None:
+    """Charge what these took to the budgets of their keys."""
+    of_keys = await accounts_of(connection, sorted({row["key"] for row, _ in ends}))
+    for key, before in of_keys.items():
+        after = before
+        for row, amounts in ends:
+            if row["key"] == key:
+                after = [_charged(one, row, amounts, now_unix_s) for one in after]
+        await write_accounts(connection, key, (one for one, was in zip(after, before, strict=True) if one != was))
+
+
+def _charged(account: Account, row: Mapping[str, Any], amounts: Amounts, now_unix_s: float) -> Account:
+    lapsed_unix_s = row["lapsed_unix_s"]
+    if lapsed_unix_s is None:
+        return charged(account, amounts, now_unix_s)
+    return corrected(account, amounts_of(row), amounts, lapsed_unix_s=lapsed_unix_s, now_unix_s=now_unix_s)
