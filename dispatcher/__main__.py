@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from dispatcher.cli.cache_verbs import app as cache_verbs
+from dispatcher.cli.keys_verbs import app as keys_verbs
 from dispatcher.cli.ledger_verbs import app as ledger_verbs
 from dispatcher.lab.bench.cli import ListCommand, bench
 from dispatcher.lab.cli import app as lab
@@ -251,6 +252,7 @@ def result(
 
 
 app.add_typer(cache_verbs)
+app.add_typer(keys_verbs)
 app.add_typer(ledger_verbs)
 app.add_typer(embedder)
 app.add_typer(lab)

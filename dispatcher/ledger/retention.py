@@ -31,8 +31,7 @@ MOST_SILENT_S = 2 * DAY_S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """How many rows went; of `power_merged` each minute counts that is now in an hour. `keys` had ended as long ago, sessions among
-    them."""
+    """How many rows went; of `power_merged` each minute counts that is now in an hour. `keys` had ended as long ago."""
 
     jobs: int = 0
     devices: int = 0
@@ -58,6 +57,7 @@ async def prune(database: Database, *, now_unix_s: float, days: int, power_days:
         gone["devices"] = await _forget(database, devices, devices.c.at_unix_s, before)
         gone["power"] = await _forget(database, power, power.c.to_unix_s, before)
         gone["keys"] = await _forget_keys(database, before)
+    await _forget_sessions(database, now_unix_s)
     await _forget(database, reservations, reservations.c.lapsed_unix_s, now_unix_s - SETTLED_S)
     merged = await _thin(database, now_unix_s - power_days * DAY_S, settled_unix_s=now_unix_s - SETTLED_S)
     return Pruned(**gone, power_merged=merged)
@@ -76,15 +76,22 @@ async def _forget(database: Database, table: Table, at: Column[float], before: f
 
 
 async def _forget_keys(database: Database, before: float) -> int:
-    """Delete keys that were revoked, or expired, and sessions that are over."""
+    """Delete keys that were revoked, or expired, and what belongs to no key any more."""
     async with database.writing() as connection:
         ended = or_(keys.c.revoked_unix_s < before, keys.c.expires_unix_s < before)
-        gone = (await connection.execute(delete(keys).where(ended))).rowcount
+        gone = (await connection.execute(delete(keys).where(keys.c.parent.is_(None), ended))).rowcount
         there = select(keys.c.id)
         await connection.execute(delete(keys).where(keys.c.parent.is_not(None), keys.c.parent.not_in(there)))
         await connection.execute(delete(budgets).where(budgets.c.key.not_in(there)))
         await connection.execute(delete(reservations).where(reservations.c.key.not_in(there)))
     return gone
+
+
+async def _forget_sessions(database: Database, now_unix_s: float) -> None:
+    """Delete those that are over."""
+    async with database.writing() as connection:
+        over = keys.c.parent.is_not(None), keys.c.expires_unix_s < now_unix_s
+        await connection.execute(delete(keys).where(*over))
 
 
 async def _believe(database: Database, now_unix_s: float) -> None:
