@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 async def check(bus: Bus, subjects: Subjects, shown: Presented) -> Grant:
     """Give what a key, or a session, is for. Raises `Unauthorized`."""
-    asked = CheckKey(id=shown.id, key_digest=shown.key_digest)
+    asked = CheckKey(key=shown.id, key_digest=shown.key_digest)
     return _built(Grant, await _ask(bus, subjects, "check", asked), "grant")
 
 
@@ -57,13 +57,13 @@ async def release(bus: Bus, subjects: Subjects, key: str, job: str) -> bool:
 
 async def login(bus: Bus, subjects: Subjects, shown: Presented, *, ttl_s: float) -> Login:
     """Make a session for a browser. Raises `Unauthorized`, also for what is a session itself."""
-    asked = LoginKey(id=shown.id, key_digest=shown.key_digest, ttl_s=ttl_s)
+    asked = LoginKey(key=shown.id, key_digest=shown.key_digest, ttl_s=ttl_s)
     return _built(Login, await _ask(bus, subjects, "login", asked), "login")
 
 
 async def logout(bus: Bus, subjects: Subjects, shown: Presented) -> None:
     """End a session; one that is none any more has ended. What is no session's raises `Unauthorized`."""
-    await _ask(bus, subjects, "logout", CheckKey(id=shown.id, key_digest=shown.key_digest))
+    await _ask(bus, subjects, "logout", CheckKey(key=shown.id, key_digest=shown.key_digest))
 
 
 async def state(bus: Bus, subjects: Subjects) -> int:

@@ -55,7 +55,7 @@ Limits = Annotated[tuple[Limit, ...], FailFast(), MaxLen(MOST_BUDGETS)]
 class CheckKey(_Closed):
     """`check` and `logout`: what was shown. Whoever has the digest of a session ends it."""
 
-    id: KeyId
+    key: KeyId
     key_digest: Digest = field(repr=False)
 
 

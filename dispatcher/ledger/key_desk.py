@@ -95,7 +95,7 @@ class KeyDesk:
     async def _logout(self, wire: Mapping[str, Any]) -> dict[str, Any]:
         asked = codec.build(CheckKey, wire)
         if await keyring.logout(self._database, asked):
-            await self._tell(asked.id)
+            await self._tell(asked.key)
         return {}
 
     async def _state(self, _: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ async def check(database: Database, asked: CheckKey, now_unix_s: float) -> Grant
     why it is not any more.
     """
     async with database.reading() as connection:
-        row, key = await _rows(connection, asked.id)
+        row, key = await _rows(connection, asked.key)
         _require(asked, row, now_unix_s)
         if row is None or key is None:  # its key has been pruned
             raise _unknown()
@@ -61,7 +61,7 @@ async def grants(connection: AsyncConnection, rows: Sequence[Row], now_unix_s: f
 async def login(database: Database, asked: LoginKey, now_unix_s: float) -> Login:
     """Make a session. Raises `Unauthorized`, also for what is a session itself: it would never end."""
     async with database.writing() as connection:
-        row, key = await _rows(connection, asked.id)
+        row, key = await _rows(connection, asked.key)
         _require(asked, row, now_unix_s)
         if row is None or key is not row:
             raise Unauthorized("a session can't begin another one: log in with the key itself")
@@ -76,12 +76,12 @@ async def login(database: Database, asked: LoginKey, now_unix_s: float) -> Login
 async def logout(database: Database, asked: CheckKey) -> bool:
     """End a session; False when there is none of this secret. Raises `Unauthorized` for a key: only `revoke` ends one."""
     async with database.writing() as connection:
-        row, key = await _rows(connection, asked.id)
+        row, key = await _rows(connection, asked.key)
         if row is None or not hmac.compare_digest(row["digest"], asked.key_digest):
             return False
         if row is key:
             raise Unauthorized("this is a key and no session: `drover keys revoke` ends it")
-        await connection.execute(delete(keys).where(keys.c.id == asked.id))
+        await connection.execute(delete(keys).where(keys.c.id == asked.key))
     return True
 
 
