@@ -18,8 +18,8 @@ from common.messages import MOST_COUNT
 Amounts = Mapping[Unit, int]
 """How much of each unit; of one that is absent nothing."""
 
-LATEST_UNIX_S = 253_402_214_400.0
-"""The last day of the year 9999: what is later is taken for it."""
+LATEST_UNIX_S = 253_370_764_799.0
+"""The last second of the year 9998, behind which there is still a day: what is later is taken for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +65,7 @@ def window(period: Period, now_unix_s: float) -> tuple[float, float | None]:
     if period is Period.DAY:
         return begin.timestamp(), begin.timestamp() + timedelta(days=1).total_seconds()
     begin = begin.replace(day=1)
-    last = begin.year == 9999 and begin.month == 12
-    following = begin + timedelta(days=31) if last else (begin + timedelta(days=31)).replace(day=1)
-    return begin.timestamp(), following.timestamp()
+    return begin.timestamp(), (begin + timedelta(days=31)).replace(day=1).timestamp()
 
 
 def rolled(account: Account, now_unix_s: float) -> Account:
