@@ -65,7 +65,7 @@ async def login(database: Database, asked: LoginKey, now_unix_s: float) -> Login
         _require(asked, row, now_unix_s)
         if row is None or key is not row:
             raise Unauthorized("a session can't begin another one: log in with the key itself")
-        until = min(now_unix_s + asked.ttl_s, *_ends(asked, row))
+        until = min([now_unix_s + asked.ttl_s, *_ends(asked, row)])
         await _forget_sessions(connection, row["id"], now_unix_s)
         session = new_id()
         secret = new_secret(session, session=True)

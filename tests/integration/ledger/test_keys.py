@@ -1,0 +1,657 @@
+"""Keys, sessions and budgets in both databases: who is let in, what is set aside, what a record settles."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, update
+
+from common.energy import Energy
+from common.errors import BadRequest, DuplicateJob, FleetError, QuotaSpent, Unauthorized, UnknownKey
+from common.key_requests import (
+    AddKey,
+    ChangeKey,
+    CheckKey,
+    Issued,
+    Liftable,
+    Limit,
+    ListKeys,
+    LoginKey,
+    ReleaseJob,
+    RotateKey,
+)
+from common.keys import Budget, Period, Reservation, Scope, Unit, parse
+from common.ledger import Span
+from common.messages import Usage
+from common.records import JobEntry
+from dispatcher.ledger import checking, key_changes, keyring, schema
+from dispatcher.ledger.archive import backup, source_of
+from dispatcher.ledger.database import Database, Place, opened
+from dispatcher.ledger.export import write_csv
+from dispatcher.ledger.moving import restore
+from dispatcher.ledger.reserving import USUAL_J_PER_TOKEN, Reserving
+from dispatcher.ledger.retention import prune
+from dispatcher.ledger.store import Store
+from dispatcher.ledger.tables import budgets, keys, reservations
+from tests.integration.ledger.builders import NOON, came, hit, job
+from tests.postgres_server import PostgresServer, needs_postgres
+
+DAY_S = 86_400.0
+TOKENS = Limit(unit=Unit.TOKENS, limit=1000, period=Period.DAY)
+
+
+class HandClock:
+    """The time of day, as a test says it."""
+
+    def __init__(self) -> None:
+        self.now_s = NOON
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A ledger's keys, and the time."""
+
+    database: Database
+    clock: HandClock
+    reserving: Reserving
+    store: Store
+
+    async def add(self, name: str = "laptop", *limits: Limit, **changes: Any) -> Issued:
+        return await key_changes.add(self.database, AddKey(name=name, budgets=limits, **changes), self.clock())
+
+    async def check(self, secret: str) -> Any:
+        return await keyring.check(self.database, asked(secret), self.clock())
+
+    async def why(self, secret: str) -> str:
+        """Say why a secret is no good."""
+        with pytest.raises(Unauthorized) as refused:
+            await self.check(secret)
+        return refused.value.message
+
+    async def reserve(self, key: Issued, name: str, tokens: int = 100, **changes: Any) -> Any:
+        return await self.reserving.reserve(wanted(key, name, tokens, **changes))
+
+    async def budgets(self, key: Issued) -> Sequence[Budget]:
+        return (await self.list(which=key.grant.key))[0].budgets
+
+    async def list(self, **query: Any) -> list[Any]:
+        return await key_changes.found(self.database, ListKeys(**query), self.clock())
+
+    async def used(self, key: Issued) -> list[tuple[int, int]]:
+        return [(one.spent, one.reserved) for one in await self.budgets(key)]
+
+
+def wanted(key: Issued, name: str, tokens: int = 100, **changes: Any) -> Reservation:
+    return Reservation(key=key.grant.key, tenant=key.grant.tenant, job=name, tokens=tokens, **changes)
+
+
+def asked(secret: str) -> CheckKey:
+    shown = parse(secret)
+    return CheckKey(key=shown.id, key_digest=shown.key_digest)
+
+
+def log_in(secret: str, ttl_s: float = 3600.0) -> LoginKey:
+    shown = parse(secret)
+    return LoginKey(key=shown.id, key_digest=shown.key_digest, ttl_s=ttl_s)
+
+
+def ended(name: str, tokens: int = 10, number: int = 1, **changes: Any) -> JobEntry:
+    """A record of a job that took so many tokens, and nothing else."""
+    plain = {"usage": Usage(completion_tokens=tokens), "energy": None, "cost_usd": None}
+    return replace(job(number), job=name, **plain | changes)
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    clock = HandClock()
+    return World(database, clock, Reserving(database, clock), Store(database, clock=clock))
+
+
+async def test_a_key_is_what_it_was_made_for(world: World) -> None:
+    """All of it, and its user is itself where none was named."""
+    made = await world.add(
+        "laptop",
+        TOKENS,
+        scopes=(Scope.CHAT, Scope.ROUTE),
+        models=("llama3*",),
+        devices=("orin",),
+        requests_per_minute=60,
+        parallel=2,
+        expires_unix_s=NOON + DAY_S,
+    )
+    grant = await world.check(made.secret)
+
+    assert grant == made.grant
+    assert (made.grant.key, (Scope.CHAT, Scope.ROUTE), ("llama3*",), ("orin",), 60, 2) == (
+        grant.user, grant.scopes, grant.models, grant.devices, grant.requests_per_minute, grant.parallel,
+    )  # fmt: skip
+
+
+async def test_nobody_learns_which_ids_there_are(world: World) -> None:
+    """A wrong secret of a key and one of no key are refused with the same words; so is a revoked key's wrong one."""
+    one, other = await world.add("one"), await world.add("other")
+    await key_changes.revoke(world.database, other.grant.key, NOON)
+    tail = one.secret[11:]
+    told = {await world.why(f"dr_{name}{tail[:-1]}A") for name in (one.grant.key, other.grant.key, "zzzz9999")}
+
+    assert 1 == len(told)
+
+
+async def test_whoever_has_the_right_secret_is_told_why_it_is_no_good(world: World) -> None:
+    """Revoked, expired and replaced: with a way out."""
+    revoked, short, rotated = await world.add("a"), await world.add("b", expires_unix_s=NOON + 10), await world.add("c")
+    await key_changes.revoke(world.database, "a", NOON)
+    await key_changes.rotate(world.database, RotateKey(which="c"), NOON)
+    world.clock.now_s += 10
+    told = [await world.why(one.secret) for one in (revoked, short, rotated)]
+
+    assert [True] * 3 == [
+        word in text for word, text in zip(("revoked", "expired at 2026-11-21", "replaced"), told, strict=True)
+    ]
+
+
+async def test_an_old_secret_lives_on_for_its_overlap(world: World) -> None:
+    """Both are good until then, and sessions of it too, those that begin meanwhile among them."""
+    old = await world.add()
+    before = await keyring.login(world.database, log_in(old.secret), NOON)
+    new = await key_changes.rotate(world.database, RotateKey(which="laptop", overlap_s=60.0), NOON)
+    meanwhile = await keyring.login(world.database, log_in(old.secret), NOON)
+    world.clock.now_s += 59
+    good = [(await world.check(secret)).key for secret in (old.secret, new.secret, before.secret, meanwhile.secret)]
+    world.clock.now_s += 2
+    told = [await world.why(secret) for secret in (old.secret, before.secret, meanwhile.secret)]
+
+    assert ([old.grant.key] * 4, old.grant.key) == (good, (await world.check(new.secret)).key)
+    assert [True, True, True] == ["replaced" in told[0], *("expired" in text for text in told[1:])]
+
+
+async def test_a_session_is_its_key_for_a_while(world: World) -> None:
+    """Its rights are those that the key has now, and it is marked."""
+    key = await world.add("laptop", TOKENS)
+    session = await keyring.login(world.database, log_in(key.secret), NOON)
+    await key_changes.change(world.database, ChangeKey(which="laptop", scopes=(Scope.ADMIN,)), NOON)
+    grant = await world.check(session.secret)
+
+    assert (key.grant.key, (Scope.ADMIN,), True, NOON + 3600.0) == (
+        grant.key,
+        grant.scopes,
+        grant.session,
+        grant.expires_unix_s,
+    )
+
+
+async def test_a_session_ends_with_its_key(world: World) -> None:
+    """Or before: by itself, or by a logout, which only who has it can ask for."""
+    key = await world.add(expires_unix_s=NOON + 7200.0)
+    sessions = [await keyring.login(world.database, log_in(key.secret, ttl_s), NOON) for ttl_s in (60.0, 1e4, 1e4)]
+    wrong = replace(asked(sessions[1].secret), key_digest="0" * 64)
+    left = [
+        await keyring.logout(world.database, wrong),
+        await keyring.logout(world.database, asked(sessions[1].secret)),
+    ]
+    world.clock.now_s += 61
+    told = [await world.why(one.secret) for one in sessions[:2]]
+    alive = await world.check(sessions[2].secret)
+    await key_changes.revoke(world.database, key.grant.key, world.clock())
+
+    assert ([False, True], NOON + 7200.0) == (left, alive.expires_unix_s)
+    assert [True, True, True] == [
+        "log in again" in told[0],
+        "no such key" in told[1],
+        "no such key" in await world.why(sessions[2].secret),
+    ]
+
+
+async def test_a_session_makes_no_session_and_a_key_is_not_logged_out(world: World) -> None:
+    """Else it would never end, and the other would."""
+    key = await world.add()
+    session = await keyring.login(world.database, log_in(key.secret), NOON)
+    with pytest.raises(Unauthorized):
+        await keyring.login(world.database, log_in(session.secret), NOON)
+    with pytest.raises(Unauthorized):
+        await keyring.logout(world.database, asked(key.secret))
+
+    assert key.grant.key == (await world.check(key.secret)).key
+
+
+async def test_sessions_of_a_key_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest goes: a browser that logs in again and again fills no disk."""
+    monkeypatch.setattr(keyring, "MOST_SESSIONS", 2)
+    key = await world.add()
+    made = [await keyring.login(world.database, log_in(key.secret), NOON + second) for second in range(4)]
+    told = await world.why(made[1].secret)
+
+    assert (True, [True, True]) == (
+        "no such key" in told,
+        [(await world.check(one.secret)).session for one in made[2:]],
+    )
+
+
+async def test_names_are_one_key_s_while_it_lives(world: World) -> None:
+    """Of one tenant; who has ended gives his name away, and does not get it back while another one has it."""
+    first = await world.add()
+    elsewhere = await world.add(tenant="other")
+    with pytest.raises(BadRequest, match=f"{first.grant.key}.*already"):
+        await world.add()
+    with pytest.raises(BadRequest, match="by its id"):
+        await world.list(which="laptop")
+    await key_changes.change(world.database, ChangeKey(which=first.grant.key, expires_unix_s=NOON - 1), NOON)
+    again = await world.add()
+    with pytest.raises(BadRequest, match="already"):
+        await key_changes.change(world.database, ChangeKey(which=first.grant.key, lift=(Liftable.EXPIRY,)), NOON)
+
+    assert {again.grant.key, elsewhere.grant.key} == {one.key for one in await world.list()}
+    assert 3 == len(await world.list(all=True))
+
+
+async def test_two_that_want_a_name_at_once_are_one(world: World) -> None:
+    """Also on a server where they are written at the same time."""
+    made = await asyncio.gather(*(world.add() for _ in range(5)), return_exceptions=True)
+
+    assert [1, 4] == [sum(isinstance(one, kind) for one in made) for kind in (Issued, BadRequest)]
+
+
+async def test_no_name_of_a_key_is_a_typed_error(world: World) -> None:
+    """Which does not repeat what looks like a secret."""
+    secret = (await world.add()).secret
+    with pytest.raises(UnknownKey) as plain:
+        await world.list(which="nobody")
+    with pytest.raises(UnknownKey) as like_a_key:
+        await world.list(which=secret)
+
+    assert (True, False) == ("'nobody'" in plain.value.message, secret[3:] in like_a_key.value.message)
+
+
+async def test_a_change_leaves_what_it_does_not_name(world: World) -> None:
+    """A budget that goes on keeps what is spent of it."""
+    key = await world.add("laptop", TOKENS, parallel=2, models=("a*",))
+    await world.reserve(key, "j1")
+    await world.store.write(came(ended("j1", 70)))
+    more, other = replace(TOKENS, limit=5000), Limit(unit=Unit.MONEY, limit=7)
+    changed = await key_changes.change(world.database, ChangeKey(which="laptop", budgets=(more, other)), NOON)
+    lifted = await key_changes.change(
+        world.database, ChangeKey(which="laptop", models=(), lift=(Liftable.PARALLEL,)), NOON
+    )
+
+    assert {(Unit.TOKENS, 5000, 70), (Unit.MONEY, 7, 0)} == {
+        (one.unit, one.limit, one.spent) for one in changed.budgets
+    }
+    assert (2, ("a*",), None, ()) == (changed.parallel, changed.models, lifted.parallel, lifted.models)
+
+
+async def test_what_is_revoked_stays_so(world: World) -> None:
+    """Nothing is changed about it."""
+    key = await world.add()
+    await key_changes.revoke(world.database, "laptop", NOON)
+    again = await key_changes.revoke(world.database, key.grant.key, NOON + 5)
+    with pytest.raises(BadRequest, match="for ever"):
+        await key_changes.rotate(world.database, RotateKey(which=key.grant.key), NOON)
+
+    assert (True, 0) == (again.revoked, await keyring.count_live(world.database, NOON))
+
+
+async def test_only_keys_that_live_are_counted(world: World) -> None:
+    """A session is none, nor what has ended."""
+    key = await world.add("a")
+    await world.add("b", expires_unix_s=NOON + 1)
+    await keyring.login(world.database, log_in(key.secret), NOON)
+
+    assert (2, 1) == (
+        await keyring.count_live(world.database, NOON),
+        await keyring.count_live(world.database, NOON + 1),
+    )
+
+
+async def test_a_job_holds_what_it_may_use_until_its_record_comes(world: World) -> None:
+    """Then it has spent what it took, and a record that comes twice changes nothing."""
+    key = await world.add("laptop", TOKENS)
+    told = await world.reserve(key, "j1", 300)
+    held = await world.used(key)
+    for _ in range(2):
+        await world.store.write(came(ended("j1", 120)))
+
+    assert ([(0, 300)], [(0, 300)], [(120, 0)]) == (
+        [(one.spent, one.reserved) for one in told.budgets],
+        held,
+        await world.used(key),
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"state": "cancelled", "error": "cancelled"},
+        {"state": "failed", "error": "device_lost"},
+        {"state": "refused", "error": "no_device"},
+    ],
+)
+async def test_however_a_job_ends_its_record_settles_it(changes: dict[str, str], world: World) -> None:
+    """What it took until then is spent, and no more."""
+    key = await world.add("laptop", TOKENS)
+    await world.reserve(key, "j1", 300)
+    await world.store.write(came(ended("j1", 7, **changes)))
+
+    assert [(7, 0)] == await world.used(key)
+
+
+async def test_money_and_joules_are_what_the_record_says(world: World) -> None:
+    """Rounded up, and for an answer from the cache nothing but its tokens."""
+    limits = [Limit(unit=unit, limit=10**9) for unit in Unit]
+    key = await world.add("laptop", *limits)
+    await world.reserve(key, "paid", 300, micro_usd=400_000)
+    await world.reserve(key, "cached", 300, micro_usd=400_000)
+    took = Energy(joules=1.2345, idle_joules=9.0, measured=True, tokens=10)
+    await world.store.write(came(ended("paid", 10, cost_usd=0.07, energy=took)))
+    first = {one.unit: one.spent for one in await world.budgets(key)}
+    await world.store.write(came(replace(hit(2), job="cached")))
+    both = {one.unit: one.spent for one in await world.budgets(key)}
+
+    assert {Unit.TOKENS: 10, Unit.MONEY: 70_000, Unit.ENERGY: 1235} == first
+    assert {Unit.TOKENS: 50, Unit.MONEY: 70_000, Unit.ENERGY: 1235} == both
+
+
+async def test_a_record_of_another_request_under_the_same_id_settles_nothing(world: World) -> None:
+    """Else whoever sends an id twice would free what the first has set aside."""
+    key = await world.add("laptop", TOKENS)
+    await world.reserve(key, "j1", 300)
+    await world.store.write(came(ended("j1", 0, state="refused", error=DuplicateJob.code)))
+
+    assert [(0, 300)] == await world.used(key)
+
+
+async def test_a_record_of_another_tenant_settles_nothing(world: World) -> None:
+    """Ids of jobs are each tenant's own."""
+    key = await world.add("laptop", TOKENS)
+    await world.reserve(key, "j1", 300)
+    await world.store.write(came(ended("j1", 0, tenant="other")))
+
+    assert [(0, 300)] == await world.used(key)
+
+
+async def test_a_job_that_is_reserved_twice_counts_once(world: World) -> None:
+    """And is told apart, so that who came second does not release it; one that wants more is another job."""
+    key, other = await world.add("a", TOKENS), await world.add("b", TOKENS)
+    first, second = await world.reserve(key, "j1", 300), await world.reserve(key, "j1", 300)
+    for who, tokens in ((key, 301), (other, 300)):
+        with pytest.raises(DuplicateJob):
+            await world.reserve(who, "j1", tokens)
+
+    assert (True, False, [(0, 300)], [(0, 0)]) == (
+        first.anew,
+        second.anew,
+        await world.used(key),
+        await world.used(other),
+    )
+
+
+async def test_what_never_ran_is_given_back(world: World) -> None:
+    """Once, and only to the key that has it."""
+    key, other = await world.add("a", TOKENS), await world.add("b", TOKENS)
+    await world.reserve(key, "j1", 300)
+    given = [await world.reserving.release(ReleaseJob(key=one.grant.key, job="j1")) for one in (other, key, key)]
+
+    assert ([False, True, False], [(0, 0)]) == (given, await world.used(key))
+
+
+async def test_a_job_that_does_not_fit_is_told_all_about_it(world: World) -> None:
+    """Which budget, how much of it, and when it begins anew."""
+    key = await world.add("laptop", TOKENS)
+    await world.reserve(key, "j1", 900)
+    await world.store.write(came(ended("j1", 950)))
+    with pytest.raises(QuotaSpent) as refused:
+        await world.reserve(key, "j2", 51)
+    text = refused.value.message
+
+    assert (43_200.0, 1000, 950) == (
+        refused.value.retry_after_s,
+        *(refused.value.details[n] for n in ("limit", "spent")),
+    )
+    assert [True] * 4 == [part in text for part in ("1000 tokens a day", "950 are spent", "51", "2026-11-22 00:00 UTC")]
+
+
+async def test_what_a_job_takes_too_much_keeps_the_next_one_out(world: World) -> None:
+    """Until the period is over."""
+    key = await world.add("laptop", TOKENS)
+    await world.reserve(key, "j1", 900)
+    await world.store.write(came(ended("j1", 5000)))
+    with pytest.raises(QuotaSpent):
+        await world.reserve(key, "j2", 1)
+    world.clock.now_s += DAY_S
+    told = await world.reserve(key, "j3", 1000)
+
+    assert [(0, 1000)] == [(one.spent, one.reserved) for one in told.budgets]
+
+
+async def test_a_job_without_a_record_is_spent_when_its_time_is_over(world: World) -> None:
+    """Whoever kills a dispatcher has no free jobs; when the record comes after all, what it took is what counts."""
+    key = await world.add("laptop", TOKENS)
+    await world.reserve(key, "j1", 300, expires_s=60.0)
+    before = await world.reserving.lapse()
+    world.clock.now_s += 60
+    lapsed = [await world.reserving.lapse(), await world.reserving.lapse()]
+    counted = await world.used(key)
+    with pytest.raises(DuplicateJob):
+        await world.reserve(key, "j1", 300)
+    for _ in range(2):
+        await world.store.write(came(ended("j1", 20)))
+
+    assert (0, [1, 0], [(300, 0)], [(20, 0)]) == (before, lapsed, counted, await world.used(key))
+
+
+async def test_a_refill_forgets_what_is_spent(world: World) -> None:
+    """Not what is set aside; and a record that comes late takes nothing off what is spent since."""
+    key = await world.add("laptop", TOKENS)
+    await world.reserve(key, "late", 300, expires_s=1.0)
+    await world.reserve(key, "open", 200)
+    world.clock.now_s += 1
+    await world.reserving.lapse()
+    await key_changes.refill(world.database, "laptop", world.clock())
+    await world.reserve(key, "new", 100)
+    await world.store.write(came(ended("new", 90, 1), ended("late", 1, 2)))
+
+    assert [(90, 200)] == await world.used(key)
+
+
+async def test_a_period_that_ends_takes_open_jobs_along(world: World) -> None:
+    """They are spent in the one in which they end."""
+    key = await world.add("laptop", TOKENS)
+    await world.reserve(key, "j1", 600)
+    await world.reserve(key, "j2", 300)
+    await world.store.write(came(ended("j1", 600, 1)))
+    world.clock.now_s += DAY_S
+    tomorrow = await world.used(key)
+    await world.store.write(came(ended("j2", 250, 2)))
+
+    assert ([(0, 300)], [(250, 0)]) == (tomorrow, await world.used(key))
+
+
+async def test_joules_are_set_aside_by_what_tokens_took_lately(world: World) -> None:
+    """Of the tenant, else of all, else a stated number."""
+    limit = Limit(unit=Unit.ENERGY, limit=10**12)
+    mine, other = await world.add("a", limit), await world.add("b", limit, tenant="other")
+    unknown = (await world.reserve(mine, "j1", 100)).budgets[0].reserved
+    took = [Energy(joules=joules, measured=True, tokens=10) for joules in (20.0, 60.0)]
+    records = [ended(f"r{number}", 10, number, energy=one) for number, one in enumerate(took, 1)]
+    await world.store.write(came(records[0], replace(records[1], tenant="third")))
+    world.clock.now_s += 61
+    its_own = (await world.reserve(mine, "j2", 100)).budgets[0].reserved - unknown
+    all_s = (await world.reserve(other, "j3", 100)).budgets[0].reserved
+
+    assert (100_000 * USUAL_J_PER_TOKEN, 200_000, 400_000) == (unknown, its_own, all_s)
+
+
+async def test_who_may_not_reserve(world: World) -> None:
+    """A key that ended since it was checked, another tenant, a session, nobody."""
+    key, revoked = await world.add("a", TOKENS), await world.add("b", TOKENS)
+    session = parse((await keyring.login(world.database, log_in(key.secret), NOON)).secret)
+    await key_changes.revoke(world.database, "b", NOON)
+    asking = [
+        wanted(revoked, "j1"),
+        replace(wanted(key, "j1"), tenant="other"),
+        replace(wanted(key, "j1"), key=session.id),
+        replace(wanted(key, "j1"), key="zzzz9999"),
+    ]
+    told = await asyncio.gather(*(world.reserving.reserve(one) for one in asking), return_exceptions=True)
+
+    assert [Unauthorized, BadRequest, UnknownKey, UnknownKey] == [type(one) for one in told]
+
+
+async def test_a_key_without_budgets_needs_nothing_set_aside(world: World) -> None:
+    """No row is written for its jobs."""
+    key = await world.add()
+    told = await world.reserve(key, "j1", 10**12)
+
+    assert ((), 0) == (told.budgets, await count(world.database, reservations))
+
+
+async def test_fifty_at_once_overspend_nothing(url: str, place: Place) -> None:
+    """Twenty fit; through two ledgers where a database is shared by several."""
+    async with opened(place) as one, opened(place) as other:
+        await schema.upgrade(one)
+        clock = HandClock()
+        doors = [Reserving(one, clock), Reserving(one if one.sqlite else other, clock)]
+        key = await key_changes.add(one, AddKey(name="laptop", budgets=(TOKENS,)), NOON)
+        told = await asyncio.gather(
+            *(doors[number % 2].reserve(wanted(key, f"j{number}", 50)) for number in range(50)), return_exceptions=True
+        )
+        in_time = [number for number, one in enumerate(told) if not isinstance(one, BaseException)]
+        records = [ended(f"j{number}", 40, number + 1) for number in in_time]
+        await asyncio.gather(
+            *(
+                Store(one if number % 2 or one.sqlite else other, clock=clock).write(came(*some))
+                for number, some in enumerate((records[:12], records[8:]))
+            )
+        )
+        after = (await key_changes.found(one, ListKeys(which="laptop"), NOON))[0].budgets[0]
+
+    assert {QuotaSpent} == {type(one) for one in told if isinstance(one, BaseException)}
+    assert (20, 800, 0) == (len(in_time), after.spent, after.reserved)
+
+
+async def test_whatever_comes_at_once_nothing_is_lost_or_doubled(world: World) -> None:
+    """Reservations, records that come twice, releases and lapses by the dozen at once: the sum is that of an account book."""
+    chance = random.Random(20261121)
+    key = await world.add("laptop", replace(TOKENS, limit=2000), replace(TOKENS, limit=10**6, period=Period.EVER))
+    running: dict[str, int] = {}
+    expected = 0
+    for step in range(8):
+        names = [f"j{step}-{number}" for number in range(12)]
+        asking = [world.reserve(key, name, 100, expires_s=10.0) for name in names]
+        told = await asyncio.gather(
+            *asking, *(world.reserve(key, name, 100, expires_s=10.0) for name in names[:3]), return_exceptions=True
+        )
+        running |= {name: 100 for name, one in zip(names, told, strict=False) if not isinstance(one, FleetError)}
+        some = sorted(running)
+        chance.shuffle(some)
+        settled, released = some[:5], some[5:7]
+        took = {name: chance.randrange(100) for name in settled}
+        records = [ended(name, took[name], 100 * step + number + 1) for number, name in enumerate(settled)]
+        await asyncio.gather(
+            world.store.write(came(*records)),
+            world.store.write(came(*records[2:])),
+            *(world.reserving.release(ReleaseJob(key=key.grant.key, job=name)) for name in released),
+        )
+        expected += sum(took.values())
+        for name in settled + released:
+            del running[name]
+        if step % 3 == 2:
+            world.clock.now_s += 10
+            await asyncio.gather(world.reserving.lapse(), world.reserving.lapse())
+            expected += sum(running.values())
+            running.clear()
+        ever, day = sorted(await world.budgets(key), key=lambda one: one.period, reverse=True)
+
+        assert (expected, sum(running.values())) == (ever.spent, ever.reserved)
+        assert (ever.spent, ever.reserved) == (day.spent, day.reserved)
+        assert day.spent + day.reserved <= 2000
+
+
+async def test_when_a_key_was_used_is_written_once_a_minute(world: World) -> None:
+    """By whoever comes first."""
+    key = await world.add("laptop", TOKENS)
+    seen = []
+    for wait_s in (0.0, 30.0, 31.0):
+        world.clock.now_s += wait_s
+        await world.reserve(key, f"j{wait_s}", 1)
+        seen.append((await world.list(which="laptop"))[0].last_used_unix_s)
+
+    assert [NOON, NOON, NOON + 61] == seen
+
+
+async def test_a_backup_has_keys_and_an_export_has_no_secret(world: World, tmp_path: Path) -> None:
+    """What is restored is good for the same secrets; what other programs get has neither them nor their digests."""
+    key = await world.add("laptop", TOKENS)
+    await world.reserve(key, "j1", 300)
+    await backup(world.database, tmp_path / "b.zip")
+    await key_changes.revoke(world.database, "laptop", NOON)
+    restored = await restore(world.database, source_of(tmp_path / "b.zip"), force=True)
+    table = io.StringIO()
+    await write_csv(world.database, "keys", Span(), table)
+
+    assert (1, 1, 1) == tuple(restored[name] for name in ("keys", "budgets", "reservations"))
+    assert ([(0, 300)], key.grant.key) == (await world.used(key), (await world.check(key.secret)).key)
+    assert (True, False, False) == tuple(
+        part in table.getvalue() for part in (key.grant.key, "digest", parse(key.secret).key_digest)
+    )
+
+
+async def test_what_is_wrong_with_keys_is_found(world: World) -> None:
+    """Rows that nobody could have written."""
+    key = await world.add("laptop", TOKENS)
+    await world.reserve(key, "j1")
+    sound = await checking.faults(world.database)
+    async with world.database.writing() as connection:
+        await connection.execute(update(keys).values(scopes='["all"]'))
+        await connection.execute(update(budgets).values(period="week"))
+        await connection.execute(update(reservations).values(tokens=-1))
+
+    assert [] == sound
+    assert ["keys", "budgets", "reservations"] == [line.split()[0] for line in await checking.faults(world.database)]
+
+
+async def test_what_has_ended_long_ago_is_forgotten(world: World) -> None:
+    """With its budgets; sessions that are over at once. What lives stays, however old."""
+    old, live = await world.add("old", TOKENS, expires_unix_s=NOON + 10), await world.add("live", TOKENS)
+    for one in (old, live):
+        await keyring.login(world.database, log_in(one.secret, 5.0), NOON)
+    await world.reserve(live, "lost", 10, expires_s=1.0)
+    world.clock.now_s += 2
+    await world.reserving.lapse()
+    early = await prune(world.database, now_unix_s=NOON + 7, days=365, power_days=14, sure=True)
+    kept = [await count(world.database, table) for table in (keys, budgets, reservations)]
+    late = await prune(world.database, now_unix_s=NOON + 400 * DAY_S, days=365, power_days=14, sure=True)
+
+    assert (0, [2, 2, 1]) == (early.keys, kept)
+    assert (1, [1, 1, 0]) == (
+        late.keys,
+        [await count(world.database, table) for table in (keys, budgets, reservations)],
+    )
+
+
+@needs_postgres
+async def test_keys_move_to_another_database(postgres: PostgresServer, made_file: Path, tmp_path: Path) -> None:
+    """With all that is good there."""
+    del made_file
+    async with opened(Place(file=tmp_path / "a.db")) as first, opened(Place(dsn=postgres.database())) as server:
+        for one in (first, server):
+            await schema.upgrade(one)
+        made = await key_changes.add(first, AddKey(name="laptop", budgets=(TOKENS,)), NOON)
+        await backup(first, tmp_path / "a.zip")
+        await restore(server, source_of(tmp_path / "a.zip"), force=False)
+
+        assert made.grant == await keyring.check(server, asked(made.secret), NOON)
+
+
+async def count(database: Database, table: Any) -> int:
+    async with database.reading() as connection:
+        return int((await connection.execute(select(func.count()).select_from(table))).scalar_one())
