@@ -92,8 +92,9 @@ async def show_all(*, tenant: str | None, ended: bool, as_json: bool) -> int:
 
 async def show(which: str, *, as_json: bool) -> int:
     """Show one key."""
+    asked = ListKeys(which=key_words.which(which))
     async with _ledger() as (bus, subjects):
-        page = await key_client.listed(bus, subjects, ListKeys(which=key_words.which(which)))
+        page = await key_client.listed(bus, subjects, asked)
     return _shown(page.keys[0], as_json=as_json)
 
 
@@ -115,16 +116,18 @@ async def change(which: str, wanted: Wanted, *, lift: Sequence[Liftable], as_jso
 
 async def revoke(which: str) -> int:
     """End a key for ever."""
+    named = key_words.which(which)
     async with _ledger() as (bus, subjects):
-        grant = await key_client.revoke(bus, subjects, key_words.which(which))
+        grant = await key_client.revoke(bus, subjects, named)
     say(f"key {grant.key} ({grant.name}) is revoked, and its sessions are over; jobs that run go on")
     return 0
 
 
 async def refill(which: str, *, as_json: bool) -> int:
     """Have what is spent of a key's budgets forgotten."""
+    named = key_words.which(which)
     async with _ledger() as (bus, subjects):
-        grant = await key_client.refill(bus, subjects, key_words.which(which))
+        grant = await key_client.refill(bus, subjects, named)
     return _shown(grant, as_json=as_json)
 
 
