@@ -16,6 +16,9 @@ _HANDED_DOWN = (signal.SIGINT, signal.SIGHUP)
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+# Hundreds of processes are started. Where no bytecode is kept, each compiles all our modules anew, a fifth of its start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # An example's 200 ms are measured by the clock on the wall, and a busy machine takes that long to begin with one.
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
