@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from common import codec
 from common.bus import Bus, Delivery
 from common.bus.streams import Kept, Streams
+from common.clock import LoopClock
 from common.durable import Names, Note, Stage, read_note
 from common.durable_search import QueueSearch
 from common.durable_submit import Submission, Submitted
@@ -171,7 +172,7 @@ class DurableJobs:
             found = await self.find(job, tenant=owner)
         except NotPermitted:
             self._newest_only = True
-            return 0.0 if self._search.place(owner, job) else None
+            return LoopClock().unix_s() if self._search.place(owner, job) else None
         return None if found is None else found.stored_unix_s
 
     async def _last(self, tenant: str, job: str) -> Kept | None:

@@ -12,6 +12,9 @@ import typer
 from dispatcher.cli.cache_verbs import app as cache_verbs
 from dispatcher.cli.keys_verbs import app as keys_verbs
 from dispatcher.cli.ledger_verbs import app as ledger_verbs
+from dispatcher.cli.nats_verbs import device as device_verbs
+from dispatcher.cli.nats_verbs import nats as nats_verbs
+from dispatcher.cli.nats_verbs import tenant as tenant_verbs
 from dispatcher.lab.bench.cli import ListCommand, bench
 from dispatcher.lab.cli import app as lab
 from dispatcher.lab.embedder.cli import app as embedder
@@ -254,6 +257,8 @@ def result(
 app.add_typer(cache_verbs)
 app.add_typer(keys_verbs)
 app.add_typer(ledger_verbs)
+for verbs in (nats_verbs, device_verbs, tenant_verbs):
+    app.add_typer(verbs)
 app.add_typer(embedder)
 app.add_typer(lab)
 app.command(cls=ListCommand)(bench)
