@@ -55,7 +55,14 @@ class Drover:
     """A connection to the fleet. Open it with `Drover.connect`; safe for any number of concurrent chats."""
 
     def __init__(
-        self, bus: Bus, mux: ReplyMux, *, tenant: str, subjects: Subjects, patience_s: float = PATIENCE_S
+        self,
+        bus: Bus,
+        mux: ReplyMux,
+        *,
+        tenant: str,
+        subjects: Subjects,
+        patience_s: float = PATIENCE_S,
+        newest_only: bool = False,
     ) -> None:
         self._patience_s = patience_s
         self._bus = bus
@@ -63,7 +70,7 @@ class Drover:
         self._tenant = tenant
         self._subjects = subjects
         self._open: set[ChatInbox] = set()
-        self.durable = DurableJobs(bus, JetStream(bus), tenant=tenant, subjects=subjects)
+        self.durable = DurableJobs(bus, JetStream(bus), tenant=tenant, subjects=subjects, newest_only=newest_only)
         """Jobs that survive every process, with all that can be asked of them."""
 
     @classmethod
@@ -86,18 +93,28 @@ class Drover:
         nats = NatsOptions(urls=tuple(url.split(",")), name="drover-producer", **options)
         async with (
             connect_nats(nats) as bus,
-            cls.over(bus, tenant=tenant, prefix=prefix, patience_s=patience_s) as drover,
+            cls.over(
+                bus, tenant=tenant, prefix=prefix, patience_s=patience_s, newest_only=tenants_own(nats, tenant)
+            ) as drover,
         ):
             yield drover
 
     @classmethod
     @asynccontextmanager
     async def over(
-        cls, bus: Bus, *, tenant: str = "default", prefix: str = "llm.v1", patience_s: float = PATIENCE_S
+        cls,
+        bus: Bus,
+        *,
+        tenant: str = "default",
+        prefix: str = "llm.v1",
+        patience_s: float = PATIENCE_S,
+        newest_only: bool = False,
     ) -> AsyncIterator[Self]:
-        """Use a bus that is open already; it stays open."""
+        """Use a bus that is open already; it stays open. `newest_only` is for a tenant's own user: see `DurableJobs`."""
         async with reply_mux(bus, bus.new_inbox()) as mux:
-            drover = cls(bus, mux, tenant=tenant, subjects=Subjects(prefix), patience_s=patience_s)
+            drover = cls(
+                bus, mux, tenant=tenant, subjects=Subjects(prefix), patience_s=patience_s, newest_only=newest_only
+            )
             forget = bus.on_disconnect(drover._lose)
             try:
                 yield drover
@@ -257,6 +274,11 @@ class Drover:
     def _lose(self) -> None:
         for inbox in self._open:
             inbox.lose()
+
+
+def tenants_own(options: NatsOptions, tenant: str) -> bool:
+    """Tell whether a connection is that of a tenant's own user, as `drover tenant add` makes it."""
+    return options.nkey_file is not None and options.inbox_prefix == own_inbox("producer", tenant)
 
 
 def _order(tenant: str) -> bytes:

@@ -22,7 +22,6 @@ from common.errors import (
     BusTimeout,
     FleetError,
     NoResponders,
-    NotPermitted,
     UnknownJob,
 )
 from common.messages import ChatRequest, Priority
@@ -43,16 +42,19 @@ class Event:
 class DurableJobs:
     """Durable jobs of one tenant, as their producer sees them."""
 
-    def __init__(self, bus: Bus, streams: Streams, *, tenant: str, subjects: Subjects) -> None:
+    def __init__(
+        self, bus: Bus, streams: Streams, *, tenant: str, subjects: Subjects, newest_only: bool = False
+    ) -> None:
+        """Speak for `tenant`. With `newest_only` nothing is looked at but the newest note of a job, which is all that the server
+        shows to a tenant's own user: the queue and the results are everybody's."""
         self._bus = bus
         self._streams = streams
         self._tenant = tenant
         self._subjects = subjects
         self._names = Names.below(subjects)
         self._search = QueueSearch(streams, self._names, subjects)
-        self._newest_only = False
-        """Whether the server lets this user see nothing but the newest note of a job, as it does a tenant's own producer."""
-        self._submission = Submission(streams, self._names, subjects)
+        self._newest_only = newest_only
+        self._submission = Submission(streams, self._names, subjects, newest_only=newest_only)
 
     async def submit(
         self, request: ChatRequest, *, priority: Priority | None = None, tenant: str | None = None
@@ -109,8 +111,8 @@ class DurableJobs:
         return note
 
     async def events(self, job: str, *, after: int = 0, tenant: str | None = None) -> AsyncGenerator[Event, None]:
-        """Give the notes behind number `after`, those to come included, the final one last. The job must be known: `look`. Whoever
-        may see only the newest, as a tenant's own NATS user, is not given those that were overtaken.
+        """Give the notes behind number `after`, those to come included, the final one last. The job must be known: `look`. With
+        `newest_only` those that were overtaken are left out.
 
         There are none when `after` is the final one, or behind it.
         """
@@ -168,11 +170,9 @@ class DurableJobs:
 
     async def _queued(self, job: str, owner: str) -> float | None:
         """Give the time at which a job that lies in the queue was put there. Who may not look into it knows of its own alone."""
-        try:
-            found = await self.find(job, tenant=owner)
-        except NotPermitted:
-            self._newest_only = True
+        if self._newest_only:
             return LoopClock().unix_s() if self._search.place(owner, job) else None
+        found = await self.find(job, tenant=owner)
         return None if found is None else found.stored_unix_s
 
     async def _last(self, tenant: str, job: str) -> Kept | None:
@@ -191,11 +191,6 @@ class DurableJobs:
         try:
             if not self._newest_only:
                 return await self._streams.next(self._names.results, subject, seq)
-        except (BusDisconnected, BusTimeout):
-            return None
-        except NotPermitted:
-            self._newest_only = True
-        try:
             newest = await self._streams.last(self._names.results, subject)
         except (BusDisconnected, BusTimeout):
             return None

@@ -14,7 +14,7 @@ from common.bus.streams import Kept, Stored, Streams
 from common.clock import loop_s
 from common.codec import Encoding
 from common.durable import Names, Note, Stage, job_id_of, message_id, read_note
-from common.errors import BadRequest, BusDisconnected, BusTimeout, DuplicateJob, FleetError, NotPermitted, QueueFull
+from common.errors import BadRequest, BusDisconnected, BusTimeout, DuplicateJob, FleetError, QueueFull
 from common.fingerprint import fingerprint_of
 from common.messages import ChatRequest, Priority, conversation
 from common.subjects import Subjects, require_token
@@ -62,7 +62,9 @@ def require_no_key(request: ChatRequest) -> None:
 class Submission:
     """Puts jobs into the queue of one fleet."""
 
-    def __init__(self, streams: Streams, names: Names, subjects: Subjects) -> None:
+    def __init__(self, streams: Streams, names: Names, subjects: Subjects, *, newest_only: bool = False) -> None:
+        """See `DurableJobs`."""
+        self._newest_only = newest_only
         self._streams = streams
         self._names = names
         self._subjects = subjects
@@ -156,10 +158,11 @@ class Submission:
 
         One that was, and left the queue, has been told of. Raises `DuplicateJob` when the job is another request.
         """
-        try:
+        kept = None
+        if (
+            not self._newest_only
+        ):  # else it is stored again, unless something was told of it: a message too many does no harm
             kept = await self._streams.next(self._names.jobs, self._subjects.jobs(sending.owner, "*"), seq)
-        except NotPermitted:
-            kept = None  # unless something was told of it, it is stored again: a message too many does no harm
         lies = kept is not None and kept.seq == seq
         if kept is not None and lies:
             if job_id_of(kept) != sending.job:

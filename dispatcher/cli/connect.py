@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from common.bus.nats import NatsBus, connect_nats
 from common.bus.options import options_from
-from common.client import Drover
+from common.client import Drover, tenants_own
 from common.logs import configure
 from common.settings import BusSection, LogSection, load
 from dispatcher.cli.state import StateDir
@@ -57,8 +57,10 @@ async def open_bus(settings: ShellSettings) -> AsyncIterator[NatsBus]:
 @asynccontextmanager
 async def open_producer(settings: ShellSettings, *, tenant: str | None = None) -> AsyncIterator[Drover]:
     """Connect as a producer of a tenant, which is the bridge's where none is named."""
+    owner = tenant or settings.bridge.tenant
+    own = tenants_own(options_from(settings.bus, name=""), owner)
     async with (
         open_bus(settings) as bus,
-        Drover.over(bus, tenant=tenant or settings.bridge.tenant, prefix=settings.bus.prefix) as drover,
+        Drover.over(bus, tenant=owner, prefix=settings.bus.prefix, newest_only=own) as drover,
     ):
         yield drover

@@ -1,7 +1,8 @@
 """The directory in which a fleet's NATS users are kept: made once, added to, taken from; it connects to nothing.
 
-`fleet.json` says who there is, and the server's `users.conf` is written from it. Each user has a pack: a directory with its seed and
-a `.env`, to be copied to where that process runs. Nothing is overwritten; files are 0600, directories 0700, and each is whole or absent.
+`fleet.json` says who there is, and the server's `users.conf` is written from it. Each user has a pack: a directory with its seed
+and a `.env`, to be copied to where that process runs. Nothing is overwritten; files are 0600, directories 0700, and each is whole
+or absent.
 """
 
 from __future__ import annotations

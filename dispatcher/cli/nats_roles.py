@@ -85,6 +85,10 @@ _ATTEMPTS = "_INBOX_disp.>"
 _KINDS = ("chat", "route", "embed")
 _ORDERS = ("cancel", "status", "why", "feedback")
 _PRIORITIES = tuple(str(priority) for priority in Priority)
+_DOOR_KEYS = ("check", "reserve", "release", "login", "logout", "state")
+_KEYRING = ("state", "add", "list", "change", "rotate", "revoke", "refill")
+"""What the bridge may ask of keys, and what operators may; the bridge, which strangers talk to, makes none."""
+
 _ROLLED = ("reload.*",)
 """What all processes hear."""
 
@@ -160,7 +164,7 @@ def _bridge(fleet: _Fleet) -> Rights:
             *fleet(*(f"{kind}.*" for kind in _KINDS)),
             *fleet(*(f"ctl.*.{order}.*" for order in _ORDERS)),
             *fleet(*(f"jobs.*.{priority}" for priority in _PRIORITIES)),
-            *fleet("keys.*", "talk.*", "ledger.*"),
+            *fleet(*(f"keys.{verb}" for verb in _DOOR_KEYS), "talk.*", "ledger.*"),
             "$SRV.PING.llm-dispatcher",
             "$SRV.STATS.llm-dispatcher",
             f"$JS.API.STREAM.INFO.{names.jobs}",
@@ -196,10 +200,8 @@ def _operator(fleet: _Fleet) -> Rights:
             *fleet(*(f"{kind}.*" for kind in _KINDS)),
             *fleet(*(f"ctl.*.{order}{tail}" for order in _ORDERS for tail in ("", ".*"))),
             *fleet(*(f"jobs.*.{priority}" for priority in _PRIORITIES)),
-            *fleet(
-                "dev.*.cancel", "dev.*.drain", "dev.*.probe", "cache.*", "cache.*.*", "keys.*", "ledger.*", "talk.*"
-            ),
-            *fleet("reload.*", "roll"),
+            *fleet("dev.*.cancel", "dev.*.drain", "dev.*.probe", "cache.*", "cache.*.*", "ledger.*"),
+            *fleet(*(f"keys.{verb}" for verb in _KEYRING), "reload.*", "roll"),
             "$SRV.>",
             "$JS.API.INFO",
             "$JS.API.STREAM.NAMES",

@@ -1,4 +1,4 @@
-"""The verbs of `drover nats`, `drover device` and `drover tenant`: who may come onto the bus; what they do stands in `nats_fleet`."""
+"""The verbs of `drover nats`, `drover device` and `drover tenant`: who may come onto the bus; what they do stands elsewhere."""
 
 from __future__ import annotations
 

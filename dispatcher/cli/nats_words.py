@@ -1,4 +1,4 @@
-"""What `drover nats`, `drover device` and `drover tenant` print: what was made, and what to do with it; they change nothing themselves."""
+"""What `drover nats`, `drover device` and `drover tenant` print: what was made, and what to do with it."""
 
 from __future__ import annotations
 
