@@ -43,8 +43,9 @@ bench: setup ## measure the bus, the dispatcher, the bridge and a decision; ARGS
 build: setup ## make the wheel and the source archive in dist/
 	$(BIN)/python -m hatchling build
 
-settings: setup ## write deploy/config/drover.env.example anew from the settings
+settings: setup ## write the examples in deploy/config and deploy/nats anew from the code
 	$(BIN)/python deploy/config/generate.py
+	$(BIN)/python deploy/nats/generate.py
 
 lock: ## resolve deploy/locks/ anew; ARGS="--upgrade" takes newer versions
 	@deploy/lock.sh $(ARGS)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from asyncio.subprocess import DEVNULL
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import nats
@@ -14,14 +15,23 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from structlog.testing import capture_logs
 
+from common import codec
 from common.bus import Delivery
+from common.bus.jetstream import JetStream
 from common.bus.nats import NatsBus, NatsOptions, connect_nats
+from common.bus.options import options_from
+from common.bus.streams import StreamSpec
 from common.client import Drover
-from common.errors import ConfigError, NotPermitted
+from common.durable import Note, Stage, encode_note
+from common.errors import BusDisconnected, ConfigError, NotPermitted, UnknownJob
+from common.gathering import gather
+from common.settings import BusSection
+from common.subjects import Subjects
 from dispatcher.cli.nats_config import USERS_FILE
 from dispatcher.cli.nats_fleet import SEED_FILE, FleetDir
 from dispatcher.cli.nats_roles import Role
-from tests.commands import GUARD_S
+from tests.commands import GUARD_S, started
+from tests.listening import Listener
 from tests.nats_server import NatsServer, nats_server
 
 USERS = {
@@ -182,14 +192,6 @@ _ROWS = [line.split() for line in TABLE.splitlines() if line and not line.starts
 ALLOWED: Mapping[str, tuple[str, str]] = {subject: (publish, hear) for subject, publish, hear in _ROWS}
 
 
-@pytest.fixture(scope="module")
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """One loop for the server, which all tests here share."""
-    loop = asyncio.new_event_loop()
-    yield loop
-    loop.close()
-
-
 class Ground:
     """A server that knows one user of each kind."""
 
@@ -224,7 +226,7 @@ class Ground:
         known = {"nkey_file": self.seed(role, name), "inbox_prefix": inbox, "name": f"test-{role}"} | changes
         return NatsOptions(urls=(self.server.url,), initial_connect_timeout_s=GUARD_S, **known)  # type: ignore[arg-type]
 
-    def bus(self, letter: str, **changes: object):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    def bus(self, letter: str, **changes: object) -> AbstractAsyncContextManager[NatsBus]:
         return connect_nats(self.options(letter, **changes))
 
 
@@ -262,7 +264,7 @@ async def refused(place: Ground, letter: str) -> tuple[set[str], set[str]]:
 
 
 async def test_each_role_and_each_subject(tmp_path: Path) -> None:
-    """Each user may publish and hear what the table says, and is refused all the rest of it; by a queue group as well."""
+    """Each user may publish and hear what the table says, and is refused all the rest of it."""
     wrong = []
     async with ground(tmp_path) as place:
         for letter in USERS:
@@ -275,3 +277,152 @@ async def test_each_role_and_each_subject(tmp_path: Path) -> None:
                 if may_hear != (letter in hear):
                     wrong.append(f"{USERS[letter][0]} hears {subject}: {may_hear}")
     assert [] == wrong
+
+
+LONG_S = 600.0
+"""Nobody waits so long: what takes it has not been told."""
+
+
+def nothing(_: Delivery) -> None:
+    """A handler for what should not come."""
+
+
+async def test_a_refusal_is_told_at_once(tmp_path: Path) -> None:
+    """Whoever asks where it may not is told so, typed, and does not wait for an answer: a request, a chat, a stream's reader and
+    a question to all. The log names the subject and the user, once."""
+    async with ground(tmp_path) as place, place.bus("P") as bus, Drover.over(bus, tenant="other") as other:
+        with capture_logs() as logs:
+            with pytest.raises(NotPermitted, match=r"test-producer \(nkey U.*publish on 'llm.v1.keys.list'"):
+                await bus.request("llm.v1.keys.list", b"{}", timeout_s=LONG_S)
+            with pytest.raises(NotPermitted, match=r"llm\.v1\.keys\.list"):
+                await bus.request("llm.v1.keys.list", b"{}", timeout_s=LONG_S)
+            with pytest.raises(NotPermitted, match=r"llm\.v1\.chat\.other"):
+                await other.ask("hi", timeout_s=LONG_S)
+            async with JetStream(bus).puller("LLM_JOBS", "normal") as puller:
+                with pytest.raises(NotPermitted, match="LLM_JOBS"):
+                    await puller.fetch(1, wait_s=LONG_S)
+            asked = await gather(
+                bus, "llm-dispatcher", "llm.v1.cache.stats", b"{}", named_by="dispatcher", within_s=LONG_S
+            )
+    told = [entry["subject"] for entry in logs if entry["event"] == "bus.not_permitted"]
+    assert [NotPermitted] == [type(error) for error in asked.errors]
+    assert {"llm.v1.keys.list": 1, "llm.v1.chat.other": 1} == {
+        subject: told.count(subject) for subject in ("llm.v1.keys.list", "llm.v1.chat.other")
+    }
+
+
+async def test_a_subscription_that_is_refused_is_logged(tmp_path: Path) -> None:
+    """The log names what a process may not hear; its other subscriptions and its connection stay."""
+    async with ground(tmp_path) as place, place.bus("N") as device, place.bus("D") as dispatcher:
+        with capture_logs() as logs:
+            ears = Listener()
+            await device.subscribe("llm.v1.dev.pi.job", nothing)
+            await device.subscribe("llm.v1.dev.nano.job", ears)
+            await device.flush()
+            await dispatcher.publish("llm.v1.dev.pi.job", b"not yours")
+            await dispatcher.publish("llm.v1.dev.nano.job", b"yours")
+            heard = (await ears.until(1))[0].data
+    told = [(entry["subject"], entry["publishing"]) for entry in logs if entry["event"] == "bus.not_permitted"]
+    assert (b"yours", [("llm.v1.dev.pi.job", False)], 0) == (heard, told, device.counters.reconnects)
+
+
+async def test_an_inbox_that_is_anothers_is_told_at_the_start(tmp_path: Path) -> None:
+    """A process whose answers would come where its user may not hear does not start, and is told what to set."""
+    async with ground(tmp_path) as place:
+        with pytest.raises(ConfigError, match="NATS_INBOX_PREFIX"):
+            async with place.bus("P", inbox_prefix="_INBOX_producer.other"):
+                raise AssertionError("it was let in")
+
+
+async def test_whose_key_is_unknown_is_not_let_in(tmp_path: Path) -> None:
+    """A seed that the server does not know ends the start with what to check."""
+    strangers = FleetDir(tmp_path / "strangers")
+    strangers.init(url="nats://x:1", host="x", port=1, tenant="acme", prefix="llm.v1")
+    seed = str(strangers.pack(Role.OPERATOR) / SEED_FILE)
+    async with ground(tmp_path) as place:
+        with pytest.raises(ConfigError, match="check NATS_NKEY"):
+            async with place.bus("O", nkey_file=seed):
+                raise AssertionError("it was let in")
+
+
+async def test_a_process_with_a_seed_comes_back(tmp_path: Path) -> None:
+    """After the server was away it signs in again, with all its subscriptions."""
+    async with ground(tmp_path) as place, place.bus("N") as device, place.bus("D") as dispatcher:
+        heard, back = Listener(), (Listener(), Listener())
+        await device.subscribe("llm.v1.dev.nano.job", heard)
+        for bus, ears in zip((device, dispatcher), back, strict=True):
+            bus.on_reconnect(partial(ears, Delivery("back", b"")))
+        await place.server.restart()
+        for ears in back:
+            await ears.until(1)
+        await dispatcher.publish("llm.v1.dev.nano.job", b"again")
+        assert b"again" == (await heard.until(1))[0].data
+
+
+async def test_a_tenant_reads_its_own_results_and_no_others(tmp_path: Path) -> None:
+    """A producer sees how its own job ended, and nothing of another tenant's, even when it knows the id."""
+    spec = StreamSpec(name="LLM_RESULTS", subjects=("llm.v1.result.*.*",))
+    note = {name: Note(job="j1", tenant=name, state=Stage.DONE, at_unix_s=1.0, answer={}) for name in ("acme", "other")}
+    async with ground(tmp_path) as place, place.bus("D") as dispatcher, place.bus("P") as bus:
+        streams = JetStream(dispatcher)
+        await streams.declare(spec)
+        for name, one in note.items():
+            await streams.publish(Subjects().result(name, "j1"), encode_note(one))
+        async with Drover.over(bus, tenant="acme", newest_only=True) as mine:
+            seen = await mine.durable.look("j1")
+            events = [event.note.state async for event in mine.durable.events("j1")]
+            with pytest.raises(UnknownJob):
+                await mine.durable.look("j2")
+            with pytest.raises(NotPermitted):
+                await mine.durable.look("j1", tenant="other")
+        with pytest.raises(NotPermitted):
+            await JetStream(bus).next("LLM_RESULTS", "llm.v1.result.other.j1", 1)
+        query = codec.encode({"last_by_subj": "llm.v1.result.other.j1"})
+        with pytest.raises(NotPermitted):
+            await bus.request("$JS.API.DIRECT.GET.LLM_RESULTS", query, timeout_s=LONG_S)
+    assert (note["acme"], [Stage.DONE]) == (seen, events)
+
+
+async def test_the_systems_user_is_apart(tmp_path: Path) -> None:
+    """It may ask the server itself, and sees nothing of the fleet; a user of the fleet sees nothing of the server."""
+    said: list[str] = []
+    async with AsyncExitStack() as stack:
+        place = await stack.enter_async_context(ground(tmp_path))
+        dispatcher = await stack.enter_async_context(place.bus("D"))
+        system = await stack.enter_async_context(place.raw(Role.SYSTEM, "", "_INBOX_system", said))
+        answer = await system.request("$SYS.REQ.SERVER.PING", b"", timeout=GUARD_S)
+        fleet = await system.subscribe("llm.v1.>")
+        await system.flush()
+        await dispatcher.publish("llm.v1.dev.nano.job", b"secret")
+        await dispatcher.flush()
+        await system.flush()
+        assert (True, 0, []) == (b"server" in answer.data, fleet.pending_msgs, said)
+
+
+async def test_an_encrypted_line_or_none(tmp_path: Path) -> None:
+    """With NATS_CA a process talks to the server that this certificate is of, by that name, and to no other: neither to one that
+    speaks in the clear, nor under another name, nor without trusting it."""
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    made = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    named = ("-subj", "/CN=hub", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert))
+    async with started("openssl", *made, *named, stderr=DEVNULL) as openssl:
+        assert 0 == await openssl.wait()
+    trusting = BusSection().model_copy(update={"ca_file": str(cert)})
+    tls = f'tls {{ cert_file: "{cert}", key_file: "{key}" }}'
+    async with nats_server(config_extra=tls) as secure, nats_server() as open_:
+
+        async def reached(url: str, section: BusSection, wait_s: float) -> bool:
+            at = section.model_copy(update={"url": url, "connect_wait_s": wait_s})
+            try:
+                async with connect_nats(options_from(at, name="x")) as bus:
+                    return bus.connected
+            except (BusDisconnected, ConfigError):
+                return False
+
+        assert await reached(secure.url, trusting, GUARD_S)
+        assert not await reached(secure.url.replace("127.0.0.1", "localhost"), trusting, 1.0)
+        assert not await reached(secure.url, BusSection(), 1.0)
+        assert not await reached(open_.url, trusting, 1.0)
+        with pytest.raises(ConfigError, match="speaks no TLS"):
+            async with connect_nats(options_from(trusting.model_copy(update={"url": open_.url}), name="x")):
+                raise AssertionError("it talks in the clear")
