@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from common import codec
 from tests.integration.dispatcher.conftest import OpenHouse
+from tests.integration.dispatcher.house import PATIENCE_S
 from tests.integration.dispatcher.scripted import Hold, answer, ignore, stall, until
 
 
@@ -141,3 +143,34 @@ async def test_the_status_of_a_job(a_house: OpenHouse) -> None:
         await stream.end()
 
         assert ("j1", "default", "running") == (status["job"], status["tenant"], status["state"])
+
+
+async def test_an_order_under_a_tenants_subject_means_that_tenant_alone(a_house: OpenHouse) -> None:
+    """`ctl.<job>.cancel.<tenant>` ends no other tenant's job, whatever its message says; under its own tenant's it does."""
+    async with a_house() as house:
+        nano = await house.device("nano", stall("some"))
+        stream = await house.stream(job="j1")
+        await nano.attempt()
+        body, told = codec.encode({"tenant": "default"}), []
+        for tenant in ("other", "default"):
+            subject = house.subjects.control("j1", "cancel", tenant)
+            told.append(codec.decode((await house.world.request(subject, body, timeout_s=PATIENCE_S)).data))
+        last = await stream.error()
+
+        assert ("unknown_job", {"job": "j1", "cancelled": True}, "cancelled") == (
+            told[0]["error"]["code"],
+            told[1],
+            last.error.code,
+        )
+
+
+async def test_no_answer_goes_where_no_inbox_is(a_house: OpenHouse) -> None:
+    """Who asks with a device's door, or another job's, as the subject of the answer has no use of the dispatcher's rights there."""
+    async with a_house() as house:
+        nano = await house.device("nano", answer("ok"))
+        for reply in (house.subjects.device("nano", "job"), house.subjects.control("j2", "cancel")):
+            for subject in (house.subjects.work("chat", "default"), house.subjects.control("j1", "status", "default")):
+                await house.world.publish(subject, b'{"job":"j1","prompt":"hi"}', reply=reply)
+        asked = await (await house.ask()).reply()  # the same subscription hears it behind those
+
+        assert ("ok", 1) == (asked["text"], len(nano.attempts))
