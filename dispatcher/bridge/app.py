@@ -24,6 +24,7 @@ from common.subjects import Subjects, own_inbox, require_token
 from common.tracing import traced
 from dispatcher.bridge import listening
 from dispatcher.bridge.connections import KEEP_ALIVE_S, Connection
+from dispatcher.bridge.describing import describe
 from dispatcher.bridge.explaining import explaining
 from dispatcher.bridge.failures import answer_errors
 from dispatcher.bridge.gate import Gate
@@ -34,7 +35,7 @@ from dispatcher.bridge.health import health_page
 from dispatcher.bridge.jobs import jobs
 from dispatcher.bridge.limits import BodyLimit, HostCheck, SecurityHeaders
 from dispatcher.bridge.openai.routes import explained, openai_routes
-from dispatcher.bridge.pages import describe, mount_files, pages
+from dispatcher.bridge.pages import mount_files, pages
 from dispatcher.bridge.presence import hear_fleet
 from dispatcher.bridge.sse import Curfew
 from dispatcher.bridge.surfaces import refusal

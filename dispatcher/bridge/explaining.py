@@ -17,7 +17,17 @@ from common.keys import Scope
 from common.messages import ChatRequest
 from dispatcher.bridge.bodies import json_body
 from dispatcher.bridge.callers import on_behalf
+from dispatcher.bridge.describing import ASKS, GUARDED, described
 from dispatcher.bridge.gate import Gate, caller_of
+from dispatcher.bridge.openai.request import EXAMPLE, ChatCompletionRequest
+from dispatcher.bridge.wishes import ROUTE_PARAMETERS
+
+EXPLAIN = described(
+    ChatCompletionRequest, statuses=ASKS, examples={"One question": EXAMPLE}, parameters=ROUTE_PARAMETERS
+)
+
+
+FEEDBACK = described(statuses=ASKS)
 
 
 def explaining(drover: Drover, gate: Gate, read: Callable[[Request], Awaitable[ChatRequest]]) -> APIRouter:
@@ -25,7 +35,9 @@ def explaining(drover: Drover, gate: Gate, read: Callable[[Request], Awaitable[C
     router = APIRouter(tags=["route"])
     route, chat = gate.depends(Scope.ROUTE), gate.depends(Scope.CHAT)
 
-    @router.post("/v1/route/explain", summary="Where a chat would go, and why; nothing is run", dependencies=route)
+    @router.post(
+        "/v1/route/explain", summary="Where a chat would go, and why; nothing is run", dependencies=route, **EXPLAIN
+    )
     async def explain(http: Request) -> Response:
         return Response(
             codec.encode(
@@ -34,13 +46,20 @@ def explaining(drover: Drover, gate: Gate, read: Callable[[Request], Awaitable[C
             media_type="application/json",
         )
 
-    @router.get("/v1/route/{job}", summary="Why a job that ran lately went where it went", dependencies=route)
+    @router.get(
+        "/v1/route/{job}",
+        summary="Why a job that ran lately went where it went",
+        dependencies=route,
+        **described(statuses=GUARDED | {404}),
+    )
     async def why(http: Request, job: str) -> Response:
         return Response(
             codec.encode(await drover.why(job, tenant=caller_of(http).tenant)), media_type="application/json"
         )
 
-    @router.post("/v1/feedback", summary="Say how an answer was: a thumb, a vote or a score", dependencies=chat)
+    @router.post(
+        "/v1/feedback", summary="Say how an answer was: a thumb, a vote or a score", dependencies=chat, **FEEDBACK
+    )
     async def feedback(http: Request) -> Response:
         said = codec.decode_request(await json_body(http))
         job = said.pop("job", None)

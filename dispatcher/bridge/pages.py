@@ -6,16 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from fastapi.openapi.utils import get_openapi
-from pydantic.json_schema import models_json_schema
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from common import codec
 from dispatcher.bridge.headers import DOCS_POLICY, PAGE_POLICY
-from dispatcher.bridge.openai.request import EXAMPLE, ChatCompletionRequest
-from dispatcher.bridge.wishes import CHAT_PARAMETERS, ROUTE_PARAMETERS
 
 UI = Path(__file__).parent / "ui"
 
@@ -52,49 +47,6 @@ def pages() -> APIRouter:
 def mount_files(app: FastAPI) -> None:
     """Serve the pages' files below `/ui/`."""
     app.mount("/ui", Files(directory=UI), name="ui")
-
-
-def describe(app: FastAPI) -> None:
-    """Publish at `/openapi.json` what the chat route reads: it takes its body apart itself, so that errors have OpenAI's shape."""
-
-    def schema() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            _, models = models_json_schema(
-                [(ChatCompletionRequest, "validation")], ref_template="#/components/schemas/{model}"
-            )
-            found.setdefault("components", {}).setdefault("schemas", {}).update(models["$defs"])
-            for path, parameters in _READ.items():
-                found["paths"][path]["post"] |= {"requestBody": _BODY, "parameters": list(parameters)}
-            _forget_422(found)
-            app.openapi_schema = found
-        return app.openapi_schema
-
-    app.openapi = schema  # type: ignore[method-assign]  # FastAPI's documented way to change the description
-
-
-def _forget_422(found: dict[str, Any]) -> None:
-    """FastAPI promises a 422 of its own shape for every path with parameters; here no such answer exists."""
-    for operations in found["paths"].values():
-        for operation in operations.values():
-            operation["responses"].pop("422", None)
-    for name in ("HTTPValidationError", "ValidationError"):
-        found["components"]["schemas"].pop(name, None)
-
-
-_BODY = {
-    "required": True,
-    "content": {
-        "application/json": {
-            "schema": {"$ref": "#/components/schemas/ChatCompletionRequest"},
-            "examples": {"short": {"summary": "One question", "value": codec.decode(EXAMPLE.encode())}},
-        }
-    },
-}
-
-
-_READ = {"/v1/chat/completions": CHAT_PARAMETERS, "/v1/route/explain": ROUTE_PARAMETERS}
-"""The routes that take a chat, and the headers that count there."""
 
 
 def _page(name: str, policy: str) -> Response:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from common import codec
@@ -23,13 +24,20 @@ ErrorBody = Callable[[FleetError, str | None, Energy | None], Json]
 """Writes an error, given the job's id, if it has one, and what it took."""
 
 
+class ErrorForm(BaseModel):
+    """An error, in whatever form."""
+
+    error: Any
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surface:
-    """One API: the beginnings of its paths, and the form of its errors."""
+    """One API: the beginnings of its paths, and how it writes errors; `form` is what `/openapi.json` says of them."""
 
     name: str
     paths: Sequence[str]
     error: ErrorBody
+    form: type[BaseModel] = ErrorForm
 
     def refusal(
         self, error: FleetError, job: str | None = None, accepted: bool = False, taken: Energy | None = None
@@ -45,8 +53,8 @@ def _openai(error: FleetError, job: str | None, taken: Energy | None) -> Json:
     return reply.error_body(error, verdict(error).kind, job=job, taken=taken)
 
 
-OPENAI = Surface(name="openai", paths=("/v1/",), error=_openai)
-NATIVE = Surface(name="native", paths=("/api/v1/",), error=_openai)
+OPENAI = Surface(name="openai", paths=("/v1/",), error=_openai, form=reply.OpenAIError)
+NATIVE = Surface(name="native", paths=("/api/v1/",), error=_openai, form=reply.OpenAIError)
 
 SURFACES: Sequence[Surface] = (NATIVE, OPENAI)
 """The first whose path fits counts; where none does, errors are as OpenAI's."""

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
+
 from common import codec, energy, frames
 from common.energy import Energy
 from common.errors import FleetError
@@ -151,6 +153,23 @@ def standing(job: str, note: frames.RouteNote | None, silent: frames.KeepAlive |
         state["phase"] = str(silent.phase)
         state |= {key: value for key in ("eta_s", "position") if (value := getattr(silent, key)) is not None}
     return state
+
+
+class Fault(BaseModel):
+    """What went wrong: `code` is stable, `param` names the field."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+    job: str | None = None
+    retry_after_s: float | None = None
+
+
+class OpenAIError(BaseModel):
+    """An error as OpenAI writes it."""
+
+    error: Fault
 
 
 def error_body(error: FleetError, kind: str, *, job: str | None = None, taken: Energy | None = None) -> Json:

@@ -12,19 +12,29 @@ from common.keys import Scope
 from common.messages import AUTO, ChatRequest
 from common.virtual import VIRTUAL, Virtual, virtual
 from dispatcher.bridge.bodies import json_body
+from dispatcher.bridge.describing import GUARDED, RUNS, described
 from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.openai import reply, request
 from dispatcher.bridge.openai.chat import ChatDialect
 from dispatcher.bridge.presence import Offer, find, offers
+from dispatcher.bridge.sse import EVENTS
 from dispatcher.bridge.wiring import Bridge
-from dispatcher.bridge.wishes import job_id, priority, progress, wished
+from dispatcher.bridge.wishes import CHAT_PARAMETERS, job_id, priority, progress, wished
+
+CHAT = described(
+    request.ChatCompletionRequest,
+    statuses=RUNS,
+    stream=EVENTS,
+    examples={"One question": request.EXAMPLE},
+    parameters=CHAT_PARAMETERS,
+)
 
 
 def openai_routes(bridge: Bridge) -> APIRouter:
     """The routes below `/v1`."""
     router = bridge.gate.router(Scope.CHAT, prefix="/v1")
 
-    @router.post("/chat/completions", summary="Chat with the fleet", tags=["chat"])
+    @router.post("/chat/completions", summary="Chat with the fleet", tags=["chat"], **CHAT)
     async def chat_completions(http: Request) -> Response:
         asked = request.read(await json_body(http))
         job = job_id(http.headers)
@@ -39,13 +49,13 @@ def openai_routes(bridge: Bridge) -> APIRouter:
         )
         return bridge.answer(chat, caller_of(http), dialect, stream=stream, progress=telling)
 
-    @router.get("/models", summary="The models that the fleet has now", tags=["models"])
+    @router.get("/models", summary="The models that the fleet has now", tags=["models"], **described())
     async def models() -> Response:
         virtuals = [_virtual_card(name, one, bridge) for name, one in VIRTUAL.items()]
         cards = [_card(offer, bridge) for offer in offers(bridge.presence.fleet()).values()]
         return _json({"object": "list", "data": [*virtuals, *cards]})
 
-    @router.get("/models/{model:path}", summary="One model", tags=["models"])
+    @router.get("/models/{model:path}", summary="One model", tags=["models"], **described(statuses=GUARDED | {404}))
     async def model(model: str) -> Response:
         if (found := virtual(model)) is not None:
             return _json({**_virtual_card(AUTO, found, bridge), "id": model})

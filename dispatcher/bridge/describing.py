@@ -1,0 +1,115 @@
+"""What `/openapi.json` says of a route: the body that it takes, the headers that count, and each status that it can answer with;
+it knows no route. Routes read their bodies themselves, so that errors have their API's form: FastAPI can't see what they take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from common import codec
+from dispatcher.bridge.surfaces import OPENAI, Surface
+
+Json = dict[str, Any]
+
+GUARDED: frozenset[int] = frozenset({400, 401, 403, 429, 500, 503, 504})
+"""What every route can answer that asks whose request it is: who asks for a foreign host is told so, too."""
+
+ASKS: frozenset[int] = GUARDED | {404, 408, 413, 415}
+"""And one that reads a body, and asks somebody about it."""
+
+RUNS: frozenset[int] = ASKS | {409, 499, 502}
+"""And one that runs a job, which can also fail on its device, or be cancelled by somebody else."""
+
+PHRASES: Mapping[int, str] = {499: "Cancelled by somebody else"}
+
+_REF = "#/components/schemas/{model}"
+_NAMED: dict[str, type[BaseModel]] = {}
+"""The models that routes have named; their schemas are made when somebody asks for them."""
+
+
+def described(
+    body: type[BaseModel] | None = None,
+    *,
+    surface: Surface = OPENAI,
+    statuses: Collection[int] = GUARDED,
+    answer: str = "The answer",
+    stream: str | None = None,
+    schema: Json | None = None,
+    examples: Mapping[str, str] | None = None,
+    parameters: Sequence[Json] = (),
+) -> dict[str, Any]:
+    """Give the options of a route that describe it: `router.post(path, summary=…, **described(…))`.
+
+    `statuses` are those of its errors, `schema` is what its answer looks like, `stream` the media type of its answer as a stream,
+    where it has one; `examples` are bodies as JSON, by what they show.
+    """
+    content: Json = {"application/json": {"schema": schema or {"type": "object"}}}
+    if stream is not None:
+        content[stream.partition(";")[0]] = {"schema": {"type": "string"}}
+    extra: Json = {}
+    if body is not None:
+        extra["requestBody"] = {"required": True, "content": {"application/json": _body(body, examples or {})}}
+    if parameters:
+        extra["parameters"] = list(parameters)
+    responses: dict[int | str, Json] = {200: {"description": answer, "content": content}}
+    responses |= {status: _failure(status, surface) for status in sorted(statuses)}
+    return {"responses": responses, "openapi_extra": extra}
+
+
+def _body(body: type[BaseModel], examples: Mapping[str, str]) -> Json:
+    shown = {
+        f"example-{number}": {"summary": what, "value": codec.decode(text.encode())}
+        for number, (what, text) in enumerate(examples.items(), 1)
+    }
+    return {"schema": _named(body), **({"examples": shown} if shown else {})}
+
+
+def _failure(status: int, surface: Surface) -> Json:
+    said = PHRASES.get(status) or HTTPStatus(status).phrase
+    return {"description": said, "content": {"application/json": {"schema": _named(surface.form)}}}
+
+
+def _named(model: type[BaseModel]) -> Json:
+    if _NAMED.setdefault(model.__name__, model) is not model:
+        raise AssertionError(f"two models are called {model.__name__}: one would be described as the other")
+    return {"$ref": _REF.format(model=model.__name__)}
+
+
+def describe(app: FastAPI) -> None:
+    """Publish at `/openapi.json` what the routes say of themselves."""
+    app.openapi = _once(app)  # type: ignore[method-assign]  # FastAPI's documented way to change the description
+
+
+def _once(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    def schema() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            found.setdefault("components", {}).setdefault("schemas", {}).update(_schemas())
+            _forget_422(found)
+            app.openapi_schema = found
+        return app.openapi_schema
+
+    return schema
+
+
+def _schemas() -> dict[str, Json]:
+    """Give the schemas of what routes have named, and of what those hold. A name that two models have is written out for both of
+    them, and the short one stands for the one that was named."""
+    refs, models = models_json_schema([(model, "validation") for model in _NAMED.values()], ref_template=_REF)
+    return {**{name: refs[model, "validation"] for name, model in _NAMED.items()}, **models["$defs"]}
+
+
+def _forget_422(found: dict[str, Any]) -> None:
+    """FastAPI promises a 422 of its own shape for every path with parameters; here no such answer exists."""
+    for operations in found["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+    for name in ("HTTPValidationError", "ValidationError"):
+        found["components"]["schemas"].pop(name, None)

@@ -1,0 +1,69 @@
+"""What `/openapi.json` says of a route that is described."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from pydantic import BaseModel, create_model
+
+from dispatcher.bridge.describing import RUNS, describe, described
+
+
+class Inner(BaseModel):
+    word: str
+
+
+class Asked(BaseModel):
+    inner: Inner
+
+
+def openapi(**options: Any) -> dict[str, Any]:
+    """The description of an application with one route."""
+    router = APIRouter()
+
+    @router.post("/x/{name}", **options)
+    async def route(name: str) -> str:
+        return name
+
+    app = FastAPI(docs_url=None, redoc_url=None)
+    app.include_router(router)
+    describe(app)
+    return app.openapi()
+
+
+def test_a_route_says_what_it_takes_and_every_status_that_it_can_answer_with() -> None:
+    """The body's model and those inside it, examples, headers, a stream beside the JSON, each error; and no 422."""
+    header = {"name": "X-A", "in": "header", "required": False, "schema": {"type": "string"}}
+    found = openapi(
+        **described(
+            Asked, statuses=RUNS, stream="text/event-stream; charset=utf-8", examples={"One": "{}"}, parameters=[header]
+        )
+    )
+    operation = found["paths"]["/x/{name}"]["post"]
+    body = operation["requestBody"]["content"]["application/json"]
+
+    assert (
+        body["schema"],
+        body["examples"]["example-1"],
+        [one["name"] for one in operation["parameters"]],
+        set(operation["responses"]),
+        set(operation["responses"]["200"]["content"]),
+        {"Asked", "Inner", "OpenAIError", "Fault"} - set(found["components"]["schemas"]),
+    ) == (
+        {"$ref": "#/components/schemas/Asked"},
+        {"summary": "One", "value": {}},
+        ["name", "X-A"],
+        {"200"} | {str(one) for one in RUNS},
+        {"application/json", "text/event-stream"},
+        set(),
+    )
+
+
+def test_two_models_of_one_name_are_not_described_as_one() -> None:
+    """Who writes the second one learns it at once."""
+    described(create_model("Twin"))
+
+    with pytest.raises(AssertionError, match="two models are called Twin"):
+        described(create_model("Twin"))
