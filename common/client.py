@@ -1,4 +1,4 @@
-"""The producer's library: send a chat to the fleet and read the answer, over NATS; it knows nothing of routing.
+"""The producer's library: send chats and texts to embed to the fleet, and read the answers, over NATS; it knows nothing of routing.
 
 async with Drover.connect("nats://127.0.0.1:4222") as drover:
     async for chunk in drover.chat("Why is the sky blue?"):
@@ -22,11 +22,14 @@ from common.bus.mux import ReplyMux, reply_mux
 from common.bus.nats import NatsOptions, connect_nats
 from common.chat_inbox import ChatInbox
 from common.chat_stream import Answer, ChatStream
+from common.clock import loop_s
 from common.durable_client import DurableJobs, answer_or_raise
+from common.embedding import AT_ONCE, Embeddings, embed_requests, joined
 from common.errors import (
     BadRequest,
     BusError,
     BusTimeout,
+    DeadlineExceeded,
     FleetError,
     GarbledReply,
     Interrupted,
@@ -138,6 +141,41 @@ class Drover:
             raise GarbledReply("the stream ended without an end frame: ask again")
         return stream.answer
 
+    async def embed(
+        self, texts: str | Sequence[str], *, model: str, tenant: str | None = None, **fields: Any
+    ) -> Embeddings:
+        """Embed any number of texts with one model, which has to be named; `fields` are those of `ChatRequest` that mean something
+        here: `dimensions`, `truncate`, `device`, `timeout_s` (for all of it), `priority`, `user`, …
+
+        Many texts become several jobs, a few at once; when one fails, the others are cancelled, and its error is raised, typed as
+        those of `chat`. A device that fails costs time, never the answer.
+        """
+        requests = embed_requests(texts, model=model, most_bytes=self._bus.max_payload, **fields)
+        few, began_s = asyncio.Semaphore(AT_ONCE), loop_s()
+
+        async def run(request: ChatRequest) -> frames.End:
+            async with few:
+                return await self._end(_in_time(request, loop_s() - began_s), tenant)
+
+        try:
+            async with asyncio.TaskGroup() as jobs:
+                running = [jobs.create_task(run(request)) for request in requests]
+        except ExceptionGroup as errors:
+            if isinstance(errors.exceptions[0], FleetError):
+                raise errors.exceptions[0] from None
+            raise
+        return joined([one.result() for one in running])
+
+    async def _end(self, request: ChatRequest, tenant: str | None) -> frames.End:
+        """Wait for the end of a job that has nothing else to tell. Raises its error."""
+        async with aclosing(self.frames(request, tenant=tenant)) as source:
+            async for frame in source:
+                if isinstance(frame, frames.Err):
+                    raise frame.error
+                if isinstance(frame, frames.End):
+                    return frame
+        raise GarbledReply("the stream ended without an end frame: ask again")
+
     async def submit(
         self,
         prompt: str | Sequence[Message | dict[str, Any]],
@@ -191,7 +229,7 @@ class Drover:
         payload = codec.encode_request(codec.plain(request))
         with self._inbox() as (inbox, reply):
             await self._bus.publish(
-                self._subjects.work("chat", tenant), payload, reply=reply, headers=tracing.outgoing()
+                self._subjects.work(request.kind, tenant), payload, reply=reply, headers=tracing.outgoing()
             )
             try:
                 async for frame in inbox.read(SILENCE_S):
@@ -279,6 +317,18 @@ class Drover:
 def tenants_own(options: NatsOptions, tenant: str) -> bool:
     """Tell whether a connection is that of a tenant's own user, as `drover tenant add` makes it."""
     return options.nkey_file is not None and options.inbox_prefix == own_inbox("producer", tenant)
+
+
+def _in_time(request: ChatRequest, passed_s: float) -> ChatRequest:
+    """Give what is left of the time that all jobs of a call have together. Raises `DeadlineExceeded`."""
+    if request.timeout_s is None:
+        return request
+    left_s = request.timeout_s - passed_s
+    if left_s <= 0:
+        raise DeadlineExceeded(
+            f"not all texts were embedded within {request.timeout_s:g} s: allow more time (timeout_s)"
+        )
+    return replace(request, timeout_s=left_s)
 
 
 def _order(tenant: str) -> bytes:

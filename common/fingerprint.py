@@ -8,7 +8,7 @@ from typing import Any
 
 from common import codec
 from common.errors import BadRequest
-from common.messages import ChatRequest, Priority, conversation
+from common.messages import ChatRequest, Message, Priority, conversation
 
 
 def fingerprint(request: ChatRequest) -> str:
@@ -16,7 +16,7 @@ def fingerprint(request: ChatRequest) -> str:
 
     What it may be answered by is: else who knows a job's id would be given what a model or device said that is closed to him.
     """
-    asked = codec.plain(replace(request, prompt=None, messages=conversation(request), **_DELIVERY))
+    asked = codec.plain(replace(request, prompt=None, messages=_said(request), **_DELIVERY))
     return codec.digest({**asked, **allowed(asked)})
 
 
@@ -25,6 +25,10 @@ def allowed(asked: dict[str, Any]) -> dict[str, list[str]]:
     any has the name that it had before there were lists."""
     lists = {name: sorted(set(asked.pop(name, ()))) for name in ("allow_models", "allow_devices")}
     return {name: patterns for name, patterns in lists.items() if patterns}
+
+
+def _said(request: ChatRequest) -> tuple[Message, ...]:
+    return conversation(request) if request.inputs is None else ()  # its inputs say all
 
 
 def fingerprint_of(payload: bytes) -> str | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, assert_never
 
-from common import codec, energy, errors
+from common import codec, energy, errors, vectors
 from common.energy import Energy
 from common.messages import EngineTimings, ToolCall, Usage
 
@@ -93,7 +93,7 @@ class End:
     `cost_usd` is what the provider of a paid model takes for it, absent where there is none; `cost_estimated` tells that it did not
     count all of it itself. `energy` is what the attempt has taken of its device, and in a dispatcher's frame what all attempts
     have, priced; an unreadable one is as if it were not there. `logprobs` are those of the first tokens, if they were asked for
-    and the backend tells.
+    and the backend tells. `embeddings` are those of the request's inputs in their order, each as `common.vectors` packs it.
 
     What an attempt has cost that failed stands in the details of its `Err`, under the same names."""
 
@@ -106,6 +106,7 @@ class End:
     cost_estimated: bool = False
     energy: Energy | None = None
     logprobs: tuple[float, ...] = ()
+    embeddings: tuple[str, ...] = ()
     route: dict[str, Any] | None = field(default=None)
 
 
@@ -176,19 +177,25 @@ def _end_to_wire(frame: End) -> dict[str, Any]:
     }
     if engine:
         wire["engine"] = engine
-    if frame.tool_calls:
-        wire["tool_calls"] = [codec.plain(call) for call in frame.tool_calls]
     if frame.cost_usd is not None:
         wire["cost_usd"] = round(frame.cost_usd, COST_DIGITS)
     if frame.cost_estimated:
         wire["cost_estimated"] = True
     if frame.energy is not None:
         wire["energy"] = energy.to_wire(frame.energy)
-    if frame.logprobs:
-        wire["logprobs"] = [round(one, 3) for one in frame.logprobs[:MAX_LOGPROBS]]
     if frame.route is not None:
         wire["route"] = frame.route
-    return wire
+    return wire | _lists_to_wire(frame)
+
+
+def _lists_to_wire(frame: End) -> dict[str, Any]:
+    """Give those that there are."""
+    lists = {
+        "tool_calls": [codec.plain(call) for call in frame.tool_calls],
+        "logprobs": [round(one, 3) for one in frame.logprobs[:MAX_LOGPROBS]],
+        "embeddings": list(frame.embeddings),
+    }
+    return {name: one for name, one in lists.items() if one}
 
 
 def usage_to_wire(usage: Usage) -> dict[str, int]:
@@ -258,6 +265,7 @@ def _read_end(wire: Mapping[str, Any]) -> Frame:
         cost_estimated=wire.get("cost_estimated") is True,
         energy=energy.told(wire.get("energy")),
         logprobs=_logprobs(wire.get("logprobs")),
+        embeddings=vectors.read(wire.get("embeddings") or []),
         route=_account(wire),
     )
 

@@ -25,9 +25,13 @@ from pydantic import (
 
 from common.codec import require_writable
 from common.errors import BadRequest
+from common.vectors import MOST_DIMENSIONS, MOST_INPUTS
 
 AUTO = "auto"
 """The model name that leaves the choice to the dispatcher."""
+
+CHAT, EMBED = "chat", "embed"
+"""The kinds of jobs: one is answered with text, and one with an embedding for each of its inputs."""
 
 Name = Annotated[str, MinLen(1), MaxLen(200)]
 Token = Annotated[str, MinLen(1), MaxLen(64)]
@@ -84,6 +88,19 @@ def _few(value: Any) -> Any:
 
 
 Few = BeforeValidator(_few)
+
+
+def _few_inputs(value: Any) -> Any:
+    """Say what to do with more texts than one job takes."""
+    if isinstance(value, list | tuple) and len(value) > MOST_INPUTS:
+        raise ValueError(
+            f"one job embeds at most {MOST_INPUTS} texts, not {len(value)}: send several jobs, as Drover.embed does"
+        )
+    return value
+
+
+Inputs = Annotated[tuple[str, ...], BeforeValidator(_few_inputs)]
+Dimensions = Annotated[int, Ge(1), Le(MOST_DIMENSIONS)]
 Document = Annotated[dict[str, Any], BeforeValidator(require_writable)]
 """An object whose fields are not ours to know: a schema, arguments."""
 
@@ -156,7 +173,9 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """A chat job as a producer sends it. `prompt` is short for one user message; one of the two is required.
+    """A job as a producer sends it. `prompt` is short for one user message; one of the two is required, or else `inputs`: texts
+    that are embedded, each by itself, in as many `dimensions` as asked where the model can do with fewer. `truncate` false refuses
+    a text that is longer than the model's context, which is cut otherwise. Of `options` such a job heeds `context_tokens` alone.
 
     `stream` asks for frames instead of one reply. `hold` asks for frames whose text comes only when it is complete: nothing
     is visible before, so the job can move to another device at any moment.
@@ -201,10 +220,48 @@ class ChatRequest:
     user: Annotated[str, MinLen(1), MaxLen(256)] | None = None
     allow_models: Patterns = ()
     allow_devices: Patterns = ()
+    inputs: Inputs | None = None
+    dimensions: Dimensions | None = None
+    truncate: bool | None = None
+
+    @property
+    def kind(self) -> str:
+        """What is asked for: the second token of the subject that it is sent to."""
+        return CHAT if self.inputs is None else EMBED
+
+
+def reading(request: ChatRequest, kind: str) -> tuple[Message, ...]:
+    """Give what a model is to read: a conversation, or each text that is to be embedded as a message of its own. Raises
+    `BadRequest`, also for a request of another kind."""
+    if kind != EMBED:
+        return conversation(request)
+    return tuple(Message(role=Role.USER, content=text) for text in embeddable(request))
+
+
+def embeddable(request: ChatRequest) -> tuple[str, ...]:
+    """Give the texts that are to be embedded. Raises `BadRequest` when there is none, or for what only an answer can have."""
+    if not request.inputs:
+        raise BadRequest(
+            f'inputs is missing or empty: send {{"model":"nomic-embed-text","inputs":["hi"]}}, {MOST_INPUTS} texts at most',
+            param="inputs",
+        )
+    for name in ("prompt", "messages", "tools", "format", "resume"):
+        if getattr(request, name):
+            raise BadRequest(f"{name} belongs to chats, and inputs are embedded: send one of them", param=name)
+    empty = next((number for number, text in enumerate(request.inputs) if not text), None)
+    if empty is not None:
+        raise BadRequest(f"inputs.{empty} is empty: leave it out, or say something", param=f"inputs.{empty}")
+    return request.inputs
 
 
 def conversation(request: ChatRequest) -> tuple[Message, ...]:
     """Give the messages of a request. Raises `BadRequest` when there is nothing to answer, or a choice to make."""
+    for name in ("inputs", "dimensions", "truncate"):
+        if getattr(request, name) is not None:
+            raise BadRequest(
+                f"{name} belongs to embeddings: send it, with inputs and no prompt, to llm.v1.embed.<tenant>",
+                param=name,
+            )
     if request.prompt is not None and request.messages:
         raise BadRequest("both prompt and messages are given: send one of them", param="prompt")
     messages = request.messages
@@ -231,7 +288,8 @@ class Dispatch:
 
     `deadline_ms` is absolute by the dispatcher's clock, and `sent_ms` is what that clock showed when this was sent: their
     difference is the time that is left, also on a device whose own clock is an hour off. `logprobs` asks for how sure the model was
-    of each token, where the backend tells. `provider_key` comes with attempts on remote models only.
+    of each token, where the backend tells. `provider_key` comes with attempts on remote models only. With `inputs` there are no
+    messages: an agent that does not know of them has nothing to answer.
     """
 
     job: Token
@@ -247,6 +305,9 @@ class Dispatch:
     deadline_ms: Count | None = None
     sent_ms: Count | None = None
     provider_key: ProviderKey | None = field(default=None, repr=False)
+    inputs: Inputs | None = None
+    dimensions: Dimensions | None = None
+    truncate: bool | None = None
 
 
 class DeviceState(StrEnum):
@@ -303,10 +364,11 @@ class Heartbeat:
 
     `jobs_by_dispatcher` counts the running jobs by the dispatcher that sent them: a dispatcher knows its own share exactly
     and needs to hear only of the others'. `continues` says that the backend goes on with a conversation that ends in the
-    assistant's own unfinished words, `remote` that the models run elsewhere: for money, and on no power of the device; `needs_key`
-    that it has no key of its own for them, and serves only who brings one. `closed_s` is for how long it takes nothing new, though
-    it works, where it knows: a provider's rate limit is used up. `idle_w` and `busy_w` are what the device draws without and with
-    a job, `watts` what it draws now; `watts_source` names the reader, and `watts_measured` tells that it is a sensor.
+    assistant's own unfinished words, `embeds` that the agent takes texts to embed, `remote` that the models run elsewhere: for
+    money, and on no power of the device; `needs_key` that it has no key of its own for them, and serves only who brings one.
+    `closed_s` is for how long it takes nothing new, though it works, where it knows: a provider's rate limit is used up. `idle_w`
+    and `busy_w` are what the device draws without and with a job, `watts` what it draws now; `watts_source` names the reader, and
+    `watts_measured` tells that it is a sensor.
 
     `site` is where the device stands, for caps that several share. `throttling` says in words why it is slower than it could be
     now, `warnings` what its owner should look at: they cost it no job. `gpu` is whether it has one that models should run on.
@@ -348,6 +410,7 @@ class Heartbeat:
     backend_version: str | None = None
     simulated: bool = False
     continues: bool = False
+    embeds: bool = False
     remote: bool = False
     needs_key: bool = False
     agent_version: str = ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common import codec
-from common.messages import Message, Options
+from common.messages import Dispatch, Message, Options
 
 TOKENS_PER_MESSAGE = 8
 """What a chat template writes around a message."""
@@ -67,6 +67,13 @@ def prompt_tokens(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]
     calls = sum(_json_tokens(call.arguments) + TOKENS_PER_MESSAGE for one in messages for call in one.tool_calls)
     offered = TOKENS_FOR_TOOLS + sum(_json_tokens(tool) for tool in tools) if tools else 0
     return TOKENS_PER_TEMPLATE + TOKENS_PER_MESSAGE * len(messages) + texts + images + calls + offered
+
+
+def dispatched_tokens(dispatch: Dispatch) -> int:
+    """Estimate the tokens that a model reads for an attempt: its conversation, or the texts that it is to embed."""
+    if dispatch.inputs is None:
+        return prompt_tokens(dispatch.messages, dispatch.tools)
+    return sum(text_tokens(text) for text in dispatch.inputs)
 
 
 def text_tokens(text: str) -> int:
