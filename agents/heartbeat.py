@@ -109,6 +109,7 @@ def heartbeat(
         backend_version=stock.version.text if stock.version else None,
         simulated=stock.version.simulated if stock.version else False,
         continues=identity.continues,
+        embeds=True,
         remote=identity.remote,
         needs_key=identity.needs_key,
         agent_version=identity.agent_version,

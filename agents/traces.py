@@ -38,25 +38,25 @@ def called(dispatch: Dispatch, headers: Mapping[str, str], to: Server) -> Span:
     """Begin the span of a call, below the attempt that its dispatcher names."""
     if not tracing.active():
         return tracing.OFF
-    options = dispatch.options
+    options, doing = dispatch.options, "chat" if dispatch.inputs is None else "embeddings"
     values: dict[str, Value | None] = {
-        "gen_ai.operation.name": "chat",
+        "gen_ai.operation.name": doing,
         "gen_ai.provider.name": to.provider,
         "gen_ai.request.model": dispatch.model,
-        "gen_ai.request.stream": True,  # of the backend, whatever the producer wants
+        "gen_ai.request.stream": dispatch.inputs is None,  # of the backend, whatever the producer wants
         "gen_ai.request.max_tokens": options.max_tokens,
         "gen_ai.request.temperature": options.temperature,
         "gen_ai.request.top_p": options.top_p,
         "gen_ai.request.seed": options.seed,
         "gen_ai.request.frequency_penalty": options.frequency_penalty,
         "gen_ai.request.presence_penalty": options.presence_penalty,
-        "gen_ai.output.type": "text" if dispatch.format is None else "json",
+        "gen_ai.output.type": None if dispatch.inputs is not None else "text" if dispatch.format is None else "json",
         "server.address": to.address or None,
         "server.port": to.port,
         "drover.job": dispatch.job,
         "drover.attempt": dispatch.attempt,
     }
-    return tracing.begin(f"chat {dispatch.model}", headers, Kind.CLIENT, values)
+    return tracing.begin(f"{doing} {dispatch.model}", headers, Kind.CLIENT, values)
 
 
 def answered(span: Span, done: BackendDone, model: str, first_token_s: float | None) -> None:

@@ -39,7 +39,7 @@ from common.errors import (
 from common.frames import End, Err, KeepAlive, Phase, Terminal
 from common.logs import get_logger
 from common.messages import Dispatch
-from common.prompts import prompt_tokens
+from common.prompts import dispatched_tokens
 from common.tracing import OFF, Span
 
 log = get_logger("worker")
@@ -250,13 +250,15 @@ class Worker:
             cost_estimated=bill.estimated,
             energy=charge.take(done.usage.completion_tokens),
             logprobs=done.logprobs,
+            embeddings=done.embeddings,
         )
 
     async def _stream(self, running: Running, held: ExitStack, slot: Slot, bill: Bill) -> BackendDone:
         running.heard_s = self._clock.monotonic()
         speed = self._tally.speed(running.dispatch.model)
         running.charge.begin(running.phase, pace=speed.decode_tps, load_s=speed.load_s)
-        opening = Opening(self._backend.chat(running.dispatch, bill), self._group)
+        run = self._backend.chat if running.dispatch.inputs is None else self._backend.embed
+        opening = Opening(run(running.dispatch, bill), self._group)
         try:
             piece = await opening.first()
         except asyncio.CancelledError:
@@ -290,7 +292,7 @@ class Worker:
         dispatch = running.dispatch
         speed = self._tally.speed(dispatch.model)
         load_s = (speed.load_s or 0.0) if running.cold else 0.0
-        prefill_s = prompt_tokens(dispatch.messages, dispatch.tools) / speed.prefill_tps if speed.prefill_tps else 0.0
+        prefill_s = dispatched_tokens(dispatch) / speed.prefill_tps if speed.prefill_tps else 0.0
         return Leftover(
             job=dispatch.job,
             model=dispatch.model,

@@ -32,6 +32,7 @@ class BackendDone:
     engine: EngineTimings = EngineTimings()
     tool_calls: tuple[ToolCall, ...] = ()
     logprobs: tuple[float, ...] = ()
+    embeddings: tuple[str, ...] = ()
 
 
 class Bill:
@@ -70,7 +71,7 @@ class Version:
 
 
 class Backend(Protocol):
-    """Runs chats. All methods raise the typed errors of `common.errors` and nothing of a vendor's."""
+    """Runs chats, and embeds texts. All methods raise the typed errors of `common.errors` and nothing of a vendor's."""
 
     @property
     def name(self) -> str: ...
@@ -107,6 +108,10 @@ class Backend(Protocol):
     def chat(self, dispatch: Dispatch, bill: Bill) -> AsyncGenerator[Piece, None]:
         """Give the answer piece by piece, `BackendDone` last. Closing the generator before that stops the work. `bill` is what
         `admit` gave, and complete once the generator is closed."""
+        ...
+
+    def embed(self, dispatch: Dispatch, bill: Bill) -> AsyncGenerator[Piece, None]:
+        """Embed the texts of a dispatch: gives `BackendDone` alone, with an embedding of each. The rest is as with chats."""
         ...
 
     async def models(self) -> tuple[ModelInfo, ...]:

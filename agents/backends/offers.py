@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from common.messages import ModelInfo
 from common.openai_api import MOST_USD, Price
 
-CAN = ("vision", "tools", "json", "text")
-"""What may stand behind a model: `text` alone says that it can do nothing else."""
+CAN = ("vision", "tools", "json", "text", "embedding")
+"""What may stand behind a model: `text` alone says that it can do nothing else, and `embedding` that it does not chat."""
 
 UNSAID = ("completion", "tools", "json")
 """What a model can do of which nothing is said: nearly all take tools and JSON, and not all see."""
@@ -128,4 +128,6 @@ def _capabilities(words: Iterable[str]) -> tuple[str, ...]:
     unknown = next((word for word in said if word not in CAN), None)
     if unknown is not None:
         raise ValueError(f"{unknown!r} is nothing that a model can do: known are {', '.join(CAN)}")
+    if "embedding" in said:
+        return ("embedding",)
     return ("completion", *(word for word in said if word != "text")) if said else UNSAID

@@ -18,7 +18,7 @@ import ollama
 
 from agents.backends import Backend, BackendDone, BackendText, Bill, OnDevice, Piece, Version
 from agents.backends import ollama_wire as wire
-from agents.backends.ollama_context import Held, cache_bytes_per_token, chosen, most_tokens
+from agents.backends.ollama_context import Held, cache_bytes_per_token, chosen, longest, most_tokens
 from agents.backends.ollama_faults import fault_of
 from agents.settings import OllamaSection
 from agents.telemetry import Readings
@@ -91,6 +91,22 @@ class OllamaBackend(OnDevice):
             )
         yield done
 
+    async def embed(self, dispatch: Dispatch, bill: Bill) -> AsyncGenerator[Piece, None]:  # noqa: ARG002  # it costs nothing
+        """Embed texts in one request; nothing comes before all of them are done."""
+        with self._context(dispatch) as context_tokens, translated(self._host, dispatch.model):
+            arguments = wire.embed_to_wire(dispatch, self._keep_alive, context_tokens)
+            answer = await self._client.embed(**arguments)
+            embeddings = wire.packed(answer.embeddings)
+        if len(embeddings) != len(dispatch.inputs or ()):
+            raise GarbledReply(f"Ollama gave {len(embeddings)} embeddings of {len(dispatch.inputs or ())} texts")
+        load_ns, total_ns = answer.load_duration, answer.total_duration
+        prefill_ns = None if total_ns is None else max(0, total_ns - (load_ns or 0))
+        yield BackendDone(
+            usage=wire.usage_of(answer.prompt_eval_count, None),
+            engine=wire.timings_of(load_ns, prefill_ns, None),
+            embeddings=embeddings,
+        )
+
     async def models(self) -> tuple[ModelInfo, ...]:
         """List what is on disk, and what of it is in memory now; a model that can't be read is left out."""
         mark = self._held.mark()
@@ -144,10 +160,13 @@ class OllamaBackend(OnDevice):
     def _context(self, dispatch: Dispatch) -> Iterator[int | None]:
         """Choose the size of the context for one job, and remember it as long as the job runs."""
         name = wire.full_name(dispatch.model)
+        known = self._known.get(name)
         tokens = chosen(
-            context_need(dispatch.messages, dispatch.tools, dispatch.options),
+            context_need(dispatch.messages, dispatch.tools, dispatch.options)
+            if dispatch.inputs is None
+            else longest(dispatch.inputs, dispatch.options, known),
             dispatch.model,
-            self._known.get(name),
+            known,
             held=self._held.of(name),
             default=self._defaults.get(name) or self._default_context,
         )

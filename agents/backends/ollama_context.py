@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.errors import ContextTooLong, ModelNotLoadable
-from common.messages import ModelInfo
-from common.prompts import ContextNeed
+from common.messages import ModelInfo, Options
+from common.prompts import TOKENS_PER_MESSAGE, ContextNeed, text_tokens
 
 SURE_DEFAULT_TOKENS = 2048
 """The least that any Ollama takes when nothing is said: 2048 up to 0.6, then 4096, and more on large graphics cards."""
@@ -49,6 +49,15 @@ def chosen(
     if min(sizes) >= need.least:
         return max(min(sizes), held or 0)
     raise no_memory(need, model, min(sizes))
+
+
+def longest(texts: Sequence[str], options: Options, info: ModelInfo | None) -> ContextNeed:
+    """Say how large a context texts to embed need, each of which has it to itself: enough for the longest, as far as model and
+    memory allow. What is longer Ollama cuts, or refuses, as the request says: it counts, and here is an estimate."""
+    asked = max(options.context_tokens or 0, *(text_tokens(text) + TOKENS_PER_MESSAGE for text in texts))
+    limits = [info.context_tokens, info.most_context_tokens] if info else []
+    need = min([asked, *(limit for limit in limits if limit)])
+    return ContextNeed(prompt=need, least=need, wished=need)
 
 
 def too_long(need: ContextNeed, model: str, limit: int) -> ContextTooLong:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from common.errors import (
     BackendError,
     BadRequest,
+    ContextTooLong,
     DeviceBusy,
     FleetError,
     ModelNotLoadable,
@@ -25,7 +26,11 @@ _NOT_LOADABLE = (
 """Parts of the texts that Ollama (up to 0.33) answers when a runner can't be started; they come with status 500."""
 
 _UNSUPPORTED = ("does not support", "is not supported")
-"""Tools, thinking, chat itself: status 400. Images: the runner finds out, and it is a 500."""
+"""Tools, thinking, chat itself: status 400. Images: the runner finds out, and it is a 500. Embeddings of a model that chats: it
+finds out too, and says 501."""
+
+_TOO_LONG = ("exceeds the context length", "exceeds maximum context length")
+"""Of a text to embed that must not be cut: status 400."""
 
 _UNAUTHORIZED = "what answers at OLLAMA_HOST wants authorization ({status}: {said}): set OLLAMA_API_KEY for the agent"
 _EXPLAINED = {
@@ -50,7 +55,7 @@ def fault_of(status: int, text: str, model: str) -> FleetError:
     if any(part in said.lower() for part in _UNSUPPORTED):  # 2
         return UnsupportedByModel(f"{said}: ask for a model that does, or leave it out", model=model)
     if status == 400:
-        return BadRequest(f"Ollama refuses the request: {said}", model=model)
+        return _refused(said, model)
     if status == 503:  # 3
         return DeviceBusy(f"Ollama's own queue is full ({said}): try another device, or raise OLLAMA_MAX_QUEUE")
     if any(part in said.lower() for part in _NOT_LOADABLE):  # 4
@@ -63,3 +68,11 @@ def fault_of(status: int, text: str, model: str) -> FleetError:
         ),
         status=status,
     )  # 5
+
+
+def _refused(said: str, model: str) -> FleetError:
+    if any(part in said.lower() for part in _TOO_LONG):
+        return ContextTooLong(
+            f"{model}: {said}: shorten the text, or let it be cut (truncate)", param="inputs", model=model
+        )
+    return BadRequest(f"Ollama refuses the request: {said}", model=model)

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from common import codec
-from common.errors import BadRequest
+from common import codec, vectors
+from common.errors import BadRequest, GarbledReply
 from common.frames import Finish
 from common.messages import Dispatch, EngineTimings, Message, ModelInfo, Options, ToolCall, Usage
 
@@ -68,6 +68,26 @@ def chat_to_wire(dispatch: Dispatch, keep_alive: str, context_tokens: int | None
         "keep_alive": keep_alive_to_wire(keep_alive),
         **({"logprobs": True} if dispatch.logprobs else {}),  # older libraries have no such argument
     }
+
+
+def embed_to_wire(dispatch: Dispatch, keep_alive: str, context_tokens: int | None) -> dict[str, Any]:
+    """Give the arguments of an embedding; `context_tokens` is the size to ask for."""
+    return {
+        "model": dispatch.model,
+        "input": list(dispatch.inputs or ()),
+        "truncate": dispatch.truncate,
+        "dimensions": dispatch.dimensions,
+        "options": options_to_wire(Options(), context_tokens),
+        "keep_alive": keep_alive_to_wire(keep_alive),
+    }
+
+
+def packed(embeddings: Sequence[Sequence[float]]) -> tuple[str, ...]:
+    """Pack what came. Raises `GarbledReply` for what is no embedding."""
+    try:
+        return tuple(vectors.pack(one) for one in embeddings)
+    except ValueError as error:
+        raise GarbledReply(f"Ollama's answer can't be used: {error}") from error
 
 
 def logprobs_of(told: Sequence[float]) -> tuple[float, ...]:

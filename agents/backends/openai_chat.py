@@ -1,4 +1,4 @@
-"""Chats on a provider of paid models, or on any server that speaks OpenAI's API: tries, pieces, and what they cost.
+"""Chats and embeddings on a provider of paid models, or on any server that speaks OpenAI's API: tries, pieces, and what they cost.
 
 To the fleet it is a device like any other: its slots are how many answers run at once, it is busy while the provider's rate limit
 is used up, and faulty while its key is refused, its money is spent or nothing answers.
@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
-from typing import Any
+from typing import TypeVar
 
-from agents.backends import Bill, Piece, Version
+from agents.backends import BackendDone, Bill, Piece, Version
 from agents.backends import openai_wire as wire
 from agents.backends.offers import Offer
-from agents.backends.openai_client import Answering, Client, Fate, fate_of, headers_of
+from agents.backends.openai_client import Answering, Client, Embedding, Fate, fate_of, headers_of
 from agents.backends.openai_limits import wait_s
 from agents.backends.openai_watch import Watch
 from agents.backends.purse import Purse
@@ -24,11 +24,14 @@ from agents.settings import CloudSection
 from common.clock import Clock
 from common.errors import BadRequest, DeviceBusy, FleetError, UnknownModel
 from common.logs import get_logger
-from common.messages import Dispatch, ModelInfo
+from common.messages import Dispatch, EngineTimings, ModelInfo, Usage
 from common.openai_api import limit_name
-from common.prompts import prompt_tokens
+from common.prompts import dispatched_tokens
 
 log = get_logger("cloud")
+
+Begun = TypeVar("Begun", Answering, Embedding)
+"""What a provider has begun to send, or has sent."""
 
 
 class OpenAIBackend:
@@ -62,21 +65,20 @@ class OpenAIBackend:
         if busy is not None:
             raise busy
         offer = self._offers.get(dispatch.model)
-        prompt = prompt_tokens(dispatch.messages, dispatch.tools)
-        return self._purse.hold(offer.most_usd(prompt, dispatch.options.max_tokens) if offer else 0.0)
+        prompt, most = dispatched_tokens(dispatch), dispatch.options.max_tokens if dispatch.inputs is None else 0
+        return self._purse.hold(offer.most_usd(prompt, most) if offer else 0.0)
 
     async def chat(self, dispatch: Dispatch, bill: Bill) -> AsyncGenerator[Piece, None]:
         """Stream one answer. Closing the generator closes the HTTP stream, at which providers stop computing and counting.
 
         What breaks off is billed by estimate: the provider counts what it has done, and tells only at the end.
         """
-        offer = self._offers.get(dispatch.model)
-        if offer is None:
-            raise UnknownModel(f"this device does not offer {dispatch.model!r}: see DROVER_CLOUD_MODELS")
-        client = self._client(dispatch.provider_key)
-        prompt = prompt_tokens(dispatch.messages, dispatch.tools)
+        offer, client = self._offer(dispatch), self._client(dispatch.provider_key)
+        prompt = dispatched_tokens(dispatch)
         request = wire.chat_to_wire(dispatch, self._limit_name)
-        answering, sent_s = await self._begin(client, request, offer, offer.usd(prompt, 0), bill)
+        answering, sent_s = await self._begin(
+            client, lambda: client.begin(request, offer.name), offer, offer.usd(prompt, 0), bill
+        )
         answer = wire.Answer(client.host, sent_s)
         try:
             async with aclosing(answering.chunks()) as chunks:
@@ -92,6 +94,28 @@ class OpenAIBackend:
                 bill.owe(usd, estimated=estimated)
         yield done
 
+    async def embed(self, dispatch: Dispatch, bill: Bill) -> AsyncGenerator[Piece, None]:
+        """Embed texts in one request. What its provider does not count is billed by estimate."""
+        offer, client = self._offer(dispatch), self._client(dispatch.provider_key)
+        prompt_usd = offer.usd(dispatched_tokens(dispatch), 0)
+        request = wire.embed_to_wire(dispatch)
+        embedding, sent_s = await self._begin(
+            client, lambda: client.embed(request, offer.name), offer, prompt_usd, bill
+        )
+        usage = wire.prompt_usage(embedding.body)
+        if offer.prices is not None:
+            bill.owe(prompt_usd if usage is None else offer.usd(usage.prompt_tokens, 0), estimated=usage is None)
+        with client.translated(offer.name):
+            embeddings = wire.embeddings_of(embedding.body, len(dispatch.inputs or ()))
+        engine = EngineTimings(prefill_s=self._clock.monotonic() - sent_s)
+        yield BackendDone(usage=usage or Usage(), engine=engine, embeddings=embeddings)
+
+    def _offer(self, dispatch: Dispatch) -> Offer:
+        offer = self._offers.get(dispatch.model)
+        if offer is None:
+            raise UnknownModel(f"this device does not offer {dispatch.model!r}: see DROVER_CLOUD_MODELS")
+        return offer
+
     def _client(self, guest_key: str | None) -> Client:
         """Give who is asked with whose key. Raises `BadRequest` when there is none."""
         if guest_key is not None:
@@ -104,14 +128,14 @@ class OpenAIBackend:
         return self._house
 
     async def _begin(
-        self, client: Client, request: Mapping[str, Any], offer: Offer, prompt_usd: float, bill: Bill
-    ) -> tuple[Answering, float]:
+        self, client: Client, send: Callable[[], Awaitable[Begun]], offer: Offer, prompt_usd: float, bill: Bill
+    ) -> tuple[Begun, float]:
         """Send it, and again where that may help, until an answer begins; gives that, and when it was asked for."""
         for tried in itertools.count():
             sent_s = self._clock.monotonic()
             try:
                 with _billed(bill, prompt_usd):
-                    answering = await client.begin(request, offer.name)
+                    begun = await send()
             except FleetError as error:
                 wait = self._after(client, error, offer.name, tried)
                 if wait is None or bill.again() is not None:
@@ -120,8 +144,8 @@ class OpenAIBackend:
                 await asyncio.sleep(wait)
             else:
                 if not client.guest:
-                    self._watch.answered(answering.headers)
-                return answering, sent_s
+                    self._watch.answered(begun.headers)
+                return begun, sent_s
         raise AssertionError("unreachable")
 
     def _after(self, client: Client, error: FleetError, model: str, tried: int) -> float | None:

@@ -1,4 +1,4 @@
-"""The `openai` package as a client with one key: sends a chat, lists models, and turns whatever is raised into our errors.
+"""The `openai` package as a client with one key: sends chats and texts to embed, lists models, and turns what is raised into ours.
 
 The one module of the agent's that knows the package and the HTTP client beneath it. It decides nothing: who is asked again, and
 who pays, stands in the modules beside it.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
@@ -82,6 +83,14 @@ class Answering:
                 await self._response.aclose()
 
 
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """An answer to texts that were to be embedded."""
+
+    body: Any
+    headers: Mapping[str, str]
+
+
 class Client:
     """A provider as it is asked with one key. `guest` tells that the key came with a request."""
 
@@ -105,6 +114,12 @@ class Client:
                 **request, stream=True, stream_options={"include_usage": True}
             )
         return Answering(self, stream, model)
+
+    async def embed(self, request: Mapping[str, Any], model: str) -> Embedding:
+        """Send texts to embed, and wait for the answer, which is whatever JSON there came."""
+        with self.translated(model):
+            answer = await self._package.embeddings.with_raw_response.create(**request)
+            return Embedding(answer.http_response.json(), answer.headers)
 
     async def listed(self) -> set[str]:
         """Give the names on the provider's list of models."""

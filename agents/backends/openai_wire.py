@@ -1,4 +1,4 @@
-"""Our values to OpenAI's chat API and back, as plain objects; pure, and without the `openai` package."""
+"""Our values to OpenAI's API for chats and embeddings, and back, as plain objects; pure, and without the `openai` package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from agents.backends import BackendDone, BackendText
 from agents.backends.offers import Offer
-from common import codec
+from common import codec, vectors
 from common.errors import BackendError, BadRequest, GarbledReply
 from common.frames import MAX_CALLS, Finish
 from common.messages import Dispatch, EngineTimings, Message, Role, ToolCall, Usage
@@ -103,6 +103,30 @@ def _format(wanted: str | Mapping[str, Any] | None) -> Json | None:
     if isinstance(wanted, str):
         return {"type": "json_object"}
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(wanted)}}
+
+
+def embed_to_wire(dispatch: Dispatch) -> Json:
+    """Give the arguments of an embedding. What is too long, providers refuse, whatever `truncate` says."""
+    wire: Json = {"model": dispatch.model, "input": list(dispatch.inputs or ()), "encoding_format": "base64"}
+    return wire if dispatch.dimensions is None else {**wire, "dimensions": dispatch.dimensions}
+
+
+def embeddings_of(body: Mapping[str, Any], texts: int) -> tuple[str, ...]:
+    """Read the embeddings of so many texts, in their order; there are servers that give numbers, whatever is asked. Raises
+    `GarbledReply`, and what Python raises of odd values."""
+    ordered = sorted(body["data"], key=lambda one: one["index"])
+    if [one["index"] for one in ordered] != list(range(texts)):
+        raise GarbledReply(f"the provider gave {len(ordered)} embeddings of {texts} texts")
+    given = [one["embedding"] for one in ordered]
+    return tuple(vectors.pack(vectors.unpack(one) if isinstance(one, str) else one) for one in given)
+
+
+def prompt_usage(body: Any) -> Usage | None:
+    """Read what was counted of the texts; None when nothing was."""
+    usage = body.get("usage") if isinstance(body, dict) else None
+    if not isinstance(usage, dict) or "prompt_tokens" not in usage:
+        return None
+    return Usage(prompt_tokens=_count(usage["prompt_tokens"]))
 
 
 class Answer:

@@ -26,6 +26,8 @@ from agents.simulator.wire import BROKEN_LINE, Line, Whole
 # What llama-server says when a prompt brings images and the model has no projector for them.
 _NO_VISION = "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj"
 _TOO_LONG_TO_EMBED = "the input length exceeds the context length"
+# What llama-server says once a model is loaded that only chats; Ollama up to 0.31 said "this model does not support embeddings".
+_NO_EMBEDDINGS = "This server does not support embeddings. Start it with `--embeddings`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +128,8 @@ async def embed(sim: Simulator, request: EmbedRequest, model: ModelSpec) -> Asyn
             if not request.inputs:
                 yield wire.embedded(request.model, [], None)
                 return
+            if not model.can("embedding"):
+                raise Refused(500 if request.legacy else 501, _NO_EMBEDDINGS)
             counts = [_embeddable(text, runner, truncate=request.truncate) for text in request.inputs]
             script = Script(prompt_tokens=sum(counts))
             async with aclosing(perform(sim.stage, runner, script, load_s=load_s, fault=fault)) as events:

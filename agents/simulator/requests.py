@@ -91,6 +91,7 @@ class EmbedRequest:
     raw_options: Mapping[str, Any]
     truncate: bool = True
     dimensions: int = 0
+    legacy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +158,7 @@ def parse_embeddings(body: bytes) -> EmbedRequest:
         inputs=(prompt,) if prompt else (),
         keep_alive_s=parse_keep_alive(fields.get("keep_alive")),
         raw_options=fields.get("options", {}),
+        legacy=True,
     )
 
 
