@@ -1,16 +1,44 @@
 """Conversations as they are kept and asked for over the bus; it knows no database.
 
-Verbs stand under `llm.v1.talk.`. Whoever asks says whose it is: nobody else's is found.
+Verbs stand under `llm.v1.talk.`: `create`, `list`, `search`, `get`, `rename`, `select`, `branch`, `append`, `summarise`, `delete`,
+`delete_all` and `export`. Whoever asks says whose it is: nobody else's is found. An answer is one object, or `{"error": …}`, and no
+larger than the bus carries: what is long comes in pages.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+import secrets
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Annotated, ClassVar
 
-from annotated_types import MaxLen
+from annotated_types import Ge, Le, MaxLen, MinLen
+from pydantic import ConfigDict, FailFast, Field
 
-from common.messages import Message, Name, Number, Token, Whole
+from common.messages import Count, Message, Name, Number, Token, Whole
+
+MOST_TURNS = 2000
+"""Of one conversation, all branches together; its tree is looked at whole."""
+
+MOST_TURN_CHARS = 100_000
+MOST_TURN_BYTES = 384 * 1024
+"""Of a turn as JSON, its images included: less than half of what a NATS server carries by default."""
+
+MOST_IMAGE_CHARS = 256 * 1024
+"""Base64 of the images that a turn keeps, together; the others are dropped, and a note stands for them."""
+
+MOST_TITLE_CHARS = 200
+MOST_SUMMARY_CHARS = 20_000
+MOST_SEARCH_CHARS = 200
+MOST_WORDS = 16
+MOST_AT_ONCE = 100
+"""Turns of one message that appends, and of one page."""
+MOST_LISTED = 100
+SNIPPET_CHARS = 160
+
+Id = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$")]
+Title = Annotated[str, MaxLen(MOST_TITLE_CHARS)]
+Cursor = Annotated[str, MaxLen(128)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +54,9 @@ class Turn:
     """One message that is kept. `parent` is the one before it: two with the same parent are branches. Answers name the job, device
     and model that they come from, and how the text ended when not as usual."""
 
-    id: Token
+    id: Id
     message: Message
-    parent: Token | None = None
+    parent: Id | None = None
     created_unix_s: Number = 0.0
     job: Token | None = None
     device: Token | None = None
@@ -41,10 +69,189 @@ class Turn:
 class Conversation:
     """What is known of one without its turns. `head` is the newest turn of the branch that goes on."""
 
-    id: Token
-    title: Annotated[str, MaxLen(200)] = ""
+    id: Id
+    title: Title = ""
     created_unix_s: Number = 0.0
     updated_unix_s: Number = 0.0
-    head: Token | None = None
+    head: Id | None = None
     turns: Whole = 0
-    branched_from: Token | None = None
+    branched_from: Id | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A text that stands for all turns of a branch up to the one that it `covers`, and that one."""
+
+    covers: Id
+    text: Annotated[str, MinLen(1), MaxLen(MOST_SUMMARY_CHARS)]
+
+
+class Where(StrEnum):
+    """Where turns are appended."""
+
+    PARENT = "parent"  # behind the parent that each names: one that has a child already gets a branch
+    HEAD = "head"  # behind the head, whichever it is by then; the parent of the first is not looked at
+    ONLY_HEAD = "only_head"  # behind the parent that the first names, if that is the head still; else it is a conflict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Asks for something of one owner's; `delete_all` asks no more."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    owner: Owner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedOf(Asked):
+    """Asks for something of one conversation; `delete` asks no more."""
+
+    id: Id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create(AskedOf):
+    """Makes one under a new id; asked again, it is the same one."""
+
+    title: Title = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing(Asked):
+    """Asks for conversations, newest first; `before` is the `next` of the page before."""
+
+    limit: Annotated[int, Ge(1), Le(MOST_LISTED)] = 20
+    before: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search(Listing):
+    """Asks for those that have all words, in their title or in a turn, as parts of words too. A page may have fewer than `limit`,
+    or none, and there is more: looking takes a bounded time."""
+
+    text: Annotated[str, MaxLen(MOST_SEARCH_CHARS)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Get(AskedOf):
+    """Asks for the last turns of the branch that ends with `turn`; absent is the head."""
+
+    turn: Id | None = None
+    limit: Annotated[int, Ge(1), Le(MOST_AT_ONCE)] = MOST_AT_ONCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rename(AskedOf):
+    """Gives it another title."""
+
+    title: Title
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Select(AskedOf):
+    """Has it go on behind another turn."""
+
+    turn: Id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch(AskedOf):
+    """Makes a new conversation of the turns up to one, and that one; asked again, it is the same one."""
+
+    turn: Id
+    new: Id
+    title: Title | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Append(AskedOf):
+    """Keeps turns, all or none. One that is there already under its id, and says the same, stays as it is."""
+
+    turns: Annotated[tuple[Turn, ...], FailFast(), MinLen(1), MaxLen(MOST_AT_ONCE)]
+    where: Where = Where.PARENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summarise(AskedOf):
+    """Keeps a summary; one of the same turn before it is forgotten."""
+
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export(AskedOf):
+    """Asks for all turns, each behind its parent, or for those of the branch that ends with the head; `after` is the `next` of the
+    page before."""
+
+    after: Count = 0
+    whole: bool = True
+    limit: Annotated[int, Ge(1), Le(MOST_AT_ONCE)] = MOST_AT_ONCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A conversation in a list, and the beginning of its newest turn; or where the words were found, and in which turn, unless it
+    was the title."""
+
+    conversation: Conversation
+    snippet: str = ""
+    turn: Id | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What `list` and `search` answer."""
+
+    conversations: tuple[Listed, ...] = ()
+    next: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turns:
+    """What `get` answers: turns in their order. `next` is where the page before them ends: the `turn` to ask for.
+
+    `summary` is the newest of the branch, whether or not the turn that it covers is on this page. `branches` names, of turns that
+    stand beside others, all of them in the order in which they came.
+    """
+
+    conversation: Conversation
+    turns: tuple[Turn, ...] = ()
+    summary: Summary | None = None
+    branches: dict[str, tuple[Id, ...]] = field(default_factory=dict)
+    next: Id | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What `export` answers, a page at a time."""
+
+    conversation: Conversation
+    turns: tuple[Turn, ...] = ()
+    next: Count | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleted:
+    """What `delete` and `delete_all` answer."""
+
+    conversations: Count
+
+
+def new_id() -> str:
+    """Give an id that nobody can guess: 128 random bits."""
+    return secrets.token_hex(16)
+
+
+def keepable(turn: Turn) -> Turn:
+    """Leave out the images that are more than a turn keeps; a note at the end of its text says how many. Pure."""
+    room, kept = MOST_IMAGE_CHARS, list[str]()
+    for image in turn.message.images:
+        if len(image) <= room:
+            kept.append(image)
+            room -= len(image)
+    if not (gone := len(turn.message.images) - len(kept)):
+        return turn
+    note = f"[{gone} {'image was' if gone == 1 else 'images were'} here: too large to be kept]"
+    text = f"{turn.message.content}\n\n{note}" if turn.message.content else note
+    return replace(turn, message=replace(turn.message, content=text, images=tuple(kept)))

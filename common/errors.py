@@ -14,6 +14,7 @@ FleetError
 │   ├── UnknownJob          unknown_job
 │   ├── UnknownKey          unknown_key
 │   ├── UnknownConversation unknown_conversation
+│   ├── ConversationConflict conversation_conflict    it has gone on otherwise, or the turn's id is another turn's
 │   ├── UnreadableFile      unreadable_file    an image or a PDF that can't be read, or is more than is taken
 │   └── DuplicateJob        duplicate_job
 ├── CapacityError           nothing is wrong with the request; the fleet can't take it now
@@ -178,6 +179,12 @@ class UnknownConversation(RequestError):
     """There is no such conversation, or it is somebody else's."""
 
     code = "unknown_conversation"
+
+
+class ConversationConflict(RequestError):
+    """The conversation has gone on otherwise meanwhile."""
+
+    code = "conversation_conflict"
 
 
 class UnreadableFile(RequestError):
