@@ -164,6 +164,8 @@ class Candidate:
     terms: Terms
     reason: str
     warm: bool
+    warm_tokens: int = 0
+    """What its model has read of the prompt before, as far as is known."""
     simulated: bool = False
     predicted_load_s: float = 0.0
     predicted_first_token_s: float

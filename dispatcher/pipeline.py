@@ -253,12 +253,12 @@ class Pipeline:
         if job.given and isinstance(out, SharedAnswer) and out.ended is not None:
             self.sharing.kept.put((job.tenant, job.id), job.fingerprint, out.ended)
         await serving.finish(delivered, out.text)
-        await self._write(job, delivered)
+        await self._write(job, delivered, out.text)
 
-    async def _write(self, job: Job, delivered: Delivered) -> None:
+    async def _write(self, job: Job, delivered: Delivered, text: str = "") -> None:
         total_s = self.clock.monotonic() - job.received_s
         self._count(delivered.error, total_s)
-        self.router.note(job, delivered, total_s)
+        self.router.note(job, delivered, total_s, text)
         told = account.record(job, delivered, total_s=total_s, record=str(ULID()))
         recorded(job.trace, told)
         await self.recorder.write(told)

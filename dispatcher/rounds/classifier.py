@@ -123,7 +123,7 @@ class Classifier:
         """Have the smallest model in memory say it. Raises what the job raises, and `BadRequest` for what is no verdict."""
         began_s = loop_s()
         small = self._job(job, question, began_s)
-        asked = replace(ask, strategy="perf", device=None, warmth=None, wanted=_wanted(small), lacks="")
+        asked = replace(ask, strategy="perf", device=None, warmth=(), wanted=_wanted(small), lacks="")
         name = self._smallest(asked)
         asked = replace(asked, model=name)
 

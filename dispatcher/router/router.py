@@ -16,12 +16,12 @@ from zlib import crc32
 from common.clock import LoopClock
 from common.errors import FleetError, WeightsMismatch
 from common.logs import get_logger
-from common.messages import AUTO, Message, Role, Usage
+from common.messages import AUTO, Message, Role
 from dispatcher.embed import Embedded, EmbeddingService
 from dispatcher.fleet import Fleet, canonical
 from dispatcher.outcomes import Cascaded, Decision, Delivered, Job, Settled
 from dispatcher.roster import Roster
-from dispatcher.router.affinity import Affinity, conversation_of, goes_on
+from dispatcher.router.affinity import Affinity
 from dispatcher.router.feedback import Feedback
 from dispatcher.router.judging import Terms, Wishes, models_forecast, tiers_verdict
 from dispatcher.router.policy_file import PolicyFile
@@ -34,7 +34,6 @@ from dispatcher.routing import (
     Features,
     RoutingPolicy,
     Table,
-    Warmth,
     decide,
     explain,
     features,
@@ -48,6 +47,7 @@ from dispatcher.routing.prompt_signals import prompt_signals
 from dispatcher.routing.rules import forbidden, lists, request_list, tenant_list
 from dispatcher.routing.strategies.tiers import STRONG, is_strong
 from dispatcher.routing.trained import TrainedRouter, Vector
+from dispatcher.routing.warmth import answered, trail
 from dispatcher.tariff import Rate
 
 log = get_logger("router")
@@ -64,6 +64,9 @@ BY_KIND = frozenset({"heuristic", "weighted", "llm"})
 EXPLAINED_INLINE = 64
 """Devices of a fleet whose decision is explained at once, in about a millisecond or two; a thread does it for larger ones. All that
 it looks at are values that never change."""
+
+LOADED_S = 0.5
+"""An engine that says it took longer to load has loaded, with an empty cache: to find a model loaded takes it some milliseconds."""
 
 STRONG_DEMAND = 0.5
 """Where the rules send a question up when the trained router can't judge it."""
@@ -97,6 +100,7 @@ class Router:
         self._roster = roster
         self._table = Table()
         self._affinity = Affinity()
+        roster.on_change(self._affinity.hear)
         self._spent = Spending()
         self._turn = 0
         self._decided: deque[tuple[str, str, Mapping[str, Any]]] = deque(maxlen=DECISIONS_KEPT)
@@ -108,7 +112,6 @@ class Router:
 
     async def _asked(self, job: Job, *, dry: bool) -> Ask:
         request = job.request
-        warmth = self._affinity.warmth(conversation_of(job.tenant, job.messages)) if goes_on(job.messages) else None
         ask = Ask(
             model=job.model,
             device=job.device,
@@ -118,7 +121,7 @@ class Router:
             seed=crc32(job.id.encode()),
             turn=self._turn + dry,  # whose turn is it next
             workload="" if job.kind == "chat" else job.kind,
-            warmth=warmth,
+            warmth=self._affinity.warm(trail(job.asker, job.messages, request.tools)),
             max_cost_usd=request.max_cost_usd,
             local=request.local,
             brings_key=request.provider_key is not None,
@@ -182,22 +185,32 @@ class Router:
                 return {"tenant": of, **unfold(told)}
         return None
 
-    def note(self, job: Job, delivered: Delivered, total_s: float = 0.0) -> None:
-        """Learn from how a job ended: where its conversation is warm now, and how well it went."""
+    def note(self, job: Job, delivered: Delivered, total_s: float = 0.0, text: str = "") -> None:
+        """Learn from how a job ended: where its conversation is warm now, `text` being its answer, and how well it went."""
         self.feedback.note(job, delivered, total_s)
         if delivered.decision is not None:
             self._keep(job, delivered.decision, delivered.cascaded)
             self._settle(job, delivered, delivered.decision)
-        chosen, end = delivered.chosen, delivered.end
-        device = None if chosen is None else self._roster.fleet.devices.get(chosen.device)
-        if chosen is None or end is None or device is None:
+        if delivered.cached is None or not delivered.cached.hit:  # else it was no attempt of this job
+            self._note_places(job, delivered, text)
+
+    def _note_places(self, job: Job, delivered: Delivered, text: str) -> None:
+        """Note what its attempts have left in the slots of their devices: the one whose answer was given the conversation, all
+        others something that is not worth knowing."""
+        chosen, end, fleet = delivered.chosen, delivered.end, self._roster.fleet
+        given = None if chosen is None or end is None else (chosen.device, canonical(chosen.model))
+        for attempt in delivered.attempts:
+            place = attempt.device, canonical(attempt.model)
+            if place != given and attempt.accept_s is not None:
+                self._affinity.note(place, (), tenant=job.tenant, fleet=fleet)
+        if given is None or end is None or chosen is None:
             return
-        warmth = Warmth(
-            chosen.device, canonical(chosen.model), _read_tokens(delivered.decision, delivered.answer_usage)
-        )
-        self._affinity.note(
-            conversation_of(job.tenant, job.messages), warmth, slots=device.beat.slots, fleet=self._roster.fleet
-        )
+        names = trail(job.asker, job.messages, job.request.tools).names
+        if text and not end.tool_calls:
+            names = answered(names, text)
+        took_s = end.engine.load_s
+        loaded = not chosen.warm if took_s is None else took_s > LOADED_S
+        self._affinity.note(given, names, tenant=job.tenant, fleet=fleet, loaded=loaded)
 
     def refresh(self) -> None:
         """Read the owner's files again where they changed, apply what feedback has taught, and keep it."""
@@ -327,12 +340,6 @@ class Router:
 def _question(messages: Sequence[Message]) -> str:
     """Give the last question: what topic and difficulty are judged by."""
     return next((message.content for message in reversed(messages) if message.role is Role.USER), "")
-
-
-def _read_tokens(decision: Settled | None, usage: Usage) -> int:
-    """Give the tokens that are in the engine's memory now. What it had read before, some engines do not count again."""
-    estimated = 0 if decision is None else int(decision.features.get("prompt_tokens", 0))
-    return max(usage.prompt_tokens, estimated) + usage.completion_tokens
 
 
 def _demanding(wanted: Features) -> bool:

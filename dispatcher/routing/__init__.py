@@ -3,13 +3,14 @@
 `decide` is the whole door: features of the request → filters → predictions and terms → a strategy's scores → an ordered list.
 """
 
-from dispatcher.routing.ask import Ask, Cloud, Forecast, RoutingPolicy, Verdict, Warmth
+from dispatcher.routing.ask import Ask, Cloud, Forecast, RoutingPolicy, Verdict
 from dispatcher.routing.brief import unfold
 from dispatcher.routing.decide import decide, require_strategy
 from dispatcher.routing.explain import explain, record
 from dispatcher.routing.features import Features, features
 from dispatcher.routing.refusal import nobody
 from dispatcher.routing.table import Table
+from dispatcher.routing.warmth import Warmth
 
 __all__ = [
     "Ask",

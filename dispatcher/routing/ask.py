@@ -11,6 +11,7 @@ from common.messages import AUTO
 from dispatcher.hours import Moment
 from dispatcher.routing.features import Features
 from dispatcher.routing.limits import NO_CALENDAR, Calendar, Limit, Scope
+from dispatcher.routing.warmth import Warmth
 from dispatcher.tariff import NO_RATE, Rate
 
 
@@ -126,15 +127,6 @@ class RoutingPolicy:
         return rules.cloud if rules is not None and rules.cloud is not None else self.cloud
 
 
-@dataclass(frozen=True, slots=True)
-class Warmth:
-    """Where the conversation was answered last, and how many tokens of its prompt that model has in its cache."""
-
-    device: str
-    model: str
-    tokens: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What the trained router says: the predicted gain of a strong model over a weak one, which it takes, and why. `told` are the
@@ -168,7 +160,7 @@ class Ask:
     """What is asked for: a full model name or `auto`, perhaps a device, and the features of the request.
 
     `strategy` names how to score, with a variant behind a colon; `seed` and `turn` stand for chance and sequence, so that deciding
-    stays pure. `workload` overrides the kind that the text looks like. `warmth` tells where the conversation was before, `verdict`
+    stays pure. `workload` overrides the kind that the text looks like. `warmth` tells where its beginning was read, `verdict`
     what the trained router says (`forecast` where it is one of several models), `difficulty` in [0, 1] what a classifying model
     says, and `classified` which one; `escalated` that a weak answer did not hold, `explores` that the second best is to be tried,
     where it is not far behind. `lacks` says what the strategy would have used and was not there; `max_cost_usd` is what the answer
@@ -184,7 +176,7 @@ class Ask:
     seed: int = 0
     turn: int = 0
     workload: str = ""
-    warmth: Warmth | None = None
+    warmth: tuple[Warmth, ...] = ()
     verdict: Verdict | None = None
     forecast: Forecast | None = None
     difficulty: float | None = None

@@ -5,7 +5,7 @@ All rows are looked at at once; a candidate's figures, and the words of a reason
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from common.messages import AUTO
 from dispatcher.fleet import Fleet
 from dispatcher.outcomes import Decision, Deferred, Once
-from dispatcher.routing.ask import Ask, Cloud, RoutingPolicy, Warmth
+from dispatcher.routing.ask import Ask, Cloud, RoutingPolicy
 from dispatcher.routing.brief import brief
 from dispatcher.routing.cloud import affordable, deserves_cloud, paid_for, reference
 from dispatcher.routing.features import Features
@@ -29,6 +29,7 @@ from dispatcher.routing.strategies import strategy_of
 from dispatcher.routing.strategies.seam import Scene, Scores
 from dispatcher.routing.table import Mask, Table, View
 from dispatcher.routing.terms import terms
+from dispatcher.routing.warmth import Warmth
 
 EXPLORED_BEHIND = 0.2
 """Of the score: who is further behind is not tried for the sake of learning."""
@@ -61,7 +62,7 @@ def decided(ask: Ask, view: View, policy: RoutingPolicy, excluded: Mapping[str, 
     if ask.explores:
         order = _explored(scene, scores, order)
     out = Deferred(lambda: removed(view, ask, policy, excluded, set(kept[np.isfinite(scores.values)].tolist())))
-    told = {**_features(ask), **scores.told}
+    told = {**_features(ask), **_warm_prefix(scene), **scores.told}
     return Decision(
         strategy=ask.strategy,
         candidates=Ranked(scene, scores, order),
@@ -182,15 +183,28 @@ def _explored(scene: Scene, scores: Scores, order: Rows) -> Rows:
     return np.concatenate([[other], order[order != other]]) if near and soon else order
 
 
-def _cached(view: View, kept: Rows, options: Options, warmth: Warmth | None) -> Numbers | None:
-    """Give the tokens of the prompt that each row has read before; a model that left memory has forgotten them."""
-    if warmth is None:
-        return None
-    block = view.blocks.get(warmth.device)
-    numbers = () if block is None else range(block.start, block.stop)
-    there = next((number for number in numbers if view.rows[number].name == warmth.model), -1)
-    cached: Numbers = (kept == there) * options.warm * warmth.tokens
+def _cached(view: View, kept: Rows, options: Options, warmth: Sequence[Warmth]) -> Numbers | None:
+    """Give the tokens of the prompt that each row has read before, None for none; a model that left memory has forgotten them."""
+    cached: Numbers | None = None
+    for one in warmth:
+        block = view.blocks.get(one.device)
+        numbers = () if block is None else range(block.start, block.stop)
+        there = next((number for number in numbers if view.rows[number].name == one.model), -1)
+        place = there if len(kept) == len(view.rows) else int(kept.searchsorted(there))
+        if there >= 0 and place < len(kept) and kept[place] == there and options.warm[place] > 0.0:
+            cached = np.zeros(len(kept)) if cached is None else cached
+            cached[place] = one.tokens
     return cached
+
+
+def _warm_prefix(scene: Scene) -> dict[str, Any]:
+    """Tell the tokens of the prompt that are read already, of each place that can answer."""
+    cached = scene.predicted.cached_tokens
+    if cached is None:
+        return {}
+    rows = scene.view.rows
+    found = [(rows[scene.kept[place]], int(cached[place])) for place in cached.nonzero()[0].tolist()]
+    return {"warm_prefix": {f"{row.name}@{row.device}": tokens for row, tokens in found}}
 
 
 def _features(ask: Ask) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def _option(one: Candidate, weights: Mapping[str, float]) -> dict[str, Any]:
         "parts": {name: round(weights[name] * value, DIGITS) for name, value in terms.items() if name in weights},
         "details": {name: round(value, DIGITS) for name, value in one.details.items()},
         "warm": one.warm,
+        "warm_tokens": one.warm_tokens,
         "simulated": one.simulated,
         "remote": one.remote,
         "strain": list(one.strain),

@@ -24,6 +24,16 @@ class Prediction:
     total_s: Numbers
     options: Options
     wanted: Features
+    cached_tokens: Numbers | None = None
+    """What each row has read of the prompt before; None where none has."""
+
+    @property
+    def saved_s(self) -> Numbers | float:
+        """Seconds of prefill that what was read before saves."""
+        if self.cached_tokens is None:
+            return 0.0
+        saved: Numbers = np.minimum(self.cached_tokens, self.wanted.prompt_tokens) / self.options.prefill_tps
+        return saved
 
     @property
     def energy_j(self) -> Numbers:
@@ -67,4 +77,5 @@ def predict(options: Options, wanted: Features, cached_tokens: Numbers | None = 
         total_s=first_token_s + decode_s,
         options=options,
         wanted=wanted,
+        cached_tokens=cached_tokens,
     )

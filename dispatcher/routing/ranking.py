@@ -109,13 +109,16 @@ def _candidate(scene: Scene, scores: Scores, place: int) -> Candidate:
         predicted.decode_s.item(place),
     )
     cost_usd = job_usd(wanted, input_usd, output_usd)
+    cached = predicted.cached_tokens
+    warm_tokens = 0 if cached is None else int(cached.item(place))
     return Candidate(
         device=row.device,
         model=row.model.name,
         score=score,
         terms=said,
-        reason=_reason(scene.ask.strategy, score, said, strained, warm=warm),
+        reason=_reason(scene.ask.strategy, score, said, strained, warm=warm, warm_tokens=warm_tokens),
         warm=warm,
+        warm_tokens=warm_tokens,
         simulated=beat.simulated,
         strain=strained,
         predicted_load_s=load_s,
@@ -131,9 +134,10 @@ def _candidate(scene: Scene, scores: Scores, place: int) -> Candidate:
     )
 
 
-def _reason(strategy: str, score: float, parts: Terms, strained: Sequence[str], *, warm: bool) -> str:
+def _reason(strategy: str, score: float, parts: Terms, strained: Sequence[str], *, warm: bool, warm_tokens: int) -> str:
     under = f"; under strain: {', '.join(strained)}" if strained else ""
+    read = f"; warm prefix: {warm_tokens} tokens" if warm_tokens else ""
     return (
-        f"{'model loaded' if warm else 'model to load'}; {strategy} score {score:.2f} "
+        f"{'model loaded' if warm else 'model to load'}{read}; {strategy} score {score:.2f} "
         f"(fit {parts.tokens:.2f}, topic {parts.topic:.2f}, health {parts.health:.2f}){under}"
     )

@@ -94,11 +94,14 @@ def _nearest(meant: tuple[str, ...], similarities: Mapping[str, float]) -> float
 def health(options: Options, predicted: Prediction) -> Numbers:
     """H_latency: `(1 - error rate) x coolness x mean(latency, room)`.
 
-    Latency is `T / (T + first token)`, the first token as predicted or as seen, whichever is later, behind the load; room is
+    Latency is `T / (T + first token)`, the first token as predicted or as seen, whichever is later, behind the load; what was seen
+    is less where the beginning of the prompt is read already, by what that saves, and that is all that a warm device gains. Room is
     `1 / (1 + jobs per slot)`; coolness falls from 1 at 70 degrees C to 0 at 90, and with throttling by its
     reason (`strain`).
     """
-    first_token_s = predicted.load_s + np.maximum(predicted.wait_s + predicted.prefill_s, options.seen_first_token_s)
+    first_token_s = predicted.load_s + np.maximum(
+        predicted.wait_s + predicted.prefill_s, options.seen_first_token_s - predicted.saved_s
+    )
     latency = HALF_FIRST_TOKEN_S / (HALF_FIRST_TOKEN_S + first_token_s)
     healthy: Numbers = options.steady * (latency + options.room) / 2
     return healthy

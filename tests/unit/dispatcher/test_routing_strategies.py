@@ -14,8 +14,8 @@ from common.errors import BadRequest
 from common.messages import Speed
 from dispatcher.fleet import Device, Track
 from dispatcher.outcomes import Decision
-from dispatcher.routing import Ask, RoutingPolicy, decide
-from dispatcher.routing.ask import TenantRules, Verdict, Warmth
+from dispatcher.routing import Ask, RoutingPolicy, Warmth, decide
+from dispatcher.routing.ask import TenantRules, Verdict
 from dispatcher.routing.strategies import STRATEGIES
 from tests.unit.dispatcher.builders import GB, ask, device, fleet, model
 
@@ -202,7 +202,7 @@ def test_a_conversation_stays_where_its_prompt_was_read() -> None:
     """Of two equal devices the one that has read 900 of 1,000 tokens comes first, and yields when it is busy."""
     speeds = {"llama3.2:1b": Speed(decode_tps=20.0, prefill_tps=100.0)}
     a, z = (device(name, speeds=speeds) for name in "az")
-    warmth = Warmth("z", "llama3.2:1b", 900)
+    warmth = (Warmth("z", "llama3.2:1b", 900),)
 
     assert ("a", "z", "a") == (
         best("hybrid", a, z, prompt_tokens=1000, context_tokens=1100),
@@ -215,9 +215,9 @@ def test_a_model_that_left_memory_has_forgotten() -> None:
     """Warmth counts only while the model is loaded."""
     speeds = {"llama3.2:1b": Speed(decode_tps=20.0, prefill_tps=100.0)}
     cold = device("z", model(loaded=False), speeds=speeds)
-    one = by("perf", cold, prompt_tokens=1000, context_tokens=1100, warmth=Warmth("z", "llama3.2:1b", 1000)).candidates[
-        0
-    ]
+    one = by(
+        "perf", cold, prompt_tokens=1000, context_tokens=1100, warmth=(Warmth("z", "llama3.2:1b", 1000),)
+    ).candidates[0]
 
     assert pytest.approx(one.predicted_load_s + 10.0) == one.predicted_first_token_s  # 1,000 / 100
 
