@@ -32,6 +32,7 @@ from agents.simulator.performance import (
     slots_for,
 )
 from agents.simulator.profiles import DeviceProfile, ModelSpec
+from agents.simulator.prompts import PromptCache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,7 @@ class Runner:
     automatic_context: bool
     size_bytes: int
     slots: asyncio.Semaphore
+    prompts: PromptCache
     keep_alive_s: float
     in_use: int = 0
     last_used_s: float = 0.0
@@ -189,6 +191,7 @@ class Engine:
             automatic_context=context_tokens is None and self._limits.context_tokens is None,
             size_bytes=needed,
             slots=asyncio.Semaphore(slots),
+            prompts=PromptCache(slots),
             keep_alive_s=self._limits.keep_alive_s,
         )
         self._loaded[model.name] = runner

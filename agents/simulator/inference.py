@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agents.simulator import tokens
 from agents.simulator.clock import DeviceClock
 from agents.simulator.engine import Engine, Runner
 from agents.simulator.errors import ConnectionCut, Refused
@@ -14,7 +15,7 @@ from agents.simulator.faults import Fault, FaultKind
 from agents.simulator.meter import Meter, Phase
 from agents.simulator.performance import token_s
 from agents.simulator.profiles import Catalogue
-from agents.simulator.script import Script
+from agents.simulator.script import Script, opening
 
 RUNNER_DIED = (
     "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, check ollama "
@@ -76,15 +77,19 @@ async def perform(
     async with stage.engine.slot(runner) as waited_s:
         if fault.kind is FaultKind.HANG:
             await fault.lifted.wait()
-        prefill_s = await prefill(stage, runner, script.prompt_tokens, slowdown)
+        slot, known = runner.prompts.take(script.prompt)
         decode_s, sent = 0.0, 0
-        async for step_s, piece in _decode(stage, runner, script, slowdown):
-            for mishap in _mishaps(fault, sent):
-                yield mishap
-            decode_s += step_s
-            sent += 1
-            if piece is not None:
-                yield piece
+        try:
+            prefill_s = await prefill(stage, runner, script.prompt_tokens - known, slowdown)
+            async for step_s, piece in _decode(stage, runner, script, slowdown):
+                for mishap in _mishaps(fault, sent):
+                    yield mishap
+                decode_s += step_s
+                sent += 1
+                if piece is not None:
+                    yield piece
+        finally:
+            runner.prompts.give(slot, _read(script, sent))
         if fault.after_tokens >= sent:  # the answer was shorter: the mishap comes at its end
             for mishap in _mishaps(fault, fault.after_tokens):
                 yield mishap
@@ -130,6 +135,15 @@ async def _decode(
             due_s += step_s
             await stage.clock.sleep_until(due_s)
             yield step_s, piece
+
+
+def _read(script: Script, sent: int) -> tuple[str, ...]:
+    """Give what a slot holds after so many tokens: the prompt, and the answer as the next turn will repeat it."""
+    if not script.prompt:
+        return ()
+    # Cut anew: the next turn's text is cut as a whole, and not where the answer was.
+    said = tokens.pieces("".join((*script.thinking, *script.pieces)[:sent]))
+    return (*script.prompt, *opening("assistant"), *said)
 
 
 def _pieces(script: Script) -> list[Piece | None]:

@@ -32,6 +32,8 @@ class Script:
     """What will be sent, token by token. `tool_calls` arrive as one chunk, once `pieces` tokens have been decoded."""
 
     prompt_tokens: int
+    prompt: tuple[str, ...] = ()
+    """The prompt's pieces as the model reads them; none where it was cut in the middle."""
     thinking: tuple[str, ...] = ()
     pieces: tuple[str, ...] = ()
     tool_calls: tuple[Mapping[str, Any], ...] = ()
@@ -52,13 +54,15 @@ def write(
     messages = request.messages
     if request.truncate:
         messages = kept_messages(messages, context_tokens)
-    prompt_tokens = _fitted(request, messages, options, context_tokens)
+    prompt = read_pieces(request, messages)
+    prompt_tokens = _fitted(request, len(prompt), options, context_tokens)
     seed = options.seed if options.seed is not None else default_seed
     calls = toolcalls.wanted(messages, request.tools, seed) if request.tools else ()
     thinking = tuple(text.thoughts(_question(messages))) if thinks(request, model) else ()
     pieces = _pieces(request, messages, device, model, seed) if not calls else tokens.pieces(json.dumps(calls))
     spoken = tuple(pieces) if calls else tuple(text.cut_at_stop(pieces, options.stop))
-    script = Script(prompt_tokens=prompt_tokens, thinking=thinking, pieces=spoken, tool_calls=calls)
+    prompt = prompt if prompt_tokens == len(prompt) else ()
+    script = Script(prompt_tokens=prompt_tokens, prompt=prompt, thinking=thinking, pieces=spoken, tool_calls=calls)
     return _limited(script, _limit(request, options, prompt_tokens, context_tokens))
 
 
@@ -89,6 +93,23 @@ def prompt_tokens_of(message: Message) -> int:
     return tokens.count(message.content) + TEMPLATE_TOKENS + IMAGE_TOKENS * len(message.images)
 
 
+def opening(role: str) -> list[str]:
+    """Give what a chat template puts before a message."""
+    return [f"<{role}>"] * TEMPLATE_TOKENS
+
+
+def read_pieces(request: InferenceRequest, messages: Sequence[Message]) -> tuple[str, ...]:
+    """Give a prompt in the order in which a model reads it: tools, what went before, the messages."""
+    read = tokens.pieces(json.dumps(list(request.tools)))
+    read += map(str, request.context)
+    for message in messages:
+        read += [] if request.raw else opening(message.role)
+        read += tokens.pieces(message.content)
+        for image in message.images:
+            read += [f"<image {hash(image)}>"] * IMAGE_TOKENS
+    return (*read, *tokens.pieces(request.suffix))
+
+
 def kept_messages(messages: Sequence[Message], context_tokens: int) -> tuple[Message, ...]:
     """Drop the oldest messages until the rest fits; system messages and the last one always stay."""
     costs = [prompt_tokens_of(message) for message in messages]
@@ -107,10 +128,7 @@ def shifted_prompt(prompt_tokens: int, *, context_tokens: int, keep_tokens: int)
     return context_tokens - max((context_tokens - keep) // 2, 1)
 
 
-def _fitted(request: InferenceRequest, messages: Sequence[Message], options: Options, context_tokens: int) -> int:
-    count = sum(prompt_tokens_of(message) for message in messages)
-    count -= TEMPLATE_TOKENS * len(messages) if request.raw else 0
-    count += len(request.context) + tokens.count(request.suffix) + tokens.count(json.dumps(list(request.tools)))
+def _fitted(request: InferenceRequest, count: int, options: Options, context_tokens: int) -> int:
     if count > context_tokens - 1 and not (request.shift and request.truncate):
         raise Refused(400, _TOO_LONG)
     return max(shifted_prompt(count, context_tokens=context_tokens, keep_tokens=options.num_keep), 1)

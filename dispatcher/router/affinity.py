@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from common.messages import Message, Role
 from dispatcher.fleet import Device, Fleet, Liveness
 from dispatcher.roster import Change, DeviceEvent
-from dispatcher.routing.warmth import LEAST_TOKENS, Trail, Warmth, overwritten
+from dispatcher.routing.warmth import LEAST_TOKENS, MOST_BEGINNINGS, Trail, Warmth, overwritten
 
 MOST_NAMES = 50_000
 """Beginnings that are remembered: some 10 MB, and 5,000 conversations of five turns."""
@@ -79,15 +79,22 @@ class Affinity:
 
     def warm(self, trail: Trail) -> tuple[Warmth, ...]:
         """Say where a conversation begins in memory, and how far: the furthest of each place, the furthest places."""
+        if not trail.names:
+            return ()
+        # Who has read a longer beginning has read the shortest too, but for one that was too long to be noted whole.
+        begun = self._by_name.get(trail.names[0])
+        if begun is None and len(trail.names) < MOST_BEGINNINGS:
+            return ()
+        most = MOST_PLACES if begun is None else min(MOST_PLACES, len(begun))
         found: dict[Place, float] = {}
         for name, tokens in zip(reversed(trail.names), reversed(trail.tokens), strict=True):
-            if tokens < LEAST_TOKENS:
+            if tokens < LEAST_TOKENS or len(found) == most:
                 break
             for place in self._by_name.get(name, ()):
                 found.setdefault(place, tokens)
                 if len(found) == MOST_PLACES:
-                    return _told(found)
-        return _told(found)
+                    break
+        return tuple(Warmth(device, model, int(tokens)) for (device, model), tokens in found.items())
 
     def note(self, place: Place, names: tuple[int, ...], *, tenant: str, fleet: Fleet, loaded: bool = False) -> None:
         """Remember that a conversation was read there, or with no `names` that something was. `loaded` tells that the model was
@@ -175,10 +182,6 @@ class Affinity:
         number = engine.slots.index(held)
         self._drop(engine, held)
         engine.slots.insert(number, _Held(held.place, "", ()))
-
-
-def _told(found: dict[Place, float]) -> tuple[Warmth, ...]:
-    return tuple(Warmth(device, model, int(tokens)) for (device, model), tokens in found.items())
 
 
 def goes_on(messages: Sequence[Message]) -> bool:

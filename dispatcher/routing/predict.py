@@ -27,13 +27,8 @@ class Prediction:
     cached_tokens: Numbers | None = None
     """What each row has read of the prompt before; None where none has."""
 
-    @property
-    def saved_s(self) -> Numbers | float:
-        """Seconds of prefill that what was read before saves."""
-        if self.cached_tokens is None:
-            return 0.0
-        saved: Numbers = np.minimum(self.cached_tokens, self.wanted.prompt_tokens) / self.options.prefill_tps
-        return saved
+    saved_s: Numbers | None = None
+    """Seconds of prefill that this saves; None as well."""
 
     @property
     def energy_j(self) -> Numbers:
@@ -64,8 +59,10 @@ def predict(options: Options, wanted: Features, cached_tokens: Numbers | None = 
     """Predict one job on each row. `cached_tokens` is how much of the prompt a row's model has read before."""
     decode_s = wanted.output_tokens / options.decode_tps
     work_s = prefill_s = wanted.prompt_tokens / options.prefill_tps
+    saved_s: Numbers | None = None
     if cached_tokens is not None:
         prefill_s = np.maximum(0.0, wanted.prompt_tokens - cached_tokens) / options.prefill_tps
+        saved_s = work_s - prefill_s
     wait_s = options.waves * (work_s + decode_s)
     first_token_s = wait_s + options.load_s + prefill_s
     return Prediction(
@@ -78,4 +75,5 @@ def predict(options: Options, wanted: Features, cached_tokens: Numbers | None = 
         options=options,
         wanted=wanted,
         cached_tokens=cached_tokens,
+        saved_s=saved_s,
     )

@@ -99,9 +99,10 @@ def health(options: Options, predicted: Prediction) -> Numbers:
     `1 / (1 + jobs per slot)`; coolness falls from 1 at 70 degrees C to 0 at 90, and with throttling by its
     reason (`strain`).
     """
-    first_token_s = predicted.load_s + np.maximum(
-        predicted.wait_s + predicted.prefill_s, options.seen_first_token_s - predicted.saved_s
-    )
+    saved_s, seen_s = predicted.saved_s, options.seen_first_token_s
+    if saved_s is not None:
+        seen_s = seen_s - saved_s
+    first_token_s = predicted.load_s + np.maximum(predicted.wait_s + predicted.prefill_s, seen_s)
     latency = HALF_FIRST_TOKEN_S / (HALF_FIRST_TOKEN_S + first_token_s)
     healthy: Numbers = options.steady * (latency + options.room) / 2
     return healthy

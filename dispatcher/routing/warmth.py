@@ -15,7 +15,7 @@ from typing import Any
 from common.messages import Message, Role
 from dispatcher.routing.features import CHARS_PER_TOKEN, TOKENS_PER_IMAGE
 
-MOST_NAMES = 64
+MOST_BEGINNINGS = 64
 """Beginnings of one conversation that are compared, the longest ones: about thirty turns to go back to."""
 
 LEAST_TOKENS = 16
@@ -50,25 +50,24 @@ def trail(asker: str, messages: Sequence[Message], tools: Sequence[Mapping[str, 
     sizes: list[float] = []
     size = 0.0
     for message in messages:
-        text, plain = message.content, not message.images and not message.tool_calls
-        name = hash((name, _hash(message.role), text.strip(), None if plain else _more(message)))
+        text, more = message.content, None
+        if message.images or message.tool_calls:
+            more = _more(message)
+            size += len(message.images) * TOKENS_PER_IMAGE
+        name = hash((name, _hash(message.role), text.strip(), more))
         names.append(name)
-        size += len(text) / CHARS_PER_TOKEN if plain else _size(message)
+        size += len(text) / CHARS_PER_TOKEN
         sizes.append(size)
-    return Trail(tuple(names[-MOST_NAMES:]), tuple(sizes[-MOST_NAMES:]))
+    return Trail(tuple(names[-MOST_BEGINNINGS:]), tuple(sizes[-MOST_BEGINNINGS:]))
 
 
 def answered(names: Sequence[int], text: str) -> tuple[int, ...]:
     """Give the names of a conversation with its answer, as the next turn will repeat it."""
-    return (*names, hash((names[-1], _hash(Role.ASSISTANT), text.strip(), None)))[-MOST_NAMES:] if names else ()
+    return (*names, hash((names[-1], _hash(Role.ASSISTANT), text.strip(), None)))[-MOST_BEGINNINGS:] if names else ()
 
 
 _hash = str.__hash__
 """That of a role as a text: an enumeration's own takes ten times as long, for each message."""
-
-
-def _size(message: Message) -> float:
-    return len(message.content) / CHARS_PER_TOKEN + len(message.images) * TOKENS_PER_IMAGE
 
 
 def _more(message: Message) -> object:

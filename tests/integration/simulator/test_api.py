@@ -68,11 +68,34 @@ async def test_a_streamed_chat_ends_with_all_counters(client: ollama.AsyncClient
 
 async def test_durations_are_the_devices_own_whatever_the_time_factor(client: ollama.AsyncClient) -> None:
     """17.2 tok/s of decode and 650 tok/s of prefill are reported at a time factor of 50 too."""
+    await client.generate(LLAMA, keep_alive=0)  # it has read nothing then
     answer = await client.chat(LLAMA, ASK)
     decode = answer.eval_count / answer.eval_duration * 1e9  # type: ignore[operator]
     prefill = answer.prompt_eval_count / answer.prompt_eval_duration * 1e9  # type: ignore[operator]
 
     assert [decode, prefill] == pytest.approx([17.2, 650.0], rel=1e-3)
+
+
+async def test_what_was_read_before_takes_no_time_and_counts(client: ollama.AsyncClient) -> None:
+    """The next turn of a conversation is counted whole, and read from where the last one ended; another one from its beginning."""
+    await client.generate(LLAMA, keep_alive=0)
+    question = {"role": "user", "content": "Why is the sky blue? " * 40}
+    first = await client.chat(LLAMA, [question])
+    turns = [
+        question,
+        {"role": "assistant", "content": first.message.content},
+        {"role": "user", "content": "And why red?"},
+    ]
+    second, again = await client.chat(LLAMA, turns), await client.chat(LLAMA, turns)
+    other = await client.chat(LLAMA, [{"role": "user", "content": "Something else altogether. " * 40}])
+
+    def read(answer: ollama.ChatResponse) -> int:
+        return round((answer.prompt_eval_duration or 0) * 650 / 1e9)
+
+    counts = [answer.prompt_eval_count or 0 for answer in (first, second, again, other)]
+    assert (counts[0], 8, 1) == (read(first), read(second), read(again))  # 4 of the template, 4 words
+    assert counts[1] == counts[2] > counts[0] + 8
+    assert counts[3] - 6 == read(other)  # brackets without tools, and the template before the user's words
 
 
 async def test_stream_and_whole_answer_say_the_same(client: ollama.AsyncClient) -> None:

@@ -12,7 +12,7 @@ from common.messages import Message, Role, ToolCall
 from dispatcher.fleet import Fleet, Liveness
 from dispatcher.roster import Change, DeviceEvent
 from dispatcher.router.affinity import MOST_PLACES, Affinity, goes_on
-from dispatcher.routing.warmth import LEAST_TOKENS, MOST_NAMES, Trail, Warmth, answered, trail
+from dispatcher.routing.warmth import LEAST_TOKENS, MOST_BEGINNINGS, Trail, Warmth, answered, trail
 from tests.unit.dispatcher.builders import device, fleet, model
 
 MODEL = "llama3.2:1b"
@@ -256,4 +256,4 @@ def test_it_never_holds_more_than_it_may(noting: list[tuple[str, str, int]], mos
         assert len(affinity) <= most
         assert len(found) <= MOST_PLACES
     assert all(len(engine[MODEL].slots) <= 64 for engine in affinity._engines.values())
-    assert MOST_NAMES == len(trail("a", said(*map(str, range(97)))).names)
+    assert MOST_BEGINNINGS == len(trail("a", said(*map(str, range(97)))).names)
