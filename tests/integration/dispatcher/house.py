@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -221,6 +221,10 @@ class House:
     async def stream(self, prompt: str = "hi", *, encoding: Encoding = Encoding.JSON, **fields: Any) -> Stream:
         """Ask for frames."""
         return await self.send(codec.encode({"prompt": prompt, "stream": True, **fields}, encoding))
+
+    async def talk(self, messages: Sequence[Mapping[str, str]], **fields: Any) -> Stream:
+        """Ask a conversation's next turn, for frames."""
+        return await self.send(codec.encode({"messages": list(messages), "stream": True, **fields}))
 
     async def ask(self, prompt: str = "hi", *, encoding: Encoding = Encoding.JSON, **fields: Any) -> Stream:
         """Ask for one reply."""
