@@ -13,34 +13,22 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, 
 import uvicorn
 from fastapi import FastAPI
 
-from common import lifecycle, logs, settings, tracing
+from common import lifecycle, logs, settings
 from common.bus.nats import connect_nats
 from common.bus.options import options_from
 from common.client import Drover
 from common.clock import LoopClock
 from common.errors import ConfigError
-from common.metrics import Metrics
 from common.subjects import Subjects, own_inbox, require_token
 from common.tracing import traced
 from dispatcher.bridge import listening
+from dispatcher.bridge.composing import compose
 from dispatcher.bridge.connections import KEEP_ALIVE_S, Connection
-from dispatcher.bridge.describing import describe
-from dispatcher.bridge.explaining import explaining
-from dispatcher.bridge.failures import answer_errors
 from dispatcher.bridge.gate import Gate
 from dispatcher.bridge.gate.opening import first_look, gate_rules
-from dispatcher.bridge.gate.sessions import session_routes
-from dispatcher.bridge.gate.telling import TellLimits
-from dispatcher.bridge.health import health_page
-from dispatcher.bridge.jobs import jobs
-from dispatcher.bridge.limits import BodyLimit, HostCheck, SecurityHeaders
-from dispatcher.bridge.openai.routes import explained, openai_routes
-from dispatcher.bridge.pages import mount_files, pages
 from dispatcher.bridge.presence import hear_fleet
 from dispatcher.bridge.sse import Curfew
-from dispatcher.bridge.surfaces import refusal
-from dispatcher.bridge.traces import Traced
-from dispatcher.bridge.traffic import Traffic, metrics_page, traffic_of
+from dispatcher.bridge.traffic import traffic_of
 from dispatcher.bridge.wiring import Bridge
 from dispatcher.settings import BridgeSection, BridgeSettings
 
@@ -95,6 +83,8 @@ async def joined(tree: BridgeSettings, curfew: Curfew, *, reachable: bool = Fals
         await stack.enter_async_context(gate.grants.remembering())
         await first_look(gate, must_have_one=reachable and not tree.bridge.allow_remote)
         bridge = Bridge(
+            bus=bus,
+            subjects=subjects,
             drover=drover,
             gate=gate,
             presence=presence,
@@ -104,50 +94,7 @@ async def joined(tree: BridgeSettings, curfew: Curfew, *, reachable: bool = Fals
             retry_grace_s=tree.bridge.retry_grace_s,
             started_unix_s=int(clock.unix_s()),
         )
-        app = compose(bridge, tree.bridge, traffic_of(tree.bridge, bus), any_address=reachable)
-        app.include_router(session_routes(gate, bus, subjects, clock))
-        yield app
-
-
-def compose(
-    bridge: Bridge, section: BridgeSection, metrics: Metrics | None = None, *, any_address: bool = False
-) -> FastAPI:
-    """Put routes, pages and limits together; without `metrics` nothing is counted and shown."""
-    app = FastAPI(
-        title="Drover",
-        version="1",
-        description="OpenAI's chat API in front of a fleet of small devices. Answers carry `x_drover`: where they ran, and why.",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
-    app.include_router(openai_routes(bridge))
-    app.include_router(explaining(bridge.drover, bridge.gate, explained))
-    app.include_router(jobs(bridge.drover, bridge.curfew, bridge.gate))
-    app.include_router(health_page(bridge.presence, bridge.gate))
-    app.include_router(pages())
-    if metrics is not None:
-        app.include_router(metrics_page(metrics, local=section.metrics != "all"))
-    mount_files(app)
-    describe(app)
-    answer_errors(app)
-    # The last one added is the first that a request meets.
-    app.add_middleware(BodyLimit, max_bytes=section.max_body_bytes, refuse=refusal)
-    app.add_middleware(
-        HostCheck, names=_names(section), any_address=any_address or section.allow_remote, refuse=refusal
-    )
-    app.add_middleware(TellLimits)
-    app.add_middleware(SecurityHeaders)
-    if metrics is not None:
-        app.add_middleware(Traffic, metrics=metrics)
-    if tracing.active():
-        app.add_middleware(Traced)
-    return app
-
-
-def _names(section: BridgeSection) -> set[str]:
-    configured = {name.strip() for name in section.allowed_hosts.split(",") if name.strip()}
-    return configured | {section.host}
+        yield compose(bridge, tree.bridge, traffic_of(tree.bridge, bus), any_address=reachable)
 
 
 def _config(app: FastAPI, section: BridgeSection) -> uvicorn.Config:

@@ -21,6 +21,24 @@ PROGRESS_HEADER = "x-drover-progress"
 TIMEOUT_HEADER = "x-drover-timeout"
 QUEUE_HEADER = "x-drover-queue-s"
 ENERGY_HEADER = "x-drover-energy"
+EXPOSED = (
+    JOB_HEADER,
+    QUEUE_HEADER,
+    ENERGY_HEADER,
+    CACHE_HEADER,
+    "x-drover-device",
+    "x-drover-model",
+    "x-drover-reason",
+    "retry-after",
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-reset-requests",
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-tokens",
+    "x-ratelimit-reset-tokens",
+)
+"""What a page of another site may read, where it may use the bridge."""
+
 MAX_VALUE = 200
 """Characters of a header value; the full reason stands in the body's `x_drover`."""
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Collection
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common.errors import BadRequest, FleetError, PayloadTooLarge
+from common.errors import BadRequest, FleetError, NotAllowed, PayloadTooLarge
 from dispatcher.bridge.headers import API_POLICY, SECURITY
+
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_PORTS = {"http": ":80", "https": ":443"}
 
 Refuse = Callable[[FleetError, str], Response]
 """Makes the response for an error, given the path that was asked for."""
@@ -44,6 +48,23 @@ class HostCheck:
         except ValueError:
             return False
         return self._any_address or address.is_loopback
+
+
+class OriginCheck:
+    """Refuses what changes something and comes from a page of another site: a browser sends it, whether or not the page may read
+    the answer. Programs that are no browser name no origin."""
+
+    def __init__(self, app: ASGIApp, *, allowed: Collection[str], refuse: Refuse) -> None:
+        self._app = app
+        self._allowed = frozenset(origin.lower() for origin in allowed)
+        self._refuse = refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        origin = _header(scope, b"origin") if scope["type"] == "http" and scope["method"] not in _READS else ""
+        if origin and origin.lower() not in self._allowed and not same_origin(origin, _header(scope, b"host")):
+            await self._refuse(_strange(origin), scope["path"])(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 class BodyLimit:
@@ -97,6 +118,24 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, with_headers)
+
+
+def _strange(origin: str) -> NotAllowed:
+    return NotAllowed(
+        f"a page of {origin[:80]!r} may not use this bridge: open the bridge's own page, or add that origin to "
+        "DROVER_HTTP_CORS_ORIGINS",
+        param="Origin",
+    )
+
+
+def same_origin(origin: str, host: str) -> bool:
+    """Tell whether a page of this origin came from the host that is asked. Its scheme may differ: a proxy takes TLS off."""
+    try:
+        parts = urlsplit(origin.lower())
+        port = _PORTS.get(parts.scheme, "")
+    except ValueError:
+        return False
+    return bool(port and host) and parts.netloc.removesuffix(port) == host.lower().removesuffix(port)
 
 
 def _foreign(host: str) -> BadRequest:

@@ -37,6 +37,7 @@ STATUSES: Mapping[str, Verdict] = {
     "unknown_job": Verdict(404, THEIRS),
     "unknown_key": Verdict(404, THEIRS),
     "unknown_conversation": Verdict(404, THEIRS),
+    "conversation_conflict": Verdict(409, THEIRS),
     "unreadable_file": Verdict(400, THEIRS),
     "duplicate_job": Verdict(409, THEIRS),
     "capacity": Verdict(503, OURS),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from common.bus import Bus
 from common.client import Drover
 from common.clock import Clock
 from common.messages import ChatRequest
+from common.subjects import Subjects
 from dispatcher.bridge.answer import ChatAnswer, Manner, Means
 from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.callers import Caller
@@ -21,6 +23,8 @@ class Bridge:
     """What the routes need. `hold_s` is how long the headers of a stream wait for its first text, `retry_grace_s` how long a job
     whose client chose its id runs on for one that lost its connection."""
 
+    bus: Bus
+    subjects: Subjects
     drover: Drover
     gate: Gate
     presence: Presence

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
 
 from common.errors import NotAllowed, Unauthorized
 from common.keys import Presented, parse
+from dispatcher.bridge.limits import same_origin
 
 COOKIES = ("__Host-drover", "drover")
 """The first where the page came over TLS, since browsers take it nowhere else."""
@@ -20,7 +20,6 @@ _PLAIN = ("x-api-key", "api-key")
 """Where Anthropic's and Azure's clients put a key."""
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_PORTS = {"http": ":80", "https": ":443"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +50,15 @@ def require_own_page(method: str, headers: Mapping[str, str]) -> None:
     if method in _SAFE:
         return
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    own = site in {"same-origin", "none"} if site is not None else origin is not None and same_origin(origin, headers)
+    own = (
+        site in {"same-origin", "none"}
+        if site is not None
+        else origin is not None and same_origin(origin, headers.get("host", ""))
+    )
     if not own:
         raise NotAllowed(
             "a session is for the bridge's own pages: other programs send a key (Authorization: Bearer dr_…)"
         )
-
-
-def same_origin(origin: str, headers: Mapping[str, str]) -> bool:
-    """Tell whether a page of this origin came from the host that is asked. Its scheme may differ: a proxy takes TLS off."""
-    parts = urlsplit(origin)
-    host = headers.get("host", "").lower()
-    mine = {host, host + _PORTS.get(parts.scheme, "")}
-    return (
-        parts.scheme in _PORTS
-        and bool(host)
-        and parts.netloc.lower() in mine | {one.removesuffix(_PORTS[parts.scheme]) for one in mine}
-    )
 
 
 def _in_headers(headers: Mapping[str, str]) -> Sequence[str]:

@@ -75,11 +75,16 @@ BAD: dict[str, tuple[dict[str, Any], int, str]] = {
     "10 MB in chunks": ({"content": "chunks"}, 413, "too_large"),
     "form of a page": (
         {"content": GOOD, "headers": {**FORM, "origin": "https://evil.example"}},
-        415,
-        "unsupported_media_type",
+        403,
+        "not_allowed",
     ),
     "form of a sandboxed page": (
         {"content": GOOD, "headers": {**FORM, "origin": "null", "sec-fetch-site": "cross-site"}},
+        403,
+        "not_allowed",
+    ),
+    "form of a page that names no origin": (
+        {"content": GOOD, "headers": {**FORM, "sec-fetch-site": "cross-site"}},
         415,
         "unsupported_media_type",
     ),

@@ -1,0 +1,251 @@
+"""What the gate decides by itself: which key a request shows, how much a key may still ask, and what a job is worth at most."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.errors import NotAllowed, TooMany, Unauthorized
+from common.keys import Budget, Grant, Scope, Unit, new_id, new_secret, parse
+from common.messages import ChatRequest, ModelInfo, Options
+from dispatcher.bridge.callers import Caller, granted, on_behalf
+from dispatcher.bridge.gate.credentials import require_own_page, shown
+from dispatcher.bridge.gate.limiter import Limiter
+from dispatcher.bridge.gate.worth import MOST_ANSWER_TOKENS, has_free, worth
+from dispatcher.bridge.limits import same_origin
+
+KEY, OTHER = new_secret(new_id()), new_secret(new_id())
+SESSION = new_secret(new_id(), session=True)
+GRANT = Grant(key="k1234567", name="alice", tenant="acme", user="u1")
+LOCAL = ModelInfo(name="llama3.2:1b")
+PAID = ModelInfo(name="gpt-4o:latest", input_usd_per_mtok=2.5, output_usd_per_mtok=10.0)
+HI = ChatRequest(prompt="hi", job="j1")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": f"Bearer {KEY}"},
+        {"authorization": f"bearer   {KEY} "},
+        {"x-api-key": KEY},
+        {"api-key": KEY},
+        {"authorization": f"Bearer {KEY}", "x-api-key": KEY},
+        {"authorization": f"Bearer {KEY}", "cookie": f"drover={SESSION}"},
+    ],
+)
+def test_every_spelling_of_a_key_is_one_key(headers: dict[str, str]) -> None:
+    """OpenAI's, Anthropic's and Azure's clients put it in headers of their own; a key counts before a cookie."""
+    found = shown(headers)
+
+    assert found is not None
+    assert (parse(KEY), False) == (found.presented, found.by_browser)
+
+
+@pytest.mark.parametrize("name", ["drover", "__Host-drover"])
+def test_a_session_comes_in_a_cookie(name: str) -> None:
+    """And it is known that no page has asked for that."""
+    found = shown({"cookie": f"a=b; {name}={SESSION}; c=d"})
+
+    assert found is not None
+    assert (parse(SESSION), True) == (found.presented, found.by_browser)
+
+
+@pytest.mark.parametrize("headers", [{}, {"cookie": "a=b"}, {"authorization": ""}, {"x-api-key": " "}])
+def test_nothing_shown_is_nothing(headers: dict[str, str]) -> None:
+    """Whether that is enough is for the gate to say."""
+    assert shown(headers) is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": "Bearer unused"},
+        {"authorization": f"Basic {KEY}"},
+        {"x-api-key": KEY, "authorization": f"Bearer {OTHER}"},
+        {"x-api-key": KEY + "x"},
+        {"x-api-key": "' OR 1=1 --"},
+        {"x-api-key": "dr_" + "x" * 100_000},
+        {"cookie": "drover=x"},
+    ],
+)
+def test_what_can_be_no_key_is_refused_and_not_quoted(headers: dict[str, str]) -> None:
+    """It may be nearly a key, or another one's."""
+    with pytest.raises(Unauthorized) as refused:
+        shown(headers)
+
+    assert not any(value and value in refused.value.message for value in headers.values())
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "allowed"),
+    [
+        ("GET", {"sec-fetch-site": "cross-site"}, True),
+        ("POST", {"sec-fetch-site": "same-origin"}, True),
+        ("POST", {"sec-fetch-site": "none"}, True),
+        ("POST", {"sec-fetch-site": "same-site"}, False),
+        ("POST", {"sec-fetch-site": "cross-site", "origin": "http://a", "host": "a"}, False),
+        ("DELETE", {"origin": "http://fleet:8080", "host": "fleet:8080"}, True),
+        ("POST", {"origin": "http://evil", "host": "fleet"}, False),
+        ("POST", {}, False),
+    ],
+)
+def test_a_cookie_counts_for_our_own_pages(method: str, headers: dict[str, str], allowed: bool) -> None:
+    """A browser sends it along with what any page asks; only reading is harmless."""
+    if allowed:
+        require_own_page(method, headers)
+        return
+    with pytest.raises(NotAllowed, match="the bridge's own pages"):
+        require_own_page(method, headers)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "expected"),
+    [
+        ("http://fleet:8080", "fleet:8080", True),
+        ("https://fleet", "fleet", True),
+        ("https://fleet", "fleet:443", True),
+        ("http://FLEET", "fleet:80", True),
+        ("http://fleet", "fleet:8080", False),
+        ("http://fleet.evil", "fleet", False),
+        ("null", "fleet", False),
+        ("file://", "", False),
+        ("http://[::1", "[::1", False),
+        ("vscode-webview://x", "x", False),
+    ],
+)
+def test_an_origin_is_compared_with_the_host(origin: str, host: str, expected: bool) -> None:
+    """Whatever the scheme, since a proxy may take TLS off; an address that is none is nobody's."""
+    assert expected is same_origin(origin, host)
+
+
+def test_a_minute_s_worth_may_come_at_once_and_then_evenly() -> None:
+    """Six a minute: six now, and one more each ten seconds; the error says when."""
+    limiter, grant = Limiter(), replace(GRANT, requests_per_minute=6)
+    for _ in range(6):
+        limiter.take(grant, 0.0)
+    with pytest.raises(TooMany) as early:
+        limiter.take(grant, 4.0)
+    limiter.take(grant, 10.1)
+
+    assert early.value.retry_after_s == pytest.approx(6.0)
+    with pytest.raises(TooMany):
+        limiter.take(grant, 10.2)
+
+
+def test_who_has_no_limit_is_not_counted() -> None:
+    """Nothing is told of it, either."""
+    limiter = Limiter()
+    for _ in range(1000):
+        limiter.take(GRANT, 0.0)
+
+    assert limiter.requests(GRANT, 0.0) is None
+
+
+@settings(max_examples=60)
+@given(st.lists(st.floats(0, 30), max_size=60), st.integers(1, 20))
+def test_never_more_than_the_limit_beyond_the_first_minute_s_worth(steps: list[float], limit: int) -> None:
+    """In any span there pass at most one full bucket and what has flowed in meanwhile."""
+    limiter, grant, now_s, passed = Limiter(), replace(GRANT, requests_per_minute=limit), 0.0, 0
+    waits_s = []
+    for step_s in steps:
+        now_s += step_s
+        try:
+            limiter.take(grant, now_s)
+            passed += 1
+        except TooMany as error:
+            waits_s.append(error.retry_after_s or 0.0)
+
+    assert all(0 < wait_s <= 60 / limit + 1e-9 for wait_s in waits_s)
+    assert passed <= limit + now_s * limit / 60 + 1e-6
+
+
+def test_jobs_at_once_are_counted_while_they_run() -> None:
+    """The third of two is refused, and one that has ended makes room, however it ended."""
+    limiter, grant = Limiter(), replace(GRANT, parallel=2)
+
+    def fail() -> None:
+        with limiter.running(grant), limiter.running(grant):
+            raise ValueError("its own")
+
+    def third() -> None:
+        with limiter.running(grant), limiter.running(grant), limiter.running(grant):
+            pass
+
+    with pytest.raises(ValueError, match="its own"):
+        fail()
+    with pytest.raises(TooMany, match="has 2 jobs at once"):
+        third()
+    with limiter.running(grant), limiter.running(grant):
+        pass
+
+
+def test_the_budget_with_the_fewest_tokens_left_is_told() -> None:
+    """By what the ledger said last."""
+    limiter = Limiter()
+    day = Budget(unit=Unit.TOKENS, limit=1000, spent=100, reserved=50, resets_unix_s=160.0)
+    limiter.note("k1234567", (day, Budget(unit=Unit.TOKENS, limit=900), Budget(unit=Unit.MONEY, limit=1)))
+    told = limiter.tokens(GRANT, 100.0)
+
+    assert told is not None
+    assert (1000, 850, 60.0) == (told.limit, told.remaining, told.reset_s)
+
+
+def budgeted(*units: Unit, **fields: Any) -> Grant:
+    return replace(GRANT, budgets=tuple(Budget(unit=unit, limit=10**9) for unit in units), **fields)
+
+
+def test_an_answer_without_a_bound_gets_one_where_there_is_a_budget() -> None:
+    """Prompt and answer are set aside, and the job can't write more than that."""
+    bounded = worth(HI, budgeted(Unit.TOKENS), [LOCAL])
+    free = worth(HI, GRANT, [LOCAL])
+
+    assert (MOST_ANSWER_TOKENS, None) == (bounded.request.options.max_tokens, free.request.options.max_tokens)
+    assert MOST_ANSWER_TOKENS < bounded.reservation.tokens < MOST_ANSWER_TOKENS + 100
+
+
+def test_money_is_set_aside_for_the_dearest_model_that_may_answer() -> None:
+    """And the job is kept to it; a model that the key does not allow, or that is not asked for, costs nothing."""
+    asked = replace(HI, options=Options(max_tokens=1000))
+    grant = budgeted(Unit.MONEY)
+    most = worth(asked, grant, [LOCAL, PAID])
+
+    assert 10_000 < most.reservation.micro_usd < 10_500
+    assert most.request.max_cost_usd == pytest.approx(most.reservation.micro_usd / 1e6, abs=1e-6)
+    assert 0 == worth(replace(asked, model="llama3.2:1b"), grant, [LOCAL, PAID]).reservation.micro_usd
+    assert 0 == worth(asked, replace(grant, models=("llama*",)), [LOCAL, PAID]).reservation.micro_usd
+    assert 0 == worth(replace(asked, model="auto:local"), grant, [LOCAL, PAID]).reservation.micro_usd
+    assert 5 == worth(replace(asked, max_cost_usd=5e-6), grant, [LOCAL, PAID]).reservation.micro_usd
+
+
+def test_without_money_only_what_is_free_may_answer() -> None:
+    """Where there is such a model."""
+    most = worth(HI, budgeted(Unit.MONEY), [LOCAL, PAID]).unpaid()
+
+    assert (0.0, 0) == (most.request.max_cost_usd, most.reservation.micro_usd)
+    assert (True, False) == (has_free(HI, GRANT, [LOCAL, PAID]), has_free(HI, GRANT, [PAID]))
+
+
+def test_scopes_are_what_a_caller_may() -> None:
+    """An administrator may all; whoever needs no key as well."""
+    chat, admin = granted(GRANT), granted(replace(GRANT, scopes=(Scope.ADMIN,)))
+
+    assert (True, False) == (chat.may(Scope.CHAT), chat.may(Scope.FLEET))
+    assert all(caller.may(scope) for caller in (admin, Caller(tenant="t")) for scope in Scope)
+
+
+def test_on_whose_behalf_a_job_is_stays_inside_its_key() -> None:
+    """Two keys of one tenant that name the same user are two users; without keys the name stays as it is."""
+    one, other = granted(GRANT), granted(replace(GRANT, user="u2"))
+    asked = replace(HI, user="bob")
+
+    assert "bob" == on_behalf(Caller(tenant="t"), asked).user
+    assert ("u1", "u1/bob", "u2/bob") == (
+        on_behalf(one, HI).user,
+        on_behalf(one, asked).user,
+        on_behalf(other, asked).user,
+    )
+    assert len(str(on_behalf(one, replace(HI, user="x" * 256)).user)) <= 256
