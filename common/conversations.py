@@ -212,7 +212,7 @@ class Turns:
     """What `get` answers: turns in their order. `next` is where the page before them ends: the `turn` to ask for.
 
     `summary` is the newest of the branch, whether or not the turn that it covers is on this page. `branches` names, of turns that
-    stand beside others, all of them in the order in which they came.
+    stand beside others, all of these in the order in which they came; of many, the newest hundred.
     """
 
     conversation: Conversation

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from common import codec
+from common.conversations import Owner
 from common.errors import ConfigError
 from common.ledger import Span
 from common.settings import load
@@ -22,6 +23,7 @@ from dispatcher.ledger.archive import whole
 from dispatcher.ledger.database import Database, opened, place_of
 from dispatcher.ledger.retention import prune as prune_rows
 from dispatcher.ledger.sqlite_file import sole_writer
+from dispatcher.ledger.talk.writing import remove_all
 from dispatcher.settings import LedgerSection
 
 
@@ -111,12 +113,22 @@ async def prune(*, days: int | None) -> int:
             now_unix_s=time.time(),
             days=settings.days if days is None else days,
             power_days=settings.power_days,
+            conversation_days=settings.conversation_days,
             sure=days is not None,
         )
     say(
-        f"{gone.jobs} jobs, {gone.devices} device events, {gone.power} rows of power and {gone.keys} ended keys forgotten; "
-        f"{gone.power_merged} rows of power put together by the hour"
+        f"{gone.jobs} jobs, {gone.devices} device events, {gone.power} rows of power, {gone.conversations} conversations and "
+        f"{gone.keys} ended keys forgotten; {gone.power_merged} rows of power put together by the hour"
     )
+    return 0
+
+
+async def forget(*, tenant: str, user: str) -> int:
+    """Forget the conversations of one user."""
+    async with _database() as database:
+        await schema.require_newest(database)
+        gone = await remove_all(database, Owner(tenant=tenant, user=user))
+    say(f"{gone} conversations of {tenant}/{user} forgotten" if user else f"{gone} conversations of {tenant} forgotten")
     return 0
 
 

@@ -70,8 +70,17 @@ def prune(
         int | None, typer.Option("--days", min=1, max=36_500, help="keep so many [default: DROVER_LEDGER_DAYS]")
     ] = None,
 ) -> None:
-    """Forget what is too old; the ledger does it by itself every six hours."""
+    """Forget what is too old, and conversations by DROVER_CONVERSATION_DAYS; the ledger does it by itself every six hours."""
     _run(lambda ledger: ledger.prune(days=days))
+
+
+@app.command()
+def forget(
+    tenant: Annotated[str, typer.Argument(help="whose tenant")],
+    user: Annotated[str, typer.Argument(help="which user of it; left out, the one without a name")] = "",
+) -> None:
+    """Forget all conversations of one user, with every turn: there is no way back but a backup."""
+    _run(lambda ledger: ledger.forget(tenant=tenant, user=user))
 
 
 @app.command()

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Table, func, select, text
+from sqlalchemy import Table, and_, exists, func, or_, select, text
 
 from common.errors import BadRequest
 from dispatcher.ledger import key_rows, rows, schema
 from dispatcher.ledger.database import Database
 from dispatcher.ledger.moving import count, database_source
-from dispatcher.ledger.rows import Row
-from dispatcher.ledger.tables import KEPT, budgets, devices, jobs, keys, power, reservations
+from dispatcher.ledger.tables import (
+    KEPT,
+    budgets,
+    conversations,
+    devices,
+    jobs,
+    keys,
+    power,
+    reservations,
+    turns,
+)
+from dispatcher.ledger.talk.rows import conversation_of, turn_of
 
 MOST_FAULTS = 20
 
@@ -58,14 +69,17 @@ async def faults(database: Database) -> list[str]:
         async with database.reading() as connection:
             told = (await connection.execute(text(f"PRAGMA integrity_check({MOST_FAULTS})"))).scalars().all()
             found += [f"the file: {line}" for line in told if line != "ok"]
-    readers: tuple[tuple[Table, Callable[[Row], object]], ...] = (
+    readers: tuple[tuple[Table, Callable[[Mapping[str, Any]], object]], ...] = (
         (jobs, rows.job_entry),
         (devices, rows.device_entry),
         (power, rows.power_entry),
         (keys, key_rows.grant_of),
         (budgets, key_rows.account_of),
         (reservations, key_rows.reservation_of),
+        (conversations, conversation_of),
+        (turns, turn_of),
     )
+    found += await _strays(database)
     async with database_source(database) as source:
         for table, read in readers:
             async for some in source.rows(table):
@@ -78,3 +92,21 @@ async def faults(database: Database) -> list[str]:
                 if len(found) >= MOST_FAULTS:
                     return found[:MOST_FAULTS]
     return found
+
+
+async def _strays(database: Database) -> list[str]:
+    """Give the turns that stand in no conversation, or behind none: restoring a part by hand leaves such."""
+    before = turns.alias()
+    of_one = and_(*(before.c[name] == turns.c[name] for name in ("tenant", "user_id", "conversation")))
+    home = and_(
+        conversations.c.tenant == turns.c.tenant,
+        conversations.c.user_id == turns.c.user_id,
+        conversations.c.id == turns.c.conversation,
+    )
+    behind_none = and_(turns.c.parent.is_not(None), ~exists().where(of_one, before.c.id == turns.c.parent))
+    ask = select(turns.c.conversation, turns.c.id).where(or_(~exists().where(home), behind_none)).limit(MOST_FAULTS)
+    async with database.reading() as connection:
+        found = (await connection.execute(ask)).all()
+    return [
+        f"turns {conversation}/{turn}: its conversation, or the turn before it, is gone" for conversation, turn in found
+    ]

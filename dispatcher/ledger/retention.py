@@ -14,6 +14,7 @@ from dispatcher.ledger.database import Database
 from dispatcher.ledger.rows import Row
 from dispatcher.ledger.store import insert
 from dispatcher.ledger.tables import budgets, devices, jobs, keys, power, rejected, reservations, shares
+from dispatcher.ledger.talk import writing
 
 ROWS_AT_ONCE = 1000
 GROUPS_AT_ONCE = 100
@@ -38,12 +39,16 @@ class Pruned:
     power: int = 0
     power_merged: int = 0
     keys: int = 0
+    conversations: int = 0
 
 
-async def prune(database: Database, *, now_unix_s: float, days: int, power_days: int, sure: bool = False) -> Pruned:
-    """Forget what is older than `days`, unless that is 0, and thin out power older than `power_days`.
+async def prune(
+    database: Database, *, now_unix_s: float, days: int, power_days: int, conversation_days: int = 0, sure: bool = False
+) -> Pruned:
+    """Forget what is older than `days`, unless that is 0, and thin out power older than `power_days`; and conversations that
+    nobody has gone on with for `conversation_days`, unless that is 0.
 
-    Both are done in small steps, so that writing goes on beside it. Raises `LedgerUnavailable`, and `ConfigError` when nothing has
+    All is done in small steps, so that writing goes on beside it. Raises `LedgerUnavailable`, and `ConfigError` when nothing has
     come for days, unless it is `sure` of the time: by a clock that is far ahead everything is old.
     """
     if not sure:
@@ -60,7 +65,10 @@ async def prune(database: Database, *, now_unix_s: float, days: int, power_days:
     await _forget_sessions(database, now_unix_s)
     await _forget(database, reservations, reservations.c.lapsed_unix_s, now_unix_s - SETTLED_S)
     merged = await _thin(database, now_unix_s - power_days * DAY_S, settled_unix_s=now_unix_s - SETTLED_S)
-    return Pruned(**gone, power_merged=merged)
+    talk = 0
+    if conversation_days:
+        talk = await writing.prune(database, before_unix_s=now_unix_s - conversation_days * DAY_S)
+    return Pruned(**gone, power_merged=merged, conversations=talk)
 
 
 async def _forget(database: Database, table: Table, at: Column[float], before: float) -> int:

@@ -33,6 +33,7 @@ from dispatcher.ledger.reserving import Reserving
 from dispatcher.ledger.retention import prune
 from dispatcher.ledger.sqlite_file import sole_writer
 from dispatcher.ledger.store import Store
+from dispatcher.ledger.talk.desk import TalkDesk
 from dispatcher.settings import LedgerSettings
 
 log = get_logger("ledger")
@@ -97,6 +98,7 @@ async def _prune(settings: LedgerSettings, database: Database) -> None:
                 now_unix_s=LoopClock().unix_s(),
                 days=settings.ledger.days,
                 power_days=settings.ledger.power_days,
+                conversation_days=settings.ledger.conversation_days,
             )
         except (LedgerUnavailable, ConfigError) as error:
             log.warning("ledger.unpruned", error=error.code, message=error.message)
@@ -124,6 +126,7 @@ class Open:
     drain: Drain
     desk: Desk
     keys: KeyDesk
+    talk: TalkDesk
 
 
 @asynccontextmanager
@@ -131,9 +134,19 @@ async def ledger(settings: LedgerSettings, database: Database, bus: Bus) -> Asyn
     """Answer questions."""
     subjects = Subjects(settings.bus.prefix)
     drain = Drain(bus, JetStream(bus), subjects, Store(database), ack_wait_s=settings.ledger.ack_wait_s)
-    at = Open(drain, Desk(bus, subjects, database), KeyDesk(bus, subjects, database))
+    at = Open(
+        drain,
+        Desk(bus, subjects, database),
+        KeyDesk(bus, subjects, database),
+        TalkDesk(bus, subjects, database, clock=LoopClock(), most=settings.ledger.conversations),
+    )
     info = _info(f"ledger-{secrets.token_hex(4)}", database)
-    async with at.desk.open(), at.keys.open(), discoverable(bus, info, lambda: _stats(subjects, at)):
+    async with (
+        at.desk.open(),
+        at.keys.open(),
+        at.talk.open(),
+        discoverable(bus, info, lambda: _stats(subjects, at)),
+    ):
         yield at
 
 
@@ -180,6 +193,7 @@ def _stats(subjects: Subjects, at: Open) -> list[EndpointStats]:
     asked: tuple[tuple[str, str, Answering, dict[str, Any]], ...] = (
         ("ledger", subjects.ledger("*"), at.desk.tally, data),
         ("keys", subjects.keys("*"), at.keys.tally, {}),
+        ("conversations", subjects.conversations("*"), at.talk.tally, {}),
     )
     return [
         EndpointStats(

@@ -210,5 +210,47 @@ reservations = Table(
 )
 """Of jobs whose record has not come. From `lapsed_unix_s` on it counts as spent, until the record comes after all."""
 
-KEPT = (jobs, shares, devices, power, rejected, keys, budgets, reservations)
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("tenant", KEY, primary_key=True),
+    Column("user_id", KEY, primary_key=True),
+    Column("id", KEY, primary_key=True),
+    Column("title", TEXT, nullable=False),
+    Column("folded", TEXT, nullable=False),
+    Column("created_unix_s", REAL, nullable=False),
+    Column("updated_unix_s", REAL, nullable=False),
+    Column("head", KEY),
+    Column("turns", BigInteger, nullable=False),
+    Column("branched_from", KEY),
+    Index("conversations_newest", "tenant", "user_id", "updated_unix_s", "id"),
+    Index("conversations_updated", "updated_unix_s"),
+)
+"""Whose it is stands in the key: an id alone finds nothing. `folded` is the title as a search compares it."""
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("tenant", KEY, primary_key=True),
+    Column("user_id", KEY, primary_key=True),
+    Column("conversation", KEY, primary_key=True),
+    Column("id", KEY, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("parent", KEY),
+    Column("content", TEXT, nullable=False),
+    Column("folded", TEXT, nullable=False),
+    Column("message", TEXT, nullable=False),
+    Column("created_unix_s", REAL, nullable=False),
+    Column("job", KEY),
+    Column("device", KEY),
+    Column("model", TEXT),
+    Column("completion_tokens", BigInteger),
+    Column("broken_off", Boolean, nullable=False),
+    Column("summary", TEXT),
+    Index("turns_number", "tenant", "user_id", "conversation", "number"),
+)
+"""A tree: `parent` is the turn before, and `number` the order in which they came, so that a parent's is smaller. `message` is what
+a message has besides its text, and `summary` a text that stands for all turns of the branch up to this one."""
+
+KEPT = (jobs, shares, devices, power, rejected, keys, budgets, reservations, conversations, turns)
 """All of them, in the order in which they are written out."""

@@ -43,3 +43,13 @@ class LedgerSection(Section):
         validation_alias="DROVER_LEDGER_POWER_DAYS",
         description="days after which what a device drew minute by minute is put together by the hour",
     )
+    conversation_days: Annotated[int, Ge(0), Le(36_500)] = Field(
+        0,
+        validation_alias="DROVER_CONVERSATION_DAYS",
+        description="days for which a conversation is kept that nobody goes on with; 0 keeps them for ever",
+    )
+    conversations: Annotated[int, Ge(1), Le(1_000_000)] = Field(
+        10_000,
+        validation_alias="DROVER_CONVERSATIONS",
+        description="conversations that the ledger keeps at most for each user",
+    )

@@ -1,0 +1,125 @@
+"""Conversations and turns to rows and back, and what a search compares. Pure; it knows no connection."""
+
+from __future__ import annotations
+
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table
+
+from common import codec
+from common.conversations import MOST_TURN_BYTES, MOST_TURN_CHARS, SNIPPET_CHARS, Conversation, Owner, Turn
+from common.errors import PayloadTooLarge
+from dispatcher.ledger.rows import Row
+from dispatcher.ledger.tables import conversations, turns
+
+_CONVERSATION = ("id", "title", "created_unix_s", "updated_unix_s", "head", "turns", "branched_from")
+_TURN = ("id", "parent", "created_unix_s", "job", "device", "model", "completion_tokens", "broken_off")
+
+_BEFORE = 40
+"""Characters of a snippet before what was found."""
+
+
+def owned(table: Table, owner: Owner) -> list[ColumnElement[bool]]:
+    """Give the condition that a row is the owner's."""
+    return [table.c.tenant == owner.tenant, table.c.user_id == owner.user]
+
+
+def one(owner: Owner, conversation: str) -> list[ColumnElement[bool]]:
+    """Give the condition that a row of `conversations` is that one."""
+    return [*owned(conversations, owner), conversations.c.id == conversation]
+
+
+def its(owner: Owner, conversation: str) -> list[ColumnElement[bool]]:
+    """Give the condition that a row of `turns` is one of its."""
+    return [*owned(turns, owner), turns.c.conversation == conversation]
+
+
+def conversation_row(owner: Owner, new: Conversation) -> Row:
+    """Give the row of a conversation."""
+    row = {name: getattr(new, name) for name in _CONVERSATION}
+    return row | {"tenant": owner.tenant, "user_id": owner.user, **titled(new.title)}
+
+
+def titled(title: str) -> Row:
+    """Give the columns of a title."""
+    title = cleaned(title)
+    return {"title": title, "folded": folded(title)}
+
+
+def conversation_of(row: Mapping[str, Any]) -> Conversation:
+    """Read the row of a conversation. Raises `BadRequest` where it holds what none can."""
+    return codec.build(Conversation, {name: row[name] for name in _CONVERSATION})
+
+
+def turn_row(owner: Owner, conversation: str, number: int, turn: Turn) -> Row:
+    """Give the row of a turn."""
+    return {
+        **{name: getattr(turn, name) for name in _TURN},
+        "tenant": owner.tenant,
+        "user_id": owner.user,
+        "conversation": conversation,
+        "number": number,
+        **said(turn),
+        "folded": folded(turn.message.content),
+        "summary": None,
+    }
+
+
+def said(turn: Turn) -> Row:
+    """Give the columns that hold what a turn says: two of the same id must have the same."""
+    message = codec.plain(turn.message)
+    content = message.pop("content", "")
+    return {"content": cleaned(content), "message": codec.encode(message).decode()}
+
+
+def turn_of(row: Mapping[str, Any]) -> Turn:
+    """Read the row of a turn. Raises `BadRequest` where it holds what none can."""
+    wire = {name: row[name] for name in _TURN}
+    wire["message"] = codec.decode(row["message"].encode()) | {"content": row["content"]}
+    return codec.build(Turn, wire)
+
+
+def require_bounded(turn: Turn, most_bytes: int) -> None:
+    """Raise `PayloadTooLarge` for a turn that is more than is kept, or that no answer could tell again."""
+    if len(turn.message.content) > MOST_TURN_CHARS:
+        size, most = f"{len(turn.message.content)} characters", f"{MOST_TURN_CHARS}"
+    elif (size_bytes := len(codec.encode(codec.plain(turn)))) > (bound := min(MOST_TURN_BYTES, most_bytes)):
+        size, most = f"{size_bytes} bytes", f"{bound}"
+    else:
+        return
+    raise PayloadTooLarge(f"turn {turn.id} has {size}: at most {most} are kept")
+
+
+def cleaned(text: str) -> str:
+    """Put a replacement for NUL, which PostgreSQL can't keep."""
+    return text.replace("\0", "\ufffd")
+
+
+def folded(text: str) -> str:
+    """Give a text as a search compares it: without regard to case and to how its letters are composed.
+
+    It is the same for both databases, whose own ideas of case differ. What is longer than a turn may be, since some letters become
+    many, is not looked at.
+    """
+    some = unicodedata.normalize("NFKD", text[:MOST_TURN_CHARS]).casefold()
+    return cleaned(unicodedata.normalize("NFKC", some))[:MOST_TURN_CHARS]
+
+
+def words(text: str) -> list[str]:
+    """Give what is searched for, each once."""
+    return list(dict.fromkeys(folded(text).split()))
+
+
+def snippet(text: str, looked_for: Sequence[str] = ()) -> str:
+    """Give a line of the text: its beginning, or where the first of some words stands."""
+    at = min((found for word in looked_for if (found := folded(text).find(word)) >= 0), default=0)
+    if at:  # folding makes some letters two: find the place in the text itself
+        at = bisect_right(range(len(text)), at, key=lambda end: len(folded(text[:end]))) - 1
+    start = at - _BEFORE if at > _BEFORE else 0
+    # White space becomes one blank: four times as much text has enough, and a megabyte need not be split.
+    line = " ".join(text[start : start + 4 * SNIPPET_CHARS].split())
+    head = "…" if start else ""
+    return head + (f"{line[: SNIPPET_CHARS - 2]}…" if len(line) > SNIPPET_CHARS - 2 else line)
