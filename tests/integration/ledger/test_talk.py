@@ -1,0 +1,553 @@
+"""Conversations: kept, found, branched and forgotten, each by its owner alone, on SQLite and on PostgreSQL alike."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import select, update
+
+from common import codec
+from common.bus.memory import MemoryBroker, connect_memory
+from common.conversation_client import Conversations
+from common.conversations import (
+    MOST_AT_ONCE,
+    MOST_IMAGE_CHARS,
+    MOST_TURN_CHARS,
+    MOST_TURNS,
+    Conversation,
+    Listed,
+    Owner,
+    Summary,
+    Turn,
+    Where,
+    new_id,
+)
+from common.errors import (
+    BadRequest,
+    ConversationConflict,
+    FleetError,
+    LedgerUnavailable,
+    NotAllowed,
+    PayloadTooLarge,
+    UnknownConversation,
+)
+from common.messages import Message, Role, ToolCall
+from dispatcher.ledger import checking
+from dispatcher.ledger.database import Database
+from dispatcher.ledger.retention import DAY_S, prune
+from dispatcher.ledger.tables import conversations, turns
+from dispatcher.ledger.talk.rows import folded, snippet
+from tests.integration.ledger.builders import SUBJECTS
+from tests.integration.ledger.talks import ANNA, BERT, OTHER, Talk, asked, chain, said, talking
+
+
+@pytest_asyncio.fixture
+async def talk(database: Database) -> AsyncIterator[Talk]:
+    async with talking(database) as one:
+        yield one
+
+
+async def everything(talk: Talk, owner: Owner, name: str) -> list[Turn]:
+    return [turn async for page in talk.ask.export(owner, name) for turn in page.turns]
+
+
+async def titles(talk: Talk, owner: Owner, text: str) -> list[str]:
+    return [one.conversation.title for one in (await talk.ask.search(owner, text)).conversations]
+
+
+FULL = Turn(
+    id="full",
+    message=Message(
+        role=Role.ASSISTANT,
+        content='NUL is none; "quoted" \\ üñí 🦕\r\n\x01',
+        images=("aGk=", "aG8="),
+        tool_calls=(ToolCall(name="f", arguments={"a": [1, {"b": None}]}, id="c1"),),
+    ),
+    created_unix_s=1.5,
+    job="j1",
+    device="nano",
+    model="llama3.2:1b",
+    completion_tokens=12,
+    broken_off=True,
+)
+
+
+async def test_what_is_kept_is_told_as_it_was(talk: Talk) -> None:
+    """Every field of every turn, its images too, in the order of the branch."""
+    new = await talk.ask.create(ANNA, title="A title")
+    tool = Turn(id="t", parent="full", message=Message(role=Role.TOOL, content="1", tool_name="f", tool_call_id="c1"))
+    now = await talk.ask.append(ANNA, new.id, [FULL, tool])
+    found = await talk.ask.get(ANNA, new.id)
+
+    assert (FULL, replace(tool, created_unix_s=now.updated_unix_s)) == found.turns
+    assert replace(new, head="t", turns=2, updated_unix_s=now.updated_unix_s) == now == found.conversation
+    assert (None, {}, None) == (found.summary, found.branches, found.next)
+
+
+async def test_ids_have_128_random_bits_and_making_one_again_makes_no_other(talk: Talk) -> None:
+    """Whoever hears no answer asks again."""
+    name = new_id()
+    first = await talk.ask.create(ANNA, title="one", new=name)
+    again = await talk.ask.create(ANNA, title="two", new=name)
+    page = await talk.ask.listed(ANNA)
+
+    assert (32, first) == (len(bytes.fromhex(name)) * 2, again)
+    assert [first] == [one.conversation for one in page.conversations]
+
+
+VERBS: dict[str, Callable[[Conversations, Owner, str], Awaitable[object]]] = {
+    "get": lambda ask, owner, name: ask.get(owner, name),
+    "rename": lambda ask, owner, name: ask.rename(owner, name, "mine"),
+    "select": lambda ask, owner, name: ask.select(owner, name, "t1"),
+    "branch": lambda ask, owner, name: ask.branch(owner, name, "t1"),
+    "append": lambda ask, owner, name: ask.append(owner, name, [asked("x", "mine", "t1")]),
+    "summarise": lambda ask, owner, name: ask.summarise(owner, name, Summary(covers="t1", text="mine")),
+    "delete": lambda ask, owner, name: ask.delete(owner, name),
+    "export": lambda ask, owner, name: anext(aiter(ask.export(owner, name))),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_somebody_elses_is_like_one_that_is_not_there(verb: str, talk: Talk) -> None:
+    """For another user, another tenant, and nobody: by each verb, in the same words, and nothing is changed."""
+    name = (await talk.ask.create(ANNA, title="secret")).id
+    await talk.ask.append(ANNA, name, chain(2))
+    before = await talk.ask.get(ANNA, name)
+    told = []
+    for owner, wanted in ((BERT, name), (OTHER, name), (Owner(tenant="home"), name), (ANNA, "0" * 32)):
+        with pytest.raises(UnknownConversation) as error:
+            await VERBS[verb](talk.ask, owner, wanted)
+        told.append(json.dumps(error.value.to_wire()).replace(wanted, "ID"))
+
+    assert 1 == len(set(told))
+    assert before == await talk.ask.get(ANNA, name)
+    assert [] == [one async for one in _rows(talk.database, BERT)]
+
+
+async def _rows(database: Database, owner: Owner) -> AsyncIterator[str]:
+    async with database.reading() as connection:
+        for table in (conversations, turns):
+            ask = select(table.c.id).where(table.c.user_id == owner.user)
+            for name in (await connection.execute(ask)).scalars():
+                yield name
+
+
+async def test_lists_and_searches_are_of_one_owner(talk: Talk) -> None:
+    """And forgetting all forgets nobody else's; the same id may be two owners', and neither learns of it."""
+    name = new_id()
+    for owner, title in ((ANNA, "anna's dinosaur"), (BERT, "bert's dinosaur"), (OTHER, "other dinosaur")):
+        await talk.ask.create(owner, title=title, new=name)
+        await talk.ask.append(owner, name, [asked("t1", f"{title} text")])
+    listed = [one.conversation.title for one in (await talk.ask.listed(ANNA)).conversations]
+    found = await titles(talk, ANNA, "DINOSAUR text")
+    gone = await talk.ask.delete_all(ANNA)
+
+    assert (["anna's dinosaur"], ["anna's dinosaur"], 1) == (listed, found, gone)
+    assert ["bert's dinosaur text", "other dinosaur text"] == [
+        (await everything(talk, owner, name))[0].message.content for owner in (BERT, OTHER)
+    ]
+    with pytest.raises(UnknownConversation):
+        await talk.ask.get(ANNA, name)
+
+
+async def test_a_list_is_paged_newest_first(talk: Talk) -> None:
+    """Each once, with the beginning of its newest turn; who has gone on comes first."""
+    names = [(await talk.ask.create(ANNA, title=f"{number}")).id for number in range(7)]
+    await talk.ask.append(ANNA, names[2], [asked("t1", "a  question\n" + "x" * 500)])
+    shown, before = list[Listed](), None
+    while True:
+        page = await talk.ask.listed(ANNA, limit=3, before=before)
+        shown += page.conversations
+        if (before := page.next) is None:
+            break
+
+    assert ["2", "6", "5", "4", "3", "1", "0"] == [one.conversation.title for one in shown]
+    assert f"a question {'x' * 147}…" == shown[0].snippet
+    assert "" == shown[1].snippet
+
+
+@pytest.mark.parametrize("before", ["", "x", "~", "x~y"])
+async def test_a_cursor_that_is_none_is_refused(before: str, talk: Talk) -> None:
+    """With what to do."""
+    with pytest.raises(BadRequest, match="take it from there"):
+        await talk.ask.listed(ANNA, before=before)
+
+
+FOUND = [
+    ("straße", "STRASSE", True),
+    ("ÉCOLE", "école", True),
+    ("e\u0301cole", "ÉCOLE", True),
+    ("ДИНОЗАВР", "динозавр", True),
+    ("ΣΊΣΥΦΟΣ", "σίσυφος", True),
+    ("100% sure", "100%", True),
+    ("100 sure", "100%", False),
+    ("snake_case", "e_c", True),
+    ("snakeXcase", "e_c", False),
+    ('it\'s "so"', 'it\'s "so"', True),
+    ("back\\slash/", "\\slash/", True),
+    ("one two", "two one", True),
+    ("one two", "one three", False),
+    ("nul\0nul", "nul\ufffdnul", True),
+]
+
+
+async def test_a_search_takes_every_sign_as_it_is_and_no_case(talk: Talk) -> None:
+    """The same on both databases, whose own ideas of case and of % differ; all words, wherever they stand."""
+    for text, _, _ in FOUND:
+        name = (await talk.ask.create(ANNA, title="")).id
+        await talk.ask.append(ANNA, name, [asked("t1", "first"), said("t2", text, "t1")])
+        await talk.ask.rename(ANNA, name, name)
+    kept = {}
+    page = await talk.ask.listed(ANNA, limit=100)
+    for one in page.conversations:
+        kept[one.snippet] = one.conversation.title
+    for text, looked_for, there in FOUND:
+        title = kept[snippet(text.replace("\0", "\ufffd"))]
+        assert (text, looked_for, there) == (text, looked_for, title in await titles(talk, ANNA, looked_for))
+
+
+async def test_a_search_looks_at_titles_and_turns_and_tells_where(talk: Talk) -> None:
+    """One word in the title and one in a turn are both there."""
+    name = (await talk.ask.create(ANNA, title="Über Dinosaurier")).id
+    await talk.ask.append(
+        ANNA, name, [asked("t1", "hello"), said("t2", "ß" * 300 + " they had Feathers, mostly", "t1")]
+    )
+    (both,) = (await talk.ask.search(ANNA, "feathers über")).conversations
+    (title,) = (await talk.ask.search(ANNA, "dinosaurier")).conversations
+
+    assert ("t2", True) == (both.turn, "they had Feathers, mostly" in both.snippet)
+    assert (None, "ß" * 158 + "…") == (title.turn, title.snippet)
+
+
+async def test_a_search_without_time_goes_on_behind_what_it_has_seen(database: Database) -> None:
+    """Each page looks at some; at the end all were found, each once."""
+    async with talking(database, search_s=0.0) as talk:
+        for number in range(3):
+            name = (await talk.ask.create(ANNA, title=f"word {number}")).id
+            await talk.ask.append(ANNA, name, chain(MOST_AT_ONCE + 200, f"nothing{number}"))
+        shown, pages, before = list[str](), 0, None
+        while True:
+            page = await talk.ask.search(ANNA, "nothing word", before=before)
+            pages += 1
+            shown += [one.conversation.title for one in page.conversations]
+            if (before := page.next) is None:
+                break
+
+    assert ["word 2", "word 1", "word 0"] == shown
+    assert pages > 2
+
+
+@pytest.mark.parametrize("text", ["", "  \n", " ".join(f"w{number}" for number in range(17))])
+async def test_a_search_needs_some_words(text: str, talk: Talk) -> None:
+    """And not too many."""
+    with pytest.raises(BadRequest, match="words are looked for"):
+        await talk.ask.search(ANNA, text)
+
+
+async def test_a_branch_is_paged_from_its_end(database: Database) -> None:
+    """No answer is larger than the bus carries, and all turns are told, each once, in their order."""
+    async with talking(database, max_payload=65_536) as talk:
+        name = (await talk.ask.create(ANNA)).id
+        await talk.ask.append(ANNA, name, chain(250, "x" * 900))
+        pages, turn = [], None
+        while True:
+            page = await talk.ask.get(ANNA, name, turn=turn)
+            pages.append(page.turns)
+            if (turn := page.next) is None:
+                break
+        whole = await talk.ask.history(ANNA, name)
+        exported = await everything(talk, ANNA, name)
+
+    told = [turn.id for page in reversed(pages) for turn in page]
+    assert [f"t{number}" for number in range(1, 251)] == told == [turn.id for turn in whole.turns]
+    assert list(whole.turns) == exported
+    assert len(pages) > 3
+
+
+async def test_siblings_are_branches_of_one_conversation(talk: Talk) -> None:
+    """A turn behind an earlier one stands beside what was there; the newest goes on, until another is selected."""
+    name = (await talk.ask.create(ANNA)).id
+    await talk.ask.append(ANNA, name, [asked("q1"), said("a1", parent="q1"), asked("q2", parent="a1")])
+    await talk.ask.append(ANNA, name, [said("b1", "else", "q1"), asked("r1")])
+    forked = await talk.ask.append(ANNA, name, [said("c1", "third", "q1")])
+    found = await talk.ask.get(ANNA, name)
+    first = await talk.ask.get(ANNA, name, turn="q2")
+    await talk.ask.select(ANNA, name, "q2")
+    chosen = await talk.ask.get(ANNA, name)
+    branch = [turn.id async for page in talk.ask.export(ANNA, name, whole=False) for turn in page.turns]
+
+    assert ("c1", ["q1", "c1"]) == (forked.head, [turn.id for turn in found.turns])
+    assert {"q1": ("q1", "r1"), "c1": ("a1", "b1", "c1")} == found.branches
+    assert ["q1", "a1", "q2"] == [turn.id for turn in first.turns] == [turn.id for turn in chosen.turns] == branch
+    assert ["q1", "a1", "q2", "b1", "r1", "c1"] == [turn.id for turn in await everything(talk, ANNA, name)]
+
+
+async def test_a_branch_shares_nothing(talk: Talk) -> None:
+    """It has the turns up to one, and its summary; what happens to either is nothing to the other."""
+    name = (await talk.ask.create(ANNA, title="first")).id
+    await talk.ask.append(ANNA, name, [*chain(4), said("beside", parent="t1")])
+    await talk.ask.summarise(ANNA, name, Summary(covers="t2", text="two turns"))
+    new = await talk.ask.branch(ANNA, name, "t3", new="f" * 32)
+    again = await talk.ask.branch(ANNA, name, "t3", new="f" * 32)
+    await talk.ask.append(ANNA, new.id, [said("mine", parent="t3")])
+    await talk.ask.delete(ANNA, name)
+    found = await talk.ask.get(ANNA, new.id)
+
+    assert ("first", "t3", 3, name, new) == (new.title, new.head, new.turns, new.branched_from, again)
+    assert ["t1", "t2", "t3", "mine"] == [turn.id for turn in found.turns]
+    assert Summary(covers="t2", text="two turns") == found.summary
+    assert (4, {}) == (found.conversation.turns, found.branches)
+
+
+async def test_a_branch_takes_no_id_that_is_taken(talk: Talk) -> None:
+    """Its turns would be mixed with others."""
+    name, other = [(await talk.ask.create(ANNA)).id for _ in range(2)]
+    await talk.ask.append(ANNA, name, chain(1))
+    with pytest.raises(ConversationConflict):
+        await talk.ask.branch(ANNA, name, "t1", new=other)
+
+    assert 0 == (await talk.ask.get(ANNA, other)).conversation.turns
+
+
+async def test_turns_are_kept_once(talk: Talk) -> None:
+    """Whoever appends again, wholly or in part, changes nothing; another text under the same id is a conflict."""
+    name = (await talk.ask.create(ANNA)).id
+    for where in Where:
+        await talk.ask.append(ANNA, name, chain(2), where=where)
+    now = await talk.ask.append(ANNA, name, chain(3))
+    again = await talk.ask.append(ANNA, name, chain(3))
+    for other in (asked("t3", "else", "t2"), replace(chain(3)[2], parent="t1")):
+        with pytest.raises(ConversationConflict):
+            await talk.ask.append(ANNA, name, [asked("new", parent="t3"), other])
+
+    assert now == again
+    assert ["t1", "t2", "t3"] == [turn.id for turn in await everything(talk, ANNA, name)]
+
+
+async def test_a_parent_that_is_not_there_is_refused(talk: Talk) -> None:
+    """With all that came together; a turn can't be its own, nor stand behind a later one."""
+    name, other = [(await talk.ask.create(ANNA)).id for _ in range(2)]
+    await talk.ask.append(ANNA, other, [asked("theirs")])
+    wrong = [
+        [asked("t1"), said("t2", parent="nowhere")],
+        [asked("t1"), said("t2", parent="theirs")],
+        [said("t1", parent="t2"), asked("t2")],
+        [asked("t1", parent="t1")],
+        [asked("t1"), asked("t1")],
+    ]
+    for some in wrong:
+        with pytest.raises(BadRequest):
+            await talk.ask.append(ANNA, name, some)
+
+    assert [] == await everything(talk, ANNA, name)
+
+
+async def test_turns_that_do_not_exist_are_refused_by_every_verb(talk: Talk) -> None:
+    """Where one is named."""
+    name = (await talk.ask.create(ANNA)).id
+    await talk.ask.append(ANNA, name, chain(1))
+    for work in (
+        talk.ask.get(ANNA, name, turn="t2"),
+        talk.ask.select(ANNA, name, "t2"),
+        talk.ask.branch(ANNA, name, "t2"),
+        talk.ask.summarise(ANNA, name, Summary(covers="t2", text="x")),
+    ):
+        with pytest.raises(BadRequest, match="has no turn t2"):
+            await work
+
+    assert 1 == len((await talk.ask.listed(ANNA)).conversations)
+
+
+@pytest.mark.parametrize("where", [Where.HEAD, Where.ONLY_HEAD])
+async def test_many_at_once_land_one_behind_the_other_or_are_refused(where: Where, talk: Talk) -> None:
+    """Behind the head all do; who insists on the head that was seen is refused where another was quicker. None is lost."""
+    name = (await talk.ask.create(ANNA)).id
+    await talk.ask.append(ANNA, name, [asked("t0")])
+    work = [talk.ask.append(ANNA, name, [said(f"n{number}", parent="t0")], where=where) for number in range(20)]
+    told = await asyncio.gather(*work, return_exceptions=True)
+    kept = [one for one in told if isinstance(one, Conversation)]
+    refused = [one for one in told if isinstance(one, ConversationConflict)]
+    found = (await talk.ask.get(ANNA, name)).turns
+
+    assert (20, 20 if where is Where.HEAD else 1) == (len(kept) + len(refused), len(kept))
+    assert ["t0", *(one.head for one in sorted(kept, key=lambda one: one.turns))] == [turn.id for turn in found]
+    assert [None, *(turn.id for turn in found[:-1])] == [turn.parent for turn in found]
+
+
+async def test_a_summary_stands_for_turns_of_its_branch(talk: Talk) -> None:
+    """The newest of the branch that is asked for; a later one replaces it, and history goes back no further."""
+    name = (await talk.ask.create(ANNA)).id
+    await talk.ask.append(ANNA, name, [*chain(230), said("beside", parent="t100")])
+    await talk.ask.select(ANNA, name, "t230")
+    await talk.ask.summarise(ANNA, name, Summary(covers="t120", text="first words"))
+    await talk.ask.summarise(ANNA, name, Summary(covers="t120", text="better words"))
+    found = await talk.ask.history(ANNA, name)
+    other = await talk.ask.get(ANNA, name, turn="beside")
+
+    assert (Summary(covers="t120", text="better words"), None) == (found.summary, other.summary)
+    assert ["t31", "t230"] == [found.turns[0].id, found.turns[-1].id]
+    assert "t30" == found.next
+
+
+async def test_bounds(database: Database) -> None:
+    """Each is a typed refusal that says how much is taken, and leaves all as it was."""
+    async with talking(database, most=1) as talk:
+        name = (await talk.ask.create(ANNA)).id
+        with pytest.raises(NotAllowed, match="DROVER_CONVERSATIONS"):
+            await talk.ask.create(ANNA)
+        with pytest.raises(PayloadTooLarge, match=f"{MOST_TURN_CHARS} are kept"):
+            await talk.ask.append(ANNA, name, [asked("t1", "x" * (MOST_TURN_CHARS + 1))])
+        with pytest.raises(PayloadTooLarge, match="bytes: at most"):
+            await talk.ask.append(ANNA, name, [asked("t1", "\x01" * MOST_TURN_CHARS)])
+        with pytest.raises(BadRequest, match="title"):
+            await talk.ask.rename(ANNA, name, "x" * 201)
+        await talk.ask.append(ANNA, name, [asked("t1", "\U0001f996" * (MOST_TURN_CHARS - 9000))])
+        async with database.writing() as connection:
+            await connection.execute(update(conversations).values(turns=MOST_TURNS))
+        with pytest.raises(PayloadTooLarge, match=f"at most {MOST_TURNS} are kept"):
+            await talk.ask.append(ANNA, name, [said("t2", parent="t1")])
+        with pytest.raises(NotAllowed):
+            await talk.ask.branch(ANNA, name, "t1")
+
+    assert ["t1"] == [turn.id for turn in await everything_in(database, name)]
+
+
+async def everything_in(database: Database, name: str) -> list[Turn]:
+    async with talking(database) as talk:
+        return await everything(talk, ANNA, name)
+
+
+async def test_images_are_kept_up_to_a_bound_and_missed_in_words(talk: Talk) -> None:
+    """What is left out is told to whoever reads the turn later, model or person; appending it again is the same turn."""
+    name = (await talk.ask.create(ANNA)).id
+    small, large = "a" * 1000, "b" * MOST_IMAGE_CHARS
+    turn = Turn(
+        id="t1", message=Message(role=Role.USER, content="see", images=(small, large, small)), created_unix_s=1.0
+    )
+    for _ in range(2):
+        await talk.ask.append(ANNA, name, [turn])
+    (kept,) = (await talk.ask.get(ANNA, name)).turns
+
+    assert "see\n\n[1 image was here: too large to be kept]" == kept.message.content
+    assert (small, small) == kept.message.images
+
+
+async def test_what_is_forgotten_is_gone(talk: Talk) -> None:
+    """No row of it is left; a second time there is nothing to forget."""
+    names = [(await talk.ask.create(ANNA)).id for _ in range(3)]
+    for name in names:
+        await talk.ask.append(ANNA, name, chain(3))
+    await talk.ask.delete(ANNA, names[0])
+    with pytest.raises(UnknownConversation):
+        await talk.ask.delete(ANNA, names[0])
+    gone = [await talk.ask.delete_all(ANNA), await talk.ask.delete_all(ANNA)]
+
+    assert ([2, 0], []) == (gone, [one async for one in _rows(talk.database, ANNA)])
+
+
+async def test_old_conversations_go_where_days_are_set(talk: Talk) -> None:
+    """By when somebody last went on with them; 0 keeps all."""
+    old, young = [(await talk.ask.create(ANNA, title=title)).id for title in ("old", "young")]
+    await talk.ask.append(ANNA, old, chain(2))
+    talk.clock.now_unix_s += 10 * DAY_S
+    await talk.ask.append(ANNA, young, chain(2))
+    kept = [
+        (
+            await prune(talk.database, now_unix_s=talk.clock.now_unix_s, days=1, power_days=14, conversation_days=days)
+        ).conversations
+        for days in (0, 11, 9, 9)
+    ]
+
+    assert [0, 0, 1, 0] == kept
+    assert ["young"] == [one.conversation.title for one in (await talk.ask.listed(ANNA)).conversations]
+    assert [young, "t1", "t2"] == [one async for one in _rows(talk.database, ANNA)]
+
+
+async def test_a_check_finds_turns_that_nobody_could_read(talk: Talk) -> None:
+    """Or that stand in no conversation, or behind none."""
+    name = (await talk.ask.create(ANNA)).id
+    await talk.ask.append(ANNA, name, chain(3))
+    sound = await checking.faults(talk.database)
+    async with talk.database.writing() as connection:
+        await connection.execute(update(turns).where(turns.c.id == "t3").values(message="{"))
+        await connection.execute(update(turns).where(turns.c.id == "t2").values(parent="gone"))
+        await connection.execute(update(turns).where(turns.c.id == "t1").values(conversation="gone"))
+    broken = await checking.faults(talk.database)
+
+    assert [] == sound
+    assert {f"turns {name}/t2", "turns gone/t1", f"turns home/anna/{name}/t3"} == {
+        line.partition(":")[0] for line in broken
+    }
+
+
+WRONG: tuple[dict[str, Any], ...] = (
+    {},
+    {"owner": {}},
+    {"owner": {"tenant": "t"}, "nonsense": 1},
+    {"owner": {"tenant": "t"}, "id": "a b"},
+    {"owner": {"tenant": "t"}, "id": "x" * 65},
+    {"owner": {"tenant": "t"}, "limit": 0},
+)
+NAMES = ("create", "get", "rename", "select", "branch", "append", "summarise", "delete", "export")
+
+
+async def test_a_wrong_question_is_answered_with_what_is_wrong(talk: Talk) -> None:
+    """By each verb, and the ledger goes on."""
+    codes = set()
+    for verb in NAMES:
+        for body in WRONG:
+            answer = await talk.bus.request(SUBJECTS.conversations(verb), codec.encode(body), timeout_s=20.0)
+            codes.add(codec.decode(answer.data)["error"]["code"])
+
+    assert {BadRequest.code} == codes
+    assert (await talk.ask.listed(ANNA)).conversations == ()
+
+
+async def test_signs_that_no_database_takes_are_refused_or_replaced(talk: Talk) -> None:
+    """In a text NUL becomes a replacement, on both; in a name it is refused by one, and found by neither."""
+    name = (await talk.ask.create(ANNA, title="a\0b")).id
+    await talk.ask.append(ANNA, name, [asked("t1", "c\0d", model="m")])
+    await talk.ask.summarise(ANNA, name, Summary(covers="t1", text="e\0f"))
+    found = await talk.ask.get(ANNA, name)
+
+    assert ("a\ufffdb", "c\ufffdd") == (found.conversation.title, found.turns[0].message.content)
+    assert found.summary == Summary(covers="t1", text="e\ufffdf")
+    with pytest.raises(BadRequest):
+        await talk.ask.append(ANNA, name, [asked("t2", "half of one: \ud800")])
+
+
+async def test_without_a_ledger_it_says_what_to_do() -> None:
+    """A typed error that names the command."""
+    async with connect_memory(MemoryBroker()) as bus:
+        with pytest.raises(LedgerUnavailable, match="drover ledger serve") as told:
+            await Conversations(bus, SUBJECTS).listed(ANNA)
+
+    assert told.value.retryable
+
+
+async def test_a_ledger_that_hangs_is_one_that_is_away() -> None:
+    """After a while, with where to look."""
+    async with connect_memory(MemoryBroker()) as bus:
+        await bus.subscribe(SUBJECTS.conversations("list"), lambda _: None)
+        with pytest.raises(LedgerUnavailable, match="drover ledger stats"):
+            await Conversations(bus, SUBJECTS, timeout_s=0.05).listed(ANNA)
+
+
+def test_a_snippet_shows_what_was_found() -> None:
+    """Where folding changes lengths, too."""
+    text = "ŉﷺß" * 200 + " NEEDLE in it"
+
+    assert "NEEDLE in it" in snippet(text, ["needle"])
+    assert "needle in it" in folded(text)
+
+
+def test_errors_of_conversations_are_known_on_the_wire() -> None:
+    """So that a client raises what the ledger did."""
+    assert issubclass(ConversationConflict, FleetError)
+    assert "conversation_conflict" == ConversationConflict("x").to_wire()["code"]
