@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select
 
+from common.conversations import Summary
 from common.errors import ConfigError
 from common.ledger import Span
 from dispatcher.ledger import schema
@@ -29,6 +30,7 @@ from dispatcher.ledger.sqlite_file import sole_writer
 from dispatcher.ledger.store import Store
 from dispatcher.ledger.tables import KEPT
 from tests.integration.ledger.builders import NOON, came, came_raw, event, job, minute
+from tests.integration.ledger.talks import ANNA, asked, said, talking
 from tests.postgres_server import PostgresServer, needs_postgres
 
 
@@ -54,7 +56,16 @@ async def filled(database: Database) -> list[Sequence[Any]]:
     )
     entries = [odd, *(job(number) for number in range(2, 1010)), event(), *(minute(number) for number in range(5))]
     await Store(database).write([*came(*entries), came_raw("llm.v1.rec.job.x", b"\xff\x00garbage", 7)])
+    await talked(database)
     return await rows(database)
+
+
+async def talked(database: Database) -> None:
+    """Keep a conversation: two turns, one of them as large as any can be in an archive."""
+    async with talking(database) as talk:
+        new = await talk.ask.create(ANNA, title="ünï")
+        await talk.ask.append(ANNA, new.id, [asked("t1"), said("t2", '\\"' * 45_000, "t1", model="m")])
+        await talk.ask.summarise(ANNA, new.id, Summary(covers="t2", text="s" * 20_000))
 
 
 @pytest.mark.parametrize("name", ["backup.zip", "backup.db"])
@@ -71,7 +82,8 @@ async def test_a_backup_has_all_of_it(name: str, made_file: Path, tmp_path: Path
         restored = await rows(other)
 
     assert there == restored
-    assert {"jobs": 1009, "shares": 2018, "devices": 1, "power": 5, "rejected": 1} == counts
+    some = {"jobs": 1009, "shares": 2018, "devices": 1, "power": 5, "rejected": 1, "conversations": 1, "turns": 2}
+    assert some == {name: number for name, number in counts.items() if number}
 
 
 @needs_postgres
@@ -114,6 +126,17 @@ ONLY = {
     "power": came(minute()),
     "rejected": [came_raw("llm.v1.rec.job.x", b"?")],
 }
+
+
+async def test_conversations_are_in_the_way_of_a_backup(database: Database, tmp_path: Path) -> None:
+    """They are nobody's records, and the dearest that there is."""
+    await backup(database, tmp_path / "b.zip")
+    await talked(database)
+    before = await rows(database)
+    with pytest.raises(ConfigError, match="holds 1 conversations, 2 turns already: --force"):
+        await restore(database, source_of(tmp_path / "b.zip"), force=False)
+
+    assert before == await rows(database)
 
 
 @pytest.mark.parametrize("name", ONLY)
