@@ -319,8 +319,6 @@ async def test_an_earlier_step_is_brought_up_to_date(place: Place) -> None:
         await Store(database).write(came(minute(1), minute(2)))
         async with database.writing() as connection:
             for statement in (
-                "DROP TABLE conversations",
-                "DROP TABLE turns",
                 "DROP INDEX power_stored",
                 "ALTER TABLE power DROP COLUMN stored_unix_s",
                 *(f"DROP TABLE {table.name}" for table in KEPT[len(FIRST) :]),
