@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
@@ -259,6 +260,9 @@ def _behind(cursor: str | None) -> tuple[float, str] | None:
         return None
     at, _, name = cursor.partition("~")
     try:
-        return float(at), name
-    except ValueError as error:
-        raise BadRequest("before is no `next` of a page: take it from there", param="before") from error
+        updated_unix_s = float(at)
+    except ValueError:
+        updated_unix_s = math.nan
+    if not math.isfinite(updated_unix_s):
+        raise BadRequest("before is no `next` of a page: take it from there", param="before")
+    return updated_unix_s, name

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,7 +41,7 @@ from common.errors import (
 )
 from common.messages import Message, Role, ToolCall
 from dispatcher.ledger import checking
-from dispatcher.ledger.database import Database
+from dispatcher.ledger.database import Database, Place, opened
 from dispatcher.ledger.retention import DAY_S, prune
 from dispatcher.ledger.tables import conversations, turns
 from dispatcher.ledger.talk.rows import folded, snippet
@@ -50,6 +52,14 @@ from tests.integration.ledger.talks import ANNA, BERT, OTHER, Talk, asked, chain
 @pytest_asyncio.fixture
 async def talk(database: Database) -> AsyncIterator[Talk]:
     async with talking(database) as one:
+        yield one
+
+
+@pytest_asyncio.fixture
+async def light(made_file: Path, tmp_path: Path) -> AsyncIterator[Talk]:
+    """Over SQLite alone: for what is decided before any database is asked."""
+    place = Place(file=Path(shutil.copyfile(made_file, tmp_path / "ledger.db")))
+    async with opened(place) as database, talking(database) as one:
         yield one
 
 
@@ -90,12 +100,12 @@ async def test_what_is_kept_is_told_as_it_was(talk: Talk) -> None:
     assert (None, {}, None) == (found.summary, found.branches, found.next)
 
 
-async def test_ids_have_128_random_bits_and_making_one_again_makes_no_other(talk: Talk) -> None:
+async def test_ids_have_128_random_bits_and_making_one_again_makes_no_other(light: Talk) -> None:
     """Whoever hears no answer asks again."""
     name = new_id()
-    first = await talk.ask.create(ANNA, title="one", new=name)
-    again = await talk.ask.create(ANNA, title="two", new=name)
-    page = await talk.ask.listed(ANNA)
+    first = await light.ask.create(ANNA, title="one", new=name)
+    again = await light.ask.create(ANNA, title="two", new=name)
+    page = await light.ask.listed(ANNA)
 
     assert (32, first) == (len(bytes.fromhex(name)) * 2, again)
     assert [first] == [one.conversation for one in page.conversations]
@@ -113,19 +123,19 @@ VERBS: dict[str, Callable[[Conversations, Owner, str], Awaitable[object]]] = {
 }
 
 
-@pytest.mark.parametrize("verb", VERBS)
-async def test_somebody_elses_is_like_one_that_is_not_there(verb: str, talk: Talk) -> None:
+async def test_somebody_elses_is_like_one_that_is_not_there(talk: Talk) -> None:
     """For another user, another tenant, and nobody: by each verb, in the same words, and nothing is changed."""
     name = (await talk.ask.create(ANNA, title="secret")).id
     await talk.ask.append(ANNA, name, chain(2))
     before = await talk.ask.get(ANNA, name)
-    told = []
-    for owner, wanted in ((BERT, name), (OTHER, name), (Owner(tenant="home"), name), (ANNA, "0" * 32)):
-        with pytest.raises(UnknownConversation) as error:
-            await VERBS[verb](talk.ask, owner, wanted)
-        told.append(json.dumps(error.value.to_wire()).replace(wanted, "ID"))
+    for verb, work in VERBS.items():
+        told = set()
+        for owner, wanted in ((BERT, name), (OTHER, name), (Owner(tenant="home"), name), (ANNA, "0" * 32)):
+            with pytest.raises(UnknownConversation) as error:
+                await work(talk.ask, owner, wanted)
+            told.add(json.dumps(error.value.to_wire()).replace(wanted, "ID"))
+        assert (verb, 1) == (verb, len(told))
 
-    assert 1 == len(set(told))
     assert before == await talk.ask.get(ANNA, name)
     assert [] == [one async for one in _rows(talk.database, BERT)]
 
@@ -172,11 +182,11 @@ async def test_a_list_is_paged_newest_first(talk: Talk) -> None:
     assert "" == shown[1].snippet
 
 
-@pytest.mark.parametrize("before", ["", "x", "~", "x~y"])
-async def test_a_cursor_that_is_none_is_refused(before: str, talk: Talk) -> None:
+async def test_a_cursor_that_is_none_is_refused(light: Talk) -> None:
     """With what to do."""
-    with pytest.raises(BadRequest, match="take it from there"):
-        await talk.ask.listed(ANNA, before=before)
+    for before in ("", "x", "~", "x~y", "nan~y", "1e999~y"):
+        with pytest.raises(BadRequest, match="take it from there"):
+            await light.ask.listed(ANNA, before=before)
 
 
 FOUND = [
@@ -230,7 +240,7 @@ async def test_a_search_without_time_goes_on_behind_what_it_has_seen(database: D
     async with talking(database, search_s=0.0) as talk:
         for number in range(3):
             name = (await talk.ask.create(ANNA, title=f"word {number}")).id
-            await talk.ask.append(ANNA, name, chain(MOST_AT_ONCE + 200, f"nothing{number}"))
+            await talk.ask.append(ANNA, name, chain(MOST_AT_ONCE + 160, f"nothing{number}"))
         shown, pages, before = list[str](), 0, None
         while True:
             page = await talk.ask.search(ANNA, "nothing word", before=before)
@@ -243,18 +253,18 @@ async def test_a_search_without_time_goes_on_behind_what_it_has_seen(database: D
     assert pages > 2
 
 
-@pytest.mark.parametrize("text", ["", "  \n", " ".join(f"w{number}" for number in range(17))])
-async def test_a_search_needs_some_words(text: str, talk: Talk) -> None:
+async def test_a_search_needs_some_words(light: Talk) -> None:
     """And not too many."""
-    with pytest.raises(BadRequest, match="words are looked for"):
-        await talk.ask.search(ANNA, text)
+    for text in ("", "  \n", " ".join(f"w{number}" for number in range(17))):
+        with pytest.raises(BadRequest, match="words are looked for"):
+            await light.ask.search(ANNA, text)
 
 
 async def test_a_branch_is_paged_from_its_end(database: Database) -> None:
     """No answer is larger than the bus carries, and all turns are told, each once, in their order."""
     async with talking(database, max_payload=65_536) as talk:
         name = (await talk.ask.create(ANNA)).id
-        await talk.ask.append(ANNA, name, chain(250, "x" * 900))
+        await talk.ask.append(ANNA, name, chain(130, "x" * 900))
         pages, turn = [], None
         while True:
             page = await talk.ask.get(ANNA, name, turn=turn)
@@ -265,9 +275,9 @@ async def test_a_branch_is_paged_from_its_end(database: Database) -> None:
         exported = await everything(talk, ANNA, name)
 
     told = [turn.id for page in reversed(pages) for turn in page]
-    assert [f"t{number}" for number in range(1, 251)] == told == [turn.id for turn in whole.turns]
+    assert [f"t{number}" for number in range(1, 131)] == told == [turn.id for turn in whole.turns]
     assert list(whole.turns) == exported
-    assert len(pages) > 3
+    assert len(pages) > 2
 
 
 async def test_siblings_are_branches_of_one_conversation(talk: Talk) -> None:
@@ -305,14 +315,14 @@ async def test_a_branch_shares_nothing(talk: Talk) -> None:
     assert (4, {}) == (found.conversation.turns, found.branches)
 
 
-async def test_a_branch_takes_no_id_that_is_taken(talk: Talk) -> None:
+async def test_a_branch_takes_no_id_that_is_taken(light: Talk) -> None:
     """Its turns would be mixed with others."""
-    name, other = [(await talk.ask.create(ANNA)).id for _ in range(2)]
-    await talk.ask.append(ANNA, name, chain(1))
+    name, other = [(await light.ask.create(ANNA)).id for _ in range(2)]
+    await light.ask.append(ANNA, name, chain(1))
     with pytest.raises(ConversationConflict):
-        await talk.ask.branch(ANNA, name, "t1", new=other)
+        await light.ask.branch(ANNA, name, "t1", new=other)
 
-    assert 0 == (await talk.ask.get(ANNA, other)).conversation.turns
+    assert 0 == (await light.ask.get(ANNA, other)).conversation.turns
 
 
 async def test_turns_are_kept_once(talk: Talk) -> None:
@@ -330,10 +340,10 @@ async def test_turns_are_kept_once(talk: Talk) -> None:
     assert ["t1", "t2", "t3"] == [turn.id for turn in await everything(talk, ANNA, name)]
 
 
-async def test_a_parent_that_is_not_there_is_refused(talk: Talk) -> None:
+async def test_a_parent_that_is_not_there_is_refused(light: Talk) -> None:
     """With all that came together; a turn can't be its own, nor stand behind a later one."""
-    name, other = [(await talk.ask.create(ANNA)).id for _ in range(2)]
-    await talk.ask.append(ANNA, other, [asked("theirs")])
+    name, other = [(await light.ask.create(ANNA)).id for _ in range(2)]
+    await light.ask.append(ANNA, other, [asked("theirs")])
     wrong = [
         [asked("t1"), said("t2", parent="nowhere")],
         [asked("t1"), said("t2", parent="theirs")],
@@ -343,25 +353,25 @@ async def test_a_parent_that_is_not_there_is_refused(talk: Talk) -> None:
     ]
     for some in wrong:
         with pytest.raises(BadRequest):
-            await talk.ask.append(ANNA, name, some)
+            await light.ask.append(ANNA, name, some)
 
-    assert [] == await everything(talk, ANNA, name)
+    assert [] == await everything(light, ANNA, name)
 
 
-async def test_turns_that_do_not_exist_are_refused_by_every_verb(talk: Talk) -> None:
+async def test_turns_that_do_not_exist_are_refused_by_every_verb(light: Talk) -> None:
     """Where one is named."""
-    name = (await talk.ask.create(ANNA)).id
-    await talk.ask.append(ANNA, name, chain(1))
+    name = (await light.ask.create(ANNA)).id
+    await light.ask.append(ANNA, name, chain(1))
     for work in (
-        talk.ask.get(ANNA, name, turn="t2"),
-        talk.ask.select(ANNA, name, "t2"),
-        talk.ask.branch(ANNA, name, "t2"),
-        talk.ask.summarise(ANNA, name, Summary(covers="t2", text="x")),
+        light.ask.get(ANNA, name, turn="t2"),
+        light.ask.select(ANNA, name, "t2"),
+        light.ask.branch(ANNA, name, "t2"),
+        light.ask.summarise(ANNA, name, Summary(covers="t2", text="x")),
     ):
         with pytest.raises(BadRequest, match="has no turn t2"):
             await work
 
-    assert 1 == len((await talk.ask.listed(ANNA)).conversations)
+    assert 1 == len((await light.ask.listed(ANNA)).conversations)
 
 
 @pytest.mark.parametrize("where", [Where.HEAD, Where.ONLY_HEAD])
@@ -395,8 +405,9 @@ async def test_a_summary_stands_for_turns_of_its_branch(talk: Talk) -> None:
     assert "t30" == found.next
 
 
-async def test_bounds(database: Database) -> None:
+async def test_bounds(light: Talk) -> None:
     """Each is a typed refusal that says how much is taken, and leaves all as it was."""
+    database = light.database
     async with talking(database, most=1) as talk:
         name = (await talk.ask.create(ANNA)).id
         with pytest.raises(NotAllowed, match="DROVER_CONVERSATIONS"):
@@ -423,16 +434,16 @@ async def everything_in(database: Database, name: str) -> list[Turn]:
         return await everything(talk, ANNA, name)
 
 
-async def test_images_are_kept_up_to_a_bound_and_missed_in_words(talk: Talk) -> None:
+async def test_images_are_kept_up_to_a_bound_and_missed_in_words(light: Talk) -> None:
     """What is left out is told to whoever reads the turn later, model or person; appending it again is the same turn."""
-    name = (await talk.ask.create(ANNA)).id
+    name = (await light.ask.create(ANNA)).id
     small, large = "a" * 1000, "b" * MOST_IMAGE_CHARS
     turn = Turn(
         id="t1", message=Message(role=Role.USER, content="see", images=(small, large, small)), created_unix_s=1.0
     )
     for _ in range(2):
-        await talk.ask.append(ANNA, name, [turn])
-    (kept,) = (await talk.ask.get(ANNA, name)).turns
+        await light.ask.append(ANNA, name, [turn])
+    (kept,) = (await light.ask.get(ANNA, name)).turns
 
     assert "see\n\n[1 image was here: too large to be kept]" == kept.message.content
     assert (small, small) == kept.message.images
@@ -497,16 +508,16 @@ WRONG: tuple[dict[str, Any], ...] = (
 NAMES = ("create", "get", "rename", "select", "branch", "append", "summarise", "delete", "export")
 
 
-async def test_a_wrong_question_is_answered_with_what_is_wrong(talk: Talk) -> None:
+async def test_a_wrong_question_is_answered_with_what_is_wrong(light: Talk) -> None:
     """By each verb, and the ledger goes on."""
     codes = set()
     for verb in NAMES:
         for body in WRONG:
-            answer = await talk.bus.request(SUBJECTS.conversations(verb), codec.encode(body), timeout_s=20.0)
+            answer = await light.bus.request(SUBJECTS.conversations(verb), codec.encode(body), timeout_s=20.0)
             codes.add(codec.decode(answer.data)["error"]["code"])
 
     assert {BadRequest.code} == codes
-    assert (await talk.ask.listed(ANNA)).conversations == ()
+    assert (await light.ask.listed(ANNA)).conversations == ()
 
 
 async def test_signs_that_no_database_takes_are_refused_or_replaced(talk: Talk) -> None:

@@ -19,6 +19,7 @@ from dispatcher.ledger.store import Store
 from tests.commands import DROVER, GUARD_S, clean_environment, drover, started
 from tests.integration.ledger.builders import came, event, job, minute
 from tests.integration.ledger.ledgers import records_in
+from tests.integration.ledger.talks import ANNA, BERT, asked, talking
 
 
 @pytest.fixture
@@ -126,6 +127,25 @@ def test_old_rows_are_forgotten_when_asked(place: Place) -> None:
 
     assert (0, "0 jobs" in told.stderr) == (told.exit_code, True)
     assert 2 == len(asyncio.run(records_in(place)))
+
+
+def test_what_one_user_has_said_is_forgotten_when_asked(place: Place) -> None:
+    """Every conversation of that user, and nobody else's."""
+
+    async def keep() -> None:
+        async with opened(place) as database, talking(database) as talk:
+            for owner in (ANNA, BERT):
+                await talk.ask.append(owner, (await talk.ask.create(owner)).id, [asked("t1")])
+
+    async def left() -> list[int]:
+        async with opened(place) as database, talking(database) as talk:
+            return [len((await talk.ask.listed(owner)).conversations) for owner in (ANNA, BERT)]
+
+    asyncio.run(keep())
+    told = verb("forget", "home", "anna")
+
+    assert (0, "drover: 1 conversations of home/anna forgotten\n") == (told.exit_code, told.stderr)
+    assert [0, 1] == asyncio.run(left())
 
 
 def test_what_is_damaged_is_said(place: Place) -> None:
