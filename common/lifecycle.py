@@ -6,6 +6,7 @@ It knows no service. Start order is the order of `async with` in the caller; sto
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -113,6 +114,8 @@ def run(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> int:
     Who asked for the end and got it in good order sees status 0, and `CANT_WORK` says that the settings are wrong: a supervisor
     must be able to tell both from a crash. Only Ctrl-C is passed on, as the death by SIGINT that tells a shell to leave its loop.
     """
+
+    gc.freeze()  # what was imported lasts as long as the process: no collection needs to look at it, nor the one at the exit
 
     async def with_signals() -> Stop:
         stop = Stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -64,6 +65,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         # Ollama never closes an idle connection; a client that keeps one must not meet a closing server.
         timeout_keep_alive=86_400,
     )
+    gc.freeze()  # what was imported lasts as long as the process
     AnnouncingServer(config).run(sockets=[listener])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ INTERRUPTED = 128 + signal.SIGINT
 def run(main: Coroutine[Any, Any, int]) -> int:
     """Run a verb to its exit status. A signal cancels it, so that it can call off its jobs on the way out."""
     heard: list[signal.Signals] = []
+    gc.freeze()  # as in `common.lifecycle`: at the exit of a short verb the collector has little else to look at
     try:
         return asyncio.run(_cancelled(main, by=heard))
     except KeyboardInterrupt:
