@@ -19,7 +19,8 @@ _STREAMS = 6
 async def everything(size: Size) -> Outcome:
     """F9: every process but the broker is restarted, bridges included, under producers on the bus and over HTTP."""
     rounds = (size.rounds + 1) // 2
-    async with world(Plan(dispatchers=2, simulated=3, echo=2, slots=4, bridges=2)) as house:
+    # As slow as real boards: as many streams are under way in each moment, of a fourth of the tokens.
+    async with world(Plan(dispatchers=2, simulated=3, echo=2, slots=4, bridges=2, time_factor=1.0)) as house:
         source = questions(house.model)
         async with load(house.nats.url, source, concurrency=_STREAMS // 2, crowd=size.crowd(220.0)) as asked:
             urls = [house.bridge_url(member) for member in house.bridges]
