@@ -7,6 +7,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from common import tracing
 from common.metrics import Metrics
+from dispatcher.bridge.anthropic.routes import anthropic_routes
 from dispatcher.bridge.describing import describe
 from dispatcher.bridge.explaining import explaining
 from dispatcher.bridge.failures import answer_errors
@@ -16,6 +17,7 @@ from dispatcher.bridge.headers import EXPOSED
 from dispatcher.bridge.health import health_page
 from dispatcher.bridge.jobs import jobs
 from dispatcher.bridge.limits import BodyLimit, HostCheck, OriginCheck, SecurityHeaders
+from dispatcher.bridge.openai.models import models_routes
 from dispatcher.bridge.openai.routes import explained, openai_routes
 from dispatcher.bridge.pages import mount_files, pages
 from dispatcher.bridge.surfaces import refusal
@@ -33,12 +35,15 @@ def compose(
     app = FastAPI(
         title="Drover",
         version="1",
-        description="OpenAI's chat API in front of a fleet of small devices. Answers carry `x_drover`: where they ran, and why.",
+        description="OpenAI's and Anthropic's APIs in front of a fleet of small devices. Answers carry `x_drover`: where they "
+        "ran, and why.",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
     app.include_router(openai_routes(bridge))
+    app.include_router(models_routes(bridge))
+    app.include_router(anthropic_routes(bridge))
     app.include_router(explaining(bridge.drover, bridge.gate, explained))
     app.include_router(jobs(bridge.drover, bridge.curfew, bridge.gate))
     app.include_router(session_routes(bridge.gate, bridge.bus, bridge.subjects, bridge.clock))

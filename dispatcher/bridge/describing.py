@@ -27,7 +27,7 @@ ASKS: frozenset[int] = GUARDED | {404, 408, 413, 415}
 RUNS: frozenset[int] = ASKS | {409, 499, 502}
 """And one that runs a job, which can also fail on its device, or be cancelled by somebody else."""
 
-PHRASES: Mapping[int, str] = {499: "Cancelled by somebody else"}
+PHRASES: Mapping[int, str] = {499: "Cancelled by somebody else", 529: "Overloaded"}
 
 _REF = "#/components/schemas/{model}"
 _NAMED: dict[str, type[BaseModel]] = {}
@@ -59,7 +59,7 @@ def described(
     if parameters:
         extra["parameters"] = list(parameters)
     responses: dict[int | str, Json] = {200: {"description": answer, "content": content}}
-    responses |= {status: _failure(status, surface) for status in sorted(statuses)}
+    responses |= {status: _failure(status, surface) for status in sorted(map(surface.status, statuses))}
     return {"responses": responses, "openapi_extra": extra}
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,6 +13,7 @@ from common import codec
 from common.energy import Energy
 from common.errors import FleetError
 from common.logs import get_logger
+from dispatcher.bridge.anthropic import faults
 from dispatcher.bridge.openai import reply
 from dispatcher.bridge.statuses import headers_of, verdict
 
@@ -32,31 +33,49 @@ class ErrorForm(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surface:
-    """One API: the beginnings of its paths, and how it writes errors; `form` is what `/openapi.json` says of them."""
+    """One API: the beginnings of its paths, and how it writes errors; `form` is what `/openapi.json` says of them, and `statuses`
+    has those that the API has another number for."""
 
     name: str
     paths: Sequence[str]
     error: ErrorBody
     form: type[BaseModel] = ErrorForm
+    statuses: Mapping[int, int] = field(default_factory=dict)
 
     def refusal(
         self, error: FleetError, job: str | None = None, accepted: bool = False, taken: Energy | None = None
     ) -> Response:
         """Make the response for an error; `accepted` tells whether the fleet had taken the job, `taken` what that took."""
-        status = verdict(error).status
+        status = self.status(verdict(error).status)
         log.info("http.refused", status=status, code=error.code, job=job)
         headers = headers_of(error, job=job, accepted=accepted, taken=taken)
         return Response(codec.encode(self.error(error, job, taken)), status, headers, "application/json")
+
+    def status(self, ours: int) -> int:
+        """Give the number that this API has for a status."""
+        return self.statuses.get(ours, ours)
 
 
 def _openai(error: FleetError, job: str | None, taken: Energy | None) -> Json:
     return reply.error_body(error, verdict(error).kind, job=job, taken=taken)
 
 
+def _anthropic(error: FleetError, job: str | None, taken: Energy | None) -> Json:
+    return faults.error_body(error, verdict(error).status, job=job, taken=taken)
+
+
 OPENAI = Surface(name="openai", paths=("/v1/",), error=_openai, form=reply.OpenAIError)
 NATIVE = Surface(name="native", paths=("/api/v1/",), error=_openai, form=reply.OpenAIError)
 
-SURFACES: Sequence[Surface] = (NATIVE, OPENAI)
+ANTHROPIC = Surface(
+    name="anthropic",
+    paths=("/v1/messages",),
+    error=_anthropic,
+    form=faults.AnthropicError,
+    statuses=faults.STATUSES,
+)
+
+SURFACES: Sequence[Surface] = (NATIVE, ANTHROPIC, OPENAI)
 """The first whose path fits counts; where none does, errors are as OpenAI's."""
 
 

@@ -1,23 +1,23 @@
 """An OpenAI chat request as a value, and its mapping to ours; it knows neither HTTP nor the bus.
 
 The models below are also the published schema (`/openapi.json`). Fields that they don't name are ignored, as clients send many;
-but not those that mean something on NATS and would be obeyed there, see `ELSEWHERE`.
+but not those that mean something elsewhere and would be obeyed there, see `IN_CHAT`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
 from common import codec
 from common.errors import BadRequest, UnsupportedByModel
 from common.messages import AUTO, ChatRequest, Priority, split_target
 from common.subjects import is_token
 from dispatcher.bridge.openai import turns
+from dispatcher.bridge.reading import ELSEWHERE, Body, read_as
 
 MOST_STRATEGY = 64
 MOST_COST_USD = 1e6
@@ -25,19 +25,13 @@ MOST_USER = 256
 """Characters of a user's name on the bus; a longer one goes by its digest."""
 
 
-class _Body(BaseModel):
-    """Types are taken as they come: the text "5" is no number."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
-
-
-class StreamOptions(_Body):
+class StreamOptions(Body):
     include_usage: bool | None = Field(
         None, description="one more chunk before [DONE], with the token counts and no choices"
     )
 
 
-class FunctionSpec(_Body):
+class FunctionSpec(Body):
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
@@ -45,23 +39,23 @@ class FunctionSpec(_Body):
     parameters: dict[str, Any] | None = None
 
 
-class ToolSpec(_Body):
+class ToolSpec(Body):
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     type: Literal["function"]
     function: FunctionSpec
 
 
-class NamedFunction(_Body):
+class NamedFunction(Body):
     name: str
 
 
-class NamedTool(_Body):
+class NamedTool(Body):
     type: Literal["function"]
     function: NamedFunction
 
 
-class JsonSchema(_Body):
+class JsonSchema(Body):
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True, populate_by_name=True)
 
     name: str | None = None
@@ -69,12 +63,12 @@ class JsonSchema(_Body):
     schema_: dict[str, Any] = Field(alias="schema")
 
 
-class ResponseFormat(_Body):
+class ResponseFormat(Body):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
 
-class ChatCompletionRequest(_Body):
+class ChatCompletionRequest(Body):
     """What `POST /v1/chat/completions` takes."""
 
     # Of a list only the first wrong item is reported: a megabyte of them would take seconds to describe.
@@ -105,9 +99,9 @@ class ChatCompletionRequest(_Body):
         "engines can't be forced to call one",
     )
     response_format: ResponseFormat | None = None
-    service_tier: Literal["auto", "default", "flex", "priority"] | None = Field(
+    service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | None = Field(
         None,
-        description="while jobs wait for devices: `priority` counts as interactive, `flex` as batch; "
+        description="while jobs wait for devices: `priority` and `fast` count as interactive, `flex` as batch; "
         "the header X-Drover-Priority wins",
     )
     strategy: Annotated[str, Field(max_length=MOST_STRATEGY)] | None = Field(
@@ -133,20 +127,15 @@ class ChatCompletionRequest(_Body):
     safety_identifier: str | None = Field(None, description="the newer name of user")
 
 
-TIERS: Mapping[str, Priority] = {"priority": Priority.INTERACTIVE, "flex": Priority.BATCH}
+TIERS: Mapping[str, Priority] = {"priority": Priority.INTERACTIVE, "fast": Priority.INTERACTIVE, "flex": Priority.BATCH}
 """OpenAI's names for how urgent a request is; all others mean an ordinary one."""
 
-ELSEWHERE: Mapping[str, str] = {
-    "device": "name it in the model, as in auto@nano",
-    "timeout_s": "send the header X-Drover-Timeout",
-    "deadline_ms": "send the header X-Drover-Timeout",
-    "job": "send the header Idempotency-Key",
-    "provider_key": "send the header X-Drover-Provider-Key",
-    "priority": "send the header X-Drover-Priority, or service_tier",
-    "keep_s": "send the header Idempotency-Key",
-    "resume": "send the header Idempotency-Key, and the same request again",
+IN_CHAT: Mapping[str, str] = {
+    **ELSEWHERE,
+    "functions": "send tools, their newer name",
+    "function_call": "send tool_choice, its newer name",
 }
-"""What a request on NATS may hold and a chat over HTTP says otherwise: a limit or a pin must not be ignored in silence."""
+"""And what was taken long ago: who offers functions must not wonder why none is called."""
 
 LEAST_TOP_P = 1e-6
 """OpenAI allows top_p 0, "the likeliest token only"; backends want more than nothing, and this much means the same."""
@@ -154,26 +143,7 @@ LEAST_TOP_P = 1e-6
 
 def read(body: bytes) -> ChatCompletionRequest:
     """Read a request's body. Raises `BadRequest` that names every wrong field, or says that the body is no JSON object."""
-    if not body.lstrip(b" \t\r\n").startswith(b"{"):
-        # The codec would take a MessagePack body too; over HTTP that is a mistake, not an encoding.
-        raise BadRequest(f"the body is not a JSON object: send {EXAMPLE}")
-    given = _object(body)
-    for name, instead in ELSEWHERE.items():
-        if given.get(name) is not None:
-            raise BadRequest(f"{name} has no place in the body of an OpenAI chat: {instead}", param=name)
-    try:
-        return ChatCompletionRequest.model_validate(given)
-    except ValidationError as error:
-        raise codec.refusal(error, name=field_path) from error
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        return codec.decode_request(body)
-    except BadRequest as error:
-        if error.__cause__ is None:
-            raise
-        raise BadRequest(f"the body is not JSON ({error.__cause__}): send {EXAMPLE}") from error
+    return read_as(ChatCompletionRequest, body, example=EXAMPLE, elsewhere=IN_CHAT)
 
 
 EXAMPLE = '{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
@@ -200,14 +170,14 @@ def to_chat(request: ChatCompletionRequest, *, job: str, priority: Priority | No
             "strategy": None if request.strategy is None else strategy_name(request.strategy),
             "max_cost_usd": request.max_cost_usd,
             "cache": request.cache,
-            "user": _user(request),
+            "user": named_user(request.safety_identifier, request.user),
         },
     )
 
 
-def _user(request: ChatCompletionRequest) -> str | None:
+def named_user(*names: str | None) -> str | None:
     """Name the one for whom it is asked. Two names that differ are a third one: then neither alone is the same user."""
-    named = list(dict.fromkeys(name for name in (request.safety_identifier, request.user) if name is not None))
+    named = list(dict.fromkeys(name for name in names if name is not None))
     if not named or (len(named) == 1 and 1 <= len(named[0]) <= MOST_USER):
         return named[0] if named else None
     return f"sha256:{hashlib.sha256(codec.encode({'user': named})).hexdigest()}"
@@ -236,28 +206,38 @@ def _refuse_unsupported(request: ChatCompletionRequest) -> None:
     if request.logprobs:
         raise UnsupportedByModel("logprobs: the devices give no probabilities; leave it out", param="logprobs")
     if request.tool_choice not in (None, "auto", "none"):
-        raise UnsupportedByModel(_unforced(request.tool_choice), param="tool_choice")
+        choice = request.tool_choice
+        asked = f"the function {choice.function.name!r}" if isinstance(choice, NamedTool) else repr(choice)
+        raise UnsupportedByModel(unforced(asked), param="tool_choice")
 
 
-def _unforced(choice: str | NamedTool) -> str:
+def unforced(asked: str, instead: str = "response_format") -> str:
     """Say why a call can't be forced: an engine without `tool_choice` would take the request, and answer in prose."""
-    asked = f"the function {choice.function.name!r}" if isinstance(choice, NamedTool) else repr(choice)
     return (
         f"tool_choice {asked}: the devices' engines can't be forced to call a function; "
-        'use "auto" (the model decides) or "none" (no tools), or ask for the form of the answer with response_format'
+        'use "auto" (the model decides) or "none" (no tools), or ask for the form of the answer with ' + instead
     )
 
 
 def _options(request: ChatCompletionRequest) -> dict[str, Any]:
-    stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
+    return sampling(
+        max_tokens=request.max_completion_tokens or request.max_tokens,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        seed=request.seed,
+        stop=request.stop,
+        frequency_penalty=request.frequency_penalty,
+        presence_penalty=request.presence_penalty,
+    )
+
+
+def sampling(*, top_p: float | None = None, stop: str | Sequence[str] | None = None, **given: Any) -> dict[str, Any]:
+    """Give the options of a chat; what is absent is left to the device."""
+    stops = [stop] if isinstance(stop, str) else stop or []
     options = {
-        "max_tokens": request.max_completion_tokens or request.max_tokens,
-        "temperature": request.temperature,
-        "top_p": None if request.top_p is None else max(request.top_p, LEAST_TOP_P),
-        "seed": request.seed,
-        "stop": tuple(text for text in stop if text),
-        "frequency_penalty": request.frequency_penalty,
-        "presence_penalty": request.presence_penalty,
+        **given,
+        "top_p": None if top_p is None else max(top_p, LEAST_TOP_P),
+        "stop": tuple(text for text in stops if text),
     }
     return {key: value for key, value in options.items() if value is not None}
 
@@ -277,11 +257,3 @@ def _format(wanted: ResponseFormat | None) -> Literal["json"] | dict[str, Any] |
     if wanted.json_schema is None:
         raise BadRequest('response_format of type "json_schema" needs json_schema.schema', param="response_format")
     return wanted.json_schema.schema_
-
-
-_UNION_MEMBER = re.compile(r"\.(?:str|ImageUrl|NamedTool|(?:list|literal|constrained-list)\[[^\]]*\])(?=\.|$)")
-
-
-def field_path(where: str) -> str:
-    """Name a field as its sender knows it: pydantic puts the member of a union that it tried into the path."""
-    return _UNION_MEMBER.sub("", where)

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 from ulid import ULID
 
-from common import codec
-from common.errors import UnknownModel
 from common.keys import Scope
-from common.messages import AUTO, ChatRequest
-from common.virtual import VIRTUAL, Virtual, virtual
+from common.messages import ChatRequest
 from dispatcher.bridge.bodies import json_body
-from dispatcher.bridge.describing import GUARDED, RUNS, described
+from dispatcher.bridge.describing import RUNS, described
 from dispatcher.bridge.gate import caller_of
-from dispatcher.bridge.openai import reply, request
+from dispatcher.bridge.openai import completions, request
 from dispatcher.bridge.openai.chat import ChatDialect
-from dispatcher.bridge.presence import Offer, find, offers
+from dispatcher.bridge.openai.responses import request as responses
+from dispatcher.bridge.openai.responses.dialect import ResponseDialect
+from dispatcher.bridge.openai.responses.reply import Writer
+from dispatcher.bridge.reading import Body
+from dispatcher.bridge.speech import Dialect
 from dispatcher.bridge.sse import EVENTS
 from dispatcher.bridge.wiring import Bridge
 from dispatcher.bridge.wishes import CHAT_PARAMETERS, job_id, priority, progress, wished
 
-CHAT = described(
-    request.ChatCompletionRequest,
-    statuses=RUNS,
-    stream=EVENTS,
-    examples={"One question": request.EXAMPLE},
-    parameters=CHAT_PARAMETERS,
-)
+
+def _runs(body: type[Body], example: str) -> dict[str, Any]:
+    return described(body, statuses=RUNS, stream=EVENTS, examples={"One question": example}, parameters=CHAT_PARAMETERS)
+
+
+CHAT = _runs(request.ChatCompletionRequest, request.EXAMPLE)
+COMPLETION = _runs(completions.CompletionRequest, completions.EXAMPLE)
+RESPONSE = _runs(responses.ResponsesRequest, responses.EXAMPLE)
 
 
 def openai_routes(bridge: Bridge) -> APIRouter:
@@ -38,34 +42,46 @@ def openai_routes(bridge: Bridge) -> APIRouter:
     async def chat_completions(http: Request) -> Response:
         asked = request.read(await json_body(http))
         job = job_id(http.headers)
-        stream = bool(asked.stream)
-        telling = progress(http.headers, stream=stream)
         chat = request.to_chat(asked, job=job or str(ULID()), priority=priority(http.headers))
-        chat = bridge.named(wished(chat, http.headers), job)
-        dialect = ChatDialect(
+        usage = include_usage(asked.stream_options)
+        dialect = ChatDialect(job=str(chat.job), created=int(bridge.clock.unix_s()), include_usage=usage)
+        return _answer(bridge, http, chat, job, dialect)
+
+    @router.post("/completions", summary="Answer a prompt, as OpenAI's older API has it", tags=["chat"], **COMPLETION)
+    async def legacy_completions(http: Request) -> Response:
+        asked = completions.read(await json_body(http))
+        job = job_id(http.headers)
+        chat = completions.to_chat(asked, job=job or str(ULID()), priority=priority(http.headers))
+        dialect = completions.CompletionDialect(
             job=str(chat.job),
             created=int(bridge.clock.unix_s()),
-            include_usage=bool(asked.stream_options and asked.stream_options.include_usage),
+            include_usage=include_usage(asked.stream_options),
+            echo=completions.prompt_of(asked) if asked.echo else "",
         )
-        return bridge.answer(chat, caller_of(http), dialect, stream=stream, progress=telling)
+        return _answer(bridge, http, chat, job, dialect)
 
-    @router.get("/models", summary="The models that the fleet has now", tags=["models"], **described())
-    async def models() -> Response:
-        virtuals = [_virtual_card(name, one, bridge) for name, one in VIRTUAL.items()]
-        cards = [_card(offer, bridge) for offer in offers(bridge.presence.fleet()).values()]
-        return _json({"object": "list", "data": [*virtuals, *cards]})
-
-    @router.get("/models/{model:path}", summary="One model", tags=["models"], **described(statuses=GUARDED | {404}))
-    async def model(model: str) -> Response:
-        if (found := virtual(model)) is not None:
-            return _json({**_virtual_card(AUTO, found, bridge), "id": model})
-        offer = find(bridge.presence.fleet(), model)
-        if offer is None:
-            what = f"no device has the model {model[:200]!r}: GET /v1/models lists those there are"
-            raise UnknownModel(what, param="model")
-        return _json({**_card(offer, bridge), "id": model})
+    @router.post("/responses", summary="Chat with the fleet by items; nothing is kept", tags=["chat"], **RESPONSE)
+    async def create_response(http: Request) -> Response:
+        asked = responses.read(await json_body(http))
+        job = job_id(http.headers)
+        chat = responses.to_chat(asked, job=job or str(ULID()), priority=priority(http.headers))
+        writer = Writer(job=str(chat.job), created=int(bridge.clock.unix_s()), asked=asked)
+        return _answer(bridge, http, chat, job, ResponseDialect(writer, bridge.clock.unix_s))
 
     return router
+
+
+def _answer(bridge: Bridge, http: Request, chat: ChatRequest, job: str | None, dialect: Dialect) -> Response:
+    """Answer a chat with what its headers ask for besides; `job` is the id that its sender chose, if it did."""
+    stream = not chat.hold
+    telling = progress(http.headers, stream=stream)
+    asked = bridge.named(wished(chat, http.headers), job)
+    return bridge.answer(asked, caller_of(http), dialect, stream=stream, progress=telling)
+
+
+def include_usage(options: request.StreamOptions | None) -> bool:
+    """Tell whether token counts are wanted in a stream."""
+    return bool(options is not None and options.include_usage)
 
 
 async def explained(http: Request) -> ChatRequest:
@@ -73,27 +89,3 @@ async def explained(http: Request) -> ChatRequest:
     asked = request.read(await json_body(http))
     chat = request.to_chat(asked, job=str(ULID()), priority=priority(http.headers))
     return wished(chat, http.headers)
-
-
-def _virtual_card(name: str, one: Virtual, bridge: Bridge) -> reply.Json:
-    return reply.model_card(name, bridge.started_unix_s, {"description": one.what})
-
-
-def _card(offer: Offer, bridge: Bridge) -> reply.Json:
-    info = offer.info
-    facts = {
-        "devices": offer.devices,
-        "loaded_on": offer.loaded_on,
-        "parameters_b": info.parameters_b,
-        "context_tokens": info.context_tokens,
-        "capabilities": info.capabilities,
-        "input_usd_per_mtok": info.input_usd_per_mtok,
-        "output_usd_per_mtok": info.output_usd_per_mtok,
-    }
-    return reply.model_card(
-        offer.name, bridge.started_unix_s, {key: value for key, value in facts.items() if value is not None}
-    )
-
-
-def _json(body: reply.Json) -> Response:
-    return Response(codec.encode(body), media_type="application/json")

@@ -65,7 +65,7 @@ def to_messages(turns: Sequence[Turn]) -> tuple[dict[str, Any], ...]:
         where = f"messages.{index}"
         names |= {call.id: call.function.name for call in turn.tool_calls or [] if call.id}
         messages.append(_message(turn, where, names))
-    _refuse_empty(messages)
+    refuse_empty(messages, "messages")
     return tuple(messages)
 
 
@@ -83,13 +83,14 @@ def _message(turn: Turn, where: str, names: dict[str, str]) -> dict[str, Any]:
     return {key: value for key, value in message.items() if value is not None}
 
 
-def _refuse_empty(messages: Sequence[dict[str, Any]]) -> None:
+def refuse_empty(messages: Sequence[dict[str, Any]], field: str) -> None:
+    """Raise `BadRequest` for an empty last word, or none at all; `field` is where they were."""
     last = messages[-1]
     if last["role"] == "user" and not last["content"].strip() and not last.get("images"):
-        where = f"messages.{len(messages) - 1}.content"
+        where = f"{field}.{len(messages) - 1}.content"
         raise BadRequest(f"{where} is empty: write what you want to ask", param=where)
     if not any(message["content"].strip() or message.get("images") for message in messages):
-        raise BadRequest("messages have no text: write what you want to ask", param="messages")
+        raise BadRequest(f"{field} have no text: write what you want to ask", param=field)
 
 
 def _content(content: str | list[ContentPart] | None, where: str) -> tuple[str, list[str]]:
@@ -135,14 +136,16 @@ def image(url: str, where: str) -> str:
 
 def _call(call: CalledTool, where: str) -> dict[str, Any]:
     """Map a call that the model made before. Its arguments are a JSON text at OpenAI and an object here."""
-    text = call.function.arguments.strip() or "{}"
-    if not text.startswith("{"):
-        raise BadRequest(f"{where}.function.arguments is not a JSON object in a string", param=where)
-    try:
-        arguments = codec.decode_request(text.encode())
-    except (BadRequest, UnicodeEncodeError) as error:
-        raise BadRequest(
-            f"{where}.function.arguments is not a JSON object in a string: {error}", param=where
-        ) from error
-    called = {"name": call.function.name, "arguments": arguments}
+    called = {"name": call.function.name, "arguments": arguments(call.function.arguments, where, ".function.arguments")}
     return called if call.id is None else {**called, "id": call.id}
+
+
+def arguments(given: str, where: str, field: str) -> dict[str, Any]:
+    """Read the arguments of a call, a JSON text. Raises `BadRequest` for what is no object; `where` has the `field`."""
+    text = given.strip() or "{}"
+    if not text.startswith("{"):
+        raise BadRequest(f"{where}{field} is not a JSON object in a string", param=where)
+    try:
+        return codec.decode_request(text.encode())
+    except (BadRequest, UnicodeEncodeError) as error:
+        raise BadRequest(f"{where}{field} is not a JSON object in a string: {error}", param=where) from error

@@ -40,7 +40,7 @@ def test_the_tier_is_a_priority(tier: str | None, expected: Priority) -> None:
 
 def test_another_tier_is_refused_by_name() -> None:
     """A tier that we don't have is no ordinary one in silence."""
-    error = refused(service_tier="scale")
+    error = refused(service_tier="platinum")
 
     assert (error.code, error.details["param"]) == ("bad_request", "service_tier")
 
@@ -425,7 +425,7 @@ def test_users_who_are_named_otherwise_are_others() -> None:
     assert (len(set(users)), max(map(len, users)) <= request.MOST_USER) == (len(named), True)
 
 
-@pytest.mark.parametrize("field", sorted(request.ELSEWHERE))
+@pytest.mark.parametrize("field", sorted(request.IN_CHAT))
 def test_what_is_said_elsewhere_is_not_ignored(field: str) -> None:
     """A pin, a limit or a key as NATS takes it is refused with the place where HTTP takes it."""
     error = refused(**{field: "pi5"})
@@ -433,5 +433,5 @@ def test_what_is_said_elsewhere_is_not_ignored(field: str) -> None:
     assert ("bad_request", field, True) == (
         error.code,
         error.details["param"],
-        request.ELSEWHERE[field] in error.message,
+        request.IN_CHAT[field] in error.message,
     )

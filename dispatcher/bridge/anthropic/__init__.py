@@ -1,0 +1,1 @@
+"""Anthropic's messages API: a request read, an answer written, and its routes."""

@@ -1,0 +1,62 @@
+"""The paths of Anthropic's API, but for its list of models, which shares OpenAI's path."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+from ulid import ULID
+
+from common import codec
+from common.keys import Scope
+from dispatcher.bridge.anthropic import request
+from dispatcher.bridge.anthropic.dialect import MessageDialect
+from dispatcher.bridge.bodies import json_body
+from dispatcher.bridge.describing import ASKS, RUNS, described
+from dispatcher.bridge.gate import caller_of
+from dispatcher.bridge.sse import EVENTS
+from dispatcher.bridge.surfaces import ANTHROPIC
+from dispatcher.bridge.wiring import Bridge
+from dispatcher.bridge.wishes import CHAT_PARAMETERS, job_id, priority, progress, wished
+
+MESSAGES = described(
+    request.MessagesRequest,
+    surface=ANTHROPIC,
+    statuses=RUNS,
+    stream=EVENTS,
+    examples={"One question": request.EXAMPLE},
+    parameters=CHAT_PARAMETERS,
+)
+
+COUNT = described(
+    request.CountTokensRequest,
+    surface=ANTHROPIC,
+    statuses=ASKS,
+    answer="An estimate, on the safe side",
+    schema={"type": "object", "required": ["input_tokens"], "properties": {"input_tokens": {"type": "integer"}}},
+    examples={"One question": request.EXAMPLE},
+)
+
+
+def anthropic_routes(bridge: Bridge) -> APIRouter:
+    """The routes below `/v1/messages`."""
+    router = bridge.gate.router(Scope.CHAT, prefix="/v1/messages", tags=["messages"])
+
+    @router.post("", summary="Chat with the fleet, as Anthropic has it", **MESSAGES)
+    async def messages(http: Request) -> Response:
+        asked = request.read(await json_body(http))
+        job, stream = job_id(http.headers), bool(asked.stream)
+        telling = progress(http.headers, stream=stream)
+        chat = request.to_chat(asked, job=job or str(ULID()), priority=priority(http.headers))
+        chat = bridge.named(wished(chat, http.headers), job)
+        estimate = request.chat_tokens(chat) if stream else 0
+        dialect = MessageDialect(job=str(chat.job), prompt_tokens=estimate)
+        return bridge.answer(chat, caller_of(http), dialect, stream=stream, progress=telling)
+
+    @router.post("/count_tokens", summary="Estimate the tokens of a request; nothing is run", **COUNT)
+    async def count_tokens(http: Request) -> Response:
+        count = request.estimated_tokens(request.read_count(await json_body(http)))
+        why = "an estimate, on the safe side: each model has a tokenizer of its own"
+        told = {"input_tokens": count, "x_drover": {"estimated": True, "note": why}}
+        return Response(codec.encode(told), media_type="application/json")
+
+    return router

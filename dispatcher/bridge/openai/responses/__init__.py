@@ -1,0 +1,1 @@
+"""OpenAI's responses API without a memory: each request has all that the answer needs."""
