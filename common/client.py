@@ -150,7 +150,7 @@ class Drover:
         Many texts become several jobs, a few at once; when one fails, the others are cancelled, and its error is raised, typed as
         those of `chat`. A device that fails costs time, never the answer.
         """
-        requests = embed_requests(texts, model=model, most_bytes=self._bus.max_payload, **fields)
+        requests = self.embed_requests(texts, model=model, **fields)
         few, began_s = asyncio.Semaphore(AT_ONCE), loop_s()
 
         async def run(request: ChatRequest) -> frames.End:
@@ -165,6 +165,10 @@ class Drover:
                 raise errors.exceptions[0] from None
             raise
         return joined([one.result() for one in running])
+
+    def embed_requests(self, texts: str | Sequence[str], *, model: str, **fields: Any) -> tuple[ChatRequest, ...]:
+        """Build the jobs that `embed` runs, for whoever runs them by `frames`. Raises `BadRequest`."""
+        return embed_requests(texts, model=model, most_bytes=self._bus.max_payload, **fields)
 
     async def _end(self, request: ChatRequest, tenant: str | None) -> frames.End:
         """Wait for the end of a job that has nothing else to tell. Raises its error."""

@@ -78,6 +78,16 @@ class ScriptedJob:
         )
         await self._bus.publish(self.reply, frames.END_OF_STREAM)
 
+    async def embed(self, *embeddings: str) -> None:
+        """Complete an answer that has embeddings, packed."""
+        await self.ack()
+        account = self.account()
+        usage = Usage(prompt_tokens=2 * len(embeddings))
+        await self.send(
+            frames.End(usage=usage, embeddings=embeddings, route={**account, "model": self.request["model"]})
+        )
+        await self._bus.publish(self.reply, frames.END_OF_STREAM)
+
     async def fail(self, error: FleetError) -> None:
         """End the answer with an error."""
         await self.send(frames.Err(error))
@@ -220,7 +230,8 @@ async def scripted_fleet(url: str) -> AsyncIterator[ScriptedFleet]:
     """Join the bus as a dispatcher with one device, until the context ends."""
     async with connect_nats(NatsOptions(urls=(url,), name="scripted-fleet")) as bus, asyncio.TaskGroup() as tasks:
         fleet = ScriptedFleet(bus, tasks)
-        await bus.subscribe(f"{PREFIX}.chat.*", fleet.hear_job, queue=QUEUE_DISPATCH)
+        for kind in ("chat", "embed"):
+            await bus.subscribe(f"{PREFIX}.{kind}.*", fleet.hear_job, queue=QUEUE_DISPATCH)
         await bus.subscribe(f"{PREFIX}.ctl.*.cancel.*", fleet.hear_cancel)
         await bus.subscribe(f"{PREFIX}.hb.*", fleet.hear_beat)
         await bus.subscribe("$SRV.STATS.llm-dispatcher", fleet.hear_stats)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from common.bus import Bus
@@ -12,10 +13,27 @@ from common.subjects import Subjects
 from dispatcher.bridge.answer import ChatAnswer, Manner, Means
 from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.callers import Caller
+from dispatcher.bridge.embedding import embedded
 from dispatcher.bridge.gate import Gate
 from dispatcher.bridge.presence import Presence
 from dispatcher.bridge.speech import Dialect
 from dispatcher.bridge.sse import Curfew
+
+_OF_EMBEDDINGS = (
+    "job",
+    "device",
+    "dimensions",
+    "truncate",
+    "timeout_s",
+    "keep_s",
+    "resends",
+    "priority",
+    "strategy",
+    "max_cost_usd",
+    "provider_key",
+    "cache",
+    "user",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +59,13 @@ class Bridge:
         source = Asking(drover=self.drover, gate=self.gate).frames(chat, caller)
         manner = Manner(stream=stream, progress=progress, hold_s=self.hold_s)
         return ChatAnswer(chat, source, dialect, manner, Means(clock=self.clock, curfew=self.curfew))
+
+    def embeddings(self, job: ChatRequest, texts: Sequence[str], caller: Caller, dialect: Dialect) -> ChatAnswer:
+        """Answer with the embeddings of `texts`; `job`, which has an id, says all else. Raises `BadRequest`."""
+        fields = {name: value for name in _OF_EMBEDDINGS if (value := getattr(job, name)) is not None}
+        jobs = self.drover.embed_requests(texts, model=job.model, **fields)
+        source = embedded(Asking(drover=self.drover, gate=self.gate), jobs, caller)
+        return ChatAnswer(job, source, dialect, Manner(stream=False), Means(clock=self.clock, curfew=self.curfew))
 
     def named(self, chat: ChatRequest, job: str | None) -> ChatRequest:
         """Say how long the job is kept for one who comes again. Only who chose the id can, as `job` tells: for others nobody needs

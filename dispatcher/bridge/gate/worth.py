@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from common.keys import Grant, Reservation, Unit
-from common.messages import AUTO, ChatRequest, ModelInfo, conversation, split_target
+from common.messages import AUTO, ChatRequest, ModelInfo, reading, split_target
 from common.prompts import prompt_tokens
 from common.virtual import LATEST, resolved
 
@@ -46,7 +46,7 @@ def worth(chat: ChatRequest, grant: Grant, models: Iterable[ModelInfo]) -> Worth
     bounded = chat
     if grant.budgets and chat.options.max_tokens is None and not getattr(chat, "inputs", ()):
         bounded = replace(chat, options=replace(chat.options, max_tokens=MOST_ANSWER_TOKENS))
-    prompt = prompt_tokens(conversation(bounded), bounded.tools)
+    prompt = prompt_tokens(reading(bounded, bounded.kind), bounded.tools)
     answer = bounded.options.max_tokens or 0
     usd = _dearest_usd(bounded, grant, models, prompt, answer)
     if any(one.unit is Unit.MONEY for one in grant.budgets):

@@ -13,7 +13,7 @@ from common.messages import ChatRequest
 from dispatcher.bridge.bodies import json_body
 from dispatcher.bridge.describing import RUNS, described
 from dispatcher.bridge.gate import caller_of
-from dispatcher.bridge.openai import completions, request
+from dispatcher.bridge.openai import completions, embeddings, request
 from dispatcher.bridge.openai.chat import ChatDialect
 from dispatcher.bridge.openai.responses import request as responses
 from dispatcher.bridge.openai.responses.dialect import ResponseDialect
@@ -32,6 +32,10 @@ def _runs(body: type[Body], example: str) -> dict[str, Any]:
 CHAT = _runs(request.ChatCompletionRequest, request.EXAMPLE)
 COMPLETION = _runs(completions.CompletionRequest, completions.EXAMPLE)
 RESPONSE = _runs(responses.ResponsesRequest, responses.EXAMPLE)
+
+EMBEDDINGS = described(
+    embeddings.EmbeddingRequest, statuses=RUNS, examples={"Two texts": embeddings.EXAMPLE}, parameters=CHAT_PARAMETERS
+)
 
 
 def openai_routes(bridge: Bridge) -> APIRouter:
@@ -67,6 +71,15 @@ def openai_routes(bridge: Bridge) -> APIRouter:
         chat = responses.to_chat(asked, job=job or str(ULID()), priority=priority(http.headers))
         writer = Writer(job=str(chat.job), created=int(bridge.clock.unix_s()), asked=asked)
         return _answer(bridge, http, chat, job, ResponseDialect(writer, bridge.clock.unix_s))
+
+    @router.post("/embeddings", summary="Embed texts", tags=["embeddings"], **EMBEDDINGS)
+    async def create_embeddings(http: Request) -> Response:
+        asked = embeddings.read(await json_body(http))
+        job = job_id(http.headers)
+        wanted = embeddings.to_job(asked, job=job or str(ULID()), priority=priority(http.headers))
+        dialect = embeddings.EmbeddingDialect(job=str(wanted.job), packed=asked.encoding_format == "base64")
+        told = bridge.named(wished(wanted, http.headers), job)
+        return bridge.embeddings(told, embeddings.texts_of(asked), caller_of(http), dialect)
 
     return router
 

@@ -12,7 +12,7 @@ from common.errors import BadRequest, UnsupportedByModel
 from common.messages import AUTO, ChatRequest, Priority
 from dispatcher.bridge.openai.request import TIERS, named_user, sampling, split_model, unforced
 from dispatcher.bridge.openai.responses.items import InputItem, to_messages
-from dispatcher.bridge.reading import ELSEWHERE, Body, read_as
+from dispatcher.bridge.reading import Body, read_as
 
 Json = dict[str, Any]
 
@@ -90,7 +90,7 @@ STATELESS: Mapping[str, str] = {
 
 def read(body: bytes) -> ResponsesRequest:
     """Read a request's body. Raises `BadRequest`."""
-    return read_as(ResponsesRequest, body, example=EXAMPLE, elsewhere=ELSEWHERE)
+    return read_as(ResponsesRequest, body, example=EXAMPLE)
 
 
 def to_chat(asked: ResponsesRequest, *, job: str, priority: Priority | None = None) -> ChatRequest:
