@@ -13,7 +13,7 @@ from tests.integration.dispatcher.scripted import MODEL, Hold, answer, until
 from tests.integration.dispatcher.test_limits import Sum, agent, board, ready, served
 
 SMALL = "qwen2.5:0.5b"
-LONG = "Why is the sky blue, and not violet, when violet light has the shorter waves? " * 12
+LONG = "Why is the sky blue, and not violet, when violet light has the shorter waves? " * 8
 
 
 def turns(*texts: str) -> list[dict[str, str]]:
@@ -51,7 +51,7 @@ async def test_a_second_turn_reads_only_what_is_new() -> None:
         first = await asked(house, turns(LONG))
         there = device_of(await first.end())
         other = "ab".replace(there, "")
-        await (await asked(house, turns("Something else. " * 60), device=other)).end()
+        await (await asked(house, turns("Something else. " * 12), device=other)).end()
         await loaded(house, "a", "b")
         again = turns(LONG, first.text, "And why is it red at dusk?")
         second = await asked(house, again, job="second")
