@@ -34,6 +34,13 @@ async def hold(connection: AsyncConnection, ids: Iterable[str]) -> None:
     )
 
 
+async def held(connection: AsyncConnection, key: str) -> Row | None:
+    """Hold one key, and give its row."""
+    found = await connection.execute(select(keys).where(keys.c.id == key).with_for_update())
+    row: Any = found.mappings().first()
+    return None if row is None else dict(row)
+
+
 async def accounts_of(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, list[Account]]:
     """Give the budgets of keys."""
     ask = select(budgets).where(budgets.c.key.in_(ids)).order_by(budgets.c.key, budgets.c.unit, budgets.c.period)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import func, insert, select
 
@@ -15,8 +14,8 @@ from common.keys import Period, Reservation, Reserved, Unit
 from dispatcher.ledger import purse
 from dispatcher.ledger.budgets import Amounts, Refusal, refusal, shown
 from dispatcher.ledger.database import Database, RowRefused
-from dispatcher.ledger.key_rows import reservation_row
-from dispatcher.ledger.keyring import note_used, require_live, row_of
+from dispatcher.ledger.key_rows import amounts_of, reservation_row
+from dispatcher.ledger.keyring import NOTED_S, note_used, require_live
 from dispatcher.ledger.rows import Row
 from dispatcher.ledger.tables import reservations, shares
 
@@ -108,29 +107,32 @@ class Reserving:
     async def _reserve(self, wanted: Reservation, amounts: Amounts, now_unix_s: float) -> Reserved:
         ids = [wanted.key]
         async with self._database.writing() as connection:
-            await purse.hold(connection, ids)
-            require_usable(wanted, await row_of(connection, wanted.key), now_unix_s)
+            key = require_usable(wanted, await purse.held(connection, wanted.key), now_unix_s)
             accounts = (await purse.accounts_of(connection, ids)).get(wanted.key, [])
-            before = (await purse.reserved_of(connection, ids)).get(wanted.key, {})
+            reserved = (await purse.reserved_of(connection, ids)).get(wanted.key, {})
             there = await purse.found_reservation(connection, wanted.tenant, wanted.job)
             if there is not None:
                 _require_same(wanted, there)
             elif accounts:
-                if (why := refusal(accounts, before, amounts, now_unix_s)) is not None:
+                if (why := refusal(accounts, reserved, amounts, now_unix_s)) is not None:
                     raise spent(wanted.key, why, now_unix_s)
-                await connection.execute(insert(reservations).values(reservation_row(wanted, amounts, now_unix_s)))
-            await note_used(connection, wanted.key, now_unix_s)
-            after = (await purse.reserved_of(connection, ids)).get(wanted.key, {})
-        return Reserved(budgets=tuple(shown(one, after, now_unix_s) for one in accounts), anew=there is None)
+                row = reservation_row(wanted, amounts, now_unix_s)
+                await connection.execute(insert(reservations).values(row))
+                reserved = {unit: reserved.get(unit, 0) + more for unit, more in amounts_of(row).items()}
+            if (key["last_used_unix_s"] or 0.0) < now_unix_s - NOTED_S:
+                await note_used(connection, wanted.key, now_unix_s)
+        return Reserved(budgets=tuple(shown(one, reserved, now_unix_s) for one in accounts), anew=there is None)
 
 
-def require_usable(wanted: Reservation, key: Mapping[str, Any] | None, now_unix_s: float) -> None:
-    """Raise `UnknownKey`, `Unauthorized` for a key that has ended since it was checked, and `BadRequest` for another tenant's."""
+def require_usable(wanted: Reservation, key: Row | None, now_unix_s: float) -> Row:
+    """Give the key's row. Raises `UnknownKey`, `Unauthorized` for one that has ended since it was checked, and `BadRequest` for
+    another tenant's."""
     if key is None or key["parent"] is not None:
         raise UnknownKey(f"there is no key {wanted.key}")
     if key["tenant"] != wanted.tenant:
         raise BadRequest(f"key {wanted.key} is of another tenant than {wanted.tenant}", param="tenant")
     require_live(key, now_unix_s)
+    return key
 
 
 def spent(key: str, why: Refusal, now_unix_s: float) -> QuotaSpent:
