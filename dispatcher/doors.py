@@ -11,6 +11,7 @@ from common.bus import Bus, Delivery, Handler
 from common.errors import BadRequest, FleetError, InternalError, UnknownJob
 from common.heartbeats import read_heartbeat
 from common.logs import get_logger
+from common.messages import CHAT, EMBED
 from common.subjects import QUEUE_DISPATCH, is_inbox
 from dispatcher.again import Offer
 from dispatcher.cache import CacheDesk
@@ -58,7 +59,10 @@ class Doors:
     async def open(self, bus: Bus) -> AsyncIterator[None]:
         """Take jobs."""
         subjects = self._pipeline.subjects
-        work = await bus.subscribe(subjects.work("chat", "*"), self._asked(self._job), queue=QUEUE_DISPATCH)
+        work = [
+            await bus.subscribe(subjects.work(kind, "*"), self._asked(self._job), queue=QUEUE_DISPATCH)
+            for kind in (CHAT, EMBED)
+        ]
         asked = await bus.subscribe(subjects.work("route", "*"), self._asked(self._explain), queue=QUEUE_DISPATCH)
         lookups = [
             await bus.subscribe(subjects.control("*", "why", owner), self._asked(self._why)) for owner in (None, "*")
@@ -71,7 +75,8 @@ class Doors:
             for one in (*cached, *lookups):
                 await one.unsubscribe()
             await asked.drain()
-            await work.drain()
+            for one in work:
+                await one.drain()
 
     def _asked(self, handler: Handler) -> Handler:
         """Have `handler` hear only what may be answered where it says."""

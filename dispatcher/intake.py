@@ -11,7 +11,7 @@ from common.bus import Delivery
 from common.clock import Clock, seconds_text
 from common.errors import BadRequest, DeadlineExceeded
 from common.fingerprint import fingerprint
-from common.messages import AUTO, ChatRequest, conversation, split_target
+from common.messages import AUTO, CHAT, EMBED, ChatRequest, reading, split_target
 from common.subjects import Subjects, require_token
 from common.virtual import resolved
 from dispatcher.fleet import canonical
@@ -28,8 +28,9 @@ class Intake:
 
     def read(self, delivery: Delivery) -> Job:
         """Decode and validate. Raises `BadRequest` that names what is wrong, `DeadlineExceeded` for a deadline in the past."""
-        kind, tenant = self.subjects.tokens(delivery.subject)
+        to, tenant = self.subjects.tokens(delivery.subject)
         request = resolved(codec.build(ChatRequest, codec.decode_request(delivery.data)))
+        kind = to if to in {CHAT, EMBED} else request.kind  # who only asks where it would go says so nowhere else
         if not delivery.reply:
             raise BadRequest("nobody waits for the answer: send it as a request (`nats req`), with a reply subject")
         now_s, now_unix_s = self.clock.monotonic(), self.clock.unix_s()
@@ -40,7 +41,7 @@ class Intake:
             tenant=tenant,
             kind=kind,
             request=request,
-            messages=conversation(request),
+            messages=reading(request, kind),
             model=model,
             device=device,
             reply=delivery.reply,

@@ -13,7 +13,7 @@ from common import frames
 from common.codec import Encoding
 from common.energy import Energy
 from common.errors import FleetError
-from common.messages import ChatRequest, EngineTimings, Message, Priority, Usage
+from common.messages import EMBED, ChatRequest, EngineTimings, Message, Priority, Usage
 from common.tracing import OFF, Span
 
 
@@ -21,7 +21,8 @@ from common.tracing import OFF, Span
 class Job:
     """A request that passed intake. Times: `received_s` on the monotonic clock, the deadline on both.
 
-    `model` is a full name or `auto`; `device` is the one that the request is pinned to.
+    `model` is a full name or `auto`; `device` is the one that the request is pinned to. `messages` are what a model is to read: of
+    a job that embeds, its texts.
     """
 
     id: str
@@ -45,6 +46,11 @@ class Job:
     fingerprint: str = ""
     """What was asked, in short; only of a job with a given id."""
     trace: Span = field(default=OFF, compare=False, repr=False)
+
+    @property
+    def embeds(self) -> bool:
+        """True when embeddings are asked for, and no text."""
+        return self.kind == EMBED
 
     @property
     def asker(self) -> str:

@@ -155,7 +155,7 @@ class Pipeline:
 
     async def explain(self, delivery: Delivery) -> dict[str, Any]:
         """Tell where a request would go and why; nothing is run. Raises what a job would be refused with."""
-        job = replace(self.intake.read(delivery), kind="chat")
+        job = self.intake.read(delivery)
         told, cached = await self.rounds.explain(job), await self.cache.explain(job)
         return told if cached is None else {**told, "cache": cached}
 

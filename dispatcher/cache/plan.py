@@ -43,6 +43,8 @@ def plan(job: Job, mode: str, *, max_temperature: float) -> Plan:
 def _out(job: Job, max_temperature: float) -> str:
     """Say why a job has no cache at all; empty when it has."""
     request = job.request
+    if job.embeds:
+        return "embeddings are not kept"
     temperature = request.options.temperature
     if request.cache is CacheWish.OFF:
         return "the request turned it off"

@@ -34,7 +34,7 @@ is better than one that failed."""
 
 class LiveAttempt:
     """An attempt that runs. `beside` tells that another one of the job ran already when it began; `begun_chars` is what the
-    producer had by then, and the device goes on from there."""
+    producer had by then, and the device goes on from there. `texts` are to come back as so many embeddings."""
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class LiveAttempt:
         self.candidate = candidate
         self.beside = beside
         self.begun_chars = begun_chars
+        self.texts = 0
         self.boot: str | None = None
         self._limits = limits
         self._expected = Expected(candidate.predicted_load_s, candidate.predicted_first_token_s)
@@ -124,18 +125,11 @@ class LiveAttempt:
         if isinstance(arrival, FleetError):
             raise arrival
         if isinstance(arrival, frames.Token):
-            # Text that arrives together is heard once: a relay's hot path.
-            if self._tokens == 0 or self._progress.heard_s != now_s:
-                self._progress = heard(self._progress, arrival, now_s)
-            self._in_order(arrival.seq)
-            return arrival.text
+            return self._text(arrival, now_s)
         self._progress = heard(self._progress, arrival, now_s)
         match arrival:
             case frames.End():
-                self._in_order(arrival.tokens)
-                _require_countable(arrival)
-                self._energy = arrival.energy
-                return arrival
+                return self._ended(arrival)
             case frames.Err():
                 raise _said(arrival.error, accepted=self._progress.accepted_s is not None)
             case frames.KeepAlive():
@@ -145,6 +139,23 @@ class LiveAttempt:
                 return None
             case _:
                 raise GarbledReply(f"the device sent a {type(arrival).__name__} frame out of place")
+
+    def _text(self, token: frames.Token, now_s: float) -> str:
+        """Take in text. What arrives together is heard once: a relay's hot path."""
+        if self.texts:
+            raise GarbledReply(f"the device wrote text where embeddings of {self.texts} texts were asked for")
+        if self._tokens == 0 or self._progress.heard_s != now_s:
+            self._progress = heard(self._progress, token, now_s)
+        self._in_order(token.seq)
+        return token.text
+
+    def _ended(self, end: frames.End) -> frames.End:
+        self._in_order(end.tokens)
+        _require_countable(end)
+        if len(end.embeddings) != self.texts:
+            raise GarbledReply(f"the device gave {len(end.embeddings)} embeddings of {self.texts} texts")
+        self._energy = end.energy
+        return end
 
     def _in_order(self, seq: int) -> None:
         """Count the `tok` frames: NATS may drop messages of a connection that is too slow, and a gap must never be shown."""

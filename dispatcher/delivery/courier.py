@@ -135,6 +135,9 @@ class Courier:
             deadline_ms=deadline_ms,
             sent_ms=sent_ms,
             provider_key=job.request.provider_key if attempt.candidate.remote else None,
+            inputs=job.request.inputs,
+            dimensions=job.request.dimensions,
+            truncate=job.request.truncate,
         )
         payload = codec.encode(codec.plain(dispatch), Encoding.MSGPACK)
         await self.bus.publish(
@@ -299,7 +302,9 @@ def _times_ms(job: Job, now_s: float) -> tuple[int, int]:
 
 
 def _conversation(job: Job, out: AnswerSink) -> tuple[Message, ...]:
-    """The messages, and behind them what the producer has already, for the device to go on with."""
+    """The messages, and behind them what the producer has already, for the device to go on with; none beside texts to embed."""
+    if job.embeds:
+        return ()
     if not out.visible_chars:
         return job.messages
     return (*job.messages, Message(role=Role.ASSISTANT, content=out.text))

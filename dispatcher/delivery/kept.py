@@ -78,7 +78,8 @@ class ReplayCache:
 def _size_bytes(ended: Ended) -> int:
     """Count what an answer takes in memory, 4 bytes for each character of its text: the most that Python takes."""
     calls = [part for call in ended.end.tool_calls for part in (call.name, call.id, call.arguments)]
-    return OVERHEAD_BYTES + 4 * len(ended.text) + _deep_bytes(calls) + _deep_bytes(ended.route)
+    vectors = sum(map(len, ended.end.embeddings))
+    return OVERHEAD_BYTES + 4 * len(ended.text) + vectors + _deep_bytes(calls) + _deep_bytes(ended.route)
 
 
 def _deep_bytes(whole: object) -> int:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from common import codec, energy, frames
+from common import codec, energy, frames, vectors
 from common.bus import Bus
 from common.codec import Encoding
 from common.errors import TORN, BusError, FleetError, Interrupted
@@ -224,10 +224,10 @@ REPLY_ROUTE = ("device", "model", "reason")
 
 
 def reply_to_wire(job: str, text: str, end: frames.End, route: dict[str, Any]) -> dict[str, Any]:
-    """Give the one reply of a request that does not stream."""
+    """Give the one reply of a request that does not stream. Its embeddings are numbers, for whoever has no library of ours."""
     wire: dict[str, Any] = {
         "job": job,
-        "text": text,
+        **({"embeddings": [vectors.shown(one) for one in end.embeddings]} if end.embeddings else {"text": text}),
         **{name: route[name] for name in REPLY_ROUTE},
         "finish": str(end.finish),
         "usage": frames.usage_to_wire(end.usage),

@@ -151,6 +151,7 @@ class Run:
         self._number += 1
         attempt = self._live[self._number] = self._host.begun(self, candidate, self._number, beside=beside)
         attempt.begun_chars = self._out.visible_chars
+        attempt.texts = len(self._job.request.inputs or ())
         attempt.span = attempted(self._job, candidate, self._number, beside=beside)
         self._seats.spent_usd += candidate.most_cost_usd
         self._inbox.open(attempt.number)

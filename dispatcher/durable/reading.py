@@ -11,14 +11,12 @@ from common.codec import Encoding
 from common.durable import job_id
 from common.durable_submit import require_no_key
 from common.errors import DeadlineExceeded
-from common.messages import ChatRequest, Priority, conversation
+from common.messages import CHAT, ChatRequest, Priority, conversation
 from common.subjects import Subjects
 from common.virtual import resolved
 from dispatcher.intake import wanted_model
 from dispatcher.outcomes import Job
 from dispatcher.traces import traced
-
-KIND = "chat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ class Reading:
         job = Job(
             id=job_id(kept, request.job),
             tenant=origin.tenant,
-            kind=KIND,
+            kind=CHAT,
             request=request,
             messages=conversation(request),
             model=model,

@@ -150,7 +150,7 @@ class Classifier:
         for device in self._courier.roster.fleet.devices.values():
             if device.usable and not device.beat.remote and device.free_slots >= least_free:
                 for name, model in device.models.items():
-                    if model.loaded and abilities(model) & Ability.TEXT:
+                    if model.loaded and abilities(device, model) & Ability.TEXT:
                         yield strength(model), name
 
     def _job(self, job: Job, question: str, now_s: float) -> Job:

@@ -62,7 +62,7 @@ class Rounds:
             prefix_chars=self.manners.prefix_chars,
             patience_s=self.manners.patience_s,
         )
-        if not ask.cascades or out.visible_chars:
+        if not ask.cascades or job.embeds or out.visible_chars:
             return await self.once(job, ask, out, cancelled)
         if tiered(self.router.decide(ask, {})):
             delivered = await cascade.run()

@@ -16,7 +16,7 @@ from zlib import crc32
 from common.clock import LoopClock
 from common.errors import FleetError, WeightsMismatch
 from common.logs import get_logger
-from common.messages import AUTO, Message, Role
+from common.messages import AUTO, CHAT, Message, Role
 from dispatcher.embed import Embedded, EmbeddingService
 from dispatcher.fleet import Fleet, canonical
 from dispatcher.outcomes import Cascaded, Decision, Delivered, Job, Settled
@@ -37,8 +37,10 @@ from dispatcher.routing import (
     decide,
     explain,
     features,
+    features_of_texts,
     nobody,
     unfold,
+    unnamed,
 )
 from dispatcher.routing.kinds import demand_of
 from dispatcher.routing.multi import MultiRouter
@@ -115,19 +117,21 @@ class Router:
         ask = Ask(
             model=job.model,
             device=job.device,
-            wanted=features(request, job.messages),
+            wanted=features_of_texts(request.inputs or ()) if job.embeds else features(request, job.messages),
             tenant=job.tenant,
             strategy=self.strategy_of(job),
             seed=crc32(job.id.encode()),
             turn=self._turn + dry,  # whose turn is it next
-            workload="" if job.kind == "chat" else job.kind,
-            warmth=self._affinity.warm(trail(job.asker, job.messages, request.tools)),
+            workload="" if job.kind == CHAT else job.kind,
+            warmth=() if job.embeds else self._affinity.warm(trail(job.asker, job.messages, request.tools)),
             max_cost_usd=request.max_cost_usd,
             local=request.local,
             brings_key=request.provider_key is not None,
             allow_models=request.allow_models,
             allow_devices=request.allow_devices,
         )
+        if job.embeds:  # what they mean is no matter: all who can do it make the same vectors
+            return _named(ask, self._roster.fleet)
         name = ask.strategy.partition(":")[0]
         if name == "hybrid" and not dry and self.feedback.explores(job):  # elsewhere order is more than a score
             ask = replace(ask, explores=True)
@@ -187,9 +191,12 @@ class Router:
 
     def note(self, job: Job, delivered: Delivered, total_s: float = 0.0, text: str = "") -> None:
         """Learn from how a job ended: where its conversation is warm now, `text` being its answer, and how well it went."""
-        self.feedback.note(job, delivered, total_s)
         if delivered.decision is not None:
             self._keep(job, delivered.decision, delivered.cascaded)
+        if job.embeds:
+            return
+        self.feedback.note(job, delivered, total_s)
+        if delivered.decision is not None:
             self._settle(job, delivered, delivered.decision)
         if delivered.cached is None or not delivered.cached.hit:  # else it was no attempt of this job
             self._note_places(job, delivered, text)
@@ -340,6 +347,13 @@ class Router:
 def _question(messages: Sequence[Message]) -> str:
     """Give the last question: what topic and difficulty are judged by."""
     return next((message.content for message in reversed(messages) if message.role is Role.USER), "")
+
+
+def _named(ask: Ask, fleet: Fleet) -> Ask:
+    """Give what is asked of a model by name. Raises `BadRequest` for embeddings of any."""
+    if ask.model == AUTO:
+        raise unnamed(ask, fleet)
+    return ask
 
 
 def _demanding(wanted: Features) -> bool:

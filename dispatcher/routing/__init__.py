@@ -7,8 +7,8 @@ from dispatcher.routing.ask import Ask, Cloud, Forecast, RoutingPolicy, Verdict
 from dispatcher.routing.brief import unfold
 from dispatcher.routing.decide import decide, require_strategy
 from dispatcher.routing.explain import explain, record
-from dispatcher.routing.features import Features, features
-from dispatcher.routing.refusal import nobody
+from dispatcher.routing.features import Features, features, features_of_texts
+from dispatcher.routing.refusal import nobody, unnamed
 from dispatcher.routing.table import Table
 from dispatcher.routing.warmth import Warmth
 
@@ -24,8 +24,10 @@ __all__ = [
     "decide",
     "explain",
     "features",
+    "features_of_texts",
     "nobody",
     "record",
     "require_strategy",
     "unfold",
+    "unnamed",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from common.messages import ChatRequest, Message, Role
-from common.prompts import context_need
+from common.prompts import context_need, text_tokens
 from dispatcher.routing.topics import topic_similarities, word_counts
 
 CHARS_PER_TOKEN = 4.0
@@ -43,7 +43,8 @@ _MATH = re.compile(r"[=<>^∑∫√$\\]|\d\s?[-+*/]\s?\d")
 class Features:
     """`prompt_tokens` and `output_tokens` are what is likely, `context_tokens` is what a context must hold to be safe;
     `complexity` is in [0, 1]; `topics` holds similarities in [0, 1]. `most_prompt_tokens` is a careful estimate, and
-    `most_answer_tokens` what the request allows, None for any number: what must be paid for at most."""
+    `most_answer_tokens` what the request allows, None for any number: what must be paid for at most. `embeds` says that vectors are
+    wanted, and no text."""
 
     prompt_tokens: int
     output_tokens: int
@@ -54,6 +55,7 @@ class Features:
     tools: bool
     most_prompt_tokens: int = 0
     most_answer_tokens: int | None = None
+    embeds: bool = False
 
 
 def features(request: ChatRequest, messages: Sequence[Message]) -> Features:
@@ -73,6 +75,24 @@ def features(request: ChatRequest, messages: Sequence[Message]) -> Features:
         tools=bool(request.tools),
         most_prompt_tokens=need.prompt,
         most_answer_tokens=request.options.max_tokens,
+    )
+
+
+def features_of_texts(texts: Sequence[str]) -> Features:
+    """Read the features of texts that are to be embedded. Each needs a context of its own, and what is too long for one is cut, or
+    refused by the device, which alone can count: no context is asked for here."""
+    chars = sum(map(len, texts))
+    return Features(
+        prompt_tokens=max(1, round(chars / CHARS_PER_TOKEN)),
+        output_tokens=0,
+        context_tokens=1,
+        complexity=0.0,
+        topics={},
+        images=False,
+        tools=False,
+        most_prompt_tokens=sum(map(text_tokens, texts)),
+        most_answer_tokens=0,
+        embeds=True,
     )
 
 

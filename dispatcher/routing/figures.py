@@ -86,7 +86,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Which model on which device a row is of; whether it makes text and fits the device's memory, or may when others leave it."""
+    """Which model on which device a row is of; whether it is of use and fits the device's memory, or may when others leave it."""
 
     device: str
     model: ModelInfo
@@ -138,7 +138,7 @@ def _figures(device: Device, model: ModelInfo) -> list[float]:
         strength(model, remote=remote),
         float(min(model.context_tokens or math.inf, _given(model.most_context_tokens))),
         float(model.loaded),
-        float(filters.abilities(model)),
+        float(filters.abilities(device, model)),
         math.nan if remote else active_w(beat),
         *usd_per_token(device, model),
         float(remote),

@@ -63,13 +63,13 @@ def without_model(device: Device, wanted: str, *, sure: bool) -> Removed | None:
 
 
 def model_filter(device: Device, model: ModelInfo, wanted: Features) -> Removed | None:
-    """Say why a model on a device is out. 1. It makes no text. 2. Images. 3. Tools. 4. Context. 5. Memory.
+    """Say why a model on a device is out. 1. It is of another kind. 2. Images. 3. Tools. 4. Context. 5. Memory.
 
     1 and 2 also keep `auto` away from models that are for something else.
     """
-    able = abilities(model)
-    if not able & Ability.TEXT:  # 1
-        return unfit(device, model)
+    able = abilities(device, model)
+    if not able & kind_needed(wanted):  # 1
+        return _out(device, model, "capability", _of_another_kind(model, wanted))
     if wanted.images and not able & Ability.VISION:  # 2
         return _out(device, model, "capability", "it can't see images")
     if wanted.tools and not able & Ability.TOOLS:  # 3
@@ -81,9 +81,9 @@ def model_filter(device: Device, model: ModelInfo, wanted: Features) -> Removed 
 
 
 def unfit(device: Device, model: ModelInfo) -> Removed | None:
-    """Say why a model on a device is out whatever is asked. 1. It makes no text. 2. Memory."""
-    if not abilities(model) & Ability.TEXT:  # 1
-        return _out(device, model, "capability", "it does not chat")
+    """Say why a model on a device is out whatever is asked. 1. It makes neither text nor embeddings. 2. Memory."""
+    if not abilities(device, model) & (Ability.TEXT | Ability.EMBEDDING):  # 1
+        return _out(device, model, "capability", NO_CHAT)
     return _memory_filter(device, model)  # 2
 
 
@@ -93,22 +93,44 @@ class Ability(IntFlag):
     TEXT = 1
     VISION = 2
     TOOLS = 4
+    EMBEDDING = 8
 
 
-_WORDS = {"completion": Ability.TEXT, "vision": Ability.VISION, "tools": Ability.TOOLS}
+_WORDS = {
+    "completion": Ability.TEXT,
+    "vision": Ability.VISION,
+    "tools": Ability.TOOLS,
+    "embedding": Ability.EMBEDDING,
+}
+
+NO_CHAT, NO_EMBEDDINGS = "it does not chat", "it makes no embeddings"
+"""Why a model is out that is of another kind than what is asked."""
 
 
-def abilities(model: ModelInfo) -> Ability:
-    """Give what a model can do; one that does not say is taken to do all, since its device has the last word."""
-    if not model.capabilities:
-        return Ability.TEXT | Ability.VISION | Ability.TOOLS
-    return Ability(sum(_WORDS[word] for word in set(model.capabilities) if word in _WORDS))
+def abilities(device: Device, model: ModelInfo) -> Ability:
+    """Give what a model can do on a device; one that does not say is taken to do all, since its device has the last word. What an
+    agent does not know of, none of its models can."""
+    said = set(model.capabilities) or _WORDS.keys()
+    able = Ability(sum(_WORDS[word] for word in said if word in _WORDS))
+    return able if device.beat.embeds else able & ~Ability.EMBEDDING
+
+
+def kind_needed(wanted: Features) -> Ability:
+    """Give what kind of model a request needs."""
+    return Ability.EMBEDDING if wanted.embeds else Ability.TEXT
 
 
 def needed(wanted: Features) -> Ability:
-    """Give what a request needs."""
+    """Give all that a request needs."""
     vision = Ability.VISION if wanted.images else Ability(0)
-    return Ability.TEXT | vision | (Ability.TOOLS if wanted.tools else Ability(0))
+    return kind_needed(wanted) | vision | (Ability.TOOLS if wanted.tools else Ability(0))
+
+
+def _of_another_kind(model: ModelInfo, wanted: Features) -> str:
+    if not wanted.embeds:
+        return NO_CHAT
+    says_so = not model.capabilities or "embedding" in model.capabilities
+    return "its agent is too old to embed: update it" if says_so else NO_EMBEDDINGS
 
 
 def _context_filter(device: Device, model: ModelInfo, wanted: Features) -> Removed | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from common.errors import (
+    BadRequest,
     ContextTooLong,
     FleetError,
     NoDevice,
@@ -19,6 +20,7 @@ from dispatcher.fleet import Device, Fleet, Liveness
 from dispatcher.outcomes import Decision, Removed
 from dispatcher.routing.ask import Ask
 from dispatcher.routing.features import Features
+from dispatcher.routing.filters import NO_CHAT, NO_EMBEDDINGS, Ability, abilities
 from dispatcher.routing.rules import ALLOW_LIST, AllowList, matches, own_list
 
 _TOO_SMALL = frozenset({"context", "context_memory"})
@@ -63,7 +65,7 @@ def nobody(ask: Ask, decision: Decision, fleet: Fleet) -> FleetError:
         known = {model for device in asked for model in device.models if own is None or own.allows(device.name, model)}
         who = "no device has" if ask.device is None else f"device {ask.device} does not have"
         return UnknownModel(f"{who} the model {ask.model!r}: use `auto`, or one of {_listed(known)}", param="model")
-    return _kept_out(ask, decision.removed, own)
+    return _kept_out(ask, decision.removed, own, fleet)
 
 
 def _mute(device: Device) -> bool:
@@ -91,7 +93,7 @@ def _open_to(own: AllowList | None, devices: Iterable[str]) -> Iterable[str]:
     return devices if own is None else (name for name in devices if matches(name, own.devices))
 
 
-def _kept_out(ask: Ask, removed: Sequence[Removed], own: AllowList | None) -> FleetError:
+def _kept_out(ask: Ask, removed: Sequence[Removed], own: AllowList | None, fleet: Fleet) -> FleetError:
     """Say it of those that have the model: 4 to 8. Those that a request's own list keeps out are none of its business."""
     listed = [out for out in removed if out.filter != ALLOW_LIST]
     if own is not None and len(listed) < len(removed) and all(out.filter in {"model", "pin"} for out in listed):
@@ -109,11 +111,51 @@ def _kept_out(ask: Ask, removed: Sequence[Removed], own: AllowList | None) -> Fl
         )
     unable = [out for out in removed if out.filter in _UNABLE]
     if unable and not others & _PASSING:  # 6
-        return _unable(unable, ask.wanted)
+        return _of_another_kind(ask, unable, fleet) or _unable(unable, ask.wanted)
     out = [one for one in removed if one.filter != "pin"]
     if out and all(one.filter == "power" and not one.for_now for one in out):  # 8
         return NoDevice("the owner's limits let no device take a job: " + _reasons(out))
     return NoDevice("no device can take the job now: " + _reasons(out), retry_after_s=RETRY_AFTER_S)  # 7
+
+
+def unnamed(ask: Ask, fleet: Fleet) -> BadRequest:
+    """Say that embeddings need a model by name, and which there are."""
+    return BadRequest(
+        "the model is `auto`, and embeddings of different models can't be compared: name the one that all your texts go to"
+        f" ({_embedding(ask, fleet)})",
+        param="model",
+    )
+
+
+def _of_another_kind(ask: Ask, unable: list[Removed], fleet: Fleet) -> FleetError | None:
+    """Say that the model that was named does something else, and what would do; None where more is wrong."""
+    reasons = {out.reason for out in unable}
+    if ask.model == AUTO or len(reasons) != 1:
+        return None
+    if reasons == {NO_EMBEDDINGS}:
+        return UnsupportedByModel(f"{ask.model} makes no embeddings: {_embedding(ask, fleet)}", param="model")
+    if reasons == {NO_CHAT}:
+        chatting = _able(ask, fleet, Ability.TEXT)
+        return UnsupportedByModel(
+            f"{ask.model} makes embeddings and does not chat: use `auto`, or one of {_listed(chatting)}", param="model"
+        )
+    return None
+
+
+def _embedding(ask: Ask, fleet: Fleet) -> str:
+    found = _able(ask, fleet, Ability.EMBEDDING)
+    return f"there is {_listed(found)}" if found else "no device has one: `ollama pull nomic-embed-text` fetches one"
+
+
+def _able(ask: Ask, fleet: Fleet, ability: Ability) -> set[str]:
+    """Name the models that would do, of those that a request's own list allows."""
+    own = own_list(ask)
+    return {
+        name
+        for device in fleet.devices.values()
+        for name, model in device.models.items()
+        if abilities(device, model) & ability and (own is None or own.allows(device.name, name))
+    }
 
 
 def _unable(removed: list[Removed], wanted: Features) -> FleetError:

@@ -11,7 +11,7 @@ from dispatcher.outcomes import Removed
 from dispatcher.routing.ask import Ask, RoutingPolicy
 from dispatcher.routing.cloud import not_paid_for, too_dear
 from dispatcher.routing.figures import Row
-from dispatcher.routing.filters import device_filter, model_filter, without_model
+from dispatcher.routing.filters import abilities, device_filter, kind_needed, model_filter, without_model
 from dispatcher.routing.rules import barred, closed, forbidden, lists, own_list
 from dispatcher.routing.table import View
 
@@ -46,6 +46,8 @@ def wants_memory(view: View, ask: Ask, policy: RoutingPolicy, excluded: Mapping[
     allowed = lists(policy, ask)
     for row in view.rows:
         if not row.short or ask.model not in {AUTO, row.name} or forbidden(allowed, row.device, row.name):
+            continue
+        if not abilities(view.blocks[row.device].device, row.model) & kind_needed(ask.wanted):
             continue
         if device_filter(view.blocks[row.device].device, pinned=ask.device, excluded=excluded) is None:
             by_rule = _by_rule(view, ask, policy) if by_rule is None else by_rule

@@ -16,7 +16,7 @@ from dispatcher.fleet import Device, Fleet
 from dispatcher.outcomes import Price, Removed
 from dispatcher.routing import filters
 from dispatcher.routing.draw import DRAWS, draws_of, jobs_of
-from dispatcher.routing.figures import FIGURES, STATE, Numbers, Row, Rows, row_of, state_of, waiting_of
+from dispatcher.routing.figures import CAN, FIGURES, STATE, Numbers, Row, Rows, row_of, state_of, waiting_of
 from dispatcher.routing.terms import TopicGroups
 
 Mask = NDArray[np.bool_]
@@ -222,7 +222,7 @@ def _reread(view: View, blocks: Mapping[str, Block], state: Numbers, changed: Se
         rows=rows,
         layout=view.layout,
         usable=usable,
-        candidates=usable.nonzero()[0],
+        candidates=_chatting(usable, figures),
         state=state,
         figures=figures,
         draws=draws,
@@ -253,18 +253,26 @@ def _built(devices: Sequence[Device]) -> View:
             standing=filters.standing(device),
         )
     usable = np.array([blocks[row.device].standing is None and row.fits for row in rows], dtype=np.bool_)
+    columns = _columns(figures, FIGURES)
     return View(
         blocks=blocks,
         rows=rows,
         layout=_layout(blocks, rows),
         usable=usable,
-        candidates=usable.nonzero()[0],
+        candidates=_chatting(usable, columns),
         state=_columns(state, STATE),
-        figures=_columns(figures, FIGURES),
+        figures=columns,
         draws=_columns(draws, DRAWS),
         prices=_prices(blocks),
         remote=any(device.beat.remote for device in devices),
     )
+
+
+def _chatting(usable: Mask, figures: Numbers) -> Rows:
+    """Give the rows among which `auto` may choose: who embeds must name the model."""
+    rows = usable.nonzero()[0]
+    chatting: Rows = rows[(figures[CAN, rows].astype(np.int64) & int(filters.Ability.TEXT)) > 0]
+    return chatting
 
 
 def _columns(rows: list[list[float]], width: int) -> Numbers:
