@@ -81,6 +81,7 @@ def test_a_heartbeat_carries_all_that_is_known() -> None:
         backend="ollama",
         backend_version="0.33.0-simulated",
         simulated=True,
+        embeds=True,
         agent_version="0.1.0",
         uptime_s=12.346,
         done=5,
