@@ -64,7 +64,9 @@ class ScriptedJob:
         for text in texts:
             await self.token(text)
 
-    async def end(self, finish: str = "stop", tool_calls: tuple[ToolCall, ...] = ()) -> None:
+    async def end(
+        self, finish: str = "stop", tool_calls: tuple[ToolCall, ...] = (), embeddings: tuple[str, ...] = ()
+    ) -> None:
         """Complete the answer."""
         usage = Usage(prompt_tokens=7, completion_tokens=self._tokens)
         await self.send(
@@ -73,6 +75,7 @@ class ScriptedJob:
                 tokens=self._tokens,
                 usage=usage,
                 tool_calls=tool_calls,
+                embeddings=embeddings,
                 route=self.account(),
             )
         )

@@ -151,6 +151,12 @@ class Backend(OnDevice):
             case _:
                 pass
 
+    async def embed(self, dispatch: Dispatch, bill: Bill) -> AsyncGenerator[Piece, None]:
+        """No producer of a campaign asks for it."""
+        del bill
+        raise errors.UnsupportedByModel(f"{dispatch.model} makes no embeddings here")
+        yield BackendDone()
+
     async def models(self) -> tuple[ModelInfo, ...]:
         """List them, or fail."""
         if self._device.faulty:

@@ -207,7 +207,13 @@ class House:
         await until(taken_in, f"the roster hears {device.name}")
 
     async def send(
-        self, payload: bytes, *, framed: bool = True, tenant: str = "default", reply: str | None = None
+        self,
+        payload: bytes,
+        *,
+        framed: bool = True,
+        tenant: str = "default",
+        reply: str | None = None,
+        kind: str = "chat",
     ) -> Stream:
         """Send bytes as a request."""
         stream = Stream(self.world, self.world.new_inbox() if reply is None else reply)
@@ -215,7 +221,7 @@ class House:
             await self.world.subscribe(stream.inbox, stream.arrived.append)
             (self.streams if framed else self.replies).append(stream)
         self.sent += 1
-        await self.world.publish(self.subjects.work("chat", tenant), payload, reply=stream.inbox)
+        await self.world.publish(self.subjects.work(kind, tenant), payload, reply=stream.inbox)
         return stream
 
     async def stream(self, prompt: str = "hi", *, encoding: Encoding = Encoding.JSON, **fields: Any) -> Stream:
@@ -229,6 +235,11 @@ class House:
     async def ask(self, prompt: str = "hi", *, encoding: Encoding = Encoding.JSON, **fields: Any) -> Stream:
         """Ask for one reply."""
         return await self.send(codec.encode({"prompt": prompt, **fields}, encoding), framed=False)
+
+    async def embed(self, *texts: str, model: str = "embedder", framed: bool = True, **fields: Any) -> Stream:
+        """Ask for embeddings."""
+        asked = {"inputs": list(texts), "model": model, "stream": framed, **fields}
+        return await self.send(codec.encode(asked), framed=framed, kind="embed")
 
     async def order(self, job: str, verb: str) -> dict[str, Any]:
         """Send a control message and give the answer."""

@@ -92,6 +92,9 @@ class HeldBackend(OnDevice):
             self.closed.set()
             self.closings.release()
 
+    def embed(self, dispatch: Dispatch, bill: Bill) -> AsyncGenerator[Piece, None]:
+        return self.chat(dispatch, bill)
+
     async def models(self) -> tuple[ModelInfo, ...]:
         self.looks += 1
         if self.fault:

@@ -158,6 +158,7 @@ def test_a_field_of_a_request_is_part_of_its_name_unless_it_was_left_out_on_purp
     aside = {"prompt", "messages", "model", "device", "strategy", "provider_key"}
     delivery = {"stream", "hold", "job", "timeout_s", "deadline_ms", "keep_s", "resends", "resume", "priority", "cache"}
     asked = {"options", "tools", "format", "max_cost_usd", "local", "user", "allow_models", "allow_devices"}
+    asked |= {"inputs", "dimensions", "truncate"}
 
     assert aside | delivery | asked == {field.name for field in fields(ChatRequest)}
     assert aside | delivery == set(keys._ASIDE)
