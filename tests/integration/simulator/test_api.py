@@ -391,6 +391,13 @@ ERRORS: list[tuple[str, str, bytes, int, str]] = [
     ),
     ("POST", "/api/embed", b'{"model":"nope","input":"x"}', 404, 'model "nope" not found, try pulling it first'),
     ("POST", "/api/embed", b'{"model":"all-minilm","input":3}', 400, "invalid input type"),
+    (
+        "POST",
+        "/api/embed",
+        b'{"model":"llama3.2:3b","input":"x"}',
+        501,
+        "This server does not support embeddings. Start it with `--embeddings`",
+    ),
     ("POST", "/api/embeddings", b"{}", 400, "model is required"),
     ("POST", "/api/show", b"{}", 400, "model is required"),
     ("POST", "/api/show", b'{"name":"nope"}', 404, "model 'nope:latest' not found"),

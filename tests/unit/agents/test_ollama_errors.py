@@ -13,6 +13,7 @@ from agents.backends.ollama_faults import fault_of
 from common.errors import (
     BackendError,
     BadRequest,
+    ContextTooLong,
     DeviceBusy,
     FleetError,
     GarbledReply,
@@ -31,6 +32,9 @@ HOST = "http://nano:11434"
         (404, "404 page not found", BackendError),
         (400, '"tinyllama:1.1b" does not support tools', UnsupportedByModel),
         (400, "invalid options: temperature", BadRequest),
+        (400, "the input length exceeds the context length", ContextTooLong),
+        (501, "this model does not support embeddings", UnsupportedByModel),
+        (501, "This server does not support embeddings. Start it with `--embeddings`", UnsupportedByModel),
         (500, "image input is not supported - hint: you may need to provide the mmproj", UnsupportedByModel),
         (503, "server busy, please try again. maximum pending requests exceeded", DeviceBusy),
         (500, "model requires more system memory (5.6 GiB) than is available (1.2 GiB)", ModelNotLoadable),
