@@ -27,6 +27,7 @@ prices = Price
         ("m 128k/16k", (Offer(name="m", context_tokens=128_000, answer_tokens=16_000),)),
         ("m 1.5b 8k", (Offer(name="m", context_tokens=8000, parameters_b=1.5),)),
         ("m text", (Offer(name="m", capabilities=("completion",)),)),
+        ("m embedding", (Offer(name="m", capabilities=("embedding",)),)),
         (" a/b:free=1/2 ,\n c ", (Offer(name="a/b:free", prices=prices(1, 2)), Offer(name="c"))),
     ],
 )
