@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from common.messages import AUTO
+from common.messages import AUTO, EMBED
 from dispatcher.fleet import Fleet
 from dispatcher.outcomes import Decision, Deferred, Once
 from dispatcher.routing.ask import Ask, Cloud, RoutingPolicy
@@ -214,7 +214,7 @@ def _features(ask: Ask) -> dict[str, Any]:
         "output_tokens": wanted.output_tokens,
         "context_tokens": wanted.context_tokens,
         "complexity": round(wanted.complexity, 3),
-        "kind": kind_of(wanted),
+        "kind": EMBED if wanted.embeds else kind_of(wanted),
     }
     if ask.embedder:
         told["embedder"] = ask.embedder
