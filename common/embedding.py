@@ -64,7 +64,7 @@ def joined(ends: Sequence[End]) -> Embeddings:
     routes = tuple(end.route or {} for end in ends)
     packed = tuple(one for end in ends for one in end.embeddings)
     models = {str(route.get("model", "")) for route in routes}
-    if len(models) > 1 or len({len(vectors.unpack(one)) for one in packed}) > 1:
+    if len(models) > 1 or len(set(map(vectors.dimensions, packed))) > 1:
         raise GarbledReply(f"the embeddings are of different models ({', '.join(sorted(models))}): ask again")
     costs = [float(route["cost_usd"]) for route in routes if "cost_usd" in route]
     return Embeddings(

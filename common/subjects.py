@@ -50,7 +50,7 @@ class Subjects:
     prefix: str = "llm.v1"
 
     def work(self, kind: str, tenant: str) -> str:
-        """Where producers of `tenant` send live jobs of `kind` (`chat`, later `embed`, …)."""
+        """Where producers of `tenant` send live jobs of `kind` (`chat` or `embed`)."""
         return f"{self.prefix}.{kind}.{tenant}"
 
     def control(self, job: str, verb: str, tenant: str | None = None) -> str:

@@ -166,7 +166,7 @@ class Run:
         self._out.restart()
         if not self._out.visible_chars:
             self._first_token_s = None
-            after_s = self._host.hedge_after_s(attempt.candidate)
+            after_s = None if self._job.embeds else self._host.hedge_after_s(attempt.candidate)
             self._hedge_at_s = None if after_s is None else loop_s() + after_s
         await self._out.route(attempt.candidate, attempt.number)
 

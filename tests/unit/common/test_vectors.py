@@ -29,6 +29,7 @@ def test_what_float32_holds_travels_without_loss(numbers: list[float], encoding:
 
     assert bits == struct.pack(f"<{len(numbers)}f", *vectors.unpack(back.embeddings[0]))
     assert bits == struct.pack(f"<{len(numbers)}f", *vectors.shown(packed))
+    assert len(numbers) == vectors.dimensions(packed)
 
 
 def test_the_bytes_are_those_of_everybody_else() -> None:
