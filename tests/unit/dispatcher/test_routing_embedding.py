@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -73,9 +74,11 @@ def test_auto_is_refused_with_the_models_that_there_are() -> None:
     """Vectors of two models can't be compared."""
     assert (
         "name the one that all your texts go to (there is both:1b, embedder:latest, silent:1b)"
-        in unnamed(house()).message
+        in unnamed(ask(), house()).message
     )
-    assert "`ollama pull nomic-embed-text` fetches one" in unnamed(fleet(device("nano", CHAT, embeds=True))).message
+    assert (
+        "`ollama pull nomic-embed-text` fetches one" in unnamed(ask(), fleet(device("nano", CHAT, embeds=True))).message
+    )
 
 
 def test_every_strategy_can_place_texts() -> None:
@@ -96,3 +99,10 @@ def test_every_strategy_can_place_texts() -> None:
         chosen = decide(question, house(), RoutingPolicy(), {}).candidates[0]
 
         assert chosen.predicted_total_s == pytest.approx(chosen.predicted_first_token_s)
+
+
+def test_nobody_hears_of_models_that_the_own_list_keeps_out() -> None:
+    """What else there is may be a secret of the owner's."""
+    question = replace(ask(), allow_models=("both*", "talker*"))
+
+    assert unnamed(question, house()).message.endswith("(there is both:1b)")
