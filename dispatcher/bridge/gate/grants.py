@@ -31,9 +31,10 @@ MOST = 10_000
 
 @dataclass(slots=True)
 class _Known:
-    """What was said of a key: what it is for, or that it is none."""
+    """What was said of a key: what it is for, or that it is none. `keys` are those on which that hangs: of a session, its own and
+    its parent's."""
 
-    key: str
+    keys: frozenset[str]
     grant: Grant | None
     why: Unauthorized | None
     at_s: float
@@ -81,7 +82,7 @@ class Grants:
         try:
             grant = await key_client.check(self._bus, self._subjects, shown)
         except Unauthorized as error:
-            fresh = _Known(shown.id, None, error, now_s)
+            fresh = _Known(frozenset({shown.id}), None, error, now_s)
         except (LedgerUnavailable, BusTimeout, BusError) as error:
             if known is None or known.grant is None or now_s - known.at_s > LAST_S:
                 raise
@@ -89,7 +90,7 @@ class Grants:
             return known
         else:
             self.in_use = True
-            fresh = _Known(grant.key, grant, None, now_s)
+            fresh = _Known(frozenset({shown.id, grant.key}), grant, None, now_s)
         self._known[shown.key_digest] = fresh
         self._known.move_to_end(shown.key_digest)
         if len(self._known) > MOST:
@@ -98,6 +99,6 @@ class Grants:
 
     def _changed(self, delivery: Delivery) -> None:
         key = self._subjects.tokens(delivery.subject)[-1]
-        for digest in [digest for digest, one in self._known.items() if one.key == key or one.grant is None]:
+        for digest in [digest for digest, one in self._known.items() if key in one.keys or one.grant is None]:
             del self._known[digest]
         self.in_use = None if self.in_use is None else True

@@ -1,0 +1,301 @@
+"""Keys at the door: a real bridge, a real ledger, and a fleet whose answers are written here."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from common import key_client
+from common.errors import FleetError
+from common.key_requests import AddKey, ChangeKey, Limit, ListKeys
+from common.keys import Period, Scope, Unit, new_id, new_secret
+from common.subjects import Subjects
+from tests.bridge_process import BridgeProcess, bridge_process
+from tests.integration.ledger.ledgers import LedgerProcess, ledger_process
+from tests.nats_server import nats_server
+from tests.scripted_fleet import ScriptedFleet, ScriptedJob, scripted_fleet
+
+HANG_S = 60.0
+SUBJECTS = Subjects("llm.v1")
+CHAT: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 20}
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@dataclass(slots=True)
+class House:
+    """All of it, and a client."""
+
+    fleet: ScriptedFleet
+    bridge: BridgeProcess
+    ledger: LedgerProcess
+    http: httpx.AsyncClient
+    nats_url: str
+    made: list[str] = field(default_factory=list)
+
+    async def key(self, **fields: Any) -> str:
+        """Make a key, and give its secret."""
+        name = f"k{len(self.made)}"
+        issued = await key_client.add(self.fleet.bus, SUBJECTS, AddKey(name=name, **fields))
+        self.made.append(issued.grant.key)
+        return issued.secret
+
+    async def chat(self, secret: str | None = None, **fields: Any) -> httpx.Response:
+        return await self.http.post("/v1/chat/completions", json={**CHAT, **fields}, headers=bearer(secret))
+
+
+def bearer(secret: str | None) -> dict[str, str]:
+    return {} if secret is None else {"authorization": f"Bearer {secret}"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    directory = tmp_path_factory.mktemp("keys")
+    async with AsyncExitStack() as stack:
+        nats = await stack.enter_async_context(nats_server())
+        database = f"sqlite:///{directory / 'ledger.db'}"
+        ledger = await stack.enter_async_context(ledger_process(nats.url, database, directory))
+        fleet = await stack.enter_async_context(scripted_fleet(nats.url))
+        await until_answered(fleet)
+        bridge = await stack.enter_async_context(bridge_process(nats.url, DROVER_LEDGER="on", LOG_LEVEL="DEBUG"))
+        await fleet.beat()
+        client = httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False)
+        http = await stack.enter_async_context(client)
+        yield House(fleet, bridge, ledger, http, nats.url)
+
+
+async def until_answered(fleet: ScriptedFleet) -> None:
+    """Wait for the ledger."""
+    async with asyncio.timeout(HANG_S):
+        while True:
+            try:
+                await key_client.state(fleet.bus, SUBJECTS)
+            except FleetError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+async def becomes(status: int, ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    """Ask until the status is this: the word of a change comes on another subject than the answer to who made it."""
+    async with asyncio.timeout(HANG_S):
+        while (answer := await ask()).status_code != status:  # noqa: ASYNC110  # another process's doings raise no event
+            await asyncio.sleep(0.01)
+    return answer
+
+
+async def test_keys_are_needed_as_soon_as_there_is_one(house: House) -> None:
+    """Without any, this machine is let in; with one, nobody without it, and each refusal says what to do."""
+    before = await house.http.get("/v1/models")
+    secret = await house.key()
+    await becomes(401, lambda: house.http.get("/v1/models"))
+    bare, good = await house.chat(), await house.chat(secret)
+
+    assert (200, 401, 200) == (before.status_code, bare.status_code, good.status_code)
+    assert "drover keys add" in bare.json()["error"]["message"]
+    assert ("Bearer", "authentication_error") == (bare.headers["www-authenticate"], bare.json()["error"]["type"])
+    assert 200 == (await house.http.get("/health")).status_code
+
+
+@pytest.mark.parametrize("header", ["x-api-key", "api-key"])
+async def test_a_key_in_any_header_is_the_same_key(house: House, header: str) -> None:
+    """Whose clients have it there need no other setting."""
+    secret = await house.key()
+    answer = await house.http.get("/v1/models", headers={header: secret})
+
+    assert 200 == answer.status_code
+
+
+async def test_a_wrong_secret_is_told_nothing(house: House) -> None:
+    """Neither whether there is such a key, nor what was sent."""
+    secret = await house.key()
+    wrong, unknown = secret[:-4] + "AAAA", new_secret(new_id())
+    answers = [await house.http.get("/v1/models", headers=bearer(one)) for one in (wrong, unknown, "' OR '1'='1")]
+
+    assert [401] * 3 == [answer.status_code for answer in answers]
+    assert answers[0].json()["error"]["message"] == answers[1].json()["error"]["message"]
+    assert not any(part in answer.text for answer in answers for part in (wrong[-20:], unknown[-20:]))
+
+
+async def test_a_job_counts_for_its_key_s_tenant_and_user(house: House) -> None:
+    """And carries what the key is for: the dispatcher keeps it to that."""
+    house.fleet.forget()
+    secret = await house.key(tenant="acme", user="ann", models=("llama*",), devices=("nano", "orin"))
+    await house.chat(secret, user="bob")
+    job = await house.fleet.jobs.get()
+
+    assert ("acme", "ann/bob") == (job.tenant, job.request["user"])
+    assert (["llama*"], ["nano", "orin"]) == (job.request["allow_models"], job.request["allow_devices"])
+
+
+async def test_a_scope_that_is_lacking_is_named(house: House) -> None:
+    """403, and how the key gets it."""
+    secret = await house.key(scopes=(Scope.FLEET,))
+    refused = await house.chat(secret)
+
+    assert (403, "not_allowed") == (refused.status_code, refused.json()["error"]["code"])
+    assert "scope chat" in refused.json()["error"]["message"]
+
+
+async def test_requests_a_minute_are_counted_and_told(house: House) -> None:
+    """The headers count down; the one too many gets 429, and when to come again."""
+    secret = await house.key(requests_per_minute=2)
+    one, two, three = [await house.http.get("/v1/models", headers=bearer(secret)) for _ in range(3)]
+
+    told = [answer.headers["x-ratelimit-remaining-requests"] for answer in (one, two, three)]
+    assert ([200, 200, 429], ["1", "0", "0"]) == ([a.status_code for a in (one, two, three)], told)
+    assert 1 <= int(three.headers["retry-after"]) <= 30
+    assert "rate_limit" == three.json()["error"]["code"]
+
+
+async def test_jobs_at_once_are_counted(house: House) -> None:
+    """The second of one is refused while the first runs, and let in when that has ended."""
+    secret, go = await house.key(parallel=1), asyncio.Event()
+
+    async def wait(job: ScriptedJob) -> None:
+        await job.ack()
+        await go.wait()
+        await job.end()
+
+    house.fleet.forget()
+    house.fleet.script = wait
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(house.chat(secret))
+        await house.fleet.jobs.get()
+        second = await house.chat(secret)
+        go.set()
+    house.fleet.forget()
+    third = await house.chat(secret)
+
+    assert (200, 429, 200) == (first.result().status_code, second.status_code, third.status_code)
+    assert "rate_limit" == second.json()["error"]["code"]
+
+
+def tokens(limit: int) -> dict[str, Any]:
+    return {"budgets": (Limit(unit=Unit.TOKENS, limit=limit, period=Period.DAY),)}
+
+
+async def reserved(house: House, key: str) -> int:
+    listed = await key_client.listed(house.fleet.bus, SUBJECTS, ListKeys(which=key))
+    return sum(budget.reserved for budget in listed.keys[0].budgets)
+
+
+async def test_a_budget_is_reserved_and_parallel_requests_can_not_overspend_it(house: House) -> None:
+    """Of eight at once as many are let in as the budget holds, by the most that each can take; the rest is told why."""
+    house.fleet.forget()
+    secret = await house.key(**tokens(300))
+    answers = await asyncio.gather(*(house.chat(secret) for _ in range(8)))
+    counted = [answer.status_code for answer in answers]
+    refused = next(answer for answer in answers if answer.status_code == 429)
+
+    assert {200, 429} == set(counted)
+    assert counted.count(200) * 20 <= await reserved(house, house.made[-1]) <= 300
+    assert ("quota_spent", "insufficient_quota") == (refused.json()["error"]["code"], refused.json()["error"]["type"])
+    assert int(refused.headers.get("retry-after", "1")) <= 120
+    assert "300" == refused.headers["x-ratelimit-limit-tokens"]
+
+
+async def test_an_unbounded_answer_is_bounded_by_what_was_reserved(house: House) -> None:
+    """The job itself can't write more than is set aside for it."""
+    house.fleet.forget()
+    secret = await house.key(**tokens(100_000))
+    await house.http.post(
+        "/v1/chat/completions", json={"model": "auto", "messages": CHAT["messages"]}, headers=bearer(secret)
+    )
+    job = await house.fleet.jobs.get()
+
+    assert 0 < job.request["options"]["max_tokens"] <= await reserved(house, house.made[-1])
+
+
+async def test_a_key_that_ends_ends_at_once(house: House) -> None:
+    """Not only when the bridge has forgotten it; a change of its scopes as well."""
+    secret = await house.key()
+    assert 200 == (await house.chat(secret)).status_code
+    await key_client.change(house.fleet.bus, SUBJECTS, ChangeKey(which=house.made[-1], scopes=(Scope.ROUTE,)))
+    await becomes(403, lambda: house.chat(secret))
+    await key_client.revoke(house.fleet.bus, SUBJECTS, house.made[-1])
+
+    assert 401 == (await becomes(401, lambda: house.chat(secret))).status_code
+
+
+async def test_a_browser_gets_a_session_for_its_key(house: House) -> None:
+    """A cookie that scripts can't read, good for our own pages alone, and gone after the logout or with its key."""
+    secret = await house.key(user="ann")
+    opened = await house.http.post("/api/v1/session", json={"key": secret})
+    cookie = re.split("[=;]", opened.headers["set-cookie"])[1]
+    house.http.cookies.clear()
+    mine = {"cookie": f"drover={cookie}"}
+    who = (await house.http.get("/api/v1/session", headers=mine)).json()
+    ours = await house.http.post("/v1/chat/completions", json=CHAT, headers={**mine, "sec-fetch-site": "same-origin"})
+    theirs = await house.http.post("/v1/chat/completions", json=CHAT, headers={**mine, "sec-fetch-site": "cross-site"})
+    await key_client.revoke(house.fleet.bus, SUBJECTS, house.made[-1])
+    after = await becomes(401, lambda: house.http.get("/api/v1/session", headers=mine))
+
+    assert (201, "ann", 200, 403, 401) == (
+        opened.status_code,
+        who["user"],
+        ours.status_code,
+        theirs.status_code,
+        after.status_code,
+    )
+    assert {"HttpOnly", "SameSite=Strict"} <= {part.strip() for part in opened.headers["set-cookie"].split(";")}
+    assert secret not in opened.text + str(who)
+
+
+async def test_a_session_that_is_given_up_is_over(house: House) -> None:
+    """After the logout the cookie is worth nothing, wherever it was copied to."""
+    secret = await house.key()
+    opened = await house.http.post("/api/v1/session", json={"key": secret})
+    mine = {"cookie": f"drover={re.split('[=;]', opened.headers['set-cookie'])[1]}", "sec-fetch-site": "same-origin"}
+    house.http.cookies.clear()
+    assert 200 == (await house.http.get("/api/v1/session", headers=mine)).status_code
+    left = await house.http.delete("/api/v1/session", headers=mine)
+    after = await becomes(401, lambda: house.http.get("/api/v1/session", headers=mine))
+
+    assert (204, 401) == (left.status_code, after.status_code)
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/jobs/01JD3V0R0000000000000000AB", "/v1/route/01JD3V0R0000000000000000AB", "/api/v1/session"]
+)
+@pytest.mark.parametrize("host", ["localhost", "localhost:80/../health?", "127.0.0.1"])
+async def test_no_spelling_of_the_host_opens_a_path(house: House, path: str, host: str) -> None:
+    """What is allowed hangs on the route, and not on an address that is put together from what the client says."""
+    answer = await house.http.get(path, headers={"host": host})
+
+    assert answer.status_code in {400, 401}
+
+
+async def test_no_secret_is_in_what_the_bridge_says(house: House, capfd: pytest.CaptureFixture[str]) -> None:
+    """Neither in its log at DEBUG, nor in its metrics, with keys good and bad."""
+    secret = await house.key()
+    await house.chat(secret)
+    await house.chat(secret[:-3] + "xyz")
+    await house.http.post("/api/v1/session", json={"key": secret})
+    await house.http.post("/api/v1/session", json={"key": secret, "more": 1})
+    await house.http.post(
+        "/api/v1/session", content=f'{{"key": "{secret}"'.encode(), headers={"content-type": "application/json"}
+    )
+    house.http.cookies.clear()
+    metrics = (await house.http.get("/metrics")).text
+    out, err = capfd.readouterr()
+
+    assert secret[12:40] not in out + err + metrics
+
+
+async def test_what_is_known_outlives_the_ledger(house: House, tmp_path: Path) -> None:
+    """A key that was good stays so while no ledger runs; one that nobody has seen is neither let in nor called wrong."""
+    secret, unseen = await house.key(), await house.key()
+    assert 200 == (await house.chat(secret)).status_code
+    await house.ledger.kill()
+    known, unknown = await house.chat(secret), await house.chat(unseen)
+
+    assert (200, 503, "ledger") == (known.status_code, unknown.status_code, unknown.json()["error"]["code"])
