@@ -33,6 +33,9 @@ class Provider:
 
     def __init__(self, keys: list[str]) -> None:
         self._keys = keys
+        self._begin()
+
+    def _begin(self) -> None:
         self._orders: list[dict[str, Any]] = []
         self._standing: dict[str, dict[str, Any]] = {}
         self._listing: dict[str, Any] | None = None
@@ -51,6 +54,7 @@ class Provider:
                 Route("/cards", self.order_cards, methods=["POST"]),
                 Route("/listing", self.order_listing, methods=["POST"]),
                 Route("/state", self.state),
+                Route("/forget", self.forget, methods=["POST"]),
             ]
         )
 
@@ -68,6 +72,10 @@ class Provider:
 
     async def order_listing(self, request: Request) -> Response:
         self._listing = await request.json()
+        return JSONResponse({})
+
+    async def forget(self, _: Request) -> Response:
+        self._begin()
         return JSONResponse({})
 
     async def state(self, _: Request) -> Response:

@@ -53,6 +53,10 @@ class ProviderProcess:
         """Say how the list of models is answered from now on; None is the ordinary way."""
         await self._call("/listing", answer)
 
+    async def forget(self) -> None:
+        """Be as at the start: without orders, and with nothing seen."""
+        await self._call("/forget", None)
+
     async def state(self) -> dict[str, Any]:
         return dict(await self._call("/state"))
 

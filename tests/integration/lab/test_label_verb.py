@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from dispatcher.lab.router.labels import read_labels
 from tests.commands import Finished, drover, running
@@ -25,11 +26,18 @@ ROW_USD = (1000 * 1 + 500 * 2 + 1000 * 10 + 500 * 20 + 2 * (1000 * 5 + 500 * 10)
 """What the provider counts for two answers and two verdicts: a thousand tokens and five hundred for each."""
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[ProviderProcess]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def one() -> AsyncIterator[ProviderProcess]:
     async with provider() as running_provider:
-        await running_provider.stand(**ANSWERS, judge=GRADES)
         yield running_provider
+
+
+@pytest.fixture
+async def server(one: ProviderProcess) -> ProviderProcess:
+    """The same process for all tests; it has forgotten the one before, whose command has ended."""
+    await one.forget()
+    await one.stand(**ANSWERS, judge=GRADES)
+    return one
 
 
 def _prompts(path: Path, count: int = 5, **more: str) -> Path:
