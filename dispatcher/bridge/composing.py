@@ -17,6 +17,7 @@ from dispatcher.bridge.headers import EXPOSED
 from dispatcher.bridge.health import health_page
 from dispatcher.bridge.jobs import jobs
 from dispatcher.bridge.limits import BodyLimit, HostCheck, OriginCheck, SecurityHeaders
+from dispatcher.bridge.ollama.routes import ollama_routes
 from dispatcher.bridge.openai.models import models_routes
 from dispatcher.bridge.openai.routes import explained, openai_routes
 from dispatcher.bridge.pages import mount_files, pages
@@ -35,8 +36,8 @@ def compose(
     app = FastAPI(
         title="Drover",
         version="1",
-        description="OpenAI's and Anthropic's APIs in front of a fleet of small devices. Answers carry `x_drover`: where they "
-        "ran, and why.",
+        description="OpenAI's, Anthropic's and Ollama's APIs in front of a fleet of small devices. Answers carry `x_drover`: where "
+        "they ran, and why.",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -44,6 +45,7 @@ def compose(
     app.include_router(openai_routes(bridge))
     app.include_router(models_routes(bridge))
     app.include_router(anthropic_routes(bridge))
+    app.include_router(ollama_routes(bridge))
     app.include_router(explaining(bridge.drover, bridge.gate, explained))
     app.include_router(jobs(bridge.drover, bridge.curfew, bridge.gate))
     app.include_router(session_routes(bridge.gate, bridge.bus, bridge.subjects, bridge.clock))

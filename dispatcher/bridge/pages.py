@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
-from starlette.responses import FileResponse, Response
+from fastapi import APIRouter, FastAPI, Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from dispatcher.bridge.headers import DOCS_POLICY, PAGE_POLICY
 
 UI = Path(__file__).parent / "ui"
+
+RUNNING = "Ollama is running"
+"""The words of Ollama's own page, which some of its clients compare."""
 
 
 class Files(StaticFiles):
@@ -30,8 +33,12 @@ def pages() -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.api_route("/", methods=["GET", "HEAD"])
-    async def chat_page() -> Response:
-        return _page("index.html", PAGE_POLICY)
+    async def root(http: Request) -> Response:
+        """The chat, for those who can show it; programs ask here whether Ollama is running, and want to hear so."""
+        page = "text/html" in http.headers.get("accept", "").lower()
+        told = _page("index.html", PAGE_POLICY) if page else PlainTextResponse(RUNNING)
+        told.headers["vary"] = "accept"
+        return told
 
     @router.api_route("/docs", methods=["GET", "HEAD"])
     async def docs_page() -> Response:

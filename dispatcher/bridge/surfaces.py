@@ -14,6 +14,7 @@ from common.energy import Energy
 from common.errors import FleetError
 from common.logs import get_logger
 from dispatcher.bridge.anthropic import faults
+from dispatcher.bridge.ollama import lines
 from dispatcher.bridge.openai import reply
 from dispatcher.bridge.statuses import headers_of, verdict
 
@@ -75,8 +76,10 @@ ANTHROPIC = Surface(
     statuses=faults.STATUSES,
 )
 
-SURFACES: Sequence[Surface] = (NATIVE, ANTHROPIC, OPENAI)
-"""The first whose path fits counts; where none does, errors are as OpenAI's."""
+OLLAMA = Surface(name="ollama", paths=("/api/",), error=lines.error_body, form=lines.OllamaError)
+
+SURFACES: Sequence[Surface] = (NATIVE, OLLAMA, ANTHROPIC, OPENAI)
+"""The first whose path fits counts, so a longer one stands before its beginning; where none does, errors are as OpenAI's."""
 
 
 def surface_of(path: str) -> Surface:

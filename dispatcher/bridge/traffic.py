@@ -18,6 +18,7 @@ from dispatcher.settings import BridgeSection
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+_STREAMS = (b"text/event-stream", b"application/x-ndjson")
 GONE = 499
 """No status was sent, since nobody was there any more; proxies write it down so."""
 
@@ -71,7 +72,7 @@ class Traffic:
         metrics.ask(
             lambda: (
                 gauge("drover_http_requests_open", "Requests whose answer has not ended.", self._open),
-                gauge("drover_http_streams_open", "Those of them that are answered as a stream of events.", self._streams),
+                gauge("drover_http_streams_open", "Those of them that are answered as a stream of events or lines.", self._streams),
             )
         )  # fmt: skip
 
@@ -104,8 +105,7 @@ class Traffic:
             if message["type"] == "http.response.start":
                 request.status, request.first_s = message["status"], monotonic()
                 request.streams = any(
-                    name == b"content-type" and value.startswith(b"text/event-stream")
-                    for name, value in message.get("headers", ())
+                    name == b"content-type" and value.startswith(_STREAMS) for name, value in message.get("headers", ())
                 )
                 self._streams += request.streams
             else:
