@@ -29,6 +29,8 @@ MOST_BYTES = 128 * 1024
 MOST_TURNS = 900
 """Below the thousand messages of a request, with room for what is asked next."""
 
+MOST_NUMBER = 0xFFFF
+
 MOST_NUMBERS = MOST_BYTES
 """What can't be compressed takes half as many."""
 

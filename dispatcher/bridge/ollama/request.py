@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from common import codec
 from common.errors import BadRequest, UnsupportedByModel
 from common.messages import ChatRequest, Priority
-from dispatcher.bridge.ollama import context, turns
+from dispatcher.bridge.ollama import turns
+from dispatcher.bridge.ollama.context import MOST_NUMBER, MOST_NUMBERS, recall
 from dispatcher.bridge.ollama.options import OllamaOptions, to_options
 from dispatcher.bridge.openai import request as openai
 from dispatcher.bridge.openai.request import FunctionSpec, field_path, split_model
@@ -84,16 +85,18 @@ class OllamaChat(OllamaRun):
     tools: Annotated[list[OllamaTool], Field(max_length=128)] | None = None
 
 
+Numbers = Annotated[list[Annotated[int, Field(ge=0, le=MOST_NUMBER)]], Field(max_length=MOST_NUMBERS, fail_fast=True)]
+
+
 class OllamaGenerate(OllamaRun):
     """What `POST /api/generate` takes. Without a prompt it only asks for the model to be loaded."""
 
     prompt: str | None = None
     system: str | None = None
     images: turns.Images | None = None
-    context: (
-        Annotated[list[Annotated[int, Field(ge=0, le=65_535)]], Field(max_length=context.MOST_NUMBERS, fail_fast=True)]
-        | None
-    ) = Field(None, description="that of the last answer, as it came: the conversation goes on behind it")
+    context: Numbers | None = Field(
+        None, description="that of the last answer, as it came: the conversation goes on behind it"
+    )
     raw: bool | None = Field(None, description="only false: each device writes its model's own template")
     suffix: str | None = Field(None, description="only empty: the fleet does not fill in the middle")
     template: str | None = Field(None, description="only empty, as with raw")
@@ -172,7 +175,7 @@ def generate_messages(asked: OllamaGenerate) -> tuple[dict[str, Any], ...]:
 
 def recalled(asked: OllamaGenerate) -> list[dict[str, Any]]:
     """Give the turns of a request's context. Raises `BadRequest`."""
-    return context.recall(asked.context) if asked.context else []
+    return recall(asked.context) if asked.context else []
 
 
 def to_chat(

@@ -137,7 +137,6 @@ async def test_bad_input_is_refused_and_the_bridge_lives(
         ("OPTIONS", CHAT, 405, "method_not_allowed"),
         ("POST", "/health", 405, "method_not_allowed"),
         ("GET", "/v1/models/no/such:model", 404, "unknown_model"),
-        ("POST", "/api/pull", 404, "not_found"),
     ],
 )
 async def test_a_wrong_path_or_method_has_the_same_shape(
@@ -178,7 +177,8 @@ async def test_loopback_names_are_answered(http: httpx.AsyncClient, host: str) -
 
 async def test_every_answer_has_the_security_headers(http: httpx.AsyncClient) -> None:
     """Pages, data and refusals alike; the pages' policies name no other host."""
-    responses = [await http.get(path) for path in ("/", "/docs", "/ui/chat.js", "/v1/models", "/nothing")]
+    page = {"accept": "text/html"}
+    responses = [await http.get(path, headers=page) for path in ("/", "/docs", "/ui/chat.js", "/v1/models", "/nothing")]
     policies = [response.headers["content-security-policy"] for response in responses]
 
     assert (
