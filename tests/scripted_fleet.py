@@ -202,7 +202,7 @@ class ScriptedFleet:
         self._tasks.create_task(self._play(job))
 
     def hear_cancel(self, delivery: Delivery) -> None:
-        job_id = delivery.subject.split(".")[-2]
+        job_id = delivery.subject.split(".")[-3]
         if job_id not in self._forgotten:
             self.cancels.put_nowait(job_id)
         if job_id in self._running:
