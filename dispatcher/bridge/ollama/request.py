@@ -133,7 +133,15 @@ def read(kind: type[T], body: bytes, example: str) -> T:
     try:
         return kind.model_validate({name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        raise codec.refusal(error, name=field_path) from error
+        raise codec.refusal(error, name=_field) from error
+
+
+_UNION_MEMBER = re.compile(r"\.(?:bool|int|float|literal\[[^\]]*\]|dict\[[^\]]*\])(?=\.|$)")
+
+
+def _field(where: str) -> str:
+    """Name a field as its sender knows it, without the member of a union that was tried."""
+    return _UNION_MEMBER.sub("", field_path(where))
 
 
 def named(model: str) -> str:
