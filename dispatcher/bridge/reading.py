@@ -58,7 +58,9 @@ def _object(body: bytes, example: str) -> dict[str, Any]:
         raise BadRequest(f"the body is not JSON ({error.__cause__}): send {example}") from error
 
 
-_UNION_MEMBER = re.compile(r"\.(?:str|ImageUrl|Named[A-Z]\w*|(?:list|literal|constrained-list)\[[^\]]*\])(?=\.|$)")
+_UNION_MEMBER = re.compile(
+    r"\.(?:str|bool|int|float|ImageUrl|Named[A-Z]\w*|(?:list|literal|dict|constrained-list)\[[^\]]*\])(?=\.|$)"
+)
 
 
 def field_path(where: str) -> str:

@@ -52,7 +52,8 @@ class Listed:
     @property
     def capabilities(self) -> tuple[str, ...]:
         told = {one for info in self.infos for one in info.capabilities}
-        return tuple(one for one in SERVED if one in told) or ("completion",)
+        served = SERVED[:-1] if self.is_virtual else SERVED
+        return tuple(one for one in served if one in told) or ("completion",)
 
     @property
     def context_tokens(self) -> int | None:
@@ -134,8 +135,9 @@ def _real(fleet: Fleet, device: str | None) -> Iterator[Listed]:
 
 
 def _virtual(name: str, real: Sequence[Listed]) -> Listed:
-    """Give what stands for a choice: it can do what any of those can that it chooses from."""
-    chosen = [one for one in real if not (VIRTUAL[name].local and one.remote)]
+    """Give what stands for a choice: it can do what any of those can that it chooses from. Those answer: embeddings of one model
+    can't be compared with another's, so there is nothing to choose."""
+    chosen = [one for one in real if "completion" in one.capabilities and not (VIRTUAL[name].local and one.remote)]
     return Listed(
         name=canonical(name),
         infos=tuple(info for one in chosen for info in one.infos),

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from common import codec, energy, frames
+from common import codec, energy, frames, vectors
 from common.energy import Energy
 from common.errors import FleetError
 from common.messages import ToolCall
@@ -86,6 +86,17 @@ def ending(job: str, end: frames.End) -> Json:
         **counters(end),
         "x_drover": receipt(job, end),
     }
+
+
+def embedded(job: str, model: str, end: frames.End, *, legacy: bool) -> Json:
+    """Write embeddings; the older API has one, and nothing beside it."""
+    found = [vectors.shown(one) for one in end.embeddings]
+    told = {"x_drover": receipt(job, end)}
+    if legacy:
+        return {"embedding": found[0] if found else [], **told}
+    counted = counters(end)
+    kept = {name: counted[name] for name in ("total_duration", "load_duration", "prompt_eval_count")}
+    return {"model": model, "embeddings": found, **kept, **told}
 
 
 def idle(reason: str) -> Json:

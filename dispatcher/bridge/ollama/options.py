@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from dispatcher.bridge.openai.request import LEAST_TOP_P
+from dispatcher.bridge.reading import Body
 
 MOST_TOKENS = 1_000_000
 LEAST_CONTEXT, MOST_CONTEXT = 128, 10_000_000
@@ -19,10 +20,8 @@ _INT64 = 2**63
 Real = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class OllamaOptions(BaseModel):
+class OllamaOptions(Body):
     """Those that mean something to a fleet; all others (top_k, mirostat, num_gpu, …) are ignored."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
     num_predict: Real | None = Field(None, description="tokens of the answer; 0, -1 and -2 leave it to the model")
     num_ctx: Real | None = Field(

@@ -14,29 +14,24 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
 from common import codec
 from common.errors import BadRequest, UnsupportedByModel
 from common.messages import ChatRequest, Priority
+from dispatcher.bridge import reading
 from dispatcher.bridge.ollama import turns
 from dispatcher.bridge.ollama.context import MOST_NUMBER, MOST_NUMBERS, recall
 from dispatcher.bridge.ollama.options import OllamaOptions, to_options
-from dispatcher.bridge.openai import request as openai
-from dispatcher.bridge.openai.request import FunctionSpec, field_path, split_model
+from dispatcher.bridge.openai.request import FunctionSpec, split_model
+from dispatcher.bridge.reading import Body, read_as
 
 CHAT_EXAMPLE = '{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
 GENERATE_EXAMPLE = '{"model":"auto","prompt":"hi"}'
 SHOW_EXAMPLE = '{"model":"auto"}'
 
 
-class _Body(BaseModel):
-    """Types are taken as they come: the text "5" is no number."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
-
-
-class OllamaTool(_Body):
+class OllamaTool(Body):
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     type: Literal["function"] = "function"
@@ -46,11 +41,11 @@ class OllamaTool(_Body):
 ModelName = Annotated[str, Field(max_length=200)]
 
 
-class OllamaRun(_Body):
+class OllamaRun(Body):
     """What both ways to ask have in common."""
 
-    model: ModelName = Field(
-        "",
+    model: ModelName | None = Field(
+        None,
         description="`auto`, `auto:fast`, `auto:eco` and `auto:local` leave the choice to the fleet; a model's name (`:latest` may "
         "be left out); `model@device` asks for one device",
         examples=["auto", "llama3.2:3b", "auto@nano"],
@@ -102,66 +97,34 @@ class OllamaGenerate(OllamaRun):
     template: str | None = Field(None, description="only empty, as with raw")
 
 
-class OllamaShow(_Body):
+class OllamaShow(Body):
     """What `POST /api/show` takes."""
 
-    model: ModelName = ""
-    name: ModelName = Field("", description="an older name of model")
+    model: ModelName | None = None
+    name: ModelName | None = Field(None, description="an older name of model")
 
 
 ELSEWHERE: Mapping[str, str] = {
-    **openai.ELSEWHERE,
+    **reading.ELSEWHERE,
     "priority": "send the header X-Drover-Priority",
     "strategy": "send the header X-Drover-Strategy",
     "max_cost_usd": "send the header X-Drover-Max-Cost-USD",
     "cache": "send the header X-Drover-Cache",
 }
 
-T = TypeVar("T", bound=_Body)
+M = TypeVar("M", bound=Body)
 
 
-def read(kind: type[T], body: bytes, example: str) -> T:
+def read(kind: type[M], body: bytes, example: str) -> M:
     """Read a request's body. Raises `BadRequest` that names every wrong field, or says that the body is no JSON object."""
-    if not body.lstrip(b" \t\r\n").startswith(b"{"):
-        # The codec would take a MessagePack body too; over HTTP that is a mistake, not an encoding.
-        raise BadRequest(f"missing request body: send {example}" if not body.strip() else _no_object(example))
-    given = _object(body, example)
-    for name, instead in ELSEWHERE.items():
-        if given.get(name) is not None:
-            raise BadRequest(f"{name} has no place in the body of an Ollama request: {instead}", param=name)
-    # As in Go, null is what was not said.
-    try:
-        return kind.model_validate({name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        raise codec.refusal(error, name=_field) from error
+    return read_as(kind, body, example=example, elsewhere=ELSEWHERE)
 
 
-_UNION_MEMBER = re.compile(r"\.(?:bool|int|float|literal\[[^\]]*\]|dict\[[^\]]*\])(?=\.|$)")
-
-
-def _field(where: str) -> str:
-    """Name a field as its sender knows it, without the member of a union that was tried."""
-    return _UNION_MEMBER.sub("", field_path(where))
-
-
-def named(model: str) -> str:
+def named(model: str | None) -> str:
     """Give the name. Raises `BadRequest` where there is none."""
     if not model:
         raise BadRequest('model is required: send "auto", or a name that GET /api/tags lists', param="model")
     return model
-
-
-def _no_object(example: str) -> str:
-    return f"the body is not a JSON object: send {example}"
-
-
-def _object(body: bytes, example: str) -> dict[str, Any]:
-    try:
-        return codec.decode_request(body)
-    except BadRequest as error:
-        if error.__cause__ is None:
-            raise
-        raise BadRequest(f"the body is not JSON ({error.__cause__}): send {example}") from error
 
 
 def chat_messages(asked: OllamaChat) -> tuple[dict[str, Any], ...]:
@@ -198,7 +161,7 @@ def to_chat(
     `param`."""
     if asked.logprobs:
         raise UnsupportedByModel("logprobs: the devices give no probabilities; leave it out", param="logprobs")
-    model, device = split_model(asked.model)
+    model, device = split_model(named(asked.model))
     tools = asked.tools or [] if isinstance(asked, OllamaChat) else []
     return codec.build(
         ChatRequest,

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel
 from starlette.responses import Response
 from ulid import ULID
 
@@ -15,9 +14,12 @@ from common.errors import NotAllowed, UnknownModel
 from common.keys import Scope
 from common.messages import ChatRequest
 from dispatcher.bridge.bodies import json_body
+from dispatcher.bridge.describing import ASKS, RUNS, described
 from dispatcher.bridge.gate import caller_of
-from dispatcher.bridge.ollama import catalogue, lines, request
-from dispatcher.bridge.ollama.dialects import ChatLines, GenerateLines
+from dispatcher.bridge.ollama import catalogue, embed, lines, request
+from dispatcher.bridge.ollama.dialects import ChatLines, EmbedLines, GenerateLines
+from dispatcher.bridge.reading import Body
+from dispatcher.bridge.surfaces import OLLAMA
 from dispatcher.bridge.wiring import Bridge
 from dispatcher.bridge.wishes import CHAT_PARAMETERS, job_id, priority, progress, wished
 
@@ -38,24 +40,34 @@ MANAGEMENT: Mapping[str, tuple[str, ...]] = {
 """What changes the models of a device. These are the paths that Ollama's known holes were in (CVE-2024-37032, CVE-2026-7482)."""
 
 
+def _runs(body: type[Body], example: str, stream: str | None = lines.NDJSON) -> dict[str, Any]:
+    shown = {"Short": example}
+    return described(body, surface=OLLAMA, statuses=RUNS, stream=stream, examples=shown, parameters=CHAT_PARAMETERS)
+
+
+CHAT = _runs(request.OllamaChat, request.CHAT_EXAMPLE)
+GENERATE = _runs(request.OllamaGenerate, request.GENERATE_EXAMPLE)
+EMBED = _runs(embed.OllamaEmbed, embed.EXAMPLE, stream=None)
+EMBEDDINGS = _runs(embed.OllamaEmbeddings, embed.LEGACY_EXAMPLE, stream=None)
+SHOW = described(request.OllamaShow, surface=OLLAMA, statuses=ASKS, examples={"Short": request.SHOW_EXAMPLE})
+LIST = described(surface=OLLAMA)
+VERSIONED = described(surface=OLLAMA, statuses={400})
+
+
 def ollama_routes(bridge: Bridge) -> APIRouter:
     """The routes below `/api`."""
     router = APIRouter(prefix="/api", tags=["ollama"])
     router.include_router(_answering(bridge))
+    router.include_router(_embedding(bridge))
     router.include_router(_listing(bridge))
     router.include_router(_open_to_all())
     return router
 
 
-def published() -> Sequence[type[BaseModel]]:
-    """Give the models of requests, for the API's description."""
-    return (request.OllamaChat, request.OllamaGenerate, request.OllamaShow)
-
-
 def _answering(bridge: Bridge) -> APIRouter:
     router = bridge.gate.router(Scope.CHAT)
 
-    @router.post("/chat", summary="Chat, as Ollama has it", openapi_extra=_described("OllamaChat", chat=True))
+    @router.post("/chat", summary="Chat, as Ollama has it", **CHAT)
     async def chat(http: Request) -> Response:
         asked = request.read(request.OllamaChat, await _body(http), request.CHAT_EXAMPLE)
         messages = request.chat_messages(asked)
@@ -66,9 +78,7 @@ def _answering(bridge: Bridge) -> APIRouter:
         dialect = ChatLines(job=str(sent.job), now=bridge.clock.unix_s)
         return bridge.answer(sent, caller_of(http), dialect, stream=asked.streams, progress=telling)
 
-    @router.post(
-        "/generate", summary="Answer a prompt, as Ollama has it", openapi_extra=_described("OllamaGenerate", chat=True)
-    )
+    @router.post("/generate", summary="Answer a prompt, as Ollama has it", **GENERATE)
     async def generate(http: Request) -> Response:
         asked = request.read(request.OllamaGenerate, await _body(http), request.GENERATE_EXAMPLE)
         messages = request.generate_messages(asked)
@@ -82,19 +92,46 @@ def _answering(bridge: Bridge) -> APIRouter:
     return router
 
 
+def _embedding(bridge: Bridge) -> APIRouter:
+    router = bridge.gate.router(Scope.CHAT)
+
+    @router.post("/embed", summary="Embed texts, as Ollama has it", **EMBED)
+    async def embed_texts(http: Request) -> Response:
+        asked = request.read(embed.OllamaEmbed, await _body(http), embed.EXAMPLE)
+        return _embedded(bridge, http, asked, embed.texts_of(asked), legacy=False)
+
+    @router.post("/embeddings", summary="Embed one text, as Ollama's older API has it", **EMBEDDINGS)
+    async def embed_prompt(http: Request) -> Response:
+        asked = request.read(embed.OllamaEmbeddings, await _body(http), embed.LEGACY_EXAMPLE)
+        return _embedded(bridge, http, asked, [asked.prompt] if asked.prompt else [], legacy=True)
+
+    return router
+
+
+def _embedded(bridge: Bridge, http: Request, asked: embed.Embeds, texts: Sequence[str], *, legacy: bool) -> Response:
+    """Answer with embeddings; for no text at once, as Ollama does, if there is such a model. Raises `UnknownModel`."""
+    if not texts:
+        _found(bridge, asked.model)
+        return _json({"embedding": []} if legacy else {"model": asked.model, "embeddings": []})
+    job = job_id(http.headers)
+    wanted = embed.to_job(asked, texts, job=job or str(ULID()), priority=priority(http.headers))
+    told = bridge.named(wished(wanted, http.headers), job)
+    return bridge.embeddings(told, texts, caller_of(http), EmbedLines(job=str(told.job), legacy=legacy))
+
+
 def _listing(bridge: Bridge) -> APIRouter:
     router = bridge.gate.router(Scope.CHAT)
 
-    @router.get("/tags", summary="The models that the fleet has now, as Ollama has it")
+    @router.get("/tags", summary="The models that the fleet has now, as Ollama has it", **LIST)
     async def tags() -> Response:
         return _json(catalogue.tags(catalogue.listed(bridge.presence.fleet()), bridge.started_unix_s))
 
-    @router.post("/show", summary="One model, as Ollama has it", openapi_extra=_described("OllamaShow"))
+    @router.post("/show", summary="One model, as Ollama has it", **SHOW)
     async def show(http: Request) -> Response:
         asked = request.read(request.OllamaShow, await _body(http), request.SHOW_EXAMPLE)
         return _json(catalogue.show(_found(bridge, asked.model or asked.name), bridge.started_unix_s))
 
-    @router.get("/ps", summary="The models in memory, as Ollama has it")
+    @router.get("/ps", summary="The models in memory, as Ollama has it", **LIST)
     async def running() -> Response:
         return _json(catalogue.running(catalogue.listed(bridge.presence.fleet())))
 
@@ -106,7 +143,7 @@ def _open_to_all() -> APIRouter:
     """What asks for no key: the version, by which clients find out what they talk to, and what everybody is refused."""
     router = APIRouter()
 
-    @router.get("/version", summary="The release of Ollama whose API this is")
+    @router.get("/version", summary="The release of Ollama whose API this is", **VERSIONED)
     async def version() -> Response:
         return _json({"version": VERSION})
 
@@ -148,18 +185,13 @@ def _idle(bridge: Bridge, asked: request.OllamaRun, line: Json) -> Response:
     return _json({**line, **lines.idle("unload" if asked.unloads else "load")})
 
 
-def _found(bridge: Bridge, name: str) -> catalogue.Listed:
+def _found(bridge: Bridge, name: str | None) -> catalogue.Listed:
     """Give a model by its name. Raises `UnknownModel`."""
-    found = catalogue.look(bridge.presence.fleet(), request.named(name))
+    model = request.named(name)
+    found = catalogue.look(bridge.presence.fleet(), model)
     if found is None:
-        raise UnknownModel(f"model {name[:200]!r} not found: GET /api/tags lists those there are", param="model")
+        raise UnknownModel(f"model {model[:200]!r} not found: GET /api/tags lists those there are", param="model")
     return found
-
-
-def _described(name: str, *, chat: bool = False) -> Json:
-    schema = {"$ref": f"#/components/schemas/{name}"}
-    body = {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-    return {**body, "parameters": list(CHAT_PARAMETERS)} if chat else body
 
 
 def _json(body: Json) -> Response:

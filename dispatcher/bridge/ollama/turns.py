@@ -7,26 +7,23 @@ import binascii
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from common.errors import BadRequest
 from dispatcher.bridge.openai.turns import image as data_uri
+from dispatcher.bridge.reading import Body
 
 
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
-
-
-class CalledFunction(_Part):
+class CalledFunction(Body):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     arguments: dict[str, Any] | None = Field(None, description="an object; OpenAI's API has a text here")
 
 
-class OllamaToolCall(_Part):
+class OllamaToolCall(Body):
     id: str | None = None
     function: CalledFunction
 
@@ -34,7 +31,7 @@ class OllamaToolCall(_Part):
 Images = Annotated[list[str], Field(max_length=16, fail_fast=True, description="base64, without a data-URI head")]
 
 
-class OllamaMessage(_Part):
+class OllamaMessage(Body):
     """One message of the conversation. `thinking` of earlier answers is not sent on."""
 
     role: Annotated[Literal["system", "developer", "user", "assistant", "tool"], BeforeValidator(_lower)]

@@ -18,7 +18,7 @@ import pytest_asyncio
 from langchain_core.messages import HumanMessage
 from langchain_ollama import ChatOllama
 
-from common import errors
+from common import errors, vectors
 from common.messages import ToolCall
 from tests import ollama_readers as readers
 from tests.bridge_process import BridgeProcess, bridge_environment
@@ -146,8 +146,8 @@ async def test_a_stream_is_the_default(http: httpx.AsyncClient) -> None:
         readers.generate_line(line)
 
     assert "application/x-ndjson" == response.headers["content-type"]
-    page = await http.post("/api/generate", content=body, headers={"origin": "https://evil.example"})
-    assert 415 == page.status_code
+    page = await http.post("/api/generate", content=body, headers={"sec-fetch-site": "same-origin"})
+    assert 415 == page.status_code, "from a browser a body says what it is"
 
 
 async def test_the_package_streams(client: ollama.AsyncClient, fleet: ScriptedFleet) -> None:
@@ -176,7 +176,8 @@ async def test_the_package_streams(client: ollama.AsyncClient, fleet: ScriptedFl
 async def test_the_package_calls_functions(client: ollama.AsyncClient, fleet: ScriptedFleet, stream: bool) -> None:
     """The call comes with an object, and its result is known by its name."""
     fleet.script = calling
-    asked: Any = client.chat(MODEL, HI, tools=[WEATHER], stream=stream)
+    package: Any = client  # its overloads know only literals
+    asked = package.chat(MODEL, HI, tools=[WEATHER], stream=stream)
     parts = [part async for part in await asked] if stream else [await asked]
     (call,) = [one for part in parts for one in part.message.tool_calls or ()]
     result = {"role": "tool", "content": "rain", "tool_name": call.function.name}
@@ -207,6 +208,26 @@ async def test_a_conversation_goes_on_by_its_context(client: ollama.AsyncClient,
     ] == [(one["role"], one["content"]) for one in requests[2]["messages"]]
 
 
+async def test_embeddings(client: ollama.AsyncClient, fleet: ScriptedFleet) -> None:
+    """Both APIs, through the package; nobody chooses a model for them."""
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.route(model=job.request["model"])
+        await job.embed(*[vectors.pack((0.5, float(len(text)))) for text in job.request["inputs"]])
+
+    fleet.script = script
+    many = await client.embed("embedder", ["hi", "hello"], dimensions=2)
+    one = await client.embeddings("embedder", "hi")
+    none = await client.embed(MODEL, "")
+    with pytest.raises(ollama.ResponseError, match="name the model") as caught:
+        await client.embed("auto", "hi")
+
+    assert [[0.5, 2.0], [0.5, 5.0]] == [list(vector) for vector in many.embeddings]
+    assert (4, True) == (many.prompt_eval_count, (many.total_duration or 0) > 0)
+    assert ([0.5, 2.0], [], 400) == (list(one.embedding), list(none.embeddings), caught.value.status_code)
+
+
 @pytest.mark.parametrize(("keep_alive", "reason"), [(None, "load"), (0, "unload"), (-1, "load")])
 async def test_without_a_word_no_job_is_made(
     client: ollama.AsyncClient, fleet: ScriptedFleet, keep_alive: int | None, reason: str
@@ -227,8 +248,9 @@ async def test_an_error_before_the_stream(client: ollama.AsyncClient, fleet: Scr
         await job.fail(errors.NoDevice("no device is awake: plug one in"))
 
     fleet.script = script
+    package: Any = client  # as above
     with pytest.raises(ollama.ResponseError) as caught:
-        await whole(client.chat("auto", HI, stream=stream))
+        await whole(package.chat("auto", HI, stream=stream))
 
     assert (503, "no device is awake: plug one in") == (caught.value.status_code, caught.value.error)
 
@@ -266,6 +288,8 @@ async def test_an_error_in_the_stream(client: ollama.AsyncClient, fleet: Scripte
         ("POST", "/api/generate", {"model": MODEL, "prompt": "x", "context": [128_006, 882]}, 400, "bad_request"),
         ("POST", "/api/show", {"model": "no/such"}, 404, "unknown_model"),
         ("POST", "/api/show", {}, 400, "bad_request"),
+        ("POST", "/api/embed", {"model": "auto", "input": ["a", ""]}, 400, "bad_request"),
+        ("POST", "/api/embeddings", {"prompt": "a"}, 400, "bad_request"),
         ("GET", "/api/chat", None, 405, "method_not_allowed"),
         ("GET", "/api/nothing", None, 404, "not_found"),
         ("POST", "/api/pull", {"model": "x"}, 403, "not_allowed"),
@@ -400,7 +424,8 @@ async def test_langchain(bridge: BridgeProcess, fleet: ScriptedFleet) -> None:
     await chat._async_client._client.aclose()
 
     assert ("Hello there!", "Hello there!") == (whole.content, "".join(pieces))
-    assert (whole.usage_metadata or {})["total_tokens"] == 10
+    assert whole.usage_metadata is not None
+    assert whole.usage_metadata["total_tokens"] == 10
     assert [("weather", {"city": "Accra"})] == [(one["name"], one["args"]) for one in called.tool_calls]
 
 

@@ -65,14 +65,15 @@ def test_the_list() -> None:
         ("llama3.2:3b@nano", ("completion", "tools"), 8192),
         ("nomic", ("embedding",), None),
         ("gpt-x", ("completion",), 400_000),
-        ("auto", ("completion", "tools", "vision", "embedding"), 400_000),
-        ("auto:latest", ("completion", "tools", "vision", "embedding"), 400_000),
-        ("auto:local", ("completion", "tools", "vision", "embedding"), 32_768),
-        ("auto@nano", ("completion", "tools", "embedding"), 8192),
+        ("auto", ("completion", "tools", "vision"), 400_000),
+        ("auto:latest", ("completion", "tools", "vision"), 400_000),
+        ("auto:local", ("completion", "tools", "vision"), 32_768),
+        ("auto@nano", ("completion", "tools"), 8192),
     ],
 )
 def test_what_a_model_can_do(name: str, capabilities: tuple[str, ...], context: int | None) -> None:
-    """As much as any of its devices, through the bridge: no thinking, no filling in, and no more context than memory allows."""
+    """As much as any of its devices, through the bridge: no thinking, no filling in, and no more context than memory allows;
+    a virtual model embeds nothing."""
     one = found(name)
 
     assert (capabilities, context) == (one.capabilities, one.context_tokens)

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common import errors, frames
+from common import errors, frames, vectors
 from common.energy import Energy
 from common.messages import EngineTimings, ToolCall, Usage
 from dispatcher.bridge.ollama import lines
 from dispatcher.bridge.ollama.context import recall
-from dispatcher.bridge.ollama.dialects import ChatLines, GenerateLines
+from dispatcher.bridge.ollama.dialects import ChatLines, EmbedLines, GenerateLines
 from tests import ollama_readers as readers
 
 NOW_S = 1_795_000_000.5
@@ -53,7 +53,7 @@ def test_counters(end: frames.End, expected: tuple[int, ...]) -> None:
 
 
 @settings(max_examples=100)
-@given(st.text(st.characters(exclude_categories=("Cs",))))
+@given(st.text(st.characters(codec="utf-8")))
 def test_a_line_is_one_line_whatever_it_says(text: str) -> None:
     """Also for httpx, which splits where Python does, at characters that JSON lets through."""
     (line,) = readers.lines(chatting().text("m", text + "\x85\u2028\u2029\v\f\x1c\r\n"))
@@ -134,3 +134,27 @@ def test_every_date_can_be_read(unix_s: float) -> None:
     """Six digits and an offset, also of a model that stays for ever."""
     assert datetime.fromisoformat(lines.date(unix_s)).tzinfo is not None
     assert json.loads(json.dumps(lines.date(unix_s))).endswith("+00:00")
+
+
+@pytest.mark.parametrize(
+    ("legacy", "expected"),
+    [
+        (True, {"embedding": [0.5, -2.0]}),
+        (
+            False,
+            {
+                "model": "m",
+                "embeddings": [[0.5, -2.0]],
+                "total_duration": 1,
+                "load_duration": 1,
+                "prompt_eval_count": 7,
+            },
+        ),
+    ],
+)
+def test_embeddings(legacy: bool, expected: dict[str, Any]) -> None:
+    """The older API has one vector, and the newer one a list with counters."""
+    end = frames.End(usage=USAGE, embeddings=(vectors.pack((0.5, -2.0)),))
+    body = EmbedLines(job="j1", legacy=legacy).whole("m", "", end)
+
+    assert {**expected, "x_drover": {"job": "j1"}} == body

@@ -10,7 +10,7 @@ import pytest
 
 from common.errors import FleetError
 from common.messages import ChatRequest, Options, Priority, ToolCall
-from dispatcher.bridge.ollama import request
+from dispatcher.bridge.ollama import embed, request
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 HI = [{"role": "user", "content": "hi"}]
@@ -235,7 +235,7 @@ def test_a_prompt_is_refused_by_name(fields: dict[str, Any], code: str, param: s
 
 @pytest.mark.parametrize(
     ("body", "said"),
-    [(b"", "missing request body"), (b"[]", "not a JSON object"), (b"{x", "not JSON"), (b"\x80", "not a JSON")],
+    [(b"", "not a JSON object"), (b"[]", "not a JSON object"), (b"{x", "not JSON"), (b"\x80", "not a JSON")],
 )
 def test_a_body_that_is_none(body: bytes, said: str) -> None:
     """The refusal shows one that is."""
@@ -257,3 +257,46 @@ def test_a_priority_is_the_headers_word() -> None:
     sent = request.to_chat(asked, request.chat_messages(asked), job="j1", priority=Priority.BATCH)
 
     assert Priority.BATCH is sent.priority
+
+
+@pytest.mark.parametrize(
+    ("body", "texts"),
+    [
+        ({"input": "hi"}, ["hi"]),
+        ({"input": ["hi", "ho"], "truncate": None, "keep_alive": -1, "options": {}}, ["hi", "ho"]),
+        ({"input": ""}, []),
+        ({"input": [""]}, []),
+        ({"input": []}, []),
+        ({}, []),
+    ],
+    ids=str,
+)
+def test_texts_to_embed(body: Any, texts: list[str]) -> None:
+    """One or many; none asks to load the model."""
+    assert texts == embed.texts_of(request.read(embed.OllamaEmbed, json.dumps(body).encode(), embed.EXAMPLE))
+
+
+def test_embedding_is_a_job() -> None:
+    """With the device that is named, and the length that is wanted; 0 is all of it."""
+    asked = embed.OllamaEmbed(model="nomic@nano", input="hi", truncate=False, dimensions=64)
+    older = embed.to_job(embed.OllamaEmbeddings(model="nomic", prompt="hi"), ["hi"], job="j1")
+    job = embed.to_job(asked, ["hi"], job="j1", priority=Priority.BATCH)
+
+    assert ("nomic", "nano", ("hi",), 64, False, Priority.BATCH) == (
+        job.model,
+        job.device,
+        job.inputs,
+        job.dimensions,
+        job.truncate,
+        job.priority,
+    )
+    assert (None, None) == (older.dimensions, older.truncate)
+    assert embed.to_job(asked.model_copy(update={"dimensions": 0}), ["hi"], job="j").dimensions is None
+
+
+def test_an_empty_text_is_refused_by_its_place() -> None:
+    """Among others it would have an embedding that says nothing."""
+    with pytest.raises(FleetError) as caught:
+        embed.texts_of(embed.OllamaEmbed(model="m", input=["hi", ""]))
+
+    assert "input.1" == caught.value.details["param"]
