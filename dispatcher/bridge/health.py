@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from common import codec
 from common.errors import LedgerUnavailable
-from dispatcher.bridge.gate import Gate
+from dispatcher.bridge.gate import Gate, Keys
+from dispatcher.bridge.origins import from_here
 from dispatcher.bridge.presence import Presence
 
 
@@ -16,11 +17,14 @@ def health_page(presence: Presence, gate: Gate) -> APIRouter:
     router = APIRouter(tags=["fleet"])
 
     @router.get("/health", summary="Whether a chat can be answered now")
-    async def health() -> Response:
+    async def health(http: Request) -> Response:
         now = await presence.health()
         reason = now.reason or await _shut(gate)
-        told = {"status": "unavailable", "reason": reason} if reason else {"status": "ok"}
-        body = {**told, **now.facts, "keys": str(gate.keys)}
+        told = {"status": "unavailable"} if reason else {"status": "ok"}
+        # Where keys are needed, strangers learn no names: those who may see devices have /api/v1/devices.
+        inside = gate.keys is not Keys.NEEDED or from_here(http)
+        facts = {**({"reason": reason} if reason else {}), **now.facts, "keys": str(gate.keys)} if inside else {}
+        body = {**told, **facts}
         return Response(codec.encode(body), 503 if reason else 200, media_type="application/json")
 
     router.add_api_route("/health", health, methods=["HEAD"], include_in_schema=False)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Collection
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.errors import BadRequest, FleetError, NotAllowed, PayloadTooLarge
 from dispatcher.bridge.headers import API_POLICY, SECURITY
+from dispatcher.bridge.origins import same_origin
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
-_PORTS = {"http": ":80", "https": ":443"}
 
 Refuse = Callable[[FleetError, str], Response]
 """Makes the response for an error, given the path that was asked for."""
@@ -126,16 +125,6 @@ def _strange(origin: str) -> NotAllowed:
         "DROVER_HTTP_CORS_ORIGINS",
         param="Origin",
     )
-
-
-def same_origin(origin: str, host: str) -> bool:
-    """Tell whether a page of this origin came from the host that is asked. Its scheme may differ: a proxy takes TLS off."""
-    try:
-        parts = urlsplit(origin.lower())
-        port = _PORTS.get(parts.scheme, "")
-    except ValueError:
-        return False
-    return bool(port and host) and parts.netloc.removesuffix(port) == host.lower().removesuffix(port)
 
 
 def _foreign(host: str) -> BadRequest:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from common import codec
@@ -14,6 +14,7 @@ from common.errors import FleetError
 from common.heartbeats import read_heartbeat
 from common.logs import get_logger
 from common.messages import DeviceState, ModelInfo
+from common.patterns import matches
 from common.subjects import Subjects
 from dispatcher.fleet import Device, Fleet, Liveness, canonical
 from dispatcher.roster import Roster
@@ -162,6 +163,19 @@ def _nobody(states: dict[str, str]) -> str:
     if not states:
         return "no device has been heard: start one with `drover-agent` or `make up`"
     return "no device is ready: " + ", ".join(f"{name} is {state}" for name, state in states.items())
+
+
+def narrowed(fleet: Fleet, *, models: Sequence[str], devices: Sequence[str]) -> Fleet:
+    """Give the part of a fleet that fits these patterns; empty ones fit all. A device without a model that does is out."""
+    if not models and not devices:
+        return fleet
+    by_model, by_device = tuple(models) or None, tuple(devices) or None
+    found: dict[str, Device] = {}
+    for name, device in fleet.devices.items():
+        left = {model: info for model, info in device.models.items() if matches(model, by_model)}
+        if matches(name, by_device) and (left or by_model is None):
+            found[name] = replace(device, models=left)
+    return Fleet(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Mapping
 from time import monotonic
 
 from fastapi import APIRouter, Request
@@ -14,10 +12,10 @@ from common.bus import Bus
 from common.errors import NotAllowed
 from common.exposure import PATH, Page, wanted
 from common.metrics import OTHER, Metrics, gauge
+from dispatcher.bridge.origins import from_here
 from dispatcher.settings import BridgeSection
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 _STREAMS = (b"text/event-stream", b"application/x-ndjson")
 GONE = 499
 """No status was sent, since nobody was there any more; proxies write it down so."""
@@ -40,20 +38,12 @@ def metrics_page(metrics: Metrics, *, local: bool) -> APIRouter:
 
     @router.api_route(PATH, methods=["GET", "HEAD"])
     async def show(http: Request) -> Response:
-        if local and not _from_here(http.client.host if http.client else "", http.headers):
+        if local and not from_here(http):
             raise NotAllowed("metrics are shown to this machine alone: see DROVER_HTTP_METRICS")
         body, kind = await page.written(http.headers.get("accept", ""))
         return Response(body, headers={"content-type": kind, "cache-control": "no-store"})
 
     return router
-
-
-def _from_here(client: str, headers: Mapping[str, str]) -> bool:
-    """Tell whether a program of this machine asks, for itself: what a proxy passes on comes from here too."""
-    try:
-        return ipaddress.ip_address(client).is_loopback and not any(name in headers for name in _FORWARDED)
-    except ValueError:
-        return False
 
 
 class Traffic:

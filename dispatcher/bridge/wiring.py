@@ -15,9 +15,10 @@ from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.embedding import embedded
 from dispatcher.bridge.gate import Gate
-from dispatcher.bridge.presence import Presence
+from dispatcher.bridge.presence import Presence, narrowed
 from dispatcher.bridge.speech import Dialect
 from dispatcher.bridge.sse import Curfew
+from dispatcher.fleet import Fleet
 
 _OF_EMBEDDINGS = (
     "job",
@@ -51,6 +52,11 @@ class Bridge:
     hold_s: float
     retry_grace_s: float
     started_unix_s: int
+
+    def fleet(self, caller: Caller) -> Fleet:
+        """Give the part of the fleet that a caller may use, and so may see."""
+        whole, grant = self.presence.fleet(), caller.grant
+        return whole if grant is None else narrowed(whole, models=grant.models, devices=grant.devices)
 
     def answer(
         self, chat: ChatRequest, caller: Caller, dialect: Dialect, *, stream: bool, progress: bool = False

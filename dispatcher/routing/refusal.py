@@ -16,12 +16,13 @@ from common.errors import (
     UnsupportedByModel,
 )
 from common.messages import AUTO, DeviceState
+from common.patterns import matches
 from dispatcher.fleet import Device, Fleet, Liveness
 from dispatcher.outcomes import Decision, Removed
 from dispatcher.routing.ask import Ask
 from dispatcher.routing.features import Features
 from dispatcher.routing.filters import NO_CHAT, NO_EMBEDDINGS, Ability, abilities
-from dispatcher.routing.rules import ALLOW_LIST, AllowList, matches, own_list
+from dispatcher.routing.rules import ALLOW_LIST, AllowList, own_list
 
 _TOO_SMALL = frozenset({"context", "context_memory"})
 _UNABLE = _TOO_SMALL | {"capability", "memory"}

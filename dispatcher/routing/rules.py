@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from fnmatch import translate
-from functools import lru_cache
 
 import numpy as np
 
+from common.patterns import Patterns, matches
 from dispatcher.fleet import Device
 from dispatcher.outcomes import Removed
 from dispatcher.routing.ask import Ask, RoutingPolicy
@@ -18,9 +15,6 @@ from dispatcher.routing.table import Mask, View
 
 ALLOW_LIST = "allow_list"
 """The filter of what a request brings along."""
-
-Patterns = tuple[str, ...] | None
-"""None for all, and an empty one for nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,18 +91,6 @@ def forbidden(allowed: tuple[AllowList, ...], device: str, model: str) -> Remove
         if not one.allows(device, model):
             return Removed(device, one.filter, one.why, for_now=False, model=model)
     return None
-
-
-def matches(name: str, patterns: Patterns) -> bool:
-    """Tell whether one of the patterns fits a name."""
-    return patterns is None or _matcher(patterns)(name) is not None
-
-
-@lru_cache(maxsize=256)
-def _matcher(patterns: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
-    """Make one expression of all patterns: each by itself would be looked up for each name. `translate` makes them atomic, so no
-    pattern takes long."""
-    return re.compile("|".join(map(translate, patterns)) if patterns else r"(?!)").match
 
 
 def _named(view: View, allowed: AllowList) -> Mask:

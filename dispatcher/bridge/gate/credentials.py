@@ -11,7 +11,7 @@ from http.cookies import CookieError, SimpleCookie
 
 from common.errors import NotAllowed, Unauthorized
 from common.keys import Presented, parse
-from dispatcher.bridge.limits import same_origin
+from dispatcher.bridge.origins import same_origin
 
 COOKIES = ("__Host-drover", "drover")
 """The first where the page came over TLS, since browsers take it nowhere else."""

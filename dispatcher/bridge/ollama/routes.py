@@ -72,7 +72,7 @@ def _answering(bridge: Bridge) -> APIRouter:
         asked = request.read(request.OllamaChat, await _body(http), request.CHAT_EXAMPLE)
         messages = request.chat_messages(asked)
         if not messages:
-            return _idle(bridge, asked, lines.chat(request.named(asked.model), bridge.clock.unix_s()))
+            return _idle(bridge, http, asked, lines.chat(request.named(asked.model), bridge.clock.unix_s()))
         telling = progress(http.headers, stream=asked.streams)
         sent = _wanted(bridge, http, asked, messages)
         dialect = ChatLines(job=str(sent.job), now=bridge.clock.unix_s)
@@ -83,7 +83,7 @@ def _answering(bridge: Bridge) -> APIRouter:
         asked = request.read(request.OllamaGenerate, await _body(http), request.GENERATE_EXAMPLE)
         messages = request.generate_messages(asked)
         if not messages:
-            return _idle(bridge, asked, lines.generated(request.named(asked.model), bridge.clock.unix_s()))
+            return _idle(bridge, http, asked, lines.generated(request.named(asked.model), bridge.clock.unix_s()))
         telling = progress(http.headers, stream=asked.streams)
         sent = _wanted(bridge, http, asked, messages)
         dialect = GenerateLines(job=str(sent.job), now=bridge.clock.unix_s, asked=messages)
@@ -111,7 +111,7 @@ def _embedding(bridge: Bridge) -> APIRouter:
 def _embedded(bridge: Bridge, http: Request, asked: embed.Embeds, texts: Sequence[str], *, legacy: bool) -> Response:
     """Answer with embeddings; for no text at once, as Ollama does, if there is such a model. Raises `UnknownModel`."""
     if not texts:
-        _found(bridge, asked.model)
+        _found(bridge, http, asked.model)
         return _json({"embedding": []} if legacy else {"model": asked.model, "embeddings": []})
     job = job_id(http.headers)
     wanted = embed.to_job(asked, texts, job=job or str(ULID()), priority=priority(http.headers))
@@ -123,17 +123,17 @@ def _listing(bridge: Bridge) -> APIRouter:
     router = bridge.gate.router(Scope.CHAT)
 
     @router.get("/tags", summary="The models that the fleet has now, as Ollama has it", **LIST)
-    async def tags() -> Response:
-        return _json(catalogue.tags(catalogue.listed(bridge.presence.fleet()), bridge.started_unix_s))
+    async def tags(http: Request) -> Response:
+        return _json(catalogue.tags(catalogue.listed(bridge.fleet(caller_of(http))), bridge.started_unix_s))
 
     @router.post("/show", summary="One model, as Ollama has it", **SHOW)
     async def show(http: Request) -> Response:
         asked = request.read(request.OllamaShow, await _body(http), request.SHOW_EXAMPLE)
-        return _json(catalogue.show(_found(bridge, asked.model or asked.name), bridge.started_unix_s))
+        return _json(catalogue.show(_found(bridge, http, asked.model or asked.name), bridge.started_unix_s))
 
     @router.get("/ps", summary="The models in memory, as Ollama has it", **LIST)
-    async def running() -> Response:
-        return _json(catalogue.running(catalogue.listed(bridge.presence.fleet())))
+    async def running(http: Request) -> Response:
+        return _json(catalogue.running(catalogue.listed(bridge.fleet(caller_of(http)))))
 
     router.add_api_route("/tags", tags, methods=["HEAD"], include_in_schema=False)
     return router
@@ -167,7 +167,7 @@ def _wanted(
     bridge: Bridge, http: Request, asked: request.OllamaRun, messages: Sequence[Mapping[str, Any]]
 ) -> ChatRequest:
     """Give the chat that is sent to the fleet, with what the headers ask for."""
-    known = catalogue.look(bridge.presence.fleet(), request.named(asked.model))
+    known = catalogue.look(bridge.fleet(caller_of(http)), request.named(asked.model))
     job = job_id(http.headers)
     chat = request.to_chat(
         asked,
@@ -179,16 +179,16 @@ def _wanted(
     return bridge.named(wished(chat, http.headers), job)
 
 
-def _idle(bridge: Bridge, asked: request.OllamaRun, line: Json) -> Response:
+def _idle(bridge: Bridge, http: Request, asked: request.OllamaRun, line: Json) -> Response:
     """Answer at once, in one piece, as Ollama does. Raises `UnknownModel`."""
-    _found(bridge, asked.model)
+    _found(bridge, http, asked.model)
     return _json({**line, **lines.idle("unload" if asked.unloads else "load")})
 
 
-def _found(bridge: Bridge, name: str | None) -> catalogue.Listed:
+def _found(bridge: Bridge, http: Request, name: str | None) -> catalogue.Listed:
     """Give a model by its name. Raises `UnknownModel`."""
     model = request.named(name)
-    found = catalogue.look(bridge.presence.fleet(), model)
+    found = catalogue.look(bridge.fleet(caller_of(http)), model)
     if found is None:
         raise UnknownModel(f"model {model[:200]!r} not found: GET /api/tags lists those there are", param="model")
     return found

@@ -14,10 +14,12 @@ from common.keys import Scope
 from common.messages import AUTO, split_target
 from common.virtual import VIRTUAL, Virtual, virtual
 from dispatcher.bridge.describing import GUARDED, described
+from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.openai import reply
 from dispatcher.bridge.presence import Offer, find, offers
 from dispatcher.bridge.surfaces import ANTHROPIC
 from dispatcher.bridge.wiring import Bridge
+from dispatcher.fleet import Fleet
 
 VERSION_HEADER = "anthropic-version"
 """Every client of Anthropic's sends it, and no other does."""
@@ -29,7 +31,7 @@ def models_routes(bridge: Bridge) -> APIRouter:
 
     @router.get("", summary="The models that the fleet has now", **described())
     async def models(http: Request) -> Response:
-        cards = list(_cards(bridge))
+        cards = list(_cards(bridge, bridge.fleet(caller_of(http))))
         if not _anthropic(http):
             return _json({"object": "list", "data": cards})
         infos = [anthropic_info(card) for card in cards]
@@ -38,7 +40,7 @@ def models_routes(bridge: Bridge) -> APIRouter:
 
     @router.get("/{model:path}", summary="One model", **described(statuses=GUARDED | {404}))
     async def model(http: Request, model: str) -> Response:
-        card = _one(bridge, model)
+        card = _one(bridge, bridge.fleet(caller_of(http)), model)
         if card is not None:
             return _json(anthropic_info(card) if _anthropic(http) else card)
         unknown = UnknownModel(
@@ -55,18 +57,17 @@ def _anthropic(http: Request) -> bool:
     return VERSION_HEADER in http.headers
 
 
-def _cards(bridge: Bridge) -> Iterator[reply.Json]:
+def _cards(bridge: Bridge, fleet: Fleet) -> Iterator[reply.Json]:
     for name, one in VIRTUAL.items():
         yield _virtual_card(name, one, bridge)
-    for offer in offers(bridge.presence.fleet()).values():
+    for offer in offers(fleet).values():
         yield _card(offer, bridge)
 
 
-def _one(bridge: Bridge, name: str) -> reply.Json | None:
+def _one(bridge: Bridge, fleet: Fleet, name: str) -> reply.Json | None:
     """Give the card of a model by any of its names: with `:latest` or without, and with the device behind an `@` that has it."""
     if (found := virtual(name)) is not None:
         return {**_virtual_card(AUTO, found, bridge), "id": name}
-    fleet = bridge.presence.fleet()
     offer, pinned = find(fleet, name), None
     if offer is None:
         model, pinned = split_target(name)

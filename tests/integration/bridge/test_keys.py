@@ -136,6 +136,26 @@ async def test_a_job_counts_for_its_key_s_tenant_and_user(house: House) -> None:
     assert (["llama*"], ["nano", "orin"]) == (job.request["allow_models"], job.request["allow_devices"])
 
 
+@pytest.mark.parametrize("path", ["/v1/models", "/api/tags"])
+async def test_a_list_has_what_the_key_may_use(house: House, path: str) -> None:
+    """Models that it does not allow, or that only other devices have, are none of its business."""
+    await house.fleet.beat("orin", ("qwen2.5:7b", "llama3.2:3b"))
+    llamas, orin = await house.key(models=("llama*",)), await house.key(devices=("orin",))
+    named = [(await house.http.get(path, headers=bearer(secret))).text for secret in (llamas, orin)]
+
+    assert [True, True, False] == [name in named[0] for name in ("llama3.2:1b", "llama3.2:3b", "qwen2.5:7b")]
+    assert [False, True, True] == [name in named[1] for name in ("llama3.2:1b", "llama3.2:3b", "qwen2.5:7b")]
+
+
+async def test_strangers_learn_no_names_from_the_health_page(house: House) -> None:
+    """What comes through a proxy may come from anywhere; a probe of this machine sees why."""
+    await house.key()
+    outside = (await house.http.get("/health", headers={"x-forwarded-for": "10.0.0.9"})).json()
+    inside = (await house.http.get("/health")).json()
+
+    assert ({"status": "ok"}, True) == (outside, "nano" in inside["devices"])
+
+
 async def test_a_scope_that_is_lacking_is_named(house: House) -> None:
     """403, and how the key gets it."""
     secret = await house.key(scopes=(Scope.FLEET,))

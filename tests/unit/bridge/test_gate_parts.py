@@ -16,7 +16,7 @@ from dispatcher.bridge.callers import Caller, granted, on_behalf
 from dispatcher.bridge.gate.credentials import require_own_page, shown
 from dispatcher.bridge.gate.limiter import Limiter
 from dispatcher.bridge.gate.worth import MOST_ANSWER_TOKENS, has_free, worth
-from dispatcher.bridge.limits import same_origin
+from dispatcher.bridge.origins import same_origin
 
 KEY, OTHER = new_secret(new_id()), new_secret(new_id())
 SESSION = new_secret(new_id(), session=True)

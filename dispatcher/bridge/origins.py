@@ -1,0 +1,30 @@
+"""Where a request comes from: this machine, a page of ours, a page of others; it decides nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+
+_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+_PORTS = {"http": ":80", "https": ":443"}
+
+
+def from_here(http: Request) -> bool:
+    """Tell whether a program of this machine asks, for itself: what a proxy passes on comes from here too."""
+    client = http.client.host if http.client else ""
+    try:
+        return ipaddress.ip_address(client).is_loopback and not any(name in http.headers for name in _FORWARDED)
+    except ValueError:
+        return False
+
+
+def same_origin(origin: str, host: str) -> bool:
+    """Tell whether a page of this origin came from the host that is asked. Its scheme may differ: a proxy takes TLS off."""
+    try:
+        parts = urlsplit(origin.lower())
+        port = _PORTS.get(parts.scheme, "")
+    except ValueError:
+        return False
+    return bool(port and host) and parts.netloc.removesuffix(port) == host.lower().removesuffix(port)
