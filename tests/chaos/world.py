@@ -163,7 +163,8 @@ class World:
         name = f"bridge{len(self.bridges) + 1}"
         listening = socket.create_server(("127.0.0.1", 0), backlog=1000)
         self.ports.append(listening)
-        knobs = {"DROVER_HTTP_PORT": str(listening.getsockname()[1]), "DROVER_HTTP_TENANT": "chaos"}
+        port = str(listening.getsockname()[1])
+        knobs = {"DROVER_HTTP_PORT": port, "DROVER_HTTP_TENANT": "chaos", "DROVER_HTTP_KEYS": "off"}
         fd = listening.fileno()
         command = (sys.executable, "-P", "-m", "dispatcher.cli.handover", str(fd), *DROVER, "bridge")
         member = self._member(name, command, self.nats.url, self._bridge_ready, **knobs)
