@@ -13,6 +13,7 @@ from common.subjects import Subjects
 from dispatcher.app import dispatcher
 from dispatcher.settings import (
     AdmissionSection,
+    CacheSection,
     ClockSection,
     DeliverySection,
     DispatcherSection,
@@ -57,6 +58,7 @@ SETTINGS = load(
     clocks=ClockSection(accept_s=0.5, load_s=3.0, first_token_s=2.0, between_tokens_s=2.5, stall_s=2.0, doubt_s=0.8),
     delivery=DeliverySection(hedge_share=0.5),
     routing=RoutingSection(),
+    cache=CacheSection(verifier="rules"),  # no job here wants the cache; reading the shipped judge is a fifth of a life
     ledger=LedgerSection(enabled=False),
     durable=DurableSection(enabled=False),
 )
