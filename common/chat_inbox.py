@@ -4,20 +4,43 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
 
 from common import codec, frames
 from common.bus import Delivery
-from common.errors import BusDisconnected, BusTimeout, Interrupted, NoDispatcher, NotPermitted
+from common.errors import (
+    BadRequest,
+    BusDisconnected,
+    BusTimeout,
+    GarbledReply,
+    Interrupted,
+    NoDispatcher,
+    NotPermitted,
+)
+
+MOST_WAITING = 256
+"""Above it text that waits for its reader is put together: what a slow reader costs is then the text, and not a message for each
+of its pieces."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Pieces of text that came one behind the other: those from `first` to `last`."""
+
+    first: int
+    last: int
+    text: str
 
 
 class ChatInbox:
-    """The frames of one stream in the order of arrival, and whether all have arrived."""
+    """The frames of one stream in the order of arrival, and whether all have arrived. A reader that is slow gets more at once."""
 
     def __init__(self) -> None:
         self.over = False
         """True when the dispatcher has nothing more to say: a terminal frame, the end of the stream, or nobody there."""
-        self._waiting: deque[Delivery] = deque()
+        self._waiting: deque[Delivery | _Run] = deque()
+        self._crowded = MOST_WAITING
         self._arrived = asyncio.Event()
         self._lost = False
         self._tokens = 0
@@ -25,6 +48,9 @@ class ChatInbox:
     def put(self, _attempt: int, delivery: Delivery) -> None:
         self._waiting.append(delivery)
         self._arrived.set()
+        if len(self._waiting) > self._crowded:
+            self._waiting = deque(_joined(self._waiting))
+            self._crowded = len(self._waiting) + MOST_WAITING
 
     def lose(self) -> None:
         """Note that the connection is lost, and with it what was under way."""
@@ -39,7 +65,11 @@ class ChatInbox:
             if not self.over:
                 await self._more(silence_s)
 
-    def _take(self, delivery: Delivery) -> frames.Frame:
+    def _take(self, delivery: Delivery | _Run) -> frames.Frame:
+        if isinstance(delivery, _Run):
+            self._require_all(frames.Token(delivery.first, delivery.text))
+            self._tokens = delivery.last + 1
+            return frames.Token(delivery.first, delivery.text)
         if delivery.no_responders:
             self.over = True
             raise NoDispatcher("no dispatcher listens on the bus: start one with `drover dispatcher` or `make up`")
@@ -81,3 +111,32 @@ class ChatInbox:
             raise BusTimeout(
                 f"the dispatcher has been silent for {silence_s:g} s: the job may be lost, send it again"
             ) from error
+
+
+def _joined(waiting: Iterable[Delivery | _Run]) -> Iterator[Delivery | _Run]:
+    """Put runs of text together; what is anything else, or can't be read, stays as it came, to be judged in its turn."""
+    first, last, texts = 0, -1, list[str]()
+    for one in waiting:
+        run = one if isinstance(one, _Run) else _text_of(one)
+        if texts and (run is None or run.first != last + 1):
+            yield _Run(first, last, "".join(texts))
+            texts = []
+        if run is None:
+            yield one
+            continue
+        if not texts:
+            first = run.first
+        last = run.last
+        texts.append(run.text)
+    if texts:
+        yield _Run(first, last, "".join(texts))
+
+
+def _text_of(delivery: Delivery) -> _Run | None:
+    if not delivery.data:
+        return None
+    try:
+        frame = frames.from_wire(codec.decode(delivery.data))
+    except (BadRequest, GarbledReply):
+        return None
+    return _Run(frame.seq, frame.seq, frame.text) if isinstance(frame, frames.Token) else None

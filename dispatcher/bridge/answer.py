@@ -1,7 +1,8 @@
 """One chat job as an HTTP response, streamed or whole: frames in, a dialect's bytes or object out; it knows no routing.
 
-The headers of a stream wait for its first visible token, so that they name the device that really answered, but no longer
-than the hold: then they name none, since the job may still move. Until they are sent, a failure has its own HTTP status.
+The headers of a stream go as soon as its route is decided, and name it; the job may still move, and the last word names the device
+that answered. An owner may have them wait for the first visible token, for a while: until they are sent, a failure has its own HTTP
+status.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from dispatcher.bridge.sse import Curfew, ReaderStalled, Stream, while_connected
 
 log = get_logger("bridge")
 
+ROUTELESS_S = 5.0
+"""So long the headers of a stream wait for a route: while a job stands in a line there is none to tell."""
+
 KEEP_ALIVE_S = 10.0
 """Clients and proxies give up on streams that are silent for 15 s to 60 s; the dispatcher itself speaks each second."""
 
@@ -36,7 +40,7 @@ class Manner:
 
     stream: bool
     progress: bool = False
-    hold_s: float = 5.0
+    hold_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,12 +149,21 @@ class ChatAnswer(Response):
             await self._open(out, known=True)
             await self._put(out, self._dialect.text(self._model, frame.text))
         elif not out.open:
-            # 1. Whoever wants every step gets the headers at once. 2. Others wait for a token, up to the hold.
-            if self._manner.progress or now_s - self._began_s >= self._manner.hold_s:
-                await self._open(out, known=False)
+            if self._due(now_s):
+                await self._open(out, known=self._note is not None and not self._manner.progress)
         elif self._manner.progress or now_s - self._spoke_s >= KEEP_ALIVE_S:
             standing = reply.standing(self._job, self._note, self._silent)
             await self._put(out, self._dialect.still(self._model, standing))
+
+    def _due(self, now_s: float) -> bool:
+        """Tell whether the headers must go without text: 1. at once to whoever wants every step 2. with the route, or when the
+        owner's hold has passed 3. without a route after a while, since clients wait for headers only so long."""
+        if self._manner.progress:  # 1
+            return True
+        waited_s = now_s - self._began_s
+        if self._note is not None:  # 2
+            return waited_s >= self._manner.hold_s
+        return waited_s >= max(ROUTELESS_S, self._manner.hold_s)  # 3
 
     async def _open(self, out: Stream, *, known: bool) -> None:
         """Send the headers, if that was not done; `known` tells that text or the end has come from the device that is named."""

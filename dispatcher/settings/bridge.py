@@ -30,10 +30,11 @@ class BridgeSection(Section):
         validation_alias="DROVER_HTTP_MAX_BODY_BYTES",
         description="largest request body; NATS carries 1 MiB a message by default",
     )
-    header_hold_s: Seconds = Field(
-        5.0,
+    header_hold_s: Annotated[float, Ge(0), Le(600)] = Field(
+        0.0,
         validation_alias="DROVER_HTTP_HEADER_HOLD_S",
-        description="seconds a stream's HTTP headers wait for the first token, so as to name the device that answered",
+        description="seconds a stream's HTTP headers wait for the first token, so as to name the device that answered, and to give "
+        "failures before it a status; 0 sends them with the route",
     )
     patience_s: Annotated[float, Ge(0), Le(600)] = Field(
         15.0,

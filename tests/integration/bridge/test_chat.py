@@ -228,8 +228,8 @@ async def test_the_headers_of_a_stream_name_the_device_that_answered(
     assert (response.headers["x-drover-device"], {chunk["model"] for chunk in found[:-1]}) == ("orin", {"llama3.2:3b"})
 
 
-async def test_the_headers_wait_no_longer_than_the_hold() -> None:
-    """Without a first token the headers come after the hold, and name no device: a job may still move; the finish has the truth."""
+async def test_the_headers_come_with_the_route() -> None:
+    """Before any text, with the role, and they name the device that was chosen: a job may still move; the finish has the truth."""
     headers_came = asyncio.Event()
 
     async def script(job: ScriptedJob) -> None:
@@ -242,11 +242,10 @@ async def test_the_headers_wait_no_longer_than_the_hold() -> None:
         await job.token("hi")
         await job.end()
 
-    hold_s = 2.0  # in which the route must have come, also on a busy machine
     async with (
         nats_server() as nats,
         scripted_fleet(nats.url) as fleet,
-        bridge_process(nats.url, DROVER_HTTP_HEADER_HOLD_S=str(hold_s)) as bridge,
+        bridge_process(nats.url) as bridge,
         httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http,
     ):
         fleet.script = script
@@ -259,7 +258,7 @@ async def test_the_headers_wait_no_longer_than_the_hold() -> None:
         "x-drover-job" in response.headers,
         found[0]["model"],
         found[-2]["x_drover"]["device"],
-    ) == (None, True, "auto", "orin")
+    ) == ("nano", True, "llama3.2:1b", "orin")
 
 
 @pytest.mark.parametrize(

@@ -261,7 +261,7 @@ async def test_a_garbled_heartbeat_changes_nothing(http: httpx.AsyncClient, flee
 
 
 async def test_models_come_from_the_heartbeats(http: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
-    """`auto` and its kin first, then each model once; each can be asked for by its id, which may hold `:` and `/`, also without `latest`."""
+    """`auto` and its kin first, then each model once; an id may hold `:` and `/`, and stand without `latest`."""
     await fleet.beat("orin", ("llama3.2:1b", "hf.co/some/model:latest"))
     await until_health(http, 200, device="orin")
     listed = (await http.get("/v1/models")).json()
