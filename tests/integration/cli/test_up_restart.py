@@ -140,19 +140,22 @@ async def test_what_connects_to_a_bridge_that_is_killed_waits_for_the_next(tmp_p
     assert response.status_code == 200
 
 
-async def test_the_port_is_free_when_the_fleet_is_down(tmp_path: Path) -> None:
-    """Nothing keeps the socket: neither the supervisor nor a process that it started."""
+async def test_sigterm_ends_it_as_ctrl_c_does_and_the_port_is_free(tmp_path: Path) -> None:
+    """For whoever runs it as a service: status 0, and nothing keeps the socket, neither the supervisor nor a process that it
+    started."""
     async with fleet(tmp_path) as up:
+        children = up.children()
         port = int((await up.until(READY))[1].rpartition(":")[2])
-        holders = {psutil.Process(one.pid).name() for one in up.children() if _listens(one, port)}
+        holders = {psutil.Process(one.pid).name() for one in children if _listens(one, port)}
         up.signal(signal.SIGTERM)
-        await up.ended()
+        status = await up.ended()
         with socket.socket() as again:
             again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             again.bind(("127.0.0.1", port))
             again.listen()
+        await gone(*children)
 
-            assert len(holders) == 1
+    assert (0, 1) == (status, len(holders))
 
 
 def _listens(process: psutil.Process, port: int) -> bool:
