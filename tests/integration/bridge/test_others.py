@@ -7,10 +7,13 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
+import pytest_asyncio
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import SecretStr
@@ -53,16 +56,18 @@ async def call(job: ScriptedJob) -> None:
         await job.end(tool_calls=(CALL,))
 
 
-def langchain(bridge: BridgeProcess, **options: Any) -> ChatOpenAI:
-    return ChatOpenAI(
-        model="auto", base_url=f"{bridge.url}/v1", api_key=SecretStr("none"), max_retries=0, timeout=HANG_S, **options
-    )
+@pytest_asyncio.fixture(loop_scope="module")
+async def options(bridge: BridgeProcess) -> AsyncIterator[dict[str, Any]]:
+    """How LangChain's models reach the bridge: by connections of their own, since those that they share are never closed."""
+    async with openai.DefaultAsyncHttpxClient(timeout=HANG_S) as web:
+        base = {"base_url": f"{bridge.url}/v1", "api_key": SecretStr("none"), "max_retries": 0}
+        yield {**base, "http_async_client": web}
 
 
 @pytest.mark.parametrize("responses", [False, True])
-async def test_langchain_asks(bridge: BridgeProcess, responses: bool) -> None:
+async def test_langchain_asks(options: dict[str, Any], responses: bool) -> None:
     """Whole and in a stream, through the chat API and through responses."""
-    model = langchain(bridge, use_responses_api=responses)
+    model = ChatOpenAI(model="auto", use_responses_api=responses, **options)
     whole = await model.ainvoke("hi")
     pieces = [piece.text async for piece in model.astream("hi")]
 
@@ -74,10 +79,12 @@ async def test_langchain_asks(bridge: BridgeProcess, responses: bool) -> None:
 
 
 @pytest.mark.parametrize("responses", [False, True])
-async def test_langchain_calls_a_tool(bridge: BridgeProcess, fleet: ScriptedFleet, responses: bool) -> None:
+async def test_langchain_calls_a_tool(options: dict[str, Any], fleet: ScriptedFleet, responses: bool) -> None:
     """The call comes apart, and what the tool gave goes back with its name, through either API."""
     fleet.script = call
-    model = langchain(bridge, use_responses_api=responses).bind_tools([{"type": "function", "function": TOOL}])
+    model = ChatOpenAI(model="auto", use_responses_api=responses, **options).bind_tools(
+        [{"type": "function", "function": TOOL}]
+    )
     asked = HumanMessage("Weather?")
     called = await model.ainvoke([asked])
     assert isinstance(called, AIMessage)
@@ -91,20 +98,14 @@ async def test_langchain_calls_a_tool(bridge: BridgeProcess, fleet: ScriptedFlee
     ) == ([("weather", {"city": "Bern"}, "call_7")], "It said sun", "weather")
 
 
-async def test_langchain_embeds(bridge: BridgeProcess, fleet: ScriptedFleet) -> None:
+async def test_langchain_embeds(options: dict[str, Any], fleet: ScriptedFleet) -> None:
     """Text for text, when it is told not to cut them into token numbers by a tokenizer that is not the model's."""
 
     async def script(job: ScriptedJob) -> None:
         await job.embed(*(vectors.pack([0.5, len(text)]) for text in job.request["inputs"]))
 
     fleet.script = script
-    model = OpenAIEmbeddings(
-        model="embed-small",
-        base_url=f"{bridge.url}/v1",
-        api_key=SecretStr("none"),
-        max_retries=0,
-        check_embedding_ctx_length=False,
-    )
+    model = OpenAIEmbeddings(model="embed-small", check_embedding_ctx_length=False, **options)
 
     assert await model.aembed_documents(["a", "bcd"]) == [[0.5, 1.0], [0.5, 3.0]]
 
