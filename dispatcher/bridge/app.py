@@ -24,6 +24,8 @@ from common.tracing import traced
 from dispatcher.bridge import listening
 from dispatcher.bridge.composing import compose
 from dispatcher.bridge.connections import KEEP_ALIVE_S, Connection
+from dispatcher.bridge.files.desk import Desk
+from dispatcher.bridge.files.sandbox import Sandbox
 from dispatcher.bridge.gate import Gate
 from dispatcher.bridge.gate.opening import first_look, gate_rules
 from dispatcher.bridge.presence import hear_fleet
@@ -87,6 +89,7 @@ async def joined(tree: BridgeSettings, curfew: Curfew, *, reachable: bool = Fals
             subjects=subjects,
             drover=drover,
             gate=gate,
+            files=Desk(Sandbox(), lambda: bus.max_payload),
             presence=presence,
             clock=clock,
             curfew=curfew,

@@ -1,8 +1,8 @@
-"""What a caller's chat goes through on its way to the bus, as one source of frames: what a caller may, then the job itself."""
+"""What a caller's chat goes through on its way to the bus, as one source of frames: its files, what a caller may, then the job itself."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from common import frames
 from common.client import Drover
 from common.messages import ChatRequest
 from dispatcher.bridge.callers import Caller, on_behalf
+from dispatcher.bridge.files.desk import Attached, Desk
 from dispatcher.bridge.gate import Gate
 
 
@@ -19,9 +20,13 @@ class Asking:
 
     drover: Drover
     gate: Gate
+    files: Desk
 
-    async def frames(self, chat: ChatRequest, caller: Caller) -> AsyncGenerator[frames.Frame, None]:
-        """Give the frames of a chat's answer. Raises what the gate refuses it with, and what `Drover.frames` does."""
+    async def frames(
+        self, chat: ChatRequest, caller: Caller, attached: Sequence[Attached] = ()
+    ) -> AsyncGenerator[frames.Frame, None]:
+        """Give the frames of a chat's answer. Raises what its files and the gate refuse it with, and what `Drover.frames` does."""
+        chat = await self.files.prepared(chat, attached)
         async with (
             self.gate.job(caller, on_behalf(caller, chat)) as place,
             aclosing(self.drover.frames(place.request, tenant=caller.tenant)) as source,

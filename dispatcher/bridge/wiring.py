@@ -14,6 +14,7 @@ from dispatcher.bridge.answer import ChatAnswer, Manner, Means
 from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.embedding import embedded
+from dispatcher.bridge.files.desk import Attached, Desk
 from dispatcher.bridge.gate import Gate
 from dispatcher.bridge.presence import Presence, narrowed
 from dispatcher.bridge.speech import Dialect
@@ -46,6 +47,7 @@ class Bridge:
     subjects: Subjects
     drover: Drover
     gate: Gate
+    files: Desk
     presence: Presence
     clock: Clock
     curfew: Curfew
@@ -59,10 +61,18 @@ class Bridge:
         return whole if grant is None else narrowed(whole, models=grant.models, devices=grant.devices)
 
     def answer(
-        self, chat: ChatRequest, caller: Caller, dialect: Dialect, *, stream: bool, progress: bool = False
+        self,
+        chat: ChatRequest,
+        caller: Caller,
+        dialect: Dialect,
+        *,
+        stream: bool,
+        progress: bool = False,
+        attached: Sequence[Attached] = (),
     ) -> ChatAnswer:
-        """Answer a chat, which has a job's id, as `dialect` writes it. `progress` tells each step as soon as it is known."""
-        source = Asking(drover=self.drover, gate=self.gate).frames(chat, caller)
+        """Answer a chat, which has a job's id, as `dialect` writes it. `progress` tells each step as soon as it is known; `attached`
+        are files that came beside it."""
+        source = self._asking.frames(chat, caller, attached)
         manner = Manner(stream=stream, progress=progress, hold_s=self.hold_s)
         return ChatAnswer(chat, source, dialect, manner, Means(clock=self.clock, curfew=self.curfew))
 
@@ -70,8 +80,12 @@ class Bridge:
         """Answer with the embeddings of `texts`; `job`, which has an id, says all else. Raises `BadRequest`."""
         fields = {name: value for name in _OF_EMBEDDINGS if (value := getattr(job, name)) is not None}
         jobs = self.drover.embed_requests(texts, model=job.model, **fields)
-        source = embedded(Asking(drover=self.drover, gate=self.gate), jobs, caller)
+        source = embedded(self._asking, jobs, caller)
         return ChatAnswer(job, source, dialect, Manner(stream=False), Means(clock=self.clock, curfew=self.curfew))
+
+    @property
+    def _asking(self) -> Asking:
+        return Asking(drover=self.drover, gate=self.gate, files=self.files)
 
     def named(self, chat: ChatRequest, job: str | None) -> ChatRequest:
         """Say how long the job is kept for one who comes again. Only who chose the id can, as `job` tells: for others nobody needs

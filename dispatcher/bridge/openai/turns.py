@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from common import codec
 from common.errors import BadRequest, UnsupportedByModel
 
-IMAGE_TYPES = ("jpeg", "jpg", "png", "webp")
+IMAGE_TYPES = ("jpeg", "jpg", "png", "webp", "gif")
 _DATA_URI = re.compile(rf"data:(?:image/(?:{'|'.join(IMAGE_TYPES)}))?;base64,")
 
 
