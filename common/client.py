@@ -67,7 +67,7 @@ class Drover:
         patience_s: float = PATIENCE_S,
         newest_only: bool = False,
     ) -> None:
-        self._patience_s = patience_s
+        self.patience_s = patience_s
         self._bus = bus
         self._mux = mux
         self._tenant = tenant
@@ -214,7 +214,7 @@ class Drover:
             job=request.job or str(ULID()),
             resends=0 if minted else request.resends,
         )
-        telling = Retelling(request, patience_s=self._patience_s)
+        telling = Retelling(request, patience_s=self.patience_s)
         while True:
             try:
                 async with aclosing(self._once(telling.request(), tenant or self._tenant)) as source:
@@ -239,7 +239,7 @@ class Drover:
                 async for frame in inbox.read(SILENCE_S):
                     yield frame
             except (BusError, Interrupted):
-                keep_s = RETURN_S if self._patience_s else 0.0
+                keep_s = RETURN_S if self.patience_s else 0.0
                 raise
             finally:
                 if not inbox.over:

@@ -33,6 +33,7 @@ class Stop:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._reload: Callable[[], object] | None = None
         self.signal: signal.Signals | None = None
 
     @property
@@ -45,16 +46,26 @@ class Stop:
     async def wait(self) -> None:
         await self._event.wait()
 
+    def on_reload(self, reload: Callable[[], object] | None) -> None:
+        """Have `reload` called at each SIGHUP that means this; see `on_signals`."""
+        self._reload = reload
+
     @contextmanager
-    def on_signals(self) -> Iterator[None]:
+    def on_signals(self, *, reloads: bool = False) -> Iterator[None]:
         """Let SIGTERM, SIGINT and SIGHUP ask for the stop; a second SIGTERM or SIGINT ends the process at once.
 
-        A terminal that closes may send SIGHUP twice, by its shell and by the kernel: that forces nothing.
+        A terminal that closes may send SIGHUP twice, by its shell and by the kernel: that forces nothing. A process that `reloads`
+        and has no terminal takes a SIGHUP for the wish to read its settings again, as services do; before it can, they are fresh.
         """
         loop = asyncio.get_running_loop()
 
+        means_reload = reloads and not has_terminal()
+
         def handle(number: signal.Signals) -> None:
-            if not self.requested:
+            if number is signal.SIGHUP and means_reload:
+                if self._reload is not None:
+                    self._reload()
+            elif not self.requested:
                 self.signal = number
                 self.request()
             elif number is not signal.SIGHUP:
@@ -74,6 +85,16 @@ class Stop:
 def heeds_hangup() -> bool:
     """Tell whether the end of its terminal is meant to end this process; nohup has SIGHUP ignored, so that it is not."""
     return signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+
+
+def has_terminal() -> bool:
+    """Tell whether this process belongs to a terminal, whose end it would be told of by SIGHUP; services and the processes below
+    `drover up` don't."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 async def serve(name: str, service: Callable[[], Awaitable[None]]) -> None:
@@ -108,8 +129,9 @@ async def _guarded(work: Coroutine[Any, Any, None]) -> None:
         log.exception("task.crashed", task=getattr(work, "__qualname__", repr(work)))
 
 
-def run(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> int:
-    """Run `main` on uvloop where there is one, and give the exit status; a typed error becomes one clear line.
+def run(main: Callable[[Stop], Coroutine[Any, Any, None]], *, reloads: bool = False) -> int:
+    """Run `main` on uvloop where there is one, and give the exit status; a typed error becomes one clear line. `reloads` is as in
+    `Stop.on_signals`.
 
     Who asked for the end and got it in good order sees status 0, and `CANT_WORK` says that the settings are wrong: a supervisor
     must be able to tell both from a crash. Only Ctrl-C is passed on, as the death by SIGINT that tells a shell to leave its loop.
@@ -119,7 +141,7 @@ def run(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> int:
 
     async def with_signals() -> Stop:
         stop = Stop()
-        with stop.on_signals():
+        with stop.on_signals(reloads=reloads):
             await main(stop)
         return stop
 

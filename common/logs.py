@@ -16,6 +16,9 @@ from structlog.typing import EventDict, WrappedLogger
 
 from common import codec
 
+_loggers: list[Any] = []
+"""All that were given out: they are put together at their first line, and anew when the level or the format has changed."""
+
 _SUSPECT = ("://", "sk-", "dr_", "drs_", "earer ", "assword", "ecret", "api_key", "apikey", "uthorization", "creds")
 _SECRET = re.compile(
     r"\b(?:sk|drs?)[-_][A-Za-z0-9_-]{16,}"
@@ -68,14 +71,16 @@ def configure(process: str, *, level: str = "INFO", fmt: Literal["auto", "consol
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
-    logging.basicConfig(
-        level=max(numeric, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
-    )
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    logging.getLogger().setLevel(max(numeric, logging.WARNING))
+    for logger in _loggers:
+        vars(logger).pop("bind", None)  # where structlog keeps what it has put together
 
 
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """Give a logger; `name` stands in each of its lines as `area`."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(area=name)
+    _loggers.append(logger)
     return logger
 
 

@@ -7,7 +7,7 @@ A tree of settings is a frozen dataclass whose fields are `Section` classes; onl
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
@@ -178,11 +178,21 @@ def load(tree: type[T], **overrides: Any) -> T:
         except OSError as error:
             raise ConfigError(f"{ENV_FILE.absolute()} can't be read: {error.strerror}") from error
     if faults:
-        raise ConfigError(
-            "the settings are wrong:\n  " + "\n  ".join(faults) + "\nSee deploy/config/drover.env.example"
-        )
+        raise WrongSettings(faults)
     return tree(**sections)
 
+
+class WrongSettings(ConfigError):
+    """Knobs have values that can't be: each of `faults` names one."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(
+            "the settings are wrong:\n  " + "\n  ".join(faults) + "\nSee deploy/config/drover.env.example"
+        )
+
+
+HIDDEN = "(hidden)"
 
 _SECRETS = ("PASSWORD", "_TOKEN", "SECRET", "_KEY", "NATS_URL", "OPENAI_BASE_URL", "PLUG_URL", "DATABASE_URL")
 """How the names of knobs end whose values must not be shown."""
@@ -195,6 +205,33 @@ def _faults(error: ValidationError) -> list[str]:
         if not key:  # of a whole page: the message names the knobs
             rows.append(codec.expectation(fault))
             continue
-        value = "(hidden)" if key.upper().endswith(_SECRETS) else repr(fault["input"])
+        value = HIDDEN if key.upper().endswith(_SECRETS) else repr(fault["input"])
         rows.append(f"{key}={value}: {codec.expectation(fault)}")
     return rows
+
+
+def knob_of(page: type[Section], field: str) -> str:
+    """Give the environment variable of a field."""
+    return str(page.model_fields[field].validation_alias)
+
+
+def is_secret(page: type[Section], field: str) -> bool:
+    """Tell whether a knob's value must not be shown."""
+    info = page.model_fields[field]
+    return not info.repr or "SecretStr" in str(info.annotation) or knob_of(page, field).endswith(_SECRETS)
+
+
+def shown(page: Section, field: str) -> str:
+    """Give a knob's value as people may see it: of a secret that it is set, and of an address where it leads."""
+    value = getattr(page, field)
+    bare = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if bare is None or bare == "":
+        return ""
+    if not is_secret(type(page), field):
+        return str(bare).lower() if isinstance(bare, bool) else str(bare)
+    scheme, separator, rest = str(bare).partition("://")
+    if not separator:
+        return HIDDEN
+    # A password may hold any character: what stands before the last @, and behind a ?, is left out whole.
+    where, query, _ = rest.rpartition("@")[2].partition("?")
+    return f"{scheme}://{f'{HIDDEN}@' if '@' in rest else ''}{where}{f'?{HIDDEN}' if query else ''}"

@@ -20,19 +20,19 @@ from common.durable import Names
 from common.errors import BusError, ConfigError
 from common.lifecycle import Stop, guarding, run
 from common.logs import configure, get_logger
+from common.reloading import Member, Reloader, reloadable
 from common.settings import load
 from common.subjects import QUEUE_DISPATCH, Subjects, as_token, own_inbox
 from common.tracing import traced
 from dispatcher.cache import Cache, CacheDesk, running_cache
 from dispatcher.delivery.audience import Audience, audience
-from dispatcher.delivery.clocks import Limits
 from dispatcher.delivery.courier import Courier
 from dispatcher.delivery.kept import ReplayCache
-from dispatcher.delivery.line import Rules
 from dispatcher.doors import Doors
 from dispatcher.durable.service import DurableLane
 from dispatcher.gauges import watched
 from dispatcher.intake import Intake
+from dispatcher.knobs import KNOBS, limits_of, manners_of, prepare, rules_of
 from dispatcher.peers import Peers, peers
 from dispatcher.pipeline import Pipeline, Spawn
 from dispatcher.record import Recorder
@@ -40,10 +40,10 @@ from dispatcher.record.events import DeviceEvents, EventSink, RouteEvents
 from dispatcher.record.ledger import LedgerSink
 from dispatcher.record.log import LogSink
 from dispatcher.roster import Change, DeviceEvent, Roster
-from dispatcher.rounds import Classifier, Manners, Rounds
+from dispatcher.rounds import Classifier, Rounds
 from dispatcher.router import Router
 from dispatcher.router.life import running_router
-from dispatcher.settings import DispatcherSettings, weights_from
+from dispatcher.settings import DispatcherSettings
 from dispatcher.sharing import Sharing
 from dispatcher.shelf import Shelf, shelf
 
@@ -69,7 +69,7 @@ def main() -> int:
     except ConfigError as error:
         raise SystemExit(f"drover: {error.message}") from error
     configure("dispatcher", level=settings.log.level, fmt=settings.log.format)
-    return run(lambda stop: serve(settings, stop))
+    return run(lambda stop: serve(settings, stop), reloads=True)
 
 
 async def serve(settings: DispatcherSettings, stop: Stop) -> None:
@@ -77,7 +77,7 @@ async def serve(settings: DispatcherSettings, stop: Stop) -> None:
     async with (
         traced(settings.traces.endpoint, "drover-dispatcher", settings.dispatcher.id or ""),
         connect_nats(options_from(settings.bus, name="drover-dispatcher", inbox_prefix=own_inbox("dispatcher"))) as bus,
-        dispatcher(settings, bus) as pipeline,
+        dispatcher(settings, bus, stop) as pipeline,
         watched(settings.metrics.address, bus, pipeline),
     ):
         log.info("dispatcher.ready", dispatcher=pipeline.courier.dispatcher, nats=bus.connected)
@@ -86,8 +86,9 @@ async def serve(settings: DispatcherSettings, stop: Stop) -> None:
 
 
 @asynccontextmanager
-async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pipeline]:
-    """Build a dispatcher on any bus; leaving the context closes the doors, lets jobs finish, and cancels the rest."""
+async def dispatcher(settings: DispatcherSettings, bus: Bus, stop: Stop | None = None) -> AsyncIterator[Pipeline]:
+    """Build a dispatcher on any bus; leaving the context closes the doors, lets jobs finish, and cancels the rest. `stop` passes
+    on the wish to read the settings again."""
     subjects = Subjects(settings.bus.prefix)
     name = as_token(settings.dispatcher.id) if settings.dispatcher.id else f"disp-{secrets.token_hex(4)}"
     roster = _roster(settings, name)
@@ -112,15 +113,16 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
             bus,
             mux,
             roster,
-            limits=_limits(settings),
+            limits=limits_of(settings),
             subjects=subjects,
             dispatcher=name,
             hedge_share=settings.delivery.hedge_share,
-            rules=_rules(settings),
+            rules=rules_of(settings),
         )
         ledger = _ledger(settings, bus, roster, name)
         sharing = _sharing(settings, hall, others, answers)
         pipeline = _pipeline(settings, router, cache, sharing, courier, ledger=ledger)
+        reloader = Reloader(settings, KNOBS, prepare(pipeline), process="dispatcher")
         async with asyncio.TaskGroup() as jobs:
             spawn = guarding(jobs)
             durable = _durable(settings, bus, pipeline, spawn)
@@ -141,12 +143,13 @@ async def dispatcher(settings: DispatcherSettings, bus: Bus) -> AsyncIterator[Pi
                     doors.open(bus),
                     durable.open(),
                     discoverable(bus, _info(name), lambda: _stats(pipeline)),
+                    reloadable(bus, subjects, reloader, Member(name, name, "dispatcher"), stop),
                 ):
                     # Whoever is told that we are ready must find us: the server knows the subscriptions then.
                     await bus.flush()
                     yield pipeline
                 # Until its last job is over the others ask this one: a job that is sent again meanwhile must find it.
-                await _finish(pipeline, settings.dispatcher.grace_s)
+                await _finish(pipeline, reloader.tree.dispatcher.grace_s)
                 presence.cancel()
                 shelving.cancel()
                 await _go(pipeline.bus, others)
@@ -214,7 +217,7 @@ def _rounds(settings: DispatcherSettings, courier: Courier, router: Router) -> R
     return Rounds(
         courier=courier,
         router=router,
-        manners=Manners(prefix_chars=routing.cascade_prefix_chars, patience_s=routing.cascade_patience_s),
+        manners=manners_of(settings),
         classifier=Classifier(courier, router, timeout_s=routing.classifier_s) if routing.classifier_s > 0 else None,
     )
 
@@ -227,23 +230,6 @@ def _durable(settings: DispatcherSettings, bus: Bus, pipeline: Pipeline, spawn: 
         return sum(device.free_slots for device in devices if device.usable) - waiting
 
     return DurableLane(bus, pipeline, settings.durable, room=room, spawn=spawn)
-
-
-def _limits(settings: DispatcherSettings) -> Limits:
-    clocks = settings.clocks
-    return Limits(
-        accept_s=clocks.accept_s,
-        load_s=clocks.load_s,
-        first_token_s=clocks.first_token_s,
-        between_tokens_s=clocks.between_tokens_s,
-        stall_s=clocks.stall_s,
-        doubt_s=clocks.doubt_s,
-    )
-
-
-def _rules(settings: DispatcherSettings) -> Rules:
-    line = settings.line
-    return Rules(limit=settings.admission.queue_limit, guard_s=line.guard_s, weights=weights_from(line.tenant_weights))
 
 
 async def _keep(pipeline: Pipeline, events: DeviceEvents, changes: RouteEvents) -> None:

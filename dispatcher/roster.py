@@ -64,9 +64,7 @@ class Roster:
         forget_after_s: float = 3600.0,
     ) -> None:
         self._dispatcher = dispatcher
-        self._suspect_after = suspect_after
-        self._dead_after = dead_after
-        self._forget_after_s = forget_after_s
+        self.age_by(suspect_after, dead_after, forget_after_s)
         self._devices: dict[str, Device] = {}
         self._seen: dict[str, _Seen] = {}
         self._listeners: list[Callable[[DeviceEvent], None]] = []
@@ -76,6 +74,11 @@ class Roster:
     def fleet(self) -> Fleet:
         """The fleet now. Cheap: a view on values that never change."""
         return Fleet(self._devices)
+
+    def age_by(self, suspect_after: float, dead_after: float, forget_after_s: float) -> None:
+        """Say when a device is suspect and dead, in intervals of its heartbeat, and when it is forgotten."""
+        self._suspect_after, self._dead_after = suspect_after, dead_after
+        self._forget_after_s = forget_after_s
 
     def on_change(self, listener: Callable[[DeviceEvent], None]) -> None:
         """Call `listener` at every change, after the roster has it."""

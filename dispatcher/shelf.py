@@ -76,7 +76,8 @@ class Shelf:
         self._bucket = streams.bucket(name)
         self._spec = _spec(name, settings)
         self._enabled = settings.store_mb > 0
-        self._most_bytes = settings.store_answer_kb << 10
+        self.most_bytes = settings.store_answer_kb << 10
+        """Of one answer; a larger one is not sent."""
         # Until the first failure it is taken to be there: after a restart those who come back come at once.
         self._off = not self._enabled
         self._told = ""
@@ -99,9 +100,9 @@ class Shelf:
             return
         try:
             value = write(fingerprint, ended)
-            if len(value) > self._most_bytes:
+            if len(value) > self.most_bytes:
                 log.info(
-                    "shelf.too_large", tenant=key[0], job=key[1], size_bytes=len(value), most_bytes=self._most_bytes
+                    "shelf.too_large", tenant=key[0], job=key[1], size_bytes=len(value), most_bytes=self.most_bytes
                 )
                 return
             await self._bucket.offer(_name(key), value, reply=self.reply(1))

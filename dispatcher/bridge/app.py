@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
+from importlib.metadata import version
 
 import uvicorn
 from fastapi import FastAPI
@@ -18,7 +20,9 @@ from common.bus.nats import connect_nats
 from common.bus.options import options_from
 from common.client import Drover
 from common.clock import LoopClock
+from common.discovery import ServiceInfo, discoverable
 from common.errors import ConfigError
+from common.reloading import Member, Reloader, reloadable
 from common.subjects import Subjects, own_inbox, require_token
 from common.tracing import traced
 from dispatcher.bridge import listening
@@ -28,9 +32,11 @@ from dispatcher.bridge.files.desk import Desk
 from dispatcher.bridge.files.sandbox import Sandbox
 from dispatcher.bridge.gate import Gate
 from dispatcher.bridge.gate.opening import first_look, gate_rules
+from dispatcher.bridge.knobs import KNOBS, prepare
+from dispatcher.bridge.limits import Terms
 from dispatcher.bridge.presence import hear_fleet
 from dispatcher.bridge.sse import Curfew
-from dispatcher.bridge.traffic import traffic_of
+from dispatcher.bridge.traffic import Showing, traffic_of
 from dispatcher.bridge.wiring import Bridge
 from dispatcher.settings import BridgeSection, BridgeSettings
 
@@ -48,7 +54,7 @@ def main() -> int:
         sys.stderr.write(f"drover: {error.message}\n")
         return 1
     logs.configure("bridge", level=tree.log.level, fmt=tree.log.format)
-    return lifecycle.run(lambda stop: serve(stop, tree))
+    return lifecycle.run(lambda stop: serve(stop, tree), reloads=True)
 
 
 async def serve(stop: lifecycle.Stop, tree: BridgeSettings) -> None:
@@ -56,10 +62,10 @@ async def serve(stop: lifecycle.Stop, tree: BridgeSettings) -> None:
     curfew = Curfew()
     with ExitStack() as stack:
         sockets = [stack.enter_context(closing(one)) for one in listening.take(tree.bridge, os.environ)]
-        async with joined(tree, curfew, reachable=listening.reachable(sockets)) as app:
+        async with joined(tree, curfew, reachable=listening.reachable(sockets), stop=stop) as (app, reloader):
             server = _Server(_config(app, tree.bridge))
             async with asyncio.TaskGroup() as group:
-                ending = group.create_task(_end(stop, server, curfew, tree.bridge.grace_s))
+                ending = group.create_task(_end(stop, server, curfew, reloader))
                 await server.serve(sockets=sockets)
                 if not stop.requested:
                     raise lifecycle.ServiceDied("the HTTP server ended by itself")
@@ -68,9 +74,11 @@ async def serve(stop: lifecycle.Stop, tree: BridgeSettings) -> None:
 
 
 @asynccontextmanager
-async def joined(tree: BridgeSettings, curfew: Curfew, *, reachable: bool = False) -> AsyncIterator[FastAPI]:
-    """The application over an open bus; `reachable` tells that other machines reach it. Raises `ConfigError` where they do, and
-    there are no keys."""
+async def joined(
+    tree: BridgeSettings, curfew: Curfew, *, reachable: bool = False, stop: lifecycle.Stop | None = None
+) -> AsyncIterator[tuple[FastAPI, Reloader[BridgeSettings]]]:
+    """The application over an open bus, and the settings that it goes by; `reachable` tells that other machines reach it. Raises
+    `ConfigError` where they do, and there are no keys."""
     tenant = require_token("DROVER_HTTP_TENANT", tree.bridge.tenant)
     options = options_from(tree.bus, name="drover-bridge", inbox_prefix=own_inbox("bridge"))
     clock, subjects = LoopClock(), Subjects(tree.bus.prefix)
@@ -97,7 +105,19 @@ async def joined(tree: BridgeSettings, curfew: Curfew, *, reachable: bool = Fals
             retry_grace_s=tree.bridge.retry_grace_s,
             started_unix_s=int(clock.unix_s()),
         )
-        yield compose(bridge, tree.bridge, traffic_of(tree.bridge, bus), any_address=reachable)
+        terms, showing, traffic = Terms.of(tree.bridge), Showing(tree.bridge.metrics), traffic_of(tree.bridge, bus)
+        app = compose(bridge, tree.bridge, traffic, any_address=reachable, terms=terms, showing=showing)
+        reloader = Reloader(tree, KNOBS, prepare(bridge, terms, showing), process="bridge")
+        name = f"bridge-{secrets.token_hex(4)}"
+        await stack.enter_async_context(discoverable(bus, _info(name), list))
+        await stack.enter_async_context(reloadable(bus, subjects, reloader, Member(name, "bridge", "bridge"), stop))
+        yield app, reloader
+
+
+def _info(name: str) -> ServiceInfo:
+    return ServiceInfo(
+        name="llm-bridge", id=name, version=version("drover"), description="Drover bridge: HTTP in front of the fleet"
+    )
 
 
 def _config(app: FastAPI, section: BridgeSection) -> uvicorn.Config:
@@ -137,9 +157,13 @@ class _Server(uvicorn.Server):
             await asyncio.wait(self.server_state.tasks, timeout=FAREWELL_S)
 
 
-async def _end(stop: lifecycle.Stop, server: uvicorn.Server, curfew: Curfew, grace_s: float) -> None:
+async def _end(
+    stop: lifecycle.Stop, server: uvicorn.Server, curfew: Curfew, reloader: Reloader[BridgeSettings]
+) -> None:
     """At the stop, take no new requests; after the grace, let every open answer say that it ends here."""
     await stop.wait()
+    grace_s = reloader.tree.bridge.grace_s
+    server.config.timeout_graceful_shutdown = math.ceil(grace_s + FAREWELL_S)
     log.info("bridge.stopping", open_requests=len(server.server_state.tasks), grace_s=grace_s)
     server.should_exit = True
     await asyncio.sleep(grace_s)

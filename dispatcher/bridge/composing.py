@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 from common import tracing
 from common.metrics import Metrics
@@ -16,23 +15,29 @@ from dispatcher.bridge.gate.telling import TellLimits
 from dispatcher.bridge.headers import EXPOSED
 from dispatcher.bridge.health import health_page
 from dispatcher.bridge.jobs import jobs
-from dispatcher.bridge.limits import BodyLimit, HostCheck, OriginCheck, SecurityHeaders
+from dispatcher.bridge.limits import BodyLimit, HostCheck, OriginCheck, OtherSites, SecurityHeaders, Terms
 from dispatcher.bridge.ollama.routes import ollama_routes
 from dispatcher.bridge.openai.models import models_routes
 from dispatcher.bridge.openai.routes import explained, openai_routes
 from dispatcher.bridge.pages import mount_files, pages
 from dispatcher.bridge.surfaces import refusal
 from dispatcher.bridge.traces import Traced
-from dispatcher.bridge.traffic import Traffic, metrics_page
+from dispatcher.bridge.traffic import Showing, Traffic, metrics_page
 from dispatcher.bridge.wiring import Bridge
 from dispatcher.settings import BridgeSection
 
 
 def compose(
-    bridge: Bridge, section: BridgeSection, metrics: Metrics | None = None, *, any_address: bool = False
+    bridge: Bridge,
+    section: BridgeSection,
+    metrics: Metrics | None = None,
+    *,
+    any_address: bool = False,
+    terms: Terms | None = None,
+    showing: Showing | None = None,
 ) -> FastAPI:
     """Put routes, pages and limits together; without `metrics` nothing is counted and shown. `any_address` tells that other
-    machines reach it, by whatever address."""
+    machines reach it, by whatever address. `terms` and `showing` may change while it runs."""
     app = FastAPI(
         title="Drover",
         version="1",
@@ -52,11 +57,11 @@ def compose(
     app.include_router(health_page(bridge.presence, bridge.gate))
     app.include_router(pages())
     if metrics is not None:
-        app.include_router(metrics_page(metrics, local=section.metrics != "all"))
+        app.include_router(metrics_page(metrics, showing or Showing(section.metrics)))
     mount_files(app)
     describe(app)
     answer_errors(app)
-    _guard(app, section, any_address=any_address or section.allow_remote)
+    _guard(app, terms or Terms.of(section), any_address=any_address or section.allow_remote)
     if metrics is not None:
         app.add_middleware(Traffic, metrics=metrics)
     if tracing.active():
@@ -64,24 +69,11 @@ def compose(
     return app
 
 
-def _guard(app: FastAPI, section: BridgeSection, *, any_address: bool) -> None:
+def _guard(app: FastAPI, terms: Terms, *, any_address: bool) -> None:
     """Put the limits before the routes; the last one that is added is the first that a request meets."""
-    origins = _listed(section.cors_origins)
-    names = _listed(section.allowed_hosts) | {section.host}
-    app.add_middleware(BodyLimit, max_bytes=section.max_body_bytes, refuse=refusal)
-    app.add_middleware(OriginCheck, allowed=origins, refuse=refusal)
+    app.add_middleware(BodyLimit, terms=terms, refuse=refusal)
+    app.add_middleware(OriginCheck, terms=terms, refuse=refusal)
     app.add_middleware(TellLimits)
-    if origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=sorted(origins),
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["*"],
-            expose_headers=EXPOSED,
-        )
-    app.add_middleware(HostCheck, names=names, any_address=any_address, refuse=refusal)
+    app.add_middleware(OtherSites, terms=terms, expose=EXPOSED)
+    app.add_middleware(HostCheck, terms=terms, any_address=any_address, refuse=refusal)
     app.add_middleware(SecurityHeaders)
-
-
-def _listed(text: str) -> set[str]:
-    return {name.strip() for name in text.split(",") if name.strip()}

@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.errors import BadRequest, FleetError, NotAllowed, PayloadTooLarge
 from dispatcher.bridge.headers import API_POLICY, SECURITY
 from dispatcher.bridge.origins import same_origin
+from dispatcher.settings import BridgeSection
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(slots=True, kw_only=True)
+class Terms:
+    """What is let in; looked up at each request, so that it can change while the bridge runs. `names` are the hosts that it answers
+    for, `origins` the other sites whose pages may use it."""
+
+    names: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+    max_bytes: int
+
+    @classmethod
+    def of(cls, section: BridgeSection) -> Terms:
+        """Read them off the settings."""
+        names = _listed(section.allowed_hosts) | {section.host, "localhost"}
+        return cls(
+            names=frozenset(name.lower() for name in names),
+            origins=frozenset(_listed(section.cors_origins)),
+            max_bytes=section.max_body_bytes,
+        )
+
+    def take(self, other: Terms) -> None:
+        """Hold what another holds."""
+        self.names, self.origins, self.max_bytes = other.names, other.origins, other.max_bytes
+
+
+def _listed(text: str) -> set[str]:
+    return {name.strip() for name in text.split(",") if name.strip()}
+
 
 Refuse = Callable[[FleetError, str], Response]
 """Makes the response for an error, given the path that was asked for."""
@@ -25,9 +57,9 @@ class HostCheck:
     An address can't be pointed elsewhere, so `any_address` is safe where other machines may come in.
     """
 
-    def __init__(self, app: ASGIApp, *, names: Collection[str], any_address: bool, refuse: Refuse) -> None:
+    def __init__(self, app: ASGIApp, *, terms: Terms, any_address: bool, refuse: Refuse) -> None:
         self._app = app
-        self._names = frozenset(name.lower() for name in names) | {"localhost"}
+        self._terms = terms
         self._any_address = any_address
         self._refuse = refuse
 
@@ -40,7 +72,7 @@ class HostCheck:
         await self._app(scope, receive, send)
 
     def _ours(self, host: str) -> bool:
-        if host in self._names or host.endswith(".localhost"):
+        if host in self._terms.names or host.endswith(".localhost"):
             return True
         try:
             address = ipaddress.ip_address(host)
@@ -53,30 +85,54 @@ class OriginCheck:
     """Refuses what changes something and comes from a page of another site: a browser sends it, whether or not the page may read
     the answer. Programs that are no browser name no origin."""
 
-    def __init__(self, app: ASGIApp, *, allowed: Collection[str], refuse: Refuse) -> None:
+    def __init__(self, app: ASGIApp, *, terms: Terms, refuse: Refuse) -> None:
         self._app = app
-        self._allowed = frozenset(origin.lower() for origin in allowed)
+        self._terms = terms
         self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         origin = _header(scope, b"origin") if scope["type"] == "http" and scope["method"] not in _READS else ""
-        if origin and origin.lower() not in self._allowed and not same_origin(origin, _header(scope, b"host")):
+        allowed = {one.lower() for one in self._terms.origins} if origin else set()
+        if origin and origin.lower() not in allowed and not same_origin(origin, _header(scope, b"host")):
             await self._refuse(_strange(origin), scope["path"])(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
 
-class BodyLimit:
-    """Refuses bodies above `max_bytes`: at once by their announced length, or by counting what comes."""
+class OtherSites(CORSMiddleware):
+    """Tells browsers that pages of other sites may read the answers: of those that the terms name now, and of none else."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, refuse: Refuse) -> None:
+    def __init__(self, app: ASGIApp, *, terms: Terms, expose: Sequence[str]) -> None:
+        super().__init__(
+            app,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=expose,
+        )
+        self._terms = terms
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._terms.origins:
+            await super().__call__(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def is_allowed_origin(self, origin: str) -> bool:
+        """Say so of one; the vendor's class asks."""
+        return origin in self._terms.origins
+
+
+class BodyLimit:
+    """Refuses bodies above the limit: at once by their announced length, or by counting what comes."""
+
+    def __init__(self, app: ASGIApp, *, terms: Terms, refuse: Refuse) -> None:
         self._app = app
-        self._max_bytes = max_bytes
+        self._terms = terms
         self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         announced = _header(scope, b"content-length")
-        if announced.isdigit() and int(announced) > self._max_bytes:
+        if announced.isdigit() and int(announced) > self._terms.max_bytes:
             await self._refuse(self._too_large(int(announced)), scope["path"])(scope, receive, send)
         else:
             await self._app(scope, self._counted(receive), send)
@@ -88,7 +144,7 @@ class BodyLimit:
             nonlocal came
             message = await receive()
             came += len(message.get("body", b""))
-            if came > self._max_bytes:
+            if came > self._terms.max_bytes:
                 raise self._too_large(came)
             return message
 
@@ -96,7 +152,7 @@ class BodyLimit:
 
     def _too_large(self, size: int) -> PayloadTooLarge:
         return PayloadTooLarge(
-            f"the body has {size} bytes or more, and {self._max_bytes} are taken: shorten the conversation, shrink the images, "
+            f"the body has {size} bytes or more, and {self._terms.max_bytes} are taken: shorten the conversation, shrink the images, "
             "or raise DROVER_HTTP_MAX_BODY_BYTES together with the bus's max_payload"
         )
 

@@ -48,7 +48,7 @@ class Presence:
     def __init__(self, bus: Bus, subjects: Subjects, roster: Roster, clock: Clock) -> None:
         self._bus = bus
         self._subjects = subjects
-        self._roster = roster
+        self.roster = roster
         self._clock = clock
 
     def hear(self, delivery: Delivery) -> None:
@@ -58,12 +58,12 @@ class Presence:
         except FleetError as error:
             log.debug("heartbeat.garbled", subject=delivery.subject, error=error.message)
             return
-        self._roster.observe(beat, self._clock.monotonic())
+        self.roster.observe(beat, self._clock.monotonic())
 
     def fleet(self) -> Fleet:
         """The fleet as it is now."""
-        self._roster.sweep(self._clock.monotonic())
-        return self._roster.fleet
+        self.roster.sweep(self._clock.monotonic())
+        return self.roster.fleet
 
     def models(self) -> Iterator[ModelInfo]:
         """Give the models on devices that are there, once for each device."""

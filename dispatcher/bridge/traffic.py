@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from time import monotonic
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.bus import Bus
 from common.errors import NotAllowed
 from common.exposure import PATH, Page, wanted
-from common.metrics import OTHER, Metrics, gauge
+from common.metrics import OTHER, Metrics, available, gauge
 from dispatcher.bridge.origins import from_here
 from dispatcher.settings import BridgeSection
 
@@ -21,9 +22,17 @@ GONE = 499
 """No status was sent, since nobody was there any more; proxies write it down so."""
 
 
+@dataclass(slots=True)
+class Showing:
+    """Who may read the page now: `local`, `all` or, `off`, nobody."""
+
+    whom: str
+
+
 def traffic_of(section: BridgeSection, bus: Bus) -> Metrics | None:
-    """Make what the bridge counts into, with the state of its connection; None where it shows nothing."""
-    if not wanted(section.metrics):
+    """Make what the bridge counts into, with the state of its connection; None where nothing can be shown. It counts also while
+    nobody may read it, since somebody may while it runs."""
+    if not (wanted(section.metrics) or available()):
         return None
     metrics = Metrics()
     metrics.ask(
@@ -32,13 +41,15 @@ def traffic_of(section: BridgeSection, bus: Bus) -> Metrics | None:
     return metrics
 
 
-def metrics_page(metrics: Metrics, *, local: bool) -> APIRouter:
-    """The route of the page; `local` keeps it to programs of this machine."""
+def metrics_page(metrics: Metrics, showing: Showing) -> APIRouter:
+    """The route of the page."""
     router, page = APIRouter(include_in_schema=False), Page(metrics)
 
     @router.api_route(PATH, methods=["GET", "HEAD"])
     async def show(http: Request) -> Response:
-        if local and not from_here(http):
+        if showing.whom == "off":
+            raise HTTPException(404)
+        if showing.whom != "all" and not from_here(http):
             raise NotAllowed("metrics are shown to this machine alone: see DROVER_HTTP_METRICS")
         body, kind = await page.written(http.headers.get("accept", ""))
         return Response(body, headers={"content-type": kind, "cache-control": "no-store"})

@@ -38,7 +38,7 @@ _OF_EMBEDDINGS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Bridge:
     """What the routes need. `hold_s` is how long the headers of a stream wait for its first text, `retry_grace_s` how long a job
     whose client chose its id runs on for one that lost its connection."""

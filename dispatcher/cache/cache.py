@@ -26,6 +26,7 @@ from dispatcher.cache.values import Place
 from dispatcher.embed import Embedded, EmbeddingService
 from dispatcher.fleet import Fleet, canonical
 from dispatcher.outcomes import Cached, CacheOutcome, Candidate, Job
+from dispatcher.settings import CacheSection
 
 log = get_logger("cache")
 
@@ -75,6 +76,8 @@ class Cache:
         self.tallies = Tallies()
         self.barred = Barred()
         self.flights = Flights()
+        self.tune: Callable[[CacheSection], Callable[[], None]] | None = None
+        """Gives what has it go by other settings, of those that a running cache can; set by who opened it."""
         self.waiting = 0
         """Jobs that wait for the answer of another one: they want no slot."""
         self.finder = Finder(embed=self.embed, judge=judge, digests=self._digests, barred=self.barred)

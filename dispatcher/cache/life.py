@@ -36,7 +36,28 @@ async def running_cache(
     clock: Clock,
 ) -> AsyncIterator[Cache]:
     """Run a cache. Raises `ConfigError` for a wrong `REDIS_URL`, and for a verifier that can't be used."""
-    rules = Rules(
+    judge = open_judge(settings.verifier, embedding, error_rate=settings.error_rate)
+    shadow = Shadow(embedding, Path(settings.shadow_file) if settings.shadow_file else None)
+    async with _sheltered(settings, clock) as (shelter, tune), asyncio.TaskGroup() as chores:
+        chores.create_task(_first_look(shelter))
+        house = House(fleet=fleet, strategy=strategy, may_use=may_use, clock=clock, spawn=guarding(chores))
+        cache = Cache(shelter, _rules(settings), house, embedding=embedding, judge=judge, shadow=shadow)
+
+        def prepared(new: CacheSection) -> Callable[[], None]:
+            rules = _rules(new)
+
+            def turn() -> None:
+                cache.rules = rules
+                tune(new)
+
+            return turn
+
+        cache.tune = prepared
+        yield cache
+
+
+def _rules(settings: CacheSection) -> Rules:
+    return Rules(
         mode=settings.mode,
         tenants=modes_from(settings.tenants),
         epoch=settings.epoch,
@@ -44,12 +65,6 @@ async def running_cache(
         replay_chars_s=settings.replay_chars_s,
         share_s=settings.share_s,
     )
-    judge = open_judge(settings.verifier, embedding, error_rate=settings.error_rate)
-    shadow = Shadow(embedding, Path(settings.shadow_file) if settings.shadow_file else None)
-    async with _sheltered(settings, clock) as shelter, asyncio.TaskGroup() as chores:
-        chores.create_task(_first_look(shelter))
-        house = House(fleet=fleet, strategy=strategy, may_use=may_use, clock=clock, spawn=guarding(chores))
-        yield Cache(shelter, rules, house, embedding=embedding, judge=judge, shadow=shadow)
 
 
 async def _first_look(shelter: Shelter) -> None:
@@ -59,13 +74,21 @@ async def _first_look(shelter: Shelter) -> None:
 
 
 @asynccontextmanager
-async def _sheltered(settings: CacheSection, clock: Clock) -> AsyncIterator[Shelter]:
-    """Open the store that the settings name; a Redis need not be there."""
+async def _sheltered(
+    settings: CacheSection, clock: Clock
+) -> AsyncIterator[tuple[Shelter, Callable[[CacheSection], None]]]:
+    """Open the store that the settings name; a Redis need not be there. It comes with what has it go by other settings."""
     bounds = IndexBounds(scope_entries=settings.scope_entries, entries=settings.entries, ttl_s=settings.ttl_s)
     url = settings.redis_url.get_secret_value()
     if not url:
+        kept = MemoryAnswers(settings, clock)
         vectors = open_index(None, settings.prefix, bounds)
-        yield Shelter(MemoryAnswers(settings, clock), vectors, kind="memory", budget_s=AMPLE_S, clock=clock)
+
+        def tune_memory(new: CacheSection) -> None:
+            kept.tune(new)
+            bounds.ttl_s = new.ttl_s
+
+        yield Shelter(kept, vectors, kind="memory", budget_s=AMPLE_S, clock=clock), tune_memory
         return
     # Loading the library of Redis takes a fifth of a dispatcher's start: only one that has a Redis waits for it.
     from dispatcher.cache.redis_client import redis_client  # noqa: PLC0415
@@ -74,4 +97,10 @@ async def _sheltered(settings: CacheSection, clock: Clock) -> AsyncIterator[Shel
     async with redis_client(url) as redis:
         vectors = open_index(redis, settings.prefix, bounds)
         answers = RedisAnswers(redis, settings, clock)
-        yield Shelter(answers, vectors, kind="redis", budget_s=settings.budget_s, clock=clock)
+        shelter = Shelter(answers, vectors, kind="redis", budget_s=settings.budget_s, clock=clock)
+
+        def tune_shared(new: CacheSection) -> None:
+            answers.tune(new)
+            shelter.budget_s, bounds.ttl_s = new.budget_s, new.ttl_s
+
+        yield shelter, tune_shared

@@ -40,6 +40,11 @@ class ReplayCache:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def bound(self, *, entries: int, size_bytes: int) -> None:
+        """Keep no more than this from now on; the oldest make room at once."""
+        self._entries, self._limit_bytes = entries, size_bytes
+        self._make_room()
+
     def put(self, key: Key, fingerprint: str, ended: Ended, *, most_s: float = math.inf) -> None:
         """Keep an answer, for `most_s` at most; the oldest make room, and one that is larger than all the room is not kept."""
         size_bytes = _size_bytes(ended)
@@ -48,6 +53,9 @@ class ReplayCache:
             return
         self._kept[key] = Keep(fingerprint, ended, self._now() + min(self._ttl_s, most_s), size_bytes)
         self.size_bytes += size_bytes
+        self._make_room()
+
+    def _make_room(self) -> None:
         while self.size_bytes > self._limit_bytes or len(self._kept) > self._entries:
             self.drop(next(iter(self._kept)))
 

@@ -70,6 +70,12 @@ class Line:
         self._counted_s = -POSITIONS_S
         roster.on_change(self._changed)
 
+    def keep(self, rules: Rules) -> None:
+        """Go by other rules from now on; nobody who waits is sent away for a lower limit."""
+        self.rules = rules
+        self._order.keep(guard_s=rules.guard_s, weights=rules.weights)
+        self._standings.clear()
+
     @property
     def waiting(self) -> int:
         """Tickets without a slot."""

@@ -42,6 +42,13 @@ class Order:
         self._young: tuple[dict[Waiter, None], ...] = tuple({} for _ in RANK)
         self._count = 0
 
+    def keep(self, *, guard_s: float, weights: Mapping[str, float]) -> None:
+        """Go by another guard and other weights from now on, for those that wait already, too."""
+        self._guard_s, self._weights = guard_s, weights
+        for flows in self._flows:
+            for (tenant, _, risen), flow in flows.items():
+                flow.weight = self._weight(tenant, risen)
+
     def __len__(self) -> int:
         return sum(len(flow) for flows in self._flows for flow in flows.values())
 

@@ -21,6 +21,7 @@ from common.discovery import EndpointStats, ServiceInfo, discoverable
 from common.errors import ConfigError, LedgerUnavailable
 from common.lifecycle import Stop, run
 from common.logs import configure, get_logger
+from common.reloading import Member, Reloader, reloadable
 from common.settings import load
 from common.subjects import Subjects, own_inbox
 from dispatcher.ledger import schema
@@ -29,6 +30,7 @@ from dispatcher.ledger.database import Database, opened, place_of
 from dispatcher.ledger.desk import Desk
 from dispatcher.ledger.drain import FIRST_WAIT_S, LONGEST_WAIT_S, Drain
 from dispatcher.ledger.key_desk import KeyDesk
+from dispatcher.ledger.knobs import KNOBS, prepare
 from dispatcher.ledger.reserving import Reserving
 from dispatcher.ledger.retention import prune
 from dispatcher.ledger.sqlite_file import sole_writer
@@ -53,7 +55,7 @@ def main() -> int:
     except ConfigError as error:
         raise SystemExit(f"drover: {error.message}") from error
     configure("ledger", level=settings.log.level, fmt=settings.log.format)
-    return run(lambda stop: serve(settings, stop))
+    return run(lambda stop: serve(settings, stop), reloads=True)
 
 
 async def serve(settings: LedgerSettings, stop: Stop) -> None:
@@ -74,10 +76,10 @@ async def serve(settings: LedgerSettings, stop: Stop) -> None:
 
 
 async def _run(settings: LedgerSettings, database: Database, bus: Bus, stop: Stop) -> None:
-    async with ledger(settings, database, bus) as at, asyncio.TaskGroup() as tasks:
+    async with ledger(settings, database, bus, stop) as at, asyncio.TaskGroup() as tasks:
         log.info("ledger.open", database=database.place.shown, nats=bus.connected)
         work = tasks.create_task(at.drain.run())
-        beside = [tasks.create_task(_prune(settings, database)), tasks.create_task(_lapse(at.keys.reserving))]
+        beside = [tasks.create_task(_prune(at.reloader, database)), tasks.create_task(_lapse(at.keys.reserving))]
         await stop.wait()
         for task in beside:
             task.cancel()
@@ -86,19 +88,19 @@ async def _run(settings: LedgerSettings, database: Database, bus: Bus, stop: Sto
         work.cancel()
 
 
-async def _prune(settings: LedgerSettings, database: Database) -> None:
+async def _prune(reloader: Reloader[LedgerSettings], database: Database) -> None:
     """Forget what is too old, a little after the start and then at intervals."""
     wait_s = FIRST_PRUNE_S
     while True:
         await asyncio.sleep(wait_s)
-        wait_s = PRUNE_S
+        wait_s, section = PRUNE_S, reloader.tree.ledger
         try:
             gone = await prune(
                 database,
                 now_unix_s=LoopClock().unix_s(),
-                days=settings.ledger.days,
-                power_days=settings.ledger.power_days,
-                conversation_days=settings.ledger.conversation_days,
+                days=section.days,
+                power_days=section.power_days,
+                conversation_days=section.conversation_days,
             )
         except (LedgerUnavailable, ConfigError) as error:
             log.warning("ledger.unpruned", error=error.code, message=error.message)
@@ -127,25 +129,32 @@ class Open:
     desk: Desk
     keys: KeyDesk
     talk: TalkDesk
+    reloader: Reloader[LedgerSettings]
 
 
 @asynccontextmanager
-async def ledger(settings: LedgerSettings, database: Database, bus: Bus) -> AsyncIterator[Open]:
-    """Answer questions."""
+async def ledger(
+    settings: LedgerSettings, database: Database, bus: Bus, stop: Stop | None = None
+) -> AsyncIterator[Open]:
+    """Answer questions. `stop` passes on the wish to read the settings again."""
     subjects = Subjects(settings.bus.prefix)
     drain = Drain(bus, JetStream(bus), subjects, Store(database), ack_wait_s=settings.ledger.ack_wait_s)
+    talk = TalkDesk(bus, subjects, database, clock=LoopClock(), most=settings.ledger.conversations)
     at = Open(
         drain,
         Desk(bus, subjects, database),
         KeyDesk(bus, subjects, database),
-        TalkDesk(bus, subjects, database, clock=LoopClock(), most=settings.ledger.conversations),
+        talk,
+        Reloader(settings, KNOBS, prepare(talk), process="ledger"),
     )
-    info = _info(f"ledger-{secrets.token_hex(4)}", database)
+    name = f"ledger-{secrets.token_hex(4)}"
+    info = _info(name, database)
     async with (
         at.desk.open(),
         at.keys.open(),
         at.talk.open(),
         discoverable(bus, info, lambda: _stats(subjects, at)),
+        reloadable(bus, subjects, at.reloader, Member(name, "ledger", "ledger"), stop),
     ):
         yield at
 

@@ -90,7 +90,7 @@ class Classifier:
     def __init__(self, courier: Courier, router: Router, *, timeout_s: float, most_kept: int = MOST_KEPT) -> None:
         self._courier = courier
         self._router = router
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._most_kept = most_kept
         self._kept: OrderedDict[bytes, Classified] = OrderedDict()
 
@@ -157,7 +157,7 @@ class Classifier:
         half = MOST_CHARS // 2
         text = question if len(question) <= MOST_CHARS else f"{question[:half]}\n…\n{question[-half:]}"
         messages = (Message(role=Role.SYSTEM, content=INSTRUCTION), Message(role=Role.USER, content=text))
-        left_s = min(self._timeout_s, job.deadline_s - now_s)
+        left_s = min(self.timeout_s, job.deadline_s - now_s)
         return replace(
             job,
             id=str(ULID()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -37,9 +37,8 @@ async def running_router(
 
     Raises `ConfigError` when the strategy, the routing file or the embedder is wrong.
     """
-    policy = PolicyFile(_path(routing.file), _base(routing))
+    policy = PolicyFile(_path(routing.file), base_policy(routing))
     embedder = open_embedder(Tier(embed.tier), embed.embedder_path, threads=embed.threads)
-    bounds = Bounds(chars=embed.chars, waiting=embed.queue_limit, kept=embed.kept)
     identity = None if embedder is None else str(embedder.identity)
     files = WeightFiles(
         topics=_path(routing.topics_file) or shipped_topics(identity),
@@ -47,7 +46,7 @@ async def running_router(
         cascade=_path(routing.cascade_file),
     )
     weights = Weights(files, identity)
-    async with embedding(embedder, bounds) as vectors, asyncio.TaskGroup() as tasks:
+    async with embedding(embedder, _bounds(embed)) as vectors, asyncio.TaskGroup() as tasks:
         feedback = Feedback(
             mode=FeedbackMode(routing.feedback), target_s=routing.feedback_target_s, file=_feedback_file(routing, name)
         )
@@ -60,7 +59,7 @@ async def running_router(
             strong_share=routing.strong_share,
             answer_share=routing.cascade_share,
             feedback=feedback,
-            wishes=Wishes(heads=routing.explain_neighbours, confidence=routing.router_confidence),
+            wishes=_wishes(routing),
         )
         reader = tasks.create_task(_reread(router))
         try:
@@ -91,7 +90,30 @@ async def _reread(router: Router) -> None:
         await asyncio.to_thread(router.feedback.keep)  # nor for a card that takes its time
 
 
-def _base(routing: RoutingSection) -> RoutingPolicy:
+def retuned(router: Router, routing: RoutingSection, embed: EmbedSection) -> Callable[[], None]:
+    """Give what has a running router go by other settings; of those that are named here alone. Raises `ConfigError` as above."""
+    base, wishes, bounds = base_policy(routing), _wishes(routing), _bounds(embed)
+    policy = router.rules.over(base)
+
+    def turn() -> None:
+        router.rules.rest_on(base, policy)
+        router.heed(wishes, strong_share=routing.strong_share, answer_share=routing.cascade_share)
+        router.feedback.target_s = routing.feedback_target_s
+        router.embedding.bounds = bounds
+
+    return turn
+
+
+def _wishes(routing: RoutingSection) -> Wishes:
+    return Wishes(heads=routing.explain_neighbours, confidence=routing.router_confidence)
+
+
+def _bounds(embed: EmbedSection) -> Bounds:
+    return Bounds(chars=embed.chars, waiting=embed.queue_limit, kept=embed.kept)
+
+
+def base_policy(routing: RoutingSection) -> RoutingPolicy:
+    """Give the policy that the routing file builds on. Raises `ConfigError` for a strategy that there is not."""
     try:
         require_strategy(routing.strategy)
     except BadRequest as error:

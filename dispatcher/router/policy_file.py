@@ -225,6 +225,14 @@ class PolicyFile:
         self._stillness = Stillness(None if path is None else stamp_of(path))
         self.policy = base if path is None else _policy(path, _read(path), base)
 
+    def over(self, base: RoutingPolicy) -> RoutingPolicy:
+        """Give what the file makes of another base; nothing changes. Raises `ConfigError` when the file is wrong now."""
+        return base if self._path is None else _policy(self._path, _read(self._path), base)
+
+    def rest_on(self, base: RoutingPolicy, policy: RoutingPolicy) -> None:
+        """Take another base from now on, and what `over` gave for it."""
+        self._base, self.policy = base, policy
+
     def refresh(self) -> None:
         """Read the file again if it changed, and stood still since the last look. One that is wrong, gone or empty leaves the
         policy as it was, and is told once: whoever cuts a file to write it anew has not taken back what it forbade."""

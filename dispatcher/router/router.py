@@ -95,8 +95,10 @@ class Router:
         self._timetable = Timetable(unix_s or LoopClock().unix_s)
         self.weights = weights
         self.feedback = feedback or Feedback()
-        self.answers = WeakAnswers(weights, embedding, lambda tenant: self.feedback.strong_share(answer_share, tenant))
-        self._strong_share = strong_share
+        self.answers = WeakAnswers(
+            weights, embedding, lambda tenant: self.feedback.strong_share(self._answer_share, tenant)
+        )
+        self._strong_share, self._answer_share = strong_share, answer_share
         self._wishes = wishes or Wishes()
         self.embedding = embedding
         self._roster = roster
@@ -106,6 +108,10 @@ class Router:
         self._spent = Spending()
         self._turn = 0
         self._decided: deque[tuple[str, str, Mapping[str, Any]]] = deque(maxlen=DECISIONS_KEPT)
+
+    def heed(self, wishes: Wishes, *, strong_share: float, answer_share: float) -> None:
+        """Go by other wishes and shares from now on."""
+        self._wishes, self._strong_share, self._answer_share = wishes, strong_share, answer_share
 
     async def ask(self, job: Job) -> Ask:
         """Read off a job what routing is asked. Raises `BadRequest` for a strategy that there is not."""

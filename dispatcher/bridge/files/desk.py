@@ -89,11 +89,15 @@ class Desk:
                 param="images",
             )
         parts = [one.encode(errors="replace") if isinstance(one, str) else one for one in images]
-        told, written = await self._look("the request's", Work(task="images", head=_room(room_bytes), parts=parts), PICTURES)
+        told, written = await self._look(
+            "the request's", Work(task="images", head=_room(room_bytes), parts=parts), PICTURES
+        )
         if len(written) != len(images):
             raise UnreadableFile("the images break their reader: save them again, as PNG or JPEG", param="images")
         given_bytes, sent_bytes = sum(map(len, parts)), sum(map(len, written))
-        log.info("files.images", images=len(images), given_bytes=given_bytes, sent_bytes=sent_bytes, sizes=told.get("images"))
+        log.info(
+            "files.images", images=len(images), given_bytes=given_bytes, sent_bytes=sent_bytes, sizes=told.get("images")
+        )
         return _base64(written)
 
     async def pdf(self, data: bytes, room_bytes: int, name: str = "the PDF") -> Document:
@@ -115,7 +119,9 @@ class Desk:
         try:
             return await self._sandbox.run(work, limits)
         except UnreadableFile as error:
-            raise UnreadableFile(f"{name} {error.message}", param="images" if work.task == "images" else "file") from error
+            raise UnreadableFile(
+                f"{name} {error.message}", param="images" if work.task == "images" else "file"
+            ) from error
 
     async def _with_images(self, chat: ChatRequest) -> ChatRequest:
         bare = replace(chat, messages=tuple(replace(message, images=()) for message in chat.messages))

@@ -10,7 +10,7 @@ from dispatcher.cache.index.rows import Rows
 from dispatcher.embed.protocol import EmbedderId, Vector
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class IndexBounds:
     """`scope_entries`: vectors of a scope at most; `entries`: of all together, which bounds the number of scopes as well, since
     none is empty; `ttl_s`: how long a scope is kept in Redis after what was added last."""

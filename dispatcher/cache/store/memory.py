@@ -51,13 +51,16 @@ class MemoryAnswers:
 
     def __init__(self, settings: CacheSection, clock: Clock) -> None:
         self._most_entries = settings.entries
-        self._most_bytes = settings.size_mb << 20
-        self._ttl_s = settings.ttl_s
-        self._bounds = Bounds(answer_bytes=settings.answer_kb << 10)
+        self.tune(settings)
         self._clock = clock
         self._shelves: dict[str, _Shelf] = {}
         self._ends: list[tuple[float, str, str]] = []
         """When which entry expires, the next one first; some are gone or were replaced meanwhile."""
+
+    def tune(self, settings: CacheSection) -> None:
+        """Take how long and how large answers are from these settings; those that are kept already stay until one more comes."""
+        self._most_bytes, self._ttl_s = settings.size_mb << 20, settings.ttl_s
+        self._bounds = Bounds(answer_bytes=settings.answer_kb << 10)
         self._claims: dict[tuple[str, str], tuple[str, float]] = {}
         self._entries = self._size_bytes = self._uses = self._evicted = self._expired = 0
 

@@ -307,11 +307,14 @@ class RedisAnswers:
         self._client = client
         self._prefix = f"{settings.prefix}:{VERSION}:"
         self._most_entries = settings.entries
-        self._most_bytes = settings.size_mb << 20
-        self._ttl_s = settings.ttl_s
-        self._bounds = Bounds(answer_bytes=settings.answer_kb << 10)
+        self.tune(settings)
         self._clock = clock
         self._told = False
+
+    def tune(self, settings: CacheSection) -> None:
+        """Take how long and how large answers are from these settings; those that are kept already stay until one more comes."""
+        self._most_bytes, self._ttl_s = settings.size_mb << 20, settings.ttl_s
+        self._bounds = Bounds(answer_bytes=settings.answer_kb << 10)
 
     async def get(self, tenant: str, keys: Sequence[str]) -> list[Entry | None]:
         if not keys:

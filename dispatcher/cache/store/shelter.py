@@ -61,7 +61,7 @@ class Shelter:
         self._answers = answers
         self._vectors = vectors
         self.kind = kind
-        self._budget_s = budget_s
+        self.budget_s = budget_s
         self._clock = clock
         self._wards = {part: _Ward(part, kind, clock) for part in ("answers", "vectors")}
 
@@ -82,15 +82,15 @@ class Shelter:
 
     def request(self) -> Asking:
         """Begin a request: all that it asks has one budget."""
-        return Asking(self._answers, self._vectors, self._wards, self._budget_s, self._clock)
+        return Asking(self._answers, self._vectors, self._wards, self.budget_s, self._clock)
 
     async def put(self, entry: Entry) -> None:
         """Keep an answer."""
-        await self._wards["answers"].ask(lambda: self._answers.put(entry), self._budget_s, None, writes=True)
+        await self._wards["answers"].ask(lambda: self._answers.put(entry), self.budget_s, None, writes=True)
 
     async def used(self, tenant: str, key: str) -> None:
         """Note that an answer was given."""
-        await self._wards["answers"].ask(lambda: self._answers.used(tenant, key), self._budget_s, None, writes=True)
+        await self._wards["answers"].ask(lambda: self._answers.used(tenant, key), self.budget_s, None, writes=True)
 
     async def renew(self, tenant: str, key: str, owner: str, lease_s: float) -> None:
         """Say that `owner` still makes an answer."""
@@ -98,23 +98,23 @@ class Shelter:
 
     async def release(self, tenant: str, key: str, owner: str) -> None:
         """Give up a claim."""
-        await self._wards["answers"].ask(lambda: self._answers.release(tenant, key, owner), self._budget_s, None)
+        await self._wards["answers"].ask(lambda: self._answers.release(tenant, key, owner), self.budget_s, None)
 
     async def add(self, tenant: str, scope: str, embedder: EmbedderId, vector: Vector, exact: str) -> None:
         """Have an answer be found by likeness."""
         if (vectors := self._vectors) is not None:
             await self._wards["vectors"].ask(
-                lambda: vectors.add(tenant, scope, embedder, vector, exact), self._budget_s, None, writes=True
+                lambda: vectors.add(tenant, scope, embedder, vector, exact), self.budget_s, None, writes=True
             )
 
     async def unlink(self, tenant: str, scope: str, keys: Sequence[str]) -> None:
         """Have some answers, which turned out to be gone, not be found by likeness."""
         if (vectors := self._vectors) is not None:
-            await self._wards["vectors"].ask(lambda: vectors.remove(tenant, scope, keys), self._budget_s, None)
+            await self._wards["vectors"].ask(lambda: vectors.remove(tenant, scope, keys), self.budget_s, None)
 
     async def forget(self, tenant: str, keys: Sequence[str]) -> None:
         """Forget answers that do not hold any more."""
-        await self._wards["answers"].ask(lambda: self._answers.remove(tenant, keys), self._budget_s, None)
+        await self._wards["answers"].ask(lambda: self._answers.remove(tenant, keys), self.budget_s, None)
 
     async def stats(self) -> list[StoreStats]:
         """Say what each part keeps, and how it is; one that does not say within a quarter of a second is told as it was last."""

@@ -61,7 +61,7 @@ class TalkDesk:
         self._subjects = subjects
         self._database = database
         self._clock = clock
-        self._most = most
+        self.most = most
         self._search_s = search_s
         self.tally = Answering(bus, most_waiting=MOST_WAITING, answer_s=answer_s, late="ask for less, or once more")
 
@@ -87,7 +87,7 @@ class TalkDesk:
             yield
 
     async def _create(self, asked: Create) -> Conversation:
-        return await writing.create(self._database, asked, now_unix_s=self._clock.unix_s(), most=self._most)
+        return await writing.create(self._database, asked, now_unix_s=self._clock.unix_s(), most=self.most)
 
     async def _list(self, asked: Listing) -> Page:
         return await reading.listed(self._database, asked, room(self._bus.max_payload))
@@ -105,7 +105,7 @@ class TalkDesk:
         return await writing.choose(self._database, asked)
 
     async def _branch(self, asked: Branch) -> Conversation:
-        return await writing.branch(self._database, asked, now_unix_s=self._clock.unix_s(), most=self._most)
+        return await writing.branch(self._database, asked, now_unix_s=self._clock.unix_s(), most=self.most)
 
     async def _append(self, asked: Append) -> Conversation:
         for turn in asked.turns:

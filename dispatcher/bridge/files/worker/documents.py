@@ -3,7 +3,6 @@ are not looked at."""
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -60,7 +59,9 @@ def task(head: Json, given: list[bytes]) -> tuple[Json, list[bytes]]:
     text = "\n\n".join(found.texts)
     images = _images(reader, min(total, most_pages)) if found.characters < LITTLE_TEXT else []
     if not images and not text:
-        raise Refused("has neither text nor images that can be read: print it to a new PDF, or send its pages as images")
+        raise Refused(
+            "has neither text nor images that can be read: print it to a new PDF, or send its pages as images"
+        )
     written, facts = pictures.fitted(images, room_bytes - len(text.encode()))
     told = {"pages": total, "read": len(found.texts), "unread": found.unread, "cut": found.cut}
     return {**told, "characters": found.characters, "text": text, "images": facts}, written
