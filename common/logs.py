@@ -11,10 +11,14 @@ import re
 import sys
 from typing import Any, Literal, TextIO, cast
 
-import structlog
-from structlog.typing import EventDict, WrappedLogger
-
 from common import codec
+from common.sparing import left_out
+
+with left_out(
+    "rich"
+):  # for tracebacks with local variables, which are never written here: 3 MB and 0.1 s of each process
+    import structlog
+    from structlog.typing import EventDict, WrappedLogger
 
 _loggers: list[Any] = []
 """All that were given out: they are put together at their first line, and anew when the level or the format has changed."""

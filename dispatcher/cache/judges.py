@@ -12,7 +12,6 @@ from dispatcher.cache.guard.rules import LEAST_SIMILARITY, RuleJudge
 from dispatcher.cache.guard.verifier import VerifierJudge
 from dispatcher.cache.verifier_file import read_verifier
 from dispatcher.embed import EmbedderId, EmbeddingService
-from dispatcher.embed.static import StaticEmbedder
 
 log = get_logger("cache")
 
@@ -45,6 +44,8 @@ def open_judge(setting: str, embedding: EmbeddingService, *, error_rate: float) 
 
 def trained(path: Path, identity: EmbedderId, error_rate: float) -> VerifierJudge:
     """Open a trained verifier for an embedder. Raises like `open_judge`."""
+    from dispatcher.embed.static import StaticEmbedder  # noqa: PLC0415  # its library takes 4 MB, and rules need none of it
+
     words = StaticEmbedder.open()
     verifier, _ = read_verifier(path, embedder=str(identity), words=str(words.identity))
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from dispatcher.embed.protocol import Embedder, Tier
-from dispatcher.embed.static import StaticEmbedder
 
 BUILT = Path(".drover") / "embedder"
 """Where `drover embedder build` puts files, and where they are looked for when no path is given."""
@@ -25,6 +24,8 @@ def open_embedder(tier: Tier, path: Path | None = None, *, threads: int = 1) -> 
         case Tier.NONE:
             return None
         case Tier.STATIC:
+            from dispatcher.embed.static import StaticEmbedder  # noqa: PLC0415  # its library takes 4 MB
+
             return StaticEmbedder.open(path)
         case Tier.MINILM:
             from dispatcher.embed.minilm import MiniLmEmbedder  # noqa: PLC0415  # its library takes 20 MiB and 0.2 s
