@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from importlib import metadata
 
 from ulid import ULID
@@ -16,6 +17,7 @@ from agents.energy.metering import Metering, Unmetered
 from agents.energy.usual import Profile
 from agents.heartbeat import Beacon, Identity, heartbeat, state_of
 from agents.inventory import Inventory
+from agents.knobs import KNOBS
 from agents.liveness import EngineLiveness
 from agents.metrics import watched
 from agents.namesakes import Namesakes, sole_bearer
@@ -37,6 +39,7 @@ from common.discovery import EndpointStats, discoverable
 from common.errors import FleetError
 from common.lifecycle import Stop, run, serve
 from common.messages import DeviceState, Heartbeat
+from common.reloading import Member, Reloader, Turn, reloadable
 from common.settings import load
 from common.subjects import Subjects, own_inbox
 from common.tracing import traced
@@ -51,7 +54,7 @@ def version() -> str:
 
 def main() -> int:
     """Run the agent until it is asked to stop; gives the exit status."""
-    return run(_main)
+    return run(_main, reloads=True)
 
 
 def check() -> int:
@@ -95,7 +98,8 @@ class Agent:
         power: PowerSource | None = None,
     ) -> None:
         section, clock = settings.agent, LoopClock()
-        self._grace_s = section.grace_s
+        self._backend = backend
+        self._reloader = Reloader(settings, KNOBS, self._prepared, process="agent")
         self._metrics = section.metrics
         self._bus = bus
         self._subjects = Subjects(settings.bus.prefix)
@@ -161,6 +165,7 @@ class Agent:
             open_doors(self._bus, self._subject, doors, self._worker) as jobs,
             self._beacon.answering(self._subjects.roll_call()),
             discoverable(self._bus, service_info(self._identity), self._endpoints),
+            reloadable(self._bus, self._subjects, self._reloader, self._member, stop),
             watched(self._metrics, self._bus, lambda: self._heartbeat(0, self._beacon.uptime_s, stopped=False)),
             # Last, so that the first heartbeat finds the doors open.
             _services(services),
@@ -171,12 +176,13 @@ class Agent:
         await self._say_goodbye()
 
     async def _drain(self, jobs: Subscription) -> None:
-        log.info("agent.draining", in_flight=len(self._worker.attempts), grace_s=self._grace_s)
+        grace_s = self._reloader.tree.agent.grace_s
+        log.info("agent.draining", in_flight=len(self._worker.attempts), grace_s=grace_s)
         self._worker.drain(on=True)
         await self._beacon.beat()
         await jobs.drain()
         try:
-            async with asyncio.timeout(self._grace_s):
+            async with asyncio.timeout(grace_s):
                 await self._worker.attempts.until_idle()
         except TimeoutError:
             log.warning("agent.handed_back", jobs=len(self._worker.attempts))
@@ -203,11 +209,33 @@ class Agent:
             self._subjects,
             device=self._identity.device,
             boot=self._identity.boot,
-            cadence=Cadence(busy_hz=settings.power.busy_hz, idle_s=settings.power.idle_s),
+            cadence=_cadence(settings),
             clock=clock,
             profile=lambda: Profile(idle_w=self._gauge.readings.idle_w, busy_w=self._gauge.readings.busy_w),
             loaded=lambda: self._inventory.holds_any,
         )
+
+    @property
+    def _member(self) -> Member:
+        return Member(self._identity.boot, self._identity.device, "agent")
+
+    def _prepared(self, settings: AgentSettings) -> Turn:
+        """Give what has the agent go by other settings. Raises `ConfigError` where its backend could not."""
+        check_backend(settings)
+        return lambda: self._turn(settings)
+
+    def _turn(self, settings: AgentSettings) -> None:
+        section = settings.agent
+        self._identity = replace(
+            self._identity, interval_s=section.heartbeat_s, topics=settings.topics, site=section.site or None
+        )
+        self._worker.slots.total, self._worker.flush_s = settings.slots, section.flush_ms / 1000
+        self._inventory.poll_s = self._gauge.poll_s = section.poll_s
+        self._backend.tune(settings)
+        if isinstance(self._energy, Metering):
+            self._energy.read_by(_cadence(settings))
+        self._beacon.interval_s = section.heartbeat_s
+        self._beacon.nudge()  # dispatchers are told at once
 
     def _subject(self, verb: str) -> str:
         return self._subjects.device(self._identity.device, verb)
@@ -243,6 +271,10 @@ async def _services(loops: tuple[Callable[[], Awaitable[None]], ...]) -> AsyncIt
         yield
         for task in tasks:
             task.cancel()
+
+
+def _cadence(settings: AgentSettings) -> Cadence:
+    return Cadence(busy_hz=settings.power.busy_hz, idle_s=settings.power.idle_s)
 
 
 def _url(settings: AgentSettings) -> str:

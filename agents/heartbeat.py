@@ -130,7 +130,7 @@ class Beacon:
         self._subject = subject
         self._build = build
         self._clock = clock
-        self._interval_s = interval_s
+        self.interval_s = interval_s
         self._started_s = clock.monotonic()
         self._seq = 0
         self._nudged = asyncio.Event()
@@ -158,9 +158,9 @@ class Beacon:
         while True:
             self._nudged.clear()
             await self.beat()
-            await asyncio.sleep(min(LEAST_S, self._interval_s))
+            await asyncio.sleep(min(LEAST_S, self.interval_s))
             try:
-                async with asyncio.timeout(max(0.0, self._interval_s - LEAST_S)):
+                async with asyncio.timeout(max(0.0, self.interval_s - LEAST_S)):
                     await self._nudged.wait()
             except TimeoutError:
                 pass

@@ -36,7 +36,7 @@ class Inventory:
     def __init__(self, backend: Backend, *, poll_s: float, changed: Callable[[], None]) -> None:
         self.stock = Stock()
         self._backend = backend
-        self._poll_s = poll_s
+        self.poll_s = poll_s
         self._changed = changed
         self._nudged = asyncio.Event()
         self._loaded: frozenset[str] = frozenset()
@@ -61,7 +61,7 @@ class Inventory:
             await self.look()
             await asyncio.sleep(LEAST_S)
             try:
-                async with asyncio.timeout(self._poll_s - LEAST_S):
+                async with asyncio.timeout(self.poll_s - LEAST_S):
                     await self._nudged.wait()
             except TimeoutError:
                 pass

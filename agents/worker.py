@@ -81,10 +81,10 @@ class Worker:
         self._backend = backend
         self._group = group
         self._boot = boot
-        self._slots = slots
+        self.slots = slots
         self._clock = clock
         self._liveness = liveness
-        self._flush_s = flush_s
+        self.flush_s = flush_s
         self._is_loaded = is_loaded
         self._changed = changed
         self._finished = finished
@@ -96,7 +96,7 @@ class Worker:
 
     def workload(self) -> Workload:
         """Say what runs now, and what has run. A backend that takes nothing new leaves no slot free."""
-        load = self._tally.workload(self._slots, draining=self._draining, fault=self.fault)
+        load = self._tally.workload(self.slots, draining=self._draining, fault=self.fault)
         closed = self._backend.refusal()
         if closed is None:
             return load
@@ -112,7 +112,7 @@ class Worker:
     def full(self) -> bool:
         """True when a request to the backend would wait there behind others. Those that it has been silent on for too long don't
         count: whether it works at all is the question then."""
-        return self._slots.in_flight - self._leftovers.overdue >= self._slots.total
+        return self.slots.in_flight - self._leftovers.overdue >= self.slots.total
 
     @property
     def loading(self) -> frozenset[str]:
@@ -183,7 +183,7 @@ class Worker:
             self._admit(dispatch, outbox.reply)
             call = called(dispatch, delivery.headers, self._server)
             with ExitStack() as held:
-                slot = held.enter_context(self._slots.take(dispatch.dispatcher))
+                slot = held.enter_context(self.slots.take(dispatch.dispatcher))
                 bill = held.enter_context(self._backend.admit(dispatch))
                 held.callback(self._finished)
                 # An engine that still computes for an ended job makes it keep its share of what all draw.
@@ -219,7 +219,7 @@ class Worker:
         self, dispatch: Dispatch, outbox: Outbox, held: ExitStack, slot: Slot, bill: Bill, *, charge: Charge, call: Span
     ) -> End:
         outbox.streams = dispatch.stream
-        outbox.flush_s = self._flush_s if dispatch.stream else max(self._flush_s, UNSTREAMED_FLUSH_S)
+        outbox.flush_s = self.flush_s if dispatch.stream else max(self.flush_s, UNSTREAMED_FLUSH_S)
         running = Running(
             dispatch,
             outbox,

@@ -7,6 +7,7 @@ asked at the same time; what comes is waited for until all of those have answere
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,18 +47,21 @@ class Gathered:
         return tuple(from_wire(wire if isinstance(wire, dict) else {}) for wire in wires)
 
 
-async def gather(bus: Bus, service: str, subject: str, body: bytes, *, named_by: str, within_s: float) -> Gathered:
+async def gather(
+    bus: Bus, service: str | Sequence[str], subject: str, body: bytes, *, named_by: str, within_s: float
+) -> Gathered:
     """Ask all who hear `subject`, and give what they say; takes `within_s` at most.
 
-    `service` is the name under which the members answer discovery, `named_by` the field of an answer that holds its member's id.
-    Raises `BusDisconnected`.
+    `service` is the name under which the members answer discovery, or several such names; `named_by` the field of an answer that
+    holds its member's id. Raises `BusDisconnected`.
     """
     found = _Found(named_by)
     answers, members = bus.new_inbox(), bus.new_inbox()
     hearing = await bus.subscribe(answers, found.hear_answer, pending=MOST_ANSWERS)
     counting = await bus.subscribe(members, found.hear_member, pending=MOST_ANSWERS)
     try:
-        await bus.publish(f"$SRV.PING.{service}", b"", reply=members)
+        for name in [service] if isinstance(service, str) else service:
+            await bus.publish(f"$SRV.PING.{name}", b"", reply=members)
         await bus.publish(subject, body, reply=answers)
         async with asyncio.timeout(within_s):
             await found.complete()

@@ -187,9 +187,7 @@ class WrongSettings(ConfigError):
 
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
-        super().__init__(
-            "the settings are wrong:\n  " + "\n  ".join(faults) + "\nSee deploy/config/drover.env.example"
-        )
+        super().__init__("the settings are wrong:\n  " + "\n  ".join(faults) + "\nSee deploy/config/drover.env.example")
 
 
 HIDDEN = "(hidden)"

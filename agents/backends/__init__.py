@@ -128,6 +128,10 @@ class Backend(Protocol):
 
     async def version(self) -> Version: ...
 
+    def tune(self, settings: AgentSettings) -> None:
+        """Go by these settings from now on, as far as it can while it is open."""
+        ...
+
 
 class OnDevice:
     """What all backends have in common that run their models on the device itself."""
@@ -139,6 +143,9 @@ class OnDevice:
     def refusal(self) -> DeviceBusy | None:
         """The slots are the only limit."""
         return None
+
+    def tune(self, settings: AgentSettings) -> None:
+        """There is nothing to tune."""
 
     def admit(self, dispatch: Dispatch) -> AbstractContextManager[Bill]:  # noqa: ARG002  # all are alike
         """Nothing costs."""

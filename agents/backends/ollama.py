@@ -20,7 +20,7 @@ from agents.backends import Backend, BackendDone, BackendText, Bill, OnDevice, P
 from agents.backends import ollama_wire as wire
 from agents.backends.ollama_context import Held, cache_bytes_per_token, chosen, longest, most_tokens
 from agents.backends.ollama_faults import fault_of
-from agents.settings import OllamaSection
+from agents.settings import AgentSettings, OllamaSection
 from agents.telemetry import Readings
 from common.errors import BackendError, BadRequest, GarbledReply
 from common.frames import MAX_LOGPROBS
@@ -53,10 +53,8 @@ class OllamaBackend(OnDevice):
         self._client = client
         self._http = http
         self._host = section.host
-        self._keep_alive = section.keep_alive
-        self._default_context = section.context_length or None
+        self._tune(section, slots)
         self._readings = readings
-        self._slots = slots
         self._held = Held()
         self._known: dict[str, ModelInfo] = {}
         """What was listed last, by name."""
@@ -90,6 +88,15 @@ class OllamaBackend(OnDevice):
                 f"Ollama broke off its answer with {dispatch.model!r}: its runner may have crashed, see its log"
             )
         yield done
+
+    def tune(self, settings: AgentSettings) -> None:
+        """Take from the settings how long models stay, their context, and the slots."""
+        self._tune(settings.ollama, settings.slots)
+
+    def _tune(self, section: OllamaSection, slots: int) -> None:
+        self._keep_alive = section.keep_alive
+        self._default_context = section.context_length or None
+        self._slots = slots
 
     async def embed(self, dispatch: Dispatch, bill: Bill) -> AsyncGenerator[Piece, None]:  # noqa: ARG002  # it costs nothing
         """Embed texts in one request; nothing comes before all of them are done."""

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from agents.backends import Backend
-from agents.backends.openai_chat import OpenAIBackend
+from agents.backends.openai_chat import OpenAIBackend, budget_of
 from agents.backends.openai_client import open_client
-from agents.backends.purse import Budget, open_purse
+from agents.backends.purse import open_purse
 from agents.settings import OPENAI_URL, CloudSection
 from common.clock import LoopClock
 from common.errors import ConfigError
@@ -20,8 +20,7 @@ async def open_openai(section: CloudSection, *, device: str) -> AsyncIterator[Ba
     does, and when the account can't be kept."""
     check(section)
     clock = LoopClock()
-    budget = Budget(day_usd=section.budget_day_usd, total_usd=section.budget_usd)
-    purse = open_purse(section.state_dir / f"cloud-{device}.json", budget, clock)
+    purse = open_purse(section.state_dir / f"cloud-{device}.json", budget_of(section), clock)
     async with open_client(section, clock) as client:
         yield OpenAIBackend(client, section, purse, clock)
 

@@ -19,8 +19,8 @@ from agents.backends.offers import Offer
 from agents.backends.openai_client import Answering, Client, Embedding, Fate, fate_of, headers_of
 from agents.backends.openai_limits import wait_s
 from agents.backends.openai_watch import Watch
-from agents.backends.purse import Purse
-from agents.settings import CloudSection
+from agents.backends.purse import Budget, Purse
+from agents.settings import AgentSettings, CloudSection
 from common.clock import Clock
 from common.errors import BadRequest, DeviceBusy, FleetError, UnknownModel
 from common.logs import get_logger
@@ -32,6 +32,11 @@ log = get_logger("cloud")
 
 Begun = TypeVar("Begun", Answering, Embedding)
 """What a provider has begun to send, or has sent."""
+
+
+def budget_of(section: CloudSection) -> Budget:
+    """Give what may be spent."""
+    return Budget(day_usd=section.budget_day_usd, total_usd=section.budget_usd)
 
 
 class OpenAIBackend:
@@ -51,6 +56,10 @@ class OpenAIBackend:
         self._purse = purse
         self._clock = clock
         self._watch = Watch(client, clock, may_look=not self.needs_key)
+
+    def tune(self, settings: AgentSettings) -> None:
+        """Take the budgets from the settings; retries, models and keys stay as they were."""
+        self._purse.budget = budget_of(settings.cloud)
 
     def refusal(self) -> DeviceBusy | None:
         """Say that the house's money is spent, or its rate limit used up."""

@@ -55,7 +55,7 @@ class Purse:
 
     def __init__(self, path: Path, budget: Budget, spent: Spent, clock: Clock) -> None:
         self._path = path
-        self._budget = budget
+        self.budget = budget
         self._account = spent
         self._clock = clock
         self._broken: str | None = None
@@ -108,7 +108,7 @@ class Purse:
 
     def _refusal(self, estimate: float, *, held: float) -> BudgetSpent | None:
         """1. Nobody could tell after a restart what was spent. 2. In all. 3. Today."""
-        spent, budget = self.spent, self._budget
+        spent, budget = self.spent, self.budget
         if (unwritten := self.unwritten()) is not None:  # 1
             return unwritten
         if budget.total_usd is not None and (words := _short(spent.total_usd, budget.total_usd, estimate, held)):  # 2
@@ -125,7 +125,7 @@ class Purse:
     @property
     def limited(self) -> bool:
         """True when there is a budget."""
-        return self._budget.day_usd is not None or self._budget.total_usd is not None
+        return self.budget.day_usd is not None or self.budget.total_usd is not None
 
     def unwritten(self) -> BudgetSpent | None:
         """Say that there is a budget, and that the account can't be written."""

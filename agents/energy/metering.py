@@ -69,6 +69,11 @@ class Metering:
             self._summaries.watch,
         )
 
+    def read_by(self, cadence: Cadence) -> None:
+        """Read the device that often from now on."""
+        self._sampler.cadence = cadence
+        self._sampler.nudge()
+
     @property
     def draw(self) -> Draw:
         """Say what the device draws."""

@@ -72,7 +72,7 @@ class Sampler:
         self._subject = subject
         self._device = device
         self._boot = boot
-        self._cadence = cadence
+        self.cadence = cadence
         self._clock = clock
         self._seq = 0
         self._published_s = float("-inf")
@@ -90,7 +90,7 @@ class Sampler:
     @property
     def last(self) -> Reading | None:
         """The newest reading that still says something of now; None where there is none."""
-        if self._last is None or self._clock.monotonic() - self._last.at_s > max(STALE_S, 3 * self._cadence.idle_s):
+        if self._last is None or self._clock.monotonic() - self._last.at_s > max(STALE_S, 3 * self.cadence.idle_s):
             return None
         return self._last
 
@@ -165,8 +165,8 @@ class Sampler:
     def _next_s(self) -> float:
         """Give when the next reading is due, as things are now."""
         last = self.last
-        hz = self._cadence.busy_hz if last is None else min(self._cadence.busy_hz, last.most_hz)
-        due_s = replace(self._cadence, busy_hz=hz).due_s(self._began_s, self._meter.moments)
+        hz = self.cadence.busy_hz if last is None else min(self.cadence.busy_hz, last.most_hz)
+        due_s = replace(self.cadence, busy_hz=hz).due_s(self._began_s, self._meter.moments)
         return max(due_s, self._began_s + FAILED_S) if self._failed else due_s
 
     async def _publish(self, reading: Reading) -> None:

@@ -54,7 +54,7 @@ class Gauge:
     def __init__(self, sensors: Sensors, *, poll_s: float, patience_s: float = PATIENCE_S) -> None:
         self.readings = Readings()
         self._sensors = sensors
-        self._poll_s = poll_s
+        self.poll_s = poll_s
         self._patience_s = patience_s
         self._aside = Aside("sensors")
         self._failed = ""
@@ -63,7 +63,7 @@ class Gauge:
         """Look again and again; runs as long as the agent."""
         while True:
             await self.look()
-            await asyncio.sleep(self._poll_s)
+            await asyncio.sleep(self.poll_s)
 
     async def look(self) -> None:
         """Look once. After `patience_s` there are no readings but the warning; what comes later is taken all the same."""

@@ -19,6 +19,7 @@ from dispatcher.settings import BridgeSection
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+
 @dataclass(slots=True, kw_only=True)
 class Terms:
     """What is let in; looked up at each request, so that it can change while the bridge runs. `names` are the hosts that it answers
@@ -152,8 +153,8 @@ class BodyLimit:
 
     def _too_large(self, size: int) -> PayloadTooLarge:
         return PayloadTooLarge(
-            f"the body has {size} bytes or more, and {self._terms.max_bytes} are taken: shorten the conversation, shrink the images, "
-            "or raise DROVER_HTTP_MAX_BODY_BYTES together with the bus's max_payload"
+            f"the body has {size} bytes or more, and {self._terms.max_bytes} are taken: shorten the conversation, shrink the "
+            "images, or raise DROVER_HTTP_MAX_BODY_BYTES together with the bus's max_payload"
         )
 
 

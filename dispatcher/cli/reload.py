@@ -1,0 +1,63 @@
+"""`drover reload`: all processes read their settings again, all or none; it changes no file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from common import codec, reload_orders
+from common.reload_orders import Round
+from common.reloading import Change
+from common.subjects import Subjects
+from dispatcher.cli.cache_words import plain
+from dispatcher.cli.connect import open_bus, shell_settings
+from dispatcher.cli.running import FAILED, say
+
+
+async def reload(*, dry: bool, as_json: bool) -> int:
+    """Have all processes check, and then apply; print what changed. Exit status 1 where something was not applied that should be."""
+    settings = shell_settings()
+    async with open_bus(settings) as bus:
+        found = await reload_orders.reload(bus, Subjects(settings.bus.prefix), dry=dry)
+    if as_json:
+        sys.stdout.write(f"{codec.encode_pretty(codec.plain(found))}\n")
+    else:
+        sys.stdout.writelines(f"{plain(line)}\n" for line in lines(found, dry=dry))
+    if found.silent:
+        say(f"{', '.join(found.silent)} did not answer")
+    if found.refused:
+        say(
+            "not all processes could apply it: `drover config show --running` tells what each runs on"
+            if found.applied
+            else "nothing was changed, in any process"
+        )
+    return FAILED if found.refused else 0
+
+
+def lines(found: Round, *, dry: bool) -> Iterator[str]:
+    """Say what came of it, a line for each knob of each process."""
+    for one in found.answers:
+        who = one.kind if one.kind == one.name else f"{one.kind} {one.name}"
+        for fault in one.faults:
+            yield f"{who}: wrong: {fault}"
+        if not found.refused or found.applied:
+            yield from (f"{who}: {_said(change, applied=found.applied, dry=dry)}" for change in one.changes)
+        yield from (f"{who}: note: {hint}" for hint in one.hints)
+    if not found.changes and not found.refused:
+        number = len(found.answers)
+        yield f"nothing has changed: {number} process{'es' if number > 1 else ''} looked"
+
+
+def _said(change: Change, *, applied: bool, dry: bool) -> str:
+    values = (
+        change.new
+        if change.new == "changed" and not change.old
+        else f"{_or_unset(change.old)} → {_or_unset(change.new)}"
+    )
+    if not change.live:
+        return f"{change.knob}: {values}, needs a restart of this process: NOT applied"
+    return f"{change.knob}: {values}{'' if applied else ', could be applied' if dry else ', not applied'}"
+
+
+def _or_unset(value: str) -> str:
+    return value or "(not set)"
