@@ -10,10 +10,13 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from common import codec
+from common.keys import Scope
+from dispatcher.bridge.gate import Need
 from dispatcher.bridge.surfaces import OPENAI, Surface
 
 Json = dict[str, Any]
@@ -93,6 +96,7 @@ def _once(app: FastAPI) -> Callable[[], dict[str, Any]]:
             found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             found.setdefault("components", {}).setdefault("schemas", {}).update(_schemas())
             _forget_422(found)
+            _say_who_may(found, app)
             app.openapi_schema = found
         return app.openapi_schema
 
@@ -113,3 +117,43 @@ def _forget_422(found: dict[str, Any]) -> None:
             operation["responses"].pop("422", None)
     for name in ("HTTPValidationError", "ValidationError"):
         found["components"]["schemas"].pop(name, None)
+
+
+_WAYS_IN: Json = {
+    "key": {"type": "http", "scheme": "bearer", "description": "a key: `dr_…`"},
+    "header": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "x-api-key",
+        "description": "the same, as Anthropic's clients send it",
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "drover",
+        "description": "what `POST /api/v1/session` gives a browser",
+    },
+}
+
+
+def _say_who_may(found: Json, app: FastAPI) -> None:
+    """Name the ways in, and of each route the scope that it needs; a bridge without keys asks for none of it."""
+    found["components"]["securitySchemes"] = _WAYS_IN
+    for route, need in gated(app).items():
+        for method in (route.methods or set()) & {"GET", "POST", "PUT", "PATCH", "DELETE"}:
+            operation = found["paths"].get(route.path_format, {}).get(method.lower())
+            if operation is not None:
+                operation["security"] = [{name: []} for name in _WAYS_IN]
+                asked = f"needs the scope `{need}`" if need else "takes any key"
+                operation["description"] = " ".join([*filter(None, [operation.get("description")]), f"({asked})"])
+
+
+def gated(app: FastAPI) -> dict[APIRoute, Scope | None]:
+    """Give the routes that stand behind the gate, with the scope that each needs; None for any key."""
+    return {
+        route: dependant.call.scope
+        for route in app.routes
+        if isinstance(route, APIRoute)
+        for dependant in route.dependant.dependencies
+        if isinstance(dependant.call, Need)
+    }

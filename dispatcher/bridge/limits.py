@@ -19,7 +19,6 @@ from dispatcher.settings import BridgeSection
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-
 @dataclass(slots=True, kw_only=True)
 class Terms:
     """What is let in; looked up at each request, so that it can change while the bridge runs. `names` are the hosts that it answers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -59,6 +59,17 @@ class Rules:
     always: bool = True
 
 
+class Need:
+    """What a gated route depends on; `scope` is None where any key will do."""
+
+    def __init__(self, gate: Gate, scope: Scope | None) -> None:
+        self._gate = gate
+        self.scope = scope
+
+    async def __call__(self, http: Request) -> None:
+        await self._gate.let_in(http, self.scope)
+
+
 class Gate:
     """Knows who asks, and lets in who may. `models` gives those of the fleet."""
 
@@ -88,26 +99,21 @@ class Gate:
         return APIRouter(dependencies=self.depends(scope), **options)
 
     def depends(self, scope: Scope | None = None) -> list[Any]:
-        """Give what a single route depends on, as `dependencies`."""
-        return [Depends(self.need(scope))]
+        """Give what a single route depends on that needs `scope`, as `dependencies`; None lets in every key."""
+        return [Depends(Need(self, scope))]
 
-    def need(self, scope: Scope | None) -> Callable[[Request], Awaitable[None]]:
-        """Give what a route depends on that needs `scope`; None lets in every key. It raises `Unauthorized`, `NotAllowed` and
-        `TooMany`."""
-
-        async def let_in(http: Request) -> None:
-            caller = await self._identified(http)
-            http.state.caller = caller
-            if scope is not None and not caller.may(scope):
-                raise NotAllowed(
-                    f"this key may not do that: it lacks the scope {scope}; `drover keys change --scope …` sets its scopes"
-                )
-            if caller.grant is not None:
-                # Read by the middleware that writes headers, also onto what is refused from here on.
-                http.state.standing = partial(self._standing, caller.grant)
-                self._limiter.take(caller.grant, self._clock.monotonic())
-
-        return let_in
+    async def let_in(self, http: Request, scope: Scope | None) -> None:
+        """Find out who asks, and leave it for the route. Raises `Unauthorized`, `NotAllowed` and `TooMany`."""
+        caller = await self._identified(http)
+        http.state.caller = caller
+        if scope is not None and not caller.may(scope):
+            raise NotAllowed(
+                f"this key may not do that: it lacks the scope {scope}; `drover keys change --scope …` sets its scopes"
+            )
+        if caller.grant is not None:
+            # Read by the middleware that writes headers, also onto what is refused from here on.
+            http.state.standing = partial(self._standing, caller.grant)
+            self._limiter.take(caller.grant, self._clock.monotonic())
 
     def _standing(self, grant: Grant) -> dict[str, Standing]:
         """Say how a key stands at this moment, by what is counted."""
