@@ -27,7 +27,7 @@ from common.subjects import Subjects, own_inbox, require_token
 from common.tracing import traced
 from dispatcher.bridge import listening
 from dispatcher.bridge.composing import compose
-from dispatcher.bridge.connections import KEEP_ALIVE_S, Connection
+from dispatcher.bridge.connections import KEEP_ALIVE_S, Bounds, Connection, room
 from dispatcher.bridge.files.desk import Desk
 from dispatcher.bridge.files.sandbox import Sandbox
 from dispatcher.bridge.gate import Gate
@@ -121,9 +121,14 @@ def _info(name: str) -> ServiceInfo:
 
 
 def _config(app: FastAPI, section: BridgeSection) -> uvicorn.Config:
+    class Bounded(Connection):
+        """With what the settings say."""
+
+        bounds = Bounds(head_s=section.head_s, most=room(section.max_connections))
+
     return uvicorn.Config(
         app,
-        http=Connection,
+        http=Bounded,
         ws="none",
         lifespan="off",
         access_log=False,

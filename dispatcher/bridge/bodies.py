@@ -1,20 +1,17 @@
-"""Reads the body of a request as JSON, in bounded time; what it says is for others to judge."""
+"""Reads the body of a request as JSON; what it says is for others to judge, and the limits know how large and how slow it may be."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from fastapi import Request
 
-from dispatcher.bridge.statuses import BodyLate, WrongType
-
-BODY_READ_S = 30.0
-"""A megabyte takes 8 s on a 1 Mbit/s line; who needs longer holds a connection for nothing."""
+from dispatcher.bridge.statuses import WrongType
 
 
 async def json_body(http: Request, *, untyped: bool = False) -> bytes:
-    """Read the body, which must say that it is JSON; with `untyped` it may also say nothing. Raises `WrongType` and `BodyLate`."""
+    """Read the body, which must say that it is JSON; with `untyped` it may also say nothing. Raises `WrongType`, and what
+    the limits on bodies raise."""
     if not _takes_type(http.headers, untyped=untyped):
         kind = http.headers.get("content-type", "")[:80]
         raise WrongType(f"the content type is {kind or 'missing'!r}: send -H 'Content-Type: application/json'")
@@ -22,14 +19,10 @@ async def json_body(http: Request, *, untyped: bool = False) -> bytes:
 
 
 async def whole_body(http: Request) -> bytes:
-    """Read a body of any type. Raises `WrongType` for a compressed one, and `BodyLate` for one that does not come."""
+    """Read a body of any type. Raises `WrongType` for a compressed one, and what the limits on bodies raise."""
     if http.headers.get("content-encoding", "identity") != "identity":
         raise WrongType("compressed bodies are not taken: send the JSON as it is")
-    try:
-        async with asyncio.timeout(BODY_READ_S):
-            return await http.body()
-    except TimeoutError as error:
-        raise BodyLate(f"the body did not come within {BODY_READ_S:g} s") from error
+    return await http.body()
 
 
 def _takes_type(headers: Mapping[str, str], *, untyped: bool) -> bool:

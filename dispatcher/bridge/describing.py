@@ -21,10 +21,11 @@ from dispatcher.bridge.surfaces import OPENAI, Surface
 
 Json = dict[str, Any]
 
-GUARDED: frozenset[int] = frozenset({400, 401, 403, 429, 500, 503, 504})
-"""What every route can answer that asks whose request it is: who asks for a foreign host is told so, too."""
+GUARDED: frozenset[int] = frozenset({400, 401, 403, 408, 429, 431, 500, 503, 504})
+"""What every route can answer that asks whose request it is: who asks for a foreign host is told so, too, and whose headers are too
+late or too large."""
 
-ASKS: frozenset[int] = GUARDED | {404, 408, 413, 415}
+ASKS: frozenset[int] = GUARDED | {404, 413, 415}
 """And one that reads a body, and asks somebody about it."""
 
 RUNS: frozenset[int] = ASKS | {409, 499, 502}

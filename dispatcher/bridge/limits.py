@@ -1,8 +1,11 @@
-"""What is refused before a request is read: foreign hosts and bodies that are too large; plain ASGI, so streams pass untouched."""
+"""What is refused before a request is read: foreign hosts, and bodies that are too large or too late; plain ASGI, so streams
+pass untouched."""
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from common.errors import BadRequest, FleetError, NotAllowed, PayloadTooLarge
 from dispatcher.bridge.headers import API_POLICY, SECURITY
 from dispatcher.bridge.origins import same_origin
+from dispatcher.bridge.statuses import BodyLate
 from dispatcher.settings import BridgeSection
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -27,6 +31,7 @@ class Terms:
     names: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
     max_bytes: int
+    body_s: float = 30.0
 
     @classmethod
     def of(cls, section: BridgeSection) -> Terms:
@@ -36,11 +41,13 @@ class Terms:
             names=frozenset(name.lower() for name in names),
             origins=frozenset(_listed(section.cors_origins)),
             max_bytes=section.max_body_bytes,
+            body_s=section.body_s,
         )
 
     def take(self, other: Terms) -> None:
         """Hold what another holds."""
-        self.names, self.origins, self.max_bytes = other.names, other.origins, other.max_bytes
+        self.names, self.origins = other.names, other.origins
+        self.max_bytes, self.body_s = other.max_bytes, other.body_s
 
 
 def _listed(text: str) -> set[str]:
@@ -66,7 +73,8 @@ class HostCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             host = host_name(_header(scope, b"host"))
-            if not self._ours(host):
+            # Of two, each reader could go by another one.
+            if not self._ours(host) or sum(name == b"host" for name, _ in scope["headers"]) != 1:
                 await self._refuse(_foreign(host), scope["path"])(scope, receive, send)
                 return
         await self._app(scope, receive, send)
@@ -123,7 +131,8 @@ class OtherSites(CORSMiddleware):
 
 
 class BodyLimit:
-    """Refuses bodies above the limit: at once by their announced length, or by counting what comes."""
+    """Refuses bodies above the limit: at once by their announced length, or by counting what comes; and those that have not come in
+    time, from when somebody begins to read them."""
 
     def __init__(self, app: ASGIApp, *, terms: Terms, refuse: Refuse) -> None:
         self._app = app
@@ -138,11 +147,20 @@ class BodyLimit:
             await self._app(scope, self._counted(receive), send)
 
     def _counted(self, receive: Receive) -> Receive:
-        came = 0
+        came, whole, end_s, within_s = 0, False, math.inf, self._terms.body_s
 
         async def count() -> Message:
-            nonlocal came
-            message = await receive()
+            nonlocal came, whole, end_s
+            if whole:
+                return await receive()  # what comes then is the hang-up, in its own time
+            now_s = asyncio.get_running_loop().time()
+            end_s = min(end_s, now_s + within_s)
+            try:
+                async with asyncio.timeout_at(end_s):
+                    message = await receive()
+            except TimeoutError as error:
+                raise BodyLate(f"the body did not come within {within_s:g} s") from error
+            whole = not message.get("more_body", False)
             came += len(message.get("body", b""))
             if came > self._terms.max_bytes:
                 raise self._too_large(came)

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from common.energy import Energy
-from common.errors import DeadlineInfeasible, FleetError, QueueFull, RequestError, Stopping, TooMany
+from common.errors import CapacityError, DeadlineInfeasible, FleetError, QueueFull, RequestError, Stopping, TooMany
 from dispatcher.bridge.headers import ENERGY_HEADER, JOB_HEADER, energy_text, header_text
 
 
@@ -97,6 +97,24 @@ class BodyLate(RequestError):
     code = "body_timeout"
 
 
+class HeadLate(RequestError):
+    """The headers did not come in time."""
+
+    code = "head_timeout"
+
+
+class HeadTooLarge(RequestError):
+    """The headers are too large, or too many."""
+
+    code = "headers_too_large"
+
+
+class Crowded(CapacityError):
+    """Too many connections are open."""
+
+    code = "too_many_connections"
+
+
 class WrongType(RequestError):
     """The body is of a type that is not taken here."""
 
@@ -108,6 +126,9 @@ OF_HTTP: Mapping[str, Verdict] = {
     WrongMethod.code: Verdict(405, THEIRS),
     BodyLate.code: Verdict(408, THEIRS),
     WrongType.code: Verdict(415, THEIRS),
+    HeadLate.code: Verdict(408, THEIRS),
+    HeadTooLarge.code: Verdict(431, THEIRS),
+    Crowded.code: Verdict(503, OURS),
 }
 """What can be wrong with a request before anybody has read it; the fleet knows no such errors."""
 

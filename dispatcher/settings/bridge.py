@@ -30,6 +30,21 @@ class BridgeSection(Section):
         validation_alias="DROVER_HTTP_MAX_BODY_BYTES",
         description="largest request body; NATS carries 1 MiB a message by default",
     )
+    head_s: Seconds = Field(
+        15.0,
+        validation_alias="DROVER_HTTP_HEAD_S",
+        description="seconds that a request may take from its first byte to the end of its headers",
+    )
+    body_s: Seconds = Field(
+        30.0,
+        validation_alias="DROVER_HTTP_BODY_S",
+        description="seconds that a body may take behind its headers; a megabyte takes 8 s on a line of 1 Mbit/s",
+    )
+    max_connections: Annotated[int, Ge(1)] = Field(
+        4096,
+        validation_alias="DROVER_HTTP_MAX_CONNECTIONS",
+        description="open connections; further ones are told to come again. Fewer where the system allows fewer open files",
+    )
     header_hold_s: Annotated[float, Ge(0), Le(600)] = Field(
         0.0,
         validation_alias="DROVER_HTTP_HEADER_HOLD_S",
