@@ -23,7 +23,15 @@ def main() -> int:
     )
     parser.add_argument("--version", action="version", version=f"drover-agent {app.version()}")
     parser.add_argument("--check", action="store_true", help="say whether these settings can work, and end")
-    return app.check() if parser.parse_args().check else app.main()
+    parser.add_argument("--config", action="store_true", help="print the settings and where each came from, and end")
+    parser.add_argument("--doctor", action="store_true", help="look at this device, say what to do, and end")
+    parser.add_argument("--json", action="store_true", help="with --config or --doctor: print it as JSON")
+    asked = parser.parse_args()
+    if asked.config:
+        return app.tell(as_json=asked.json)
+    if asked.doctor:
+        return app.doctor(as_json=asked.json)
+    return app.check() if asked.check else app.main()
 
 
 def _knobs() -> Iterator[str]:

@@ -66,6 +66,29 @@ def check() -> int:
     return run(checked)
 
 
+def tell(*, as_json: bool) -> int:
+    """Print the settings and where each came from; gives the exit status."""
+
+    from agents.telling import config  # noqa: PLC0415  # an agent that works does without
+
+    async def told(_: Stop) -> None:
+        config(as_json=as_json)
+
+    return run(told)
+
+
+def doctor(*, as_json: bool) -> int:
+    """Look at this device, and print what is wrong; gives the exit status, 1 for a fault."""
+    from agents.doctor import examine  # noqa: PLC0415  # as above
+
+    verdicts: list[int] = []
+
+    async def looked(_: Stop) -> None:
+        verdicts.append(await examine(as_json=as_json))
+
+    return run(looked) or verdicts[0]
+
+
 async def _main(stop: Stop) -> None:
     settings = load(AgentSettings)
     logs.configure("agent", level=settings.log.level, fmt=settings.log.format)

@@ -70,11 +70,12 @@ async def _bearer(bus: Bus, probe: str, patience: int) -> str | None:
             continue
         except BusError:
             return None
-        return _boot(answer)
+        return boot_of(answer)
     return None
 
 
-def _boot(answer: Delivery) -> str:
+def boot_of(answer: Delivery) -> str:
+    """Read off an answer to a probe which agent gave it."""
     try:
         return str(codec.decode(answer.data).get("boot", "unknown"))
     except FleetError:

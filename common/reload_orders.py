@@ -33,6 +33,8 @@ class Answered:
     faults: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     knobs: tuple[tuple[str, str, str], ...] = ()
+    unix_s: float | None = None
+    """Its clock, when it told what it runs on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +112,7 @@ def _answered(told: Mapping[str, Any]) -> Answered:
             changes=tuple(codec.build(Change, change) for change in _list(told, "changes")),
             faults=tuple(map(str, _list(told, "faults"))),
             hints=tuple(map(str, _list(told, "hints"))),
+            unix_s=None if told.get("unix_s") is None else float(told["unix_s"]),
             knobs=tuple((str(page), str(knob), str(value)) for page, knob, value in _list(told, "knobs")),
         )
     except (FleetError, TypeError, ValueError):

@@ -7,6 +7,7 @@ before under the same word, so that an operator's `apply` means the same setting
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, replace
@@ -244,7 +245,8 @@ class _Door:
                 _log(verdict)
                 return _wire(verdict)
             case "show":
-                return {"knobs": [[one.page, one.knob, one.value[:MOST_VALUE]] for one in told(self._reloader.tree)]}
+                knobs = [[one.page, one.knob, one.value[:MOST_VALUE]] for one in told(self._reloader.tree)]
+                return {"knobs": knobs, "unix_s": time.time()}  # also tells whether clocks agree
         raise BadRequest(f"{verb!r} is no question: ask for check, apply or show")
 
 

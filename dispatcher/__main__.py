@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from dispatcher.cli.cache_verbs import app as cache_verbs
+from dispatcher.cli.config_verbs import app as config_verbs
 from dispatcher.cli.keys_verbs import app as keys_verbs
 from dispatcher.cli.ledger_verbs import app as ledger_verbs
 from dispatcher.cli.nats_verbs import device as device_verbs
@@ -255,6 +256,7 @@ def result(
 
 
 app.add_typer(cache_verbs)
+app.add_typer(config_verbs)
 app.add_typer(keys_verbs)
 app.add_typer(ledger_verbs)
 for verbs in (nats_verbs, device_verbs, tenant_verbs):
@@ -459,6 +461,31 @@ def feedback(
     except FleetError as error:
         raise typer.Exit(running.fail(error)) from error
     raise typer.Exit(running.run(rate(job, words, tenant=tenant)))
+
+
+@app.command()
+def reload(
+    *,
+    dry: Annotated[bool, typer.Option("--check", help="only say what would change, or what is wrong")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
+) -> None:
+    """Have all processes of the fleet read .env again: all of them, or none if anything is wrong.
+
+    What can't change while a process runs is said, and needs a restart. The environment of a running process never changes.
+    """
+    from dispatcher.cli import running  # noqa: PLC0415  # as above
+    from dispatcher.cli.reload import reload as read_again  # noqa: PLC0415  # as above
+
+    raise typer.Exit(running.run(read_again(dry=dry, as_json=as_json)))
+
+
+@app.command()
+def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False) -> None:
+    """Look at this machine, at the servers that its settings name and at the fleet, and say what to do. Exit status 1 for a fault."""
+    from dispatcher.cli import running  # noqa: PLC0415  # as above
+    from dispatcher.cli.doctor import examine  # noqa: PLC0415  # as above
+
+    raise typer.Exit(running.run(examine(as_json=as_json)))
 
 
 @app.command()

@@ -15,7 +15,7 @@ from dispatcher.cli.running import FAILED, say
 
 
 async def reload(*, dry: bool, as_json: bool) -> int:
-    """Have all processes check, and then apply; print what changed. Exit status 1 where something was not applied that should be."""
+    """Have all processes check, and then apply; print what changed. Exit status 1 where something could not be applied."""
     settings = shell_settings()
     async with open_bus(settings) as bus:
         found = await reload_orders.reload(bus, Subjects(settings.bus.prefix), dry=dry)
