@@ -292,12 +292,15 @@ def speed(
     quick: Annotated[bool, typer.Option("--quick", help="one short round, to see that it works")] = False,
     rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="how often everything is measured")] = 5,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file for the figures")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="PNG file: what the bridge adds; needs the extra lab")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the figures as JSON instead of a table")] = False,
 ) -> None:
-    """Measure bare nats-py and the same work through Drover, side by side, and its decisions; about a minute a round."""
+    """Measure bare nats-py and the same work through Drover, side by side, its bridge and its decisions; two minutes a round."""
     from dispatcher.lab.speed.report import run_speed  # noqa: PLC0415  # see the module
 
-    raise typer.Exit(run_speed(quick=quick, rounds=rounds, output=output, as_json=as_json))
+    raise typer.Exit(run_speed(quick=quick, rounds=rounds, output=output, plot=plot, as_json=as_json))
 
 
 @app.command()

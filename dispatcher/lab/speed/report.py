@@ -11,6 +11,7 @@ from rich.table import Table
 
 from common import codec
 from common.errors import FleetError
+from dispatcher.lab.speed.door.view import ROWS, grid, judged
 from dispatcher.lab.speed.fleet import FLEETS
 from dispatcher.lab.speed.likeness import ENTRIES, ENTRIES_IN_REDIS
 from dispatcher.lab.speed.run import QUICK, Plan, speed
@@ -52,6 +53,7 @@ _ROWS = (
         ("http_stream_bridge_cpu_ms", "bridge, CPU-ms a streamed request"),
         ("http_stream_all_cpu_ms", "all three, CPU-ms a streamed request"),
     )),
+    *ROWS,
     ("the very same request again: exact hits", (
         ("hits_per_s", "answered, 64 in flight, 1/s"),
         ("hit_ratio", "the same / bare requests"),
@@ -104,7 +106,7 @@ _ROWS = (
 )  # fmt: skip
 
 
-def run_speed(*, quick: bool, rounds: int, output: Path | None, as_json: bool) -> int:
+def run_speed(*, quick: bool, rounds: int, output: Path | None, plot: Path | None, as_json: bool) -> int:
     """Measure and show; gives the exit status."""
     err = Console(stderr=True)
     try:
@@ -112,11 +114,18 @@ def run_speed(*, quick: bool, rounds: int, output: Path | None, as_json: bool) -
     except FleetError as error:
         err.print(f"drover: {error.message}", markup=False)
         return 1
+    if plot is not None:
+        from dispatcher.lab.speed.door.plot import draw  # noqa: PLC0415  # matplotlib, where a picture is wanted
+
+        draw(result, plot)
     console = Console()
     if as_json:
         console.print_json(codec.encode_pretty(result))
     else:
         console.print(table(result))
+        console.print(grid(result["figures"]))
+        for line in judged(result["expected"]):
+            console.print(line, highlight=False)
     return 0
 
 

@@ -6,7 +6,7 @@ import asyncio
 import platform
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,8 @@ from common.messages import Priority
 from common.subjects import Subjects
 from dispatcher.lab import http
 from dispatcher.lab.speed import answers, cached, likeness, raw, routing
+from dispatcher.lab.speed.door import measure
+from dispatcher.lab.speed.door.stage import Door, door
 from dispatcher.lab.speed.raw import Client
 from dispatcher.lab.speed.source import CHUNK, CHUNKS, SOURCE_MODEL, SOURCE_SUBJECT
 from dispatcher.lab.speed.stage import Stage, stage
@@ -44,8 +46,10 @@ class Plan:
     kept: int = 2000
     """Answers in a store while it is measured."""
 
+    door: measure.Plan = field(default_factory=measure.Plan)
 
-QUICK = Plan(rounds=1, seconds=1.0, sequential=200, stream_rounds=1, http_requests=200, kept=300)
+
+QUICK = Plan(rounds=1, seconds=1.0, sequential=200, stream_rounds=1, http_requests=200, kept=300, door=measure.QUICK)
 
 
 def speed(plan: Plan, output: Path | None, say: Say) -> dict[str, Any]:
@@ -58,22 +62,26 @@ def speed(plan: Plan, output: Path | None, say: Say) -> dict[str, Any]:
 
 
 async def _measure(plan: Plan, say: Say) -> dict[str, Any]:
-    async with stage() as where, raw.client(where.nats_url) as client:
-        rounds = []
+    rounds = []
+    async with door() as bridge, stage() as where, raw.client(where.nats_url) as client:
+        say("memory, and clients that wait")
+        once = await measure.once(bridge, plan.door)
         for number in range(1, plan.rounds + 1):
             say(f"round {number} of {plan.rounds}")
-            rounds.append(await _round(plan, where, client))
+            rounds.append({**once, **await _round(plan, where, client, bridge)})
+    figures = {name: _spread([one[name] for one in rounds]) for name in rounds[0]}
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "drover": version("drover"),
         "machine": {"python": platform.python_version(), "cpus": psutil.cpu_count(), "arch": platform.machine()},
         "plan": {"rounds": plan.rounds, "in_flight": IN_FLIGHT, "seconds": plan.seconds},
-        "figures": {name: _spread([one[name] for one in rounds]) for name in rounds[0]},
+        "figures": figures,
+        "expected": measure.verdicts({name: one["median"] for name, one in figures.items()}),
         "rounds": rounds,
     }
 
 
-async def _round(plan: Plan, where: Stage, client: Client) -> dict[str, float]:
+async def _round(plan: Plan, where: Stage, client: Client, bridge: Door) -> dict[str, float]:
     """Measure everything once, the baseline beside what it is the baseline of."""
     chat = Subjects().work("chat", "bench")
     body = codec.encode({"prompt": PROMPT, "model": "echo", "cache": "off"}, Encoding.MSGPACK)
@@ -121,6 +129,7 @@ async def _round(plan: Plan, where: Stage, client: Client) -> dict[str, float]:
         "relayed_chunks_per_s": relayed,
         "relay_ratio": relayed / bare_chunks,
         **await _bridge(plan, where),
+        **await _door(plan, bridge, bare_chunks, bare_s),
     }
 
 
@@ -186,6 +195,16 @@ async def _bridge(plan: Plan, where: Stage) -> dict[str, float]:
         spent = [(_cpu_s(pid) - start) * 1000 / plan.http_requests for pid, start in zip(pids, before, strict=True)]
         figures |= {f"{name}_bridge_cpu_ms": spent[0], f"{name}_all_cpu_ms": sum(spent)}
     return figures
+
+
+async def _door(plan: Plan, bridge: Door, bare_chunks: float, bare_s: list[float]) -> dict[str, float]:
+    """Give what the bridge takes, with its ratios to bare streams and requests of this round."""
+    found = await measure.each_round(bridge, plan.door)
+    return {
+        **found,
+        "door_chunks_ratio": found["door_chunks_per_s"] / bare_chunks,
+        "door_ttft_1_p50_added_ratio": found["door_ttft_1_p50_added_ms"] / _quantile(bare_s, 50),
+    }
 
 
 async def _post_all(port: int, body: bytes, count: int) -> None:

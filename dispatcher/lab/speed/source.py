@@ -1,4 +1,4 @@
-"""A device whose model is as fast as the bus, run as `python -m dispatcher.lab.speed.source <nats-url>`.
+"""A device whose model is as fast as the bus, and one that is full, run as `python -m dispatcher.lab.speed.source <nats-url>`.
 
 It answers each job with many small frames at once, and sends the same frames to whoever asks on a subject of its own, without a
 dispatcher between: the baseline of the relay.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sys
+from dataclasses import replace
 
 from common import codec, frames
 from common.bus import Bus, Delivery
@@ -25,29 +26,35 @@ CHUNK = "x" * 64
 CHUNKS = 200
 """64 bytes a chunk, 200 a stream: the shape of an answer of some 200 tokens, sent as fast as it goes."""
 
+MOST_CHUNKS = 10_000
+"""Who wants a longer answer says so by `max_tokens`, as for any model."""
+
 SLOTS = 256
+
+FULL_DEVICE = "bench-full"
+FULL_MODEL = "full:latest"
+"""A device that says that others keep it busy: what asks for it waits in the line."""
 
 
 async def source(bus: Bus, stop: Stop) -> None:
     """Be a device whose model is as fast as the bus."""
     subjects = Subjects()
-    burst = [codec.encode(frames.to_wire(frames.Token(n, CHUNK)), Encoding.MSGPACK) for n in range(CHUNKS)]
-    end = frames.End(tokens=CHUNKS, usage=Usage(completion_tokens=CHUNKS))
-    last = codec.encode(frames.to_wire(end), Encoding.MSGPACK)
+    burst = [codec.encode(frames.to_wire(frames.Token(n, CHUNK)), Encoding.MSGPACK) for n in range(MOST_CHUNKS)]
     ack = codec.encode(frames.to_wire(frames.Ack(boot="bench")), Encoding.MSGPACK)
 
-    async def pour(reply: str) -> None:
+    async def pour(reply: str, chunks: int = CHUNKS) -> None:
         await bus.publish(reply, ack)
-        for payload in burst:
+        for payload in burst[:chunks]:
             await bus.publish(reply, payload)
-        await bus.publish(reply, last)
+        end = frames.End(tokens=chunks, usage=Usage(completion_tokens=chunks))
+        await bus.publish(reply, codec.encode(frames.to_wire(end), Encoding.MSGPACK))
         await bus.publish(reply, frames.END_OF_STREAM)
 
     async with asyncio.TaskGroup() as tasks:
 
         def job(delivery: Delivery) -> None:
-            codec.build(Dispatch, codec.decode(delivery.data))
-            tasks.create_task(pour(delivery.reply))
+            asked = codec.build(Dispatch, codec.decode(delivery.data))
+            tasks.create_task(pour(delivery.reply, asked.options.max_tokens or CHUNKS))
 
         def bare(delivery: Delivery) -> None:
             tasks.create_task(pour(delivery.reply))
@@ -70,7 +77,16 @@ async def _beat(bus: Bus, subjects: Subjects) -> None:
             backend="bench",
             simulated=True,
         )
-        await bus.publish(subjects.heartbeat(SOURCE_DEVICE), codec.encode(codec.plain(beat)))
+        full = replace(
+            beat,
+            device=FULL_DEVICE,
+            slots=1,
+            in_flight=1,
+            jobs_by_dispatcher={"another": 1},
+            models=(ModelInfo(name=FULL_MODEL, loaded=True, capabilities=("completion",)),),
+        )
+        for one in (beat, full):
+            await bus.publish(subjects.heartbeat(one.device), codec.encode(codec.plain(one)))
         await asyncio.sleep(beat.interval_s)
 
 

@@ -110,7 +110,7 @@ async def listening(port: int, name: str) -> None:
         writer.close()
         return True
 
-    await _until(probe, f"{name} did not listen on port {port}")
+    await until(probe, f"{name} did not listen on port {port}")
 
 
 async def healthy(port: int, folder: Path) -> None:
@@ -127,7 +127,7 @@ async def healthy(port: int, folder: Path) -> None:
         return await asyncio.to_thread(health)
 
     try:
-        await _until(probe, "the fleet did not come up")
+        await until(probe, "the fleet did not come up")
     except ConfigError as error:
         raise ConfigError(f"{error.message}\n{_tails(folder)}") from error
 
@@ -141,7 +141,8 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-async def _until(probe: Callable[[], Awaitable[bool]], otherwise: str) -> None:
+async def until(probe: Callable[[], Awaitable[bool]], otherwise: str) -> None:
+    """Return when `probe` says yes. Raises `ConfigError` when it does not in time."""
     try:
         async with asyncio.timeout(READY_S):
             while not await probe():  # noqa: ASYNC110  # another process comes up; there is no event to wait on

@@ -16,8 +16,10 @@ from tests.commands import clean_environment, drover
 @pytest.mark.slow
 async def test_a_quick_round_measures_everything(tmp_path: Path) -> None:
     """Every figure is there, and no speed is nothing."""
-    done = await drover("lab", "speed", "--quick", "--json", cwd=tmp_path, guard_s=150.0)
-    figures = json.loads(done.out)["figures"]
+    arguments = ("lab", "speed", "--quick", "--json", "--plot", str(tmp_path / "bridge.png"))
+    done = await drover(*arguments, cwd=tmp_path, guard_s=240.0)
+    told = json.loads(done.out)
+    figures = told["figures"]
 
     speeds = [name for name in figures if name.endswith("_per_s")]
     assert (done.status, []) == (0, [name for name in speeds if not figures[name]["median"] > 0])
@@ -38,7 +40,18 @@ async def test_a_quick_round_measures_everything(tmp_path: Path) -> None:
         "look_hit_us",
         "memory_hit_us",
         "memory_beside_bytes",
+        "door_open_whole_all_cpu_ms",
+        "door_budget_stream_ledger_cpu_ms",
+        "door_ollama_stream_agent_cpu_ms",
+        "door_ttft_64_p99_added_ms",
+        "door_idle_events_kb_each",
+        "door_idle_chats_core_percent",
+        "door_slow_reader_ratio",
     } <= figures.keys()
+    assert {"door_open_whole_all_cpu_ms", "door_open_stream_all_cpu_ms", "door_both_rss_mb"} == {
+        one["figure"] for one in told["expected"] if one["met"] == (one["median"] <= one["limit"])
+    }
+    assert (tmp_path / "bridge.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
