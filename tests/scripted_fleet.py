@@ -163,7 +163,13 @@ class ScriptedFleet:
         self._forgotten |= self._asked
         self._asked.clear()
 
-    async def beat(self, device: str = "nano", models: tuple[str, ...] = ("llama3.2:1b",), **fields: Any) -> None:
+    async def beat(
+        self,
+        device: str = "nano",
+        models: tuple[str, ...] = ("llama3.2:1b",),
+        context_tokens: int | None = None,
+        **fields: Any,
+    ) -> None:
         """Send one heartbeat. Its interval is long, so that a device lives as long as a test.
 
         A model whose name begins with `embed` can only embed.
@@ -175,7 +181,14 @@ class ScriptedFleet:
             seq=self._beats,
             interval_s=fields.pop("interval_s", 60.0),
             models=tuple(
-                ModelInfo(name=name, loaded=True, parameters_b=1.2, capabilities=_capabilities(name)) for name in models
+                ModelInfo(
+                    name=name,
+                    loaded=True,
+                    parameters_b=1.2,
+                    context_tokens=context_tokens,
+                    capabilities=_capabilities(name),
+                )
+                for name in models
             ),
             simulated=True,
             **fields,

@@ -8,9 +8,9 @@ status.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -20,7 +20,7 @@ from common.clock import Clock
 from common.errors import FleetError, Interrupted
 from common.logs import get_logger
 from common.messages import ChatRequest
-from dispatcher.bridge.headers import route_headers
+from dispatcher.bridge.headers import header_text, route_headers
 from dispatcher.bridge.openai import reply
 from dispatcher.bridge.speech import Dialect
 from dispatcher.bridge.sse import Curfew, ReaderStalled, Stream, while_connected
@@ -36,11 +36,13 @@ KEEP_ALIVE_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How an answer is to be given. `progress` sends headers and every step as soon as they are known."""
+    """How an answer is to be given. `progress` sends headers and every step as soon as they are known; `headers` are told with
+    it besides."""
 
     stream: bool
     progress: bool = False
     hold_s: float = 0.0
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +171,7 @@ class ChatAnswer(Response):
         """Send the headers, if that was not done; `known` tells that text or the end has come from the device that is named."""
         if not out.open:
             note = self._note if known else None
-            await out.start(route_headers(self._job, note), self._dialect.media_type)
+            await out.start([*route_headers(self._job, note), *self._besides()], self._dialect.media_type)
             await self._put(out, self._dialect.begin(self._request.model if note is None else note.model))
 
     async def _put(self, out: Stream, data: bytes) -> None:
@@ -184,7 +186,7 @@ class ChatAnswer(Response):
             account = end.route or {}
             queue_s = (account.get("timings") or {}).get("queue_s")
             told = route_headers(self._job, self._note, queue_s=queue_s, cache=account.get("cache"), energy=end.energy)
-            whole.raw_headers.extend(told)
+            whole.raw_headers.extend([*told, *self._besides()])
             return whole
         await self._open(out, known=True)
         await out.close(self._dialect.end(self._model, end))
@@ -194,6 +196,11 @@ class ChatAnswer(Response):
         error, taken = failure.error, energy.told((failure.route or {}).get("energy"))
         self._outcome = error.code
         if not out.open:
-            return self._dialect.surface.refusal(error, self._job, self._accepted, taken)
+            refused = self._dialect.surface.refusal(error, self._job, self._accepted, taken)
+            refused.raw_headers.extend(self._besides())
+            return refused
         await out.close(self._dialect.broken(error, taken))
         return None
+
+    def _besides(self) -> list[tuple[bytes, bytes]]:
+        return [(name.encode(), header_text(value).encode()) for name, value in self._manner.headers.items()]

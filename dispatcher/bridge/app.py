@@ -20,21 +20,25 @@ from common.bus.nats import connect_nats
 from common.bus.options import options_from
 from common.client import Drover
 from common.clock import LoopClock
+from common.conversation_client import Conversations
 from common.discovery import ServiceInfo, discoverable
 from common.errors import ConfigError
 from common.reloading import Member, Reloader, reloadable
 from common.subjects import Subjects, own_inbox, require_token
 from common.tracing import traced
 from dispatcher.bridge import listening
+from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.composing import compose
 from dispatcher.bridge.connections import KEEP_ALIVE_S, Bounds, Connection, room
 from dispatcher.bridge.files.desk import Desk
 from dispatcher.bridge.files.sandbox import Sandbox
+from dispatcher.bridge.folding import folding
 from dispatcher.bridge.gate import Gate
 from dispatcher.bridge.gate.opening import first_look, gate_rules
 from dispatcher.bridge.knobs import KNOBS, prepare
 from dispatcher.bridge.limits import Terms
 from dispatcher.bridge.presence import hear_fleet
+from dispatcher.bridge.remembering import Remembering
 from dispatcher.bridge.sse import Curfew
 from dispatcher.bridge.traffic import Showing, traffic_of
 from dispatcher.bridge.wiring import Bridge
@@ -92,12 +96,23 @@ async def joined(
         gate = Gate(gate_rules(tree, tenant, reachable=reachable), bus, subjects, clock, presence.models)
         await stack.enter_async_context(gate.grants.remembering())
         await first_look(gate, must_have_one=reachable and not tree.bridge.allow_remote)
+        asking = Asking(drover=drover, gate=gate, files=Desk(Sandbox(), lambda: bus.max_payload))
+        conversations = Conversations(bus, subjects)
+        remembering = Remembering(
+            asking=asking,
+            conversations=conversations,
+            presence=presence,
+            most_bytes=bus.max_payload,
+            folding=await stack.enter_async_context(folding(asking, conversations)) if tree.bridge.summaries else None,
+        )
         bridge = Bridge(
             bus=bus,
             subjects=subjects,
             drover=drover,
             gate=gate,
-            files=Desk(Sandbox(), lambda: bus.max_payload),
+            asking=asking,
+            conversations=conversations,
+            remembering=remembering,
             presence=presence,
             clock=clock,
             curfew=curfew,

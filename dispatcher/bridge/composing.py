@@ -16,6 +16,7 @@ from dispatcher.bridge.headers import EXPOSED
 from dispatcher.bridge.health import health_page
 from dispatcher.bridge.jobs import jobs
 from dispatcher.bridge.limits import BodyLimit, HostCheck, OriginCheck, OtherSites, SecurityHeaders, Terms
+from dispatcher.bridge.native.conversations import conversation_routes
 from dispatcher.bridge.ollama.routes import ollama_routes
 from dispatcher.bridge.openai.models import models_routes
 from dispatcher.bridge.openai.routes import explained, openai_routes
@@ -25,6 +26,10 @@ from dispatcher.bridge.traces import Traced
 from dispatcher.bridge.traffic import Showing, Traffic, metrics_page
 from dispatcher.bridge.wiring import Bridge
 from dispatcher.settings import BridgeSection
+
+
+UPLOADS = ("/route/with-file",)
+"""Paths that take files."""
 
 
 def compose(
@@ -51,6 +56,7 @@ def compose(
     app.include_router(models_routes(bridge))
     app.include_router(anthropic_routes(bridge))
     app.include_router(ollama_routes(bridge))
+    app.include_router(conversation_routes(bridge))
     app.include_router(explaining(bridge.drover, bridge.gate, explained))
     app.include_router(jobs(bridge.drover, bridge.curfew, bridge.gate))
     app.include_router(session_routes(bridge.gate, bridge.bus, bridge.subjects, bridge.clock))
@@ -71,7 +77,7 @@ def compose(
 
 def _guard(app: FastAPI, terms: Terms, *, any_address: bool) -> None:
     """Put the limits before the routes; the last one that is added is the first that a request meets."""
-    app.add_middleware(BodyLimit, terms=terms, refuse=refusal)
+    app.add_middleware(BodyLimit, terms=terms, refuse=refusal, uploads=UPLOADS)
     app.add_middleware(OriginCheck, terms=terms, refuse=refusal)
     app.add_middleware(TellLimits)
     app.add_middleware(OtherSites, terms=terms, expose=EXPOSED)

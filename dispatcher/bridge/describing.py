@@ -48,11 +48,12 @@ def described(
     schema: Json | None = None,
     examples: Mapping[str, str] | None = None,
     parameters: Sequence[Json] = (),
+    success: int = 200,
 ) -> dict[str, Any]:
     """Give the options of a route that describe it: `router.post(path, summary=…, **described(…))`.
 
-    `statuses` are those of its errors, `schema` is what its answer looks like, `stream` the media type of its answer as a stream,
-    where it has one; `examples` are bodies as JSON, by what they show.
+    `statuses` are those of its errors, `success` is the other one, `schema` is what its answer looks like, `stream` the media type
+    of its answer as a stream, where it has one; `examples` are bodies as JSON, by what they show.
     """
     content: Json = {"application/json": {"schema": schema or {"type": "object"}}}
     if stream is not None:
@@ -62,9 +63,16 @@ def described(
         extra["requestBody"] = {"required": True, "content": {"application/json": _body(body, examples or {})}}
     if parameters:
         extra["parameters"] = list(parameters)
-    responses: dict[int | str, Json] = {200: {"description": answer, "content": content}}
+    said: Json = (
+        {"description": answer} if success == HTTPStatus.NO_CONTENT else {"description": answer, "content": content}
+    )
+    responses: dict[int | str, Json] = {success: said}
     responses |= {status: _failure(status, surface) for status in sorted(map(surface.status, statuses))}
-    return {"responses": responses, "openapi_extra": extra}
+    return {
+        "responses": responses,
+        "openapi_extra": extra,
+        **({} if success == HTTPStatus.OK else {"status_code": success}),
+    }
 
 
 def _body(body: type[BaseModel], examples: Mapping[str, str]) -> Json:

@@ -20,9 +20,11 @@ CONTROL_HEADER = "cache-control"
 PROGRESS_HEADER = "x-drover-progress"
 TIMEOUT_HEADER = "x-drover-timeout"
 QUEUE_HEADER = "x-drover-queue-s"
+CONVERSATION_HEADER = "x-drover-conversation"
 ENERGY_HEADER = "x-drover-energy"
 EXPOSED = (
     JOB_HEADER,
+    CONVERSATION_HEADER,
     QUEUE_HEADER,
     ENERGY_HEADER,
     CACHE_HEADER,

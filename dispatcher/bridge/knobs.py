@@ -14,12 +14,13 @@ KNOBS = Knobs(
     live={
         "log": "level format",
         "roster": "suspect_after dead_after forget_after_s",
-        "bridge": "max_body_bytes body_s header_hold_s patience_s retry_grace_s grace_s allowed_hosts cors_origins metrics",
+        "bridge": "max_body_bytes max_upload_bytes body_s header_hold_s patience_s retry_grace_s grace_s allowed_hosts "
+        "cors_origins metrics",
     },
     restart={
         "bus": OF_BUS,
         # Where it listens, and who comes in there: that is looked at when it binds.
-        "bridge": "host port tenant allow_remote keys head_s max_connections",
+        "bridge": "host port tenant allow_remote keys head_s max_connections summaries",
         "ledger": "enabled",
         "traces": "endpoint",
     },

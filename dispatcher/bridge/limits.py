@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ class Terms:
     names: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
     max_bytes: int
+    max_upload_bytes: int = 20 << 20
     body_s: float = 30.0
 
     @classmethod
@@ -41,13 +42,15 @@ class Terms:
             names=frozenset(name.lower() for name in names),
             origins=frozenset(_listed(section.cors_origins)),
             max_bytes=section.max_body_bytes,
+            max_upload_bytes=section.max_upload_bytes,
             body_s=section.body_s,
         )
 
     def take(self, other: Terms) -> None:
         """Hold what another holds."""
         self.names, self.origins = other.names, other.origins
-        self.max_bytes, self.body_s = other.max_bytes, other.body_s
+        self.max_bytes, self.max_upload_bytes = other.max_bytes, other.max_upload_bytes
+        self.body_s = other.body_s
 
 
 def _listed(text: str) -> set[str]:
@@ -134,19 +137,23 @@ class BodyLimit:
     """Refuses bodies above the limit: at once by their announced length, or by counting what comes; and those that have not come in
     time, from when somebody begins to read them."""
 
-    def __init__(self, app: ASGIApp, *, terms: Terms, refuse: Refuse) -> None:
+    def __init__(self, app: ASGIApp, *, terms: Terms, refuse: Refuse, uploads: Collection[str] = ()) -> None:
+        """`uploads` are the paths that take files, which may be larger than what goes on to the bus."""
         self._app = app
         self._terms = terms
         self._refuse = refuse
+        self._uploads = frozenset(uploads)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         announced = _header(scope, b"content-length")
-        if announced.isdigit() and int(announced) > self._terms.max_bytes:
-            await self._refuse(self._too_large(int(announced)), scope["path"])(scope, receive, send)
+        file = scope.get("path") in self._uploads
+        most = self._terms.max_upload_bytes if file else self._terms.max_bytes
+        if announced.isdigit() and int(announced) > most:
+            await self._refuse(_too_large(int(announced), most, file=file), scope["path"])(scope, receive, send)
         else:
-            await self._app(scope, self._counted(receive), send)
+            await self._app(scope, self._counted(receive, most, file=file), send)
 
-    def _counted(self, receive: Receive) -> Receive:
+    def _counted(self, receive: Receive, most: int, *, file: bool) -> Receive:
         came, whole, end_s, within_s = 0, False, math.inf, self._terms.body_s
 
         async def count() -> Message:
@@ -162,17 +169,20 @@ class BodyLimit:
                 raise BodyLate(f"the body did not come within {within_s:g} s") from error
             whole = not message.get("more_body", False)
             came += len(message.get("body", b""))
-            if came > self._terms.max_bytes:
-                raise self._too_large(came)
+            if came > most:
+                raise _too_large(came, most, file=file)
             return message
 
         return count
 
-    def _too_large(self, size: int) -> PayloadTooLarge:
-        return PayloadTooLarge(
-            f"the body has {size} bytes or more, and {self._terms.max_bytes} are taken: shorten the conversation, shrink the "
-            "images, or raise DROVER_HTTP_MAX_BODY_BYTES together with the bus's max_payload"
-        )
+
+def _too_large(size: int, most: int, *, file: bool) -> PayloadTooLarge:
+    way_out = (
+        "send a smaller file, or raise DROVER_HTTP_MAX_UPLOAD_BYTES"
+        if file
+        else "shorten the conversation, shrink the images, or raise DROVER_HTTP_MAX_BODY_BYTES together with the bus's max_payload"
+    )
+    return PayloadTooLarge(f"the body has {size} bytes or more, and {most} are taken: {way_out}")
 
 
 class SecurityHeaders:

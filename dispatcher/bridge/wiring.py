@@ -8,15 +8,18 @@ from dataclasses import dataclass, replace
 from common.bus import Bus
 from common.client import Drover
 from common.clock import Clock
+from common.conversation_client import Conversations
 from common.messages import ChatRequest
 from common.subjects import Subjects
 from dispatcher.bridge.answer import ChatAnswer, Manner, Means
 from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.embedding import embedded
-from dispatcher.bridge.files.desk import Attached, Desk
+from dispatcher.bridge.files.desk import Attached
 from dispatcher.bridge.gate import Gate
+from dispatcher.bridge.headers import CONVERSATION_HEADER
 from dispatcher.bridge.presence import Presence, narrowed
+from dispatcher.bridge.remembering import Remembering, thread_of
 from dispatcher.bridge.speech import Dialect
 from dispatcher.bridge.sse import Curfew
 from dispatcher.fleet import Fleet
@@ -47,7 +50,9 @@ class Bridge:
     subjects: Subjects
     drover: Drover
     gate: Gate
-    files: Desk
+    asking: Asking
+    conversations: Conversations
+    remembering: Remembering
     presence: Presence
     clock: Clock
     curfew: Curfew
@@ -69,23 +74,26 @@ class Bridge:
         stream: bool,
         progress: bool = False,
         attached: Sequence[Attached] = (),
+        conversation: str | None = None,
     ) -> ChatAnswer:
-        """Answer a chat, which has a job's id, as `dialect` writes it. `progress` tells each step as soon as it is known; `attached`
-        are files that came beside it."""
-        source = self._asking.frames(chat, caller, attached)
-        manner = Manner(stream=stream, progress=progress, hold_s=self.hold_s)
+        """Answer a chat, which has a job's id, as `dialect` writes it. `progress` tells each step as soon as it is known;
+        `attached` are files that came beside it; `conversation` names the one that the chat belongs to, or is `new`."""
+        headers: dict[str, str] = {}
+        if conversation is None:
+            source = self.asking.frames(chat, caller, attached)
+        else:
+            thread = thread_of(conversation, chat, caller)
+            headers[CONVERSATION_HEADER] = thread.id
+            source = self.remembering.answered(chat, caller, thread)
+        manner = Manner(stream=stream, progress=progress, hold_s=self.hold_s, headers=headers)
         return ChatAnswer(chat, source, dialect, manner, Means(clock=self.clock, curfew=self.curfew))
 
     def embeddings(self, job: ChatRequest, texts: Sequence[str], caller: Caller, dialect: Dialect) -> ChatAnswer:
         """Answer with the embeddings of `texts`; `job`, which has an id, says all else. Raises `BadRequest`."""
         fields = {name: value for name in _OF_EMBEDDINGS if (value := getattr(job, name)) is not None}
         jobs = self.drover.embed_requests(texts, model=job.model, **fields)
-        source = embedded(self._asking, jobs, caller)
+        source = embedded(self.asking, jobs, caller)
         return ChatAnswer(job, source, dialect, Manner(stream=False), Means(clock=self.clock, curfew=self.curfew))
-
-    @property
-    def _asking(self) -> Asking:
-        return Asking(drover=self.drover, gate=self.gate, files=self.files)
 
     def named(self, chat: ChatRequest, job: str | None) -> ChatRequest:
         """Say how long the job is kept for one who comes again. Only who chose the id can, as `job` tells: for others nobody needs

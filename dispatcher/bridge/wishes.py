@@ -10,10 +10,11 @@ from urllib.request import parse_http_list
 
 from common.errors import BadRequest
 from common.messages import CacheWish, ChatRequest, Priority, require_key
-from common.subjects import as_token
+from common.subjects import as_token, is_token
 from dispatcher.bridge.headers import (
     CACHE_HEADER,
     CONTROL_HEADER,
+    CONVERSATION_HEADER,
     COST_HEADER,
     JOB_HEADER,
     KEY_HEADER,
@@ -28,6 +29,17 @@ MOST_TIMEOUT_S = 86_400.0
 IDEMPOTENCY_HEADER = "idempotency-key"
 
 V = TypeVar("V")
+
+
+def conversation(headers: Mapping[str, str], in_body: str | None) -> str | None:
+    """Give the conversation that a chat belongs to, by header or body; None where it belongs to none. Raises `BadRequest`."""
+    name = _agreed(CONVERSATION_HEADER, headers.get(CONVERSATION_HEADER), "conversation_id", in_body)
+    if name is not None and not is_token(name):
+        raise BadRequest(
+            f"conversation_id {name[:64]!r} can be none: send new, or the id that a conversation was given",
+            param="conversation_id",
+        )
+    return name
 
 
 def wished(chat: ChatRequest, headers: Mapping[str, str]) -> ChatRequest:
@@ -218,6 +230,13 @@ ROUTE_PARAMETERS = (
     ),
 )
 """What also counts where a chat is explained, and not run."""
+
+CONVERSATION_PARAMETER = _parameter(
+    "X-Drover-Conversation",
+    "the conversation that a chat belongs to, or `new`; the body's `conversation_id` means the same",
+    type="string",
+    maxLength=64,
+)
 
 CHAT_PARAMETERS = (
     _parameter(

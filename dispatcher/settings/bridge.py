@@ -45,6 +45,17 @@ class BridgeSection(Section):
         validation_alias="DROVER_HTTP_MAX_CONNECTIONS",
         description="open connections; further ones are told to come again. Fewer where the system allows fewer open files",
     )
+    max_upload_bytes: Annotated[int, Ge(1024)] = Field(
+        20 << 20,
+        validation_alias="DROVER_HTTP_MAX_UPLOAD_BYTES",
+        description="largest request body that has a file in it; of the file only its text, or smaller images, go on",
+    )
+    summaries: bool = Field(
+        default=False,
+        validation_alias="DROVER_HTTP_SUMMARIES",
+        description="have the fleet summarise conversations that outgrow their model's context; each takes a job of the lowest "
+        "priority. Without it their oldest turns are left out",
+    )
     header_hold_s: Annotated[float, Ge(0), Le(600)] = Field(
         0.0,
         validation_alias="DROVER_HTTP_HEADER_HOLD_S",

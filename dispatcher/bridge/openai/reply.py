@@ -123,6 +123,7 @@ _ACCOUNT = (
     "simulated",
     "replayed",
     "cache",
+    "conversation",
 )
 
 

@@ -125,6 +125,12 @@ class ChatCompletionRequest(Body):
         None, description="on whose behalf you ask: what one user was answered is given to no other from the cache"
     )
     safety_identifier: str | None = Field(None, description="the newer name of user")
+    conversation_id: Annotated[str, Field(max_length=64)] | None = Field(
+        None,
+        description="Drover's own: the conversation that this belongs to, or `new`: what was said in it before stands in front of "
+        "`messages`, which holds only what is new, and what is said now is kept. The header X-Drover-Conversation means the same, "
+        "and must not differ",
+    )
 
 
 TIERS: Mapping[str, Priority] = {"priority": Priority.INTERACTIVE, "fast": Priority.INTERACTIVE, "flex": Priority.BATCH}

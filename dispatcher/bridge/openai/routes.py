@@ -22,14 +22,23 @@ from dispatcher.bridge.reading import Body
 from dispatcher.bridge.speech import Dialect
 from dispatcher.bridge.sse import EVENTS
 from dispatcher.bridge.wiring import Bridge
-from dispatcher.bridge.wishes import CHAT_PARAMETERS, job_id, priority, progress, wished
+from dispatcher.bridge.wishes import (
+    CHAT_PARAMETERS,
+    CONVERSATION_PARAMETER,
+    conversation,
+    job_id,
+    priority,
+    progress,
+    wished,
+)
 
 
-def _runs(body: type[Body], example: str) -> dict[str, Any]:
-    return described(body, statuses=RUNS, stream=EVENTS, examples={"One question": example}, parameters=CHAT_PARAMETERS)
+def _runs(body: type[Body], example: str, *more: dict[str, Any]) -> dict[str, Any]:
+    parameters = (*CHAT_PARAMETERS, *more)
+    return described(body, statuses=RUNS, stream=EVENTS, examples={"One question": example}, parameters=parameters)
 
 
-CHAT = _runs(request.ChatCompletionRequest, request.EXAMPLE)
+CHAT = _runs(request.ChatCompletionRequest, request.EXAMPLE, CONVERSATION_PARAMETER)
 COMPLETION = _runs(completions.CompletionRequest, completions.EXAMPLE)
 RESPONSE = _runs(responses.ResponsesRequest, responses.EXAMPLE)
 
@@ -49,7 +58,7 @@ def openai_routes(bridge: Bridge) -> APIRouter:
         chat = request.to_chat(asked, job=job or str(ULID()), priority=priority(http.headers))
         usage = include_usage(asked.stream_options)
         dialect = ChatDialect(job=str(chat.job), created=int(bridge.clock.unix_s()), include_usage=usage)
-        return _answer(bridge, http, chat, job, dialect)
+        return _answer(bridge, http, chat, job, dialect, talk=conversation(http.headers, asked.conversation_id))
 
     @router.post("/completions", summary="Answer a prompt, as OpenAI's older API has it", tags=["chat"], **COMPLETION)
     async def legacy_completions(http: Request) -> Response:
@@ -84,12 +93,15 @@ def openai_routes(bridge: Bridge) -> APIRouter:
     return router
 
 
-def _answer(bridge: Bridge, http: Request, chat: ChatRequest, job: str | None, dialect: Dialect) -> Response:
-    """Answer a chat with what its headers ask for besides; `job` is the id that its sender chose, if it did."""
+def _answer(
+    bridge: Bridge, http: Request, chat: ChatRequest, job: str | None, dialect: Dialect, *, talk: str | None = None
+) -> Response:
+    """Answer a chat with what its headers ask for besides; `job` is the id that its sender chose, if it did, and `talk` the
+    conversation that it belongs to."""
     stream = not chat.hold
     telling = progress(http.headers, stream=stream)
     asked = bridge.named(wished(chat, http.headers), job)
-    return bridge.answer(asked, caller_of(http), dialect, stream=stream, progress=telling)
+    return bridge.answer(asked, caller_of(http), dialect, stream=stream, progress=telling, conversation=talk)
 
 
 def include_usage(options: request.StreamOptions | None) -> bool:

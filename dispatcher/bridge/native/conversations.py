@@ -1,0 +1,335 @@
+"""Conversations over HTTP: each caller's own, and nobody else's; what is kept, and how, is the ledger's affair."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Le, MaxLen, MinLen
+from fastapi import APIRouter, Path, Request
+from pydantic import ConfigDict, FailFast, RootModel
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from common import codec, keys
+from common.conversation_client import Conversations
+from common.conversations import (
+    MOST_AT_ONCE,
+    MOST_LISTED,
+    MOST_SEARCH_CHARS,
+    Cursor,
+    Exported,
+    Id,
+    Title,
+    Turn,
+    Where,
+    new_id,
+)
+from common.errors import BadRequest, FleetError, UnknownConversation
+from common.logs import get_logger
+from common.messages import Message
+from common.subjects import is_token
+from dispatcher.bridge.bodies import json_body
+from dispatcher.bridge.describing import ASKS, GUARDED, described
+from dispatcher.bridge.gate import caller_of
+from dispatcher.bridge.memory.markdown import heading, pieces
+from dispatcher.bridge.native.replies import answered, limit_of, parameter, queried
+from dispatcher.bridge.reading import read_as
+from dispatcher.bridge.remembering import owner_of
+from dispatcher.bridge.sse import ReaderStalled, Stream, while_connected
+from dispatcher.bridge.surfaces import NATIVE
+from dispatcher.bridge.wiring import Bridge
+
+log = get_logger("bridge")
+
+FOUND = GUARDED | {404}
+CHANGES = ASKS | {409}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Closed:
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Titled(_Closed):
+    title: Title = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Renamed(_Closed):
+    title: Title
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _At(_Closed):
+    turn: Id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _BranchAt(_Closed):
+    turn: Id
+    title: Title | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said(_Closed):
+    messages: Annotated[tuple[Message, ...], FailFast(), MinLen(1), MaxLen(MOST_AT_ONCE)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listing(_Closed):
+    limit: Annotated[int, Ge(1), Le(MOST_LISTED)] = 20
+    before: Cursor | None = None
+    q: Annotated[str, MinLen(1), MaxLen(MOST_SEARCH_CHARS)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page(_Closed):
+    turn: Id | None = None
+    limit: Annotated[int, Ge(1), Le(MOST_AT_ONCE)] = MOST_AT_ONCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Form(_Closed):
+    format: Literal["json", "markdown"] = "json"
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sure(_Closed):
+    confirm: Literal["all"] | None = None
+
+
+class NewConversation(RootModel[_Titled]):
+    """What makes a conversation."""
+
+
+class RenamedConversation(RootModel[_Renamed]):
+    """What gives a conversation another title."""
+
+
+class SelectedTurn(RootModel[_At]):
+    """The turn behind which a conversation goes on."""
+
+
+class ConversationBranch(RootModel[_BranchAt]):
+    """The last turn that a new conversation gets a copy of."""
+
+
+class SaidByHand(RootModel[_Said]):
+    """Messages that no job has given."""
+
+
+_ID = Path(description="the conversation's id")
+Name = Annotated[str, _ID]
+
+
+def conversation_routes(bridge: Bridge) -> APIRouter:
+    """The routes below `/api/v1/conversations`."""
+    router = bridge.gate.router(keys.Scope.CHAT, prefix="/api/v1/conversations", tags=["conversations"])
+    talk = bridge.conversations
+    _add_many(router, talk)
+    _add_one(router, talk)
+    _add_turns(router, talk)
+    return router
+
+
+def _add_many(router: APIRouter, talk: Conversations) -> None:
+    @router.get(
+        "",
+        summary="Your conversations, newest first, or those that have words",
+        **described(
+            surface=NATIVE,
+            parameters=(
+                limit_of(MOST_LISTED, 20),
+                parameter("before", "the `next` of the page before", type="string", maxLength=128),
+                parameter(
+                    "q", "words that all have to be in it", type="string", minLength=1, maxLength=MOST_SEARCH_CHARS
+                ),
+            ),
+        ),
+    )
+    async def listed(http: Request) -> Response:
+        asked, owner = queried(_Listing, http), owner_of(caller_of(http))
+        if asked.q is None:
+            return answered(codec.plain(await talk.listed(owner, limit=asked.limit, before=asked.before)))
+        return answered(codec.plain(await talk.search(owner, asked.q, limit=asked.limit, before=asked.before)))
+
+    @router.post(
+        "",
+        summary="Begin one",
+        **described(
+            NewConversation, surface=NATIVE, statuses=ASKS, success=201, examples={"Named": '{"title":"Bees"}'}
+        ),
+    )
+    async def create(http: Request) -> Response:
+        asked = read_as(NewConversation, await json_body(http), example='{"title":"Bees"}', elsewhere={}).root
+        made = await talk.create(owner_of(caller_of(http)), title=asked.title)
+        return answered(codec.plain(made), 201, {"location": f"/api/v1/conversations/{made.id}"})
+
+    @router.delete(
+        "",
+        summary="Forget all of yours",
+        **described(surface=NATIVE, parameters=(parameter("confirm", "`all`", type="string", enum=["all"]),)),
+    )
+    async def forget_all(http: Request) -> Response:
+        if queried(_Sure, http).confirm is None:
+            raise BadRequest("this forgets all of your conversations: say so with ?confirm=all", param="confirm")
+        return answered({"conversations": await talk.delete_all(owner_of(caller_of(http)))})
+
+
+def _add_one(router: APIRouter, talk: Conversations) -> None:
+    @router.get(
+        "/{conversation}",
+        summary="The newest turns of one",
+        **described(
+            surface=NATIVE,
+            statuses=FOUND,
+            parameters=(
+                parameter(
+                    "turn", "the last turn of the page: the `next` of the page before, or of a branch", type="string"
+                ),
+                limit_of(MOST_AT_ONCE, MOST_AT_ONCE),
+            ),
+        ),
+    )
+    async def look(http: Request, conversation: Name) -> Response:
+        asked, owner = queried(_Page, http), owner_of(caller_of(http))
+        return answered(codec.plain(await talk.get(owner, _known(conversation), turn=asked.turn, limit=asked.limit)))
+
+    @router.patch(
+        "/{conversation}",
+        summary="Give one another title",
+        **described(RenamedConversation, surface=NATIVE, statuses=CHANGES, examples={"Named": '{"title":"Bees"}'}),
+    )
+    async def rename(http: Request, conversation: Name) -> Response:
+        asked = read_as(RenamedConversation, await json_body(http), example='{"title":"Bees"}', elsewhere={}).root
+        return answered(codec.plain(await talk.rename(owner_of(caller_of(http)), _known(conversation), asked.title)))
+
+    @router.delete("/{conversation}", summary="Forget one", **described(surface=NATIVE, statuses=FOUND, success=204))
+    async def forget(http: Request, conversation: Name) -> Response:
+        await talk.delete(owner_of(caller_of(http)), _known(conversation))
+        return Response(status_code=204)
+
+    @router.get(
+        "/{conversation}/export",
+        summary="All turns of one, as a file",
+        **described(
+            surface=NATIVE,
+            statuses=FOUND,
+            stream="text/markdown",
+            parameters=(
+                parameter("format", "json, or markdown for people", type="string", enum=["json", "markdown"]),
+                parameter("whole", "all branches, not only the one that goes on", type="boolean", default=False),
+            ),
+        ),
+    )
+    async def export(http: Request, conversation: Name) -> Response:
+        asked = queried(_Form, http)
+        name = _known(conversation)
+        pages = talk.export(owner_of(caller_of(http)), name, whole=asked.whole)
+        first = await anext(pages)  # what is wrong is said before a file has begun
+        written = _as_json(first, pages) if asked.format == "json" else _as_markdown(first, pages)
+        return Download(written, f"conversation-{name}", asked.format)
+
+
+def _add_turns(router: APIRouter, talk: Conversations) -> None:
+    @router.post(
+        "/{conversation}/turns",
+        summary="Keep messages that no job has given, behind the newest turn",
+        **described(
+            SaidByHand,
+            surface=NATIVE,
+            statuses=CHANGES,
+            success=201,
+            examples={"A note": '{"messages":[{"role":"user","content":"I am Anna."}]}'},
+        ),
+    )
+    async def append(http: Request, conversation: Name) -> Response:
+        example = '{"messages":[{"role":"user","content":"hi"}]}'
+        asked = read_as(SaidByHand, await json_body(http), example=example, elsewhere={}).root
+        turns = [Turn(id=new_id(), message=message) for message in asked.messages]
+        owner = owner_of(caller_of(http))
+        kept = await talk.append(owner, _known(conversation), turns, where=Where.HEAD)
+        return answered({"conversation": codec.plain(kept), "turns": [turn.id for turn in turns]}, 201)
+
+    @router.post(
+        "/{conversation}/branch",
+        summary="Make a new one of its turns up to one",
+        **described(
+            ConversationBranch, surface=NATIVE, statuses=CHANGES, success=201, examples={"Here": '{"turn":"…"}'}
+        ),
+    )
+    async def branch(http: Request, conversation: Name) -> Response:
+        asked = read_as(ConversationBranch, await json_body(http), example='{"turn":"…"}', elsewhere={}).root
+        owner = owner_of(caller_of(http))
+        made = await talk.branch(owner, _known(conversation), asked.turn, title=asked.title)
+        return answered(codec.plain(made), 201, {"location": f"/api/v1/conversations/{made.id}"})
+
+    @router.post(
+        "/{conversation}/select",
+        summary="Have it go on behind another turn: what is said next begins a branch there",
+        **described(SelectedTurn, surface=NATIVE, statuses=CHANGES, examples={"There": '{"turn":"…"}'}),
+    )
+    async def select(http: Request, conversation: Name) -> Response:
+        asked = read_as(SelectedTurn, await json_body(http), example='{"turn":"…"}', elsewhere={}).root
+        return answered(codec.plain(await talk.select(owner_of(caller_of(http)), _known(conversation), asked.turn)))
+
+
+class Download(Response):
+    """A file that is written while it is read: a conversation may be larger than all else that a bridge holds."""
+
+    def __init__(self, written: AsyncIterator[bytes], name: str, form: str) -> None:
+        super().__init__()
+        self._written = written
+        self._kind = "application/json" if form == "json" else "text/markdown; charset=utf-8"
+        ending = "json" if form == "json" else "md"
+        self._disposition = f'attachment; filename="{name}.{ending}"'.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # as ASGI calls it
+        await while_connected(receive, self._send(Stream(send)))
+
+    async def _send(self, out: Stream) -> None:
+        try:
+            await out.start([(b"content-disposition", self._disposition)], self._kind)
+            async for piece in self._written:
+                await out.put(piece)
+            await out.close()
+        except (ReaderStalled, FleetError) as error:
+            log.warning(
+                "http.download", error=type(error).__name__
+            )  # a file that is cut off has no end, as its reader sees
+
+
+async def _as_json(first: Exported, rest: AsyncIterator[Exported]) -> AsyncIterator[bytes]:
+    yield b'{"conversation":' + codec.encode(codec.plain(first.conversation)) + b',"turns":['
+    separator = b""
+    async for page in _all(first, rest):
+        for turn in page.turns:
+            yield separator + codec.encode(codec.plain(turn))
+            separator = b","
+    yield b"]}"
+
+
+async def _as_markdown(first: Exported, rest: AsyncIterator[Exported]) -> AsyncIterator[bytes]:
+    yield heading(first.conversation).encode()
+    async for page in _all(first, rest):
+        for piece in pieces(page.turns):
+            yield piece.encode()
+
+
+async def _all(first: Exported, rest: AsyncIterator[Exported]) -> AsyncIterator[Exported]:
+    yield first
+    async for page in rest:
+        yield page
+
+
+def _known(conversation: str) -> str:
+    """Refuse what can't be the id of any conversation."""
+    if not is_token(conversation):
+        raise UnknownConversation(
+            f"there is no conversation {conversation[:80]!r}: GET /api/v1/conversations lists yours"
+        )
+    return conversation

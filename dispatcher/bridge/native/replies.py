@@ -1,0 +1,43 @@
+"""What the routes of Drover's own API share: answers as JSON, and parameters of a query as values; it knows no path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from fastapi import Request
+from starlette.responses import Response
+
+from common import codec
+
+T = TypeVar("T")
+
+Json = dict[str, Any]
+
+
+def answered(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Make the response that says this."""
+    return Response(codec.encode(body), status, dict(headers or {}), "application/json")
+
+
+def queried(cls: type[T], http: Request, **fixed: Any) -> T:
+    """Read the query of a request's address; `fixed` is not the sender's to say. Raises `BadRequest` that names every wrong one."""
+    return codec.build(
+        cls, {**http.query_params, **{name: value for name, value in fixed.items() if value is not None}}
+    )
+
+
+def parameter(name: str, what: str, **schema: Any) -> Json:
+    """Describe a parameter of a query."""
+    return {"name": name, "in": "query", "required": False, "description": what, "schema": schema}
+
+
+SPAN = (
+    parameter("since_unix_s", "from when, in seconds since 1970", type="number"),
+    parameter("until_unix_s", "until when", type="number"),
+)
+
+
+def limit_of(most: int, usual: int) -> Json:
+    """Describe how many a page has."""
+    return parameter("limit", "how many at most", type="integer", minimum=1, maximum=most, default=usual)

@@ -1,0 +1,392 @@
+"""Conversations over HTTP: a real bridge, a real ledger over a file, and a scripted fleet; two people, each with a key."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from common import errors, key_client
+from common.key_requests import AddKey
+from common.keys import Scope
+from common.messages import ToolCall
+from common.subjects import Subjects
+from tests.bridge_process import BridgeProcess, bridge_process
+from tests.integration.bridge.conftest import HOLD
+from tests.integration.ledger.ledgers import ledger_process, until
+from tests.nats_server import NatsServer, nats_server
+from tests.scripted_fleet import ScriptedFleet, ScriptedJob, scripted_fleet
+
+HANG_S = 30.0
+CONTEXT = 2048
+CHATS = "/v1/chat/completions"
+TALKS = "/api/v1/conversations"
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """All that runs, and the keys of who may come in."""
+
+    nats: NatsServer
+    fleet: ScriptedFleet
+    bridge: BridgeProcess
+    keys: dict[str, str]
+    directory: Path
+
+
+async def _knows(fleet: ScriptedFleet) -> bool:
+    try:
+        await key_client.state(fleet.bus, Subjects())
+    except errors.FleetError:
+        return False
+    return True
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    directory = tmp_path_factory.mktemp("ledger")
+    settings = {**HOLD, "DROVER_LEDGER": "on", "DROVER_HTTP_KEYS": "on"}
+    async with (
+        nats_server(jetstream=True) as nats,
+        scripted_fleet(nats.url) as fleet,
+        ledger_process(nats.url, f"sqlite:///{directory}/ledger.db", directory),
+        bridge_process(nats.url, **settings) as bridge,
+    ):
+        await until(lambda: _knows(fleet))
+        people = {
+            "anna": AddKey(name="anna"),
+            "ben": AddKey(name="ben"),
+            "guard": AddKey(name="guard", scopes=(Scope.FLEET,)),
+        }
+        issued = {name: await key_client.add(fleet.bus, Subjects(), asked) for name, asked in people.items()}
+        await fleet.beat(context_tokens=CONTEXT)
+        yield House(nats, fleet, bridge, {name: one.secret for name, one in issued.items()}, directory)
+
+
+@pytest.fixture(autouse=True)
+def fleet(house: House) -> ScriptedFleet:
+    house.fleet.forget()
+    return house.fleet
+
+
+def client(house: House, name: str) -> httpx.AsyncClient:
+    headers = {"authorization": f"Bearer {house.keys[name]}"}
+    return httpx.AsyncClient(base_url=house.bridge.url, timeout=HANG_S, trust_env=False, headers=headers)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def anna(house: House) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(house, "anna") as http:
+        yield http
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def ben(house: House) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(house, "ben") as http:
+        yield http
+
+
+def says(*texts: str) -> Any:
+    """A script that answers so."""
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.route()
+        await job.tokens(*texts)
+        await job.end()
+
+    return script
+
+
+async def ask(http: httpx.AsyncClient, text: str, talk: str = "new", **more: Any) -> Any:
+    """Ask something in a conversation, and give the answer."""
+    headers = more.pop("headers", None)
+    body = {"messages": [{"role": "user", "content": text}], "conversation_id": talk, **more}
+    answer = await http.post(CHATS, json=body, headers=headers)
+    assert 200 == answer.status_code, answer.text
+    return answer.json()
+
+
+async def told(fleet: ScriptedFleet) -> list[tuple[str, str]]:
+    """Who says what in the job that came."""
+    async with asyncio.timeout(HANG_S):
+        job = await fleet.jobs.get()
+    return [(one["role"], one.get("content", "")) for one in job.request["messages"]]
+
+
+async def turns(http: httpx.AsyncClient, talk: str) -> list[tuple[str, str, bool]]:
+    """What is kept of a conversation: who said what, and whether it broke off."""
+    found = (await http.get(f"{TALKS}/{talk}")).json()["turns"]
+    return [(one["message"]["role"], one["message"].get("content", ""), one.get("broken_off", False)) for one in found]
+
+
+async def test_the_second_turn_is_told_the_first(anna: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
+    """A new conversation has a title, and its id comes back in a header and in the account; what was said stands in front."""
+    body = {"messages": [{"role": "user", "content": "What do bees eat?"}], "conversation_id": "new"}
+    first = await anna.post(CHATS, json=body)
+    talk = first.headers["x-drover-conversation"]
+    await told(fleet)
+    fleet.script = says("In", " spring.")
+    second = await ask(anna, "And when?", talk)
+    listed = (await anna.get(TALKS)).json()["conversations"][0]
+
+    assert [("user", "What do bees eat?"), ("assistant", "Hello there!"), ("user", "And when?")] == await told(fleet)
+    assert talk == first.json()["x_drover"]["conversation"]["id"] == second["x_drover"]["conversation"]["id"]
+    assert ("What do bees eat?", 4) == (listed["conversation"]["title"], listed["conversation"]["turns"])
+    assert [
+        ("user", "What do bees eat?", False),
+        ("assistant", "Hello there!", False),
+        ("user", "And when?", False),
+        ("assistant", "In spring.", False),
+    ] == await turns(anna, talk)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_id_comes_by_header_too_for_clients_that_cannot_change_their_bodies(
+    anna: httpx.AsyncClient, fleet: ScriptedFleet, stream: bool
+) -> None:
+    """Streamed or not; and two that differ are refused."""
+    body = {"messages": [{"role": "user", "content": "hi"}], "stream": stream}
+    first = await anna.post(CHATS, json=body, headers={"X-Drover-Conversation": "new"})
+    talk = first.headers["x-drover-conversation"]
+    await anna.post(CHATS, json=body, headers={"X-Drover-Conversation": talk})
+    refused = await anna.post(CHATS, json={**body, "conversation_id": "other"}, headers={"X-Drover-Conversation": talk})
+
+    assert 1 == len(await told(fleet))
+    assert 3 == len(await told(fleet))
+    assert 400 == refused.status_code
+
+
+async def test_what_does_not_fit_the_context_is_left_out_and_that_is_said(
+    anna: httpx.AsyncClient, fleet: ScriptedFleet
+) -> None:
+    """The oldest goes first, whole exchanges; what is new and too long by itself is refused with the code that clients know."""
+    talk = (await ask(anna, "oldest " * 300))["x_drover"]["conversation"]["id"]
+    await ask(anna, "middle " * 300, talk)
+    for _ in range(2):
+        await told(fleet)
+    third = await ask(anna, "newest " * 300, talk)
+    heard = await told(fleet)
+    body = {"messages": [{"role": "user", "content": "word " * 4000}], "conversation_id": talk}
+    refused = await anna.post(CHATS, json=body)
+
+    assert ["middle", "Hello", "newest"] == [text.split()[0] for _, text in heard]
+    assert (2, 3, True) == tuple(third["x_drover"]["conversation"][one] for one in ("left_out", "told", "kept"))
+    assert (400, "context_length_exceeded") == (refused.status_code, refused.json()["error"]["code"])
+
+
+async def test_who_hangs_up_finds_what_was_said_so_far(anna: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
+    """It is marked as broken off, and the job is cancelled as always."""
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.route()
+        await job.tokens("Once", " upon")
+        await job.cancelled.wait()
+
+    fleet.script = script
+    body = {"messages": [{"role": "user", "content": "A tale"}], "conversation_id": "new", "stream": True}
+    async with anna.stream("POST", CHATS, json=body) as answer:
+        talk = answer.headers["x-drover-conversation"]
+        async for line in answer.aiter_lines():
+            if " upon" in line:
+                break
+    async with asyncio.timeout(HANG_S):
+        await fleet.cancels.get()
+
+    async def kept() -> bool:
+        return bool(await turns(anna, talk))
+
+    await until(kept)
+    assert [("user", "A tale", False), ("assistant", "Once upon", True)] == await turns(anna, talk)
+
+
+async def test_a_job_that_fails_half_way_leaves_its_words_and_one_that_never_spoke_leaves_nothing(
+    anna: httpx.AsyncClient, fleet: ScriptedFleet
+) -> None:
+    """So that a question that was refused can be asked again."""
+
+    async def breaks(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.route()
+        await job.token("Half")
+        await job.fail(errors.DeviceLost("nano went away"))
+
+    async def refuses(job: ScriptedJob) -> None:
+        await job.fail(errors.NoDevice("no device is ready"))
+
+    talk = (await anna.post(TALKS, json={"title": "Trouble"})).json()["id"]
+    body = {"messages": [{"role": "user", "content": "hi"}], "conversation_id": talk, "stream": True}
+    fleet.script = refuses
+    refused = await anna.post(CHATS, json=body)
+    after_refusal = await turns(anna, talk)
+    fleet.script = breaks
+    await anna.post(CHATS, json=body)
+
+    assert (503, []) == (refused.status_code, after_refusal)
+    assert [("user", "hi", False), ("assistant", "Half", True)] == await turns(anna, talk)
+
+
+async def test_the_same_job_sent_twice_is_kept_once(anna: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
+    """It makes one conversation, and the second time it is told the same as the first."""
+    headers = {"Idempotency-Key": "bees-1"}
+    first = await ask(anna, "Bees?", headers=headers)
+    second = await ask(anna, "Bees?", headers=headers)
+    talk = first["x_drover"]["conversation"]["id"]
+    await ask(anna, "And wasps?", talk)
+    third = await ask(anna, "Bees?", talk, headers=headers)
+
+    assert [1, 1, 3, 1] == [len(await told(fleet)) for _ in range(4)]
+    assert talk == second["x_drover"]["conversation"]["id"] == third["x_drover"]["conversation"]["id"]
+    assert ["Bees?", "Hello there!", "And wasps?", "Hello there!"] == [text for _, text, _ in await turns(anna, talk)]
+
+
+async def test_two_at_once_become_branches(anna: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
+    """Both stand behind the turn that they were asked behind; none is lost, and the one that ended last goes on."""
+    talk = (await ask(anna, "Begin"))["x_drover"]["conversation"]["id"]
+    both, left = asyncio.Event(), asyncio.Event()
+    came: list[ScriptedJob] = []
+
+    async def script(job: ScriptedJob) -> None:
+        came.append(job)
+        if len(came) == 2:
+            both.set()
+        await both.wait()
+        asked = job.request["messages"][-1]["content"]
+        if asked == "right":
+            await left.wait()
+        await job.ack()
+        await job.route()
+        await job.token(f"to the {asked}")
+        await job.end()
+
+    fleet.script = script
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(ask(anna, "left", talk))
+        first.add_done_callback(lambda _: left.set())
+        tasks.create_task(ask(anna, "right", talk))
+    page = (await anna.get(f"{TALKS}/{talk}")).json()
+    there = first.result()["x_drover"]["conversation"]["turn"]
+    await anna.post(f"{TALKS}/{talk}/select", json={"turn": there})
+
+    assert ["Begin", "Hello there!", "right", "to the right"] == [one["message"]["content"] for one in page["turns"]]
+    assert 2 == len(next(iter(page["branches"].values())))
+    assert ["Begin", "Hello there!", "left", "to the left"] == [text for _, text, _ in await turns(anna, talk)]
+
+
+async def test_calls_of_functions_and_their_answers_are_remembered(
+    anna: httpx.AsyncClient, fleet: ScriptedFleet
+) -> None:
+    """The answer of a tool goes to the call that it belongs to, though the client sends the answer alone."""
+
+    async def calls(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.route()
+        await job.end("tool_calls", (ToolCall(name="weather", arguments={"city": "Bern"}, id="c1"),))
+
+    fleet.script = calls
+    talk = (await ask(anna, "Rain?"))["x_drover"]["conversation"]["id"]
+    fleet.script = says("No.")
+    body = {"messages": [{"role": "tool", "tool_call_id": "c1", "content": "dry"}], "conversation_id": talk}
+    answer = await anna.post(CHATS, json=body)
+    await told(fleet)
+    assert 200 == answer.status_code, answer.text
+    async with asyncio.timeout(HANG_S):
+        heard = (await fleet.jobs.get()).request["messages"]
+
+    assert ["user", "assistant", "tool"] == [one["role"] for one in heard]
+    assert "weather" == heard[1]["tool_calls"][0]["name"]
+
+
+async def test_one_is_renamed_searched_branched_and_exported(anna: httpx.AsyncClient) -> None:
+    """What its owner does with it, by every verb."""
+    talk = (await ask(anna, "The zebra"))["x_drover"]["conversation"]["id"]
+    here = (await anna.get(f"{TALKS}/{talk}")).json()["turns"]
+    renamed = await anna.patch(f"{TALKS}/{talk}", json={"title": "Stripes"})
+    found = (await anna.get(TALKS, params={"q": "zebra"})).json()["conversations"]
+    branch = await anna.post(f"{TALKS}/{talk}/branch", json={"turn": here[0]["id"], "title": "Only asked"})
+    by_hand = await anna.post(
+        f"{TALKS}/{branch.json()['id']}/turns", json={"messages": [{"role": "assistant", "content": "I know."}]}
+    )
+    as_json = await anna.get(f"{TALKS}/{talk}/export")
+    as_text = await anna.get(f"{TALKS}/{talk}/export", params={"format": "markdown"})
+
+    assert ("Stripes", [talk]) == (renamed.json()["title"], [one["conversation"]["id"] for one in found])
+    assert (201, 201, 2) == (branch.status_code, by_hand.status_code, by_hand.json()["conversation"]["turns"])
+    assert ["The zebra", "Hello there!"] == [one["message"]["content"] for one in as_json.json()["turns"]]
+    assert f'attachment; filename="conversation-{talk}.md"' == as_text.headers["content-disposition"]
+    assert ("nosniff", True) == (as_text.headers["x-content-type-options"], as_text.text.startswith("# Stripes\n"))
+
+
+async def test_lists_come_in_pages(ben: httpx.AsyncClient) -> None:
+    """`next` of one is `before` of the next; what can't be asked is refused."""
+    made = [(await ben.post(TALKS, json={"title": f"{number}"})).json()["id"] for number in range(3)]
+    first = (await ben.get(TALKS, params={"limit": 2})).json()
+    rest = (await ben.get(TALKS, params={"limit": 2, "before": first["next"]})).json()
+    refused = [
+        (await ben.get(TALKS, params=query)).status_code for query in ({"limit": 0}, {"limt": 2}, {"limit": "x"})
+    ]
+    unsure = await ben.delete(TALKS)
+    gone = await ben.delete(TALKS, params={"confirm": "all"})
+
+    assert made[::-1] == [one["conversation"]["id"] for one in (*first["conversations"], *rest["conversations"])]
+    assert [400, 400, 400, 400] == [*refused, unsure.status_code]
+    assert {"conversations": 3} == gone.json()
+
+
+async def test_nobody_elses_is_found_by_any_verb(anna: httpx.AsyncClient, ben: httpx.AsyncClient) -> None:
+    """Ben is of the same tenant, and knows the id: for him it is not there, and afterwards it is as it was."""
+    talk = (await ask(anna, "My secret quokka"))["x_drover"]["conversation"]["id"]
+    before = (await anna.get(f"{TALKS}/{talk}")).json()
+    turn, here = before["turns"][0]["id"], f"{TALKS}/{talk}"
+    said = {"messages": [{"role": "user", "content": "hi"}]}
+    tried = [
+        await ben.get(here),
+        await ben.patch(here, json={"title": "mine"}),
+        await ben.delete(here),
+        await ben.get(f"{here}/export"),
+        await ben.post(f"{here}/turns", json=said),
+        await ben.post(f"{here}/branch", json={"turn": turn}),
+        await ben.post(f"{here}/select", json={"turn": turn}),
+        await ben.post(CHATS, json={**said, "conversation_id": talk}),
+        await ben.post("/api/v1/chat", json={"prompt": "hi", "conversation_id": talk}),
+    ]
+    listed = (await ben.get(TALKS)).json()["conversations"]
+    found = (await ben.get(TALKS, params={"q": "quokka"})).json()["conversations"]
+    await ben.delete(TALKS, params={"confirm": "all"})
+
+    assert [404] * len(tried) == [one.status_code for one in tried]
+    assert (["unknown_conversation"] * len(tried), [], []) == (
+        [one.json()["error"]["code"] for one in tried],
+        listed,
+        found,
+    )
+    assert before == (await anna.get(here)).json()
+
+
+async def test_a_key_without_the_scope_keeps_no_conversations(house: House) -> None:
+    """Who may see the fleet may not ask it, nor keep anything."""
+    async with client(house, "guard") as guard:
+        refused = [await guard.get(TALKS), await guard.post(TALKS, json={})]
+
+    assert [403, 403] == [one.status_code for one in refused]
+
+
+async def test_an_own_stream_in_a_conversation(anna: httpx.AsyncClient) -> None:
+    """The native frames say at the end where it is kept."""
+    answer = await anna.post("/api/v1/chat", json={"prompt": "hi", "conversation_id": "new", "stream": True})
+    last = json.loads(answer.text.strip().rsplit("data: ", 1)[1])
+
+    assert (answer.headers["x-drover-conversation"], True) == (
+        last["route"]["conversation"]["id"],
+        last["route"]["conversation"]["kept"],
+    )
