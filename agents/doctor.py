@@ -51,10 +51,10 @@ async def examine(*, as_json: bool) -> int:
 def checks() -> Mapping[str, Check]:
     """Give what is looked at; with settings that can't be, only what needs none."""
     bare: dict[str, Check] = {
-        "python": doctor_machine.python,
-        "packages": doctor_machine.packages,
-        "memory": doctor_machine.memory,
-        "clock": doctor_machine.clock,
+        "python": doctor.aside(doctor_machine.python),
+        "packages": doctor.aside(doctor_machine.packages),
+        "memory": doctor.aside(doctor_machine.memory),
+        "clock": doctor.aside(doctor_machine.clock),
     }
     try:
         settings = load(AgentSettings)
@@ -71,8 +71,8 @@ def checks() -> Mapping[str, Check]:
     )
     return {
         **bare,
-        "env": partial(doctor_machine.env_file, settings),
-        "seeds": partial(doctor_machine.secret_files, settings.bus),
+        "env": doctor.aside(doctor_machine.env_file, settings),
+        "seeds": doctor.aside(doctor_machine.secret_files, settings.bus),
         **device_checks(settings),
         "nats": nats,
         "name": partial(name, settings),

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from typing import Any
 
 LIMIT_S = 20.0
 """A slow board needs some seconds to ask a server that does not answer."""
@@ -34,6 +36,11 @@ class Finding:
 
 Check = Callable[[], Awaitable[Sequence[Finding]]]
 """Looks at one thing; it may find several."""
+
+
+def aside(look: Callable[..., Sequence[Finding]], *arguments: Any) -> Check:
+    """Make a check of what blocks: it looks in a thread."""
+    return partial(asyncio.to_thread, look, *arguments)
 
 
 def ok(check: str, seen: str) -> list[Finding]:

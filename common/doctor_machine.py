@@ -1,4 +1,7 @@
-"""What every machine of a fleet is looked at for: Python, packages, files that hold secrets, memory, disk, clock; it asks no server."""
+"""What every machine is looked at for: Python, packages, files that hold secrets, memory, disk, clock; it asks no server.
+
+All of it blocks: run it by `doctor.aside`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from typing import Any
 from common import settings
 from common.doctor import Finding, fault, ok, warning
 from common.errors import ConfigError
-from common.origins import Source, by_name, told
+from common.origins import by_name, told
 
 OLDEST = (3, 11)
 LEAST_DISK_BYTES = 200_000_000
@@ -28,7 +31,7 @@ _UNSYNCHRONISED = 0x40
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-async def python() -> Sequence[Finding]:
+def python() -> Sequence[Finding]:
     """The interpreter, and our own version."""
     found = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] < OLDEST:
@@ -36,7 +39,7 @@ async def python() -> Sequence[Finding]:
     return ok("python", f"Python {found}, drover {metadata.version('drover')}")
 
 
-async def packages() -> Sequence[Finding]:
+def packages() -> Sequence[Finding]:
     """What drover needs is there, and nothing else has the names of our packages."""
     missing = [name for name in _needed() if not _installed(name)]
     if missing:
@@ -71,7 +74,7 @@ def _installed(name: str) -> bool:
     return True
 
 
-async def env_file(*trees: Any) -> Sequence[Finding]:
+def env_file(*trees: Any) -> Sequence[Finding]:
     """`.env` is nobody else's to read while it holds secrets."""
     path = settings.ENV_FILE.absolute()
     try:
@@ -96,7 +99,7 @@ def _secret(tree: Any, page: str, knob: str) -> bool:
     )
 
 
-async def secret_files(bus: settings.BusSection) -> Sequence[Finding]:
+def secret_files(bus: settings.BusSection) -> Sequence[Finding]:
     """Seeds, credentials and keys are there, and nobody else may read them."""
     files = {"NATS_NKEY": bus.nkey_file, "NATS_CREDS": bus.creds_file, "NATS_KEY": bus.key_file}
     found: list[Finding] = []
@@ -122,7 +125,7 @@ def _secret_file(knob: str, path: Path) -> list[Finding]:
     return ok("seeds", f"{knob}={path}, mode {stat.S_IMODE(mode):04o}")
 
 
-async def memory() -> Sequence[Finding]:
+def memory() -> Sequence[Finding]:
     """There is memory left, and on a small board swap behind it."""
     found = _meminfo()
     total, free = found.get("MemTotal", 0), found.get("MemAvailable", 0)
@@ -151,7 +154,7 @@ def _meminfo() -> dict[str, int]:
     return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if len(row) > 1 and row[1].isdigit()}
 
 
-async def directory(path: Path, what: str) -> Sequence[Finding]:
+def directory(path: Path, what: str) -> Sequence[Finding]:
     """A directory can be written, and has room."""
     path = path.absolute()
     nearest = next(one for one in (path, *path.parents) if one.exists())
@@ -185,18 +188,13 @@ class _Timex(ctypes.Structure):
     )
 
 
-async def clock() -> Sequence[Finding]:
+def clock() -> Sequence[Finding]:
     """Something keeps the clock right: deadlines are moments of the clock."""
     if Path("/run/systemd/timesync/synchronized").exists():
         return ok("clock", "synchronised (systemd-timesyncd)")
     timex = _Timex()
     state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
     if state < 0 or timex.status & _UNSYNCHRONISED:
-        do = "let it be: timedatectl set-ntp true, or install chrony (in a container, look at the host)"
+        do = "have it kept right: timedatectl set-ntp true, or install chrony (in a container, look at the host)"
         return warning("clock", "nobody keeps this clock right, says the kernel", do)
     return ok("clock", "synchronised, says the kernel")
-
-
-def set_by_somebody(tree: Any, knob: str) -> bool:
-    """Tell whether a knob is not at its default."""
-    return any(one.knob == knob and one.origin.source is not Source.DEFAULT for one in told(tree))

@@ -481,7 +481,7 @@ def reload(
 
 @app.command()
 def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False) -> None:
-    """Look at this machine, at the servers that its settings name and at the fleet, and say what to do. Exit status 1 for a fault."""
+    """Look at this machine, at the servers that its settings name, and at the fleet, and say what to do. Status 1: a fault."""
     from dispatcher.cli import running  # noqa: PLC0415  # as above
     from dispatcher.cli.doctor import examine  # noqa: PLC0415  # as above
 

@@ -1,6 +1,6 @@
 """`drover config`: each knob of each process, its value and where it came from; and whether all of it is right.
 
-The agent's settings are its own: it is asked as a process. Nothing is started or connected to, but with `running` the fleet is asked.
+The agent's settings are its own: it is asked as a process. Nothing is started, and the fleet is asked only for what runs.
 """
 
 from __future__ import annotations
@@ -135,7 +135,9 @@ async def ask_agent(*arguments: str) -> bytes:
             process.kill()
             await process.wait()
     if process.returncode and not out:
-        raise ConfigError(said.decode(errors="replace").strip().removeprefix("drover: "))
+        words = said.decode(errors="replace").strip().removeprefix("drover: ")
+        faults = [line.strip() for line in words.splitlines() if line.startswith("  ")]
+        raise WrongSettings(faults) if faults else ConfigError(words)
     return out
 
 

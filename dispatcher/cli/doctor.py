@@ -27,9 +27,9 @@ from dispatcher.settings import BridgeSettings, DispatcherSettings, LedgerSettin
 from dispatcher.settings.metrics import DEFAULT_PORT
 
 _ONCE = frozenset(
-    {"python", "packages", ".env", "seeds", "memory", "clock", "nats", "jetstream", "nats rights", "settings"}
+    {"python", "packages", ".env", "seeds", "memory", "clock", "nats", "jetstream", "nats rights", "settings", "name"}
 )
-"""What this command looks at itself, so that the agent's word of it is not told again."""
+"""What this command looks at itself, so that the agent's word of it is not told again, and what this shell's user may not ask."""
 
 _SLOW_S = 90.0
 """A slow board takes half a minute to start a process of ours, and several are started at once."""
@@ -48,10 +48,10 @@ async def examine(*, as_json: bool) -> int:
 def checks() -> Mapping[str, Check]:
     """Give what is looked at; with settings that can't be, only what needs none."""
     bare: dict[str, Check] = {
-        "python": doctor_machine.python,
-        "packages": doctor_machine.packages,
-        "memory": doctor_machine.memory,
-        "clock": doctor_machine.clock,
+        "python": doctor.aside(doctor_machine.python),
+        "packages": doctor.aside(doctor_machine.packages),
+        "memory": doctor.aside(doctor_machine.memory),
+        "clock": doctor.aside(doctor_machine.clock),
         "settings": settings,
     }
     try:
@@ -66,18 +66,18 @@ def checks() -> Mapping[str, Check]:
     subjects = Subjects(bus.prefix)
     return {
         **bare,
-        "env": partial(doctor_machine.env_file, *trees.values()),
-        "seeds": partial(doctor_machine.secret_files, bus),
-        "state": partial(doctor_machine.directory, up.up.state_dir, "state"),
+        "env": doctor.aside(doctor_machine.env_file, *trees.values()),
+        "seeds": doctor.aside(doctor_machine.secret_files, bus),
+        "state": doctor.aside(doctor_machine.directory, up.up.state_dir, "state"),
         "leftovers": partial(leftovers, state, fleet),
         "nats-server": partial(nats_program, up, needed="url" not in shell.bus.model_fields_set),
         "nats": partial(
             doctor_servers.nats if wanted else doctor_servers.no_nats, bus, (subjects.reload("show"), "$SRV.PING")
         ),
         "redis": partial(doctor_servers.redis, dispatcher.cache.redis_url.get_secret_value()),
-        "ports": partial(doctor_servers.ports, ports_of(up, fleet)),
+        "ports": partial(doctor_servers.ports, ports_of(up)),
         "keys": partial(keys, trees["bridge"]),
-        "ledger": partial(doctor_servers.ledger, ledger_file(trees["ledger"])),
+        "ledger": doctor.aside(doctor_servers.ledger, ledger_file(trees["ledger"])),
         "embedder": embedder,
         "fleet": partial(doctor_fleet.fleet, bus, subjects, expected=wanted),
         "agent": partial(agent, up),
@@ -130,7 +130,7 @@ async def leftovers(state: StateDir, fleet: Addresses | None) -> Sequence[Findin
     return ok("leftovers", "no fleet of drover up runs here, and none was left")
 
 
-def ports_of(up: UpSettings, fleet: Addresses | None) -> Sequence[doctor_servers.Port]:
+def ports_of(up: UpSettings) -> Sequence[doctor_servers.Port]:
     """Give the ports that a fleet on this machine takes."""
     metrics = up.metrics.address
     number = DEFAULT_PORT if not metrics else 0 if metrics == OFF else int(metrics.rpartition(":")[2])

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -133,17 +134,20 @@ def _command(*words: str) -> bytes:
     return b"".join([f"*{len(words)}\r\n".encode(), *(f"${len(w.encode())}\r\n{w}\r\n".encode() for w in words)])
 
 
-async def ledger(file: Path | None) -> Sequence[Finding]:
-    """SQLite's file is ours, whole as far as its head tells, and of a version that is known."""
+def ledger(file: Path | None) -> Sequence[Finding]:
+    """SQLite's file is ours, whole as far as its head tells, and of a version that is known. Blocks."""
     if file is None:
         return ok("ledger", "there is none, or it is in a database that drover ledger stats asks")
-    file = file.absolute()
     if not file.exists():
-        return ok("ledger", f"{file} is not there yet: the ledger makes it")
+        return ok("ledger", f"{file.absolute()} is not there yet: the ledger makes it")
+    return _ledger(file.absolute())
+
+
+def _ledger(file: Path) -> Sequence[Finding]:
     if not os.access(file, os.W_OK):
         return fault("ledger", f"{file} can't be written by this user", f"chown or chmod it, as in: chmod 600 {file}")
     try:
-        version = await asyncio.to_thread(_ledger_version, file)
+        version = _ledger_version(file)
     except sqlite3.Error as error:
         return fault(
             "ledger", f"{file} can't be read: {error}", "drover ledger check; then drover ledger restore a backup"
@@ -174,7 +178,7 @@ def ours(root: Path = Path("/proc")) -> Iterator[tuple[int, list[str], int]]:
             parent = int((process / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[1])
         except (OSError, ValueError, IndexError):
             continue  # gone meanwhile, or another user's
-        if any(word == "-m" and following in _MODULES for word, following in zip(words, words[1:], strict=False)):
+        if any(word == "-m" and following in _MODULES for word, following in pairwise(words)):
             yield int(process.name), words, parent
 
 
