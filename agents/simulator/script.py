@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agents.simulator import structured, text, tokens, toolcalls
+from agents.simulator import asked, structured, text, tokens, toolcalls
 from agents.simulator.errors import Refused
 from agents.simulator.options import Options
 from agents.simulator.profiles import ModelSpec
@@ -142,11 +142,13 @@ def _pieces(
     request: InferenceRequest, messages: Sequence[Message], device: str, model: ModelSpec, seed: int
 ) -> list[str]:
     so_far = messages[-1].content if messages and messages[-1].role == "assistant" else ""
-    asked = messages[:-1] if so_far else messages
-    history = "\n".join(f"{message.role}: {message.content}" for message in asked)
-    writer = text.Writer(device=device, model=model.name, question=_question(asked), history=history, seed=seed)
+    turns = messages[:-1] if so_far else messages
+    history = "\n".join(f"{message.role}: {message.content}" for message in turns)
+    writer = text.Writer(device=device, model=model.name, question=_question(turns), history=history, seed=seed)
     if request.format:
         return tokens.pieces(_structured(request.format, writer))
+    if not so_far and (form := asked.example(writer.question)) is not None:
+        return tokens.pieces(asked.fill(form, label=writer.label, topic=writer.topic))
     return writer.continuation(so_far) if so_far else writer.answer()
 
 
