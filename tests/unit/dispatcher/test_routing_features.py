@@ -53,6 +53,14 @@ def test_a_context_is_asked_for_on_the_safe_side() -> None:
     assert read_off.context_tokens == 24 + 8 + 1550 + 500  # 1,000 x 0.75 + 4,000 / 5
 
 
+def test_tools_are_part_of_the_prompt() -> None:
+    """A model reads them before the question: who offers many has a long prompt, however short the question is."""
+    tool = {"type": "function", "function": {"name": "n" * 400}}
+
+    assert 111 == read("hi", tools=(tool,)).prompt_tokens  # (442 characters of JSON + 2) / 4
+    assert 222 == read("hi", tools=(tool, tool)).prompt_tokens
+
+
 def test_tools_are_seen() -> None:
     """A request with tools is marked."""
     assert (False, True) == (read("hi").tools, read("hi", tools=({"type": "function"},)).tools)
