@@ -108,7 +108,8 @@ def idle(reason: str) -> Json:
 def counters(end: frames.End) -> Json:
     """Write counts, and durations in nanoseconds. None is 0: readers take a 0 for absent, and divide by it.
 
-    What an engine does not tell is taken from the account: the prompt is read until the first token, the text written after it.
+    What an engine does not tell is taken from the account: the prompt is read until the first token, the text written after it. A
+    text that came all at once, as from the cache, was written in the whole time: readers show tokens by this second.
     """
     timings = (end.route or {}).get("timings")
     told: Mapping[str, Any] = timings if isinstance(timings, Mapping) else {}
@@ -121,7 +122,7 @@ def counters(end: frames.End) -> Json:
         "prompt_eval_count": max(1, end.usage.prompt_tokens),
         "prompt_eval_duration": _ns(prefill_s),
         "eval_count": max(1, end.usage.completion_tokens),
-        "eval_duration": _ns(decode_s),
+        "eval_duration": _ns(decode_s or total_s),
     }
 
 

@@ -40,6 +40,11 @@ def chatting() -> ChatLines:
             frames.End(usage=USAGE, route={"timings": {"total_s": 3.0, "first_token_s": 1.0}}),
             (3_000_000_000, 1, 7, 1_000_000_000, 3, 2_000_000_000),
         ),
+        # All at once, from the cache: 3 tokens in 1 ms, not in 1 ns.
+        (
+            frames.End(usage=USAGE, route={"timings": {"total_s": 0.001, "first_token_s": 0.001}}),
+            (1_000_000, 1, 7, 1_000_000, 3, 1_000_000),
+        ),
         # The engine alone: 0.5 + 0.25 + 1.5.
         (frames.End(usage=USAGE, engine=ENGINE), (2_250_000_000, 500_000_000, 7, 250_000_000, 3, 1_500_000_000)),
         (frames.End(), (1, 1, 1, 1, 1, 1)),
