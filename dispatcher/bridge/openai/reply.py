@@ -128,9 +128,15 @@ _ACCOUNT = (
 
 
 def usage_of(end: frames.End) -> Json:
-    """Write token counts, with what the answer took of its devices, where that is known."""
+    """Write token counts, with what the answer took, of which device, and what it cost, where that is known.
+
+    Open WebUI keeps of an answer nothing else that is not its text: this is what it shows below a message, and `cost` it adds up.
+    """
     counts: Json = usage_to_wire(end.usage)
-    return counts if end.energy is None else {**counts, "energy": energy.to_wire(end.energy)}
+    route = end.route or {}
+    told = {"device": route.get("device"), "cost": route.get("cost_usd")}
+    known = {name: value for name, value in told.items() if value is not None}
+    return counts | known | ({} if end.energy is None else {"energy": energy.to_wire(end.energy)})
 
 
 def receipt(job: str, end: frames.End) -> Json:

@@ -71,7 +71,7 @@ def test_usage_comes_only_when_asked_for() -> None:
         asked[-1]["choices"],
     ) == (
         [],
-        [None, None, None, None, {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}],
+        [None, None, None, None, {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, "device": "nano"}],
         [],
     )
 
