@@ -12,6 +12,7 @@ from common.subjects import as_token
 
 JOB_HEADER = "x-drover-job"
 PRIORITY_HEADER = "x-drover-priority"
+TASK_HEADER = "x-drover-task"
 STRATEGY_HEADER = "x-drover-strategy"
 COST_HEADER = "x-drover-max-cost-usd"
 KEY_HEADER = "x-drover-provider-key"

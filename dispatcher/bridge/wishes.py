@@ -21,6 +21,7 @@ from dispatcher.bridge.headers import (
     PRIORITY_HEADER,
     PROGRESS_HEADER,
     STRATEGY_HEADER,
+    TASK_HEADER,
     TIMEOUT_HEADER,
 )
 from dispatcher.bridge.openai.request import MOST_COST_USD, MOST_STRATEGY, strategy_name
@@ -111,10 +112,14 @@ def progress(headers: Mapping[str, str], *, stream: bool) -> bool:
 
 
 def priority(headers: Mapping[str, str]) -> Priority | None:
-    """The priority that a header asks for, if one does. Raises `BadRequest` for one that there is not."""
+    """The priority that a header asks for, if one does. Raises `BadRequest` for one that there is not.
+
+    What a program does in the background waits for what people wait for, unless it says otherwise: a chat page names such a task
+    in a header of its own, and leaves that empty for what its user asks.
+    """
     given = headers.get(PRIORITY_HEADER)
     if given is None:
-        return None
+        return Priority.BATCH if headers.get(TASK_HEADER, "").strip() else None
     try:
         return Priority(given.strip().lower())
     except ValueError:
@@ -244,6 +249,12 @@ CHAT_PARAMETERS = (
         "while jobs wait for devices; it wins over `service_tier`",
         type="string",
         enum=[str(one) for one in Priority],
+    ),
+    _parameter(
+        "X-Drover-Task",
+        "what the program does in the background with this chat, such as a title: it then waits for chats that people wait for. "
+        "Open WebUI fills it in where a connection has the header `X-Drover-Task: {{TASK}}`",
+        type="string",
     ),
     _parameter("X-Drover-Timeout", "seconds in all", type="number", exclusiveMinimum=0, maximum=MOST_TIMEOUT_S),
     _parameter(

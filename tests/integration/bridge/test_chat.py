@@ -268,12 +268,16 @@ async def test_the_headers_come_with_the_route() -> None:
         ({"x-drover-priority": "interactive"}, {}, "interactive"),
         ({}, {"service_tier": "flex"}, "batch"),
         ({"x-drover-priority": "normal"}, {"service_tier": "priority"}, "normal"),
+        ({"x-drover-task": "title_generation"}, {}, "batch"),
+        ({"x-drover-task": ""}, {}, "normal"),
+        ({"x-drover-task": "title_generation", "x-drover-priority": "normal"}, {}, "normal"),
     ],
 )
 async def test_a_priority_reaches_the_fleet(
     http: httpx.AsyncClient, fleet: ScriptedFleet, headers: dict[str, str], fields: dict[str, Any], expected: str
 ) -> None:
-    """The header names it, or else OpenAI's tier; and a whole answer says how long the job waited for a slot."""
+    """The header names it, or else OpenAI's tier, and what is done in the background waits; and a whole answer says how long the
+    job waited for a slot."""
     response = await http.post("/v1/chat/completions", json={"messages": HI, **fields}, headers=headers)
     job = await fleet.jobs.get()
 
