@@ -1,4 +1,4 @@
-"""Reads the body of a request as JSON; what it says is for others to judge, and the limits know how large and how slow it may be."""
+"""Reads the body of a request as JSON; what it says is for others to judge; how large and how slow it may be, the limits know."""
 
 from __future__ import annotations
 

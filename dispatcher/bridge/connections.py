@@ -7,6 +7,7 @@ connections with a byte each.
 from __future__ import annotations
 
 import asyncio
+import re
 import resource
 import select
 import socket
@@ -48,7 +49,8 @@ OTHERS = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """`head_s` is how long a request may take from its first byte to the end of its headers; `most` is the number of connections."""
+    """`head_s` is how long a request may take from its first byte to the end of its headers, `most` how many connections there may
+    be."""
 
     head_s: float = 15.0
     most: int = 4096
@@ -73,8 +75,8 @@ def rooms(wanted: int, soft: int, hard: int) -> tuple[int, int]:
     return files, max(1, min(wanted, files - ASIDE - OTHERS))
 
 
-class _Refused(Exception):  # noqa: N818  # it never leaves this module: the parser stops at any
-    """This request is not read on."""
+class _Refused(Exception):
+    """This request is not read on: the parser stops at any exception."""
 
 
 class Connection(HttpToolsProtocol):
@@ -87,6 +89,7 @@ class Connection(HttpToolsProtocol):
     _crowded = False
     _deaf = False
     _spared = False
+    _open = False
     _late: TimerHandle | None = None
     _unsaid: FleetError | None = None
     _head_bytes = 0
@@ -118,7 +121,7 @@ class Connection(HttpToolsProtocol):
             return
         idle = self.timeout_keep_alive_task
         self._blind_bytes += len(data)
-        super().data_received(data)
+        super().data_received(_without_offer(data) if self._late is not None or not self._open else data)
         if self.transport.is_closing() or self._deaf:
             return
         if self._blind_bytes > MOST_HEAD_BYTES:
@@ -129,7 +132,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin with a request; called by the parser, with its first byte."""
         self._head_bytes = self._fields = self._blind_bytes = 0
-        self._spared = False
+        self._spared, self._open = False, True
         self._late = self.loop.call_later(self.bounds.head_s, self._head_is_late)
         super().on_message_begin()
 
@@ -148,6 +151,11 @@ class Connection(HttpToolsProtocol):
         """Take a piece of a body; called by the parser."""
         self._blind_bytes = 0
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Be at the end of a request; called by the parser."""
+        self._open = False
+        super().on_message_complete()
 
     def on_headers_complete(self) -> None:
         """Take a request; called by the parser."""
@@ -247,6 +255,16 @@ def _has_something(transport: asyncio.Transport) -> bool:
 
 def _head_too_large() -> HeadTooLarge:
     return HeadTooLarge(f"the headers have more than {MOST_HEAD_BYTES} bytes, or are more than {MOST_HEADERS}")
+
+
+def _without_offer(head: bytes) -> bytes:
+    """Take out of the first head in here that its client would also speak another protocol, as Java's says with each request: the
+    parser drops the body of such a one. It goes by what the client wrote in one piece; no body is looked at."""
+    end = head.find(b"\r\n\r\n")
+    return _OFFER.sub(b"\r\nX-Offer:", head[:end]) + head[end:] if end > 0 and _OFFER.search(head, 0, end) else head
+
+
+_OFFER = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 
 def _for_its_host(target: bytes, headers: list[tuple[bytes, bytes]]) -> bool:

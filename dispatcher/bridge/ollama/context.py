@@ -72,6 +72,8 @@ def _unpacked(numbers: Sequence[int]) -> bytes:
     if mark != MARK or odd not in (0, 1):
         raise ValueError("it has another mark")
     data = struct.pack(f">{len(rest)}H", *rest)
+    if odd and data[-1:] != b"\0":
+        raise ValueError("what fills it up was changed")
     data = data[: len(data) - odd]
     (check,) = struct.unpack(">I", data[:4])
     if check != zlib.crc32(data[4:]):

@@ -47,6 +47,15 @@ def test_what_was_changed_is_refused(data: st.DataObject) -> None:
     assert "context" == caught.value.details["param"]
 
 
+def test_what_fills_it_up_is_checked_too() -> None:
+    """Of an odd number of bytes the last number is half a filling, which no checksum sees."""
+    written = [remember(turns([("x" * n, "yes")])) for n in range(20)]
+    odd = next(numbers for numbers in written if numbers[1] == 1)
+
+    with pytest.raises(BadRequest):
+        recall([*odd[:-1], odd[-1] + 1])
+
+
 @settings(max_examples=100)
 @given(st.lists(st.integers(0, MOST_NUMBER), min_size=1, max_size=40))
 def test_what_others_wrote_is_refused(numbers: list[int]) -> None:
