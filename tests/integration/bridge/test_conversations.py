@@ -170,11 +170,11 @@ async def test_what_does_not_fit_the_context_is_left_out_and_that_is_said(
     anna: httpx.AsyncClient, fleet: ScriptedFleet
 ) -> None:
     """The oldest goes first, whole exchanges; what is new and too long by itself is refused with the code that clients know."""
-    talk = (await ask(anna, "oldest " * 300))["x_drover"]["conversation"]["id"]
-    await ask(anna, "middle " * 300, talk)
+    talk = (await ask(anna, "oldest " * 225))["x_drover"]["conversation"]["id"]
+    await ask(anna, "middle " * 225, talk)
     for _ in range(2):
         await told(fleet)
-    third = await ask(anna, "newest " * 300, talk)
+    third = await ask(anna, "newest " * 225, talk)
     heard = await told(fleet)
     body = {"messages": [{"role": "user", "content": "word " * 4000}], "conversation_id": talk}
     refused = await anna.post(CHATS, json=body)
