@@ -84,19 +84,12 @@ def env_file(*trees: Any) -> Sequence[Finding]:
         return ok(".env", f"there is none in {path.parent}: defaults, and the environment")
     except (ConfigError, OSError) as error:
         return fault(".env", str(error), "mend or remove it")
-    secrets = sorted({one.knob for tree in trees for one in told(tree) if _secret(tree, one.page, one.knob)})
-    lines = [name for name in secrets if name.lower() in file and file[name.lower()].value]
+    knobs = [one for tree in trees for one in told(tree)]
+    lines = sorted({one.knob for one in knobs if one.origin.line is not None and settings.HIDDEN in one.value})
     if lines and mode & _OTHERS:
         seen = f"{path} has mode {stat.S_IMODE(mode):04o}, and holds {', '.join(lines)}"
         return fault(".env", seen, f"chmod 600 {path}")
     return ok(".env", f"{path}, {len(file)} settings, mode {stat.S_IMODE(mode):04o}")
-
-
-def _secret(tree: Any, page: str, knob: str) -> bool:
-    section = type(getattr(tree, page))
-    return any(
-        settings.knob_of(section, name) == knob and settings.is_secret(section, name) for name in section.model_fields
-    )
 
 
 def secret_files(bus: settings.BusSection) -> Sequence[Finding]:

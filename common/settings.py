@@ -216,6 +216,8 @@ def knob_of(page: type[Section], field: str) -> str:
 def is_secret(page: type[Section], field: str) -> bool:
     """Tell whether a knob's value must not be shown."""
     info = page.model_fields[field]
+    if field.endswith("_file"):  # a path
+        return False
     return not info.repr or "SecretStr" in str(info.annotation) or knob_of(page, field).endswith(_SECRETS)
 
 
