@@ -30,6 +30,10 @@ from common.subjects import Subjects, require_token
 POLL_S = 5.0
 """Whoever waits for a note is woken by it; what is lost with a connection is found by looking again."""
 
+MOST_POLL_S = 60.0
+"""Each look in vain doubles the time until the next, up to this: a thousand who wait in peace must not keep a server busy. A lost
+connection begins anew, and as long as it is away nothing is doubled."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -119,16 +123,17 @@ class DurableJobs:
         owner = require_token("tenant", tenant or self._tenant)
         subject = self._subjects.result(owner, require_token("job", job))
         async with self._woken(subject) as stirred:
-            seq = after
+            seq, poll_s = after, POLL_S
             while True:
                 stirred.clear()
                 kept = await self._patient_next(subject, seq + 1)
                 if kept is None:
                     if seq == after and await self._ended(owner, job, after):
                         return
-                    await _wait(stirred)
+                    stirs = await _stirs(stirred, poll_s)
+                    poll_s = POLL_S if stirs or not self._bus.connected else min(2 * poll_s, MOST_POLL_S)
                     continue
-                seq = kept.seq
+                seq, poll_s = kept.seq, POLL_S
                 event = Event(seq, read_note(kept))
                 yield event
                 if event.note.final:
@@ -198,17 +203,20 @@ class DurableJobs:
 
     @asynccontextmanager
     async def _woken(self, subject: str) -> AsyncIterator[asyncio.Event]:
-        """Give an event that is set when something is published on `subject`; what it is, the stream says."""
+        """Give an event that is set when something is published on `subject`, and when the connection is lost, with what would have
+        come on it; what there is, the stream says."""
         stirred = asyncio.Event()
 
         def stir(_: Delivery) -> None:
             stirred.set()
 
         subscription = await self._bus.subscribe(subject, stir)
+        forget = self._bus.on_disconnect(stirred.set)
         try:
             await self._bus.flush()
             yield stirred
         finally:
+            forget()
             await subscription.unsubscribe()
 
 
@@ -224,12 +232,14 @@ def answer_or_raise(note: Note) -> Note:
     return note
 
 
-async def _wait(stirred: asyncio.Event) -> None:
+async def _stirs(stirred: asyncio.Event, wait_s: float) -> bool:
+    """Tell whether something was heard in that time; either way it is worth a look."""
     try:
-        async with asyncio.timeout(POLL_S):
+        async with asyncio.timeout(wait_s):
             await stirred.wait()
     except TimeoutError:
-        pass  # look again
+        return False
+    return True
 
 
 def _unknown(job: str) -> UnknownJob:
