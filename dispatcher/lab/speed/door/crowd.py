@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ import psutil
 
 from common import codec
 from dispatcher.lab import http
-from dispatcher.lab.speed.door.price import CHAT, chat_body
+from dispatcher.lab.speed.door.price import CHAT, chat_body, key_header
 from dispatcher.lab.speed.door.reader import Reader, reading
 from dispatcher.lab.speed.door.stage import Door
 from dispatcher.lab.speed.source import CHUNK, CHUNKS, FULL_MODEL, MOST_CHUNKS, SOURCE_MODEL
@@ -20,6 +21,9 @@ from dispatcher.lab.speed.source import CHUNK, CHUNKS, FULL_MODEL, MOST_CHUNKS, 
 STREAMS = 16
 SLOW_BUFFER_BYTES = 4096
 SLOW_FRAME_S = 1.0
+FRAME_BYTES = 512
+"""More than an event with one chunk of text has; one with all that has piled up may have a hundred times as much."""
+
 OPENING = 50
 """So many connect at a time: as a crowd, and not as an attack."""
 
@@ -35,45 +39,49 @@ async def idle(door: Door, clients: int, seconds: float) -> dict[str, float]:
     status, told = await connection.call("POST", "/v1/jobs", body)
     if status != 202:
         raise RuntimeError(f"/v1/jobs answered {status}: {told[:200]!r}")
-    follow = await _crowd(door, Crowd("events", clients, f"/v1/jobs/{job}/events"), seconds)
+    follow = await _crowd(door, Crowd("events", "bridge", door.port, f"/v1/jobs/{job}/events"), clients, seconds)
     await connection.call("DELETE", f"/v1/jobs/{job}")
     await connection.close()
     chat = chat_body(FULL_MODEL, stream=True)
-    return {**follow, **await _crowd(door, Crowd("chats", clients, CHAT, chat), seconds)}
+    # The other bridge has not given memory back that such a crowd may take again.
+    wait = Crowd("chats", "keyed", door.keyed_port, CHAT, chat, key_header(door, "key"))
+    return {**follow, **await _crowd(door, wait, clients, seconds)}
 
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """So many clients, and what each of them asks for."""
+    """What each of many clients asks for, and of which bridge."""
 
     kind: str
-    clients: int
+    process: str
+    port: int
     path: str
     body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
-async def _crowd(door: Door, crowd: Crowd, seconds: float) -> dict[str, float]:
+async def _crowd(door: Door, crowd: Crowd, clients: int, seconds: float) -> dict[str, float]:
     """Hold so many open streams; memory and CPU above those of the bridge without them."""
-    process = psutil.Process(door.pids["bridge"])
+    process = psutil.Process(door.pids[crowd.process])
     before_mb, alone = _mb(process), await _share(process, seconds)
     few = asyncio.Semaphore(OPENING)
     async with AsyncExitStack() as held:
 
         async def come() -> None:
             async with few:
-                reader = await held.enter_async_context(reading(door.port, buffer_bytes=SLOW_BUFFER_BYTES))
-                # Headers of a chat come with the first text, or, where every step is wanted, at once.
-                await reader.ask(crowd.path, crowd.body, {**PATIENCE, "X-Drover-Progress": "1"})
+                reader = await held.enter_async_context(reading(crowd.port, buffer_bytes=SLOW_BUFFER_BYTES))
+            # Whose chat waits is sent no headers for some seconds.
+            await reader.ask(crowd.path, crowd.body, {**PATIENCE, **crowd.headers})
 
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(crowd.clients):
+            for _ in range(clients):
                 tasks.create_task(come())
         busy, mb = await _share(process, seconds), _mb(process)
     name = f"door_idle_{crowd.kind}"
     return {
-        f"{name}_clients": float(crowd.clients),
+        f"{name}_clients": float(clients),
         f"{name}_mb": mb - before_mb,
-        f"{name}_kb_each": (mb - before_mb) * 1000 / crowd.clients,
+        f"{name}_kb_each": (mb - before_mb) * 1000 / clients,
         f"{name}_core_percent": 100 * (busy - alone),
     }
 
@@ -104,12 +112,8 @@ async def _beside_a_slow_one(door: Door) -> float:
 
 
 async def _dawdle(reader: Reader) -> None:
-    while True:
-        line = await reader.line()
-        if not line:
-            return
-        if line.startswith(b"data: "):
-            await asyncio.sleep(SLOW_FRAME_S)
+    while await reader.block(FRAME_BYTES):  # noqa: ASYNC110  # slow on purpose
+        await asyncio.sleep(SLOW_FRAME_S)
 
 
 async def _pour(door: Door, rounds: int) -> tuple[float, float]:

@@ -39,10 +39,10 @@ class Reader:
         async with asyncio.timeout(LINE_S):
             return await self._lines.readline()
 
-    async def block(self) -> bytes:
-        """Give what has come, up to 64 KiB; nothing at the end."""
+    async def block(self, most_bytes: int = 1 << 16) -> bytes:
+        """Give what has come, up to so much; nothing at the end."""
         async with asyncio.timeout(LINE_S):
-            return await self._lines.read(1 << 16)
+            return await self._lines.read(most_bytes)
 
     async def first_text_s(self, path: str, body: bytes, says: bytes, ends: bytes) -> float:
         """Ask, and give the seconds until a line has text, which stands behind `says`; reads on until `ends`, and the end of the

@@ -29,7 +29,7 @@ ROWS = (
         ("door_events_per_s", "events/s"),
         ("door_chunks_per_s", "64-byte chunks in them, chunks/s"),
         ("door_chunks_ratio", "the same / device to producer direct"),
-        ("door_events_beside_slow_per_s", "events/s beside one who reads a frame a second"),
+        ("door_events_beside_slow_per_s", "events/s beside one who reads 512 bytes a second"),
         ("door_slow_reader_ratio", "the same / without that one"),
     )),
     *((f"bridge: idle clients, {what}", (
@@ -37,7 +37,7 @@ ROWS = (
         (f"door_idle_{kind}_mb", "memory of the bridge above its own, MB"),
         (f"door_idle_{kind}_kb_each", "each, KB"),
         (f"door_idle_{kind}_core_percent", "CPU of the bridge, % of a core"),
-    )) for kind, what in (("events", "events of a queued job"), ("chats", "chats in the line, told each second"))),
+    )) for kind, what in (("events", "events of a queued job"), ("chats", "chats that wait in the line"))),
     ("memory after 20 requests, no embedder", (
         ("door_bridge_rss_mb", "bridge, RSS, MB"),
         ("door_dispatcher_rss_mb", "dispatcher, RSS, MB"),
