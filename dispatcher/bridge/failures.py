@@ -5,10 +5,12 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from common import codec
 from common.errors import BadRequest, FleetError, InternalError
 from dispatcher.bridge.statuses import NothingThere, WrongMethod
 from dispatcher.bridge.surfaces import surface_of
@@ -30,13 +32,25 @@ def answer_errors(app: FastAPI) -> None:
         refused.headers.update(error.headers or {})
         return refused
 
+    async def unread(http: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for this class only
+        return surface_of(http.scope["path"]).refusal(_parameter(error))
+
     async def gone(_: Request, __: Exception) -> Response:
         return Response(status_code=GONE)
 
     app.add_exception_handler(FleetError, typed)
     app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(RequestValidationError, unread)
     app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(Exception, typed)
+
+
+def _parameter(error: RequestValidationError) -> BadRequest:
+    """Name the first parameter that the framework could not read; it would answer with a form and a status of its own."""
+    fault = error.errors()[0]
+    name = ".".join(str(part) for part in fault["loc"][1:]) or str(fault["loc"][0])
+    return BadRequest(f"{name}: {codec.expectation(fault)}", param=name)
 
 
 def _named(http: Request, error: HTTPException) -> FleetError:

@@ -23,9 +23,11 @@ from common.messages import CacheWish, ChatRequest, Priority
 from common.subjects import is_token
 from dispatcher.bridge.bodies import json_body
 from dispatcher.bridge.callers import on_behalf
+from dispatcher.bridge.describing import ASKS, GUARDED, described
 from dispatcher.bridge.gate import Gate, caller_of
 from dispatcher.bridge.headers import JOB_HEADER, header_text
 from dispatcher.bridge.sse import COMMENT, Curfew, ReaderStalled, Stream, event, while_connected
+from dispatcher.bridge.sse import EVENTS as MEDIA_TYPE
 from dispatcher.bridge.wishes import job_id, wished
 from dispatcher.bridge.wishes import priority as priority_of
 
@@ -74,13 +76,21 @@ EVENTS = (
 
 _ID = Path(description="the job's id, as the submission gave it")
 
+KNOWN = GUARDED | {404}
+"""What can be wrong with a question about a job."""
+
+SUBMIT = {**described(statuses=ASKS | {409}, success=202), "openapi_extra": {"requestBody": BODY}}
+
+TOLD = described(statuses=KNOWN, stream=MEDIA_TYPE)
+TOLD["responses"][204] = {"description": "It is over, and nothing more will be told behind `Last-Event-ID`"}
+
 
 def jobs(drover: Drover, curfew: Curfew, gate: Gate) -> APIRouter:
     """The routes below `/v1/jobs`."""
     router = gate.router(keys.Scope.CHAT, prefix="/v1/jobs", tags=["jobs that survive every process"])
     durable = drover.durable
 
-    @router.post("", status_code=202, summary="Submit a job", openapi_extra={"requestBody": BODY})
+    @router.post("", summary="Submit a job", **SUBMIT)
     async def submit(
         http: Request,
         priority: Annotated[
@@ -97,13 +107,13 @@ def jobs(drover: Drover, curfew: Curfew, gate: Gate) -> APIRouter:
         body = {"id": done.job, "object": "job", "state": done.state, "known": done.known, "url": where}
         return _json(body, 202, {"location": where, JOB_HEADER: header_text(done.job)})
 
-    @router.get("/{job}", summary="How far a job is, and its answer")
+    @router.get("/{job}", summary="How far a job is, and its answer", **described(statuses=KNOWN))
     async def look(http: Request, job: Annotated[str, _ID]) -> Response:
         return _json(
             _card(await durable.look(_known(job), tenant=caller_of(http).tenant)), 200, {JOB_HEADER: header_text(job)}
         )
 
-    @router.get("/{job}/events", summary="What happens to a job, as server-sent events", description=EVENTS)
+    @router.get("/{job}/events", summary="What happens to a job, as server-sent events", description=EVENTS, **TOLD)
     async def events(http: Request, job: Annotated[str, _ID]) -> Response:
         after = _last_event(http.headers)
         tenant = caller_of(http).tenant
@@ -112,7 +122,7 @@ def jobs(drover: Drover, curfew: Curfew, gate: Gate) -> APIRouter:
             return Response(status_code=204)  # by it a browser's EventSource learns that it need not come back
         return JobEvents(durable, job, after, curfew, tenant=tenant)
 
-    @router.delete("/{job}", summary="Cancel a job")
+    @router.delete("/{job}", summary="Cancel a job", **described(statuses=KNOWN))
     async def cancel(http: Request, job: Annotated[str, _ID]) -> Response:
         return _json({"id": job, "cancelled": await durable.cancel(_known(job), tenant=caller_of(http).tenant)})
 

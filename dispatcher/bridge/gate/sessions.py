@@ -16,8 +16,10 @@ from common.keys import Login, parse
 from common.subjects import Subjects
 from dispatcher.bridge.bodies import json_body
 from dispatcher.bridge.callers import Caller
+from dispatcher.bridge.describing import ASKS, described
 from dispatcher.bridge.gate.credentials import COOKIES, require_own_page, shown
 from dispatcher.bridge.gate.gate import Gate, Keys, caller_of
+from dispatcher.bridge.surfaces import NATIVE
 
 SESSION_S = 12 * 3600.0
 """A working day."""
@@ -35,7 +37,11 @@ def session_routes(gate: Gate, bus: Bus, subjects: Subjects, clock: Clock) -> AP
     """The routes of `/api/v1/session`."""
     router = APIRouter(prefix="/api/v1/session", tags=["session"])
 
-    @router.post("", status_code=201, summary="Exchange a key for a cookie")
+    @router.post(
+        "",
+        summary="Exchange a key for a cookie",
+        **described(SessionRequest, surface=NATIVE, statuses=ASKS - {404}, success=201),
+    )
     async def login(http: Request) -> Response:
         if gate.keys in {Keys.OFF, Keys.NONE}:
             raise NotAllowed("this bridge asks for no keys, so there is nothing to log in to")
@@ -48,11 +54,16 @@ def session_routes(gate: Gate, bus: Bus, subjects: Subjects, clock: Clock) -> AP
         body = codec.encode({"expires_unix_s": opened.expires_unix_s})
         return Response(body, 201, {"set-cookie": _cookie(http, opened, clock.unix_s())}, "application/json")
 
-    @router.get("", summary="Who is asking, and what they may do", dependencies=gate.depends())
+    @router.get(
+        "",
+        summary="Who is asking, and what they may do",
+        dependencies=gate.depends(),
+        **described(surface=NATIVE),
+    )
     async def who(http: Request) -> Response:
         return Response(codec.encode(_described(gate, caller_of(http))), media_type="application/json")
 
-    @router.delete("", status_code=204, summary="Forget the cookie")
+    @router.delete("", summary="Forget the cookie", **described(surface=NATIVE, success=204))
     async def logout(http: Request) -> Response:
         found = shown(http.headers)
         if found is None or not found.presented.session:
