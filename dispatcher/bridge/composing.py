@@ -8,25 +8,23 @@ from common import tracing
 from common.metrics import Metrics
 from dispatcher.bridge.anthropic.routes import anthropic_routes
 from dispatcher.bridge.describing import describe
-from dispatcher.bridge.explaining import explaining
 from dispatcher.bridge.failures import answer_errors
 from dispatcher.bridge.gate.sessions import session_routes
 from dispatcher.bridge.gate.telling import TellLimits
 from dispatcher.bridge.headers import EXPOSED
 from dispatcher.bridge.health import health_page
-from dispatcher.bridge.jobs import jobs
 from dispatcher.bridge.limits import BodyLimit, HostCheck, OriginCheck, OtherSites, SecurityHeaders, Terms
-from dispatcher.bridge.native.conversations import conversation_routes
+from dispatcher.bridge.native.routes import native_routes
 from dispatcher.bridge.ollama.routes import ollama_routes
 from dispatcher.bridge.openai.models import models_routes
 from dispatcher.bridge.openai.routes import explained, openai_routes
 from dispatcher.bridge.pages import mount_files, pages
+from dispatcher.bridge.smart.routes import smart_routes
 from dispatcher.bridge.surfaces import refusal
 from dispatcher.bridge.traces import Traced
 from dispatcher.bridge.traffic import Showing, Traffic, metrics_page
 from dispatcher.bridge.wiring import Bridge
 from dispatcher.settings import BridgeSection
-
 
 UPLOADS = ("/route/with-file",)
 """Paths that take files."""
@@ -56,11 +54,10 @@ def compose(
     app.include_router(models_routes(bridge))
     app.include_router(anthropic_routes(bridge))
     app.include_router(ollama_routes(bridge))
-    app.include_router(conversation_routes(bridge))
-    app.include_router(explaining(bridge.drover, bridge.gate, explained))
-    app.include_router(jobs(bridge.drover, bridge.curfew, bridge.gate))
+    app.include_router(native_routes(bridge, explained))
     app.include_router(session_routes(bridge.gate, bridge.bus, bridge.subjects, bridge.clock))
     app.include_router(health_page(bridge.presence, bridge.gate))
+    app.include_router(smart_routes(bridge))
     app.include_router(pages())
     if metrics is not None:
         app.include_router(metrics_page(metrics, showing or Showing(section.metrics)))

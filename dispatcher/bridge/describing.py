@@ -75,6 +75,12 @@ def described(
     }
 
 
+def form_body(form: type[BaseModel], said: dict[str, Any]) -> dict[str, Any]:
+    """Add to what `described` gave that the route takes a form."""
+    content = {"multipart/form-data": {"schema": _named(form)}}
+    return {**said, "openapi_extra": {**said["openapi_extra"], "requestBody": {"required": True, "content": content}}}
+
+
 def _body(body: type[BaseModel], examples: Mapping[str, str]) -> Json:
     shown = {
         f"example-{number}": {"summary": what, "value": codec.decode(text.encode())}

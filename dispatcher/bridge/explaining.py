@@ -30,13 +30,15 @@ EXPLAIN = described(
 FEEDBACK = described(statuses=ASKS)
 
 
-def explaining(drover: Drover, gate: Gate, read: Callable[[Request], Awaitable[ChatRequest]]) -> APIRouter:
-    """Build the routes; `read` gives the chat of a request, and raises what is wrong with it."""
-    router = APIRouter(tags=["route"])
+def explaining(
+    drover: Drover, gate: Gate, read: Callable[[Request], Awaitable[ChatRequest]], *, prefix: str = "/v1"
+) -> APIRouter:
+    """Build the routes below `prefix`; `read` gives the chat of a request, and raises what is wrong with it."""
+    router = APIRouter(prefix=prefix, tags=["route"])
     route, chat = gate.depends(Scope.ROUTE), gate.depends(Scope.CHAT)
 
     @router.post(
-        "/v1/route/explain", summary="Where a chat would go, and why; nothing is run", dependencies=route, **EXPLAIN
+        "/route/explain", summary="Where a chat would go, and why; nothing is run", dependencies=route, **EXPLAIN
     )
     async def explain(http: Request) -> Response:
         return Response(
@@ -47,7 +49,7 @@ def explaining(drover: Drover, gate: Gate, read: Callable[[Request], Awaitable[C
         )
 
     @router.get(
-        "/v1/route/{job}",
+        "/route/{job}",
         summary="Why a job that ran lately went where it went",
         dependencies=route,
         **described(statuses=GUARDED | {404}),
@@ -58,7 +60,7 @@ def explaining(drover: Drover, gate: Gate, read: Callable[[Request], Awaitable[C
         )
 
     @router.post(
-        "/v1/feedback", summary="Say how an answer was: a thumb, a vote or a score", dependencies=chat, **FEEDBACK
+        "/feedback", summary="Say how an answer was: a thumb, a vote or a score", dependencies=chat, **FEEDBACK
     )
     async def feedback(http: Request) -> Response:
         said = codec.decode_request(await json_body(http))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,31 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from common import codec
 from dispatcher.bridge.headers import DOCS_POLICY, PAGE_POLICY
 
 UI = Path(__file__).parent / "ui"
 
 RUNNING = "Ollama is running"
 """The words of Ollama's own page, which some of its clients compare."""
+
+
+CARD = {
+    "name": "drover",
+    "version": version("drover"),
+    "endpoints": [
+        "/route",
+        "/route/with-file",
+        "/models",
+        "/health",
+        "/v1",
+        "/api",
+        "/api/v1",
+        "/docs",
+        "/openapi.json",
+    ],
+}
+"""For programs that ask what this is: they say that they read JSON and nothing else, which Ollama's do not."""
 
 
 class Files(StaticFiles):
@@ -35,8 +55,13 @@ def pages() -> APIRouter:
     @router.api_route("/", methods=["GET", "HEAD"])
     async def root(http: Request) -> Response:
         """The chat, for those who can show it; programs ask here whether Ollama is running, and want to hear so."""
-        page = "text/html" in http.headers.get("accept", "").lower()
-        told = _page("index.html", PAGE_POLICY) if page else PlainTextResponse(RUNNING)
+        accepted = http.headers.get("accept", "").lower()
+        if "text/html" in accepted:
+            told: Response = _page("index.html", PAGE_POLICY)
+        elif "application/json" in accepted and "*/*" not in accepted:
+            told = Response(codec.encode(CARD), media_type="application/json")
+        else:
+            told = PlainTextResponse(RUNNING)
         told.headers["vary"] = "accept"
         return told
 

@@ -49,6 +49,14 @@ def read_as(model: type[M], body: bytes, *, example: str, elsewhere: Mapping[str
         raise codec.refusal(error, name=field_path) from error
 
 
+def read_fields(model: type[M], fields: Mapping[str, Any]) -> M:
+    """Read the fields of a form, whose values are all texts. Raises as `read_as`."""
+    try:
+        return model.model_validate(fields, strict=False)
+    except ValidationError as error:
+        raise codec.refusal(error, name=field_path) from error
+
+
 def _object(body: bytes, example: str) -> dict[str, Any]:
     try:
         return codec.decode_request(body)

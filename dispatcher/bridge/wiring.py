@@ -11,7 +11,7 @@ from common.clock import Clock
 from common.conversation_client import Conversations
 from common.messages import ChatRequest
 from common.subjects import Subjects
-from dispatcher.bridge.answer import ChatAnswer, Manner, Means
+from dispatcher.bridge.answer import ChatAnswer, Manner, Means, Source
 from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.embedding import embedded
@@ -87,6 +87,10 @@ class Bridge:
             source = self.remembering.answered(chat, caller, thread)
         manner = Manner(stream=stream, progress=progress, hold_s=self.hold_s, headers=headers)
         return ChatAnswer(chat, source, dialect, manner, Means(clock=self.clock, curfew=self.curfew))
+
+    def told(self, chat: ChatRequest, source: Source, dialect: Dialect) -> ChatAnswer:
+        """Answer a chat in one piece, with frames that were asked for otherwise."""
+        return ChatAnswer(chat, source, dialect, Manner(stream=False), Means(clock=self.clock, curfew=self.curfew))
 
     def embeddings(self, job: ChatRequest, texts: Sequence[str], caller: Caller, dialect: Dialect) -> ChatAnswer:
         """Answer with the embeddings of `texts`; `job`, which has an id, says all else. Raises `BadRequest`."""

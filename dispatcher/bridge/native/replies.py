@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 from fastapi import Request
 from starlette.responses import Response
 
-from common import codec
+from common import codec, ledger
+from common.errors import LedgerUnavailable, NoResponders
+from dispatcher.bridge.wiring import Bridge
 
 T = TypeVar("T")
 
@@ -41,3 +43,14 @@ SPAN = (
 def limit_of(most: int, usual: int) -> Json:
     """Describe how many a page has."""
     return parameter("limit", "how many at most", type="integer", minimum=1, maximum=most, default=usual)
+
+
+async def from_ledger(bridge: Bridge, verb: str, query: ledger.Span) -> Json:
+    """Ask the ledger. Raises `LedgerUnavailable` where none runs."""
+    try:
+        return await ledger.ask(bridge.bus, bridge.subjects, verb, query)
+    except NoResponders as error:
+        raise LedgerUnavailable(
+            "no ledger answers, and it knows what was: start one with `drover up` or `drover ledger serve`, without "
+            "DROVER_LEDGER=off"
+        ) from error

@@ -13,7 +13,7 @@ import pytest
 from common.client import Drover
 from common.durable import Stage
 from common.errors import BackendError, BusTimeout
-from dispatcher.bridge.jobs import JobEvents
+from dispatcher.bridge.native.jobs import JobEvents
 from dispatcher.bridge.sse import Curfew
 from tests.bridge_process import bridge_process
 from tests.commands import drover
@@ -308,7 +308,7 @@ async def test_comments_while_a_job_is_queued() -> None:
                 sent.set()
 
         async with asyncio.TaskGroup() as tasks, asyncio.timeout(20.0):
-            tasks.create_task(JobEvents(here.jobs, job, 0, curfew, comment_s=0.01)({}, receive, send))
+            tasks.create_task(JobEvents(here.jobs, job, 0, curfew, tenant="default", comment_s=0.01)({}, receive, send))
             await sent.wait()
             curfew.fall()
 
@@ -351,8 +351,10 @@ async def test_the_routes_are_described() -> None:
     async with world() as here, bridge_process(here.server.url) as bridge, httpx.AsyncClient() as client:
         paths = (await client.get(f"{bridge.url}/openapi.json")).json()["paths"]
 
-    assert {"/v1/jobs": {"post"}, "/v1/jobs/{job}": {"get", "delete"}, "/v1/jobs/{job}/events": {"get"}} == {
-        path: set(verbs) for path, verbs in paths.items() if path.startswith("/v1/jobs")
-    }
-    assert "requestBody" in paths["/v1/jobs"]["post"]
-    assert "The text comes in one piece" in paths["/v1/jobs/{job}/events"]["get"]["description"]
+    assert {
+        "/api/v1/jobs": {"get", "post"},
+        "/api/v1/jobs/{job}": {"get", "delete"},
+        "/api/v1/jobs/{job}/events": {"get"},
+    } == {path: set(verbs) for path, verbs in paths.items() if path.startswith(("/v1/jobs", "/api/v1/jobs"))}
+    assert "requestBody" in paths["/api/v1/jobs"]["post"]
+    assert "The text comes in one piece" in paths["/api/v1/jobs/{job}/events"]["get"]["description"]

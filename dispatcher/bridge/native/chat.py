@@ -1,0 +1,136 @@
+"""Drover's own chat over HTTP: one answer as JSON, or the frames of NATS as events, each named as its kind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+from ulid import ULID
+
+from common import codec, energy, frames
+from common.energy import Energy
+from common.errors import FleetError
+from common.keys import Scope
+from dispatcher.bridge.bodies import json_body
+from dispatcher.bridge.describing import RUNS, described
+from dispatcher.bridge.gate import caller_of
+from dispatcher.bridge.headers import PROGRESS_HEADER
+from dispatcher.bridge.native.request import EXAMPLE, IN_NATIVE, NativeChatRequest, to_chat
+from dispatcher.bridge.openai import reply
+from dispatcher.bridge.reading import read_as
+from dispatcher.bridge.sse import EVENTS, event
+from dispatcher.bridge.surfaces import NATIVE
+from dispatcher.bridge.wiring import Bridge
+from dispatcher.bridge.wishes import (
+    CHAT_PARAMETERS,
+    CONVERSATION_PARAMETER,
+    conversation,
+    job_id,
+    priority,
+    progress,
+    wished,
+)
+
+Json = dict[str, Any]
+
+CHAT = described(
+    NativeChatRequest,
+    surface=NATIVE,
+    statuses=RUNS,
+    stream=EVENTS,
+    examples={
+        "One question": EXAMPLE,
+        "In a conversation": '{"prompt":"And at night?","conversation_id":"new","stream":true}',
+    },
+    parameters=(*CHAT_PARAMETERS, CONVERSATION_PARAMETER),
+)
+
+
+def chat_routes(bridge: Bridge) -> APIRouter:
+    """The route `/api/v1/chat`."""
+    router = bridge.gate.router(Scope.CHAT, prefix="/api/v1", tags=["chat"])
+
+    @router.post(
+        "/chat",
+        summary="Chat with the fleet, as on NATS",
+        description="As a stream it gives the events `ack`, `route`, `ka` (with the phase, and the place in the queue), `tok`, and "
+        "`end` or `err`; their data are the frames that producers get.",
+        **CHAT,
+    )
+    async def chat(http: Request) -> Response:
+        asked = read_as(NativeChatRequest, await json_body(http), example=EXAMPLE, elsewhere=IN_NATIVE)
+        chosen = job_id(http.headers) or asked.job
+        sent = to_chat(asked, job=chosen or str(ULID()), stream=asked.stream)
+        if (urgency := priority(http.headers)) is not None:
+            sent = replace(sent, priority=urgency)
+        # Every step is told, unless somebody would rather have headers that name the device.
+        telling = progress(http.headers, stream=asked.stream) if PROGRESS_HEADER in http.headers else asked.stream
+        return bridge.answer(
+            bridge.named(wished(sent, http.headers), chosen),
+            caller_of(http),
+            NativeDialect(job=str(sent.job)),
+            stream=asked.stream,
+            progress=telling,
+            conversation=conversation(http.headers, asked.conversation_id),
+        )
+
+    return router
+
+
+class NativeDialect:
+    """Writes one answer."""
+
+    surface = NATIVE
+    media_type = EVENTS
+
+    def __init__(self, *, job: str) -> None:
+        self._job = job
+        self._tokens = 0
+        self._routed: tuple[object, ...] = ()
+
+    def begin(self, model: str) -> bytes:  # noqa: ARG002  # as all dialects are asked
+        return _event(frames.to_wire(frames.Ack(self._job)))
+
+    def text(self, model: str, text: str) -> bytes:  # noqa: ARG002
+        frame = frames.Token(self._tokens, text)
+        self._tokens += 1
+        return _event(frames.to_wire(frame))
+
+    def still(self, model: str, standing: Json) -> bytes:  # noqa: ARG002
+        """Tell the route where it is a new one, and else what the job waits for."""
+        route: Json = {
+            name: standing[name] for name in ("job", "device", "model", "reason", "attempt") if name in standing
+        }
+        found = tuple(route.values())
+        told = b""
+        if "device" in route and found != self._routed:
+            self._routed = found
+            told = _event({"t": "route", **route})
+        if "phase" in standing:
+            waits: Json = {"t": "ka", "phase": standing["phase"]}
+            if "eta_s" in standing:
+                waits["eta_ms"] = round(standing["eta_s"] * 1000)
+            if "position" in standing:
+                waits["position"] = standing["position"]
+            told += _event(waits)
+        return told
+
+    def end(self, model: str, end: frames.End) -> bytes:  # noqa: ARG002
+        return _event({**frames.to_wire(end), "route": reply.account(self._job, end.route)})
+
+    def broken(self, error: FleetError, taken: Energy | None) -> bytes:
+        failed = frames.to_wire(frames.Err(error))
+        return _event(failed if taken is None else {**failed, "energy": energy.to_wire(taken)})
+
+    def whole(self, model: str, text: str, end: frames.End) -> Json:
+        wire = frames.to_wire(end)
+        told: Json = {
+            name: wire[name] for name in ("finish", "usage", "engine", "tool_calls", "cost_usd") if name in wire
+        }
+        return {"job": self._job, "text": text, "model": model, **told, "x_drover": reply.receipt(self._job, end)}
+
+
+def _event(wire: Json) -> bytes:
+    return event(codec.encode(wire), name=str(wire["t"]))

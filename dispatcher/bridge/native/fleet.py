@@ -1,0 +1,149 @@
+"""What the fleet has, and how its devices are; from their heartbeats, so that nobody is asked, but for draining one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request
+from starlette.responses import Response
+
+from common import codec
+from common.errors import BadRequest, BusTimeout, DeviceLost, NoResponders, NotPermitted, UnknownDevice, from_wire
+from common.keys import Scope
+from common.virtual import VIRTUAL
+from dispatcher.bridge.describing import GUARDED, described
+from dispatcher.bridge.gate import caller_of
+from dispatcher.bridge.native.replies import answered
+from dispatcher.bridge.presence import Offer, offers, standing
+from dispatcher.bridge.surfaces import NATIVE
+from dispatcher.bridge.wiring import Bridge
+from dispatcher.fleet import Device
+
+DRAIN_S = 5.0
+
+_SAID = (
+    "reason",
+    "site",
+    "slots",
+    "in_flight",
+    "temperature_c",
+    "throttled",
+    "throttling",
+    "warnings",
+    "watts",
+    "watts_measured",
+    "watts_source",
+    "idle_w",
+    "busy_w",
+    "power_mode",
+    "battery_percent",
+    "on_battery",
+    "memory_total_bytes",
+    "memory_available_bytes",
+    "disk_free_bytes",
+    "gpu",
+    "remote",
+    "simulated",
+    "backend",
+    "backend_version",
+    "agent_version",
+    "uptime_s",
+    "done",
+    "failed",
+    "refused",
+    "topics",
+)
+"""What a heartbeat says that is told as it is."""
+
+Name = Annotated[str, Path(description="the device's name")]
+
+
+def fleet_routes(bridge: Bridge) -> APIRouter:
+    """The routes of models and devices below `/api/v1`."""
+    router = APIRouter(prefix="/api/v1", tags=["fleet"])
+    _add_lists(router, bridge)
+    for verb, on, what in (
+        ("drain", True, "Have a device take nothing new"),
+        ("resume", False, "Have one take work again"),
+    ):
+        _add_order(router, bridge, verb, what, on=on)
+    return router
+
+
+def _add_lists(router: APIRouter, bridge: Bridge) -> None:
+    @router.get(
+        "/models",
+        summary="The models that you may use, with what is known of them",
+        dependencies=bridge.gate.depends(Scope.CHAT),
+        **described(surface=NATIVE),
+    )
+    async def models(http: Request) -> Response:
+        found = offers(bridge.fleet(caller_of(http)))
+        virtual = [{"name": name, "virtual": True, "description": one.what} for name, one in VIRTUAL.items()]
+        return answered({"models": [*virtual, *map(model_card, found.values())]})
+
+    @router.get(
+        "/devices",
+        summary="All devices, as their last heartbeat says",
+        dependencies=bridge.gate.depends(Scope.FLEET),
+        **described(surface=NATIVE),
+    )
+    async def devices() -> Response:
+        found = sorted(bridge.presence.fleet().devices.values(), key=lambda one: one.name)
+        return answered({"devices": [_device_card(one) for one in found]})
+
+
+def _add_order(router: APIRouter, bridge: Bridge, verb: str, what: str, *, on: bool) -> None:
+    @router.post(
+        f"/devices/{{name}}/{verb}",
+        summary=what,
+        dependencies=bridge.gate.depends(Scope.ADMIN),
+        **described(surface=NATIVE, statuses=GUARDED | {404, 502}),
+    )
+    async def order(name: Name) -> Response:
+        return answered({"name": name, "state": await _drain(bridge, name, on=on)})
+
+
+async def _drain(bridge: Bridge, name: str, *, on: bool) -> str:
+    """Tell a device, as operators do on NATS, and give its state. Raises `UnknownDevice`, `DeviceLost` and `NotPermitted`."""
+    if name not in bridge.presence.fleet().devices:
+        raise UnknownDevice(
+            f"no device is called {name[:80]!r}: GET /api/v1/devices lists those there are", param="name"
+        )
+    subject = bridge.subjects.device(name, "drain")
+    try:
+        told = codec.decode((await bridge.bus.request(subject, codec.encode({"on": on}), timeout_s=DRAIN_S)).data)
+    except (NoResponders, BusTimeout) as error:
+        raise DeviceLost(f"device {name} does not answer: it is off, or on its way back") from error
+    except NotPermitted as error:
+        raise NotPermitted(
+            f"the NATS server does not let the bridge tell devices anything: send it as an operator, with  nats req {subject} "
+            f"'{codec.encode({'on': on}).decode()}'"
+        ) from error
+    if "error" in told:
+        raise from_wire(told["error"]) if isinstance(told["error"], dict) else BadRequest(f"device {name} refuses")
+    return str(told.get("state", "unknown"))
+
+
+def model_card(offer: Offer) -> dict[str, Any]:
+    """Say what is known of a model."""
+    facts = codec.plain(offer.info)
+    for of_one_device in ("loaded", "memory_bytes", "gpu_bytes", "expires_unix_s", "loaded_context_tokens"):
+        facts.pop(of_one_device, None)
+    return {**facts, "name": offer.name, "devices": offer.devices, "loaded_on": offer.loaded_on}
+
+
+def _device_card(device: Device) -> dict[str, Any]:
+    beat = codec.plain(device.beat)
+    return {
+        "name": device.name,
+        "state": standing(device),
+        "liveness": str(device.liveness),
+        "free_slots": device.free_slots,
+        **{name: beat[name] for name in _SAID if name in beat},
+        "models": [
+            {"name": name, "loaded": info.loaded, "memory_bytes": info.memory_bytes}
+            for name, info in sorted(device.models.items())
+        ],
+        "speeds": beat.get("speeds", {}),
+    }

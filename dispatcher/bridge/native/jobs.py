@@ -1,0 +1,295 @@
+"""Jobs over HTTP: submit durable ones, follow them, and look at, list and cancel all of one's tenant's; it knows streams through
+the producer's library, and no routing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le, MaxLen
+from fastapi import APIRouter, Path, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from ulid import ULID
+
+from common import codec, keys
+from common.durable import Note
+from common.durable_client import DurableJobs, Event
+from common.errors import (
+    BadRequest,
+    BusTimeout,
+    LedgerUnavailable,
+    NoDispatcher,
+    NoResponders,
+    NotAllowed,
+    StreamsUnavailable,
+    UnknownJob,
+)
+from common.ledger import MOST_ROWS, JobsQuery, Span
+from common.logs import get_logger
+from common.messages import Priority, Token
+from common.subjects import is_token
+from dispatcher.bridge.bodies import json_body
+from dispatcher.bridge.callers import Caller, on_behalf
+from dispatcher.bridge.describing import GUARDED, RUNS, described
+from dispatcher.bridge.gate import caller_of
+from dispatcher.bridge.headers import JOB_HEADER, PRIORITY_HEADER, header_text
+from dispatcher.bridge.native.replies import SPAN, answered, from_ledger, limit_of, parameter, queried
+from dispatcher.bridge.native.request import EXAMPLE, IN_NATIVE, NativeJobRequest, to_chat
+from dispatcher.bridge.reading import read_as
+from dispatcher.bridge.sse import COMMENT, EVENTS, Curfew, ReaderStalled, Stream, event, while_connected
+from dispatcher.bridge.surfaces import NATIVE
+from dispatcher.bridge.wiring import Bridge
+from dispatcher.bridge.wishes import CHAT_PARAMETERS, job_id, wished
+from dispatcher.bridge.wishes import priority as priority_of
+
+log = get_logger("bridge")
+
+JOB_PARAMETERS = (
+    parameter(
+        "priority",
+        "class of the queue; else the body's `priority`, else normal",
+        type="string",
+        enum=[str(one) for one in Priority],
+    ),
+    *(one for one in CHAT_PARAMETERS if one["name"] != "X-Drover-Progress"),
+)
+
+COMMENT_S = 15.0
+"""A job may lie in the queue for hours: proxies end a connection that is silent for half a minute or more."""
+
+EVENTS_SAID = (
+    "One event per state, named as it, and the last one has the answer or the error; `Last-Event-ID` goes on where a connection "
+    "broke off. The text comes in one piece with `done`: until it is stored the job may begin anew on another device, or with "
+    "another dispatcher, with another text. For text as it grows use `/v1/chat/completions` with `stream`."
+)
+
+_ID = Path(description="the job's id, as the submission gave it")
+
+
+LISTED = (
+    limit_of(MOST_ROWS, 20),
+    parameter("before", "the `next` of the page before", type="string", maxLength=64),
+    *SPAN,
+    parameter("device", "that answered", type="string"),
+    parameter("model", "that answered", type="string"),
+    parameter("state", "such as done, failed or cancelled", type="string"),
+    parameter("tenant", "whose; only its own for who may not see the fleet (read:fleet)", type="string"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listing(Span):
+    limit: Annotated[int, Ge(1), Le(MOST_ROWS)] = 20
+    before: Annotated[str, MaxLen(64)] | None = None
+    device: Token | None = None
+    model: Annotated[str, MaxLen(200)] | None = None
+    state: Annotated[str, MaxLen(16)] | None = None
+    tenant: Token | None = None
+
+
+def job_routes(bridge: Bridge, prefix: str = "/api/v1/jobs", *, shown: bool = True) -> APIRouter:
+    """The routes of jobs below `prefix`; `shown` in the API's description, or not, where they are an alias."""
+    router = bridge.gate.router(keys.Scope.CHAT, prefix=prefix, tags=["jobs"], include_in_schema=shown)
+    _add_durable(router, bridge, prefix)
+    _add_known(router, bridge)
+    return router
+
+
+def _add_durable(router: APIRouter, bridge: Bridge, prefix: str) -> None:
+    durable = bridge.drover.durable
+
+    @router.post(
+        "",
+        summary="Submit a job that survives every process",
+        **described(
+            NativeJobRequest,
+            surface=NATIVE,
+            statuses=RUNS,
+            success=202,
+            answer="It is in the queue",
+            examples={"One question": EXAMPLE},
+            parameters=JOB_PARAMETERS,
+        ),
+    )
+    async def submit(http: Request) -> Response:
+        asked = read_as(NativeJobRequest, await json_body(http), example=EXAMPLE, elsewhere=IN_NATIVE)
+        chosen = job_id(http.headers) or asked.job
+        chat = to_chat(asked, job=chosen or str(ULID()), stream=False)
+        caller = caller_of(http)
+        request = await bridge.gate.admit(caller, on_behalf(caller, wished(chat, http.headers)))
+        urgency = _priority(http) or priority_of(http.headers)
+        done = await durable.submit(request, priority=urgency, tenant=caller.tenant)
+        where = f"{prefix}/{done.job}"
+        body = {"id": done.job, "object": "job", "state": done.state, "known": done.known, "url": where}
+        return answered(body, 202, {"location": where, JOB_HEADER: header_text(done.job)})
+
+    @router.get(
+        "/{job}/events",
+        summary="What happens to a durable job, as server-sent events",
+        description=EVENTS_SAID,
+        **described(surface=NATIVE, statuses=GUARDED | {404}, stream=EVENTS),
+    )
+    async def events(http: Request, job: Annotated[str, _ID]) -> Response:
+        after = _last_event(http.headers)
+        tenant = caller_of(http).tenant
+        await durable.look(_known(job), tenant=tenant)
+        if await durable.over(job, after=after, tenant=tenant):
+            return Response(status_code=204)  # by it a browser's EventSource learns that it need not come back
+        return JobEvents(durable, job, after, bridge.curfew, tenant=tenant)
+
+
+def _add_known(router: APIRouter, bridge: Bridge) -> None:
+    durable = bridge.drover.durable
+
+    @router.get(
+        "",
+        summary="Jobs that are over, newest first, as the ledger has them",
+        **described(surface=NATIVE, statuses=GUARDED, parameters=LISTED),
+    )
+    async def listed(http: Request) -> Response:
+        query = _whose(queried(_Listing, http), caller_of(http))
+        return answered(await from_ledger(bridge, "jobs", query))
+
+    @router.get(
+        "/{job}",
+        summary="How far a job is, and its answer; of one that is over and was not durable, how it went",
+        **described(surface=NATIVE, statuses=GUARDED | {404}),
+    )
+    async def look(http: Request, job: Annotated[str, _ID]) -> Response:
+        tenant = caller_of(http).tenant
+        told = {JOB_HEADER: header_text(_known(job))}
+        try:
+            return answered(_card(await durable.look(job, tenant=tenant)), 200, told)
+        except (UnknownJob, StreamsUnavailable) as unknown:
+            record = await _record(bridge, job, tenant)
+            if record is None:
+                raise UnknownJob(unknown.message, param="job") from unknown
+            return answered({"id": job, "object": "job", "state": record["state"], "record": record}, 200, told)
+
+    @router.delete(
+        "/{job}", summary="Cancel a job, durable or live", **described(surface=NATIVE, statuses=GUARDED | {404})
+    )
+    async def cancel(http: Request, job: Annotated[str, _ID]) -> Response:
+        tenant = caller_of(http).tenant
+        try:
+            done = await durable.cancel(_known(job), tenant=tenant)
+        except (UnknownJob, StreamsUnavailable) as unknown:
+            done = await _cancel_live(bridge, job, tenant)
+            if not done:
+                raise UnknownJob(
+                    f"there is no job {job!r} that could be cancelled: it is over, or the id is wrong", param="job"
+                ) from unknown
+        return answered({"id": job, "cancelled": done})
+
+
+def _whose(asked: _Listing, caller: Caller) -> JobsQuery:
+    """Keep a caller to its own tenant, unless it may see the whole fleet. Raises `NotAllowed`."""
+    everybody = caller.may(keys.Scope.FLEET)
+    if not everybody and asked.tenant not in {None, caller.tenant}:
+        raise NotAllowed("this key sees its own tenant's jobs: it lacks the scope read:fleet", param="tenant")
+    return JobsQuery(**{**codec.plain(asked), "tenant": asked.tenant if everybody else caller.tenant})
+
+
+async def _cancel_live(bridge: Bridge, job: str, tenant: str) -> bool:
+    try:
+        return await bridge.drover.cancel(job, tenant=tenant)
+    except (BusTimeout, NoResponders) as error:
+        raise NoDispatcher("no dispatcher is there to cancel it: start one with `drover dispatcher`") from error
+
+
+async def _record(bridge: Bridge, job: str, tenant: str) -> Mapping[str, Any] | None:
+    """Give what the ledger knows of a job; None where that is nothing, or no ledger runs."""
+    try:
+        told = await from_ledger(bridge, "jobs", JobsQuery(job=job, tenant=tenant, limit=1))
+    except (LedgerUnavailable, BusTimeout):
+        return None
+    return next(iter(told.get("jobs", ())), None)
+
+
+def _priority(http: Request) -> Priority | None:
+    """Read the class of the queue from the address, where it stands there."""
+    given = http.query_params.get("priority")
+    return None if given is None else priority_of({PRIORITY_HEADER: given})
+
+
+class JobEvents(Response):
+    """The notes of one job as they come, each with its number in the stream: `Last-Event-ID` goes on behind it."""
+
+    def __init__(
+        self, durable: DurableJobs, job: str, after: int, curfew: Curfew, *, tenant: str, comment_s: float = COMMENT_S
+    ) -> None:
+        super().__init__()
+        self._durable = durable
+        self._job = job
+        self._after = after
+        self._curfew = curfew
+        self._tenant = tenant
+        self._comment_s = comment_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # as ASGI calls it
+        await while_connected(receive, self._follow(Stream(send)))
+
+    async def _follow(self, out: Stream) -> None:
+        try:
+            await out.start([(JOB_HEADER.encode(), header_text(self._job).encode())])
+            async with (
+                asyncio.timeout(None) as limit,
+                aclosing(self._durable.events(self._job, after=self._after, tenant=self._tenant)) as events,
+            ):
+                with self._curfew.bind(limit):
+                    await self._tell(events, out)
+        except TimeoutError:
+            pass  # the bridge stops: the client comes again, with the number of the last event
+        except ReaderStalled:
+            log.info("http.job_events", job=self._job, outcome="reader_stalled")
+            return
+        await out.close()
+
+    async def _tell(self, events: AsyncIterator[Event], out: Stream) -> None:
+        """Send the events, and comments while there is none. Raises `ReaderStalled`."""
+        stalled = False
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                comments = tasks.create_task(self._comment(out))
+                async for one in events:
+                    await out.put(event(_data(one), number=one.seq, name=str(one.note.state)))
+                comments.cancel()
+        except* ReaderStalled:
+            stalled = True
+        if stalled:
+            raise ReaderStalled
+
+    async def _comment(self, out: Stream) -> None:
+        while True:
+            await asyncio.sleep(self._comment_s)
+            await out.put(COMMENT)
+
+
+def _data(one: Event) -> bytes:
+    return codec.encode(_card(one.note))
+
+
+def _card(note: Note) -> dict[str, Any]:
+    wire = codec.plain(replace(note, fingerprint=None))  # it is between producers and dispatchers
+    return {"id": wire.pop("job"), "object": "job", **wire}
+
+
+def _known(job: str) -> str:
+    """Refuse what can't be the id of any job."""
+    if not is_token(job):
+        raise UnknownJob(f"there is no job {job[:80]!r}: ids are 1 to 64 of A-Z a-z 0-9 _ -", param="job")
+    return job
+
+
+def _last_event(headers: Mapping[str, str]) -> int:
+    given = headers.get("last-event-id", "0")
+    if not (given.isascii() and given.isdecimal() and len(given) < 19):
+        raise BadRequest(
+            f"Last-Event-ID {given[:40]!r} is no number of an event: leave it out to begin at the first",
+            param="Last-Event-ID",
+        )
+    return int(given)

@@ -1,0 +1,28 @@
+"""All of Drover's own API, below `/api/v1/`, and the older names of parts of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter, Request
+
+from common.messages import ChatRequest
+from dispatcher.bridge.explaining import explaining
+from dispatcher.bridge.native.chat import chat_routes
+from dispatcher.bridge.native.conversations import conversation_routes
+from dispatcher.bridge.native.fleet import fleet_routes
+from dispatcher.bridge.native.jobs import job_routes
+from dispatcher.bridge.native.keyring import key_routes
+from dispatcher.bridge.native.spending import spending_routes
+from dispatcher.bridge.wiring import Bridge
+
+
+def native_routes(bridge: Bridge, explained: Callable[[Request], Awaitable[ChatRequest]]) -> APIRouter:
+    """The routes; `explained` reads a chat that is not to be run."""
+    router = APIRouter()
+    for part in (chat_routes, conversation_routes, fleet_routes, job_routes, spending_routes, key_routes):
+        router.include_router(part(bridge))
+    router.include_router(explaining(bridge.drover, bridge.gate, explained, prefix="/api/v1"))
+    router.include_router(explaining(bridge.drover, bridge.gate, explained))
+    router.include_router(job_routes(bridge, "/v1/jobs", shown=False))
+    return router

@@ -1,0 +1,52 @@
+"""What was used: of the fleet for who may see it, and of one's own key and tenant for everybody; the ledger has the sums."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from common import codec
+from common.keys import Scope
+from common.ledger import MOST_ROWS, By, EnergyQuery, Span
+from dispatcher.bridge.describing import described
+from dispatcher.bridge.gate import caller_of
+from dispatcher.bridge.native.replies import SPAN, answered, from_ledger, limit_of, parameter, queried
+from dispatcher.bridge.surfaces import NATIVE
+from dispatcher.bridge.wiring import Bridge
+
+ENERGY = described(
+    surface=NATIVE,
+    parameters=(
+        parameter("by", "what is summed by", type="string", enum=[str(one) for one in By], default=str(By.DEVICE)),
+        limit_of(MOST_ROWS, 100),
+        *SPAN,
+    ),
+)
+
+
+def spending_routes(bridge: Bridge) -> APIRouter:
+    """The routes `/api/v1/energy` and `/api/v1/usage`."""
+    router = APIRouter(prefix="/api/v1", tags=["spending"])
+
+    @router.get(
+        "/energy", summary="Joules, tokens and money, summed", dependencies=bridge.gate.depends(Scope.FLEET), **ENERGY
+    )
+    async def energy(http: Request) -> Response:
+        return answered(await from_ledger(bridge, "energy", queried(EnergyQuery, http)))
+
+    @router.get(
+        "/usage",
+        summary="What your key has left, and what your tenant has used",
+        dependencies=bridge.gate.depends(Scope.CHAT),
+        **described(surface=NATIVE, parameters=SPAN),
+    )
+    async def usage(http: Request) -> Response:
+        caller, span = caller_of(http), queried(Span, http)
+        query = EnergyQuery(**{**codec.plain(span), "by": By.TENANT, "limit": MOST_ROWS})
+        rows = (await from_ledger(bridge, "energy", query)).get("rows", ())
+        told = {"tenant": caller.tenant, "used": next((row for row in rows if row.get("key") == caller.tenant), None)}
+        if caller.grant is not None:
+            told |= {"key": caller.grant.name, "budgets": [codec.plain(one) for one in caller.grant.budgets]}
+        return answered(told)
+
+    return router

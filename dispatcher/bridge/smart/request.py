@@ -1,0 +1,63 @@
+"""What the simple router takes, as values; it knows no HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from common import codec
+from common.errors import BadRequest
+from common.messages import AUTO, ChatRequest, require_key
+from dispatcher.bridge.openai.request import split_model
+from dispatcher.bridge.reading import Body
+
+EXAMPLE = '{"prompt":"Why is the sky blue?","temperature":0.2}'
+
+MOST_PROMPT = 500_000
+
+
+class RouteRequest(Body):
+    """What `POST /route` takes."""
+
+    prompt: Annotated[str, Field(min_length=1, max_length=MOST_PROMPT)]
+    temperature: Annotated[float, Field(ge=0, le=5)] | None = None
+    model: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+        AUTO, description="`auto` has the router choose; else a model, or `model@device`"
+    )
+    openai_api_key: str | None = Field(
+        None,
+        description="what paid models are asked with, in place of the fleet's own key; the header X-OpenAI-API-Key means the same",
+        json_schema_extra={"format": "password"},
+    )
+    api_key: str | None = Field(
+        None, description="another name of openai_api_key", json_schema_extra={"format": "password"}
+    )
+
+
+class RouteForm(RouteRequest):
+    """What `POST /route/with-file` takes, as a form."""
+
+    file: str | None = Field(
+        None, description="an image, or a PDF", json_schema_extra={"type": "string", "format": "binary"}
+    )
+
+
+def to_chat(asked: RouteRequest, *, job: str, key: str | None) -> ChatRequest:
+    """Map a request to ours; `key` came in a header. Raises `BadRequest`, which quotes no key."""
+    model, device = split_model(asked.model)
+    options = {} if asked.temperature is None else {"temperature": asked.temperature}
+    fields = {"messages": [{"role": "user", "content": asked.prompt}], "model": model, "device": device}
+    chat = {**fields, "job": job, "stream": True, "hold": True, "options": options}
+    return codec.build(ChatRequest, {**chat, "provider_key": _key(asked.openai_api_key, asked.api_key, key)})
+
+
+def _key(*given: str | None) -> str | None:
+    """Give the one key. Raises `BadRequest` where there are two."""
+    found = {one.strip() for one in given if one and one.strip()}
+    if len(found) > 1:
+        raise BadRequest("two different keys for the provider are given: send one", param="openai_api_key")
+    try:
+        return require_key(found.pop()) if found else None
+    except ValueError as error:
+        raise BadRequest(f"openai_api_key: {error}", param="openai_api_key") from None

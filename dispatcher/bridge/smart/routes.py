@@ -1,0 +1,186 @@
+"""The paths of the simple router.
+
+A file that can't be read does not cost its question the answer: it is answered without the file, and `file_processing_error` says
+why. Whoever needs the file looks at `file_processed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.datastructures import UploadFile
+from starlette.responses import Response
+from ulid import ULID
+
+from common import frames
+from common.energy import Energy
+from common.errors import BadRequest, FleetError, PayloadTooLarge, UnreadableFile
+from common.keys import Scope
+from common.messages import ChatRequest
+from dispatcher.bridge.asking import Asking
+from dispatcher.bridge.bodies import json_body
+from dispatcher.bridge.callers import Caller
+from dispatcher.bridge.describing import RUNS, described, form_body
+from dispatcher.bridge.files.desk import Attached
+from dispatcher.bridge.gate import caller_of
+from dispatcher.bridge.native.replies import answered
+from dispatcher.bridge.openai import reply
+from dispatcher.bridge.presence import Offer, offers
+from dispatcher.bridge.reading import read_as, read_fields
+from dispatcher.bridge.smart.request import EXAMPLE, MOST_PROMPT, RouteForm, RouteRequest, to_chat
+from dispatcher.bridge.sse import EVENTS
+from dispatcher.bridge.statuses import WrongType
+from dispatcher.bridge.surfaces import OPENAI
+from dispatcher.bridge.wiring import Bridge
+from dispatcher.bridge.wishes import CHAT_PARAMETERS, job_id, priority, wished
+
+Json = dict[str, Any]
+
+KEY_HEADER = "x-openai-api-key"
+KEY_PARAMETER: Json = {
+    "name": "X-OpenAI-API-Key",
+    "in": "header",
+    "required": False,
+    "description": "the key that paid models are asked with; the body's `openai_api_key` means the same. Without either "
+    "the fleet's own counts, from the environment of its cloud agent",
+    "schema": {"type": "string", "format": "password"},
+}
+PARAMETERS = (*(one for one in CHAT_PARAMETERS if one["name"] != "X-Drover-Progress"), KEY_PARAMETER)
+
+MOST_FIELDS = 16
+
+
+def smart_routes(bridge: Bridge) -> APIRouter:
+    """The routes `/models`, `/route` and `/route/with-file`."""
+    router = bridge.gate.router(Scope.CHAT, tags=["simple router"])
+
+    @router.get("/models", summary="What can answer, and what it costs", **described())
+    async def models(http: Request) -> Response:
+        found = offers(bridge.fleet(caller_of(http)))
+        return answered({"models": [_card(offer, bridge) for offer in found.values()]})
+
+    @router.post(
+        "/route",
+        summary="Have one prompt answered by the model that suits it",
+        **described(RouteRequest, statuses=RUNS, examples={"One question": EXAMPLE}, parameters=PARAMETERS),
+    )
+    async def route(http: Request) -> Response:
+        asked = read_as(RouteRequest, await json_body(http), example=EXAMPLE, elsewhere={})
+        return _answer(bridge, http, asked, None)
+
+    @router.post(
+        "/route/with-file",
+        summary="The same, about an image or a PDF",
+        description="A file that can't be read is left out: then `file_processed` is false, and `file_processing_error` says why.",
+        **form_body(RouteForm, described(statuses=RUNS, parameters=PARAMETERS)),
+    )
+    async def route_with_file(http: Request) -> Response:
+        fields, file = await _form(http)
+        return _answer(bridge, http, read_fields(RouteRequest, fields), file)
+
+    return router
+
+
+def _answer(bridge: Bridge, http: Request, asked: RouteRequest, file: Attached | None) -> Response:
+    chosen = job_id(http.headers)
+    chat = to_chat(asked, job=chosen or str(ULID()), key=http.headers.get(KEY_HEADER))
+    if (urgency := priority(http.headers)) is not None:
+        chat = replace(chat, priority=urgency)
+    chat = bridge.named(wished(chat, http.headers), chosen)
+    dialect = SmartDialect(job=str(chat.job), filed=file is not None)
+    source = _frames(bridge.asking, chat, caller_of(http), file, dialect)
+    return bridge.told(chat, source, dialect)
+
+
+async def _frames(
+    asking: Asking, chat: ChatRequest, caller: Caller, file: Attached | None, dialect: SmartDialect
+) -> AsyncGenerator[frames.Frame, None]:
+    """Give the frames of the answer; where the file can't be read, of the one without it."""
+    attached = () if file is None else (file,)
+    try:
+        async with aclosing(asking.frames(chat, caller, attached)) as source:
+            async for frame in source:
+                yield frame
+    except (UnreadableFile, PayloadTooLarge) as error:
+        if file is None:
+            raise
+        dialect.fault = error.message
+        async with aclosing(asking.frames(chat, caller)) as source:
+            async for frame in source:
+                yield frame
+
+
+async def _form(http: Request) -> tuple[Json, Attached | None]:
+    """Read a form: its fields, and its file. Raises `WrongType` and `BadRequest`."""
+    if http.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
+        raise WrongType("the content type is no form: send it with  curl -F prompt=… -F file=@photo.jpg")
+    if http.headers.get("content-encoding", "identity") != "identity":
+        raise WrongType("compressed bodies are not taken: send the form as it is")
+    fields: Json = {}
+    file = None
+    async with http.form(max_files=1, max_fields=MOST_FIELDS, max_part_size=4 * MOST_PROMPT) as form:
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile):
+                if name != "file":
+                    raise BadRequest(f"the file is called {name[:40]!r}: call it file", param=name[:40])
+                file = Attached(name=(value.filename or "file")[:200], data=await value.read())
+            elif name in fields:
+                raise BadRequest(f"{name[:40]} comes twice: send it once", param=name[:40])
+            elif value.strip():
+                fields[name] = value
+    return fields, file if file is not None and file.data else None
+
+
+class SmartDialect:
+    """Writes one answer; `fault` is why its file could not be read. It is no stream."""
+
+    surface = OPENAI
+    media_type = EVENTS
+
+    def __init__(self, *, job: str, filed: bool) -> None:
+        self._job = job
+        self._filed = filed
+        self.fault: str | None = None
+
+    def begin(self, model: str) -> bytes:  # noqa: ARG002
+        return b""
+
+    def text(self, model: str, text: str) -> bytes:  # noqa: ARG002
+        return b""
+
+    def still(self, model: str, standing: Json) -> bytes:  # noqa: ARG002
+        return b""
+
+    def end(self, model: str, end: frames.End) -> bytes:  # noqa: ARG002
+        return b""
+
+    def broken(self, error: FleetError, taken: Energy | None) -> bytes:  # noqa: ARG002
+        return b""
+
+    def whole(self, model: str, text: str, end: frames.End) -> Json:
+        return {
+            "response": text,
+            "selected_model": model,
+            "file_processed": self.fault is None if self._filed else None,
+            "file_processing_error": self.fault,
+            "x_drover": reply.receipt(self._job, end),
+        }
+
+
+def _card(offer: Offer, bridge: Bridge) -> Json:
+    devices = bridge.presence.fleet().devices
+    remote = any(devices[name].beat.remote for name in offer.devices if name in devices)
+    info = offer.info
+    return {
+        "name": offer.name,
+        "provider": "cloud" if remote else "local",
+        "devices": offer.devices,
+        "capabilities": info.capabilities,
+        "context_tokens": info.context_tokens,
+        "input_usd_per_mtok": info.input_usd_per_mtok,
+        "output_usd_per_mtok": info.output_usd_per_mtok,
+    }
