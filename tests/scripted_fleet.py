@@ -220,6 +220,9 @@ class ScriptedFleet:
             self.cancels.put_nowait(job_id)
         if job_id in self._running:
             self._running[job_id].cancelled.set()
+        if delivery.reply:
+            told = codec.encode({"cancelled": job_id in self._running})
+            self._tasks.create_task(self.bus.publish(delivery.reply, told))
 
     def hear_stats(self, delivery: Delivery) -> None:
         """Say, as a dispatcher does, which devices it has heard."""

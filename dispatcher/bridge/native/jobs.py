@@ -67,6 +67,9 @@ EVENTS_SAID = (
     "another dispatcher, with another text. For text as it grows use `/v1/chat/completions` with `stream`."
 )
 
+NO_DURABLE = (UnknownJob, StreamsUnavailable, BusTimeout)
+"""What a job is met with that is no durable one, and any where nobody has made the streams: a bus may not say which."""
+
 _ID = Path(description="the job's id, as the submission gave it")
 
 
@@ -164,7 +167,7 @@ def _add_known(router: APIRouter, bridge: Bridge) -> None:
         told = {JOB_HEADER: header_text(_known(job))}
         try:
             return answered(_card(await durable.look(job, tenant=tenant)), 200, told)
-        except (UnknownJob, StreamsUnavailable) as unknown:
+        except NO_DURABLE as unknown:
             record = await _record(bridge, job, tenant)
             if record is None:
                 raise UnknownJob(unknown.message, param="job") from unknown
@@ -177,7 +180,7 @@ def _add_known(router: APIRouter, bridge: Bridge) -> None:
         tenant = caller_of(http).tenant
         try:
             done = await durable.cancel(_known(job), tenant=tenant)
-        except (UnknownJob, StreamsUnavailable) as unknown:
+        except NO_DURABLE as unknown:
             done = await _cancel_live(bridge, job, tenant)
             if not done:
                 raise UnknownJob(

@@ -1,0 +1,413 @@
+"""Drover's own API and the simple router's, over a real bridge and ledger and a scripted fleet; people with different scopes."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from PIL import Image
+
+from common import codec, errors, key_client
+from common.bus import Delivery
+from common.key_requests import AddKey
+from common.keys import Scope
+from common.records import JOB
+from common.subjects import Subjects
+from tests.bridge_process import bridge_process
+from tests.integration.bridge.conftest import HOLD
+from tests.integration.ledger.builders import job as record
+from tests.integration.ledger.builders import payload
+from tests.integration.ledger.ledgers import ledger_process, until
+from tests.nats_server import nats_server
+from tests.scripted_fleet import ScriptedFleet, ScriptedJob, scripted_fleet
+
+HANG_S = 60.0
+SUBJECTS = Subjects()
+
+PEOPLE = {
+    "anna": AddKey(name="anna", tenant="acme"),
+    "ben": AddKey(name="ben", tenant="other"),
+    "seer": AddKey(name="seer", tenant="acme", scopes=(Scope.FLEET, Scope.CHAT)),
+    "narrow": AddKey(name="narrow", tenant="acme", models=("tiny*",)),
+    "router": AddKey(name="router", tenant="acme", scopes=(Scope.ROUTE,)),
+    "admin": AddKey(name="admin", tenant="acme", scopes=(Scope.ADMIN,)),
+}
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+class House:
+    """A fleet, and a client for each of the people."""
+
+    def __init__(self, fleet: ScriptedFleet, url: str, secrets: dict[str, str]) -> None:
+        self.fleet = fleet
+        self.secrets = secrets
+        self.clients = {
+            name: httpx.AsyncClient(
+                base_url=url, timeout=HANG_S, trust_env=False, headers={"authorization": f"Bearer {secret}"}
+            )
+            for name, secret in secrets.items()
+        }
+
+    async def call(self, who: str, verb: str, path: str, **more: Any) -> httpx.Response:
+        """Ask as somebody."""
+        return await self.clients[who].request(verb, path, **more)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    directory = tmp_path_factory.mktemp("ledger")
+    settings = {**HOLD, "DROVER_LEDGER": "on", "DROVER_HTTP_KEYS": "on", "DROVER_HTTP_MAX_UPLOAD_BYTES": "2000000"}
+    async with (
+        nats_server(jetstream=True) as nats,
+        scripted_fleet(nats.url) as fleet,
+        ledger_process(nats.url, f"sqlite:///{directory}/ledger.db", directory),
+        bridge_process(nats.url, **settings) as bridge,
+    ):
+
+        async def knows() -> bool:
+            try:
+                return await key_client.state(fleet.bus, SUBJECTS) == 0
+            except errors.FleetError:
+                return False
+
+        await until(knows)
+        issued = {name: await key_client.add(fleet.bus, SUBJECTS, asked) for name, asked in PEOPLE.items()}
+        await fleet.beat(models=("llama3.2:1b",), watts=7.5, temperature_c=51.0, slots=2)
+        await fleet.beat("pi", models=("tiny:latest",))
+        here = House(fleet, bridge.url, {name: one.secret for name, one in issued.items()})
+        yield here
+        for client in here.clients.values():
+            await client.aclose()
+
+
+@pytest.fixture(autouse=True)
+def fleet(house: House) -> ScriptedFleet:
+    house.fleet.forget()
+    return house.fleet
+
+
+async def test_a_chat_as_on_nats(house: House, fleet: ScriptedFleet) -> None:
+    """What the body says reaches the dispatcher; the key of a provider goes by header alone."""
+    body = {"prompt": "hi", "options": {"max_tokens": 5}, "strategy": "energy:eco", "device": "nano", "local": True}
+    answer = await house.call("anna", "POST", "/api/v1/chat", json=body, headers={"X-Drover-Provider-Key": "sk-1"})
+    asked = (await fleet.jobs.get()).request
+    refused = [
+        await house.call("anna", "POST", "/api/v1/chat", json={"prompt": "hi", **more})
+        for more in ({"provider_key": "sk-1"}, {"allow_models": ["*"]}, {"max_token": 5}, {"options": {"n": 1}})
+    ]
+    told = answer.json()
+
+    assert ("Hello there!", "llama3.2:1b", "stop", "nano") == (
+        told["text"],
+        told["model"],
+        told["finish"],
+        told["x_drover"]["device"],
+    )
+    assert {"max_tokens": 5} == {name: value for name, value in asked["options"].items() if value}
+    assert ("energy:eco", "nano", True, "sk-1") == tuple(
+        asked[one] for one in ("strategy", "device", "local", "provider_key")
+    )
+    assert [400] * 4 == [one.status_code for one in refused]
+
+
+async def test_the_frames_of_nats_come_as_events(house: House, fleet: ScriptedFleet) -> None:
+    """Each is named as its kind, the place in the queue and the phases among them."""
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.keep_alive("queue", 3.0, 2)
+        await job.route()
+        await job.keep_alive("load", 1.5)
+        await job.tokens("Hi", "!")
+        await job.end()
+
+    fleet.script = script
+    answer = await house.call("anna", "POST", "/api/v1/chat", json={"prompt": "hi", "stream": True})
+    lines = [line for line in answer.text.splitlines() if line]
+    events = [(name[7:], json.loads(data[6:])) for name, data in zip(lines[::2], lines[1::2], strict=True)]
+
+    assert ["ack", "ka", "route", "ka", "tok", "tok", "end"] == [name for name, _ in events]
+    assert all(name == data["t"] for name, data in events)
+    assert {"t": "ka", "phase": "queue", "eta_ms": 3000, "position": 2} == events[1][1]
+    assert ("nano", "load", [0, 1]) == (
+        events[2][1]["device"],
+        events[3][1]["phase"],
+        [one["s"] for _, one in events[4:6]],
+    )
+
+
+async def test_a_failed_stream_ends_with_its_error(house: House, fleet: ScriptedFleet) -> None:
+    """With the code that producers get."""
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.route()
+        await job.token("Hi")
+        await job.fail(errors.DeviceLost("nano went away"))
+
+    fleet.script = script
+    answer = await house.call("anna", "POST", "/api/v1/chat", json={"prompt": "hi", "stream": True})
+    name, data = answer.text.strip().splitlines()[-2:]
+
+    assert ("event: err", "device_lost") == (name, json.loads(data[6:])["code"])
+
+
+SCOPES = [
+    ("POST", "/api/v1/chat", {"anna", "seer", "narrow", "admin"}),
+    ("GET", "/api/v1/models", {"anna", "seer", "narrow", "admin"}),
+    ("GET", "/api/v1/jobs", {"anna", "seer", "narrow", "admin"}),
+    ("GET", "/api/v1/usage", {"anna", "seer", "narrow", "admin"}),
+    ("GET", "/api/v1/conversations", {"anna", "seer", "narrow", "admin"}),
+    ("POST", "/route", {"anna", "seer", "narrow", "admin"}),
+    ("GET", "/models", {"anna", "seer", "narrow", "admin"}),
+    ("GET", "/api/v1/devices", {"seer", "admin"}),
+    ("GET", "/api/v1/energy", {"seer", "admin"}),
+    ("POST", "/api/v1/route/explain", {"router", "admin"}),
+    ("POST", "/api/v1/devices/nano/drain", {"admin"}),
+    ("POST", "/api/v1/devices/nano/resume", {"admin"}),
+    ("GET", "/api/v1/keys", {"admin"}),
+    ("POST", "/api/v1/keys", {"admin"}),
+    ("PATCH", "/api/v1/keys/nobody", {"admin"}),
+    ("POST", "/api/v1/keys/nobody/rotate", {"admin"}),
+    ("POST", "/api/v1/keys/nobody/refill", {"admin"}),
+    ("DELETE", "/api/v1/keys/nobody", {"admin"}),
+]
+
+
+@pytest.mark.parametrize(("verb", "path", "who"), SCOPES)
+async def test_each_route_asks_for_its_scope(house: House, verb: str, path: str, who: set[str]) -> None:
+    """Who lacks it is told so, and without a key nobody gets anywhere."""
+    told = {name: (await house.call(name, verb, path)).status_code for name in house.clients if name != "ben"}
+    bare = await house.call("anna", verb, path, headers={"authorization": ""})
+
+    assert (who, 401) == ({name for name, status in told.items() if status != 403}, bare.status_code)
+
+
+async def test_models_are_those_that_the_key_is_for(house: House) -> None:
+    """With what is known of them; the names that stand for a choice are there for everybody."""
+    everything = (await house.call("anna", "GET", "/api/v1/models")).json()["models"]
+    narrow = (await house.call("narrow", "GET", "/api/v1/models")).json()["models"]
+    plain = (await house.call("narrow", "GET", "/models")).json()["models"]
+    real = [one for one in everything if not one.get("virtual")]
+
+    assert [("llama3.2:1b", ["nano"]), ("tiny:latest", ["pi"])] == [(one["name"], one["devices"]) for one in real]
+    assert ["tiny:latest"] == [one["name"] for one in narrow if not one.get("virtual")]
+    assert [("tiny:latest", "local", ["pi"])] == [(one["name"], one["provider"], one["devices"]) for one in plain]
+
+
+async def test_devices_tell_what_their_heartbeats_say(house: House) -> None:
+    """State, watts, temperature, slots, and what they have loaded."""
+    found = {one["name"]: one for one in (await house.call("seer", "GET", "/api/v1/devices")).json()["devices"]}
+    nano = found["nano"]
+
+    assert ({"nano", "pi"}, "ready", 7.5, 51.0, 2) == (
+        set(found),
+        nano["state"],
+        nano["watts"],
+        nano["temperature_c"],
+        nano["slots"],
+    )
+    assert [("llama3.2:1b", True)] == [(one["name"], one["loaded"]) for one in nano["models"]]
+
+
+async def test_a_device_is_drained_as_operators_do_it(house: House, fleet: ScriptedFleet) -> None:
+    """By the same subject; one that is not there is not found."""
+    heard: list[Any] = []
+
+    async def answer(delivery: Delivery) -> None:
+        await fleet.bus.publish(delivery.reply, codec.encode({"state": "draining"}))
+
+    loop = asyncio.get_running_loop()
+    answers: list[asyncio.Task[None]] = []
+
+    def hear(delivery: Delivery) -> None:
+        heard.append(codec.decode(delivery.data))
+        answers.append(loop.create_task(answer(delivery)))  # awaited below
+
+    subscription = await fleet.bus.subscribe(SUBJECTS.device("nano", "drain"), hear)
+    await fleet.bus.flush()
+    drained = await house.call("admin", "POST", "/api/v1/devices/nano/drain")
+    await house.call("admin", "POST", "/api/v1/devices/nano/resume")
+    await asyncio.gather(*answers)
+    await subscription.unsubscribe()
+    nobody = await house.call("admin", "POST", "/api/v1/devices/nobody/drain")
+
+    assert ({"name": "nano", "state": "draining"}, [{"on": True}, {"on": False}]) == (drained.json(), heard)
+    assert (404, "unknown_device") == (nobody.status_code, nobody.json()["error"]["code"])
+
+
+async def test_jobs_are_listed_and_looked_up_by_their_own_tenant(house: House, fleet: ScriptedFleet) -> None:
+    """In pages; of other tenants' only who may see the fleet hears, and nobody looks them up."""
+    for number in range(1, 4):
+        entry = record(number, tenant="acme")
+        await fleet.bus.publish(SUBJECTS.record(JOB, "acme"), payload(entry))
+
+    async def written() -> bool:
+        return len((await house.call("anna", "GET", "/api/v1/jobs")).json()["jobs"]) >= 3
+
+    await until(written)
+    first = (await house.call("anna", "GET", "/api/v1/jobs", params={"limit": 2})).json()
+    rest = (await house.call("anna", "GET", "/api/v1/jobs", params={"limit": 2, "before": first["next"]})).json()
+    job = first["jobs"][0]["job"]
+    seen = [
+        await house.call("anna", "GET", f"/api/v1/jobs/{job}"),
+        await house.call("ben", "GET", f"/api/v1/jobs/{job}"),
+        await house.call("ben", "GET", "/api/v1/jobs", params={"tenant": "acme"}),
+    ]
+    bens = (await house.call("ben", "GET", "/api/v1/jobs")).json()["jobs"]
+    seers = (await house.call("seer", "GET", "/api/v1/jobs", params={"tenant": "acme"})).json()["jobs"]
+    used = (await house.call("anna", "GET", "/api/v1/usage")).json()
+    sums = (await house.call("seer", "GET", "/api/v1/energy", params={"by": "tenant"})).json()["rows"]
+
+    assert (2, 1) == (len(first["jobs"]), len(rest["jobs"]))
+    assert [200, 404, 403] == [one.status_code for one in seen]
+    assert (job, [], 3) == (seen[0].json()["record"]["job"], bens, len(seers))
+    assert (3, "acme", ["acme"]) == (used["used"]["jobs"], used["tenant"], [one["key"] for one in sums])
+
+
+async def test_a_live_job_is_cancelled_by_its_id(house: House, fleet: ScriptedFleet) -> None:
+    """And who is of another tenant cancels nothing: the order names whose it is."""
+    begun = asyncio.Event()
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.route()
+        begun.set()
+        await job.cancelled.wait()
+        await job.fail(errors.JobCancelled("cancelled"))
+
+    fleet.script = script
+    async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as tasks:
+        body = {"prompt": "hi", "job": "j-live"}
+        running = tasks.create_task(house.call("anna", "POST", "/api/v1/chat", json=body))
+        await begun.wait()
+        await house.call("anna", "DELETE", "/api/v1/jobs/j-live")
+
+    assert (499, "cancelled") == (running.result().status_code, running.result().json()["error"]["code"])
+
+
+async def test_an_administrator_makes_and_ends_keys(house: House) -> None:
+    """The secret is shown once, and with the key that it was it is over at once."""
+    made = await house.call(
+        "admin", "POST", "/api/v1/keys", json={"name": "carl", "tenant": "acme", "scopes": ["chat"]}
+    )
+    told = made.json()
+    key, secret = told["key"]["key"], {"authorization": f"Bearer {told['secret']}"}
+    listed = await house.call("admin", "GET", "/api/v1/keys", params={"which": key})
+    works = await house.call("anna", "GET", "/api/v1/models", headers=secret)
+    changed = await house.call("admin", "PATCH", f"/api/v1/keys/{key}", json={"requests_per_minute": 7})
+    turned = await house.call("admin", "POST", f"/api/v1/keys/{key}/rotate", json={})
+    fresh = {"authorization": f"Bearer {turned.json()['secret']}"}
+    filled = await house.call("admin", "POST", f"/api/v1/keys/{key}/refill")
+    ended = await house.call("admin", "DELETE", f"/api/v1/keys/{key}")
+
+    async def over() -> bool:
+        return (await house.call("anna", "GET", "/api/v1/models", headers=fresh)).status_code == 401
+
+    await until(over)
+    assert (201, "no-store", 200) == (made.status_code, made.headers["cache-control"], works.status_code)
+    assert (True, 7, 200, True) == (
+        told["secret"] not in listed.text,
+        changed.json()["requests_per_minute"],
+        filled.status_code,
+        ended.json()["revoked"],
+    )
+
+
+async def test_a_prompt_is_routed(house: House, fleet: ScriptedFleet) -> None:
+    """The answer, the model that gave it, and nothing of a file; the key by body or header, and never two."""
+    answer = await house.call(
+        "anna", "POST", "/route", json={"prompt": "hi", "temperature": 0.5, "openai_api_key": "sk-2"}
+    )
+    by_header = await house.call("anna", "POST", "/route", json={"prompt": "hi"}, headers={"X-OpenAI-API-Key": "sk-3"})
+    two = await house.call(
+        "anna", "POST", "/route", json={"prompt": "hi", "api_key": "sk-2"}, headers={"X-OpenAI-API-Key": "sk-3"}
+    )
+    first, second = await fleet.jobs.get(), await fleet.jobs.get()
+    told = answer.json()
+
+    assert ("Hello there!", "llama3.2:1b", None, None) == tuple(
+        told[one] for one in ("response", "selected_model", "file_processed", "file_processing_error")
+    )
+    assert (0.5, "sk-2", "sk-3") == (
+        first.request["options"]["temperature"],
+        first.request["provider_key"],
+        second.request["provider_key"],
+    )
+    assert (200, 400, False) == (by_header.status_code, two.status_code, "sk-" in two.text)
+
+
+def png() -> bytes:
+    """A small image."""
+    out = io.BytesIO()
+    Image.new("RGB", (32, 32), "red").save(out, "PNG")
+    return out.getvalue()
+
+
+async def test_a_prompt_comes_with_a_file(house: House, fleet: ScriptedFleet) -> None:
+    """An image goes to the model; what is none is left out, and that is said."""
+    fields = {"prompt": "What is this?", "temperature": "0.1"}
+    good = await house.call("anna", "POST", "/route/with-file", data=fields, files={"file": ("red.png", png())})
+    bad = await house.call("anna", "POST", "/route/with-file", data=fields, files={"file": ("x.png", b"no image")})
+    none = await house.call("anna", "POST", "/route/with-file", data=fields, files={"file": ("x.png", b"")})
+    first, second = await fleet.jobs.get(), await fleet.jobs.get()
+
+    assert (True, None, 1) == (
+        good.json()["file_processed"],
+        good.json()["file_processing_error"],
+        len(first.request["messages"][0]["images"]),
+    )
+    assert (False, True, "What is this?") == (
+        bad.json()["file_processed"],
+        bool(bad.json()["file_processing_error"]),
+        second.request["messages"][0]["content"],
+    )
+    assert (None, 0.1) == (none.json()["file_processed"], first.request["options"]["temperature"])
+
+
+async def test_forms_have_bounds_of_their_own(house: House) -> None:
+    """A file may be larger than a body of JSON; what is too large, too many, or no form is refused, and nothing breaks."""
+    fields, path = {"prompt": "What is this?"}, "/route/with-file"
+    fits = await house.call("anna", "POST", path, data=fields, files={"file": ("x.png", bytes(1_500_000))})
+    large = await house.call("anna", "POST", path, data=fields, files={"file": ("x.png", bytes(2_500_000))})
+    body = await house.call("anna", "POST", "/route", json={"prompt": "x" * 1_500_000})
+    two = await house.call("anna", "POST", path, data=fields, files=[("file", ("a", b"a")), ("file", ("b", b"b"))])
+    many = await house.call(
+        "anna", "POST", path, data={f"f{number}": "x" for number in range(99)}, files={"file": b"x"}
+    )
+    plain = await house.call("anna", "POST", path, json=fields)
+    empty = await house.call("anna", "POST", path, data={}, files={"file": ("a", png())})
+
+    assert [200, 413, 413] == [one.status_code for one in (fits, large, body)]
+    assert [400, 400, 415, 400] == [one.status_code for one in (two, many, plain, empty)]
+
+
+async def test_the_root_says_what_this_is_to_who_reads_json(house: House) -> None:
+    """People get the page, Ollama's clients its line, and others a list of doors."""
+    card = await house.call("anna", "GET", "/", headers={"accept": "application/json"})
+    page = await house.call("anna", "GET", "/", headers={"accept": "text/html,*/*"})
+    line = await house.call("anna", "GET", "/", headers={"accept": "application/json, text/plain, */*"})
+
+    assert ("drover", True) == (card.json()["name"], "/route" in card.json()["endpoints"])
+    assert (True, "Ollama is running") == (page.headers["content-type"].startswith("text/html"), line.text)
+
+
+async def test_all_of_it_is_described(house: House) -> None:
+    """Each operation has a group, and says what it answers; the older name of jobs is not among them."""
+    paths = (await house.call("anna", "GET", "/openapi.json")).json()["paths"]
+    native = {path: verbs for path, verbs in paths.items() if path.startswith(("/api/v1/", "/route", "/models"))}
+    bare = [
+        (path, verb)
+        for path, verbs in native.items()
+        for verb, said in verbs.items()
+        if not said.get("tags") or not any(status.startswith("4") for status in said["responses"])
+    ]
+
+    assert (True, False, []) == (len(native) >= 25, "/v1/jobs" in paths, bare)
