@@ -1,5 +1,5 @@
-"""What a caller's chat goes through on its way to the bus, as one source of frames: its files, what a caller may, then the
-job itself."""
+"""What a caller's chat goes through on its way to the bus, as one source of frames: its files, what its caller may,
+and then the job itself."""
 
 from __future__ import annotations
 

@@ -26,9 +26,6 @@ from dispatcher.bridge.traffic import Showing, Traffic, metrics_page
 from dispatcher.bridge.wiring import Bridge
 from dispatcher.settings import BridgeSection
 
-UPLOADS = ("/route/with-file",)
-"""Paths that take files."""
-
 
 def compose(
     bridge: Bridge,
@@ -74,7 +71,7 @@ def compose(
 
 def _guard(app: FastAPI, terms: Terms, *, any_address: bool) -> None:
     """Put the limits before the routes; the last one that is added is the first that a request meets."""
-    app.add_middleware(BodyLimit, terms=terms, refuse=refusal, uploads=UPLOADS)
+    app.add_middleware(BodyLimit, terms=terms, refuse=refusal)
     app.add_middleware(OriginCheck, terms=terms, refuse=refusal)
     app.add_middleware(TellLimits)
     app.add_middleware(OtherSites, terms=terms, expose=EXPOSED)

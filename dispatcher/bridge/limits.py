@@ -6,8 +6,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from string import ascii_letters, digits
 from typing import Any
 
 from starlette.middleware.cors import CORSMiddleware
@@ -56,6 +57,23 @@ class Terms:
 def _listed(text: str) -> set[str]:
     return {name.strip() for name in text.split(",") if name.strip()}
 
+
+WITH_FILES = frozenset(
+    {
+        "/v1/chat/completions",
+        "/v1/responses",
+        "/v1/messages",
+        "/api/chat",
+        "/api/generate",
+        "/api/v1/chat",
+        "/route",
+        "/route/with-file",
+    }
+)
+"""The paths whose bodies may have images, or a PDF."""
+
+_BASE64 = f"{ascii_letters}{digits}+/=".encode()
+_FORM = "multipart/form-data"
 
 Refuse = Callable[[FleetError, str], Response]
 """Makes the response for an error, given the path that was asked for."""
@@ -135,29 +153,35 @@ class OtherSites(CORSMiddleware):
 
 class BodyLimit:
     """Refuses bodies above the limit: at once by their announced length, or by counting what comes; and those that have not come in
-    time, from when somebody begins to read them."""
+    time, from when somebody begins to read them.
 
-    def __init__(self, app: ASGIApp, *, terms: Terms, refuse: Refuse, uploads: Collection[str] = ()) -> None:
-        """`uploads` are the paths that take files, which may be larger than what goes on to the bus."""
+    Routes that take files have a larger limit, where what can be no base64 counts as before: the files are shrunk, or read, before
+    they travel, and a body of JSON never makes more values than one of the ordinary size.
+    """
+
+    def __init__(self, app: ASGIApp, *, terms: Terms, refuse: Refuse) -> None:
         self._app = app
         self._terms = terms
         self._refuse = refuse
-        self._uploads = frozenset(uploads)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         announced = _header(scope, b"content-length")
-        file = scope.get("path") in self._uploads
-        most = self._terms.max_upload_bytes if file else self._terms.max_bytes
+        files = scope["type"] == "http" and scope["path"] in WITH_FILES
+        most_plain = self._terms.max_bytes
+        most = max(most_plain, self._terms.max_upload_bytes) if files else most_plain
         if announced.isdigit() and int(announced) > most:
-            await self._refuse(_too_large(int(announced), most, file=file), scope["path"])(scope, receive, send)
-        else:
-            await self._app(scope, self._counted(receive, most, file=file), send)
+            await self._refuse(_too_large(int(announced), most, files=files), scope["path"])(scope, receive, send)
+            return
+        if files and _header(scope, b"content-type").startswith(_FORM):
+            most_plain = most
+        await self._app(scope, self._counted(receive, most, most_plain), send)
 
-    def _counted(self, receive: Receive, most: int, *, file: bool) -> Receive:
-        came, whole, end_s, within_s = 0, False, math.inf, self._terms.body_s
+    def _counted(self, receive: Receive, most: int, most_plain: int) -> Receive:
+        came = plain = 0
+        whole, end_s, within_s = False, math.inf, self._terms.body_s
 
         async def count() -> Message:
-            nonlocal came, whole, end_s
+            nonlocal came, plain, whole, end_s
             if whole:
                 return await receive()  # what comes then is the hang-up, in its own time
             now_s = asyncio.get_running_loop().time()
@@ -168,21 +192,27 @@ class BodyLimit:
             except TimeoutError as error:
                 raise BodyLate(f"the body did not come within {within_s:g} s") from error
             whole = not message.get("more_body", False)
-            came += len(message.get("body", b""))
+            body = message.get("body", b"")
+            came += len(body)
             if came > most:
-                raise _too_large(came, most, file=file)
+                raise _too_large(came, most, files=most > self._terms.max_bytes)
+            if most > most_plain:
+                plain += len(body.translate(None, delete=_BASE64))
+                if plain > most_plain:
+                    raise _too_large(plain, most_plain, files=False)
             return message
 
         return count
 
 
-def _too_large(size: int, most: int, *, file: bool) -> PayloadTooLarge:
-    way_out = (
-        "send a smaller file, or raise DROVER_HTTP_MAX_UPLOAD_BYTES"
-        if file
-        else "shorten the conversation, shrink the images, or raise DROVER_HTTP_MAX_BODY_BYTES together with the bus's max_payload"
+def _too_large(size: int, most: int, *, files: bool) -> PayloadTooLarge:
+    if files:
+        what = "send smaller files, or fewer, or raise DROVER_HTTP_MAX_UPLOAD_BYTES"
+        return PayloadTooLarge(f"the body has {size} bytes or more, and {most} are taken with its files: {what}")
+    return PayloadTooLarge(
+        f"the body has {size} bytes or more, and {most} are taken, files aside: shorten the conversation, "
+        "or raise DROVER_HTTP_MAX_BODY_BYTES together with the bus's max_payload"
     )
-    return PayloadTooLarge(f"the body has {size} bytes or more, and {most} are taken: {way_out}")
 
 
 class SecurityHeaders:

@@ -86,7 +86,9 @@ class Bridge:
             headers[CONVERSATION_HEADER] = thread.id
             source = self.remembering.answered(chat, caller, thread)
         manner = Manner(stream=stream, progress=progress, hold_s=self.hold_s, headers=headers)
-        return ChatAnswer(chat, source, dialect, manner, Means(clock=self.clock, curfew=self.curfew))
+        # What is answered is told by its id and model: what was said, images too, is the source's, and gone when that has sent it.
+        named = replace(chat, prompt=None, messages=())
+        return ChatAnswer(named, source, dialect, manner, Means(clock=self.clock, curfew=self.curfew))
 
     def told(self, chat: ChatRequest, source: Source, dialect: Dialect) -> ChatAnswer:
         """Answer a chat in one piece, with frames that were asked for otherwise."""

@@ -20,7 +20,8 @@ def framed(parts: Sequence[bytes]) -> Iterator[bytes]:
 
 def parts_of(data: bytes) -> list[bytes]:
     """Read all pieces. Raises `ValueError` when they don't end where `data` does, or are too many."""
-    parts, at = [], 0
+    parts: list[bytes] = []
+    at = 0
     while at < len(data):
         if len(parts) == MOST_PARTS or at + _LENGTH.size > len(data):
             raise ValueError(f"{len(data)} bytes are no {MOST_PARTS} pieces or less, each behind its length")

@@ -154,12 +154,17 @@ def _largest(page: PageObject) -> Image.Image | None:
 
 def _sized(page: PageObject) -> Iterator[tuple[int, StreamObject]]:
     """Give the images of a page with their pixels, those left out that are too large or too small."""
-    for entry in list(page["/Resources"]["/XObject"].values())[:100]:
-        stream = entry.get_object()
+    named: Any = page["/Resources"]
+    for entry in list(named["/XObject"].values())[:100]:
+        stream: Any = entry.get_object()
         if isinstance(stream, StreamObject) and stream.get("/Subtype") == "/Image":
-            width, height = int(stream["/Width"]), int(stream["/Height"])
+            width, height = (_whole(stream, name) for name in ("/Width", "/Height"))
             if min(width, height) >= LEAST_SIDE and width * height <= pictures.MOST_PIXELS:
                 yield width * height, stream
+
+
+def _whole(stream: Any, name: str) -> int:
+    return int(stream[name])
 
 
 def _short(error: Exception) -> str:

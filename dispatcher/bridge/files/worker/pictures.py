@@ -1,4 +1,4 @@
-"""Images as a model is to see them: the first frame, upright, on white, no larger than it needs, and without what else they carried;
+"""Images as a model is to see them: the first frame, upright, on white, no larger than it needs, without what else they carried;
 only here is Pillow imported, which must have all of its readers before files can't be opened any more."""
 
 from __future__ import annotations
@@ -6,7 +6,7 @@ from __future__ import annotations
 import binascii
 import struct
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -149,8 +149,8 @@ def _written(image: Image.Image, step: int) -> bytes:
 def _shrunk(image: Image.Image, side: int) -> Image.Image:
     if max(image.size) <= side:
         return image
-    scale: Callable[[int], int] = lambda length: max(1, round(length * side / max(image.size)))
-    return image.resize((scale(image.width), scale(image.height)), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    width, height = (max(1, round(length * side / max(image.size))) for length in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 def _facts(image: Image.Image, step: int) -> Json:
