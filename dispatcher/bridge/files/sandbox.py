@@ -137,6 +137,7 @@ def _understood(task: str, status: int | None, said: bytes, limits: Limits) -> t
     except (ValueError, BadRequest) as error:
         log.warning("files.broke", task=task, status=status, said_bytes=len(said))
         raise UnreadableFile("breaks its reader: save it again, or send it in another format") from error
+    log.info("files.looked", task=task, peak_kib=told.get("peak_kib"), refused="refused" in told)
     if "refused" in told:
         raise UnreadableFile(str(told["refused"])[:500])
     return told, parts

@@ -71,7 +71,7 @@ BAD: dict[str, tuple[dict[str, Any], int, str]] = {
     ),
     "two answers": ({"content": b'{"n":2,' + GOOD[1:]}, 400, "bad_request"),
     "logprobs": ({"content": b'{"logprobs":true,' + GOOD[1:]}, 400, "unsupported"),
-    "10 MB": ({"content": b"x" * 10_000_000}, 413, "too_large"),
+    "30 MB": ({"content": b"x" * 30_000_000}, 413, "too_large"),
     "10 MB in chunks": ({"content": "chunks"}, 413, "too_large"),
     "form of a page": (
         {"content": GOOD, "headers": {**FORM, "origin": "https://evil.example"}},
@@ -103,7 +103,7 @@ async def test_bad_input_is_refused_and_the_bridge_lives(
 ) -> None:
     """The refusal has OpenAI's shape, reaches no device, shows no stack trace, and the next request is served."""
     fields, status, code = BAD[name]
-    content = chunked(b"x" * 100_000, 100) if fields["content"] == "chunks" else fields["content"]
+    content = chunked(b"{" * 100_000, 100) if fields["content"] == "chunks" else fields["content"]
     response = await http.post(CHAT, content=content, headers=fields.get("headers", JSON))
     error = response.json()["error"]
     reached = fleet.jobs.qsize()

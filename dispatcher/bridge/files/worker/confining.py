@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 
 
 def confine(memory_bytes: int, cpu_s: int) -> None:
@@ -20,8 +21,10 @@ def confine(memory_bytes: int, cpu_s: int) -> None:
 def shut_off() -> None:
     """Open no file and no socket from now on, not even in the place of one that is closed; what is open stays.
 
-    This keeps it off the network without a namespace of its own, which many kernels give to root alone.
+    This keeps it off the network without a namespace of its own, which many kernels give to root alone. What is imported too late
+    fails as that, and not as a file that is broken.
     """
+    sys.meta_path.clear()
     _limit(resource.RLIMIT_NOFILE, 0)
 
 

@@ -3,6 +3,7 @@ are not looked at."""
 
 from __future__ import annotations
 
+import codecs
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ from io import BytesIO
 from typing import Any
 
 from PIL import Image, PpmImagePlugin
-from pypdf import PageObject, PdfReader, overwrite_configuration
+from pypdf import PageObject, PdfReader, _text_extraction, filters, overwrite_configuration
+from pypdf._codecs import core_font_metrics
 from pypdf.errors import DependencyError, FileNotDecryptedError, LimitReachedError, PyPdfError
 from pypdf.generic import StreamObject, _image_xobject
 
@@ -34,8 +36,11 @@ FAULTS = (PyPdfError, DependencyError, NotImplementedError, AssertionError, Recu
 BROKEN = (*FAULTS, *pictures.BROKEN)
 """What reading a broken PDF raises, or one that means harm."""
 
-LOADED = (_image_xobject, PpmImagePlugin)
-"""pypdf imports them when it meets an image: too late here."""
+LOADED = (core_font_metrics, filters, _image_xobject, _text_extraction, PpmImagePlugin)
+"""pypdf imports them when it meets what needs them: too late here."""
+
+for _encoding in ("ascii", "charmap", "cp932", "cp950", "gb18030", "gb2312", "gbk", "utf-16", "utf-16-be", "utf-16-le"):
+    codecs.lookup(_encoding)  # of fonts: Python imports them as they are met
 
 _ODD = dict.fromkeys(set(range(32)) - {ord("\n"), ord("\t")})
 
@@ -59,8 +64,9 @@ def task(head: Json, given: list[bytes]) -> tuple[Json, list[bytes]]:
     text = "\n\n".join(found.texts)
     images = _images(reader, min(total, most_pages)) if found.characters < LITTLE_TEXT else []
     if not images and not text:
+        broken = f", and {found.unread} of its pages are broken" if found.unread else ""
         raise Refused(
-            "has neither text nor images that can be read: print it to a new PDF, or send its pages as images"
+            f"has neither text nor images that can be read{broken}: print it anew, or send its pages as images"
         )
     written, facts = pictures.fitted(images, room_bytes - len(text.encode()))
     told = {"pages": total, "read": len(found.texts), "unread": found.unread, "cut": found.cut}

@@ -1,0 +1,227 @@
+"""Images of a chat over HTTP: what arrives at the fleet, and what does not."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.bridge_process import BridgeProcess
+from tests.integration.bridge.files import pictures
+from tests.scripted_fleet import ScriptedFleet
+
+HANG_S = 60.0
+BUS_BYTES = (1 << 20) - 4096
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(autouse=True)
+def fleet(shared: tuple[ScriptedFleet, BridgeProcess]) -> ScriptedFleet:
+    shared[0].forget()
+    return shared[0]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def http(shared: tuple[ScriptedFleet, BridgeProcess]) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=shared[1].url, timeout=HANG_S, trust_env=False) as http:
+        yield http
+
+
+def asked(*images: bytes, said: str = "what is this?") -> dict[str, Any]:
+    """A chat with images, as OpenAI's clients write it; all of them are called PNG."""
+    parts: list[dict[str, Any]] = [{"type": "text", "text": said}]
+    for image in images:
+        url = f"data:image/png;base64,{pictures.plain(image)}"
+        parts.append({"type": "image_url", "image_url": {"url": url}})
+    return {"messages": [{"role": "user", "content": parts}]}
+
+
+async def arrived(http: httpx.AsyncClient, fleet: ScriptedFleet, *images: bytes, **fields: Any) -> list[str]:
+    """Send images, and give those that reached the fleet."""
+    response = await http.post("/v1/chat/completions", json=asked(*images, **fields))
+    assert response.status_code == 200, response.text
+    return list(fleet.jobs.get_nowait().request["messages"][-1]["images"])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
+async def test_an_image_arrives_as_it_looks(http: httpx.AsyncClient, fleet: ScriptedFleet, kind: str) -> None:
+    """Whatever its kind, a model sees red on the left and blue on the right, in a JPEG of the same size."""
+    (image,) = await arrived(http, fleet, pictures.drawn(kind))
+    seen = pictures.read(image)
+    left, right = seen.getpixel((5, 20)), seen.getpixel((58, 20))
+
+    assert (seen.format, seen.size, left[0] > 200 > 60 > left[2], right[2] > 200 > 60 > right[0]) == (
+        "JPEG",
+        (64, 48),
+        True,
+        True,
+    )
+
+
+async def test_an_image_is_turned_as_its_camera_was_held(http: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
+    """A photograph that says it lies on its side stands upright: its red left half is on top."""
+    (image,) = await arrived(http, fleet, pictures.lying(6))
+    seen = pictures.read(image)
+
+    assert (seen.size, seen.getpixel((24, 5))[0] > 200, seen.getpixel((24, 58))[2] > 200) == ((48, 64), True, True)
+
+
+async def test_what_is_transparent_is_white(http: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
+    """A drawing on nothing, which would be black on black, stands on white."""
+    clear = pictures.saved(pictures.Image.new("RGBA", (32, 32), (0, 0, 0, 0)), "PNG")
+    (image,) = await arrived(http, fleet, clear)
+
+    assert min(pictures.read(image).getpixel((16, 16))) > 250
+
+
+@pytest.mark.parametrize("name", pictures.harmless())
+async def test_an_image_leaves_behind_what_is_not_seen(
+    http: httpx.AsyncClient, fleet: ScriptedFleet, name: str
+) -> None:
+    """Comments, places, pages, and frames but the first stay at the door; what arrives is one small image."""
+    (image,) = await arrived(http, fleet, pictures.harmless()[name])
+    seen = pictures.read(image)
+    hidden = pictures.CANARY in base64.b64decode(image)
+
+    assert (hidden, max(seen.size) <= 1568, getattr(seen, "n_frames", 1), len(seen.getexif())) == (False, True, 1, 0)
+
+
+async def test_images_that_are_too_large_together_are_shrunk_to_the_bus(
+    http: httpx.AsyncClient, fleet: ScriptedFleet
+) -> None:
+    """Five photographs of eight megabytes arrive beside half a megabyte of text, in their order."""
+    large, small = pictures.noise(1600), pictures.drawn("PNG")
+    images = await arrived(http, fleet, large, large, small, large, large, said="word " * 100_000)
+    sizes = [pictures.read(image).size for image in images]
+
+    assert (len(images), sizes[2], sum(map(len, images)) < BUS_BYTES - 500_000) == (5, (64, 48), True)
+
+
+async def test_bombs_are_refused_and_the_bridge_does_not_grow(
+    http: httpx.AsyncClient, fleet: ScriptedFleet, shared: tuple[ScriptedFleet, BridgeProcess]
+) -> None:
+    """Each is refused as what it is, with a way out and no stack trace; nothing reaches the fleet, and the bridge has less than
+    20 MiB more in the end than after the largest body that it takes."""
+    await http.post("/v1/chat/completions", json=asked(b"\xff\xd8\xff" + bytes(14_000_000)))
+    before_kib = resident_kib(shared[1].process.pid)
+    answers = {
+        name: (await http.post("/v1/chat/completions", json=asked(bomb))) for name, bomb in pictures.bombs().items()
+    }
+    codes = {name: (one.status_code, one.json()["error"]["code"]) for name, one in answers.items()}
+    ways_out = [name for name, one in answers.items() if ": s" not in one.json()["error"]["message"]]
+    grown_kib = resident_kib(shared[1].process.pid) - before_kib
+    reached = fleet.jobs.qsize()
+    after = await http.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "hi"}]})
+
+    assert (set(codes.values()), ways_out, reached, grown_kib < 20 * 1024, after.status_code) == (
+        {(400, "unreadable_file")},
+        [],
+        0,
+        True,
+        200,
+    ), (codes, grown_kib)
+
+
+def resident_kib(pid: int) -> int:
+    """What a process has in memory."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+
+async def test_the_bridge_imports_no_reader_of_files(shared: tuple[ScriptedFleet, BridgeProcess]) -> None:
+    """After all these images neither Pillow's library nor pypdf's is in the bridge's own memory."""
+    maps = Path(f"/proc/{shared[1].process.pid}/maps").read_text()
+
+    assert [name for name in ("/PIL/", "pillow.libs", "pypdf") if name in maps] == []
+
+
+SURFACES = {
+    "/v1/messages": {
+        "max_tokens": 9,
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "IMAGE"}}
+                ],
+            }
+        ],
+    },
+    "/v1/responses": {
+        "input": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "input_text", "text": "?"},
+                    {"type": "input_image", "image_url": "data:image/png;base64,IMAGE"},
+                ],
+            }
+        ]
+    },
+    "/api/chat": {"messages": [{"role": "user", "content": "?", "images": ["IMAGE"]}], "stream": False},
+    "/api/generate": {"prompt": "?", "images": ["IMAGE"], "stream": False},
+}
+
+
+@pytest.mark.parametrize("path", SURFACES)
+async def test_every_api_takes_a_photograph_and_refuses_a_bomb(
+    http: httpx.AsyncClient, fleet: ScriptedFleet, path: str
+) -> None:
+    """A body of several megabytes is taken, what arrives is small, and what is no image is refused in the API's own form."""
+    photograph, bomb = pictures.noise(2000), pictures.drawn("TIFF")
+    good, bad = (_filled({"model": "auto", **SURFACES[path]}, pictures.plain(one)) for one in (photograph, bomb))
+    taken = await http.post(path, json=good)
+    refused = await http.post(path, json=bad)
+    job = fleet.jobs.get_nowait()
+    images = [image for message in job.request["messages"] for image in message.get("images", ())]
+
+    assert (
+        len(pictures.plain(photograph)) > 1_000_000,
+        taken.status_code,
+        [max(pictures.read(image).size) for image in images],
+        refused.status_code,
+        "send JPEG, PNG" in refused.text,
+    ) == (True, 200, [1568], 400, True)
+
+
+def _filled(value: Any, image: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _filled(one, image) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_filled(one, image) for one in value]
+    return value.replace("IMAGE", image) if isinstance(value, str) else value
+
+
+async def test_images_beyond_the_most_are_refused_with_their_number(http: httpx.AsyncClient) -> None:
+    """A chat with 33 images is told how many are taken, and which to leave out."""
+    response = await http.post("/v1/chat/completions", json=asked(*[pictures.drawn("PNG", (2, 2))] * 33))
+
+    assert (response.status_code, "33 images" in response.text, "leave out the oldest" in response.text) == (
+        400,
+        True,
+        True,
+    )
+
+
+async def test_a_large_body_is_large_by_its_images_alone(http: httpx.AsyncClient) -> None:
+    """Four megabytes of empty lists, which are fifty in memory, are refused before they are read, where images would be taken."""
+    response = await http.post(
+        "/v1/chat/completions", content=b"[" + b"[]," * 1_300_000, headers={"content-type": "application/json"}
+    )
+
+    assert (response.status_code, response.json()["error"]["code"]) == (413, "too_large")
+
+
+async def test_a_form_of_ten_thousand_parts_is_no_chat(http: httpx.AsyncClient) -> None:
+    """A route that reads JSON refuses a form by its type, and reads no part of it."""
+    part = b"--b\r\ncontent-disposition: form-data; name=x\r\n\r\ny\r\n"
+    form = {"content-type": "multipart/form-data; boundary=b"}
+    response = await http.post("/v1/chat/completions", content=part * 10_000 + b"--b--\r\n", headers=form)
+
+    assert (response.status_code, response.json()["error"]["code"]) == (415, "unsupported_media_type")
