@@ -90,7 +90,7 @@ class Desk:
             )
         parts = [one.encode(errors="replace") if isinstance(one, str) else one for one in images]
         told, written = await self._look(
-            "the request's", Work(task="images", head=_room(room_bytes), parts=parts), PICTURES
+            "the request's images", Work(task="images", head=_room(room_bytes), parts=parts), PICTURES
         )
         if len(written) != len(images):
             raise UnreadableFile("the images break their reader: save them again, as PNG or JPEG", param="images")
@@ -119,9 +119,9 @@ class Desk:
         try:
             return await self._sandbox.run(work, limits)
         except UnreadableFile as error:
-            raise UnreadableFile(
-                f"{name} {error.message}", param="images" if work.task == "images" else "file"
-            ) from error
+            of_one = error.message.startswith("image ")  # it is named by its number
+            told = error.message if of_one else f"{name}: {error.message}"
+            raise UnreadableFile(told, param="images" if work.task == "images" else "file") from error
 
     async def _with_images(self, chat: ChatRequest) -> ChatRequest:
         bare = replace(chat, messages=tuple(replace(message, images=()) for message in chat.messages))

@@ -59,7 +59,7 @@ class Sandbox:
         self._inside = 0
 
     async def run(self, work: Work, limits: Limits) -> tuple[Json, list[bytes]]:
-        """Give what the process says. Raises `UnreadableFile`, whose message goes on behind what the file is called, and
+        """Give what the process says. Raises `UnreadableFile`, whose message does not say what the file is called, and
         `QueueFull`. When this is cancelled, the process is killed."""
         async with self._place():
             try:
@@ -67,7 +67,7 @@ class Sandbox:
                     said = await _told(process, work)
             except TimeoutError as error:
                 log.warning("files.late", task=work.task, wall_s=limits.wall_s)
-                raise UnreadableFile(f"takes longer than {limits.wall_s:g} s to read: send a smaller one") from error
+                raise UnreadableFile(f"it takes longer than {limits.wall_s:g} s to read: send a smaller one") from error
         return _understood(work.task, process.returncode, said, limits)
 
     @asynccontextmanager
@@ -130,13 +130,13 @@ def _understood(task: str, status: int | None, said: bytes, limits: Limits) -> t
     """Read what was said. Raises `UnreadableFile`, also for a process that broke, or says what none of ours does."""
     if status in {-signal.SIGXCPU, -signal.SIGKILL} and not said:
         log.warning("files.worn", task=task, cpu_s=limits.cpu_s)
-        raise UnreadableFile(f"takes more than {limits.cpu_s} s of work to read: send a smaller one")
+        raise UnreadableFile(f"it takes more than {limits.cpu_s} s of work to read: send a smaller one")
     try:
         head, *parts = parts_of(said if status == 0 else b"")
         told = codec.decode(head)
     except (ValueError, BadRequest) as error:
         log.warning("files.broke", task=task, status=status, said_bytes=len(said))
-        raise UnreadableFile("breaks its reader: save it again, or send it in another format") from error
+        raise UnreadableFile("it breaks its reader: save it again, or send it in another format") from error
     log.info("files.looked", task=task, peak_kib=told.get("peak_kib"), refused="refused" in told)
     if "refused" in told:
         raise UnreadableFile(str(told["refused"])[:500])

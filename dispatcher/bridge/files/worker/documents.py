@@ -66,7 +66,7 @@ def task(head: Json, given: list[bytes]) -> tuple[Json, list[bytes]]:
     if not images and not text:
         broken = f", and {found.unread} of its pages are broken" if found.unread else ""
         raise Refused(
-            f"has neither text nor images that can be read{broken}: print it anew, or send its pages as images"
+            f"it has neither text nor images that can be read{broken}: print it anew, or send its pages as images"
         )
     written, facts = pictures.fitted(images, room_bytes - len(text.encode()))
     told = {"pages": total, "read": len(found.texts), "unread": found.unread, "cut": found.cut}
@@ -96,14 +96,14 @@ def _opened(data: bytes) -> tuple[PdfReader, int]:
     try:
         reader = PdfReader(BytesIO(data), root_object_recovery_limit=1000, xref_stream_maximum_entries=200_000)
         if reader.is_encrypted and not reader.decrypt(""):
-            raise Refused("is encrypted: save a copy without a password, and send that")
+            raise Refused("it is encrypted: save a copy without a password, and send that")
         return reader, len(reader.pages)
     except (DependencyError, FileNotDecryptedError) as error:
-        raise Refused("is encrypted: save a copy without a password, and send that") from error
+        raise Refused("it is encrypted: save a copy without a password, and send that") from error
     except LimitReachedError as error:
-        raise Refused(f"is larger inside than it may be ({_short(error)}): print it to a new PDF") from error
+        raise Refused(f"it is larger inside than it may be ({_short(error)}): print it to a new PDF") from error
     except BROKEN as error:
-        raise Refused(f"can't be read ({_short(error)}): print it to a new PDF, and send that") from error
+        raise Refused(f"it can't be read ({_short(error)}): print it to a new PDF, and send that") from error
 
 
 def _texts(reader: PdfReader, pages: int, most_characters: int, room_bytes: int) -> Found:

@@ -10,7 +10,22 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
-from PIL import GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import (
+    GifImagePlugin,
+    Image,
+    ImageChops,
+    ImageCms,
+    ImageColor,
+    ImageFile,
+    ImageFilter,
+    ImagePalette,
+    ImageSequence,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from dispatcher.bridge.files.worker.refusing import Refused
 
@@ -23,7 +38,10 @@ STEPS = ((1568, 85), (1568, 75), (1344, 70), (1120, 70), (896, 65), (672, 60), (
 """Largest side and JPEG quality, down to what is hardly an image any more. Models see no more than 1568 pixels a side: Anthropic
 names that number, and those that fit on small boards cut theirs into tiles of 336 to 672."""
 
-READERS = (JpegImagePlugin, PngImagePlugin, WebPImagePlugin, GifImagePlugin)
+READERS = (GifImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, WebPImagePlugin)
+NEEDED = (ImageChops, ImageCms, ImageColor, ImageFile, ImageFilter, ImagePalette, ImageSequence, TiffImagePlugin)
+"""Pillow imports them when it meets what needs them (a palette, or a photograph's notes, which are a TIFF): too late here."""
+
 KINDS = "JPEG, PNG, WebP or GIF"
 
 BROKEN = (OSError, SyntaxError, ValueError, LookupError, TypeError, OverflowError, AttributeError, struct.error)
@@ -134,7 +152,7 @@ def fitted(images: Sequence[Image.Image], room_bytes: int) -> tuple[list[bytes],
         largest = max(range(len(images)), key=lambda number: len(written[number]))
         at[largest] += 1
         if at[largest] == len(STEPS):
-            raise Refused("do not fit on the bus, however small: send fewer of them, or less text")
+            raise Refused("they do not fit on the bus, however small: send fewer of them, or less text")
         written[largest] = _written(images[largest], at[largest])
     return written, [_facts(image, step) for image, step in zip(images, at, strict=True)]
 

@@ -86,14 +86,13 @@ def animated_webp(frames: int) -> bytes:
 
 def bombs() -> dict[str, bytes]:
     """Images that are to be refused."""
-    packed = zlib.compress(b"\0" * (64 << 20), 9)
-    text = zlib.compress(b"a" * (64 << 20), 9)
+    packed = zlib.compress(b"\0" * (64 << 20), 1)
     return {
         "2,500 million pixels": png(50_000, 50_000, black(50_000, 50_000, whole=False)),
         "25 million pixels": png(5_000, 5_001, black(5_000, 5_001, whole=False)),
         "colour profile of 64 MB": png(1, 1, chunk(b"iCCP", b"x\0\0" + packed), black(1, 1)),
-        "zTXt of 64 MB": png(1, 1, chunk(b"zTXt", b"x\0\0" + text), black(1, 1)),
-        "iTXt of 64 MB": png(1, 1, chunk(b"iTXt", b"x\0\1\0\0\0" + text), black(1, 1)),
+        "zTXt of 64 MB": png(1, 1, chunk(b"zTXt", b"x\0\0" + packed), black(1, 1)),
+        "iTXt of 64 MB": png(1, 1, chunk(b"iTXt", b"x\0\1\0\0\0" + packed), black(1, 1)),
         "half a PNG": png(64, 64, black(64, 64, whole=False))[:-20],
         "half a JPEG": noise(256)[:5000],
         "a WebP of nothing": b"RIFF\x10\0\0\0WEBPVP8L" + b"\0" * 12,

@@ -42,6 +42,11 @@ def asked(*images: bytes, said: str = "what is this?") -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": parts}]}
 
 
+def is_red(pixel: Any) -> bool:
+    """Tell whether a point is red, and not blue, as far as a JPEG keeps that apart."""
+    return bool(pixel[0] > 200 and pixel[2] < 60)
+
+
 async def arrived(http: httpx.AsyncClient, fleet: ScriptedFleet, *images: bytes, **fields: Any) -> list[str]:
     """Send images, and give those that reached the fleet."""
     response = await http.post("/v1/chat/completions", json=asked(*images, **fields))
@@ -56,11 +61,11 @@ async def test_an_image_arrives_as_it_looks(http: httpx.AsyncClient, fleet: Scri
     seen = pictures.read(image)
     left, right = seen.getpixel((5, 20)), seen.getpixel((58, 20))
 
-    assert (seen.format, seen.size, left[0] > 200 > 60 > left[2], right[2] > 200 > 60 > right[0]) == (
+    assert (seen.format, seen.size, is_red(left), is_red(right)) == (
         "JPEG",
         (64, 48),
         True,
-        True,
+        False,
     )
 
 
@@ -135,10 +140,15 @@ def resident_kib(pid: int) -> int:
 
 
 async def test_the_bridge_imports_no_reader_of_files(shared: tuple[ScriptedFleet, BridgeProcess]) -> None:
-    """After all these images neither Pillow's library nor pypdf's is in the bridge's own memory."""
-    maps = Path(f"/proc/{shared[1].process.pid}/maps").read_text()
+    """After all these images none of Pillow's libraries is in the bridge's own memory."""
+    maps = mapped(shared[1].process.pid)
 
-    assert [name for name in ("/PIL/", "pillow.libs", "pypdf") if name in maps] == []
+    assert ("pydantic_core" in maps, "/PIL/" in maps, "pillow.libs" in maps) == (True, False, False)
+
+
+def mapped(pid: int) -> str:
+    """What a process has loaded."""
+    return Path(f"/proc/{pid}/maps").read_text()
 
 
 SURFACES = {
@@ -184,10 +194,10 @@ async def test_every_api_takes_a_photograph_and_refuses_a_bomb(
     assert (
         len(pictures.plain(photograph)) > 1_000_000,
         taken.status_code,
-        [max(pictures.read(image).size) for image in images],
+        [len(image) < 900_000 and max(pictures.read(image).size) <= 1568 for image in images],
         refused.status_code,
         "send JPEG, PNG" in refused.text,
-    ) == (True, 200, [1568], 400, True)
+    ) == (True, 200, [True], 400, True)
 
 
 def _filled(value: Any, image: str) -> Any:
@@ -199,8 +209,9 @@ def _filled(value: Any, image: str) -> Any:
 
 
 async def test_images_beyond_the_most_are_refused_with_their_number(http: httpx.AsyncClient) -> None:
-    """A chat with 33 images is told how many are taken, and which to leave out."""
-    response = await http.post("/v1/chat/completions", json=asked(*[pictures.drawn("PNG", (2, 2))] * 33))
+    """A chat with 33 images, in several turns, is told how many are taken, and which to leave out."""
+    turns = [asked(*[pictures.drawn("PNG", (2, 2))] * 11)["messages"][0]] * 3
+    response = await http.post("/v1/chat/completions", json={"messages": turns})
 
     assert (response.status_code, "33 images" in response.text, "leave out the oldest" in response.text) == (
         400,
