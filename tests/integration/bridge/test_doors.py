@@ -159,7 +159,7 @@ async def test_json_is_read_by_any_of_its_names(http: httpx.AsyncClient, kind: s
 async def test_a_large_body_is_refused_before_it_is_sent(bridge: BridgeProcess) -> None:
     """By its announced length alone: the answer comes while not a byte of the body has been sent."""
     reader, writer = await asyncio.open_connection("127.0.0.1", bridge.port)
-    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n")
+    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000000\r\n\r\n")
     async with asyncio.timeout(HANG_S):
         status = await reader.readline()
     writer.close()

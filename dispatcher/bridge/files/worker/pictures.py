@@ -4,6 +4,8 @@ only here is Pillow imported, which must have all of its readers before files ca
 from __future__ import annotations
 
 import binascii
+import copy
+import mmap
 import struct
 import warnings
 from collections.abc import Sequence
@@ -39,7 +41,18 @@ STEPS = ((1568, 85), (1568, 75), (1344, 70), (1120, 70), (896, 65), (672, 60), (
 names that number, and those that fit on small boards cut theirs into tiles of 336 to 672."""
 
 READERS = (GifImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, WebPImagePlugin)
-NEEDED = (ImageChops, ImageCms, ImageColor, ImageFile, ImageFilter, ImagePalette, ImageSequence, TiffImagePlugin)
+NEEDED = (
+    copy,
+    mmap,
+    ImageChops,
+    ImageCms,
+    ImageColor,
+    ImageFile,
+    ImageFilter,
+    ImagePalette,
+    ImageSequence,
+    TiffImagePlugin,
+)
 """Pillow imports them when it meets what needs them (a palette, or a photograph's notes, which are a TIFF): too late here."""
 
 KINDS = "JPEG, PNG, WebP or GIF"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 
 from pypdf import PdfReader, PdfWriter
 
-from tests.integration.bridge.files.pictures import noise
+from tests.integration.bridge.files.pictures import noise, packed
 
 CATALOG = b"<</Type/Catalog/Pages 2 0 R>>"
 FONT = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
@@ -85,35 +85,38 @@ def with_a_program() -> bytes:
     return out.getvalue()
 
 
-def bombs() -> dict[str, bytes]:
+def bombs() -> dict[str, Callable[[], bytes]]:
     """PDFs that are to be refused."""
-    zeros = zlib.compress(b" " * (256 << 20), 9)
     form = b"/Type/XObject/Subtype/Form/BBox[0 0 1 1]/Resources<</Font<</F1 3 0 R>>/XObject<</F0 %d 0 R>>>>"
     calls = stream(b"/F0 Do " * 20)
     return {
-        "256 MB in 1 MB": one_page(stream(zeros, b"/Filter/FlateDecode")),
-        "256 MB in 1 kB": one_page(stream(zlib.compress(zeros, 9), b"/Filter[/FlateDecode/FlateDecode]")),
-        "17 filters": one_page(stream(zeros, b"/Filter[" + b"/FlateDecode" * 17 + b"]")),
-        "2 million operators": one_page(stream(zlib.compress(b"BT " + b"(x) Tj " * 2_000_000), b"/Filter/FlateDecode")),
-        "forms in forms": one_page(
+        "256 MB in 1 MB": lambda: one_page(stream(packed(256), b"/Filter/FlateDecode")),
+        "256 MB in 1 kB": lambda: one_page(stream(zlib.compress(packed(256)), b"/Filter[/FlateDecode/FlateDecode]")),
+        "17 filters": lambda: one_page(stream(packed(256), b"/Filter[" + b"/FlateDecode" * 17 + b"]")),
+        "2 million operators": lambda: one_page(
+            stream(zlib.compress(b"BT " + b"(x) Tj " * 2_000_000), b"/Filter/FlateDecode")
+        ),
+        "forms in forms": lambda: one_page(
             calls,
             b"/Font<</F1 3 0 R>>/XObject<</F0 6 0 R>>",
             **{f"o{n}": stream(b"/F0 Do " * 20, form % (n + 1 if n < 15 else 6)) for n in range(6, 16)},
         ),
-        "pages in a circle": pdf({1: CATALOG, 2: tree([3]), 3: b"<</Type/Pages/Parent 2 0 R/Count 1/Kids[2 0 R]>>"}),
-        "an object that is itself": pdf({1: CATALOG, 2: b"2 0 R"}),
-        "one page 100,000 times": pdf({1: CATALOG, 2: tree([4] * 100_000), 4: PAGE % (5, b""), 5: stream(b"")}),
-        "100,000 brackets": pdf({1: CATALOG, 2: b"[" * 100_000}),
-        "an image of 900 million pixels": one_page(
+        "pages in a circle": lambda: pdf(
+            {1: CATALOG, 2: tree([3]), 3: b"<</Type/Pages/Parent 2 0 R/Count 1/Kids[2 0 R]>>"}
+        ),
+        "an object that is itself": lambda: pdf({1: CATALOG, 2: b"2 0 R"}),
+        "one page 100,000 times": lambda: pdf({1: CATALOG, 2: tree([4] * 100_000), 4: PAGE % (5, b""), 5: stream(b"")}),
+        "100,000 brackets": lambda: pdf({1: CATALOG, 2: b"[" * 100_000}),
+        "an image of 900 million pixels": lambda: one_page(
             stream(b"q /Im0 Do Q"),
             b"/XObject<</Im0 6 0 R>>",
             o6=stream(
-                zeros,
+                packed(256),
                 b"/Subtype/Image/Width 30000/Height 30000/ColorSpace/DeviceGray/BitsPerComponent 8/Filter/FlateDecode",
             ),
         ),
-        "password": locked("open sesame"),
-        "garbage": b"%PDF-1.7\n" + os.urandom(200_000),
-        "a head": b"%PDF-",
-        "an empty page": one_page(stream(b"")),
+        "password": lambda: locked("open sesame"),
+        "garbage": lambda: b"%PDF-1.7\n" + os.urandom(200_000),
+        "a head": lambda: b"%PDF-",
+        "an empty page": lambda: one_page(stream(b"")),
     }

@@ -6,6 +6,8 @@ import base64
 import os
 import struct
 import zlib
+from collections.abc import Callable
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -59,6 +61,12 @@ def black(width: int, height: int, *, whole: bool = True) -> bytes:
     return chunk(b"IDAT", zlib.compress(b"\0" * ((width + 1) * (height if whole else 10)), 9))
 
 
+@cache
+def packed(megabytes: int) -> bytes:
+    """Pack so many megabytes of nothing."""
+    return zlib.compress(bytes(megabytes << 20), 1)
+
+
 def apng(frames: int) -> bytes:
     """Write an animated PNG of one pixel."""
     control = [chunk(b"acTL", struct.pack(">II", frames, 0)), chunk(b"fcTL", _frame(0)), black(1, 1)]
@@ -84,40 +92,39 @@ def animated_webp(frames: int) -> bytes:
     return saved(first, "WEBP", save_all=True, append_images=rest)
 
 
-def bombs() -> dict[str, bytes]:
+def bombs() -> dict[str, Callable[[], bytes]]:
     """Images that are to be refused."""
-    packed = zlib.compress(b"\0" * (64 << 20), 1)
     return {
-        "2,500 million pixels": png(50_000, 50_000, black(50_000, 50_000, whole=False)),
-        "25 million pixels": png(5_000, 5_001, black(5_000, 5_001, whole=False)),
-        "colour profile of 64 MB": png(1, 1, chunk(b"iCCP", b"x\0\0" + packed), black(1, 1)),
-        "zTXt of 64 MB": png(1, 1, chunk(b"zTXt", b"x\0\0" + packed), black(1, 1)),
-        "iTXt of 64 MB": png(1, 1, chunk(b"iTXt", b"x\0\1\0\0\0" + packed), black(1, 1)),
-        "half a PNG": png(64, 64, black(64, 64, whole=False))[:-20],
-        "half a JPEG": noise(256)[:5000],
-        "a WebP of nothing": b"RIFF\x10\0\0\0WEBPVP8L" + b"\0" * 12,
-        "a GIF of nothing": b"GIF89a\xff\xff\xff\xff\0\0\0",
-        "PDF": b"%PDF-1.7\n%%EOF",
-        "SVG": b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>',
-        "TIFF": saved(Image.new("RGB", (4, 4)), "TIFF"),
-        "one byte": b"\0",
-        "14 MB at random": b"\xff\xd8\xff\xe0" + os.urandom(14_000_000),
+        "2,500 million pixels": lambda: png(50_000, 50_000, black(50_000, 50_000, whole=False)),
+        "25 million pixels": lambda: png(5_000, 5_001, black(5_000, 5_001, whole=False)),
+        "colour profile of 64 MB": lambda: png(1, 1, chunk(b"iCCP", b"x\0\0" + packed(64)), black(1, 1)),
+        "zTXt of 64 MB": lambda: png(1, 1, chunk(b"zTXt", b"x\0\0" + packed(64)), black(1, 1)),
+        "iTXt of 64 MB": lambda: png(1, 1, chunk(b"iTXt", b"x\0\1\0\0\0" + packed(64)), black(1, 1)),
+        "half a PNG": lambda: png(64, 64, black(64, 64, whole=False))[:-20],
+        "half a JPEG": lambda: noise(256)[:5000],
+        "a WebP of nothing": lambda: b"RIFF\x10\0\0\0WEBPVP8L" + b"\0" * 12,
+        "a GIF of nothing": lambda: b"GIF89a\xff\xff\xff\xff\0\0\0",
+        "PDF": lambda: b"%PDF-1.7\n%%EOF",
+        "SVG": lambda: b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>',
+        "TIFF": lambda: saved(Image.new("RGB", (4, 4)), "TIFF"),
+        "one byte": lambda: b"\0",
+        "14 MB at random": lambda: b"\xff\xd8\xff\xe0" + os.urandom(14_000_000),
     }
 
 
-def harmless() -> dict[str, bytes]:
+def harmless() -> dict[str, Callable[[], bytes]]:
     """Images that carry more than is seen, and are taken without that."""
     return {
-        "JPEG and a page": drawn("JPEG") + b"<script>alert(1)</script>" + CANARY,
-        "comment": drawn("JPEG", comment=CANARY),
-        "where it was taken": drawn("JPEG", exif=_exif(1)),
-        "text": png(4, 4, chunk(b"tEXt", b"Author\0" + CANARY), black(4, 4)),
-        "5,000 frames of PNG": apng(5_000),
-        "5,000 frames of GIF": gif(5_000),
-        "60 frames of WebP": animated_webp(60),
-        "black, 23 million pixels": png(4_800, 4_800, black(4_800, 4_800)),
-        "a line": drawn("PNG", (20_000, 1)),
-        "16 bits": saved(Image.new("I;16", (64, 64), 32768), "PNG"),
+        "JPEG and a page": lambda: drawn("JPEG") + b"<script>alert(1)</script>" + CANARY,
+        "comment": lambda: drawn("JPEG", comment=CANARY),
+        "where it was taken": lambda: drawn("JPEG", exif=_exif(1)),
+        "text": lambda: png(4, 4, chunk(b"tEXt", b"Author\0" + CANARY), black(4, 4)),
+        "5,000 frames of PNG": lambda: apng(5_000),
+        "5,000 frames of GIF": lambda: gif(5_000),
+        "60 frames of WebP": lambda: animated_webp(60),
+        "black, 23 million pixels": lambda: png(4_800, 4_800, black(4_800, 4_800)),
+        "a line": lambda: drawn("PNG", (20_000, 1)),
+        "16 bits": lambda: saved(Image.new("I;16", (64, 64), 32768), "PNG"),
     }
 
 

@@ -90,7 +90,7 @@ async def test_an_image_leaves_behind_what_is_not_seen(
     http: httpx.AsyncClient, fleet: ScriptedFleet, name: str
 ) -> None:
     """Comments, places, pages, and frames but the first stay at the door; what arrives is one small image."""
-    (image,) = await arrived(http, fleet, pictures.harmless()[name])
+    (image,) = await arrived(http, fleet, pictures.harmless()[name]())
     seen = pictures.read(image)
     hidden = pictures.CANARY in base64.b64decode(image)
 
@@ -116,7 +116,7 @@ async def test_bombs_are_refused_and_the_bridge_does_not_grow(
     await http.post("/v1/chat/completions", json=asked(b"\xff\xd8\xff" + bytes(14_000_000)))
     before_kib = resident_kib(shared[1].process.pid)
     answers = {
-        name: (await http.post("/v1/chat/completions", json=asked(bomb))) for name, bomb in pictures.bombs().items()
+        name: (await http.post("/v1/chat/completions", json=asked(bomb()))) for name, bomb in pictures.bombs().items()
     }
     codes = {name: (one.status_code, one.json()["error"]["code"]) for name, one in answers.items()}
     ways_out = [name for name, one in answers.items() if ": s" not in one.json()["error"]["message"]]
