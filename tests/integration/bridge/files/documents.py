@@ -93,8 +93,8 @@ def bombs() -> dict[str, Callable[[], bytes]]:
         "256 MB in 1 MB": lambda: one_page(stream(packed(256), b"/Filter/FlateDecode")),
         "256 MB in 1 kB": lambda: one_page(stream(zlib.compress(packed(256)), b"/Filter[/FlateDecode/FlateDecode]")),
         "17 filters": lambda: one_page(stream(packed(256), b"/Filter[" + b"/FlateDecode" * 17 + b"]")),
-        "2 million operators": lambda: one_page(
-            stream(zlib.compress(b"BT " + b"(x) Tj " * 2_000_000), b"/Filter/FlateDecode")
+        "600,000 operators": lambda: one_page(
+            stream(zlib.compress(b"BT " + b"(x) Tj " * 600_000), b"/Filter/FlateDecode")
         ),
         "forms in forms": lambda: one_page(
             calls,

@@ -33,6 +33,7 @@ def drawn(kind: str, size: tuple[int, int] = (64, 48), mode: str = "RGB", **opti
     return saved(image.convert(mode), kind, **options)
 
 
+@cache
 def noise(side: int) -> bytes:
     """Draw an image that can't be packed."""
     return saved(Image.effect_noise((side, side), 90).convert("RGB"), "JPEG", quality=92)

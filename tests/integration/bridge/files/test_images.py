@@ -100,8 +100,8 @@ async def test_an_image_leaves_behind_what_is_not_seen(
 async def test_images_that_are_too_large_together_are_shrunk_to_the_bus(
     http: httpx.AsyncClient, fleet: ScriptedFleet
 ) -> None:
-    """Five photographs of eight megabytes arrive beside half a megabyte of text, in their order."""
-    large, small = pictures.noise(1600), pictures.drawn("PNG")
+    """Four photographs of a megabyte and a drawing arrive beside half a megabyte of text, in their order."""
+    large, small = pictures.noise(1300), pictures.drawn("PNG")
     images = await arrived(http, fleet, large, large, small, large, large, said="word " * 100_000)
     sizes = [pictures.read(image).size for image in images]
 
@@ -183,8 +183,8 @@ SURFACES = {
 async def test_every_api_takes_a_photograph_and_refuses_a_bomb(
     http: httpx.AsyncClient, fleet: ScriptedFleet, path: str
 ) -> None:
-    """A body of several megabytes is taken, what arrives is small, and what is no image is refused in the API's own form."""
-    photograph, bomb = pictures.noise(2000), pictures.drawn("TIFF")
+    """A body of more than the bus carries is taken, what arrives is small, and what is no image is refused in the API's own form."""
+    photograph, bomb = pictures.noise(1300), pictures.drawn("TIFF")
     good, bad = (_filled({"model": "auto", **SURFACES[path]}, pictures.plain(one)) for one in (photograph, bomb))
     taken = await http.post(path, json=good)
     refused = await http.post(path, json=bad)
