@@ -183,7 +183,7 @@ SURFACES = {
 async def test_every_api_takes_a_photograph_and_refuses_a_bomb(
     http: httpx.AsyncClient, fleet: ScriptedFleet, path: str
 ) -> None:
-    """A body of more than the bus carries is taken, what arrives is small, and what is no image is refused in the API's own form."""
+    """A body of more than the bus carries is taken, what arrives is small, and what is no image is refused in its own form."""
     photograph, bomb = pictures.noise(1300), pictures.drawn("TIFF")
     good, bad = (_filled({"model": "auto", **SURFACES[path]}, pictures.plain(one)) for one in (photograph, bomb))
     taken = await http.post(path, json=good)
