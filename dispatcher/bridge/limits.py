@@ -66,7 +66,6 @@ WITH_FILES = frozenset(
         "/api/chat",
         "/api/generate",
         "/api/v1/chat",
-        "/route",
         "/route/with-file",
     }
 )
