@@ -390,3 +390,63 @@ async def test_an_own_stream_in_a_conversation(anna: httpx.AsyncClient) -> None:
         last["route"]["conversation"]["id"],
         last["route"]["conversation"]["kept"],
     )
+
+
+async def test_a_conversation_that_outgrows_its_context_is_summarised(house: House, fleet: ScriptedFleet) -> None:
+    """Where its owner has that turned on: a job of the lowest priority, in the name of who asked; the next question is told the
+    summary in place of the turns."""
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.route()
+        folds = job.request.get("priority") == "batch"
+        await job.token("They spoke of ships." if folds else "Hello there!")
+        await job.end()
+
+    fleet.script = script
+    settings = {**HOLD, "DROVER_LEDGER": "on", "DROVER_HTTP_KEYS": "on", "DROVER_HTTP_SUMMARIES": "true"}
+    async with bridge_process(house.nats.url, **settings) as bridge:
+        await fleet.beat(context_tokens=CONTEXT)
+        headers = {"authorization": f"Bearer {house.keys['anna']}"}
+        async with httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False, headers=headers) as http:
+            talk = (await ask(http, "ships " * 300))["x_drover"]["conversation"]["id"]
+            await ask(http, "boats " * 300, talk)
+
+            async def summarised() -> bool:
+                return "summary" in (await http.get(f"{TALKS}/{talk}")).json()
+
+            await until(summarised)
+            fleet.forget()
+            await ask(http, "And rafts?", talk)
+    heard = await told(fleet)
+
+    assert ("system", True) == (heard[0][0], "They spoke of ships." in heard[0][1])
+    assert ["user", "assistant", "user"] == [role for role, _ in heard[1:]]
+
+
+async def test_what_was_said_survives_the_bridge_and_the_ledger(tmp_path: Path) -> None:
+    """Both are ended and started again; the second question is told the first. Meanwhile it is said what is missing."""
+    database = f"sqlite:///{tmp_path}/ledger.db"
+    settings = {**HOLD, "DROVER_LEDGER": "on", "DROVER_HTTP_KEYS": "off"}
+    async with nats_server(jetstream=True) as nats, scripted_fleet(nats.url) as fleet:
+        async with (
+            ledger_process(nats.url, database, tmp_path) as ledger,
+            bridge_process(nats.url, **settings) as bridge,
+        ):
+            await fleet.beat(context_tokens=CONTEXT)
+            await until(lambda: _knows(fleet))
+            async with httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http:
+                talk = (await ask(http, "What do bees eat?"))["x_drover"]["conversation"]["id"]
+                await ledger.kill()
+                body = {"messages": [{"role": "user", "content": "hi"}], "conversation_id": talk}
+                without = await http.post(CHATS, json=body)
+        async with ledger_process(nats.url, database, tmp_path), bridge_process(nats.url, **settings) as bridge:
+            await fleet.beat(context_tokens=CONTEXT)
+            await until(lambda: _knows(fleet))
+            async with httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http:
+                fleet.forget()
+                await ask(http, "And when?", talk)
+        heard = await told(fleet)
+
+    assert (503, "ledger") == (without.status_code, without.json()["error"]["code"])
+    assert ["What do bees eat?", "Hello there!", "And when?"] == [text for _, text in heard]
