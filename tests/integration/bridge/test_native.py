@@ -399,7 +399,7 @@ async def test_forms_have_bounds_of_their_own(house: House) -> None:
     fields, path = {"prompt": "What is this?"}, "/route/with-file"
     fits = await house.call("anna", "POST", path, data=fields, files={"file": ("x.png", bytes(1_500_000))})
     large = await house.call("anna", "POST", path, data=fields, files={"file": ("x.png", bytes(2_500_000))})
-    body = await house.call("anna", "POST", "/route", json={"prompt": "x" * 1_500_000})
+    body = await house.call("anna", "POST", "/api/v1/conversations", json={"title": "x" * 1_500_000})
     two = await house.call("anna", "POST", path, data=fields, files=[("file", ("a", b"a")), ("file", ("b", b"b"))])
     many = await house.call(
         "anna", "POST", path, data={f"f{number}": "x" for number in range(99)}, files={"file": b"x"}

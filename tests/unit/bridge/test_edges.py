@@ -313,4 +313,4 @@ def test_every_header_that_is_read_is_described() -> None:
     """The published description names the headers of a chat."""
     read = {name for key, name in vars(wishes).items() if key.endswith("_HEADER")}
 
-    assert read == {parameter["name"].lower() for parameter in wishes.CHAT_PARAMETERS}
+    assert read == {parameter["name"].lower() for parameter in (*wishes.CHAT_PARAMETERS, wishes.CONVERSATION_PARAMETER)}
