@@ -78,7 +78,7 @@ def checks() -> Mapping[str, Check]:
         "ports": partial(doctor_servers.ports, ports_of(up)),
         "keys": partial(keys, trees["bridge"]),
         "ledger": doctor.aside(doctor_servers.ledger, ledger_file(trees["ledger"])),
-        "embedder": embedder,
+        "embedder": partial(embedder, dispatcher),
         "fleet": partial(doctor_fleet.fleet, bus, subjects, expected=wanted),
         "agent": partial(agent, up),
     }
@@ -161,8 +161,10 @@ def ledger_file(tree: LedgerSettings) -> Path | None:
     return Path(url.removeprefix("sqlite:///")) if url else tree.ledger.state_dir / "ledger.db"
 
 
-async def embedder() -> Sequence[Finding]:
+async def embedder(tree: DispatcherSettings) -> Sequence[Finding]:
     """What makes vectors is there, and loads."""
+    if tree.embed.tier == "none":
+        return ok("embedder", "none is wanted (DROVER_EMBEDDER): texts are routed by their features alone")
     process = await asyncio.create_subprocess_exec(
         *python("dispatcher", "embedder", "check"),
         stdin=asyncio.subprocess.DEVNULL,

@@ -129,3 +129,16 @@ async def _writes_to_nowhere(pid: int) -> None:
 
 def _output(pid: int) -> str:
     return str(Path(f"/proc/{pid}/fd/1").readlink())
+
+
+async def test_a_process_on_a_terminal_ends_with_it(tmp_path: Path) -> None:
+    """There a hang-up is what it always was, and no wish to read settings."""
+    async with (
+        nats_server() as server,
+        on_terminal(*DROVER, "dispatcher", cwd=tmp_path, NATS_URL=server.url, LOG_FORMAT="json") as one,
+    ):
+        await one.until("dispatcher.ready")
+        one.close()
+        status = await one.ended()
+
+    assert 0 == status
