@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 from importlib.metadata import version
 
-import uvicorn
 from fastapi import FastAPI
 
 from common import lifecycle, logs, settings
@@ -29,7 +28,7 @@ from common.tracing import traced
 from dispatcher.bridge import listening
 from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.composing import compose
-from dispatcher.bridge.connections import KEEP_ALIVE_S, Bounds, Connection, room
+from dispatcher.bridge.connections import KEEP_ALIVE_S, Bounds, Connection, room, uvicorn
 from dispatcher.bridge.files.desk import Desk
 from dispatcher.bridge.files.sandbox import Sandbox
 from dispatcher.bridge.folding import folding

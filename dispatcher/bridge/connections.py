@@ -15,12 +15,17 @@ from asyncio.events import TimerHandle
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-
 from common.errors import BadRequest, FleetError
+from common.sparing import left_out
 from dispatcher.bridge.headers import API_POLICY, SECURITY
 from dispatcher.bridge.statuses import Crowded, HeadLate, HeadTooLarge
 from dispatcher.bridge.surfaces import refusal
+
+with left_out("watchfiles"):  # for reloading while one develops: a megabyte of each bridge
+    import uvicorn
+    from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+__all__ = ["KEEP_ALIVE_S", "LINGER_S", "Bounds", "Connection", "room", "uvicorn"]
 
 KEEP_ALIVE_S = 75
 """Longer than clients keep a connection that is not used (httpx and openai: 5 s), so that it is they who let it go: where both
