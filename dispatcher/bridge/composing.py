@@ -46,6 +46,8 @@ def compose(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # Traces and metrics are our own, see `traces` and `traffic`; FastAPI's would ask at each request whether they are wanted.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.include_router(openai_routes(bridge))
     app.include_router(models_routes(bridge))

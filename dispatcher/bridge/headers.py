@@ -80,6 +80,8 @@ SECURITY = (
 
 def header_text(value: str) -> str:
     """Make any text fit for a header: printable ASCII, no line breaks, bounded."""
+    if len(value) <= MAX_VALUE and value.isascii() and value.isprintable() and "  " not in value:
+        return value.strip()  # as nearly all are
     plain = unicodedata.normalize("NFKD", value.translate(_LOOKALIKES))
     ascii_only = plain.encode("ascii", "ignore").decode()
     printable = "".join(char if char.isprintable() else " " for char in ascii_only)
