@@ -66,7 +66,13 @@ async def crowd(env: dict[str, str]) -> AsyncIterator[str]:
         url = f"nats://127.0.0.1:{nats_port}"
         conf = folder / "nats.conf"
         conf.write_text(config(host="127.0.0.1", port=nats_port, store=folder / "store"))
-        shared = {"NATS_URL": url, "DROVER_HTTP_PORT": str(http_port), "LOG_LEVEL": "WARNING", **env}
+        shared = {
+            "NATS_URL": url,
+            "DROVER_HTTP_PORT": str(http_port),
+            "DROVER_HTTP_KEYS": "off",
+            "LOG_LEVEL": "WARNING",
+        }
+        shared |= env
         processes = Processes(closing, folder, shared)
         processes.start("nats", program("nats-server"), "-c", str(conf))
         await listening(nats_port, "nats-server")

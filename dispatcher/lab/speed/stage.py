@@ -47,6 +47,7 @@ async def stage() -> AsyncIterator[Stage]:
             "DROVER_DEVICE": ECHO_DEVICE,
             "DROVER_BACKEND": "echo",
             "DROVER_SLOTS": str(ECHO_SLOTS),
+            "DROVER_HTTP_KEYS": "off",  # there is no ledger that could say whether there are any
             "LOG_LEVEL": "INFO",
             "LOG_FORMAT": "json",
         }
