@@ -10,7 +10,7 @@ import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 START_S = 30.0
@@ -25,6 +25,8 @@ class BridgeProcess:
 
     url: str
     process: Process
+    said: list[str] = field(default_factory=list)
+    """What it wrote on standard error."""
 
     @property
     def port(self) -> int:
@@ -65,9 +67,10 @@ async def bridge_process(nats_url: str, **settings: str) -> AsyncIterator[Bridge
         process = await start_bridge(bridge_environment(NATS_URL=nats_url, **settings), directory)
         async with asyncio.TaskGroup() as group:
             assert process.stderr is not None
-            draining = group.create_task(_copy(process.stderr))
+            said = list[str]()
+            draining = group.create_task(_copy(process.stderr, said))
             try:
-                yield BridgeProcess(await _ready(process), process)
+                yield BridgeProcess(await _ready(process), process, said)
             finally:
                 if process.returncode is None:
                     process.kill()
@@ -83,7 +86,8 @@ async def _ready(process: Process) -> str:
     return line.removeprefix(_READY)
 
 
-async def _copy(stream: asyncio.StreamReader) -> None:
+async def _copy(stream: asyncio.StreamReader, said: list[str]) -> None:
     """Keep the pipe empty, and show what the bridge said when a test fails."""
     async for line in stream:
-        sys.stderr.write(line.decode(errors="replace"))
+        said.append(line.decode(errors="replace"))
+        sys.stderr.write(said[-1])
