@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from string import ascii_letters, digits
@@ -248,10 +249,16 @@ def _foreign(host: str) -> BadRequest:
 
 
 def host_name(header: str) -> str:
-    """Take the port off a Host header, and the brackets off an IPv6 address."""
-    if header.startswith("["):
-        return header[1:].partition("]")[0].lower()
-    return header.rpartition(":")[0].lower() if header.count(":") == 1 else header.lower()
+    """Take the port off a Host header, and the brackets off an IPv6 address; what is neither a name nor an address stays whole, and
+    is nobody's."""
+    found = _HOST.fullmatch(header)
+    return header if found is None else (found["address"] or found["name"] or found["bare"] or "").lower()
+
+
+_HOST = re.compile(
+    r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]*))(?::[0-9]{0,5})?|(?P<bare>[0-9A-Fa-f:]+)"
+)
+"""No `@`, `/`, `?`, `#`, `%`: whoever puts an address together from it must not be led elsewhere."""
 
 
 def _header(scope: Scope, name: bytes) -> str:

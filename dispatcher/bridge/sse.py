@@ -29,11 +29,23 @@ _HEADERS: RawHeaders = (
 
 
 def event(data: bytes, *, number: int | None = None, name: str = "") -> bytes:
-    """Write one event; `data` has no line break (JSON has none). A chat's have no `id:` lines and no comments: clients in use break
-    on both."""
+    """Write one event; `data` is JSON. A chat's have no `id:` lines and no comments: clients in use break on both."""
     head = b"" if number is None else b"id: %d\n" % number
     named = b"event: %b\n" % name.encode() if name else b""
-    return b"%b%bdata: %b\n\n" % (head, named, data)
+    return b"%b%bdata: %b\n\n" % (head, named, unbroken(data))
+
+
+def unbroken(json: bytes) -> bytes:
+    """Keep JSON on one line for every reader: it escapes what ends a line, but not what does so for Python alone."""
+    for character, escaped in _BREAKS.items():
+        if character in json:
+            json = json.replace(character, escaped)
+    return json
+
+
+_BREAKS = {code.encode(): b"\\u%04x" % ord(code) for code in ("\x85", "\N{LINE SEPARATOR}", "\N{PARAGRAPH SEPARATOR}")}
+"""What Python's `splitlines` takes for the end of a line besides those that JSON escapes: `iter_lines` of httpx and requests, and
+so the ollama package, would break an object in two there."""
 
 
 COMMENT = b":\n\n"

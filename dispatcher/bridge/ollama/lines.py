@@ -17,6 +17,7 @@ from common.energy import Energy
 from common.errors import FleetError
 from common.messages import ToolCall
 from dispatcher.bridge.openai.reply import receipt
+from dispatcher.bridge.sse import unbroken
 
 Json = dict[str, Any]
 
@@ -43,18 +44,10 @@ _NS = 1_000_000_000
 _LAST_DAY_S = 253_402_300_799.0
 """The last second of the year 9999: no calendar goes on behind it."""
 
-_BREAKS = {code.encode(): b"\\u%04x" % ord(code) for code in ("\x85", "\N{LINE SEPARATOR}", "\N{PARAGRAPH SEPARATOR}")}
-"""What Python's `splitlines` takes for the end of a line besides those that JSON escapes: httpx, and with it the ollama package,
-would break an object in two there."""
-
 
 def line(value: Json) -> bytes:
     """Write one line."""
-    written = codec.encode(value)
-    for character, escaped in _BREAKS.items():
-        if character in written:
-            written = written.replace(character, escaped)
-    return written + b"\n"
+    return unbroken(codec.encode(value)) + b"\n"
 
 
 def date(unix_s: float) -> str:

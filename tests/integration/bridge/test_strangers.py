@@ -103,7 +103,7 @@ async def test_the_answers_are_as_described(house: Estate, ann: str, tmp_path: P
 async def test_nothing_that_is_described_is_open(house: Estate, paths: dict[str, dict[str, Any]]) -> None:
     """Without a key, and with a wrong one, each route says 401 in its API's form, but for those that are open on purpose."""
     wrong = "dr_" + "a" * 12 + "_" + "b" * 43
-    told = {}
+    told: dict[str, set[int]] = {}
     for method, path in operations(paths):
         for headers in ({}, bearer(wrong), {"x-api-key": wrong}, {"cookie": f"drover={wrong}"}):
             answer = await house.http.request(method, path, headers={**headers, "sec-fetch-site": "same-origin"})
@@ -299,7 +299,7 @@ async def test_words_of_a_database_are_words(house: Estate, ann: str, text: str)
     found = await house.http.get("/api/v1/conversations", params={"q": text}, headers=bearer(ann))
     by_id = await house.http.get(f"/api/v1/conversations/{httpx.QueryParams({'': text})!s}"[:600], headers=bearer(ann))
     try:
-        as_key = (await house.http.get("/v1/models", headers={"x-api-key": text.encode()})).status_code
+        as_key = (await house.http.get("/v1/models", headers=[(b"x-api-key", text.encode())])).status_code
     except httpx.LocalProtocolError:
         as_key = 401
     cursor = await house.http.get("/api/v1/conversations", params={"before": text}, headers=bearer(ann))
@@ -376,9 +376,9 @@ async def test_no_secret_is_in_anything_that_is_written(house: Estate, tmp_path:
     spans = await house.traces.until(
         lambda spans: {"drover-bridge", "drover-dispatcher"} <= {one.service for one in spans}
     )
-    knobs = await drover("config", "show", "--all", cwd=tmp_path, **house.environment)
+    knobs = await drover("config", "show", "--all", cwd=tmp_path, guard_s=HANG_S, **house.environment)
     exported = [
-        await drover("ledger", "export", "-", "--of", what, cwd=tmp_path, **house.environment)
+        await drover("ledger", "export", "-", "--of", what, cwd=tmp_path, guard_s=HANG_S, **house.environment)
         for what in ("jobs", "keys")
     ]
     rows = b"".join(
