@@ -8,7 +8,7 @@ BIN := .venv/bin
 unexport PROMPT
 ask: export DROVER_ASK_PROMPT := $(value PROMPT)
 
-.PHONY: help up ask test chaos check format bench build settings lock setup setup-dev clean clean-all
+.PHONY: help up ask test chaos clients check format bench build settings lock setup setup-dev clean clean-all
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ test: setup-dev ## run all tests; ARGS="-k name" chooses
 
 chaos: setup-dev ## act out faults on real processes, ten minutes; ARGS="--only F2,F6 --json" and others go to it
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
+
+# Not part of `make test`: it installs some three gigabytes, the most of it for Open WebUI.
+clients: setup-dev ## run the programs that people have against a real fleet; ARGS="--only openai,llm" chooses
+	@exec $(BIN)/python -m tests.clients $(ARGS)
 
 check: setup-dev ## lint, format, types, import contracts
 	$(BIN)/ruff check .
@@ -47,7 +51,7 @@ settings: setup ## write the examples in deploy/config and deploy/nats anew from
 	$(BIN)/python deploy/config/generate.py
 	$(BIN)/python deploy/nats/generate.py
 
-lock: ## resolve deploy/locks/ anew; ARGS="--upgrade" takes newer versions
+lock: ## resolve deploy/locks/ anew; ARGS="--upgrade" takes newer versions, ARGS=clients those of `make clients`
 	@deploy/lock.sh $(ARGS)
 
 setup: ## make .venv and install what the fleet needs
@@ -60,5 +64,5 @@ clean: ## remove build results and caches
 	rm -rf dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
-clean-all: clean ## also remove .venv and .drover (the NATS store and the logs)
-	rm -rf .venv .drover
+clean-all: clean ## also remove .venv, .venv-clients and .drover (the NATS store and the logs)
+	rm -rf .venv .venv-clients .drover

@@ -1,0 +1,1 @@
+"""The programs that people have, each in an environment of its own, against a real fleet: `make clients`."""
