@@ -38,7 +38,7 @@ def _clients(steps: Sequence[Step]) -> list[str]:
     lines = ["| client | version | what it did | without keys | with a key |", "| --- | --- | --- | --- | --- |"]
     for name in dict.fromkeys(one.client for one in steps):
         own = [one for one in steps if one.client == name]
-        did = ", ".join(dict.fromkeys(one.step for one in own))
+        did = "; ".join(dict.fromkeys(one.step for one in own))
         lines.append(f"| {name} | {own[0].version} | {did} | {_sum(own, keys=False)} | {_sum(own, keys=True)} |")
     return lines
 
