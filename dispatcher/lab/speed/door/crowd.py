@@ -87,33 +87,35 @@ async def _crowd(door: Door, crowd: Crowd, clients: int, seconds: float) -> dict
 
 
 async def flood(door: Door, turns: int) -> dict[str, float]:
-    """Give events per second through one bridge, alone and beside one who reads a frame a second."""
+    """Give events per second through one bridge, beside a long answer that is read at once, and beside the same one read slowly:
+    what the long one itself takes of the machine is in both."""
     await _pour(door, 1)
-    alone, beside, text = 0.0, 0.0, 0.0
+    quick, slow, text = 0.0, 0.0, 0.0
     for _ in range(turns):
-        events, chunks = await _pour(door, 4)
-        alone, text = alone + events / turns, text + chunks / turns
-        beside += await _beside_a_slow_one(door) / turns
+        events, chunks = await _beside(door, 0.0)
+        quick, text = quick + events / turns, text + chunks / turns
+        slow += (await _beside(door, SLOW_FRAME_S))[0] / turns
     return {
-        "door_events_per_s": alone,
+        "door_events_per_s": quick,
         "door_chunks_per_s": text,
-        "door_events_beside_slow_per_s": beside,
-        "door_slow_reader_ratio": beside / alone,
+        "door_events_beside_slow_per_s": slow,
+        "door_slow_reader_ratio": slow / quick,
     }
 
 
-async def _beside_a_slow_one(door: Door) -> float:
-    async with reading(door.port, buffer_bytes=SLOW_BUFFER_BYTES) as slow, asyncio.TaskGroup() as tasks:
-        await slow.ask(CHAT, chat_body(SOURCE_MODEL, stream=True, max_tokens=MOST_CHUNKS))
-        dawdling = tasks.create_task(_dawdle(slow))
-        events, _ = await _pour(door, 4)
+async def _beside(door: Door, pause_s: float) -> tuple[float, float]:
+    """Read many streams beside a long one that is read so slowly."""
+    async with reading(door.port, buffer_bytes=SLOW_BUFFER_BYTES) as long, asyncio.TaskGroup() as tasks:
+        await long.ask(CHAT, chat_body(SOURCE_MODEL, stream=True, max_tokens=MOST_CHUNKS))
+        dawdling = tasks.create_task(_dawdle(long, pause_s))
+        found = await _pour(door, 4)
         dawdling.cancel()
-    return events
+    return found
 
 
-async def _dawdle(reader: Reader) -> None:
-    while await reader.block(FRAME_BYTES):  # noqa: ASYNC110  # slow on purpose
-        await asyncio.sleep(SLOW_FRAME_S)
+async def _dawdle(reader: Reader, pause_s: float) -> None:
+    while await reader.block(FRAME_BYTES if pause_s else SLOW_BUFFER_BYTES):  # noqa: ASYNC110  # slow on purpose
+        await asyncio.sleep(pause_s)
 
 
 async def _pour(door: Door, rounds: int) -> tuple[float, float]:

@@ -29,8 +29,8 @@ ROWS = (
         ("door_events_per_s", "events/s"),
         ("door_chunks_per_s", "64-byte chunks in them, chunks/s"),
         ("door_chunks_ratio", "the same / device to producer direct"),
-        ("door_events_beside_slow_per_s", "events/s beside one who reads 512 bytes a second"),
-        ("door_slow_reader_ratio", "the same / without that one"),
+        ("door_events_beside_slow_per_s", "events/s, a long answer beside them read at 512 bytes a second"),
+        ("door_slow_reader_ratio", "the same / that answer read at once"),
     )),
     *((f"bridge: idle clients, {what}", (
         (f"door_idle_{kind}_clients", "clients"),
