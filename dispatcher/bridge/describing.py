@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -154,21 +154,23 @@ _WAYS_IN: Json = {
 def _say_who_may(found: Json, app: FastAPI) -> None:
     """Name the ways in, and of each route the scope that it needs; a bridge without keys asks for none of it."""
     found["components"]["securitySchemes"] = _WAYS_IN
-    for route, need in gated(app).items():
+    for route, need in gated(app):
         for method in (route.methods or set()) & {"GET", "POST", "PUT", "PATCH", "DELETE"}:
-            operation = found["paths"].get(route.path_format, {}).get(method.lower())
+            operation = found["paths"].get(route.path_format or "", {}).get(method.lower())
             if operation is not None:
                 operation["security"] = [{name: []} for name in _WAYS_IN]
                 asked = f"needs the scope `{need}`" if need else "takes any key"
                 operation["description"] = " ".join([*filter(None, [operation.get("description")]), f"({asked})"])
 
 
-def gated(app: FastAPI) -> dict[APIRoute, Scope | None]:
+def gated(app: FastAPI) -> list[tuple[RouteContext, Scope | None]]:
     """Give the routes that stand behind the gate, with the scope that each needs; None for any key."""
-    return {
-        route: dependant.call.scope
-        for route in app.routes
-        if isinstance(route, APIRoute)
+    return [
+        (route, dependant.call.scope)
+        for route in iter_route_contexts(
+            app.routes
+        )  # `app.routes` has routers that were included, and not their routes
+        if isinstance(route.original_route, APIRoute)
         for dependant in route.dependant.dependencies
         if isinstance(dependant.call, Need)
-    }
+    ]

@@ -1,0 +1,48 @@
+"""Each route stands behind the gate, or is named here as one that doesn't, with its reason."""
+
+from __future__ import annotations
+
+import pytest
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+
+from common import settings
+from dispatcher.bridge.app import joined
+from dispatcher.bridge.gate.gate import Need
+from dispatcher.bridge.sse import Curfew
+from dispatcher.settings import BridgeSettings
+from tests.nats_server import nats_server
+
+OPEN = {
+    "/": "our page, which asks for a key itself, and to others the words by which Ollama's clients know it",
+    "/docs": "how to use it: the same for everybody",
+    "/openapi.json": "the same",
+    "/health": "for probes, which have no key; strangers are told no more than whether it lives",
+    "/metrics": "for this machine alone, by default",
+    "/api/version": "by which clients find out what they talk to",
+    "/api/v1/session": "takes a key, for a cookie, and lets no other in",
+    "/favicon.ico": "a picture",
+    "/ui": "the pages' files: the same for everybody",
+}
+REFUSES = {"/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete", "/api/blobs/{digest}"}
+"""What everybody is refused, whoever asks."""
+
+
+def gated(route: RouteContext) -> bool:
+    needs = route.dependant.dependencies if isinstance(route.original_route, APIRoute) else ()
+    return any(isinstance(one.call, Need) for one in needs)
+
+
+async def test_every_route_asks_who_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new one that does not is a door that stands open; and `/openapi.json` says of each that it does."""
+    async with nats_server() as nats:
+        for name, value in {"NATS_URL": nats.url, "DROVER_LEDGER": "off", "DROVER_HTTP_KEYS": "off"}.items():
+            monkeypatch.setenv(name, value)
+        async with joined(settings.load(BridgeSettings), Curfew()) as (app, _):
+            routes = list(iter_route_contexts(app.routes))
+            described = app.openapi()["paths"]
+    behind = {str(route.path) for route in routes if gated(route)}
+    said = {path for path, methods in described.items() if all("security" in method for method in methods.values())}
+
+    assert set() == {str(route.path) for route in routes} - behind - OPEN.keys() - REFUSES
+    assert said | {"/api/v1/session"} == behind & described.keys() | {"/api/v1/session"}
+    assert len(behind) > 20
