@@ -57,7 +57,7 @@ def described(
     """
     content: Json = {"application/json": {"schema": schema or {"type": "object"}}}
     if stream is not None:
-        content[stream.partition(";")[0]] = {"schema": {"type": "string"}}
+        content[stream.partition(";")[0]] = {"schema": {"description": "what comes is told piece by piece"}}
     extra: Json = {}
     if body is not None:
         extra["requestBody"] = {"required": True, "content": {"application/json": _body(body, examples or {})}}

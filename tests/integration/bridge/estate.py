@@ -25,6 +25,7 @@ from tests.otlp_receiver import Receiver, otlp_receiver
 SUBJECTS = Subjects("llm.v1")
 HANG_S = 60.0
 NATS_PASSWORD = "canary-nats-5b1e"
+ORDINARY = (Scope.CHAT, Scope.ROUTE, Scope.FLEET)
 LOUD = {"LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json"}
 
 
@@ -42,8 +43,8 @@ class Estate:
     made: list[str] = field(default_factory=list)
 
     async def key(self, **fields: Any) -> str:
-        """Make a key that may do everything, and give its secret."""
-        wanted = {"name": f"k{len(self.made)}", "scopes": tuple(Scope), **fields}
+        """Make a key that may do what people do, and give its secret."""
+        wanted = {"name": f"k{len(self.made)}", "scopes": ORDINARY, **fields}
         issued = await key_client.add(self.fleet.bus, SUBJECTS, AddKey(**wanted))
         self.made.append(issued.grant.key)
         return issued.secret
