@@ -22,10 +22,11 @@ from common import errors, vectors
 from common.messages import ToolCall
 from tests import ollama_readers as readers
 from tests.bridge_process import BridgeProcess, bridge_environment
+from tests.integration.bridge.files import pictures
 from tests.scripted_fleet import ScriptedFleet, ScriptedJob
 
 HI: Any = [{"role": "user", "content": "hi"}]
-PNG = b"\x89PNG\r\n\x1a\n"
+PNG = pictures.drawn("PNG")
 MODEL = "llama3.2:1b"
 HANG_S = 30.0
 WEATHER: Any = {

@@ -65,9 +65,12 @@ async def site(*scripts: Script, **environment: str) -> AsyncIterator[Site]:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_connection_that_breaks_costs_no_second_run(stream: bool) -> None:
-    """The line is cut after the request was sent, before an answer: the package comes again with the same key, and joins."""
+    """The line is cut after the request was sent, before an answer: the package comes again with the same key, and joins.
+
+    Of a stream the answer has begun with its headers, and after those the package does not come again: here they wait for a text.
+    """
     script = Hold(then=go_on("Once ", "upon"))
-    async with site(script) as here, asyncio.TaskGroup() as tasks:
+    async with site(script, DROVER_HTTP_HEADER_HOLD_S="60") as here, asyncio.TaskGroup() as tasks:
         asking = tasks.create_task(ask(here.client, stream=stream, headers=KEY))
         await script.reached.wait()
         here.proxy.reset()
