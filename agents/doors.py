@@ -21,6 +21,7 @@ from common.bus import Bus, Delivery, Subscription
 from common.errors import FleetError
 from common.logs import get_logger
 from common.messages import DeviceState, Token
+from common.subjects import is_inbox
 
 log = get_logger("doors")
 
@@ -74,10 +75,16 @@ class Doors:
         self._boot = boot
         self._state = state
 
-    def verb(self, act: Verb) -> Callable[[Delivery], None]:
-        """Make a bus handler of a verb: it acts at once, and answers with its result or with a typed error."""
+    def verb(self, act: Verb, *, asked: bool = False) -> Callable[[Delivery], None]:
+        """Make a bus handler of a verb: it acts at once, and answers with its result or with a typed error.
+
+        With `asked` it acts for those alone who wait for that: a stream answers under any subject that somebody gives it for a
+        reply, whatever rights that one has, and such an answer may be empty.
+        """
 
         def handle(delivery: Delivery) -> None:
+            if asked and not is_inbox(delivery.reply):
+                return
             try:
                 answer = act(codec.decode_request(delivery.data or b"{}"))
             except FleetError as error:
@@ -152,7 +159,11 @@ async def open_doors(
 ) -> AsyncIterator[Subscription]:
     """Listen; `subject` gives the subject of a verb. Gives the subscription of the jobs, to be drained before the rest closes."""
     async with AsyncExitStack() as stack:
-        handlers = {"cancel": doors.verb(doors.cancel), "drain": doors.verb(doors.drain), "probe": doors.probed}
+        handlers = {
+            "cancel": doors.verb(doors.cancel),
+            "drain": doors.verb(doors.drain, asked=True),
+            "probe": doors.probed,
+        }
         for name, handler in handlers.items():
             verb = await bus.subscribe(subject(name), handler)
             stack.push_async_callback(verb.unsubscribe)

@@ -158,13 +158,20 @@ class Doors:
         self._pipeline.roster.observe(beat, self._pipeline.clock.monotonic())
 
     def _control(self, delivery: Delivery) -> None:
-        """Take an order for one job; `cancel` with a `reply` lets that one party go, and nobody else."""
+        """Take an order for one job; `cancel` with a `reply` lets that one party go, and nobody else.
+
+        What neither waits for an answer nor names a party is no order: a stream's answer to somebody who gave this subject as its
+        reply looks so, and the server asks no one's rights for it.
+        """
         _, job, verb, *owner = self._pipeline.subjects.tokens(delivery.subject)
         body = _body(delivery.data)
         tenant = owner[0] if owner else _text(body, "tenant")
+        party = _text(body, "reply") if verb == "cancel" else None
+        if not delivery.reply and party is None:
+            return
         match verb:
-            case "cancel" if (reply := _text(body, "reply")) is not None:
-                self._pipeline.leave(job, reply, tenant=tenant, keep_s=_seconds(body, "keep_s"))
+            case "cancel" if party is not None:
+                self._pipeline.leave(job, party, tenant=tenant, keep_s=_seconds(body, "keep_s"))
             case "cancel":
                 known = self._pipeline.cancel(job, "on request", tenant=tenant)
                 if known or not self._queued():  # else whoever has looked through the queue says how it is

@@ -383,6 +383,25 @@ async def test_a_tenant_reads_its_own_results_and_no_others(tmp_path: Path) -> N
     assert (note["acme"], [Stage.DONE]) == (seen, events)
 
 
+async def test_a_stream_s_answer_under_an_order_s_subject_waits_for_nobody(tmp_path: Path) -> None:
+    """The server asks no rights for where a stream's answer goes: a producer can have one arrive under another's order, and a
+    device's door. It has no reply subject, and by that it is told from an order."""
+    doors, ears = {"D": "llm.v1.ctl.j1.cancel.other", "N": "llm.v1.dev.nano.drain"}, Listener()
+    async with AsyncExitStack() as stack:
+        place = await stack.enter_async_context(ground(tmp_path))
+        users = {letter: await stack.enter_async_context(place.bus(letter)) for letter in "DNP"}
+        await JetStream(users["D"]).declare(StreamSpec(name="LLM_RESULTS", subjects=("llm.v1.result.*.*",)))
+        for letter, subject in doors.items():
+            await users[letter].subscribe(subject, ears)
+            await users[letter].flush()
+        for subject in doors.values():
+            await users["P"].publish("$JS.API.DIRECT.GET.LLM_RESULTS.llm.v1.result.acme.none", b"", reply=subject)
+        seen = await ears.until(2)
+
+    assert sorted(doors.values()) == sorted(one.subject for one in seen)
+    assert {("", b"")} == {(one.reply, one.data) for one in seen}
+
+
 async def test_the_systems_user_is_apart(tmp_path: Path) -> None:
     """It may ask the server itself, and sees nothing of the fleet; a user of the fleet sees nothing of the server."""
     said: list[str] = []

@@ -236,6 +236,15 @@ async def test_the_drain_door_closes_and_opens_the_device() -> None:
         assert beat.reason == "takes no new jobs"
 
 
+async def test_what_nobody_waits_for_drains_nothing() -> None:
+    """An empty message without a reply subject is what a stream says that has no such message, to whoever named that door."""
+    async with rig() as orin:
+        await orin.bus.publish("llm.v1.dev.orin.drain", b"")
+        probe = await orin.device.ask("probe")
+
+        assert "ready" == probe["state"]
+
+
 async def test_the_agent_answers_discovery() -> None:
     """PING, INFO and STATS, to all, by name and by instance; the job endpoint carries slots, models and speeds."""
     async with rig() as orin:

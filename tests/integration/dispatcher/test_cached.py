@@ -491,7 +491,7 @@ async def test_a_cancel_behind_the_end_changes_nothing(a_house: OpenHouse) -> No
         await until(lambda: follower.text == "one ", "it hears")
         hold.released.set()
         await keeping.wait()
-        await house.world.publish(house.subjects.control("leader", "cancel"), b"{}")
+        await house.world.publish(house.subjects.control("leader", "cancel"), b"{}", reply=house.world.new_inbox())
         await follower.end()
         kept.set()
         await leader.end()

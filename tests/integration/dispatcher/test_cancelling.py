@@ -9,7 +9,7 @@ import pytest
 from common import codec
 from tests.integration.dispatcher.conftest import OpenHouse
 from tests.integration.dispatcher.house import PATIENCE_S
-from tests.integration.dispatcher.scripted import Hold, answer, ignore, stall, until
+from tests.integration.dispatcher.scripted import Hold, answer, go_on, ignore, stall, until
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ async def test_cancelling_twice_is_cancelling_once(a_house: OpenHouse) -> None:
         stream = await house.stream(job="j1")
         await nano.attempt()
         for _ in range(5):
-            await house.world.publish(house.subjects.control("j1", "cancel"), b"{}")
+            await house.world.publish(house.subjects.control("j1", "cancel"), b"{}", reply=house.world.new_inbox())
         last = await stream.error()
 
         assert ("cancelled", "cancelled") == (last.error.code, (await house.event("j1"))["state"])
@@ -123,7 +123,7 @@ async def test_a_cancel_in_the_moment_of_a_grant(a_house: OpenHouse) -> None:
         second, third = await house.stream(job="j2"), await house.stream()
         await house.waiting(2)
         hold.released.set()
-        await house.world.publish(house.subjects.control("j2", "cancel"), b"{}")
+        await house.world.publish(house.subjects.control("j2", "cancel"), b"{}", reply=house.world.new_inbox())
         await first.end()
         await until(lambda: second.ended, "the second is over")
         await third.end()
@@ -162,6 +162,24 @@ async def test_an_order_under_a_tenants_subject_means_that_tenant_alone(a_house:
             told[1],
             last.error.code,
         )
+
+
+@pytest.mark.parametrize("tenant", [None, "default"])
+@pytest.mark.parametrize("body", [b"", b'{"stream":"LLM_JOBS","seq":7}', b'{"tenant":"default","state":"done"}'])
+async def test_what_nobody_waits_for_cancels_nothing(a_house: OpenHouse, tenant: str | None, body: bytes) -> None:
+    """A stream answers wherever it is asked to, without a reply subject of its own: what it says under the subject of an order is
+    none, and the job runs on."""
+    async with a_house() as house:
+        hold = Hold("one ", then=go_on("two"))
+        await house.device("nano", hold)
+        stream = await house.stream(job="j1")
+        await hold.reached.wait()
+        await house.world.publish(house.subjects.control("j1", "cancel", tenant), body)
+        await house.order("j1", "status")  # heard behind it
+        hold.released.set()
+        await stream.end()
+
+        assert "one two" == stream.text
 
 
 async def test_no_answer_goes_where_no_inbox_is(a_house: OpenHouse) -> None:
