@@ -37,6 +37,7 @@ from common.errors import (
     NoResponders,
     from_wire,
 )
+from common.handover import Handover
 from common.messages import ChatRequest, Message, Priority, Role
 from common.retelling import PATIENCE_S, Retelling
 from common.subjects import Subjects, own_inbox, require_token
@@ -198,14 +199,17 @@ class Drover:
         note = answer_or_raise(await self.durable.result(job, wait_s=wait_s))
         return codec.build(Answer, note.answer or {})
 
-    async def frames(self, request: ChatRequest, *, tenant: str | None = None) -> AsyncGenerator[frames.Frame, None]:
+    async def frames(
+        self, request: ChatRequest, *, tenant: str | None = None, handover: Handover | None = None
+    ) -> AsyncGenerator[frames.Frame, None]:
         """Send a request and give each frame of its stream, the terminal one included.
 
         What is lost on the way (the dispatcher, the connection, a frame) is mended by sending the same job again: its text comes
         from the start, and what was given already is compared and left out. Only when that fails for `patience_s`, or the
         request's own time is over, it raises: `NoDispatcher` when nobody takes the job, `BusTimeout` when the dispatcher fell
         silent, `BusDisconnected`, `Interrupted` when a frame is missing. Also, at once, `GarbledReply`, `PayloadTooLarge`.
-        Closing the generator before the end lets the job go; it is cancelled when nobody else waits for it.
+        Closing the generator before the end lets the job go; it is cancelled when nobody else waits for it. `handover` tells at any
+        moment, also then, whether a dispatcher may have the job.
         """
         minted = request.job is None
         request = replace(
@@ -214,10 +218,10 @@ class Drover:
             job=request.job or str(ULID()),
             resends=0 if minted else request.resends,
         )
-        telling = Retelling(request, patience_s=self.patience_s)
+        telling, handover = Retelling(request, patience_s=self.patience_s), handover or Handover()
         while True:
             try:
-                async with aclosing(self._once(telling.request(), tenant or self._tenant)) as source:
+                async with aclosing(self._once(telling.request(), tenant or self._tenant, handover)) as source:
                     async for frame in source:
                         for shown in telling.take(frame):
                             yield shown
@@ -227,16 +231,18 @@ class Drover:
                 pause_s = telling.pause_s(error)
             await asyncio.sleep(pause_s)
 
-    async def _once(self, request: ChatRequest, tenant: str) -> Frames:
+    async def _once(self, request: ChatRequest, tenant: str, handover: Handover) -> Frames:
         """Send a request once, and give what comes."""
         job, keep_s = str(request.job), 0.0
         payload = codec.encode_request(codec.plain(request))
-        with self._inbox() as (inbox, reply):
+        with self._inbox() as (inbox, reply), handover.sending() as sending:
             await self._bus.publish(
                 self._subjects.work(request.kind, tenant), payload, reply=reply, headers=tracing.outgoing()
             )
+            sending.published = True
             try:
                 async for frame in inbox.read(SILENCE_S):
+                    sending.hear(frame)
                     yield frame
             except (BusError, Interrupted):
                 keep_s = RETURN_S if self.patience_s else 0.0

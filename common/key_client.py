@@ -45,14 +45,17 @@ async def reserve(bus: Bus, subjects: Subjects, wanted: Reservation) -> Reserved
     """Set aside what a job may use, and give what is left. Raises `QuotaSpent` where a budget has not that much, which says when it
     begins anew; `DuplicateJob` where another key has reserved a job of this name, or this key a smaller one; `UnknownKey`.
 
-    Sent twice it counts once. Who does not know whether it came through (`BusTimeout`) may send it again, or `release` it.
+    Sent twice it counts once. Who does not know whether it came through (`BusTimeout`) may send it again, or `release` it: what is
+    somebody else's stays.
     """
     return _built(Reserved, await _ask(bus, subjects, "reserve", wanted), "reserved")
 
 
-async def release(bus: Bus, subjects: Subjects, key: str, job: str) -> bool:
-    """Give back what is set aside for a job that never reached a dispatcher, and never will. False when there was nothing."""
-    return (await _ask(bus, subjects, "release", ReleaseJob(key=key, job=job))).get("released") is True
+async def release(bus: Bus, subjects: Subjects, made: Reservation) -> bool:
+    """Give back what is set aside for a job that no dispatcher has, and none will have. False when there was nothing, or when another
+    request has come under the same id."""
+    asked = ReleaseJob(key=made.key, job=made.job, holder=made.holder)
+    return (await _ask(bus, subjects, "release", asked)).get("released") is True
 
 
 async def login(bus: Bus, subjects: Subjects, shown: Presented, *, ttl_s: float) -> Login:

@@ -69,10 +69,11 @@ class LoginKey(CheckKey):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseJob(_Closed):
-    """`release`: a job that never reached a dispatcher."""
+    """`release`: a job that no dispatcher has, or will have, by whoever reserved it."""
 
     key: KeyId
     job: Token
+    holder: Token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,11 @@ KeyId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{8}$", max_length=8)
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 
 
+def new_id() -> str:
+    """Draw an id: nobody's yet, but for one chance in a million million."""
+    return "".join(secrets.choice(_ID_CHARS) for _ in range(8))
+
+
 class Scope(StrEnum):
     """What a key may do."""
 
@@ -107,7 +112,10 @@ class Grant:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
     """What a job may use at most. Its record settles it, however it ends; one without a record counts as spent after
-    `expires_s`."""
+    `expires_s`, unless the ledger has it that the job was answered lately: then that was told again, and nothing ran.
+
+    It is given back for one reason alone: whoever made it, `holder`, knows that no dispatcher has the job, and nobody else has come
+    under the same id. A hang-up is no reason, nor an error behind which the job may run."""
 
     key: Token
     tenant: Token
@@ -115,12 +123,13 @@ class Reservation:
     tokens: Count
     micro_usd: Count = 0
     expires_s: Annotated[Number, Gt(0), Le(7 * 86_400)] = 900.0
+    holder: Token = field(default_factory=new_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserved:
-    """What was set aside; `budgets` are all of the key's, with it. Without `anew` the job had been reserved before, by this request
-    sent twice or by another one under the same id: whoever has not set it aside must not release it."""
+    """What was set aside; `budgets` are all of the key's, with it. Without `anew` another request had reserved the job under the same
+    id: from then on nobody can release it."""
 
     budgets: tuple[Budget, ...] = ()
     anew: bool = True
@@ -140,11 +149,6 @@ def parse(text: str) -> Presented:
     if found is None:
         raise Unauthorized("this is no key of Drover's: one begins with dr_ and has 55 characters")
     return Presented(id=found[1], key_digest=digest(text), session=text.startswith("drs_"))
-
-
-def new_id() -> str:
-    """Draw an id: nobody's yet, but for one chance in a million million."""
-    return "".join(secrets.choice(_ID_CHARS) for _ in range(8))
 
 
 def new_secret(key: str, *, session: bool = False) -> str:

@@ -30,13 +30,7 @@ class Asking:
         chat = await self.files.prepared(chat, attached)
         async with (
             self.gate.job(caller, on_behalf(caller, chat)) as place,
-            aclosing(self.drover.frames(place.request, tenant=caller.tenant)) as source,
+            aclosing(self.drover.frames(place.request, tenant=caller.tenant, handover=place.handover)) as source,
         ):
             async for frame in source:
-                place.begun = (place.begun or not isinstance(frame, frames.Err)) and not _told_again(frame)
                 yield frame
-
-
-def _told_again(frame: frames.Frame) -> bool:
-    """Tell whether an answer was there before: then nothing runs, and no record will say what it took."""
-    return isinstance(frame, frames.End) and bool((frame.route or {}).get("replayed"))

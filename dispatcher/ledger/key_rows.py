@@ -97,6 +97,7 @@ def reservation_row(wanted: Reservation, amounts: Amounts, now_unix_s: float) ->
         "reserved_unix_s": now_unix_s,
         "expires_unix_s": now_unix_s + wanted.expires_s,
         "lapsed_unix_s": None,
+        "holder": wanted.holder,
     }
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, delete, exists, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.errors import DuplicateJob
@@ -19,12 +19,26 @@ from common.records import JobEntry
 from dispatcher.ledger.budgets import Account, Amounts, charged, corrected
 from dispatcher.ledger.key_rows import account_of, account_row, amounts_of
 from dispatcher.ledger.rows import Row
-from dispatcher.ledger.tables import budgets, keys, reservations
+from dispatcher.ledger.tables import budgets, jobs, keys, reservations
+
+DONE = "done"
+"""The state of a record that has an answer."""
 
 AT_ONCE = 500
 """Reservations that lapse in one transaction."""
 
+TOLD_AGAIN_S = 86_400.0
+"""So long after it was asked the answer of a job may be told to who sends it again."""
+
 _OPEN = reservations.c.lapsed_unix_s.is_(None)
+
+_ANSWERED = exists().where(
+    jobs.c.job == reservations.c.job,
+    jobs.c.tenant == reservations.c.tenant,
+    jobs.c.state == DONE,
+    jobs.c.received_unix_s >= reservations.c.reserved_unix_s - TOLD_AGAIN_S,
+)
+"""A record that is there while the reservation is came before it: later ones settle it."""
 
 
 async def hold(connection: AsyncConnection, ids: Iterable[str]) -> None:
@@ -72,10 +86,17 @@ async def found_reservation(connection: AsyncConnection, tenant: str, job: str) 
     return None if row is None else dict(row)
 
 
-async def free(connection: AsyncConnection, key: str, job: str) -> bool:
-    """Give back what is set aside for a job that never ran; False where there is nothing, or it has lapsed."""
-    its = reservations.c.key == key, reservations.c.job == job, _OPEN
+async def free(connection: AsyncConnection, key: str, job: str, holder: str) -> bool:
+    """Give back what its holder has set aside for a job that never ran; False where there is nothing, it has lapsed, or another
+    request has come under the same id."""
+    its = reservations.c.key == key, reservations.c.job == job, reservations.c.holder == holder, _OPEN
     return bool((await connection.execute(delete(reservations).where(*its))).rowcount)
+
+
+async def share(connection: AsyncConnection, tenant: str, job: str) -> None:
+    """Have nobody give back what is set aside for a job: several requests mean it, and who ends does not know of the others."""
+    its = reservations.c.tenant == tenant, reservations.c.job == job
+    await connection.execute(update(reservations).where(*its).values(holder=None))
 
 
 async def settle(connection: AsyncConnection, ended: Sequence[JobEntry], now_unix_s: float) -> None:
@@ -94,25 +115,31 @@ async def settle(connection: AsyncConnection, ended: Sequence[JobEntry], now_uni
     found = await _of_jobs(connection, list(took))  # as they are now that nobody else changes them
     ends = [(row, taken(took[row["tenant"], row["job"]])) for row in found]
     await _end(connection, ends, now_unix_s)
-    its = tuple_(reservations.c.tenant, reservations.c.job).in_([(row["tenant"], row["job"]) for row in found])
-    await connection.execute(delete(reservations).where(its))
+    await connection.execute(delete(reservations).where(_these(found)))
 
 
 async def lapse(connection: AsyncConnection, now_unix_s: float) -> int:
     """Count as spent what is set aside for jobs whose record does not come; gives how many, at most some at once. The record may
-    come yet, so they stay until nothing comes that late."""
+    come yet, so they stay until nothing comes that late.
+
+    A job that was answered lately was settled then, and who sends it again is told that answer: no record comes of that, and it is
+    forgotten.
+    """
     late = (
         select(reservations.c.key).where(_OPEN, reservations.c.expires_unix_s <= now_unix_s).distinct().limit(AT_ONCE)
     )
-    held = (await connection.execute(late)).scalars().all()
-    if not held:
+    ids = (await connection.execute(late)).scalars().all()
+    if not ids:
         return 0
-    await hold(connection, held)
-    ask = select(reservations).where(_OPEN, reservations.c.expires_unix_s <= now_unix_s, reservations.c.key.in_(held))
+    await hold(connection, ids)
+    ask = select(reservations, _ANSWERED.label("answered")).where(
+        _OPEN, reservations.c.expires_unix_s <= now_unix_s, reservations.c.key.in_(ids)
+    )
     found = [dict(row) for row in (await connection.execute(ask.limit(AT_ONCE))).mappings()]
-    await _end(connection, [(row, amounts_of(row)) for row in found], now_unix_s)
-    its = tuple_(reservations.c.tenant, reservations.c.job).in_([(row["tenant"], row["job"]) for row in found])
-    await connection.execute(update(reservations).where(its).values(lapsed_unix_s=now_unix_s))
+    lost = [row for row in found if not row["answered"]]
+    await _end(connection, [(row, amounts_of(row)) for row in lost], now_unix_s)
+    await connection.execute(update(reservations).where(_these(lost)).values(lapsed_unix_s=now_unix_s))
+    await connection.execute(delete(reservations).where(_these([row for row in found if row["answered"]])))
     return len(found)
 
 
@@ -140,8 +167,12 @@ _DUST = 1e-6
 """A millionth of a unit is no unit: 0.07 dollars times a million is a little more than 70 000."""
 
 
-async def _of_jobs(connection: AsyncConnection, jobs: Sequence[tuple[str, str]]) -> list[Mapping[str, Any]]:
-    its = tuple_(reservations.c.tenant, reservations.c.job).in_(jobs)
+def _these(rows: Iterable[Mapping[str, Any]]) -> ColumnElement[bool]:
+    return tuple_(reservations.c.tenant, reservations.c.job).in_([(row["tenant"], row["job"]) for row in rows])
+
+
+async def _of_jobs(connection: AsyncConnection, names: Sequence[tuple[str, str]]) -> list[Mapping[str, Any]]:
+    its = tuple_(reservations.c.tenant, reservations.c.job).in_(names)
     return [dict(row) for row in (await connection.execute(select(reservations).where(its))).mappings()]
 
 

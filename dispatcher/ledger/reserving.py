@@ -89,10 +89,10 @@ class Reserving:
             raise _taken(wanted) from None  # by another key, just now
 
     async def release(self, wanted: ReleaseJob) -> bool:
-        """Give back what was set aside for a job that never ran."""
+        """Give back what was set aside for a job that never ran, if that is its holder's alone."""
         async with self._database.writing() as connection:
             await purse.hold(connection, [wanted.key])
-            return await purse.free(connection, wanted.key, wanted.job)
+            return await purse.free(connection, wanted.key, wanted.job, wanted.holder)
 
     async def lapse(self) -> int:
         """Count as spent whatever has no record after its time; gives how many."""
@@ -111,8 +111,11 @@ class Reserving:
             accounts = (await purse.accounts_of(connection, ids)).get(wanted.key, [])
             reserved = (await purse.reserved_of(connection, ids)).get(wanted.key, {})
             there = await purse.found_reservation(connection, wanted.tenant, wanted.job)
+            again = there is not None and there["holder"] == wanted.holder
             if there is not None:
                 _require_same(wanted, there)
+                if not again:
+                    await purse.share(connection, wanted.tenant, wanted.job)
             elif accounts:
                 if (why := refusal(accounts, reserved, amounts, now_unix_s)) is not None:
                     raise spent(wanted.key, why, now_unix_s)
@@ -121,7 +124,9 @@ class Reserving:
                 reserved = {unit: reserved.get(unit, 0) + more for unit, more in amounts_of(row).items()}
             if (key["last_used_unix_s"] or 0.0) < now_unix_s - NOTED_S:
                 await note_used(connection, wanted.key, now_unix_s)
-        return Reserved(budgets=tuple(shown(one, reserved, now_unix_s) for one in accounts), anew=there is None)
+        return Reserved(
+            budgets=tuple(shown(one, reserved, now_unix_s) for one in accounts), anew=there is None or again
+        )
 
 
 def require_usable(wanted: Reservation, key: Row | None, now_unix_s: float) -> Row:

@@ -205,10 +205,12 @@ reservations = Table(
     Column("reserved_unix_s", REAL, nullable=False),
     Column("expires_unix_s", REAL, nullable=False),
     Column("lapsed_unix_s", REAL),
+    Column("holder", KEY),
     Index("reservations_key", "key"),
     Index("reservations_expires", "expires_unix_s"),
 )
-"""Of jobs whose record has not come. From `lapsed_unix_s` on it counts as spent, until the record comes after all."""
+"""Of jobs whose record has not come. From `lapsed_unix_s` on it counts as spent, until the record comes after all. `holder` is who
+may give it back: none where several requests came under the same id."""
 
 conversations = Table(
     "conversations",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -14,8 +15,9 @@ from fastapi import APIRouter, Depends, Request
 from common import key_client
 from common.bus import Bus
 from common.clock import Clock
-from common.errors import FleetError, LedgerUnavailable, NotAllowed, QuotaSpent, Unauthorized
-from common.keys import Grant, Scope, Unit
+from common.errors import BusError, FleetError, GarbledReply, LedgerUnavailable, NotAllowed, QuotaSpent, Unauthorized
+from common.handover import Handover
+from common.keys import Grant, Reservation, Reserved, Scope, Unit
 from common.logs import get_logger
 from common.messages import ChatRequest, ModelInfo
 from common.subjects import Subjects
@@ -41,10 +43,10 @@ class Keys(StrEnum):
 
 @dataclass(slots=True)
 class Place:
-    """A job that was let in. `begun` says that the fleet has it: from then on its record tells what it took."""
+    """A job that was let in. Once `handover` says that a dispatcher may have it, only a record tells what it took."""
 
     request: ChatRequest
-    begun: bool = False
+    handover: Handover = field(default_factory=Handover)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +151,8 @@ class Gate:
 
     @asynccontextmanager
     async def job(self, caller: Caller, chat: ChatRequest) -> AsyncIterator[Place]:
-        """Let a job in for as long as the context lasts; what it may use is set aside until its record says what it took.
+        """Let a job in for as long as the context lasts; what it may use is set aside until its record says what it took. At the end
+        it is given back where no dispatcher can have the job; the ledger keeps what others under its id need. See `Reservation`.
 
         Raises `TooMany` for one too many at once, `QuotaSpent` where a budget has not that much left, and `LedgerUnavailable` where
         that can't be asked.
@@ -165,45 +168,56 @@ class Gate:
                 await held.enter_async_context(self._reserved(place, grant))
             yield place
 
-    async def admit(self, caller: Caller, chat: ChatRequest) -> ChatRequest:
-        """Let a job in that outlives its request, a durable one. Raises as `job`."""
+    @asynccontextmanager
+    async def admit(self, caller: Caller, chat: ChatRequest) -> AsyncIterator[Place]:
+        """Let a job in that outlives its request, a durable one: the context is that of its submission. Raises as `job`."""
         grant = caller.grant
         if grant is None:
-            return chat
-        place = Place(_confined(chat, grant))
-        if grant.budgets:
-            async with self._reserved(place, grant):
-                place.begun = True
-        return place.request
+            yield Place(chat)
+            return
+        async with AsyncExitStack() as held:
+            place = Place(_confined(chat, grant))
+            if grant.budgets:
+                await held.enter_async_context(self._reserved(place, grant))
+            yield place
 
     @asynccontextmanager
     async def _reserved(self, place: Place, grant: Grant) -> AsyncIterator[None]:
-        wanted, anew = await self._reserve(worth(place.request, grant, self._models()), grant)
+        wanted, anew = await self._reserve(worth(place.request, grant, self._fleet()), grant)
         place.request = wanted.request
         try:
             yield
         finally:
-            if anew and not place.begun:
-                await self._release(grant.key, wanted.reservation.job)
+            if anew and not place.handover.begun:
+                await self._release(wanted.reservation)
 
     async def _reserve(self, wanted: Worth, grant: Grant) -> tuple[Worth, bool]:
         """Set aside what a job may use, or, where the money is spent, what it may use without any; tells whether that is new."""
         try:
-            reserved = await key_client.reserve(self._bus, self._subjects, wanted.reservation)
+            reserved = await self._set_aside(wanted.reservation)
         except QuotaSpent as error:
             spent = wanted.paid and error.details.get("unit") == Unit.MONEY
-            if not (spent and has_free(wanted.request, grant, self._models())):
+            if not (spent and has_free(wanted.request, grant, self._fleet())):
                 raise
             wanted = wanted.unpaid()
-            reserved = await key_client.reserve(self._bus, self._subjects, wanted.reservation)
+            reserved = await self._set_aside(wanted.reservation)
         self._limiter.note(grant.key, reserved.budgets)
         return wanted, reserved.anew
 
-    async def _release(self, key: str, job: str) -> None:
+    async def _set_aside(self, wanted: Reservation) -> Reserved:
+        """Ask the ledger. Who gives up waiting does not know whether it came through, and takes it back: what is somebody else's
+        stays."""
         try:
-            await key_client.release(self._bus, self._subjects, key, job)
+            return await key_client.reserve(self._bus, self._subjects, wanted)
+        except (asyncio.CancelledError, BusError, GarbledReply):
+            await self._release(wanted)
+            raise
+
+    async def _release(self, made: Reservation) -> None:
+        try:
+            await key_client.release(self._bus, self._subjects, made)
         except FleetError as error:
-            log.warning("gate.unreleased", key=key, job=job, error=error.code)
+            log.warning("gate.unreleased", key=made.key, job=made.job, error=error.code)
 
 
 def _confined(chat: ChatRequest, grant: Grant) -> ChatRequest:

@@ -18,6 +18,7 @@ from ulid import ULID
 from common import codec, keys
 from common.durable import Note
 from common.durable_client import DurableJobs, Event
+from common.durable_submit import Submitted
 from common.errors import (
     BadRequest,
     BusTimeout,
@@ -25,6 +26,8 @@ from common.errors import (
     NoDispatcher,
     NoResponders,
     NotAllowed,
+    QueueFull,
+    RequestError,
     StreamsUnavailable,
     UnknownJob,
 )
@@ -35,7 +38,7 @@ from common.subjects import is_token
 from dispatcher.bridge.bodies import json_body
 from dispatcher.bridge.callers import Caller, on_behalf
 from dispatcher.bridge.describing import GUARDED, RUNS, described
-from dispatcher.bridge.gate import caller_of
+from dispatcher.bridge.gate import Place, caller_of
 from dispatcher.bridge.headers import JOB_HEADER, PRIORITY_HEADER, header_text
 from dispatcher.bridge.native.replies import SPAN, answered, from_ledger, limit_of, parameter, queried
 from dispatcher.bridge.native.request import EXAMPLE, IN_NATIVE, NativeJobRequest, to_chat
@@ -69,6 +72,9 @@ EVENTS_SAID = (
 
 NO_DURABLE = (UnknownJob, StreamsUnavailable, BusTimeout)
 """What a job is met with that is no durable one, and any where nobody has made the streams: a bus may not say which."""
+
+NEVER_QUEUED = (RequestError, QueueFull, StreamsUnavailable)
+"""Whatever else goes wrong, a submission may have arrived."""
 
 _ID = Path(description="the job's id, as the submission gave it")
 
@@ -123,9 +129,9 @@ def _add_durable(router: APIRouter, bridge: Bridge, prefix: str) -> None:
         chosen = job_id(http.headers) or asked.job
         chat = to_chat(asked, job=chosen or str(ULID()), stream=False)
         caller = caller_of(http)
-        request = await bridge.gate.admit(caller, on_behalf(caller, wished(chat, http.headers)))
         urgency = _priority(http) or priority_of(http.headers)
-        done = await durable.submit(request, priority=urgency, tenant=caller.tenant)
+        async with bridge.gate.admit(caller, on_behalf(caller, wished(chat, http.headers))) as place:
+            done = await _submitted(durable, place, urgency, caller.tenant)
         where = f"{prefix}/{done.job}"
         body = {"id": done.job, "object": "job", "state": done.state, "known": done.known, "url": where}
         return answered(body, 202, {"location": where, JOB_HEADER: header_text(done.job)})
@@ -187,6 +193,19 @@ def _add_known(router: APIRouter, bridge: Bridge) -> None:
                     f"there is no job {job!r} that could be cancelled: it is over, or the id is wrong", param="job"
                 ) from unknown
         return answered({"id": job, "cancelled": done})
+
+
+async def _submitted(durable: DurableJobs, place: Place, priority: Priority | None, tenant: str) -> Submitted:
+    """Put a job into the queue. It has been handed over unless that is refused, or it was there before; of a submission that gets no
+    answer, or is given up, nobody knows."""
+    place.handover.begun = True
+    try:
+        done = await durable.submit(place.request, priority=priority, tenant=tenant)
+    except NEVER_QUEUED:
+        place.handover.begun = False
+        raise
+    place.handover.begun = not done.known
+    return done
 
 
 def _whose(asked: _Listing, caller: Caller) -> JobsQuery:

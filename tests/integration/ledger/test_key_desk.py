@@ -81,10 +81,11 @@ async def test_a_key_goes_its_way(desk: Open) -> None:
     name, shown = made.grant.key, parse(made.secret)
     states = [await key_client.state(bus, SUBJECTS)]
     grant = await key_client.check(bus, SUBJECTS, shown)
-    reserved = await key_client.reserve(bus, SUBJECTS, Reservation(key=name, tenant=grant.tenant, job="j1", tokens=900))
+    wanted = Reservation(key=name, tenant=grant.tenant, job="j1", tokens=900)
+    reserved = await key_client.reserve(bus, SUBJECTS, wanted)
     with pytest.raises(QuotaSpent) as spent:
         await key_client.reserve(bus, SUBJECTS, Reservation(key=name, tenant=grant.tenant, job="j2", tokens=900))
-    released = [await key_client.release(bus, SUBJECTS, name, "j1") for _ in range(2)]
+    released = [await key_client.release(bus, SUBJECTS, wanted) for _ in range(2)]
     session = await key_client.login(bus, SUBJECTS, shown, ttl_s=60.0)
     in_session = await key_client.check(bus, SUBJECTS, parse(session.secret))
     await key_client.logout(bus, SUBJECTS, parse(session.secret))
