@@ -52,8 +52,8 @@ async def reserve(bus: Bus, subjects: Subjects, wanted: Reservation) -> Reserved
 
 
 async def release(bus: Bus, subjects: Subjects, made: Reservation) -> bool:
-    """Give back what is set aside for a job that no dispatcher has, and none will have. False when there was nothing, or when another
-    request has come under the same id."""
+    """Give back what is set aside for a job that no dispatcher has, and none will have. False when there was nothing, or when
+    another request has come under the same id."""
     asked = ReleaseJob(key=made.key, job=made.job, holder=made.holder)
     return (await _ask(bus, subjects, "release", asked)).get("released") is True
 

@@ -128,8 +128,8 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserved:
-    """What was set aside; `budgets` are all of the key's, with it. Without `anew` another request had reserved the job under the same
-    id: from then on nobody can release it."""
+    """What was set aside; `budgets` are all of the key's, with it. Without `anew` another request had reserved the job under the
+    same id: from then on nobody can release it."""
 
     budgets: tuple[Budget, ...] = ()
     anew: bool = True

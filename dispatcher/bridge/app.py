@@ -92,7 +92,7 @@ async def joined(
         Drover.over(bus, tenant=tenant, prefix=tree.bus.prefix, patience_s=tree.bridge.patience_s) as drover,
         hear_fleet(bus, subjects, tree.roster, clock) as presence,
     ):
-        gate = Gate(gate_rules(tree, tenant, reachable=reachable), bus, subjects, clock, presence.models)
+        gate = Gate(gate_rules(tree, tenant, reachable=reachable), bus, subjects, clock, presence.fleet)
         await stack.enter_async_context(gate.grants.remembering())
         await first_look(gate, must_have_one=reachable and not tree.bridge.allow_remote)
         asking = Asking(drover=drover, gate=gate, files=Desk(Sandbox(), lambda: bus.max_payload))

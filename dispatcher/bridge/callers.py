@@ -11,6 +11,7 @@ from common.messages import ChatRequest
 EVERYTHING = frozenset(Scope)
 
 MOST_USER = 256
+"""Characters of a user's name on the bus; a longer one goes by its digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,10 @@ from common.clock import Clock
 from common.errors import FleetError
 from common.heartbeats import read_heartbeat
 from common.logs import get_logger
-from common.messages import DeviceState, ModelInfo
+from common.messages import AUTO, ChatRequest, DeviceState, ModelInfo, split_target
 from common.patterns import matches
 from common.subjects import Subjects
+from common.virtual import resolved
 from dispatcher.fleet import Device, Fleet, Liveness, canonical
 from dispatcher.roster import Roster
 from dispatcher.settings import RosterSection
@@ -64,12 +65,6 @@ class Presence:
         """The fleet as it is now."""
         self.roster.sweep(self._clock.monotonic())
         return self.roster.fleet
-
-    def models(self) -> Iterator[ModelInfo]:
-        """Give the models on devices that are there, once for each device."""
-        for device in self.fleet().devices.values():
-            if device.liveness is not Liveness.DEAD:
-                yield from device.models.values()
 
     async def health(self) -> Health:
         """Look at the fleet, and ask the dispatchers whether one is there and has heard it; takes `ASK_S` at most."""
@@ -178,6 +173,30 @@ def narrowed(fleet: Fleet, *, models: Sequence[str], devices: Sequence[str]) -> 
     return Fleet(found)
 
 
+def present(fleet: Fleet) -> Iterator[Device]:
+    """Give the devices that are there, or were a moment ago."""
+    for device in fleet.devices.values():
+        if device.liveness is not Liveness.DEAD and device.beat.state is not DeviceState.STOPPED:
+            yield device
+
+
+def may_answer(chat: ChatRequest, fleet: Fleet) -> Iterator[ModelInfo]:
+    """Give the models that may answer a request, once for each device that has them: what it names, pins and is confined to."""
+    wanted = resolved(chat)
+    name, pinned = split_target(wanted.model)
+    pinned = wanted.device or pinned
+    for device in present(narrowed(fleet, models=chat.allow_models, devices=chat.allow_devices)):
+        if pinned not in (None, device.name) or (wanted.local and device.beat.remote):
+            continue
+        for model, info in device.models.items():
+            if _chats(info) if name in {AUTO, ""} else model == canonical(name):
+                yield info
+
+
+def _chats(info: ModelInfo) -> bool:
+    return not info.capabilities or "completion" in info.capabilities
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """A model that the fleet has now."""
@@ -191,9 +210,7 @@ class Offer:
 def offers(fleet: Fleet) -> dict[str, Offer]:
     """The models on devices that are alive or only suspect, by name: a missed heartbeat must not empty a client's list."""
     found: dict[str, Offer] = {}
-    for device in sorted(fleet.devices.values(), key=lambda one: one.name):
-        if device.liveness is Liveness.DEAD or device.beat.state is DeviceState.STOPPED:
-            continue
+    for device in sorted(present(fleet), key=lambda one: one.name):
         for name, info in device.models.items():
             old = found.get(name, Offer(name, info, (), ()))
             loaded = (*old.loaded_on, device.name) if info.loaded else old.loaded_on

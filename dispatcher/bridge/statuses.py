@@ -8,7 +8,16 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from common.energy import Energy
-from common.errors import CapacityError, DeadlineInfeasible, FleetError, QueueFull, RequestError, Stopping, TooMany
+from common.errors import (
+    CapacityError,
+    DeadlineInfeasible,
+    FleetError,
+    QueueFull,
+    QuotaSpent,
+    RequestError,
+    Stopping,
+    TooMany,
+)
 from dispatcher.bridge.headers import ENERGY_HEADER, JOB_HEADER, energy_text, header_text
 
 
@@ -132,6 +141,8 @@ OF_HTTP: Mapping[str, Verdict] = {
 }
 """What can be wrong with a request before anybody has read it; the fleet knows no such errors."""
 
+_KNOWN: Mapping[str, Verdict] = {**STATUSES, **OF_HTTP}
+
 NEVER_BEGUN = frozenset({Stopping.code, QueueFull.code, DeadlineInfeasible.code, TooMany.code})
 
 MOST_RETRY_AFTER_S = 120
@@ -141,21 +152,27 @@ MOST_RETRY_AFTER_S = 120
 def verdict(error: FleetError) -> Verdict:
     """The status of an error; of its nearest known ancestor, if the code is newer than this table."""
     codes = (getattr(cls, "code", "") for cls in type(error).__mro__)
-    known = {**STATUSES, **OF_HTTP}
-    return next((known[code] for code in codes if code in known), STATUSES["error"])
+    return next((_KNOWN[code] for code in codes if code in _KNOWN), STATUSES["error"])
+
+
+def _hopeless(error: FleetError) -> bool:
+    """Tell whether a budget has nothing for this request in the time in which clients come again by themselves, or ever."""
+    wait_s = error.retry_after_s
+    return isinstance(error, QuotaSpent) and (wait_s is None or wait_s > MOST_RETRY_AFTER_S)
 
 
 def headers_of(error: FleetError, *, job: str | None, accepted: bool, taken: Energy | None) -> dict[str, str]:
     """Give the headers of an answer that is an error.
 
     Once the fleet had accepted the job, clients are told not to send it again by themselves: it may have run. A dispatcher
-    that stops gives its jobs up, and another one is glad to take them; what the line refuses was never begun.
+    that stops gives its jobs up, and another one is glad to take them; what the line refuses was never begun. Nor need they come
+    again for a budget that is spent for long.
     """
     status, _ = verdict(error)
     headers = {}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(min(MOST_RETRY_AFTER_S, max(1, math.ceil(error.retry_after_s))))
-    if (accepted and error.code not in NEVER_BEGUN) or status == HTTPStatus.CONFLICT:
+    if (accepted and error.code not in NEVER_BEGUN) or status == HTTPStatus.CONFLICT or _hopeless(error):
         headers["x-should-retry"] = "false"
     if status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -19,13 +19,14 @@ from common.errors import BusError, FleetError, GarbledReply, LedgerUnavailable,
 from common.handover import Handover
 from common.keys import Grant, Reservation, Reserved, Scope, Unit
 from common.logs import get_logger
-from common.messages import ChatRequest, ModelInfo
+from common.messages import ChatRequest
 from common.subjects import Subjects
 from dispatcher.bridge.callers import Caller, granted
 from dispatcher.bridge.gate.credentials import require_own_page, shown
 from dispatcher.bridge.gate.grants import Grants
 from dispatcher.bridge.gate.limiter import Limiter, Standing
 from dispatcher.bridge.gate.worth import Worth, has_free, worth
+from dispatcher.fleet import Fleet
 
 log = get_logger("gate")
 
@@ -73,16 +74,14 @@ class Need:
 
 
 class Gate:
-    """Knows who asks, and lets in who may. `models` gives those of the fleet."""
+    """Knows who asks, and lets in who may. `fleet` gives it as it is now."""
 
-    def __init__(
-        self, rules: Rules, bus: Bus, subjects: Subjects, clock: Clock, models: Callable[[], Iterable[ModelInfo]]
-    ) -> None:
+    def __init__(self, rules: Rules, bus: Bus, subjects: Subjects, clock: Clock, fleet: Callable[[], Fleet]) -> None:
         self._rules = rules
         self._bus = bus
         self._subjects = subjects
         self._clock = clock
-        self._models = models
+        self._fleet = fleet
         self._nobody = Caller(tenant=rules.tenant)
         self._limiter = Limiter()
         self.grants = Grants(bus, subjects, clock)
@@ -151,8 +150,8 @@ class Gate:
 
     @asynccontextmanager
     async def job(self, caller: Caller, chat: ChatRequest) -> AsyncIterator[Place]:
-        """Let a job in for as long as the context lasts; what it may use is set aside until its record says what it took. At the end
-        it is given back where no dispatcher can have the job; the ledger keeps what others under its id need. See `Reservation`.
+        """Let a job in for as long as the context lasts; what it may use is set aside until its record says what it took. At the
+        end it is given back where no dispatcher can have the job, and nobody else is there under its id: see `Reservation`.
 
         Raises `TooMany` for one too many at once, `QuotaSpent` where a budget has not that much left, and `LedgerUnavailable` where
         that can't be asked.
@@ -197,7 +196,7 @@ class Gate:
             reserved = await self._set_aside(wanted.reservation)
         except QuotaSpent as error:
             spent = wanted.paid and error.details.get("unit") == Unit.MONEY
-            if not (spent and has_free(wanted.request, grant, self._fleet())):
+            if not (spent and has_free(wanted.request, self._fleet())):
                 raise
             wanted = wanted.unpaid()
             reserved = await self._set_aside(wanted.reservation)
@@ -221,7 +220,7 @@ class Gate:
 
 
 def _confined(chat: ChatRequest, grant: Grant) -> ChatRequest:
-    """Write into a request what its key is for. A request may say less, where its key says nothing."""
+    """Write into a request what its key is for. Where that says nothing the request's own word stands, which comes over no API."""
     return replace(
         chat,
         allow_models=grant.models or chat.allow_models,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 
 from common.keys import Grant, Reservation, Unit
-from common.messages import AUTO, ChatRequest, ModelInfo, reading, split_target
+from common.messages import ChatRequest, reading
 from common.prompts import prompt_tokens
-from common.virtual import LATEST, resolved
+from common.virtual import resolved
+from dispatcher.bridge.presence import may_answer
+from dispatcher.fleet import Fleet
 
 MOST_ANSWER_TOKENS = 4096
 """What an answer may have whose request sets no limit, where its key has a budget: without a bound nothing could be set aside."""
@@ -40,15 +40,15 @@ class Worth:
         return Worth(replace(self.request, max_cost_usd=0.0), replace(self.reservation, micro_usd=0))
 
 
-def worth(chat: ChatRequest, grant: Grant, models: Iterable[ModelInfo]) -> Worth:
-    """Bound a request by the budgets of its key: the length of the answer, and where money is counted its price. `models` are those
-    of the fleet."""
+def worth(chat: ChatRequest, grant: Grant, fleet: Fleet) -> Worth:
+    """Bound a request, which says what its key is for, by the budgets of that: the length of the answer, and where money is counted
+    its price."""
     bounded = chat
-    if grant.budgets and chat.options.max_tokens is None and not getattr(chat, "inputs", ()):
+    if grant.budgets and chat.options.max_tokens is None and not chat.inputs:
         bounded = replace(chat, options=replace(chat.options, max_tokens=MOST_ANSWER_TOKENS))
     prompt = prompt_tokens(reading(bounded, bounded.kind), bounded.tools)
     answer = bounded.options.max_tokens or 0
-    usd = _dearest_usd(bounded, grant, models, prompt, answer)
+    usd = _dearest_usd(bounded, fleet, prompt, answer)
     if any(one.unit is Unit.MONEY for one in grant.budgets):
         bounded = replace(bounded, max_cost_usd=usd)
     reservation = Reservation(
@@ -62,31 +62,20 @@ def worth(chat: ChatRequest, grant: Grant, models: Iterable[ModelInfo]) -> Worth
     return Worth(bounded, reservation)
 
 
-def _dearest_usd(
-    chat: ChatRequest, grant: Grant, models: Iterable[ModelInfo], prompt_tokens: int, answer_tokens: int
-) -> float:
+def _dearest_usd(chat: ChatRequest, fleet: Fleet, prompt_tokens: int, answer_tokens: int) -> float:
     """Give the most that the answer can cost with any model that may give it, and no more than the request allows."""
     if resolved(chat).local:
         return 0.0
     dearest = max(
         (
             prompt_tokens * (one.input_usd_per_mtok or 0.0) + answer_tokens * (one.output_usd_per_mtok or 0.0)
-            for one in _open_to(chat, grant, models)
+            for one in may_answer(chat, fleet)
         ),
         default=0.0,
     )
     return min(dearest / MICRO, math.inf if chat.max_cost_usd is None else chat.max_cost_usd)
 
 
-def has_free(chat: ChatRequest, grant: Grant, models: Iterable[ModelInfo]) -> bool:
+def has_free(chat: ChatRequest, fleet: Fleet) -> bool:
     """Tell whether any model may answer that costs no money."""
-    return any(not one.input_usd_per_mtok and not one.output_usd_per_mtok for one in _open_to(chat, grant, models))
-
-
-def _open_to(chat: ChatRequest, grant: Grant, models: Iterable[ModelInfo]) -> Iterator[ModelInfo]:
-    """Give those that may answer: what is asked for, and what the key allows."""
-    name = split_target(resolved(chat).model)[0]
-    for one in models:
-        named = name == AUTO or one.name.removesuffix(LATEST) == name.removesuffix(LATEST)
-        if named and (not grant.models or any(fnmatchcase(one.name, pattern) for pattern in grant.models)):
-            yield one
+    return any(not one.input_usd_per_mtok and not one.output_usd_per_mtok for one in may_answer(chat, fleet))

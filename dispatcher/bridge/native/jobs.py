@@ -196,8 +196,8 @@ def _add_known(router: APIRouter, bridge: Bridge) -> None:
 
 
 async def _submitted(durable: DurableJobs, place: Place, priority: Priority | None, tenant: str) -> Submitted:
-    """Put a job into the queue. It has been handed over unless that is refused, or it was there before; of a submission that gets no
-    answer, or is given up, nobody knows."""
+    """Put a job into the queue. It has been handed over unless that is refused, or it was there before; of a submission that gets
+    no answer, or is given up, nobody knows."""
     place.handover.begun = True
     try:
         done = await durable.submit(place.request, priority=priority, tenant=tenant)

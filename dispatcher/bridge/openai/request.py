@@ -16,13 +16,12 @@ from common import codec
 from common.errors import BadRequest, UnsupportedByModel
 from common.messages import AUTO, ChatRequest, Priority, split_target
 from common.subjects import is_token
+from dispatcher.bridge.callers import MOST_USER
 from dispatcher.bridge.openai import turns
 from dispatcher.bridge.reading import ELSEWHERE, Body, read_as
 
 MOST_STRATEGY = 64
 MOST_COST_USD = 1e6
-MOST_USER = 256
-"""Characters of a user's name on the bus; a longer one goes by its digest."""
 
 
 class StreamOptions(Body):

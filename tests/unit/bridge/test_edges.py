@@ -181,6 +181,16 @@ def test_clients_are_told_not_to_repeat_a_job_that_was_accepted(accepted: bool, 
     assert response.headers.get("x-should-retry") == expected
 
 
+@pytest.mark.parametrize(
+    ("wait_s", "expected"), [(5.0, None), (None, "false"), (3600.0, "false")], ids=["passing", "never", "in-hours"]
+)
+def test_nobody_comes_again_by_itself_for_a_budget_that_is_spent(wait_s: float | None, expected: str | None) -> None:
+    """But for one that jobs which run may give back to: two more tries would be refused as well."""
+    response = surfaces.OPENAI.refusal(errors.QuotaSpent("spent", retry_after_s=wait_s))
+
+    assert (429, expected) == (response.status_code, response.headers.get("x-should-retry"))
+
+
 def test_a_known_wait_becomes_retry_after() -> None:
     """Seconds are rounded up: a client that comes too early is refused again."""
     response = surfaces.OPENAI.refusal(errors.QueueFull(retry_after_s=1.2))

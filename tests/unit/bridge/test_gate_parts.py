@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from common.errors import NotAllowed, TooMany, Unauthorized
 from common.keys import Budget, Grant, Scope, Unit, new_id, new_secret, parse
-from common.messages import ChatRequest, ModelInfo, Options
+from common.messages import ChatRequest, Heartbeat, ModelInfo, Options
 from dispatcher.bridge.callers import Caller, granted, on_behalf
 from dispatcher.bridge.gate.credentials import require_own_page, shown
 from dispatcher.bridge.gate.limiter import Limiter
 from dispatcher.bridge.gate.worth import MOST_ANSWER_TOKENS, has_free, worth
 from dispatcher.bridge.origins import same_origin
+from dispatcher.fleet import Device, Fleet
 
 KEY, OTHER = new_secret(new_id()), new_secret(new_id())
 SESSION = new_secret(new_id(), session=True)
@@ -194,39 +195,56 @@ def test_the_budget_with_the_fewest_tokens_left_is_told() -> None:
     assert (1000, 850, 60.0) == (told.limit, told.remaining, told.reset_s)
 
 
+def fleet(nano: ModelInfo | None = None, cloud: ModelInfo | None = None) -> Fleet:
+    """Give one of two devices, with a model each."""
+    there = {name: info for name, info in (("nano", nano), ("cloud", cloud)) if info is not None}
+    beats = {name: Heartbeat(device=name, boot="b1", seq=1, remote=name == "cloud") for name in there}
+    return Fleet({name: Device(beats[name], {info.name: info}) for name, info in there.items()})
+
+
 def budgeted(*units: Unit, **fields: Any) -> Grant:
     return replace(GRANT, budgets=tuple(Budget(unit=unit, limit=10**9) for unit in units), **fields)
 
 
 def test_an_answer_without_a_bound_gets_one_where_there_is_a_budget() -> None:
     """Prompt and answer are set aside, and the job can't write more than that."""
-    bounded = worth(HI, budgeted(Unit.TOKENS), [LOCAL])
-    free = worth(HI, GRANT, [LOCAL])
+    bounded = worth(HI, budgeted(Unit.TOKENS), fleet(LOCAL))
+    free = worth(HI, GRANT, fleet(LOCAL))
 
     assert (MOST_ANSWER_TOKENS, None) == (bounded.request.options.max_tokens, free.request.options.max_tokens)
     assert MOST_ANSWER_TOKENS < bounded.reservation.tokens < MOST_ANSWER_TOKENS + 100
 
 
-def test_money_is_set_aside_for_the_dearest_model_that_may_answer() -> None:
-    """And the job is kept to it; a model that the key does not allow, or that is not asked for, costs nothing."""
-    asked = replace(HI, options=Options(max_tokens=1000))
-    grant = budgeted(Unit.MONEY)
-    most = worth(asked, grant, [LOCAL, PAID])
+@pytest.mark.parametrize(
+    ("changes", "low", "high"),
+    [
+        ({}, 10_000, 10_500),
+        ({"model": "gpt-4o"}, 10_000, 10_500),
+        ({"model": "llama3.2:1b"}, 0, 0),
+        ({"model": "auto:local"}, 0, 0),
+        ({"max_cost_usd": 5e-6}, 5, 5),
+        ({"allow_models": ("llama*",)}, 0, 0),
+        ({"allow_devices": ("nano*",)}, 0, 0),
+        ({"device": "nano"}, 0, 0),
+        ({"model": "auto@nano"}, 0, 0),
+        ({"model": "auto@cloud"}, 10_000, 10_500),
+    ],
+)
+def test_money_is_set_aside_for_the_dearest_model_that_may_answer(changes: dict[str, Any], low: int, high: int) -> None:
+    """On a device that may: what is not asked for, or lies outside of what the key is for, costs nothing."""
+    asked = replace(HI, options=Options(max_tokens=1000), **changes)
+    most = worth(asked, budgeted(Unit.MONEY), fleet(LOCAL, cloud=PAID))
 
-    assert 10_000 < most.reservation.micro_usd < 10_500
+    assert low <= most.reservation.micro_usd <= high
     assert most.request.max_cost_usd == pytest.approx(most.reservation.micro_usd / 1e6, abs=1e-6)
-    assert 0 == worth(replace(asked, model="llama3.2:1b"), grant, [LOCAL, PAID]).reservation.micro_usd
-    assert 0 == worth(asked, replace(grant, models=("llama*",)), [LOCAL, PAID]).reservation.micro_usd
-    assert 0 == worth(replace(asked, model="auto:local"), grant, [LOCAL, PAID]).reservation.micro_usd
-    assert 5 == worth(replace(asked, max_cost_usd=5e-6), grant, [LOCAL, PAID]).reservation.micro_usd
 
 
 def test_without_money_only_what_is_free_may_answer() -> None:
     """Where there is such a model."""
-    most = worth(HI, budgeted(Unit.MONEY), [LOCAL, PAID]).unpaid()
+    most = worth(HI, budgeted(Unit.MONEY), fleet(LOCAL, cloud=PAID)).unpaid()
 
     assert (0.0, 0) == (most.request.max_cost_usd, most.reservation.micro_usd)
-    assert (True, False) == (has_free(HI, GRANT, [LOCAL, PAID]), has_free(HI, GRANT, [PAID]))
+    assert (True, False) == (has_free(HI, fleet(LOCAL, cloud=PAID)), has_free(HI, fleet(cloud=PAID)))
 
 
 def test_scopes_are_what_a_caller_may() -> None:
