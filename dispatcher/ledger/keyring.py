@@ -59,18 +59,26 @@ async def grants(connection: AsyncConnection, rows: Sequence[Row], now_unix_s: f
 
 
 async def login(database: Database, asked: LoginKey, now_unix_s: float) -> Login:
-    """Make a session. Raises `Unauthorized`, also for what is a session itself: it would never end."""
+    """Make a session. Raises `Unauthorized`, also for what is a session itself: it would never end. Whoever has no key is refused
+    by reading: there is one writer, and he has jobs to let in."""
+    async with database.reading() as connection:
+        await _require_key(connection, asked, now_unix_s)
     async with database.writing() as connection:
-        row, key = await _rows(connection, asked.key)
-        _require(asked, row, now_unix_s)
-        if row is None or key is not row:
-            raise Unauthorized("a session can't begin another one: log in with the key itself")
+        row = await _require_key(connection, asked, now_unix_s)
         until = min([now_unix_s + asked.ttl_s, *_ends(asked, row)])
         await _forget_sessions(connection, row["id"], now_unix_s)
         session = new_id()
         secret = new_secret(session, session=True)
         await insert(connection, keys, [session_row(session, digest(secret), row, until, now_unix_s)])
     return Login(secret=secret, expires_unix_s=until)
+
+
+async def _require_key(connection: AsyncConnection, asked: CheckKey, now_unix_s: float) -> Row:
+    row, key = await _rows(connection, asked.key)
+    _require(asked, row, now_unix_s)
+    if row is None or key is not row:
+        raise Unauthorized("a session can't begin another one: log in with the key itself")
+    return row
 
 
 async def logout(database: Database, asked: CheckKey) -> bool:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from common import key_client
 from common.bus import Bus, Delivery
 from common.clock import Clock
-from common.errors import BusError, BusTimeout, LedgerUnavailable, Unauthorized
+from common.errors import BusError, LedgerUnavailable, TooMany, Unauthorized
 from common.keys import Grant, Presented
 from common.logs import get_logger
 from common.subjects import Subjects
 
 log = get_logger("gate")
+
+T = TypeVar("T")
 
 REMEMBER_S = 30.0
 """A change is told at once; this is for one that was not heard."""
@@ -26,17 +29,28 @@ LAST_S = 900.0
 REFUSE_S = 5.0
 """Who shows a wrong key again and again asks the ledger so seldom."""
 
+AWAY_S = 5.0
+"""So long a ledger that did not answer is not asked about keys that were good: each request would wait for it."""
+
 MOST = 10_000
+"""Of good keys, and of wrong ones: those that strangers make up push out none that is good."""
+
+MOST_STRANGERS = 64
+"""Keys that nobody knows, asked for at once; a ledger has jobs to let in as well."""
 
 
 @dataclass(slots=True)
-class _Known:
-    """What was said of a key: what it is for, or that it is none. `keys` are those on which that hangs: of a session, its own and
-    its parent's."""
+class _Good:
+    """What a key was for at that time. `keys` are those on which that hangs: of a session, its own and its parent's."""
 
     keys: frozenset[str]
-    grant: Grant | None
-    why: Unauthorized | None
+    grant: Grant
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Wrong:
+    why: Unauthorized
     at_s: float
 
 
@@ -47,58 +61,129 @@ class Grants:
         self._bus = bus
         self._subjects = subjects
         self._clock = clock
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self.in_use: bool | None = None
-        """Whether there is any key; None while nobody has said."""
+        self._good: OrderedDict[str, _Good] = OrderedDict()
+        self._wrong: OrderedDict[str, _Wrong] = OrderedDict()
+        self._strangers = 0
+        self._changes = 0
+        self._away_until_s: float | None = None
+        self._any: bool | None = None
+        self._none_s = self._open_until_s = 0.0
+
+    @property
+    def in_use(self) -> bool | None:
+        """Whether there is any key; None while nobody has said, or that there is none so long ago that the word of the first one
+        may have been lost."""
+        return None if self._any is False and self._clock.monotonic() > self._open_until_s else self._any
 
     @asynccontextmanager
     async def remembering(self) -> AsyncIterator[None]:
         """Hear of changes, for the life of the context."""
         changes = await self._bus.subscribe(self._subjects.key_event("*"), self._changed)
+        forget = self._bus.on_disconnect(self._lost)
         try:
             yield
         finally:
+            forget()
             await changes.unsubscribe()
 
     async def find_out(self) -> None:
-        """Ask whether there is any key. Raises `LedgerUnavailable`, `BusTimeout` and `BusDisconnected`."""
-        self.in_use = await key_client.state(self._bus, self._subjects) > 0
+        """Ask whether there is any key. Raises `LedgerUnavailable`, `BusTimeout` and `BusDisconnected`, but where there was none a
+        while ago and nothing was lost since: who makes one asks the same ledger."""
+        before, now_s = self._changes, self._clock.monotonic()
+        try:
+            found = await key_client.state(self._bus, self._subjects) > 0
+        except (LedgerUnavailable, BusError):
+            if self._any is not False or now_s - self._none_s > LAST_S:
+                raise
+            self._open_until_s = self._clock.monotonic() + AWAY_S
+            return
+        if found:
+            self._any = True
+        elif before == self._changes:
+            self._any, self._none_s, self._open_until_s = False, now_s, now_s + REMEMBER_S
 
     async def grant(self, shown: Presented) -> Grant:
-        """Give what a key is for. Raises `Unauthorized`, and `LedgerUnavailable` for one that is not remembered while no ledger
-        answers."""
-        now_s = self._clock.monotonic()
-        known = self._known.get(shown.key_digest)
-        if known is None or now_s - known.at_s > (REMEMBER_S if known.grant is not None else REFUSE_S):
-            known = await self._ask(shown, known, now_s)
-        if known.why is not None or known.grant is None:
-            raise Unauthorized(known.why.message if known.why else None)
-        ends = known.grant.expires_unix_s
+        """Give what a key is for. Raises `Unauthorized`, `LedgerUnavailable` for one that is not remembered while no ledger
+        answers, and `TooMany` where too many strangers ask."""
+        grant = await self._found(shown)
+        ends = grant.expires_unix_s
         if ends is not None and ends <= self._clock.unix_s():
-            raise Unauthorized(f"the key {known.grant.name!r} has expired: `drover keys change` gives it longer")
-        return known.grant
+            raise Unauthorized(f"the key {grant.name!r} has expired: `drover keys change` gives it longer")
+        return grant
 
-    async def _ask(self, shown: Presented, known: _Known | None, now_s: float) -> _Known:
+    async def _found(self, shown: Presented) -> Grant:
+        """1. What was wrong a moment ago is so still. 2. What was good is asked again after a while. 3. A ledger that has just not
+        answered is not waited for again, by one at most: meanwhile a key stays good. 4. Strangers are asked for, a few at once."""
+        now_s = self._clock.monotonic()
+        wrong, good = self._wrong.get(shown.key_digest), self._good.get(shown.key_digest)
+        if wrong is not None and now_s - wrong.at_s <= REFUSE_S:  # 1
+            raise Unauthorized(wrong.why.message)
+        if good is None:  # 4
+            with self._stranger():
+                return await self._asked(shown)
+        if now_s - good.at_s <= REMEMBER_S:  # 2
+            return good.grant
+        lasts = now_s - good.at_s <= LAST_S
+        if lasts and self._away_until_s is not None:  # 3
+            if now_s < self._away_until_s:
+                return good.grant
+            self._away_until_s = now_s + key_client.ASK_S  # this one asks
+        before = self._changes
+        try:
+            return await self._asked(shown)
+        except (LedgerUnavailable, BusError) as error:
+            if not lasts or before != self._changes:
+                raise
+            log.warning("gate.unasked", key=shown.id, error=error.code)
+            return good.grant
+
+    @contextmanager
+    def _stranger(self) -> Iterator[None]:
+        if self._strangers >= MOST_STRANGERS:
+            raise TooMany("too many keys that nobody here knows are asked for at once: try again", retry_after_s=1.0)
+        self._strangers += 1
+        try:
+            yield
+        finally:
+            self._strangers -= 1
+
+    async def _asked(self, shown: Presented) -> Grant:
+        """Ask the ledger, and remember what it says, unless something has changed since it was asked: then its answer may be of
+        before."""
+        before, now_s = self._changes, self._clock.monotonic()
         try:
             grant = await key_client.check(self._bus, self._subjects, shown)
         except Unauthorized as error:
-            fresh = _Known(frozenset({shown.id}), None, error, now_s)
-        except (LedgerUnavailable, BusTimeout, BusError) as error:
-            if known is None or known.grant is None or now_s - known.at_s > LAST_S:
-                raise
-            log.warning("gate.unasked", key=shown.id, error=error.code)
-            return known
-        else:
-            self.in_use = True
-            fresh = _Known(frozenset({shown.id, grant.key}), grant, None, now_s)
-        self._known[shown.key_digest] = fresh
-        self._known.move_to_end(shown.key_digest)
-        if len(self._known) > MOST:
-            self._known.popitem(last=False)
-        return fresh
+            self._away_until_s = None
+            self._good.pop(shown.key_digest, None)
+            if before == self._changes:
+                _keep(self._wrong, shown.key_digest, _Wrong(error, now_s))
+            raise
+        except (LedgerUnavailable, BusError):
+            self._away_until_s = self._clock.monotonic() + AWAY_S
+            raise
+        self._away_until_s, self._any = None, True
+        self._wrong.pop(shown.key_digest, None)
+        if before == self._changes:
+            _keep(self._good, shown.key_digest, _Good(frozenset({shown.id, grant.key}), grant, now_s))
+        return grant
 
     def _changed(self, delivery: Delivery) -> None:
+        self._changes += 1
         key = self._subjects.tokens(delivery.subject)[-1]
-        for digest in [digest for digest, one in self._known.items() if key in one.keys or one.grant is None]:
-            del self._known[digest]
-        self.in_use = None if self.in_use is None else True
+        self._wrong.clear()
+        for digest in [digest for digest, one in self._good.items() if key in one.keys]:
+            del self._good[digest]
+        self._any = None if self._any is None else True
+
+    def _lost(self) -> None:
+        """The word of the first key may be lost with the connection, and what is being asked may be of before."""
+        self._changes += 1
+        self._any = self._any or None
+
+
+def _keep(some: OrderedDict[str, T], digest: str, one: T) -> None:
+    some[digest] = one
+    some.move_to_end(digest)
+    if len(some) > MOST:
+        some.popitem(last=False)
