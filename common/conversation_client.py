@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import math
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import TypeVar
 
-from common import codec, frames
+from common import codec
 from common.bus import Bus
 from common.conversations import (
     MOST_AT_ONCE,
@@ -35,15 +36,23 @@ from common.conversations import (
     Where,
     keepable,
     new_id,
+    without_images,
 )
-from common.errors import BusTimeout, GarbledReply, LedgerUnavailable, NoResponders, PayloadTooLarge
-from common.ledger import ASK_S
+from common.errors import PayloadTooLarge
+from common.ledger import ASK_S, exchange
 from common.subjects import Subjects
 
 T = TypeVar("T")
 
+NO_LEDGER = (
+    "no ledger keeps conversations now: start one with `drover up` or `drover ledger serve`, without DROVER_LEDGER=off"
+)
+
 MARGIN_BYTES = 4096
 """What a message has besides turns."""
+
+IMAGE_CHARS = 8192
+"""As much text as takes a model the time of an image."""
 
 
 class Conversations:
@@ -76,14 +85,26 @@ class Conversations:
         """Give the last turns of the branch that ends with `turn`, or the head: a page."""
         return await self._ask("get", Get(owner=owner, id=conversation, turn=turn, limit=limit), Turns)
 
-    async def history(self, owner: Owner, conversation: str, *, turn: str | None = None) -> Turns:
-        """Give what a model has to know of a branch: its summary, and every turn behind those that it covers. The turns before are
-        given too where they shared a page; of a branch without a summary all are given."""
+    async def history(
+        self,
+        owner: Owner,
+        conversation: str,
+        *,
+        turn: str | None = None,
+        most_chars: float = math.inf,
+        most_images: float = math.inf,
+    ) -> Turns:
+        """Give what a model has to know of a branch: its summary, and every turn behind those that it covers, the newest until they
+        have `most_chars`, an image being as many as the tokens that a model reads it as. The turns before are given too where
+        they shared a page. Behind `most_images`, the newest, a note stands for those of a turn."""
         page = await self.get(owner, conversation, turn=turn)
-        turns = page.turns
-        while page.next is not None and not _covered(page.summary, turns):
+        turns, left = _sparing(page.turns, most_images)
+        most_chars -= _chars(page.turns)
+        while page.next is not None and not _covered(page.summary, turns) and most_chars > 0:
             before = await self.get(owner, conversation, turn=page.next)
-            turns = before.turns + turns
+            some, left = _sparing(before.turns, left)
+            turns = some + turns
+            most_chars -= _chars(before.turns)
             page = replace(page, next=before.next)
         return replace(page, turns=turns)
 
@@ -134,7 +155,7 @@ class Conversations:
         """Forget all that an owner has, and say how many those were."""
         return (await self._ask("delete_all", Asked(owner=owner), Deleted)).conversations
 
-    async def export(self, owner: Owner, conversation: str, *, whole: bool = True) -> AsyncIterator[Exported]:
+    async def export(self, owner: Owner, conversation: str, *, whole: bool = True) -> AsyncGenerator[Exported, None]:
         """Give all turns, or with `whole` off those of the branch that goes on, some at a time."""
         after: int | None = 0
         while after is not None:
@@ -162,25 +183,28 @@ class Conversations:
 
     async def _ask(self, verb: str, asked: Asked, answer: type[T]) -> T:
         # As a stranger's would be: whoever calls this may have it from one.
-        data = codec.encode_request(codec.plain(codec.build(type(asked), codec.plain(asked))))
-        try:
-            told = await self._bus.request(self._subjects.conversations(verb), data, timeout_s=self._timeout_s)
-        except NoResponders as error:
-            raise LedgerUnavailable(
-                "no ledger keeps conversations now: start one with `drover up` or `drover ledger serve`, without "
-                "DROVER_LEDGER=off"
-            ) from error
-        except BusTimeout as error:
-            raise LedgerUnavailable(
-                f"the ledger has not answered within {self._timeout_s:g} s: see what it says of its database with "
-                "`drover ledger stats`, and ask again"
-            ) from error
-        said = codec.decode(told.data)
-        if "error" in said:
-            read = frames.from_wire(said)
-            raise read.error if isinstance(read, frames.Err) else GarbledReply("the ledger's error could not be read")
+        wire = codec.plain(codec.build(type(asked), codec.plain(asked)))
+        late = (
+            f"the ledger has not answered within {self._timeout_s:g} s: see what it says of its database with "
+            "`drover ledger stats`, and ask again"
+        )
+        subject = self._subjects.conversations(verb)
+        said = await exchange(self._bus, subject, wire, timeout_s=self._timeout_s, absent=NO_LEDGER, late=late)
         return codec.build(answer, said)
 
 
 def _covered(summary: Summary | None, turns: Sequence[Turn]) -> bool:
     return summary is not None and any(turn.id == summary.covers for turn in turns)
+
+
+def _sparing(turns: Sequence[Turn], most_images: float) -> tuple[tuple[Turn, ...], float]:
+    """Leave out the images of all but the newest turns; gives how many more there may be."""
+    found = list[Turn]()
+    for turn in reversed(turns):
+        most_images -= len(turn.message.images)
+        found.append(turn if most_images >= 0 else without_images(turn))
+    return tuple(reversed(found)), most_images
+
+
+def _chars(turns: Sequence[Turn]) -> int:
+    return sum(len(one.message.content) + IMAGE_CHARS * len(one.message.images) for one in turns)

@@ -8,6 +8,7 @@ larger than the bus carries: what is long comes in pages.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -250,8 +251,17 @@ def keepable(turn: Turn) -> Turn:
         if len(image) <= room:
             kept.append(image)
             room -= len(image)
+    return _with_images(turn, kept, "too large to be kept")
+
+
+def without_images(turn: Turn) -> Turn:
+    """Leave out all images; a note says how many there were. Pure."""
+    return _with_images(turn, (), "left out")
+
+
+def _with_images(turn: Turn, kept: Sequence[str], why: str) -> Turn:
     if not (gone := len(turn.message.images) - len(kept)):
         return turn
-    note = f"[{gone} {'image was' if gone == 1 else 'images were'} here: too large to be kept]"
+    note = f"[{gone} {'image was' if gone == 1 else 'images were'} here: {why}]"
     text = f"{turn.message.content}\n\n{note}" if turn.message.content else note
     return replace(turn, message=replace(turn.message, content=text, images=tuple(kept)))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from common import codec
 from common.bus import Bus
-from common.errors import BadRequest, GarbledReply, LedgerUnavailable, NoResponders
+from common.errors import BadRequest, GarbledReply
 from common.key_requests import (
     AddKey,
     ChangeKey,
@@ -109,10 +109,7 @@ async def refill(bus: Bus, subjects: Subjects, which: str) -> Grant:
 
 async def _ask(bus: Bus, subjects: Subjects, verb: str, asked: object | None) -> dict[str, Any]:
     wire = {} if asked is None else codec.plain(asked)
-    try:
-        return await exchange(bus, subjects.keys(verb), wire, timeout_s=ASK_S)
-    except NoResponders as error:
-        raise LedgerUnavailable(NO_LEDGER) from error
+    return await exchange(bus, subjects.keys(verb), wire, timeout_s=ASK_S, absent=NO_LEDGER)
 
 
 def _built(cls: type[T], answer: dict[str, Any], name: str) -> T:

@@ -18,7 +18,7 @@ from pydantic import ConfigDict
 
 from common import codec, frames
 from common.bus import Bus
-from common.errors import GarbledReply
+from common.errors import BusTimeout, GarbledReply, LedgerUnavailable, NoResponders
 from common.messages import Count, Number, Token
 from common.subjects import Subjects
 
@@ -110,9 +110,27 @@ async def ask(bus: Bus, subjects: Subjects, verb: str, query: Span) -> dict[str,
     return await exchange(bus, subjects.ledger(verb), codec.plain(query), timeout_s=ASK_S)
 
 
-async def exchange(bus: Bus, subject: str, wire: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
-    """Ask something under any subject of the ledger's. Raises as `ask`, and `BusTimeout`."""
-    answer = await bus.request(subject, codec.encode(wire), timeout_s=timeout_s)
+async def exchange(
+    bus: Bus,
+    subject: str,
+    wire: Mapping[str, Any],
+    *,
+    timeout_s: float,
+    absent: str | None = None,
+    late: str | None = None,
+) -> dict[str, Any]:
+    """Ask something under any subject of the ledger's. Raises as `ask`, and `BusTimeout`; in their place `LedgerUnavailable`, which
+    says what to do, where `absent` and `late` do."""
+    try:
+        answer = await bus.request(subject, codec.encode_request(wire), timeout_s=timeout_s)
+    except NoResponders as error:
+        if absent is None:
+            raise
+        raise LedgerUnavailable(absent) from error
+    except BusTimeout as error:
+        if late is None:
+            raise
+        raise LedgerUnavailable(late) from error
     said = codec.decode(answer.data)
     if "error" in said:
         told = frames.from_wire(said)

@@ -12,15 +12,12 @@ from common.bus import Bus, Delivery
 from common.errors import BusTimeout, FleetError, InternalError, LedgerUnavailable
 from common.lifecycle import guarding
 from common.logs import get_logger
+from dispatcher.ledger.fitting import fitting, room
 
 log = get_logger("ledger")
 
 QUEUE = "ledger"
 """Of several ledgers over one database one answers."""
-
-MARGIN_BYTES = 16 * 1024
-MOST_BYTES = 4 << 20
-"""Where a server carries more, an answer still has at most this."""
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 Spawn = Callable[..., object]
@@ -95,11 +92,5 @@ class Answering:
         self, rows: Sequence[dict[str, Any]], limit: int, *, share: int = 1
     ) -> tuple[list[dict[str, Any]], bool]:
         """Give the first rows that fit an answer, or a share of one, and whether any is left out."""
-        room = (min(self._bus.max_payload, MOST_BYTES) - MARGIN_BYTES) // share
-        shown: list[dict[str, Any]] = []
-        for row in rows[:limit]:
-            room -= len(codec.encode(row)) + 1
-            if room < 0:
-                break
-            shown.append(row)
+        shown = list(rows[: fitting(rows[:limit], room(self._bus.max_payload) // share)])
         return shown, len(shown) < len(rows)

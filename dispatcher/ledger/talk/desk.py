@@ -33,8 +33,8 @@ from common.subjects import Subjects
 from dispatcher.ledger.answering import Answer, Answering
 from dispatcher.ledger.database import Database, RowRefused
 from dispatcher.ledger.desk import ANSWER_S, MOST_WAITING
+from dispatcher.ledger.fitting import room
 from dispatcher.ledger.talk import reading, writing
-from dispatcher.ledger.talk.fitting import room
 from dispatcher.ledger.talk.rows import require_bounded
 
 Q = TypeVar("Q", bound=Asked)

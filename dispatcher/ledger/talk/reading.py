@@ -27,8 +27,8 @@ from common.conversations import (
 )
 from common.errors import BadRequest, PayloadTooLarge, UnknownConversation
 from dispatcher.ledger.database import Database
+from dispatcher.ledger.fitting import fitting
 from dispatcher.ledger.tables import conversations, turns
-from dispatcher.ledger.talk.fitting import fitting
 from dispatcher.ledger.talk.rows import conversation_of, its, one, owned, snippet, turn_of, words
 from dispatcher.ledger.talk.tree import Node, Tree
 
@@ -71,7 +71,7 @@ async def search(database: Database, asked: Search, room_bytes: int, *, search_s
             hits = await _having(connection, asked.owner, [one.id for one in some], looked_for)
             for hit in (one for one in some if one.id in hits):
                 found.append(await _where(connection, asked.owner, hit, looked_for))
-                if len(found) == asked.limit:
+                if len(found) == asked.limit or clock.time() >= end_s:
                     return _page(found, room_bytes, more=True)
             behind = (some[-1].updated_unix_s, some[-1].id)
             if clock.time() >= end_s:
@@ -128,7 +128,8 @@ async def _where(
     ask = select(turns.c.id, turns.c.content).where(*its(owner, conversation.id), some)
     row = (await connection.execute(ask.order_by(turns.c.number).limit(1))).first()
     if row is not None:
-        return Listed(conversation=conversation, snippet=snippet(row[1], looked_for), turn=row[0])
+        line = await asyncio.to_thread(snippet, row[1], looked_for)  # keys are asked for on this loop meanwhile
+        return Listed(conversation=conversation, snippet=line, turn=row[0])
     ask = select(turns.c.id, func.substr(turns.c.content, 1, _BEGINNING))
     head = await connection.execute(ask.where(*its(owner, conversation.id), turns.c.id == conversation.head))
     return Listed(conversation=conversation, snippet=snippet(row[1] if (row := head.first()) else ""))

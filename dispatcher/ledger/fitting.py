@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from common import codec
-from dispatcher.ledger.answering import MARGIN_BYTES, MOST_BYTES
+
+MARGIN_BYTES = 16 * 1024
+MOST_BYTES = 4 << 20
+"""Where a server carries more, an answer still has at most this."""
 
 
 def room(max_payload: int) -> int:
