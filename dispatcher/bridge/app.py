@@ -34,11 +34,13 @@ from dispatcher.bridge.files.sandbox import Sandbox
 from dispatcher.bridge.folding import folding
 from dispatcher.bridge.gate import Gate
 from dispatcher.bridge.gate.opening import first_look, gate_rules
+from dispatcher.bridge.keeping import Keeping
 from dispatcher.bridge.knobs import KNOBS, prepare
 from dispatcher.bridge.limits import Terms
 from dispatcher.bridge.presence import hear_fleet
 from dispatcher.bridge.remembering import Remembering
 from dispatcher.bridge.sse import Curfew
+from dispatcher.bridge.threads import Threads
 from dispatcher.bridge.traffic import Showing, traffic_of
 from dispatcher.bridge.wiring import Bridge
 from dispatcher.settings import BridgeSection, BridgeSettings
@@ -99,9 +101,9 @@ async def joined(
         conversations = Conversations(bus, subjects)
         remembering = Remembering(
             asking=asking,
-            conversations=conversations,
+            threads=Threads(conversations=conversations, most_bytes=bus.max_payload),
+            keeping=Keeping(conversations=conversations, files=asking.files),
             presence=presence,
-            most_bytes=bus.max_payload,
             folding=await stack.enter_async_context(folding(asking, conversations)) if tree.bridge.summaries else None,
         )
         bridge = Bridge(

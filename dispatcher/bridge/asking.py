@@ -3,7 +3,7 @@ and then the job itself."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -24,10 +24,20 @@ class Asking:
     files: Desk
 
     async def frames(
-        self, chat: ChatRequest, caller: Caller, attached: Sequence[Attached] = ()
+        self,
+        chat: ChatRequest,
+        caller: Caller,
+        attached: Sequence[Attached] = (),
+        *,
+        sent: Callable[[ChatRequest], None] | None = None,
     ) -> AsyncGenerator[frames.Frame, None]:
-        """Give the frames of a chat's answer. Raises what its files and the gate refuse it with, and what `Drover.frames` does."""
+        """Give the frames of a chat's answer; `sent` is handed the chat with its files as they travel.
+
+        Raises what its files and the gate refuse it with, and what `Drover.frames` does.
+        """
         chat = await self.files.prepared(chat, attached)
+        if sent is not None:
+            sent(chat)
         async with (
             self.gate.job(caller, on_behalf(caller, chat)) as place,
             aclosing(self.drover.frames(place.request, tenant=caller.tenant, handover=place.handover)) as source,

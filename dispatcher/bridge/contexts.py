@@ -22,7 +22,11 @@ class Room:
 
 
 def room_of(chat: ChatRequest, caller: Caller, fleet: Fleet) -> Room:
-    """Give the largest context that any device, where the caller may ask it, has for the model of a chat."""
+    """Give the largest context that any device, where the caller may ask it, has for the model of a chat.
+
+    What is told is trimmed to it, whichever device answers then: routing sends a prompt only where it fits, so that a long
+    conversation keeps to the devices that have the room, and a short one goes anywhere.
+    """
     grant = caller.grant
     if grant is not None:
         fleet = narrowed(fleet, models=grant.models, devices=grant.devices)

@@ -1,7 +1,7 @@
 """Has the fleet summarise what conversations are about, when they outgrow their model's context; it knows no client.
 
 A summary is a job like any other, of the lowest priority and in the name of whoever has the conversation; one that fails is tried
-again after the next answer.
+again after the next answer. It counts for the budgets of its key, and takes none of the jobs that this may have at once.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
 from ulid import ULID
 
@@ -16,11 +17,13 @@ from common import frames
 from common.conversation_client import Conversations
 from common.conversations import Owner
 from common.errors import FleetError
+from common.lifecycle import guarding
 from common.logs import get_logger
 from common.messages import ChatRequest, Options, Priority
 from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.memory.summary import SUMMARY_TOKENS, Fold, summary_of, summary_prompt, to_fold
+from dispatcher.bridge.threads import CHARS_PER_TOKEN
 
 log = get_logger("bridge")
 
@@ -37,7 +40,7 @@ class Folding:
     def __init__(self, asking: Asking, conversations: Conversations, group: asyncio.TaskGroup) -> None:
         self._asking = asking
         self._conversations = conversations
-        self._group = group
+        self._spawn = guarding(group)
         self._under_way: dict[tuple[Owner, str], asyncio.Task[None]] = {}
 
     def offer(self, caller: Caller, owner: Owner, conversation: str, model: str, context_tokens: int) -> None:
@@ -45,7 +48,7 @@ class Folding:
         name = (owner, conversation)
         if name in self._under_way or len(self._under_way) >= MOST_AT_ONCE:
             return
-        task = self._group.create_task(self._fold(caller, owner, conversation, model, context_tokens))
+        task = self._spawn(self._fold(_uncounted(caller), owner, conversation, model, context_tokens))
         self._under_way[name] = task
         task.add_done_callback(lambda _: self._under_way.pop(name))
 
@@ -56,7 +59,8 @@ class Folding:
 
     async def _fold(self, caller: Caller, owner: Owner, conversation: str, model: str, context_tokens: int) -> None:
         try:
-            page = await self._conversations.history(owner, conversation)
+            most_chars = context_tokens * CHARS_PER_TOKEN
+            page = await self._conversations.history(owner, conversation, most_chars=most_chars, most_images=0)
             fold = to_fold(page.turns, page.summary, context_tokens=context_tokens)
             if fold is None:
                 return
@@ -87,6 +91,11 @@ class Folding:
                 elif isinstance(frame, frames.Err):
                     raise frame.error
         return "".join(said)
+
+
+def _uncounted(caller: Caller) -> Caller:
+    """Give a caller whose jobs are not counted: a summary may wait for minutes, and nobody but the bridge has asked for it."""
+    return caller if caller.grant is None else replace(caller, grant=replace(caller.grant, parallel=None))
 
 
 @asynccontextmanager

@@ -15,13 +15,13 @@ from dispatcher.bridge.answer import ChatAnswer, Manner, Means, Source
 from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.embedding import embedded
-from dispatcher.bridge.files.desk import Attached
 from dispatcher.bridge.gate import Gate
 from dispatcher.bridge.headers import CONVERSATION_HEADER
 from dispatcher.bridge.presence import Presence, narrowed
-from dispatcher.bridge.remembering import Remembering, thread_of
+from dispatcher.bridge.remembering import Remembering
 from dispatcher.bridge.speech import Dialect
 from dispatcher.bridge.sse import Curfew
+from dispatcher.bridge.threads import thread_of
 from dispatcher.fleet import Fleet
 
 _OF_EMBEDDINGS = (
@@ -73,14 +73,13 @@ class Bridge:
         *,
         stream: bool,
         progress: bool = False,
-        attached: Sequence[Attached] = (),
         conversation: str | None = None,
     ) -> ChatAnswer:
         """Answer a chat, which has a job's id, as `dialect` writes it. `progress` tells each step as soon as it is known;
-        `attached` are files that came beside it; `conversation` names the one that the chat belongs to, or is `new`."""
+        `conversation` names the one that the chat belongs to, or is `new`."""
         headers: dict[str, str] = {}
         if conversation is None:
-            source = self.asking.frames(chat, caller, attached)
+            source = self.asking.frames(chat, caller)
         else:
             thread = thread_of(conversation, chat, caller)
             headers[CONVERSATION_HEADER] = thread.id

@@ -86,9 +86,12 @@ class Limiter:
 
     @contextmanager
     def running(self, grant: Grant) -> Iterator[None]:
-        """Count a job for as long as it runs. Raises `TooMany` for one too many at once."""
+        """Count a job for as long as it runs; where nothing is limited, nothing is counted. Raises `TooMany` for one too many."""
+        if grant.parallel is None:
+            yield
+            return
         now = self._running.get(grant.key, 0)
-        if grant.parallel is not None and now >= grant.parallel:
+        if now >= grant.parallel:
             raise TooMany(
                 f"key {grant.name!r} has {now} jobs at once, and may have {grant.parallel}: wait for one to end",
                 retry_after_s=PARALLEL_RETRY_S,

@@ -26,7 +26,7 @@ def fitted(past: Recalled, new: Sequence[Message], chat: ChatRequest, room: Room
     Raises `ContextTooLong` where what is new is too long by itself, and `PayloadTooLarge` where the bus does not carry it together
     with what can't be left out, which is the system's text and the calls that new answers belong to.
     """
-    history = _few_images(past.messages[-max(1, MOST_MESSAGES - len(new)) :])
+    history = past.messages[-max(1, MOST_MESSAGES - len(new)) :]
     skipped = len(past.messages) - len(history) + past.covered
 
     def trim(context_tokens: int, answer_tokens: int) -> Trimmed:
@@ -56,15 +56,6 @@ def fitted(past: Recalled, new: Sequence[Message], chat: ChatRequest, room: Room
             )
         found = smaller
     return replace(found, left_out=found.left_out + skipped)
-
-
-def _few_images(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """Leave out the images of all but the newest messages."""
-    left, found = MOST_IMAGES, list[Message]()
-    for message in reversed(messages):
-        left -= len(message.images)
-        found.append(message if left >= 0 or not message.images else replace(message, images=()))
-    return tuple(reversed(found))
 
 
 def _bytes(messages: Sequence[Message]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -10,7 +9,6 @@ from annotated_types import Ge, Le, MaxLen, MinLen
 from fastapi import APIRouter, Path, Request
 from pydantic import ConfigDict, FailFast, RootModel
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from common import codec, keys
 from common.conversation_client import Conversations
@@ -19,29 +17,25 @@ from common.conversations import (
     MOST_LISTED,
     MOST_SEARCH_CHARS,
     Cursor,
-    Exported,
     Id,
     Title,
     Turn,
     Where,
     new_id,
 )
-from common.errors import BadRequest, FleetError, UnknownConversation
-from common.logs import get_logger
+from common.errors import BadRequest, UnknownConversation
 from common.messages import Message
 from common.subjects import is_token
 from dispatcher.bridge.bodies import json_body
 from dispatcher.bridge.describing import ASKS, GUARDED, described
 from dispatcher.bridge.gate import caller_of
-from dispatcher.bridge.memory.markdown import heading, pieces
+from dispatcher.bridge.native.downloads import Download, as_json, as_markdown
 from dispatcher.bridge.native.replies import answered, limit_of, parameter, queried
 from dispatcher.bridge.reading import read_as
-from dispatcher.bridge.remembering import owner_of
-from dispatcher.bridge.sse import ReaderStalled, Stream, while_connected
+from dispatcher.bridge.sse import Curfew
 from dispatcher.bridge.surfaces import NATIVE
+from dispatcher.bridge.threads import owner_of
 from dispatcher.bridge.wiring import Bridge
-
-log = get_logger("bridge")
 
 FOUND = GUARDED | {404}
 CHANGES = ASKS | {409}
@@ -131,7 +125,7 @@ def conversation_routes(bridge: Bridge) -> APIRouter:
     router = bridge.gate.router(keys.Scope.CHAT, prefix="/api/v1/conversations", tags=["conversations"])
     talk = bridge.conversations
     _add_many(router, talk)
-    _add_one(router, talk)
+    _add_one(router, talk, bridge.curfew)
     _add_turns(router, talk)
     return router
 
@@ -180,7 +174,7 @@ def _add_many(router: APIRouter, talk: Conversations) -> None:
         return answered({"conversations": await talk.delete_all(owner_of(caller_of(http)))})
 
 
-def _add_one(router: APIRouter, talk: Conversations) -> None:
+def _add_one(router: APIRouter, talk: Conversations, curfew: Curfew) -> None:
     @router.get(
         "/{conversation}",
         summary="The newest turns of one",
@@ -231,8 +225,8 @@ def _add_one(router: APIRouter, talk: Conversations) -> None:
         name = _known(conversation)
         pages = talk.export(owner_of(caller_of(http)), name, whole=asked.whole)
         first = await anext(pages)  # what is wrong is said before a file has begun
-        written = _as_json(first, pages) if asked.format == "json" else _as_markdown(first, pages)
-        return Download(written, f"conversation-{name}", asked.format)
+        written = as_json(first, pages) if asked.format == "json" else as_markdown(first, pages)
+        return Download(written, f"conversation-{name}", asked.format, curfew)
 
 
 def _add_turns(router: APIRouter, talk: Conversations) -> None:
@@ -276,54 +270,6 @@ def _add_turns(router: APIRouter, talk: Conversations) -> None:
     async def select(http: Request, conversation: Name) -> Response:
         asked = read_as(SelectedTurn, await json_body(http), example='{"turn":"…"}', elsewhere={}).root
         return answered(codec.plain(await talk.select(owner_of(caller_of(http)), _known(conversation), asked.turn)))
-
-
-class Download(Response):
-    """A file that is written while it is read: a conversation may be larger than all else that a bridge holds."""
-
-    def __init__(self, written: AsyncIterator[bytes], name: str, form: str) -> None:
-        super().__init__()
-        self._written = written
-        self._kind = "application/json" if form == "json" else "text/markdown; charset=utf-8"
-        ending = "json" if form == "json" else "md"
-        self._disposition = f'attachment; filename="{name}.{ending}"'.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # as ASGI calls it
-        await while_connected(receive, self._send(Stream(send)))
-
-    async def _send(self, out: Stream) -> None:
-        try:
-            await out.start([(b"content-disposition", self._disposition)], self._kind)
-            async for piece in self._written:
-                await out.put(piece)
-            await out.close()
-        except (ReaderStalled, FleetError) as error:
-            log.warning(
-                "http.download", error=type(error).__name__
-            )  # a file that is cut off has no end, as its reader sees
-
-
-async def _as_json(first: Exported, rest: AsyncIterator[Exported]) -> AsyncIterator[bytes]:
-    yield b'{"conversation":' + codec.encode(codec.plain(first.conversation)) + b',"turns":['
-    separator = b""
-    async for page in _all(first, rest):
-        for turn in page.turns:
-            yield separator + codec.encode(codec.plain(turn))
-            separator = b","
-    yield b"]}"
-
-
-async def _as_markdown(first: Exported, rest: AsyncIterator[Exported]) -> AsyncIterator[bytes]:
-    yield heading(first.conversation).encode()
-    async for page in _all(first, rest):
-        for piece in pieces(page.turns):
-            yield piece.encode()
-
-
-async def _all(first: Exported, rest: AsyncIterator[Exported]) -> AsyncIterator[Exported]:
-    yield first
-    async for page in rest:
-        yield page
 
 
 def _known(conversation: str) -> str:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 from ulid import ULID
 
+from common.errors import BadRequest
 from common.keys import Scope
 from common.messages import ChatRequest
 from dispatcher.bridge.bodies import json_body
@@ -110,7 +111,13 @@ def include_usage(options: request.StreamOptions | None) -> bool:
 
 
 async def explained(http: Request) -> ChatRequest:
-    """Read a chat that is to be explained, and not run."""
+    """Read a chat that is to be explained, and not run. Raises `BadRequest` for one that belongs to a conversation."""
     asked = request.read(await json_body(http))
+    if conversation(http.headers, asked.conversation_id) is not None:
+        raise BadRequest(
+            "a chat is explained by what it says itself, and no conversation is read for it: send its messages, and neither "
+            "conversation_id nor X-Drover-Conversation",
+            param="conversation_id",
+        )
     chat = request.to_chat(asked, job=str(ULID()), priority=priority(http.headers))
     return wished(chat, http.headers)

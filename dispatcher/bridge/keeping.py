@@ -1,0 +1,129 @@
+"""What is kept of a chat: its new turns, and what was answered; it knows no API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+from common import frames
+from common.conversation_client import Conversations
+from common.conversations import MOST_IMAGE_CHARS, Turn
+from common.errors import FleetError
+from common.logs import get_logger
+from common.messages import ChatRequest, Message, Role
+from dispatcher.bridge.files.desk import Desk
+from dispatcher.bridge.threads import Thread, asked_id, digest
+
+log = get_logger("bridge")
+
+Json = dict[str, Any]
+
+KEEP_S = 10.0
+"""The ledger gets so long to keep what was said; who waits for the answer waits for that, too, since the next question needs it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Said:
+    """What came of a chat so far; `sent` is the chat as it went to the fleet, its images as they were made to travel."""
+
+    text: list[str] = field(default_factory=list)
+    note: frames.RouteNote | None = None
+    end: frames.End | None = None
+    sent: ChatRequest | None = None
+
+    def hear(self, frame: frames.Frame) -> None:
+        """Remember what a frame says."""
+        match frame:
+            case frames.Token():
+                self.text.append(frame.text)
+            case frames.RouteNote():
+                self.note = frame
+            case frames.End():
+                self.end = frame
+            case _:
+                pass
+
+    def hand(self, chat: ChatRequest) -> None:
+        """Remember how the chat was sent."""
+        self.sent = chat
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is an answer, or a part of one."""
+        return bool(self.text) or self.end is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """Keeps turns. `files` makes images small enough to be kept."""
+
+    conversations: Conversations
+    files: Desk
+
+    async def keep(self, chat: ChatRequest, thread: Thread, asked: Sequence[Turn], said: Said) -> Json:
+        """Keep what is new, and say how that went: no answer fails because it can't be kept. May be done again with the same."""
+        answer = _answer(chat, asked[-1], said)
+        try:
+            async with asyncio.timeout(KEEP_S):
+                told = [await self._small(turn) for turn in _as_sent(asked, chat, said.sent)]
+                await self.conversations.append(thread.owner, thread.id, (*told, answer))
+        except (FleetError, TimeoutError) as error:
+            code = error.code if isinstance(error, FleetError) else "bus_timeout"
+            log.warning("conversation.unkept", job=chat.job, error=code)
+            return {"kept": False, "why": code}
+        return {"turn": answer.id, "kept": True}
+
+    async def _small(self, turn: Turn) -> Turn:
+        """Shrink the images of a turn that has more than is kept; what can't be is left out by the ledger's client."""
+        if sum(map(len, turn.message.images)) <= MOST_IMAGE_CHARS:
+            return turn
+        try:
+            images = await self.files.images(turn.message.images, MOST_IMAGE_CHARS)
+        except FleetError as error:
+            log.info("conversation.images", job=turn.job, error=error.code)
+            return turn
+        return replace(turn, message=replace(turn.message, images=images))
+
+
+def asked_turns(chat: ChatRequest, turns: Sequence[Turn], new: Sequence[Message]) -> tuple[Turn, ...]:
+    """Make turns of what is new behind others. What the system said is kept where it is not what it has said already. Pure."""
+    system = next((turn.message for turn in reversed(turns) if turn.message.role is Role.SYSTEM), None)
+    fresh = [message for message in new if message != system] or list(new)
+    made = [Turn(id=asked_id(chat, place), message=message, job=chat.job) for place, message in enumerate(fresh)]
+    made[:1] = [replace(turn, parent=turns[-1].id if turns else None) for turn in made[:1]]
+    made[1:] = [replace(turn, parent=before.id) for before, turn in pairwise(made)]
+    return tuple(made)
+
+
+def _answer(chat: ChatRequest, asked: Turn, said: Said) -> Turn:
+    """Make a turn of an answer; without an end it broke off. Its id has its words: another answer to the same is a branch."""
+    text, broken_off = "".join(said.text), said.end is None
+    return Turn(
+        id=digest(str(chat.job), "answer", f"{broken_off}{text}"),
+        parent=asked.id,
+        message=Message(role=Role.ASSISTANT, content=text, tool_calls=() if said.end is None else said.end.tool_calls),
+        job=chat.job,
+        device=None if said.note is None else said.note.device,
+        model=None if said.note is None else said.note.model,
+        completion_tokens=None if said.end is None else said.end.usage.completion_tokens,
+        broken_off=broken_off,
+    )
+
+
+def _as_sent(asked: Sequence[Turn], chat: ChatRequest, sent: ChatRequest | None) -> Sequence[Turn]:
+    """Give turns with the images that were sent in place of those that came: a camera's are too large to be kept."""
+    given, made = _images(chat), () if sent is None else _images(sent)
+    if len(given) != len(made):
+        return asked
+    which: Mapping[str, str] = dict(zip(given, made, strict=True))
+    return [
+        replace(turn, message=replace(turn.message, images=tuple(which.get(one, one) for one in turn.message.images)))
+        for turn in asked
+    ]
+
+
+def _images(chat: ChatRequest) -> tuple[str, ...]:
+    return tuple(image for message in chat.messages for image in message.images)

@@ -1,0 +1,103 @@
+"""Which conversation a chat belongs to, and what was said in it before; it knows no API, and keeps nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+
+from common import codec
+from common.conversation_client import Conversations
+from common.conversations import MOST_TURNS, Owner, Turns
+from common.errors import BadRequest, PayloadTooLarge
+from common.messages import ChatRequest, Message, Role
+from dispatcher.bridge.callers import Caller
+from dispatcher.bridge.contexts import Room
+from dispatcher.bridge.memory.fitting import MOST_IMAGES
+from dispatcher.bridge.memory.title import title_of
+
+NEW = "new"
+"""What names a conversation that is yet to be made."""
+
+CHARS_PER_TOKEN = 8
+"""More than any text has: what is longer than this for a context needs not be read to know that it does not fit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thread:
+    """The conversation that a chat belongs to, and whose it is. `made` tells that the chat begins it."""
+
+    id: str
+    owner: Owner
+    made: bool = False
+
+
+def owner_of(caller: Caller) -> Owner:
+    """Say whose conversations a caller opens."""
+    return Owner(tenant=caller.tenant, user=caller.user)
+
+
+def thread_of(name: str, chat: ChatRequest, caller: Caller) -> Thread:
+    """Give the conversation that a request names. The id of a new one follows from the job's: who sends it twice has one."""
+    owner = owner_of(caller)
+    if name != NEW:
+        return Thread(id=name, owner=owner)
+    return Thread(id=digest(owner.tenant, owner.user, "conversation", str(chat.job)), owner=owner, made=True)
+
+
+def asked_id(chat: ChatRequest, place: int) -> str:
+    """Give the id of a turn that is new with a chat: the same for one that is sent again."""
+    return digest(str(chat.job), "asked", str(place))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threads:
+    """Reads what was said, no more of it than `most_bytes`, which the bus carries."""
+
+    conversations: Conversations
+    most_bytes: int
+
+    async def before(self, chat: ChatRequest, thread: Thread, new: Sequence[Message], room: Room) -> Turns:
+        """Give the turns before a chat that a model with `room` could be told. One that was sent before, under an id that its
+        sender chose, is told the same as then.
+
+        Raises `UnknownConversation`, `LedgerUnavailable`, and `PayloadTooLarge` for a conversation that is full.
+        """
+        page = await self._turns(chat, thread, new, room)
+        if page.conversation.turns + len(new) + 1 > MOST_TURNS:
+            raise PayloadTooLarge(
+                f"the conversation has {page.conversation.turns} turns, and at most {MOST_TURNS} are kept: begin a new one, or a "
+                "branch of it",
+                param="conversation_id",
+            )
+        return page
+
+    async def _turns(self, chat: ChatRequest, thread: Thread, new: Sequence[Message], room: Room) -> Turns:
+        if thread.made:
+            there = await self.conversations.create(thread.owner, title=_title(new), new=thread.id)
+            if not there.turns:
+                return Turns(conversation=there)
+        if chat.resends is None:
+            first = asked_id(chat, 0)
+            try:
+                page = await self._history(thread, first, room)
+            except BadRequest:
+                pass  # it is new
+            else:
+                return replace(page, turns=tuple(takewhile(lambda turn: turn.id != first, page.turns)))
+        return await self._history(thread, None, room)
+
+    async def _history(self, thread: Thread, turn: str | None, room: Room) -> Turns:
+        most_chars = min(self.most_bytes, room.tokens * CHARS_PER_TOKEN)
+        return await self.conversations.history(
+            thread.owner, thread.id, turn=turn, most_chars=most_chars, most_images=MOST_IMAGES
+        )
+
+
+def digest(*parts: str) -> str:
+    """Give an id that follows from its parts, and from nothing else."""
+    return codec.digest({"of": list(parts)}, 32)
+
+
+def _title(new: Sequence[Message]) -> str:
+    return next((title_of(one.content) for one in new if one.role is Role.USER), "")
