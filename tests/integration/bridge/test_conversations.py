@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import signal
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +17,15 @@ import pytest
 import pytest_asyncio
 
 from common import errors, key_client
+from common.conversations import MOST_IMAGE_CHARS
 from common.key_requests import AddKey
 from common.keys import Scope
 from common.messages import ToolCall
 from common.subjects import Subjects
 from tests.bridge_process import BridgeProcess, bridge_process
 from tests.integration.bridge.conftest import HOLD
-from tests.integration.ledger.ledgers import ledger_process, until
+from tests.integration.bridge.files.pictures import noise
+from tests.integration.ledger.ledgers import LedgerProcess, ledger_process, until
 from tests.nats_server import NatsServer, nats_server
 from tests.scripted_fleet import ScriptedFleet, ScriptedJob, scripted_fleet
 
@@ -32,15 +37,35 @@ TALKS = "/api/v1/conversations"
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class House:
     """All that runs, and the keys of who may come in."""
 
     nats: NatsServer
     fleet: ScriptedFleet
-    bridge: BridgeProcess
-    keys: dict[str, str]
     directory: Path
+    running: AsyncExitStack
+    ledger: LedgerProcess = field(init=False)
+    bridge: BridgeProcess = field(init=False)
+    keys: dict[str, str] = field(default_factory=dict)
+    summaries: bool = False
+
+    async def start(self) -> None:
+        """Run a ledger and a bridge over what is there."""
+        settings = {**HOLD, "DROVER_LEDGER": "on", "DROVER_HTTP_KEYS": "on"}
+        if self.summaries:
+            settings["DROVER_HTTP_SUMMARIES"] = "true"
+        database = f"sqlite:///{self.directory}/ledger.db"
+        self.ledger = await self.running.enter_async_context(ledger_process(self.nats.url, database, self.directory))
+        self.bridge = await self.running.enter_async_context(bridge_process(self.nats.url, **settings))
+        await until(lambda: _knows(self.fleet))
+        await self.fleet.beat(context_tokens=CONTEXT)
+
+    async def start_again(self) -> None:
+        """End both, and run them anew; from then on conversations are summarised."""
+        await self.running.aclose()
+        self.summaries = True
+        await self.start()
 
 
 async def _knows(fleet: ScriptedFleet) -> bool:
@@ -53,23 +78,23 @@ async def _knows(fleet: ScriptedFleet) -> bool:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    directory = tmp_path_factory.mktemp("ledger")
-    settings = {**HOLD, "DROVER_LEDGER": "on", "DROVER_HTTP_KEYS": "on"}
     async with (
         nats_server(jetstream=True) as nats,
         scripted_fleet(nats.url) as fleet,
-        ledger_process(nats.url, f"sqlite:///{directory}/ledger.db", directory),
-        bridge_process(nats.url, **settings) as bridge,
+        AsyncExitStack() as running,
     ):
-        await until(lambda: _knows(fleet))
-        people = {
-            "anna": AddKey(name="anna"),
-            "ben": AddKey(name="ben"),
-            "guard": AddKey(name="guard", scopes=(Scope.FLEET,)),
-        }
-        issued = {name: await key_client.add(fleet.bus, Subjects(), asked) for name, asked in people.items()}
-        await fleet.beat(context_tokens=CONTEXT)
-        yield House(nats, fleet, bridge, {name: one.secret for name, one in issued.items()}, directory)
+        found = House(nats, fleet, tmp_path_factory.mktemp("ledger"), running)
+        await found.start()
+        people = (
+            AddKey(name="anna"),
+            AddKey(name="ben"),
+            AddKey(name="guard", scopes=(Scope.FLEET,)),
+            AddKey(name="single", parallel=1),
+            AddKey(name="router", scopes=(Scope.ROUTE,)),
+        )
+        for asked in people:
+            found.keys[asked.name] = (await key_client.add(fleet.bus, Subjects(), asked)).secret
+        yield found
 
 
 @pytest.fixture(autouse=True)
@@ -392,61 +417,127 @@ async def test_an_own_stream_in_a_conversation(anna: httpx.AsyncClient) -> None:
     )
 
 
-async def test_a_conversation_that_outgrows_its_context_is_summarised(house: House, fleet: ScriptedFleet) -> None:
-    """Where its owner has that turned on: a job of the lowest priority, in the name of who asked; the next question is told the
-    summary in place of the turns."""
+async def test_who_hangs_up_while_the_answer_is_kept_finds_all_of_it(
+    house: House, anna: httpx.AsyncClient, fleet: ScriptedFleet
+) -> None:
+    """The ledger hangs just then: the whole answer is sent to it once more, and stands there once, not marked."""
+    ends, appends = asyncio.Event(), asyncio.Queue[None]()
 
     async def script(job: ScriptedJob) -> None:
         await job.ack()
         await job.route()
-        folds = job.request.get("priority") == "batch"
-        await job.token("They spoke of ships." if folds else "Hello there!")
+        await job.tokens("Once", " upon")
+        await ends.wait()
         await job.end()
 
     fleet.script = script
-    settings = {**HOLD, "DROVER_LEDGER": "on", "DROVER_HTTP_KEYS": "on", "DROVER_HTTP_SUMMARIES": "true"}
-    async with bridge_process(house.nats.url, **settings) as bridge:
-        await fleet.beat(context_tokens=CONTEXT)
-        headers = {"authorization": f"Bearer {house.keys['anna']}"}
-        async with httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False, headers=headers) as http:
-            talk = (await ask(http, "ships " * 300))["x_drover"]["conversation"]["id"]
-            await ask(http, "boats " * 300, talk)
+    heard = await fleet.bus.subscribe(Subjects().conversations("append"), lambda _: appends.put_nowait(None))
+    body = {"messages": [{"role": "user", "content": "Another tale"}], "conversation_id": "new", "stream": True}
+    try:
+        async with anna.stream("POST", CHATS, json=body) as answer, asyncio.timeout(HANG_S):
+            talk = answer.headers["x-drover-conversation"]
+            async for line in answer.aiter_lines():
+                if " upon" in line:
+                    break
+            house.ledger.process.send_signal(signal.SIGSTOP)
+            ends.set()
+            await appends.get()
+        async with asyncio.timeout(HANG_S):
+            await appends.get()
+    finally:
+        house.ledger.process.send_signal(signal.SIGCONT)
+        await heard.unsubscribe()
 
-            async def summarised() -> bool:
-                return "summary" in (await http.get(f"{TALKS}/{talk}")).json()
+    async def kept() -> bool:
+        return bool(await turns(anna, talk))
 
-            await until(summarised)
-            fleet.forget()
-            await ask(http, "And rafts?", talk)
+    await until(kept)
+    assert [("user", "Another tale", False), ("assistant", "Once upon", False)] == await turns(anna, talk)
+    assert {} == (await anna.get(f"{TALKS}/{talk}")).json().get("branches", {})
+
+
+async def test_a_photograph_is_kept_as_it_was_sent_or_smaller(anna: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
+    """As it came it would be too large to be kept: the next turn is told it nevertheless."""
+    picture = base64.b64encode(noise(700)).decode()
+    parts = [
+        {"type": "text", "text": "What is it?"},
+        {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{picture}"}},
+    ]
+    body = {"messages": [{"role": "user", "content": parts}], "conversation_id": "new"}
+    answer = await anna.post(CHATS, json=body)
+    assert 200 == answer.status_code, answer.text
+    here = (await anna.get(f"{TALKS}/{answer.headers['x-drover-conversation']}")).json()["turns"]
+    async with asyncio.timeout(HANG_S):
+        (sent,) = (await fleet.jobs.get()).request["messages"][0]["images"]
+    (image,) = here[0]["message"]["images"]
+
+    assert len(picture) > len(sent) > MOST_IMAGE_CHARS >= len(image)
+    assert ("What is it?", True) == (here[0]["message"]["content"], image.startswith("/9j/"))
+
+
+@pytest.mark.parametrize("path", ["/v1/route/explain", "/api/v1/route/explain"])
+async def test_a_chat_of_a_conversation_is_not_explained_as_if_it_had_none(house: House, path: str) -> None:
+    """By body or header: what it would be told is not looked at there, and that is said."""
+    body = {"messages": [{"role": "user", "content": "hi"}]}
+    async with client(house, "router") as http:
+        by_body = await http.post(path, json={**body, "conversation_id": "new"})
+        by_header = await http.post(path, json=body, headers={"X-Drover-Conversation": "new"})
+
+    assert [400, 400] == [by_body.status_code, by_header.status_code]
+    assert ["conversation_id"] * 2 == [one.json()["error"]["param"] for one in (by_body, by_header)]
+
+
+async def test_what_was_said_survives_the_bridge_and_the_ledger(house: House, fleet: ScriptedFleet) -> None:
+    """Both are ended and started again; the second question is told the first. Meanwhile it is said what is missing."""
+    async with client(house, "anna") as http:
+        talk = (await ask(http, "What do wasps eat?"))["x_drover"]["conversation"]["id"]
+        await house.ledger.kill()
+        body = {"messages": [{"role": "user", "content": "hi"}], "conversation_id": talk}
+        without = await http.post(CHATS, json=body)
+    await house.start_again()
+    fleet.forget()
+    async with client(house, "anna") as http:
+        await ask(http, "And when?", talk)
+    heard = await told(fleet)
+
+    assert (503, "ledger") == (without.status_code, without.json()["error"]["code"])
+    assert ["What do wasps eat?", "Hello there!", "And when?"] == [text for _, text in heard]
+
+
+async def test_a_conversation_that_outgrows_its_context_is_summarised(house: House, fleet: ScriptedFleet) -> None:
+    """Where its owner has that turned on: a job of the lowest priority, in the name of who asked, whose own jobs do not wait for
+    it; the next question is told the summary in place of the turns."""
+    folds, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.route()
+        if job.request.get("priority") == "batch":
+            folds.set()
+            await goes_on.wait()
+            await job.token("They spoke of ships.")
+        else:
+            await job.token("Hello there!")
+        await job.end()
+
+    if not house.summaries:
+        await house.start_again()
+    fleet.script = script
+    async with client(house, "single") as http:
+        talk = (await ask(http, "ships " * 300))["x_drover"]["conversation"]["id"]
+        await ask(http, "boats " * 300, talk)
+        async with asyncio.timeout(HANG_S):
+            await folds.wait()
+        await ask(http, "And meanwhile?")
+        goes_on.set()
+
+        async def summarised() -> bool:
+            return "summary" in (await http.get(f"{TALKS}/{talk}")).json()
+
+        await until(summarised)
+        fleet.forget()
+        await ask(http, "And rafts?", talk)
     heard = await told(fleet)
 
     assert ("system", True) == (heard[0][0], "They spoke of ships." in heard[0][1])
     assert ["user", "assistant", "user"] == [role for role, _ in heard[1:]]
-
-
-async def test_what_was_said_survives_the_bridge_and_the_ledger(tmp_path: Path) -> None:
-    """Both are ended and started again; the second question is told the first. Meanwhile it is said what is missing."""
-    database = f"sqlite:///{tmp_path}/ledger.db"
-    settings = {**HOLD, "DROVER_LEDGER": "on", "DROVER_HTTP_KEYS": "off"}
-    async with nats_server(jetstream=True) as nats, scripted_fleet(nats.url) as fleet:
-        async with (
-            ledger_process(nats.url, database, tmp_path) as ledger,
-            bridge_process(nats.url, **settings) as bridge,
-        ):
-            await fleet.beat(context_tokens=CONTEXT)
-            await until(lambda: _knows(fleet))
-            async with httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http:
-                talk = (await ask(http, "What do bees eat?"))["x_drover"]["conversation"]["id"]
-                await ledger.kill()
-                body = {"messages": [{"role": "user", "content": "hi"}], "conversation_id": talk}
-                without = await http.post(CHATS, json=body)
-        async with ledger_process(nats.url, database, tmp_path), bridge_process(nats.url, **settings) as bridge:
-            await fleet.beat(context_tokens=CONTEXT)
-            await until(lambda: _knows(fleet))
-            async with httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http:
-                fleet.forget()
-                await ask(http, "And when?", talk)
-        heard = await told(fleet)
-
-    assert (503, "ledger") == (without.status_code, without.json()["error"]["code"])
-    assert ["What do bees eat?", "Hello there!", "And when?"] == [text for _, text in heard]
