@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from sqlalchemy import select, update
 
 from common import codec
 from common.bus.memory import MemoryBroker, connect_memory
-from common.conversation_client import Conversations
+from common.conversation_client import IMAGE_CHARS, Conversations
 from common.conversations import (
     MOST_AT_ONCE,
     MOST_IMAGE_CHARS,
@@ -44,7 +45,7 @@ from dispatcher.ledger import checking
 from dispatcher.ledger.database import Database, Place, opened
 from dispatcher.ledger.retention import DAY_S, prune
 from dispatcher.ledger.tables import conversations, turns
-from dispatcher.ledger.talk.rows import folded, snippet
+from dispatcher.ledger.talk.rows import folded, snippet, words
 from tests.integration.ledger.builders import SUBJECTS
 from tests.integration.ledger.talks import ANNA, BERT, OTHER, Talk, asked, chain, said, talking
 
@@ -258,6 +259,41 @@ async def test_a_search_needs_some_words(light: Talk) -> None:
     for text in ("", "  \n", " ".join(f"w{number}" for number in range(17))):
         with pytest.raises(BadRequest, match="words are looked for"):
             await light.ask.search(ANNA, text)
+
+
+async def test_a_search_looks_at_the_clock_at_each_hit(database: Database) -> None:
+    """One page of long texts would take longer than keys may wait: it ends behind the hit at which the time is over."""
+    async with talking(database, search_s=0.0) as talk:
+        for number in range(3):
+            name = (await talk.ask.create(ANNA, title=f"{number}")).id
+            await talk.ask.append(ANNA, name, [asked("t1", "word")])
+        pages, before = list[list[str]](), None
+        while True:
+            page = await talk.ask.search(ANNA, "word", before=before)
+            pages.append([one.conversation.title for one in page.conversations])
+            if (before := page.next) is None:
+                break
+
+    assert [["2"], ["1"], ["0"], []] == pages
+
+
+async def test_a_history_ends_at_what_a_context_can_hold(database: Database) -> None:
+    """It reads no page behind that, and a note stands for the images of all but the newest turns."""
+    picture = "A" * 400
+    async with talking(database) as talk:
+        name = (await talk.ask.create(ANNA)).id
+        plain = chain(250, "x" * 90)
+        shown = [replace(turn, message=replace(turn.message, images=(picture,))) for turn in plain]
+        await talk.ask.append(ANNA, name, shown)
+        whole = await talk.ask.history(ANNA, name)
+        short = await talk.ask.history(ANNA, name, most_chars=9000, most_images=2)
+        bare = await talk.ask.history(ANNA, name, most_chars=120 * (90 + IMAGE_CHARS), most_images=0)
+
+    assert (250, tuple(shown)) == (len(whole.turns), tuple(replace(one, created_unix_s=0.0) for one in whole.turns))
+    assert ("t151", "t150") == (short.turns[0].id, short.next)
+    assert ["", "", picture, picture] == ["".join(one.message.images) for one in short.turns[-4:]]
+    assert short.turns[0].message.content.endswith("[1 image was here: left out]")
+    assert (200, ()) == (len(bare.turns), tuple(image for one in bare.turns for image in one.message.images))
 
 
 async def test_a_branch_is_paged_from_its_end(database: Database) -> None:
@@ -556,6 +592,30 @@ def test_a_snippet_shows_what_was_found() -> None:
 
     assert "NEEDLE in it" in snippet(text, ["needle"])
     assert "needle in it" in folded(text)
+
+
+@pytest.mark.parametrize("text", ["a b ", "é ü ", "한국 ", "e\u0301 ", "ŉﷺß "])
+@pytest.mark.parametrize("before", [0, 3000, 4080, 90_000])
+def test_a_snippet_of_a_long_text_shows_what_was_found(text: str, before: int) -> None:
+    """Wherever it stands; it is looked for in windows, and may lie across the end of one."""
+    long = (text * before)[:before] + " here is a NEEDLE for you " + text * 100
+
+    assert "NEEDLE for you" in snippet(long, words("needle zzz"))
+
+
+def test_a_snippet_of_a_long_text_costs_little_more_than_folding_it() -> None:
+    """Not that for each word and each step on the way to its place: a page has a hundred of them."""
+    long = ("한국 " * 33_000)[:99_980] + " zzz"
+    looked_for = words(" ".join(["zzz", *(f"q{number}" for number in range(15))]))
+    once = min(_cpu_s(lambda: folded(long)) for _ in range(5))
+
+    assert min(_cpu_s(lambda: snippet(long, looked_for)) for _ in range(5)) < 8 * once
+
+
+def _cpu_s(work: Callable[[], object]) -> float:
+    began_s = time.process_time()
+    work()
+    return time.process_time() - began_s
 
 
 def test_errors_of_conversations_are_known_on_the_wire() -> None:

@@ -184,6 +184,18 @@ def test_jobs_at_once_are_counted_while_they_run() -> None:
         pass
 
 
+def test_jobs_that_are_not_limited_take_no_place_of_those_that_are() -> None:
+    """A summary that the bridge asks for is such a one, and may wait for minutes."""
+    limiter, grant = Limiter(), replace(GRANT, parallel=1)
+    with (
+        limiter.running(replace(grant, parallel=None)),
+        limiter.running(grant),
+        pytest.raises(TooMany),
+        limiter.running(grant),
+    ):
+        pytest.fail("one too many")
+
+
 def test_the_budget_with_the_fewest_tokens_left_is_told() -> None:
     """By what the ledger said last."""
     limiter = Limiter()
