@@ -48,12 +48,13 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobsQuery(Span):
-    """Asks for job records, newest first. `before` is the `next` of the page before. A decision is told only of one `job` that is
-    named: it is most of a record."""
+    """Asks for job records, newest first. `before` is the `next` of the page before, `ending` how the jobs' ids end. A decision
+    is told only of one `job` that is named: it is most of a record."""
 
     limit: Annotated[int, Ge(1), Le(MOST_ROWS)] = 20
     before: Annotated[str, MaxLen(64)] | None = None
     job: Token | None = None
+    ending: Token | None = None
     tenant: Token | None = None
     device: Token | None = None
     model: Annotated[str, MaxLen(200)] | None = None

@@ -1,17 +1,27 @@
-"""Who asks, as the routes see it: a key's grant, or whoever reaches a bridge without keys; it knows no header."""
+"""Who asks, as the routes see it: a key's grant, or whoever reaches a bridge without keys; it knows no header.
+
+The id of a job that a key's user has begun ends in a mark of that user. So whose a job is can be told from its id alone, live,
+durable or over; one user's names are never another's; and what somebody else's id would name for oneself, nobody has begun.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 
 from common.codec import digest
 from common.keys import Grant, Scope
 from common.messages import ChatRequest
+from common.subjects import as_token, is_token
 
 EVERYTHING = frozenset(Scope)
 
 MOST_USER = 256
 """Characters of a user's name on the bus; a longer one goes by its digest."""
+
+MARK_CHARS = 16
+MOST_NAME = 39
+"""Characters of a job's name before the mark: with it an id has 56 at most, and eight are left to number the parts of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +36,34 @@ class Caller:
     def may(self, scope: Scope) -> bool:
         """Tell whether this is allowed; an administrator may all."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether no part of the fleet is hidden from it."""
+        grant = self.grant
+        return grant is None or not (grant.models or grant.devices) or self.may(Scope.FLEET)
+
+    @property
+    def mark(self) -> str:
+        """How the ids of this user's jobs end; empty where nobody is told apart."""
+        return f"-{digest({'tenant': self.tenant, 'user': self.user}, MARK_CHARS)}" if self.user else ""
+
+    def job(self, name: str) -> str:
+        """Give the id of this user's own job of a name; an id of its own is its own name."""
+        mark = self.mark
+        if not mark or (name.endswith(mark) and is_token(name)):
+            return name
+        if len(name) > MOST_NAME or not is_token(name):
+            name = f"{as_token(name)[:22]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        return name + mark
+
+    def job_to_see(self, name: str) -> str:
+        """Give the id of a job to be looked at: its own, or any of its tenant's for who may see those (read:fleet)."""
+        return name if self.may(Scope.FLEET) else self.job(name)
+
+    def job_to_change(self, name: str) -> str:
+        """Give the id of a job to be cancelled or judged: its own, or any of its tenant's for an administrator."""
+        return name if self.may(Scope.ADMIN) else self.job(name)
 
 
 def granted(grant: Grant) -> Caller:

@@ -15,6 +15,7 @@ from dispatcher.bridge.answer import ChatAnswer, Manner, Means, Source
 from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.embedding import embedded
+from dispatcher.bridge.entry import Entry
 from dispatcher.bridge.gate import Gate
 from dispatcher.bridge.headers import CONVERSATION_HEADER
 from dispatcher.bridge.presence import Presence, narrowed
@@ -22,6 +23,7 @@ from dispatcher.bridge.remembering import Remembering
 from dispatcher.bridge.speech import Dialect
 from dispatcher.bridge.sse import Curfew
 from dispatcher.bridge.threads import thread_of
+from dispatcher.bridge.wishes import progress as steps
 from dispatcher.fleet import Fleet
 
 _OF_EMBEDDINGS = (
@@ -96,11 +98,22 @@ class Bridge:
     def embeddings(self, job: ChatRequest, texts: Sequence[str], caller: Caller, dialect: Dialect) -> ChatAnswer:
         """Answer with the embeddings of `texts`; `job`, which has an id, says all else. Raises `BadRequest`."""
         fields = {name: value for name in _OF_EMBEDDINGS if (value := getattr(job, name)) is not None}
-        jobs = self.drover.embed_requests(texts, model=job.model, **fields)
+        parts = self.drover.embed_requests(texts, model=job.model, **fields)
+        jobs = [replace(one, job=caller.job(str(one.job))) for one in parts]
         source = embedded(self.asking, jobs, caller)
         return ChatAnswer(job, source, dialect, Manner(stream=False), Means(clock=self.clock, curfew=self.curfew))
 
-    def named(self, chat: ChatRequest, job: str | None) -> ChatRequest:
-        """Say how long the job is kept for one who comes again. Only who chose the id can, as `job` tells: for others nobody needs
-        to look whether it is known."""
-        return replace(chat, resends=0) if job is None else replace(chat, keep_s=self.retry_grace_s)
+    def run(
+        self, asked: Entry, chat: ChatRequest, dialect: Dialect, *, stream: bool, progress: bool | None = None
+    ) -> ChatAnswer:
+        """Answer a chat with what its headers ask for besides; `progress` None leaves to them whether each step is told. Raises
+        `BadRequest`."""
+        telling = steps(asked.headers, stream=stream) if progress is None else progress
+        sent = self.sent(asked, chat)
+        return self.answer(sent, asked.caller, dialect, stream=stream, progress=telling, conversation=asked.talk)
+
+    def sent(self, asked: Entry, chat: ChatRequest) -> ChatRequest:
+        """Give a job as its headers want it, and say how long it is kept for one who comes again. Only who chose the id can: for
+        others nobody needs to look whether it is known. Raises `BadRequest`."""
+        wanted = asked.wished(chat)
+        return replace(wanted, keep_s=self.retry_grace_s) if asked.chosen else replace(wanted, resends=0)

@@ -39,6 +39,8 @@ async def find_jobs(database: Database, query: JobsQuery) -> list[JobEntry]:
         "state": query.state,
     }
     wanted += [jobs.c[name] == value for name, value in named.items() if value is not None]
+    if query.ending is not None:
+        wanted.append(jobs.c.job.endswith(query.ending, autoescape=True))
     if query.before is not None:
         wanted.append(jobs.c.record < query.before)
     columns = [column for column in jobs.c if query.job is not None or column is not jobs.c.decision]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
-from ulid import ULID
 
 from common import codec
 from common.keys import Scope
@@ -12,11 +11,12 @@ from dispatcher.bridge.anthropic import request
 from dispatcher.bridge.anthropic.dialect import MessageDialect
 from dispatcher.bridge.bodies import json_body
 from dispatcher.bridge.describing import ASKS, RUNS, described
+from dispatcher.bridge.entry import chat_entry
 from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.sse import EVENTS
 from dispatcher.bridge.surfaces import ANTHROPIC
 from dispatcher.bridge.wiring import Bridge
-from dispatcher.bridge.wishes import CHAT_PARAMETERS, job_id, priority, progress, wished
+from dispatcher.bridge.wishes import CHAT_PARAMETERS, CONVERSATION_PARAMETER
 
 MESSAGES = described(
     request.MessagesRequest,
@@ -24,7 +24,7 @@ MESSAGES = described(
     statuses=RUNS,
     stream=EVENTS,
     examples={"One question": request.EXAMPLE},
-    parameters=CHAT_PARAMETERS,
+    parameters=(*CHAT_PARAMETERS, CONVERSATION_PARAMETER),
 )
 
 COUNT = described(
@@ -44,13 +44,10 @@ def anthropic_routes(bridge: Bridge) -> APIRouter:
     @router.post("", summary="Chat with the fleet, as Anthropic has it", **MESSAGES)
     async def messages(http: Request) -> Response:
         asked = request.read(await json_body(http))
-        job, stream = job_id(http.headers), bool(asked.stream)
-        telling = progress(http.headers, stream=stream)
-        chat = request.to_chat(asked, job=job or str(ULID()), priority=priority(http.headers))
-        chat = bridge.named(wished(chat, http.headers), job)
+        come, stream = chat_entry(caller_of(http), http.headers), bool(asked.stream)
+        chat = request.to_chat(asked, job=come.job, priority=come.priority)
         estimate = request.chat_tokens(chat) if stream else 0
-        dialect = MessageDialect(job=str(chat.job), prompt_tokens=estimate)
-        return bridge.answer(chat, caller_of(http), dialect, stream=stream, progress=telling)
+        return bridge.run(come, chat, MessageDialect(job=come.job, prompt_tokens=estimate), stream=stream)
 
     @router.post("/count_tokens", summary="Estimate the tokens of a request; nothing is run", **COUNT)
     async def count_tokens(http: Request) -> Response:

@@ -7,7 +7,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
-from ulid import ULID
 
 from common import codec, energy, frames
 from common.energy import Energy
@@ -15,6 +14,7 @@ from common.errors import FleetError
 from common.keys import Scope
 from dispatcher.bridge.bodies import json_body
 from dispatcher.bridge.describing import RUNS, described
+from dispatcher.bridge.entry import chat_entry
 from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.headers import PROGRESS_HEADER
 from dispatcher.bridge.native.request import EXAMPLE, IN_NATIVE, NativeChatRequest, to_chat
@@ -23,15 +23,7 @@ from dispatcher.bridge.reading import read_as
 from dispatcher.bridge.sse import EVENTS, event
 from dispatcher.bridge.surfaces import NATIVE
 from dispatcher.bridge.wiring import Bridge
-from dispatcher.bridge.wishes import (
-    CHAT_PARAMETERS,
-    CONVERSATION_PARAMETER,
-    conversation,
-    job_id,
-    priority,
-    progress,
-    wished,
-)
+from dispatcher.bridge.wishes import CHAT_PARAMETERS, CONVERSATION_PARAMETER
 
 Json = dict[str, Any]
 
@@ -61,20 +53,13 @@ def chat_routes(bridge: Bridge) -> APIRouter:
     )
     async def chat(http: Request) -> Response:
         asked = read_as(NativeChatRequest, await json_body(http), example=EXAMPLE, elsewhere=IN_NATIVE)
-        chosen = job_id(http.headers) or asked.job
-        sent = to_chat(asked, job=chosen or str(ULID()), stream=asked.stream)
-        if (urgency := priority(http.headers)) is not None:
-            sent = replace(sent, priority=urgency)
+        come = chat_entry(caller_of(http), http.headers, job=asked.job, conversation_id=asked.conversation_id)
+        sent = to_chat(asked, job=come.job, stream=asked.stream)
+        if come.priority is not None:
+            sent = replace(sent, priority=come.priority)
         # Every step is told, unless somebody would rather have headers that name the device.
-        telling = progress(http.headers, stream=asked.stream) if PROGRESS_HEADER in http.headers else asked.stream
-        return bridge.answer(
-            bridge.named(wished(sent, http.headers), chosen),
-            caller_of(http),
-            NativeDialect(job=str(sent.job)),
-            stream=asked.stream,
-            progress=telling,
-            conversation=conversation(http.headers, asked.conversation_id),
-        )
+        telling = None if PROGRESS_HEADER in http.headers else asked.stream
+        return bridge.run(come, sent, NativeDialect(job=come.job), stream=asked.stream, progress=telling)
 
     return router
 

@@ -1,5 +1,5 @@
-"""Jobs over HTTP: submit durable ones, follow them, and look at, list and cancel all of one's tenant's; it knows streams through
-the producer's library, and no routing."""
+"""Jobs over HTTP: submit durable ones, follow them, and look at, list and cancel one's own; it knows streams through the
+producer's library, and no routing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from annotated_types import Ge, Le, MaxLen
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from ulid import ULID
 
 from common import codec, keys
 from common.durable import Note
@@ -38,6 +37,7 @@ from common.subjects import is_token
 from dispatcher.bridge.bodies import json_body
 from dispatcher.bridge.callers import Caller, on_behalf
 from dispatcher.bridge.describing import GUARDED, RUNS, described
+from dispatcher.bridge.entry import entry
 from dispatcher.bridge.gate import Place, caller_of
 from dispatcher.bridge.headers import JOB_HEADER, PRIORITY_HEADER, header_text
 from dispatcher.bridge.native.replies import SPAN, answered, from_ledger, limit_of, parameter, queried
@@ -46,7 +46,7 @@ from dispatcher.bridge.reading import read_as
 from dispatcher.bridge.sse import COMMENT, EVENTS, Curfew, ReaderStalled, Stream, event, while_connected
 from dispatcher.bridge.surfaces import NATIVE
 from dispatcher.bridge.wiring import Bridge
-from dispatcher.bridge.wishes import CHAT_PARAMETERS, job_id, wished
+from dispatcher.bridge.wishes import CHAT_PARAMETERS
 from dispatcher.bridge.wishes import priority as priority_of
 
 log = get_logger("bridge")
@@ -86,7 +86,9 @@ LISTED = (
     parameter("device", "that answered", type="string"),
     parameter("model", "that answered", type="string"),
     parameter("state", "such as done, failed or cancelled", type="string"),
-    parameter("tenant", "whose; only its own for who may not see the fleet (read:fleet)", type="string"),
+    parameter(
+        "tenant", "whose; who may not see the fleet (read:fleet) is told of its own user's jobs alone", type="string"
+    ),
 )
 
 
@@ -126,11 +128,11 @@ def _add_durable(router: APIRouter, bridge: Bridge, prefix: str) -> None:
     )
     async def submit(http: Request) -> Response:
         asked = read_as(NativeJobRequest, await json_body(http), example=EXAMPLE, elsewhere=IN_NATIVE)
-        chosen = job_id(http.headers) or asked.job
-        chat = to_chat(asked, job=chosen or str(ULID()), stream=False)
         caller = caller_of(http)
-        urgency = _priority(http) or priority_of(http.headers)
-        async with bridge.gate.admit(caller, on_behalf(caller, wished(chat, http.headers))) as place:
+        come = entry(caller, http.headers, job=asked.job)
+        chat = on_behalf(caller, come.wished(to_chat(asked, job=come.job, stream=False)))
+        urgency = _priority(http) or come.priority
+        async with bridge.gate.admit(caller, chat) as place:
             done = await _submitted(durable, place, urgency, caller.tenant)
         where = f"{prefix}/{done.job}"
         body = {"id": done.job, "object": "job", "state": done.state, "known": done.known, "url": where}
@@ -144,8 +146,8 @@ def _add_durable(router: APIRouter, bridge: Bridge, prefix: str) -> None:
     )
     async def events(http: Request, job: Annotated[str, _ID]) -> Response:
         after = _last_event(http.headers)
-        tenant = caller_of(http).tenant
-        await durable.look(_known(job), tenant=tenant)
+        tenant, job = caller_of(http).tenant, _seen(http, job)
+        await durable.look(job, tenant=tenant)
         if await durable.over(job, after=after, tenant=tenant):
             return Response(status_code=204)  # by it a browser's EventSource learns that it need not come back
         return JobEvents(durable, job, after, bridge.curfew, tenant=tenant)
@@ -169,12 +171,12 @@ def _add_known(router: APIRouter, bridge: Bridge) -> None:
         **described(surface=NATIVE, statuses=GUARDED | {404}),
     )
     async def look(http: Request, job: Annotated[str, _ID]) -> Response:
-        tenant = caller_of(http).tenant
-        told = {JOB_HEADER: header_text(_known(job))}
+        tenant, job = caller_of(http).tenant, _seen(http, job)
+        told = {JOB_HEADER: header_text(job)}
         try:
             return answered(_card(await durable.look(job, tenant=tenant)), 200, told)
         except NO_DURABLE as unknown:
-            record = await _record(bridge, job, tenant)
+            record = await _record(bridge, job, caller_of(http))
             if record is None:
                 raise UnknownJob(unknown.message, param="job") from unknown
             return answered({"id": job, "object": "job", "state": record["state"], "record": record}, 200, told)
@@ -183,9 +185,10 @@ def _add_known(router: APIRouter, bridge: Bridge) -> None:
         "/{job}", summary="Cancel a job, durable or live", **described(surface=NATIVE, statuses=GUARDED | {404})
     )
     async def cancel(http: Request, job: Annotated[str, _ID]) -> Response:
-        tenant = caller_of(http).tenant
+        caller = caller_of(http)
+        tenant, job = caller.tenant, caller.job_to_change(_known(job))
         try:
-            done = await durable.cancel(_known(job), tenant=tenant)
+            done = await durable.cancel(job, tenant=tenant)
         except NO_DURABLE as unknown:
             done = await _cancel_live(bridge, job, tenant)
             if not done:
@@ -209,11 +212,14 @@ async def _submitted(durable: DurableJobs, place: Place, priority: Priority | No
 
 
 def _whose(asked: _Listing, caller: Caller) -> JobsQuery:
-    """Keep a caller to its own tenant, unless it may see the whole fleet. Raises `NotAllowed`."""
+    """Keep a caller to its own jobs, unless it may see the whole fleet. Raises `NotAllowed`."""
     everybody = caller.may(keys.Scope.FLEET)
     if not everybody and asked.tenant not in {None, caller.tenant}:
-        raise NotAllowed("this key sees its own tenant's jobs: it lacks the scope read:fleet", param="tenant")
-    return JobsQuery(**{**codec.plain(asked), "tenant": asked.tenant if everybody else caller.tenant})
+        raise NotAllowed("this key sees its own jobs: it lacks the scope read:fleet", param="tenant")
+    wanted = codec.plain(asked)
+    if not everybody:
+        wanted |= {"tenant": caller.tenant, "ending": caller.mark or None}
+    return JobsQuery(**wanted)
 
 
 async def _cancel_live(bridge: Bridge, job: str, tenant: str) -> bool:
@@ -223,13 +229,17 @@ async def _cancel_live(bridge: Bridge, job: str, tenant: str) -> bool:
         raise NoDispatcher("no dispatcher is there to cancel it: start one with `drover dispatcher`") from error
 
 
-async def _record(bridge: Bridge, job: str, tenant: str) -> Mapping[str, Any] | None:
-    """Give what the ledger knows of a job; None where that is nothing, or no ledger runs."""
+async def _record(bridge: Bridge, job: str, caller: Caller) -> Mapping[str, Any] | None:
+    """Give what the ledger knows of a job; None where that is nothing, or no ledger runs. What was weighed besides the device
+    that answered is told, as far as the caller may see it, by `GET /api/v1/route/{job}`."""
     try:
-        told = await from_ledger(bridge, "jobs", JobsQuery(job=job, tenant=tenant, limit=1))
+        told = await from_ledger(bridge, "jobs", JobsQuery(job=job, tenant=caller.tenant, limit=1))
     except (LedgerUnavailable, BusTimeout):
         return None
-    return next(iter(told.get("jobs", ())), None)
+    record = next(iter(told.get("jobs", ())), None)
+    if record is None or caller.sees_all:
+        return record
+    return {name: value for name, value in record.items() if name != "decision"}
 
 
 def _priority(http: Request) -> Priority | None:
@@ -298,6 +308,10 @@ def _data(one: Event) -> bytes:
 def _card(note: Note) -> dict[str, Any]:
     wire = codec.plain(replace(note, fingerprint=None))  # it is between producers and dispatchers
     return {"id": wire.pop("job"), "object": "job", **wire}
+
+
+def _seen(http: Request, job: str) -> str:
+    return caller_of(http).job_to_see(_known(job))
 
 
 def _known(job: str) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
-from ulid import ULID
 
 from common import codec
 from common.errors import NotAllowed, UnknownModel
@@ -15,13 +14,14 @@ from common.keys import Scope
 from common.messages import ChatRequest
 from dispatcher.bridge.bodies import json_body
 from dispatcher.bridge.describing import ASKS, RUNS, described
+from dispatcher.bridge.entry import Entry, chat_entry, entry
 from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.ollama import catalogue, embed, lines, request
 from dispatcher.bridge.ollama.dialects import ChatLines, EmbedLines, GenerateLines
 from dispatcher.bridge.reading import Body
 from dispatcher.bridge.surfaces import OLLAMA
 from dispatcher.bridge.wiring import Bridge
-from dispatcher.bridge.wishes import CHAT_PARAMETERS, job_id, priority, progress, wished
+from dispatcher.bridge.wishes import CHAT_PARAMETERS, CONVERSATION_PARAMETER
 
 Json = dict[str, Any]
 
@@ -40,12 +40,12 @@ MANAGEMENT: Mapping[str, tuple[str, ...]] = {
 """What changes the models of a device. These are the paths that Ollama's known holes were in (CVE-2024-37032, CVE-2026-7482)."""
 
 
-def _runs(body: type[Body], example: str, stream: str | None = lines.NDJSON) -> dict[str, Any]:
-    shown = {"Short": example}
-    return described(body, surface=OLLAMA, statuses=RUNS, stream=stream, examples=shown, parameters=CHAT_PARAMETERS)
+def _runs(body: type[Body], example: str, *more: Json, stream: str | None = lines.NDJSON) -> dict[str, Any]:
+    shown, parameters = {"Short": example}, (*CHAT_PARAMETERS, *more)
+    return described(body, surface=OLLAMA, statuses=RUNS, stream=stream, examples=shown, parameters=parameters)
 
 
-CHAT = _runs(request.OllamaChat, request.CHAT_EXAMPLE)
+CHAT = _runs(request.OllamaChat, request.CHAT_EXAMPLE, CONVERSATION_PARAMETER)
 GENERATE = _runs(request.OllamaGenerate, request.GENERATE_EXAMPLE)
 EMBED = _runs(embed.OllamaEmbed, embed.EXAMPLE, stream=None)
 EMBEDDINGS = _runs(embed.OllamaEmbeddings, embed.LEGACY_EXAMPLE, stream=None)
@@ -73,10 +73,9 @@ def _answering(bridge: Bridge) -> APIRouter:
         messages = request.chat_messages(asked)
         if not messages:
             return _idle(bridge, http, asked, lines.chat(request.named(asked.model), bridge.clock.unix_s()))
-        telling = progress(http.headers, stream=asked.streams)
-        sent = _wanted(bridge, http, asked, messages)
-        dialect = ChatLines(job=str(sent.job), now=bridge.clock.unix_s)
-        return bridge.answer(sent, caller_of(http), dialect, stream=asked.streams, progress=telling)
+        come = chat_entry(caller_of(http), http.headers)
+        dialect = ChatLines(job=come.job, now=bridge.clock.unix_s)
+        return bridge.run(come, _wanted(bridge, come, asked, messages), dialect, stream=asked.streams)
 
     @router.post("/generate", summary="Answer a prompt, as Ollama has it", **GENERATE)
     async def generate(http: Request) -> Response:
@@ -84,10 +83,9 @@ def _answering(bridge: Bridge) -> APIRouter:
         messages = request.generate_messages(asked)
         if not messages:
             return _idle(bridge, http, asked, lines.generated(request.named(asked.model), bridge.clock.unix_s()))
-        telling = progress(http.headers, stream=asked.streams)
-        sent = _wanted(bridge, http, asked, messages)
-        dialect = GenerateLines(job=str(sent.job), now=bridge.clock.unix_s, asked=messages)
-        return bridge.answer(sent, caller_of(http), dialect, stream=asked.streams, progress=telling)
+        come = entry(caller_of(http), http.headers)
+        dialect = GenerateLines(job=come.job, now=bridge.clock.unix_s, asked=messages)
+        return bridge.run(come, _wanted(bridge, come, asked, messages), dialect, stream=asked.streams)
 
     return router
 
@@ -113,10 +111,9 @@ def _embedded(bridge: Bridge, http: Request, asked: embed.Embeds, texts: Sequenc
     if not texts:
         _found(bridge, http, asked.model)
         return _json({"embedding": []} if legacy else {"model": asked.model, "embeddings": []})
-    job = job_id(http.headers)
-    wanted = embed.to_job(asked, texts, job=job or str(ULID()), priority=priority(http.headers))
-    told = bridge.named(wished(wanted, http.headers), job)
-    return bridge.embeddings(told, texts, caller_of(http), EmbedLines(job=str(told.job), legacy=legacy))
+    come = entry(caller_of(http), http.headers)
+    wanted = embed.to_job(asked, texts, job=come.job, priority=come.priority)
+    return bridge.embeddings(bridge.sent(come, wanted), texts, come.caller, EmbedLines(job=come.job, legacy=legacy))
 
 
 def _listing(bridge: Bridge) -> APIRouter:
@@ -164,19 +161,12 @@ async def _body(http: Request) -> bytes:
 
 
 def _wanted(
-    bridge: Bridge, http: Request, asked: request.OllamaRun, messages: Sequence[Mapping[str, Any]]
+    bridge: Bridge, come: Entry, asked: request.OllamaRun, messages: Sequence[Mapping[str, Any]]
 ) -> ChatRequest:
-    """Give the chat that is sent to the fleet, with what the headers ask for."""
-    known = catalogue.look(bridge.fleet(caller_of(http)), request.named(asked.model))
-    job = job_id(http.headers)
-    chat = request.to_chat(
-        asked,
-        messages,
-        job=job or str(ULID()),
-        priority=priority(http.headers),
-        most_context=None if known is None else known.context_tokens,
-    )
-    return bridge.named(wished(chat, http.headers), job)
+    """Give the chat that is sent to the fleet."""
+    known = catalogue.look(bridge.fleet(come.caller), request.named(asked.model))
+    most = None if known is None else known.context_tokens
+    return request.to_chat(asked, messages, job=come.job, priority=come.priority, most_context=most)
 
 
 def _idle(bridge: Bridge, http: Request, asked: request.OllamaRun, line: Json) -> Response:

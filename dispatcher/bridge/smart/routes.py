@@ -14,7 +14,6 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
-from ulid import ULID
 
 from common import frames
 from common.energy import Energy
@@ -25,6 +24,7 @@ from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.bodies import json_body
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.describing import RUNS, described, form_body
+from dispatcher.bridge.entry import entry
 from dispatcher.bridge.files.desk import Attached
 from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.native.replies import answered
@@ -36,7 +36,7 @@ from dispatcher.bridge.sse import EVENTS
 from dispatcher.bridge.statuses import WrongType
 from dispatcher.bridge.surfaces import OPENAI
 from dispatcher.bridge.wiring import Bridge
-from dispatcher.bridge.wishes import CHAT_PARAMETERS, job_id, priority, wished
+from dispatcher.bridge.wishes import CHAT_PARAMETERS
 
 Json = dict[str, Any]
 
@@ -86,14 +86,13 @@ def smart_routes(bridge: Bridge) -> APIRouter:
 
 
 def _answer(bridge: Bridge, http: Request, asked: RouteRequest, file: Attached | None) -> Response:
-    chosen = job_id(http.headers)
-    chat = to_chat(asked, job=chosen or str(ULID()), key=http.headers.get(KEY_HEADER))
-    if (urgency := priority(http.headers)) is not None:
-        chat = replace(chat, priority=urgency)
-    chat = bridge.named(wished(chat, http.headers), chosen)
-    dialect = SmartDialect(job=str(chat.job), filed=file is not None)
-    source = _frames(bridge.asking, chat, caller_of(http), file, dialect)
-    return bridge.told(chat, source, dialect)
+    come = entry(caller_of(http), http.headers)
+    chat = to_chat(asked, job=come.job, key=http.headers.get(KEY_HEADER))
+    if come.priority is not None:
+        chat = replace(chat, priority=come.priority)
+    chat = bridge.sent(come, chat)
+    dialect = SmartDialect(job=come.job, filed=file is not None)
+    return bridge.told(chat, _frames(bridge.asking, chat, come.caller, file, dialect), dialect)
 
 
 async def _frames(

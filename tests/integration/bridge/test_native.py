@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from common.key_requests import AddKey
 from common.keys import Scope
 from common.records import JOB
 from common.subjects import Subjects
+from dispatcher.bridge.callers import Caller
 from dispatcher.durable.declare import declare
 from dispatcher.settings import DurableSection
 from tests.bridge_process import bridge_process
@@ -35,10 +37,12 @@ HANG_S = 60.0
 SUBJECTS = Subjects()
 
 PEOPLE = {
-    "anna": AddKey(name="anna", tenant="acme"),
+    "anna": AddKey(name="anna", tenant="acme", user="anna"),
     "ben": AddKey(name="ben", tenant="other"),
+    "carol": AddKey(name="carol", tenant="acme", user="carol"),
     "seer": AddKey(name="seer", tenant="acme", scopes=(Scope.FLEET, Scope.CHAT)),
     "narrow": AddKey(name="narrow", tenant="acme", models=("tiny*",)),
+    "strait": AddKey(name="strait", tenant="acme", models=("tiny*",), scopes=(Scope.ROUTE, Scope.CHAT)),
     "router": AddKey(name="router", tenant="acme", scopes=(Scope.ROUTE,)),
     "admin": AddKey(name="admin", tenant="acme", scopes=(Scope.ADMIN,)),
 }
@@ -165,16 +169,16 @@ async def test_a_failed_stream_ends_with_its_error(house: House, fleet: Scripted
 
 
 SCOPES = [
-    ("POST", "/api/v1/chat", {"anna", "seer", "narrow", "admin"}),
-    ("GET", "/api/v1/models", {"anna", "seer", "narrow", "admin"}),
-    ("GET", "/api/v1/jobs", {"anna", "seer", "narrow", "admin"}),
-    ("GET", "/api/v1/usage", {"anna", "seer", "narrow", "admin"}),
-    ("GET", "/api/v1/conversations", {"anna", "seer", "narrow", "admin"}),
-    ("POST", "/route", {"anna", "seer", "narrow", "admin"}),
-    ("GET", "/models", {"anna", "seer", "narrow", "admin"}),
+    ("POST", "/api/v1/chat", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
+    ("GET", "/api/v1/models", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
+    ("GET", "/api/v1/jobs", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
+    ("GET", "/api/v1/usage", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
+    ("GET", "/api/v1/conversations", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
+    ("POST", "/route", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
+    ("GET", "/models", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
     ("GET", "/api/v1/devices", {"seer", "admin"}),
     ("GET", "/api/v1/energy", {"seer", "admin"}),
-    ("POST", "/api/v1/route/explain", {"router", "admin"}),
+    ("POST", "/api/v1/route/explain", {"router", "strait", "admin"}),
     ("POST", "/api/v1/devices/nano/drain", {"admin"}),
     ("POST", "/api/v1/devices/nano/resume", {"admin"}),
     ("GET", "/api/v1/keys", {"admin"}),
@@ -248,14 +252,15 @@ async def test_a_device_is_drained_as_operators_do_it(house: House, fleet: Scrip
     assert (404, "unknown_device") == (nobody.status_code, nobody.json()["error"]["code"])
 
 
-async def test_jobs_are_listed_and_looked_up_by_their_own_tenant(house: House, fleet: ScriptedFleet) -> None:
-    """In pages; of other tenants' only who may see the fleet hears, and nobody looks them up."""
-    for number in range(1, 4):
-        entry = record(number, tenant="acme")
+async def test_jobs_are_listed_and_looked_up_by_their_own_user(house: House, fleet: ScriptedFleet) -> None:
+    """In pages; of others only who may see the fleet hears, and looks up those of its tenant."""
+    anna, carol = Caller(tenant="acme", user="anna"), Caller(tenant="acme", user="carol")
+    for number, caller in enumerate((anna, anna, anna, carol), 1):
+        entry = record(number, tenant="acme", job=caller.job(f"j{number}"))
         await fleet.bus.publish(SUBJECTS.record(JOB, "acme"), payload(entry))
 
     async def written() -> bool:
-        return len((await house.call("anna", "GET", "/api/v1/jobs")).json()["jobs"]) >= 3
+        return len((await house.call("seer", "GET", "/api/v1/jobs")).json()["jobs"]) >= 4
 
     await until(written)
     first = (await house.call("anna", "GET", "/api/v1/jobs", params={"limit": 2})).json()
@@ -263,18 +268,22 @@ async def test_jobs_are_listed_and_looked_up_by_their_own_tenant(house: House, f
     job = first["jobs"][0]["job"]
     seen = [
         await house.call("anna", "GET", f"/api/v1/jobs/{job}"),
+        await house.call("seer", "GET", f"/api/v1/jobs/{job}"),
         await house.call("ben", "GET", f"/api/v1/jobs/{job}"),
+        await house.call("carol", "GET", f"/api/v1/jobs/{job}"),
         await house.call("ben", "GET", "/api/v1/jobs", params={"tenant": "acme"}),
     ]
+    carols = (await house.call("carol", "GET", "/api/v1/jobs")).json()["jobs"]
     bens = (await house.call("ben", "GET", "/api/v1/jobs")).json()["jobs"]
     seers = (await house.call("seer", "GET", "/api/v1/jobs", params={"tenant": "acme"})).json()["jobs"]
     used = (await house.call("anna", "GET", "/api/v1/usage")).json()
     sums = (await house.call("seer", "GET", "/api/v1/energy", params={"by": "tenant"})).json()["rows"]
 
     assert (2, 1) == (len(first["jobs"]), len(rest["jobs"]))
-    assert [200, 404, 403] == [one.status_code for one in seen]
-    assert (job, [], 3) == (seen[0].json()["record"]["job"], bens, len(seers))
-    assert (3, "acme", ["acme"]) == (used["used"]["jobs"], used["tenant"], [one["key"] for one in sums])
+    assert [200, 200, 404, 404, 403] == [one.status_code for one in seen]
+    assert (job, [], 4) == (seen[0].json()["record"]["job"], bens, len(seers))
+    assert [carol.job("j4")] == [one["job"] for one in carols]
+    assert (4, "acme", ["acme"]) == (used["used"]["jobs"], used["tenant"], [one["key"] for one in sums])
 
 
 async def test_a_live_job_is_cancelled_by_its_id(house: House, fleet: ScriptedFleet) -> None:
@@ -295,24 +304,50 @@ async def test_a_live_job_is_cancelled_by_its_id(house: House, fleet: ScriptedFl
         await begun.wait()
         done = await house.call("anna", "DELETE", "/api/v1/jobs/j-live")
 
-    assert {"id": "j-live", "cancelled": True} == done.json()
+    assert {"id": Caller(tenant="acme", user="anna").job("j-live"), "cancelled": True} == done.json()
     assert (499, "cancelled") == (running.result().status_code, running.result().json()["error"]["code"])
 
 
-async def test_a_durable_job_waits_for_its_tenant(house: House) -> None:
-    """It is found under both names of the path, and by nobody of another tenant; what has no place in it is refused."""
+async def test_a_durable_job_waits_for_its_user(house: House) -> None:
+    """It is found under both names of the path and of the job, and by nobody else, in the words for one that never was; what has no
+    place in it is refused."""
     submitted = await house.call("anna", "POST", "/api/v1/jobs", json={"prompt": "hi", "job": "j-durable"})
+    where = submitted.headers["location"]
     seen = [
         await house.call("anna", "GET", "/api/v1/jobs/j-durable"),
         await house.call("anna", "GET", "/v1/jobs/j-durable"),
-        await house.call("ben", "GET", "/api/v1/jobs/j-durable"),
-        await house.call("ben", "GET", "/api/v1/jobs/j-durable/events"),
+        await house.call("anna", "GET", where),
+        await house.call("seer", "GET", where),
         await house.call("anna", "POST", "/api/v1/jobs", json={"prompt": "hi", "provider_key": "sk-1"}),
     ]
+    lost = [
+        await house.call(who, verb, f"{path}{more}")
+        for who in ("ben", "carol")
+        for path in ("/api/v1/jobs/j-durable", where)
+        for verb, more in (("GET", ""), ("GET", "/events"), ("DELETE", ""))
+    ]
+    lost.append(await house.call("seer", "DELETE", where))
+    words = [
+        re.sub("'.*?'", "ID", (await house.call("carol", "GET", f"/api/v1/jobs/{name}")).json()["error"]["message"])
+        for name in (where.rpartition("/")[2], "never-was")
+    ]
 
-    assert (202, "/api/v1/jobs/j-durable") == (submitted.status_code, submitted.headers["location"])
-    assert [200, 200, 404, 404, 400] == [one.status_code for one in seen]
+    assert (202, "/api/v1/jobs/j-durable-") == (submitted.status_code, where[: -len("0123456789abcdef")])
+    assert [200, 200, 200, 200, 400] == [one.status_code for one in seen]
+    assert [404] * 13 == [one.status_code for one in lost]
+    assert words[0] == words[1]
     assert "queued" == seen[0].json()["state"]
+
+
+async def test_two_users_of_one_name_for_a_job_have_two(house: House) -> None:
+    """What one of them has asked neither stands in the way of the other, nor is it given to that one."""
+    told = [
+        await house.call(who, "POST", "/api/v1/jobs", json={"prompt": f"hi from {who}", "job": "nightly"})
+        for who in ("anna", "carol", "anna")
+    ]
+
+    assert [(202, False), (202, False), (202, True)] == [(one.status_code, one.json()["known"]) for one in told]
+    assert told[0].json()["id"] == told[2].json()["id"] != told[1].json()["id"]
 
 
 async def test_an_administrator_makes_and_ends_keys(house: House) -> None:

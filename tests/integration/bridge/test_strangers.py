@@ -220,8 +220,6 @@ OWNED: list[tuple[str, str, str]] = [
     ("POST", "/api/v1/conversations/{conversation}/branch", '{"turn":"{turn}"}'),
     ("POST", "/api/v1/conversations/{conversation}/select", '{"turn":"{turn}"}'),
     ("DELETE", "/api/v1/conversations/{conversation}", ""),
-]
-ONE_TENANT: list[tuple[str, str, str]] = [
     ("GET", "/v1/jobs/{job}", ""),
     ("GET", "/v1/jobs/{job}/events", ""),
     ("DELETE", "/v1/jobs/{job}", ""),
@@ -233,7 +231,6 @@ ONE_TENANT: list[tuple[str, str, str]] = [
     ("GET", "/api/v1/route/{job}", ""),
     ("POST", "/api/v1/feedback", '{"job":"{job}","rating":"up"}'),
 ]
-"""A tenant is who shares jobs: its users see one another's."""
 
 
 def filled(text: str, things: dict[str, str]) -> str:
@@ -259,10 +256,9 @@ async def test_what_is_somebody_else_s_is_not_there(
     """To any other key a thing of Ann's is as one that never was, whatever is tried on it; and she finds it as she left it."""
     things, other = await made(house, ann), await house.key(**others[who])
     before = await everything(house, ann, things)
-    tried = OWNED + (ONE_TENANT if who == "mallory" else [])
     told = {
         f"{method} {path}": await asked(house, other, method, filled(path, things), filled(body, things))
-        for method, path, body in tried
+        for method, path, body in OWNED
     }
     listed = (await house.http.get("/api/v1/conversations?q=canary", headers=bearer(other))).json()
     chat = await house.http.post(
@@ -279,8 +275,8 @@ OF_OPERATORS = ("/api/v1/keys", "/api/v1/devices/{name}/")
 
 
 async def test_every_path_with_an_id_is_tried(paths: dict[str, dict[str, Any]]) -> None:
-    """A new one has to join the tables above, or to be named here: models are everybody's."""
-    tried = {(method.lower(), path.partition("?")[0]) for method, path, _ in OWNED + ONE_TENANT}
+    """A new one has to join the table above, or to be named here: models are everybody's."""
+    tried = {(method.lower(), path.partition("?")[0]) for method, path, _ in OWNED}
     found = {(method, path) for path, methods in paths.items() for method in methods if "{" in path}
 
     assert {("get", "/v1/models/{model}")} == {
