@@ -6,20 +6,22 @@ A dispatcher knows, the bridge asks.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from common import codec
-from common.client import Drover
 from common.errors import BadRequest
 from common.keys import Scope
 from common.messages import ChatRequest
 from dispatcher.bridge.bodies import json_body
-from dispatcher.bridge.callers import on_behalf
+from dispatcher.bridge.callers import Caller, on_behalf
 from dispatcher.bridge.describing import ASKS, GUARDED, described
-from dispatcher.bridge.gate import Gate, caller_of
+from dispatcher.bridge.gate import caller_of, confined
 from dispatcher.bridge.openai.request import EXAMPLE, ChatCompletionRequest
+from dispatcher.bridge.seeing import within
+from dispatcher.bridge.wiring import Bridge
 from dispatcher.bridge.wishes import ROUTE_PARAMETERS
 
 EXPLAIN = described(
@@ -30,23 +32,18 @@ EXPLAIN = described(
 FEEDBACK = described(statuses=ASKS)
 
 
-def explaining(
-    drover: Drover, gate: Gate, read: Callable[[Request], Awaitable[ChatRequest]], *, prefix: str = "/v1"
-) -> APIRouter:
+def explaining(bridge: Bridge, read: Callable[[Request], Awaitable[ChatRequest]], *, prefix: str = "/v1") -> APIRouter:
     """Build the routes below `prefix`; `read` gives the chat of a request, and raises what is wrong with it."""
-    router = APIRouter(prefix=prefix, tags=["route"])
-    route, chat = gate.depends(Scope.ROUTE), gate.depends(Scope.CHAT)
+    router, drover = APIRouter(prefix=prefix, tags=["route"]), bridge.drover
+    route, chat = bridge.gate.depends(Scope.ROUTE), bridge.gate.depends(Scope.CHAT)
 
     @router.post(
         "/route/explain", summary="Where a chat would go, and why; nothing is run", dependencies=route, **EXPLAIN
     )
     async def explain(http: Request) -> Response:
-        return Response(
-            codec.encode(
-                await drover.explain(on_behalf(caller_of(http), await read(http)), tenant=caller_of(http).tenant)
-            ),
-            media_type="application/json",
-        )
+        caller = caller_of(http)
+        asked = confined(caller, on_behalf(caller, await read(http)))
+        return _answered(bridge, caller, await drover.explain(asked, tenant=caller.tenant))
 
     @router.get(
         "/route/{job}",
@@ -55,9 +52,8 @@ def explaining(
         **described(statuses=GUARDED | {404}),
     )
     async def why(http: Request, job: str) -> Response:
-        return Response(
-            codec.encode(await drover.why(job, tenant=caller_of(http).tenant)), media_type="application/json"
-        )
+        caller = caller_of(http)
+        return _answered(bridge, caller, await drover.why(caller.job_to_see(job), tenant=caller.tenant))
 
     @router.post(
         "/feedback", summary="Say how an answer was: a thumb, a vote or a score", dependencies=chat, **FEEDBACK
@@ -67,8 +63,14 @@ def explaining(
         job = said.pop("job", None)
         if not isinstance(job, str) or not job:
             raise BadRequest('job is missing: send {"job":"…","rating":"up"}', param="job")
-        return Response(
-            codec.encode(await drover.rate(job, said, tenant=caller_of(http).tenant)), media_type="application/json"
-        )
+        caller = caller_of(http)
+        counted = await drover.rate(caller.job_to_change(job), said, tenant=caller.tenant)
+        return Response(codec.encode(counted), media_type="application/json")
 
     return router
+
+
+def _answered(bridge: Bridge, caller: Caller, told: dict[str, Any]) -> Response:
+    """Answer with a decision, as far as the caller may see the fleet."""
+    seen = told if caller.sees_all else within(told, bridge.fleet(caller))
+    return Response(codec.encode(seen), media_type="application/json")

@@ -219,6 +219,11 @@ class Gate:
             log.warning("gate.unreleased", key=made.key, job=made.job, error=error.code)
 
 
+def confined(caller: Caller, chat: ChatRequest) -> ChatRequest:
+    """Write into a request what its caller may use: so it goes wherever a request leaves the bridge without being run by `job`."""
+    return chat if caller.grant is None else _confined(chat, caller.grant)
+
+
 def _confined(chat: ChatRequest, grant: Grant) -> ChatRequest:
     """Write into a request what its key is for. Where that says nothing the request's own word stands, which comes over no API."""
     return replace(

@@ -22,7 +22,7 @@ def native_routes(bridge: Bridge, explained: Callable[[Request], Awaitable[ChatR
     router = APIRouter()
     for part in (chat_routes, conversation_routes, fleet_routes, job_routes, spending_routes, key_routes):
         router.include_router(part(bridge))
-    router.include_router(explaining(bridge.drover, bridge.gate, explained, prefix="/api/v1"))
-    router.include_router(explaining(bridge.drover, bridge.gate, explained))
+    router.include_router(explaining(bridge, explained, prefix="/api/v1"))
+    router.include_router(explaining(bridge, explained))
     router.include_router(job_routes(bridge, "/v1/jobs", shown=False))
     return router
