@@ -35,12 +35,17 @@ class Asking:
 
         Raises what its files and the gate refuse it with, and what `Drover.frames` does.
         """
-        chat = await self.files.prepared(chat, attached)
-        if sent is not None:
-            sent(chat)
-        async with (
-            self.gate.job(caller, on_behalf(caller, chat)) as place,
-            aclosing(self.drover.frames(place.request, tenant=caller.tenant, handover=place.handover)) as source,
-        ):
-            async for frame in source:
-                yield frame
+        with self.gate.running(caller):
+            chat = await self.prepared(chat, caller, attached)
+            if sent is not None:
+                sent(chat)
+            async with (
+                self.gate.job(caller, on_behalf(caller, chat)) as place,
+                aclosing(self.drover.frames(place.request, tenant=caller.tenant, handover=place.handover)) as source,
+            ):
+                async for frame in source:
+                    yield frame
+
+    async def prepared(self, chat: ChatRequest, caller: Caller, attached: Sequence[Attached] = ()) -> ChatRequest:
+        """Give a chat whose files were looked at. Raises what they are refused with."""
+        return await self.files.prepared(chat, attached, whose=None if caller.grant is None else caller.grant.key)

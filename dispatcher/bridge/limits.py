@@ -67,6 +67,8 @@ WITH_FILES = frozenset(
         "/api/chat",
         "/api/generate",
         "/api/v1/chat",
+        "/api/v1/jobs",
+        "/v1/jobs",
         "/route/with-file",
     }
 )

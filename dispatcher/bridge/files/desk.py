@@ -71,16 +71,18 @@ class Desk:
         self._sandbox = sandbox
         self._room = room
 
-    async def prepared(self, chat: ChatRequest, attached: Sequence[Attached] = ()) -> ChatRequest:
-        """Give the chat as it may travel. What has no files comes back as it is. Raises `UnreadableFile`, `PayloadTooLarge` and
-        `QueueFull`."""
+    async def prepared(
+        self, chat: ChatRequest, attached: Sequence[Attached] = (), *, whose: str | None = None
+    ) -> ChatRequest:
+        """Give the chat as it may travel; `whose` it is has a part of the places. What has no files comes back as it is. Raises
+        `UnreadableFile`, `PayloadTooLarge` and `QueueFull`."""
         for file in attached:
-            chat = await self._with_file(chat, file)
+            chat = await self._with_file(chat, file, whose)
         if not any(message.images for message in chat.messages):
             return chat
-        return await self._with_images(chat)
+        return await self._with_images(chat, whose)
 
-    async def images(self, images: Sequence[str | bytes], room_bytes: int) -> tuple[str, ...]:
+    async def images(self, images: Sequence[str | bytes], room_bytes: int, whose: str | None = None) -> tuple[str, ...]:
         """Check images, as base64, and give them as they fit into `room_bytes` together. Raises as `prepared` does."""
         if len(images) > MOST_IMAGES:
             raise UnreadableFile(
@@ -90,7 +92,7 @@ class Desk:
             )
         parts = [one.encode(errors="replace") if isinstance(one, str) else one for one in images]
         told, written = await self._look(
-            "the request's images", Work(task="images", head=_room(room_bytes), parts=parts), PICTURES
+            "the request's images", Work(task="images", head=_room(room_bytes), parts=parts), PICTURES, whose
         )
         if len(written) != len(images):
             raise UnreadableFile("the images break their reader: save them again, as PNG or JPEG", param="images")
@@ -100,10 +102,10 @@ class Desk:
         )
         return _base64(written)
 
-    async def pdf(self, data: bytes, room_bytes: int, name: str = "the PDF") -> Document:
+    async def pdf(self, data: bytes, room_bytes: int, name: str = "the PDF", whose: str | None = None) -> Document:
         """Read a PDF, into `room_bytes` at most. Raises as `prepared` does."""
         head = {**_room(room_bytes), "most_pages": MOST_PAGES, "most_characters": MOST_CHARACTERS}
-        told, written = await self._look(name, Work(task="pdf", head=head, parts=[data]), DOCUMENTS)
+        told, written = await self._look(name, Work(task="pdf", head=head, parts=[data]), DOCUMENTS, whose)
         pages, read = int(told["pages"]), int(told["read"])
         log.info("files.pdf", pages=pages, read=read, characters=told["characters"], images=len(written))
         return Document(
@@ -115,29 +117,29 @@ class Desk:
             left_out=tuple(_missing(told, len(written))),
         )
 
-    async def _look(self, name: str, work: Work, limits: Limits) -> tuple[Json, list[bytes]]:
+    async def _look(self, name: str, work: Work, limits: Limits, whose: str | None) -> tuple[Json, list[bytes]]:
         try:
-            return await self._sandbox.run(work, limits)
+            return await self._sandbox.run(work, limits, whose)
         except UnreadableFile as error:
             of_one = error.message.startswith("image ")  # it is named by its number
             told = error.message if of_one else f"{name}: {error.message}"
             raise UnreadableFile(told, param="images" if work.task == "images" else "file") from error
 
-    async def _with_images(self, chat: ChatRequest) -> ChatRequest:
+    async def _with_images(self, chat: ChatRequest, whose: str | None) -> ChatRequest:
         bare = replace(chat, messages=tuple(replace(message, images=()) for message in chat.messages))
         found = [image for message in chat.messages for image in message.images]
-        checked = iter(await self.images(found, self._left(bare)))
+        checked = iter(await self.images(found, self._left(bare), whose))
         messages = tuple(
             replace(message, images=tuple(next(checked) for _ in message.images)) if message.images else message
             for message in chat.messages
         )
         return replace(chat, messages=messages)
 
-    async def _with_file(self, chat: ChatRequest, file: Attached) -> ChatRequest:
+    async def _with_file(self, chat: ChatRequest, file: Attached, whose: str | None) -> ChatRequest:
         if not file.is_pdf:
             return _handed(chat, images=(base64.b64encode(file.data).decode(),))
         bare = replace(chat, messages=tuple(replace(message, images=()) for message in chat.messages))
-        document = await self.pdf(file.data, self._left(bare), file.name)
+        document = await self.pdf(file.data, self._left(bare), file.name, whose)
         notes = "".join(f"[{note}]\n" for note in document.left_out)
         text = f"The file {file.name!r} has {document.pages} page(s):\n{notes}\n{document.text}"
         return _handed(chat, text=text, images=document.images)

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -50,18 +51,19 @@ class Work:
 
 
 class Sandbox:
-    """At most `at_once` processes run, and `waiting` requests wait for one; those that come then are to come later."""
+    """At most `at_once` processes run, and `waiting` requests wait for one; those that come then are to come later. Nobody who has
+    a name has more than half of these places, so that one who sends many files leaves some to the others."""
 
     def __init__(self, *, at_once: int = 2, waiting: int = 16, wait_s: float = 30.0) -> None:
         self._running = asyncio.Semaphore(at_once)
         self._most = at_once + waiting
         self._wait_s = wait_s
-        self._inside = 0
+        self._inside: Counter[str | None] = Counter()
 
-    async def run(self, work: Work, limits: Limits) -> tuple[Json, list[bytes]]:
+    async def run(self, work: Work, limits: Limits, whose: str | None = None) -> tuple[Json, list[bytes]]:
         """Give what the process says. Raises `UnreadableFile`, whose message does not say what the file is called, and
         `QueueFull`. When this is cancelled, the process is killed."""
-        async with self._place():
+        async with self._place(whose):
             try:
                 async with asyncio.timeout(limits.wall_s), _started(work.task, limits) as process:
                     said = await _told(process, work)
@@ -71,10 +73,15 @@ class Sandbox:
         return _understood(work.task, process.returncode, said, limits)
 
     @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        if self._inside >= self._most:
+    async def _place(self, whose: str | None) -> AsyncIterator[None]:
+        if self._inside.total() >= self._most:
             raise QueueFull("too many files wait to be looked at: send it again in a while", retry_after_s=5)
-        self._inside += 1
+        if whose is not None and self._inside[whose] >= max(1, self._most // 2):
+            raise QueueFull(
+                f"{self._inside[whose]} requests of this key have files that wait to be looked at: send it again in a while",
+                retry_after_s=5,
+            )
+        self._inside[whose] += 1
         try:
             try:
                 async with asyncio.timeout(self._wait_s):
@@ -87,7 +94,9 @@ class Sandbox:
             finally:
                 self._running.release()
         finally:
-            self._inside -= 1
+            self._inside[whose] -= 1
+            if not self._inside[whose]:
+                del self._inside[whose]
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
@@ -148,28 +148,19 @@ class Gate:
                 retry_after_s=1.0,
             ) from error
 
+    def running(self, caller: Caller) -> AbstractContextManager[None]:
+        """Count a job among those that its key has at once, for as long as the context lasts: from before anything is done for it.
+        Entering raises `TooMany`."""
+        return nullcontext() if caller.grant is None else self._limiter.running(caller.grant)
+
     @asynccontextmanager
     async def job(self, caller: Caller, chat: ChatRequest) -> AsyncIterator[Place]:
-        """Let a job in for as long as the context lasts; what it may use is set aside until its record says what it took. At the
-        end it is given back where no dispatcher can have the job, and nobody else is there under its id: see `Reservation`.
+        """Let a job in; the context is that of its way to the bus, of a durable one that of its submission. What it may use is set
+        aside until its record says what it took. At the end it is given back where no dispatcher can have the job, and nobody else is
+        there under its id: see `Reservation`.
 
-        Raises `TooMany` for one too many at once, `QuotaSpent` where a budget has not that much left, and `LedgerUnavailable` where
-        that can't be asked.
+        Raises `QuotaSpent` where a budget has not that much left, and `LedgerUnavailable` where that can't be asked.
         """
-        grant = caller.grant
-        if grant is None:
-            yield Place(chat)
-            return
-        async with AsyncExitStack() as held:
-            held.enter_context(self._limiter.running(grant))
-            place = Place(_confined(chat, grant))
-            if grant.budgets:
-                await held.enter_async_context(self._reserved(place, grant))
-            yield place
-
-    @asynccontextmanager
-    async def admit(self, caller: Caller, chat: ChatRequest) -> AsyncIterator[Place]:
-        """Let a job in that outlives its request, a durable one: the context is that of its submission. Raises as `job`."""
         grant = caller.grant
         if grant is None:
             yield Place(chat)

@@ -130,10 +130,13 @@ def _add_durable(router: APIRouter, bridge: Bridge, prefix: str) -> None:
         asked = read_as(NativeJobRequest, await json_body(http), example=EXAMPLE, elsewhere=IN_NATIVE)
         caller = caller_of(http)
         come = entry(caller, http.headers, job=asked.job)
-        chat = on_behalf(caller, come.wished(to_chat(asked, job=come.job, stream=False)))
+        chat = come.wished(to_chat(asked, job=come.job, stream=False))
         urgency = _priority(http) or come.priority
-        async with bridge.gate.admit(caller, chat) as place:
-            done = await _submitted(durable, place, urgency, caller.tenant)
+        # Counted until it lies in the queue: there it waits for its turn, among all of its tenant's.
+        with bridge.gate.running(caller):
+            chat = await bridge.asking.prepared(chat, caller)
+            async with bridge.gate.job(caller, on_behalf(caller, chat)) as place:
+                done = await _submitted(durable, place, urgency, caller.tenant)
         where = f"{prefix}/{done.job}"
         body = {"id": done.job, "object": "job", "state": done.state, "known": done.known, "url": where}
         return answered(body, 202, {"location": where, JOB_HEADER: header_text(done.job)})

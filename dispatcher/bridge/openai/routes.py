@@ -94,7 +94,7 @@ async def explained(http: Request) -> ChatRequest:
     asked = request.read(await json_body(http))
     if asked.conversation_id is not None:
         raise BadRequest(
-            "a chat is explained by what it says itself, and no conversation is read for it: send its messages, and no conversation_id",
+            "a chat is explained by what it says itself: send the messages of its conversation, and no conversation_id",
             param="conversation_id",
         )
     come = entry(caller_of(http), http.headers)

@@ -199,6 +199,39 @@ async def test_jobs_at_once_are_counted(house: House) -> None:
     assert "rate_limit" == second.json()["error"]["code"]
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/v1/jobs"])
+async def test_files_are_looked_at_for_who_may_run_a_job(house: House, path: str) -> None:
+    """While a key's only job runs, an image that can't be read is refused for that, at no cost; later it is for what it is."""
+    secret, go = await house.key(parallel=1), asyncio.Event()
+    url = "data:image/png;base64,aGk="
+    image: Any = {"content": [{"type": "image_url", "image_url": {"url": url}}]}
+    if path == "/api/v1/jobs":
+        image = {"content": "what is it?", "images": ["aGk="]}
+    asked = {"model": "auto", "messages": [{"role": "user", **image}]}
+
+    async def wait(job: ScriptedJob) -> None:
+        await job.ack()
+        await go.wait()
+        await job.end()
+
+    house.fleet.forget()
+    house.fleet.script = wait
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(house.chat(secret))
+        await house.fleet.jobs.get()
+        second = await house.http.post(path, json=asked, headers=bearer(secret))
+        go.set()
+    house.fleet.forget()
+    third = await house.http.post(path, json=asked, headers=bearer(secret))
+
+    assert ((429, "rate_limit"), (400, "unreadable_file")) == (code_of(second), code_of(third))
+
+
+def code_of(answer: httpx.Response) -> tuple[int, str]:
+    error = answer.json()["error"]
+    return answer.status_code, error["code"]
+
+
 def tokens(limit: int) -> dict[str, Any]:
     return {"budgets": (Limit(unit=Unit.TOKENS, limit=limit, period=Period.DAY),)}
 

@@ -99,6 +99,25 @@ async def test_more_requests_than_can_wait_are_sent_away() -> None:
     assert refused.value.retry_after_s == 5
 
 
+async def test_nobody_has_more_than_half_of_the_places() -> None:
+    """Of four places one name has two, and is told to come again for a third; another name, and who has none, still find one."""
+    sandbox, work = Sandbox(at_once=1, waiting=3), images(pictures.drawn("PNG"))
+    async with asyncio.TaskGroup() as group:
+        ours = [group.create_task(sandbox.run(slow(), AMPLE, "greedy"))]
+        ours.append(group.create_task(sandbox.run(work, AMPLE, "greedy")))
+        await asyncio.sleep(0)  # both are inside
+        with pytest.raises(QueueFull, match="2 requests of this key have files that wait"):
+            await sandbox.run(work, AMPLE, "greedy")
+        theirs = [group.create_task(sandbox.run(work, AMPLE, whose)) for whose in ("modest", None)]
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull, match="too many files wait"):
+            await sandbox.run(work, AMPLE, "late")
+        ours[0].cancel()
+    _, again = await sandbox.run(work, AMPLE, "greedy")
+
+    assert ([1, 1, 1], 1) == ([len(one.result()[1]) for one in (ours[1], *theirs)], len(again))
+
+
 async def test_a_process_that_says_something_else_is_not_believed() -> None:
     """A task that breaks its process is an unreadable file, and no answer."""
     with pytest.raises(UnreadableFile, match="it breaks its reader"):
