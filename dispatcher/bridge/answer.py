@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -23,7 +24,7 @@ from common.messages import ChatRequest
 from dispatcher.bridge.headers import header_text, route_headers
 from dispatcher.bridge.openai import reply
 from dispatcher.bridge.speech import Dialect
-from dispatcher.bridge.sse import Curfew, ReaderStalled, Stream, while_connected
+from dispatcher.bridge.sse import Aside, Curfew, ReaderStalled, Stream, while_connected
 
 log = get_logger("bridge")
 
@@ -32,6 +33,10 @@ ROUTELESS_S = 5.0
 
 KEEP_ALIVE_S = 10.0
 """Clients and proxies give up on streams that are silent for 15 s to 60 s; the dispatcher itself speaks each second."""
+
+
+STAY_S = 1.0
+"""So often it is looked at whether headers are due where no frame comes; the dispatcher speaks as often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +79,21 @@ class ChatAnswer(Response):
         self._note: frames.RouteNote | None = None
         self._silent: frames.KeepAlive | None = None
         self._accepted = False
-        self._outcome = "hangup"
+        self._over = False
+        self._pen = asyncio.Lock()
+        self.outcome = "hangup"
+        """How it ended, in a word: this until it has."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        out = Stream(send)
+        aside = Aside(after_s=self._unheard_s, run=partial(self._stay, out)) if self._manner.stream else None
         try:
-            await while_connected(receive, self._respond(scope, receive, send))
+            await while_connected(receive, self._respond(scope, receive, send, out), aside)
         finally:
             log.info(
                 "http.chat",
                 job=self._job,
-                outcome=self._outcome,
+                outcome=self.outcome,
                 stream=self._manner.stream,
                 device=None if self._note is None else self._note.device,
                 model=self._model,
@@ -94,13 +104,20 @@ class ChatAnswer(Response):
     def _model(self) -> str:
         return self._request.model if self._note is None else self._note.model
 
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        out = Stream(send)
+    @property
+    def _unheard_s(self) -> float:
+        """So long a stream without a route may be silent from its beginning."""
+        return max(ROUTELESS_S, self._manner.hold_s)
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send, out: Stream) -> None:
         try:
             rest = await self._relay(out)
         except ReaderStalled:
-            self._outcome = "reader_stalled"
+            self.outcome = "reader_stalled"
             return
+        except Exception:
+            self.outcome = "internal"  # it is logged, and told, by the border that all requests have
+            raise
         if rest is not None:
             await rest(scope, receive, send)
 
@@ -111,16 +128,33 @@ class ChatAnswer(Response):
                 with self._means.curfew.bind(limit):
                     async for frame in source:
                         self._remember(frame)
-                        if isinstance(frame, frames.Err):
-                            return await self._fail(out, frame)
-                        if isinstance(frame, frames.End):
-                            return await self._finish(out, frame)
-                        if self._manner.stream:
-                            await self._show(out, frame)
+                        async with self._pen:
+                            if isinstance(frame, frames.Err):
+                                return await self._fail(out, frame)
+                            if isinstance(frame, frames.End):
+                                return await self._finish(out, frame)
+                            if self._manner.stream:
+                                await self._show(out, frame)
         except TimeoutError:
+            if not limit.expired():
+                raise
             stopping = "the bridge is stopping and could not wait for the end of this answer: send it again"
-            return await self._fail(out, frames.Err(Interrupted(stopping)))
+            async with self._pen:
+                return await self._fail(out, frames.Err(Interrupted(stopping)))
         raise AssertionError("frames end with a terminal one")
+
+    async def _stay(self, out: Stream) -> None:
+        """Keep the client company while no frame comes: its files are read, or the ledger is asked. Raises `ReaderStalled`."""
+        try:
+            while not self._over:
+                async with self._pen:
+                    if not self._over:
+                        await self._still(out, self._means.clock.monotonic())
+                spoken_s = self._means.clock.monotonic() - self._spoke_s
+                await asyncio.sleep(max(STAY_S, KEEP_ALIVE_S - spoken_s) if out.open else STAY_S)
+        except ReaderStalled:
+            self.outcome = "reader_stalled"
+            raise
 
     async def _frames(self) -> Source:
         """The job's frames, the last of them terminal: what the client library raises becomes one too."""
@@ -150,10 +184,15 @@ class ChatAnswer(Response):
         if isinstance(frame, frames.Token):
             await self._open(out, known=True)
             await self._put(out, self._dialect.text(self._model, frame.text))
-        elif not out.open:
+        else:
+            await self._still(out, now_s, each=self._manner.progress)
+
+    async def _still(self, out: Stream, now_s: float, *, each: bool = False) -> None:
+        """Say that the answer is to come, if that is due: the headers, and then what has no words; `each` time, or now and then."""
+        if not out.open:
             if self._due(now_s):
                 await self._open(out, known=self._note is not None and not self._manner.progress)
-        elif self._manner.progress or now_s - self._spoke_s >= KEEP_ALIVE_S:
+        elif each or now_s - self._spoke_s >= KEEP_ALIVE_S:
             standing = reply.standing(self._job, self._note, self._silent)
             await self._put(out, self._dialect.still(self._model, standing))
 
@@ -165,7 +204,7 @@ class ChatAnswer(Response):
         waited_s = now_s - self._began_s
         if self._note is not None:  # 2
             return waited_s >= self._manner.hold_s
-        return waited_s >= max(ROUTELESS_S, self._manner.hold_s)  # 3
+        return waited_s >= self._unheard_s  # 3
 
     async def _open(self, out: Stream, *, known: bool) -> None:
         """Send the headers, if that was not done; `known` tells that text or the end has come from the device that is named."""
@@ -179,7 +218,7 @@ class ChatAnswer(Response):
         self._spoke_s = self._means.clock.monotonic()
 
     async def _finish(self, out: Stream, end: frames.End) -> Response | None:
-        self._outcome = "ok"
+        self.outcome, self._over = "ok", True
         if not self._manner.stream:
             body = self._dialect.whole(self._model, "".join(self._text), end)
             whole = Response(codec.encode(body), media_type="application/json")
@@ -194,7 +233,7 @@ class ChatAnswer(Response):
 
     async def _fail(self, out: Stream, failure: frames.Err) -> Response | None:
         error, taken = failure.error, energy.told((failure.route or {}).get("energy"))
-        self._outcome = error.code
+        self.outcome, self._over = error.code, True
         if not out.open:
             refused = self._dialect.surface.refusal(error, self._job, self._accepted, taken)
             refused.raw_headers.extend(self._besides())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
@@ -87,16 +88,44 @@ class Stream:
             raise ReaderStalled from error
 
 
-async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> bool:
-    """Run `work` until it ends (True) or the client hangs up (False; then it is cancelled).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aside:
+    """What is done beside work that takes longer than `after_s`: one timer for what takes less. When it raises `ReaderStalled`, the
+    work is cancelled."""
+
+    after_s: float
+    run: Callable[[], Coroutine[Any, Any, None]]
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, None], aside: Aside | None = None) -> bool:
+    """Run `work` until it ends (True) or the client hangs up (False; then it is cancelled), and `aside` beside it.
 
     The request's body must have been read before: from then on `receive` gives nothing but the hang-up.
     """
+    others = list[asyncio.Task[None] | asyncio.TimerHandle]()
+
+    def begin(aside: Aside) -> None:
+        if not working.cancelling():
+            others.append(group.create_task(_cancel_when_stalled(aside.run(), working)))
+
+    def end(_: asyncio.Task[None]) -> None:
+        for one in others:
+            one.cancel()
+
     async with asyncio.TaskGroup() as group:
         working = group.create_task(work)
-        watching = group.create_task(_cancel_at_hangup(receive, working))
-        working.add_done_callback(lambda _: watching.cancel())
+        others.append(group.create_task(_cancel_at_hangup(receive, working)))
+        if aside is not None:
+            others.append(asyncio.get_running_loop().call_later(aside.after_s, begin, aside))
+        working.add_done_callback(end)
     return not working.cancelled()
+
+
+async def _cancel_when_stalled(aside: Coroutine[Any, Any, None], working: asyncio.Task[None]) -> None:
+    try:
+        await aside
+    except ReaderStalled:
+        working.cancel()
 
 
 async def _cancel_at_hangup(receive: Receive, working: asyncio.Task[None]) -> None:

@@ -20,7 +20,7 @@ from dispatcher.bridge.headers import PROGRESS_HEADER
 from dispatcher.bridge.native.request import EXAMPLE, IN_NATIVE, NativeChatRequest, to_chat
 from dispatcher.bridge.openai import reply
 from dispatcher.bridge.reading import read_as
-from dispatcher.bridge.sse import EVENTS, event
+from dispatcher.bridge.sse import COMMENT, EVENTS, event
 from dispatcher.bridge.surfaces import NATIVE
 from dispatcher.bridge.wiring import Bridge
 from dispatcher.bridge.wishes import CHAT_PARAMETERS, CONVERSATION_PARAMETER
@@ -84,7 +84,7 @@ class NativeDialect:
         return _event(frames.to_wire(frame))
 
     def still(self, model: str, standing: Json) -> bytes:  # noqa: ARG002
-        """Tell the route where it is a new one, and else what the job waits for."""
+        """Tell the route where it is a new one, and else what the job waits for; a comment where nothing is known."""
         route: Json = {
             name: standing[name] for name in ("job", "device", "model", "reason", "attempt") if name in standing
         }
@@ -100,7 +100,7 @@ class NativeDialect:
             if "position" in standing:
                 waits["position"] = standing["position"]
             told += _event(waits)
-        return told
+        return told or COMMENT
 
     def end(self, model: str, end: frames.End) -> bytes:  # noqa: ARG002
         return _event({**frames.to_wire(end), "route": reply.account(self._job, end.route)})
