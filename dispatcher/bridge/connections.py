@@ -11,6 +11,7 @@ import re
 import resource
 import select
 import socket
+import sys
 from asyncio.events import TimerHandle
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -111,7 +112,9 @@ class Connection(HttpToolsProtocol):
         if len(self.connections) > self.bounds.most + ASIDE:
             transport.abort()
             return
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_S * 1000))
+        if sys.platform == "linux":  # elsewhere the stream alone notices
+            taken = transport.get_extra_info("socket")
+            taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_S * 1000))
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ log = get_logger("bridge")
 
 DISPATCHER_STATS = "$SRV.STATS.llm-dispatcher"
 ASK_S = 1.0
+REMEMBER_S = 1.0
+"""Probes look every few seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,9 @@ class Presence:
         self._subjects = subjects
         self.roster = roster
         self._clock = clock
+        self._asking = asyncio.Lock()
+        self._said: Word | None = None
+        self._good_until_s = 0.0
 
     def hear(self, delivery: Delivery) -> None:
         """Take in a heartbeat; anything else on the subject is dropped."""
@@ -67,8 +73,18 @@ class Presence:
         return self.roster.fleet
 
     async def health(self) -> Health:
-        """Look at the fleet, and ask the dispatchers whether one is there and has heard it; takes `ASK_S` at most."""
-        return judge(self.fleet(), word=await self._asked(), bus=self._bus.connected)
+        """Look at the fleet, and ask the dispatchers whether one is there and has heard it; takes `ASK_S` at most.
+
+        However many want to know, the bus is asked once in `REMEMBER_S`: anybody may ask, without a key.
+        """
+        return judge(self.fleet(), word=await self._word(), bus=self._bus.connected)
+
+    async def _word(self) -> Word | None:
+        async with self._asking:
+            if self._clock.monotonic() >= self._good_until_s:
+                self._said = await self._asked()
+                self._good_until_s = self._clock.monotonic() + REMEMBER_S
+            return self._said
 
     async def _asked(self) -> Word | None:
         """Ask for a dispatcher's word; None when none answers."""

@@ -12,7 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
+from common.bus import Delivery
 from common.messages import DeviceState
+from dispatcher.bridge.presence import DISPATCHER_STATS, REMEMBER_S
 from tests.bridge_process import START_S, BridgeProcess, bridge_environment, bridge_process, start_bridge
 from tests.nats_server import NatsServer, free_port
 from tests.scripted_fleet import ScriptedFleet, ScriptedJob
@@ -200,6 +202,24 @@ async def test_health_is_ok_while_a_device_is_up(http: httpx.AsyncClient) -> Non
     body = await until_health(http, 200)
 
     assert (body["status"], body["devices"], body["models"]) == ("ok", {"nano": "ready"}, ["llama3.2:1b"])
+
+
+async def test_however_many_ask_for_the_health_the_bus_is_asked_once_a_second(
+    http: httpx.AsyncClient, fleet: ScriptedFleet
+) -> None:
+    """Of fifty probes at once, each without a key, all but the first are told what that was told."""
+    await until_health(http, 200)
+    asked = list[Delivery]()
+    listening = await fleet.bus.subscribe(DISPATCHER_STATS, asked.append)
+    await fleet.bus.flush()
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    async with asyncio.TaskGroup() as tasks:
+        found = [tasks.create_task(http.get("/health")) for _ in range(50)]
+    took_s = loop.time() - began_s
+    await listening.unsubscribe()
+
+    assert ({200}, True) == ({one.result().status_code for one in found}, len(asked) <= 1 + took_s / REMEMBER_S)
 
 
 async def test_health_tells_when_the_last_device_left(http: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
