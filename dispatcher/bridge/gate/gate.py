@@ -156,8 +156,8 @@ class Gate:
     @asynccontextmanager
     async def job(self, caller: Caller, chat: ChatRequest) -> AsyncIterator[Place]:
         """Let a job in; the context is that of its way to the bus, of a durable one that of its submission. What it may use is set
-        aside until its record says what it took. At the end it is given back where no dispatcher can have the job, and nobody else is
-        there under its id: see `Reservation`.
+        aside until its record says what it took. At the end it is given back where no dispatcher can have the job, and nobody else
+        is there under its id: see `Reservation`.
 
         Raises `QuotaSpent` where a budget has not that much left, and `LedgerUnavailable` where that can't be asked.
         """
