@@ -100,22 +100,39 @@ async def share(connection: AsyncConnection, tenant: str, job: str) -> None:
 
 
 async def settle(connection: AsyncConnection, ended: Sequence[JobEntry], now_unix_s: float) -> None:
-    """Spend what jobs took, by their records, and forget what was set aside for them: so a record that comes twice settles once.
+    """Spend what jobs took, by records that are new here, and forget what was set aside for them.
 
     It counts into the period that runs now, whatever the clocks of dispatchers say. What of its reservation had lapsed comes back.
+    Where several requests meant the job it may run again, and then what is set aside stays for a while, as nothing that has lapsed:
+    further records are spent as well.
     """
-    took: dict[tuple[str, str], JobEntry] = {}
+    took: dict[tuple[str, str], list[JobEntry]] = {}
     for one in ended:
         if one.error != DuplicateJob.code:  # it is of another request under the same id
-            took.setdefault((one.tenant, one.job), one)
+            took.setdefault((one.tenant, one.job), []).append(one)
     found = await _of_jobs(connection, list(took))
     if not found:
         return
     await hold(connection, (row["key"] for row in found))
     found = await _of_jobs(connection, list(took))  # as they are now that nobody else changes them
-    ends = [(row, taken(took[row["tenant"], row["job"]])) for row in found]
+    ends = [(row, _sum(map(taken, took[row["tenant"], row["job"]]))) for row in found]
     await _end(connection, ends, now_unix_s)
-    await connection.execute(delete(reservations).where(_these(found)))
+    shared = [row for row in found if row["holder"] is None]
+    await connection.execute(
+        update(reservations).where(_these(shared)).values({**_NOTHING, "lapsed_unix_s": now_unix_s})
+    )
+    await connection.execute(delete(reservations).where(_these([row for row in found if row["holder"] is not None])))
+
+
+def settled(row: Mapping[str, Any]) -> bool:
+    """Tell whether nothing is set aside for a job any more, nor counted in its place."""
+    return row["lapsed_unix_s"] is not None and not any(amounts_of(row).values())
+
+
+async def reopen(connection: AsyncConnection, row: Row) -> None:
+    """Set aside anew for a job that is settled, and may run once more; nobody gives that back."""
+    its = reservations.c.tenant == row["tenant"], reservations.c.job == row["job"]
+    await connection.execute(update(reservations).where(*its).values({**row, "holder": None}))
 
 
 async def lapse(connection: AsyncConnection, now_unix_s: float) -> int:
@@ -165,6 +182,17 @@ def taken(entry: JobEntry) -> dict[Unit, int]:
 
 _DUST = 1e-6
 """A millionth of a unit is no unit: 0.07 dollars times a million is a little more than 70 000."""
+
+
+_NOTHING: Mapping[str, Any] = {str(unit): 0 for unit in Unit}
+
+
+def _sum(some: Iterable[Amounts]) -> Amounts:
+    total = dict.fromkeys(Unit, 0)
+    for amounts in some:
+        for unit in Unit:
+            total[unit] += amounts.get(unit, 0)
+    return total
 
 
 def _these(rows: Iterable[Mapping[str, Any]]) -> ColumnElement[bool]:

@@ -112,7 +112,8 @@ class Reserving:
             reserved = (await purse.reserved_of(connection, ids)).get(wanted.key, {})
             there = await purse.found_reservation(connection, wanted.tenant, wanted.job)
             again = there is not None and there["holder"] == wanted.holder
-            if there is not None:
+            open_there = there is not None and not (there["key"] == wanted.key and purse.settled(there))
+            if there is not None and open_there:
                 _require_same(wanted, there)
                 if not again:
                     await purse.share(connection, wanted.tenant, wanted.job)
@@ -120,7 +121,10 @@ class Reserving:
                 if (why := refusal(accounts, reserved, amounts, now_unix_s)) is not None:
                     raise spent(wanted.key, why, now_unix_s)
                 row = reservation_row(wanted, amounts, now_unix_s)
-                await connection.execute(insert(reservations).values(row))
+                if there is None:
+                    await connection.execute(insert(reservations).values(row))
+                else:
+                    await purse.reopen(connection, row)
                 reserved = {unit: reserved.get(unit, 0) + more for unit, more in amounts_of(row).items()}
             if (key["last_used_unix_s"] or 0.0) < now_unix_s - NOTED_S:
                 await note_used(connection, wanted.key, now_unix_s)

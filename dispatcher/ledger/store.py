@@ -76,12 +76,14 @@ class Store:
             for name, rows in _rows(one).items():
                 by_table.setdefault(name, []).extend(rows)
         async with self._database.writing() as connection:
+            new = await _insert_jobs(connection, by_table.pop(tables.jobs.name, []))
             for table in tables.KEPT:
                 if found := by_table.get(table.name):
                     await insert(connection, table, found)
             jobs = [one.entry for one in batch if isinstance(one, Read) and isinstance(one.entry, JobEntry)]
-            if jobs:
-                await purse.settle(connection, jobs, self._clock())
+            ended = {one.record: one for one in jobs if one.record in new}
+            if ended:
+                await purse.settle(connection, list(ended.values()), self._clock())
             if tables.rejected.name in by_table:
                 await _forget_rejected(connection)
 
@@ -90,6 +92,15 @@ async def insert(connection: AsyncConnection, table: Table, rows: Sequence[Row])
     """Insert rows; one that is there already stays as it is."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     await connection.execute(dialect.insert(table).on_conflict_do_nothing(), list(rows))
+
+
+async def _insert_jobs(connection: AsyncConnection, rows: Sequence[Row]) -> set[str]:
+    """Insert records of jobs, and name those that were not there."""
+    if not rows:
+        return set()
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    adding = dialect.insert(tables.jobs).on_conflict_do_nothing().returning(tables.jobs.c.record)
+    return set((await connection.execute(adding, list(rows))).scalars())
 
 
 def _rows(one: Came) -> dict[str, list[Row]]:

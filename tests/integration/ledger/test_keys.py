@@ -445,6 +445,34 @@ async def test_what_several_requests_reserved_nobody_gives_back(world: World) ->
     assert ([(0, 300)], [(120, 0)]) == (held, await world.used(key))
 
 
+async def test_a_job_that_several_requests_mean_may_run_more_than_once(world: World) -> None:
+    """Whoever cancels it and sends it again, before the first record has come, pays for both; who comes later sets aside anew."""
+    key = await world.add("laptop", TOKENS)
+    for holder in ("a", "b"):
+        await world.reserve(key, "j1", 300, holder=holder)
+    first, second, third = (ended("j1", tokens, number) for number, tokens in ((1, 5), (2, 200), (3, 70)))
+    seen = []
+    for records in ((first,), (first, second), (second,)):
+        await world.store.write(came(*records))
+        seen += await world.used(key)
+    await world.reserve(key, "j1", 250, holder="c")
+    seen += [*await world.used(key), await world.release(key, "j1", "c")]
+    await world.store.write(came(third))
+    seen += await world.used(key)
+
+    assert [(5, 0), (205, 0), (205, 0), (205, 250), False, (275, 0)] == seen
+
+
+async def test_a_record_that_comes_twice_settles_no_later_request(world: World) -> None:
+    """It was spent with the first."""
+    key = await world.add("laptop", TOKENS)
+    for name in ("a", "b"):
+        await world.reserve(key, "j1", 300, holder=name)
+        await world.store.write(came(ended("j1", 20)))
+
+    assert [(20, 300)] == await world.used(key)
+
+
 @pytest.mark.parametrize(
     ("record", "spent"),
     [
