@@ -210,7 +210,7 @@ reservations = Table(
     Index("reservations_expires", "expires_unix_s"),
 )
 """Of jobs whose record has not come. From `lapsed_unix_s` on it counts as spent, until the record comes after all. `holder` is who
-may give it back: none where several requests came under the same id, and then it stays for a while behind its record, as nothing."""
+may give it back: none where several requests came under the same id, and then it stays a while behind its record, as nothing."""
 
 conversations = Table(
     "conversations",
