@@ -18,8 +18,8 @@ from common import codec, errors, key_client
 from common.bus import Delivery
 from common.bus.jetstream import JetStream
 from common.durable import Names
-from common.key_requests import AddKey
-from common.keys import Scope
+from common.key_requests import AddKey, Limit, ListKeys
+from common.keys import Scope, Unit
 from common.records import JOB
 from common.subjects import Subjects
 from dispatcher.bridge.callers import Caller
@@ -469,3 +469,41 @@ async def test_all_of_it_is_described(house: House) -> None:
     ]
 
     assert (True, False, []) == (len(native) >= 25, "/v1/jobs" in paths, bare)
+
+
+async def test_a_durable_job_is_set_aside_once_and_only_if_it_lies_in_the_queue(
+    house: House, fleet: ScriptedFleet
+) -> None:
+    """What is refused gives back its own, and so does a retry of one that is over; a retry before that finds what is there."""
+    limit = Limit(unit=Unit.TOKENS, limit=10**6)
+    key = await key_client.add(fleet.bus, SUBJECTS, AddKey(name="budgeted", tenant="acme", budgets=(limit,)))
+
+    async def submit(job: str, **headers: str) -> httpx.Response:
+        mine = {"authorization": f"Bearer {key.secret}", **headers}
+        return await house.call("anna", "POST", "/api/v1/jobs", json={"prompt": "hi", "job": job}, headers=mine)
+
+    async def reserved() -> int:
+        listed = await key_client.listed(fleet.bus, SUBJECTS, ListKeys(which=key.grant.key))
+        return listed.keys[0].budgets[0].reserved
+
+    async def settled() -> bool:
+        return await reserved() == 0
+
+    refused = await submit("j-refused", **{"X-Drover-Provider-Key": "sk-1"})
+    held = [await reserved()]
+    first = await submit("j-over")
+    held.append(await reserved())
+    await fleet.bus.publish(SUBJECTS.record(JOB, "acme"), payload(record(50, tenant="acme", job=first.json()["id"])))
+    await until(settled)
+    over = await submit("j-over")
+    held.append(await reserved())
+    twice = [await submit("j-twice") for _ in range(2)]
+    held.append(await reserved())
+
+    assert (400, 202, [False, True, False, True]) == (
+        refused.status_code,
+        first.status_code,
+        [one.json()["known"] for one in (first, over, *twice)],
+    )
+    assert (0, 0, held[1]) == (held[0], held[2], held[3])
+    assert held[1] > 0
