@@ -130,8 +130,8 @@ class Conversations:
 
         Turns that go into one message are kept all or none; of more, those before the refused ones stay. Images that are too large
         are left out, and a note says so. Raises `ConversationConflict` where the conversation has gone on otherwise, or an id is
-        another turn's, `BadRequest` for a parent that is not there, and `PayloadTooLarge` for a turn that is too long, and for a
-        conversation that is full.
+        another turn's, `BadRequest` for a parent that is not there, `PayloadTooLarge` for a turn that is too long, and for a
+        conversation that is full, and `NotAllowed` when the owner's turns have as many bytes as may be kept.
         """
         kept = [keepable(turn) for turn in turns]
         if where is not Where.PARENT:  # the others then stand behind one another

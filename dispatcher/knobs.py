@@ -45,7 +45,7 @@ KNOBS = Knobs(
         "traces": "endpoint",
     },
     elsewhere={
-        "ledger": "database_url state_dir ack_wait_s days power_days conversation_days conversations",
+        "ledger": "database_url state_dir ack_wait_s days power_days conversation_days conversations conversation_mb",
     },
 )
 

@@ -26,7 +26,7 @@ KNOBS = Knobs(
     },
     elsewhere={
         "roster": "settle_s roll_call_s",
-        "ledger": "database_url state_dir ack_wait_s days power_days conversation_days conversations",
+        "ledger": "database_url state_dir ack_wait_s days power_days conversation_days conversations conversation_mb",
     },
 )
 

@@ -9,7 +9,7 @@ from dispatcher.ledger.talk.desk import TalkDesk
 from dispatcher.settings import LedgerSettings
 
 KNOBS = Knobs(
-    live={"log": "level format", "ledger": "days power_days conversation_days conversations"},
+    live={"log": "level format", "ledger": "days power_days conversation_days conversations conversation_mb"},
     restart={
         "bus": OF_BUS,
         "ledger": "enabled database_url state_dir ack_wait_s",
@@ -24,6 +24,7 @@ def prepare(talk: TalkDesk) -> Callable[[LedgerSettings], Turn]:
     def prepared(settings: LedgerSettings) -> Turn:
         def turn() -> None:
             talk.most = settings.ledger.conversations
+            talk.most_bytes = settings.ledger.conversation_bytes
 
         return turn
 

@@ -139,7 +139,14 @@ async def ledger(
     """Answer questions. `stop` passes on the wish to read the settings again."""
     subjects = Subjects(settings.bus.prefix)
     drain = Drain(bus, JetStream(bus), subjects, Store(database), ack_wait_s=settings.ledger.ack_wait_s)
-    talk = TalkDesk(bus, subjects, database, clock=LoopClock(), most=settings.ledger.conversations)
+    talk = TalkDesk(
+        bus,
+        subjects,
+        database,
+        clock=LoopClock(),
+        most=settings.ledger.conversations,
+        most_bytes=settings.ledger.conversation_bytes,
+    )
     at = Open(
         drain,
         Desk(bus, subjects, database),

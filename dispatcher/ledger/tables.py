@@ -224,11 +224,13 @@ conversations = Table(
     Column("updated_unix_s", REAL, nullable=False),
     Column("head", KEY),
     Column("turns", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
     Column("branched_from", KEY),
     Index("conversations_newest", "tenant", "user_id", "updated_unix_s", "id"),
     Index("conversations_updated", "updated_unix_s"),
 )
-"""Whose it is stands in the key: an id alone finds nothing. `folded` is the title as a search compares it."""
+"""Whose it is stands in the key: an id alone finds nothing. `folded` is the title as a search compares it, and `bytes` are
+those of all turns together."""
 
 turns = Table(
     "turns",
@@ -249,10 +251,12 @@ turns = Table(
     Column("completion_tokens", BigInteger),
     Column("broken_off", Boolean, nullable=False),
     Column("summary", TEXT),
+    Column("bytes", BigInteger, nullable=False),
     Index("turns_number", "tenant", "user_id", "conversation", "number"),
 )
 """A tree: `parent` is the turn before, and `number` the order in which they came, so that a parent's is smaller. `message` is what
-a message has besides its text, and `summary` a text that stands for all turns of the branch up to this one."""
+a message has besides its text, `summary` a text that stands for all turns of the branch up to this one, and `bytes` what the turn
+takes without it."""
 
 KEPT = (jobs, shares, devices, power, rejected, keys, budgets, reservations, conversations, turns)
 """All of them, in the order in which they are written out."""

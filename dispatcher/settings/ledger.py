@@ -53,3 +53,13 @@ class LedgerSection(Section):
         validation_alias="DROVER_CONVERSATIONS",
         description="conversations that the ledger keeps at most for each user",
     )
+    conversation_mb: Annotated[int, Ge(1), Le(1_000_000)] = Field(
+        200,
+        validation_alias="DROVER_CONVERSATION_MB",
+        description="MiB that the conversations of each user have at most together, images and what a search needs included",
+    )
+
+    @property
+    def conversation_bytes(self) -> int:
+        """The same in bytes."""
+        return self.conversation_mb << 20

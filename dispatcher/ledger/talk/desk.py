@@ -41,7 +41,7 @@ Q = TypeVar("Q", bound=Asked)
 
 
 class TalkDesk:
-    """The verbs, over a database. An owner has at most `most` conversations.
+    """The verbs, over a database. An owner has at most `most` conversations, and `most_bytes` in them.
 
     What is kept must fit an answer again: a turn has half of one at most, and a summary a quarter.
     """
@@ -54,6 +54,7 @@ class TalkDesk:
         *,
         clock: Clock,
         most: int,
+        most_bytes: int,
         answer_s: float = ANSWER_S,
         search_s: float = reading.SEARCH_S,
     ) -> None:
@@ -62,6 +63,7 @@ class TalkDesk:
         self._database = database
         self._clock = clock
         self.most = most
+        self.most_bytes = most_bytes
         self._search_s = search_s
         self.tally = Answering(bus, most_waiting=MOST_WAITING, answer_s=answer_s, late="ask for less, or once more")
 
@@ -105,12 +107,15 @@ class TalkDesk:
         return await writing.choose(self._database, asked)
 
     async def _branch(self, asked: Branch) -> Conversation:
-        return await writing.branch(self._database, asked, now_unix_s=self._clock.unix_s(), most=self.most)
+        now_unix_s = self._clock.unix_s()
+        return await writing.branch(
+            self._database, asked, now_unix_s=now_unix_s, most=self.most, most_bytes=self.most_bytes
+        )
 
     async def _append(self, asked: Append) -> Conversation:
         for turn in asked.turns:
             require_bounded(turn, room(self._bus.max_payload) // 2)
-        return await writing.append(self._database, asked, now_unix_s=self._clock.unix_s())
+        return await writing.append(self._database, asked, now_unix_s=self._clock.unix_s(), most_bytes=self.most_bytes)
 
     async def _summarise(self, asked: Summarise) -> Conversation:
         if (size_bytes := len(asked.summary.text.encode())) > room(self._bus.max_payload) // 4:

@@ -42,10 +42,10 @@ def its(owner: Owner, conversation: str) -> list[ColumnElement[bool]]:
     return [*owned(turns, owner), turns.c.conversation == conversation]
 
 
-def conversation_row(owner: Owner, new: Conversation) -> Row:
-    """Give the row of a conversation."""
+def conversation_row(owner: Owner, new: Conversation, size_bytes: int) -> Row:
+    """Give the row of a conversation, whose turns have so many bytes together."""
     row = {name: getattr(new, name) for name in _CONVERSATION}
-    return row | {"tenant": owner.tenant, "user_id": owner.user, **titled(new.title)}
+    return row | {"tenant": owner.tenant, "user_id": owner.user, "bytes": size_bytes, **titled(new.title)}
 
 
 def titled(title: str) -> Row:
@@ -61,15 +61,16 @@ def conversation_of(row: Mapping[str, Any]) -> Conversation:
 
 def turn_row(owner: Owner, conversation: str, number: int, turn: Turn) -> Row:
     """Give the row of a turn."""
+    texts = {**said(turn), "folded": folded(turn.message.content)}
     return {
         **{name: getattr(turn, name) for name in _TURN},
         "tenant": owner.tenant,
         "user_id": owner.user,
         "conversation": conversation,
         "number": number,
-        **said(turn),
-        "folded": folded(turn.message.content),
+        **texts,
         "summary": None,
+        "bytes": sum(len(text.encode()) for text in texts.values()),
     }
 
 

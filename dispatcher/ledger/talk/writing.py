@@ -55,7 +55,7 @@ async def create(database: Database, asked: Create, *, now_unix_s: float, most: 
         new = Conversation(
             id=asked.id, title=cleaned(asked.title), created_unix_s=now_unix_s, updated_unix_s=now_unix_s
         )
-        await _insert(connection, asked.owner, new, most)
+        await _insert(connection, asked.owner, new, 0, most)
         return new
 
 
@@ -88,9 +88,9 @@ async def summarise(database: Database, asked: Summarise) -> Conversation:
         return there
 
 
-async def branch(database: Database, asked: Branch, *, now_unix_s: float, most: int) -> Conversation:
-    """Copy the turns up to one into a new conversation. Raises as `choose` and `create` do, and `ConversationConflict` when the new
-    id is another one's."""
+async def branch(database: Database, asked: Branch, *, now_unix_s: float, most: int, most_bytes: int) -> Conversation:
+    """Copy the turns up to one into a new conversation. Raises as `choose`, `create` and `append` do, and `ConversationConflict`
+    when the new id is another one's."""
     async with database.writing() as connection:
         source = await held(connection, asked.owner, asked.id)
         if (there := await _find(connection, asked.owner, asked.new)) is not None:
@@ -109,16 +109,21 @@ async def branch(database: Database, asked: Branch, *, now_unix_s: float, most: 
             turns=len(path),
             branched_from=asked.id,
         )
-        await _insert(connection, asked.owner, new, most)
+        copied_bytes = select(func.coalesce(func.sum(turns.c.bytes), 0)).where(
+            *its(asked.owner, asked.id), turns.c.id.in_(path)
+        )
+        size_bytes = int((await connection.execute(copied_bytes)).scalar_one())
+        await _require_room(connection, asked.owner, size_bytes, most_bytes)
+        await _insert(connection, asked.owner, new, size_bytes, most)
         columns = [literal(asked.new) if column is turns.c.conversation else column for column in turns.c]
         copied = select(*columns).where(*its(asked.owner, asked.id), turns.c.id.in_(path))
         await connection.execute(insert(turns).from_select([column.name for column in turns.c], copied))
         return new
 
 
-async def append(database: Database, asked: Append, *, now_unix_s: float) -> Conversation:
+async def append(database: Database, asked: Append, *, now_unix_s: float, most_bytes: int) -> Conversation:
     """Keep turns, all or none. Raises `UnknownConversation`, `BadRequest` for a parent that is not there, `ConversationConflict`,
-    and `PayloadTooLarge` when it would have too many."""
+    `PayloadTooLarge` when it would have too many, and `NotAllowed` when its owner's would have more than `most_bytes` together."""
     async with database.writing() as connection:
         there = await held(connection, asked.owner, asked.id)
         known = await _known(
@@ -134,13 +139,15 @@ async def append(database: Database, asked: Append, *, now_unix_s: float) -> Con
         number = int((await connection.execute(last)).scalar_one())
         dated = [turn if turn.created_unix_s else replace(turn, created_unix_s=now_unix_s) for turn in fresh]
         rows = [turn_row(asked.owner, asked.id, number + place, turn) for place, turn in enumerate(dated, 1)]
+        size_bytes = sum(row["bytes"] for row in rows)
+        await _require_room(connection, asked.owner, size_bytes, most_bytes)
         await connection.execute(insert(turns), rows)
         changed: dict[str, Any] = {
             "head": fresh[-1].id,
             "turns": there.turns + len(fresh),
             "updated_unix_s": max(now_unix_s, there.updated_unix_s),
         }
-        await _change(connection, asked, **changed)
+        await _change(connection, asked, **changed, bytes=conversations.c.bytes + size_bytes)
         return replace(there, **changed)
 
 
@@ -232,11 +239,20 @@ async def _find(connection: AsyncConnection, owner: Owner, conversation: str) ->
     return None if row is None else conversation_of(dict(row))
 
 
-async def _insert(connection: AsyncConnection, owner: Owner, new: Conversation, most: int) -> None:
+async def _require_room(connection: AsyncConnection, owner: Owner, size_bytes: int, most_bytes: int) -> None:
+    """Raise `NotAllowed` where an owner's turns would have too many bytes; of several at once, each may be one too late to see."""
+    kept = select(func.coalesce(func.sum(conversations.c.bytes), 0)).where(*owned(conversations, owner))
+    if int((await connection.execute(kept)).scalar_one()) + size_bytes > most_bytes:
+        raise NotAllowed(
+            f"conversations have {most_bytes} bytes already, as many as are kept: delete some, or raise DROVER_CONVERSATION_MB"
+        )
+
+
+async def _insert(connection: AsyncConnection, owner: Owner, new: Conversation, size_bytes: int, most: int) -> None:
     count = select(func.count()).select_from(conversations).where(*owned(conversations, owner))
     if int((await connection.execute(count)).scalar_one()) >= most:
         raise NotAllowed(f"{most} conversations are kept already: delete some, or raise DROVER_CONVERSATIONS")
-    await connection.execute(insert(conversations), [conversation_row(owner, new)])
+    await connection.execute(insert(conversations), [conversation_row(owner, new, size_bytes)])
 
 
 async def _change(connection: AsyncConnection, asked: AskedOf, **values: Any) -> None:

@@ -49,7 +49,7 @@ async def talking(database: Database, *, max_payload: int = 1 << 20, **fields: A
     """Answer for the life of the context; `fields` are those of `TalkDesk`."""
     async with connect_memory(MemoryBroker(max_payload=max_payload)) as bus:
         talk = Talk(Conversations(bus, SUBJECTS), bus, database)
-        knobs = {"most": 100} | fields
+        knobs = {"most": 100, "most_bytes": 1 << 30} | fields
         async with TalkDesk(bus, SUBJECTS, database, clock=talk.clock, **knobs).open():
             yield talk
 

@@ -277,6 +277,30 @@ async def test_a_search_looks_at_the_clock_at_each_hit(database: Database) -> No
     assert [["2"], ["1"], ["0"], []] == pages
 
 
+async def test_an_owner_keeps_so_many_bytes_at_most(database: Database) -> None:
+    """Together, branches and images too; what is deleted makes room, and nobody else's counts."""
+    async with talking(database, most_bytes=10_000) as talk:
+        first, second = [(await talk.ask.create(ANNA)).id for _ in range(2)]
+        others = (await talk.ask.create(BERT)).id
+        await talk.ask.append(ANNA, first, [asked("t1", "x" * 2000)])
+        picture = Message(role=Role.USER, content="y", images=("A" * 1500,))
+        await talk.ask.append(ANNA, second, [Turn(id="t1", message=picture)])
+        for refused in (
+            talk.ask.append(ANNA, second, [said("t2", "z" * 3000, "t1")]),
+            talk.ask.append(ANNA, first, [said("t2", "z" * 2500, "t1")]),
+        ):
+            with pytest.raises(NotAllowed, match="DROVER_CONVERSATION_MB"):
+                await refused
+        branch = (await talk.ask.branch(ANNA, first, "t1")).id
+        with pytest.raises(NotAllowed, match="DROVER_CONVERSATION_MB"):
+            await talk.ask.branch(ANNA, first, "t1")
+        await talk.ask.append(BERT, others, [asked("t1", "x" * 2500)])
+        await talk.ask.delete(ANNA, branch)
+        kept = await talk.ask.append(ANNA, second, [said("t2", "z" * 1800, "t1")])
+
+    assert ("t2", 2) == (kept.head, kept.turns)
+
+
 async def test_a_history_ends_at_what_a_context_can_hold(database: Database) -> None:
     """It reads no page behind that, and a note stands for the images of all but the newest turns."""
     picture = "A" * 400

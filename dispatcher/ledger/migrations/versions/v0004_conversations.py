@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("updated_unix_s", REAL, nullable=False),
         sa.Column("head", KEY),
         sa.Column("turns", sa.BigInteger(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("branched_from", KEY),
     )
     op.create_index("conversations_newest", "conversations", ["tenant", "user_id", "updated_unix_s", "id"])
@@ -50,5 +51,6 @@ def upgrade() -> None:
         sa.Column("completion_tokens", sa.BigInteger()),
         sa.Column("broken_off", sa.Boolean(), nullable=False),
         sa.Column("summary", TEXT),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
     )
     op.create_index("turns_number", "turns", ["tenant", "user_id", "conversation", "number"])
