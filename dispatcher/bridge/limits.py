@@ -28,10 +28,11 @@ _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 @dataclass(slots=True, kw_only=True)
 class Terms:
     """What is let in; looked up at each request, so that it can change while the bridge runs. `names` are the hosts that it answers
-    for, `origins` the other sites whose pages may use it."""
+    for, `origins` the other sites whose pages may use it, `public` is the origin of its own pages behind a proxy."""
 
     names: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
+    public: str = ""
     max_bytes: int
     max_upload_bytes: int = 20 << 20
     body_s: float = 30.0
@@ -40,9 +41,12 @@ class Terms:
     def of(cls, section: BridgeSection) -> Terms:
         """Read them off the settings."""
         names = _listed(section.allowed_hosts) | {section.host, "localhost"}
+        if section.public_url:
+            names.add(host_name(section.public_url.partition("://")[2]))
         return cls(
             names=frozenset(name.lower() for name in names),
             origins=frozenset(_listed(section.cors_origins)),
+            public=section.public_url,
             max_bytes=section.max_body_bytes,
             max_upload_bytes=section.max_upload_bytes,
             body_s=section.body_s,
@@ -50,7 +54,7 @@ class Terms:
 
     def take(self, other: Terms) -> None:
         """Hold what another holds."""
-        self.names, self.origins = other.names, other.origins
+        self.names, self.origins, self.public = other.names, other.origins, other.public
         self.max_bytes, self.max_upload_bytes = other.max_bytes, other.max_upload_bytes
         self.body_s = other.body_s
 
@@ -124,7 +128,8 @@ class OriginCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         origin = _header(scope, b"origin") if scope["type"] == "http" and scope["method"] not in _READS else ""
         allowed = {one.lower() for one in self._terms.origins} if origin else set()
-        if origin and origin.lower() not in allowed and not same_origin(origin, _header(scope, b"host")):
+        ours = not origin or same_origin(origin, _header(scope, b"host"), self._terms.public)
+        if not ours and origin.lower() not in allowed:
             await self._refuse(_strange(origin), scope["path"])(scope, receive, send)
         else:
             await self._app(scope, receive, send)

@@ -20,8 +20,19 @@ def from_here(http: Request) -> bool:
         return False
 
 
-def same_origin(origin: str, host: str) -> bool:
-    """Tell whether a page of this origin came from the host that is asked. Its scheme may differ: a proxy takes TLS off."""
+def same_origin(origin: str, host: str, public: str = "") -> bool:
+    """Tell whether a page of this origin came from the host that is asked. Its scheme may differ: a proxy takes TLS off.
+
+    Where the `public` origin is known its pages are ours whatever host the proxy asks for, and under its name no others are: one
+    that came without TLS may have been changed on its way.
+    """
+    if public and origin.lower() == public:
+        return True
+    if public and host.lower() in {
+        public.partition("://")[2],
+        f"{public.partition('://')[2]}{_PORTS[public.partition(':')[0]]}",
+    }:
+        return False
     try:
         parts = urlsplit(origin.lower())
         port = _PORTS.get(parts.scheme, "")

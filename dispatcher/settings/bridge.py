@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from common.settings import Section
 from dispatcher.settings.kinds import Port, Seconds
@@ -13,6 +14,20 @@ from dispatcher.settings.kinds import Port, Seconds
 
 def _lower(text: Any) -> Any:
     return text.lower() if isinstance(text, str) else text
+
+
+def _origin(text: str) -> str:
+    """Write an address as browsers write an origin. Raises `ValueError` for what is more than that, or none."""
+    if not text.strip():
+        return ""
+    found = _ORIGIN.fullmatch(text.strip().lower())
+    if found is None:
+        raise ValueError("an address without a path, as https://fleet.example.org, or http://fleet.lan:8000")
+    return f"{found['scheme']}://{found['host']}{(found['port'] or '').removesuffix(_PORTS[found['scheme']])}"
+
+
+_ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?P<port>:[0-9]{1,5})?/?")
+_PORTS = {"http": ":80", "https": ":443"}
 
 
 class BridgeSection(Section):
@@ -87,6 +102,12 @@ class BridgeSection(Section):
         "",
         validation_alias="DROVER_HTTP_ALLOWED_HOSTS",
         description="further names, separated by commas, under which the bridge is reached; others are refused (DNS rebinding)",
+    )
+    public_url: Annotated[str, AfterValidator(_origin)] = Field(
+        "",
+        validation_alias="DROVER_HTTP_PUBLIC_URL",
+        description="where browsers reach the bridge through a proxy, as https://fleet.example.org. Its name is answered for, and "
+        "its pages are the bridge's own; with https, cookies go over TLS alone",
     )
     keys: Annotated[Literal["auto", "on", "off"], BeforeValidator(_lower)] = Field(
         "auto",

@@ -14,7 +14,7 @@ from common.keys import Presented, parse
 from dispatcher.bridge.origins import same_origin
 
 COOKIES = ("__Host-drover", "drover")
-"""The first where the page came over TLS, since browsers take it nowhere else."""
+"""The first where pages come over TLS, since browsers take it nowhere else, and from nobody but the host itself."""
 
 _PLAIN = ("x-api-key", "api-key")
 """Where Anthropic's and Azure's clients put a key."""
@@ -30,7 +30,28 @@ class Shown:
     by_browser: bool
 
 
-def shown(headers: Mapping[str, str]) -> Shown | None:
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where the bridge's own pages are, `public` behind a proxy; empty where none says so."""
+
+    public: str = ""
+
+    @property
+    def secure(self) -> bool:
+        """Tell whether browsers come over TLS."""
+        return self.public.startswith("https://")
+
+    @property
+    def cookie(self) -> str:
+        """The name of its cookie. Where there is TLS no other counts: a neighbour under the same domain, or whoever changes what
+        comes without TLS, can set that."""
+        return COOKIES[0] if self.secure else COOKIES[1]
+
+
+HERE = Site()
+
+
+def shown(headers: Mapping[str, str], site: Site = HERE) -> Shown | None:
     """Read what a request shows; None where it shows nothing. A key in a header counts before a cookie. Raises `Unauthorized` for
     what can be no key, and where two headers say different things; nothing of it is quoted."""
     keys = _in_headers(headers)
@@ -38,22 +59,22 @@ def shown(headers: Mapping[str, str]) -> Shown | None:
         raise Unauthorized("two headers hold different keys: send one")
     if keys:
         return Shown(parse(keys[0]), by_browser=False)
-    session = _in_cookie(headers.get("cookie", ""))
+    session = _in_cookie(headers.get("cookie", ""), site.cookie)
     return None if session is None else Shown(parse(session), by_browser=True)
 
 
-def require_own_page(method: str, headers: Mapping[str, str]) -> None:
+def require_own_page(method: str, headers: Mapping[str, str], site: Site = HERE) -> None:
     """Refuse what another site's page has a browser send with our cookie: only what changes nothing may come from anywhere.
 
     Raises `NotAllowed`.
     """
     if method in _SAFE:
         return
-    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    fetch, origin = headers.get("sec-fetch-site"), headers.get("origin")
     own = (
-        site in {"same-origin", "none"}
-        if site is not None
-        else origin is not None and same_origin(origin, headers.get("host", ""))
+        fetch in {"same-origin", "none"}
+        if fetch is not None
+        else origin is not None and same_origin(origin, headers.get("host", ""), site.public)
     )
     if not own:
         raise NotAllowed(
@@ -72,11 +93,11 @@ def _in_headers(headers: Mapping[str, str]) -> Sequence[str]:
     return list(dict.fromkeys(found))
 
 
-def _in_cookie(header: str) -> str | None:
+def _in_cookie(header: str, name: str) -> str | None:
     if not header:
         return None
     try:
         jar = SimpleCookie(header[:4096])
     except CookieError:
         return None
-    return next((jar[name].value for name in COOKIES if name in jar), None)
+    return jar[name].value if name in jar else None

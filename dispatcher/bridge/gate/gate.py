@@ -22,7 +22,7 @@ from common.logs import get_logger
 from common.messages import ChatRequest
 from common.subjects import Subjects
 from dispatcher.bridge.callers import Caller, granted
-from dispatcher.bridge.gate.credentials import require_own_page, shown
+from dispatcher.bridge.gate.credentials import HERE, Site, require_own_page, shown
 from dispatcher.bridge.gate.grants import Grants
 from dispatcher.bridge.gate.limiter import Limiter, Standing
 from dispatcher.bridge.gate.worth import Worth, has_free, worth
@@ -54,10 +54,11 @@ class Place:
 class Rules:
     """How the gate stands: `off` lets everybody in; else `always` a key is needed, or else as soon as there is one.
 
-    `tenant` is whom those count for who have none.
+    `tenant` is whom those count for who have none, `site` where browsers come from.
     """
 
     tenant: str
+    site: Site = HERE
     off: bool = False
     always: bool = True
 
@@ -85,6 +86,11 @@ class Gate:
         self._nobody = Caller(tenant=rules.tenant)
         self._limiter = Limiter()
         self.grants = Grants(bus, subjects, clock)
+
+    @property
+    def site(self) -> Site:
+        """Where the bridge's own pages are."""
+        return self._rules.site
 
     @property
     def keys(self) -> Keys:
@@ -128,11 +134,11 @@ class Gate:
         await self.look()
         if self.keys in {Keys.OFF, Keys.NONE}:
             return self._nobody  # what clients send that must send something ("unused") is no key here
-        found = shown(http.headers)
+        found = shown(http.headers, self.site)
         if found is None:
             raise Unauthorized(f"a key is needed: send  Authorization: Bearer dr_…  ({MAKE_ONE})")
         if found.by_browser:
-            require_own_page(http.method, http.headers)
+            require_own_page(http.method, http.headers, self.site)
         return granted(await self.grants.grant(found.presented))
 
     async def look(self) -> None:

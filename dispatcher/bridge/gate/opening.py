@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from common.errors import BusError, ConfigError, LedgerUnavailable
+from dispatcher.bridge.gate.credentials import Site
 from dispatcher.bridge.gate.gate import Gate, Keys, Rules
 from dispatcher.settings import BridgeSettings
 
@@ -16,9 +17,9 @@ def gate_rules(tree: BridgeSettings, tenant: str, *, reachable: bool) -> Rules:
     1. `off` is off. 2. Without a ledger there are no keys: then it is off where only this machine comes, or the owner says that
     anybody may. 3. Where others come a key is always needed, unless the owner says that it is not.
     """
-    section = tree.bridge
+    section, site = tree.bridge, Site(tree.bridge.public_url)
     if section.keys == "off":  # 1
-        return Rules(tenant=tenant, off=True)
+        return Rules(tenant=tenant, site=site, off=True)
     others = reachable and not section.allow_remote
     if not tree.ledger.enabled:  # 2
         if section.keys == "on" or others:
@@ -26,8 +27,8 @@ def gate_rules(tree: BridgeSettings, tenant: str, *, reachable: bool) -> Rules:
                 "DROVER_LEDGER=off keeps no keys, and this bridge needs some (DROVER_HTTP_KEYS, DROVER_HTTP_HOST): have a ledger, "
                 "or set DROVER_HTTP_KEYS=off and listen on 127.0.0.1"
             )
-        return Rules(tenant=tenant, off=True)
-    return Rules(tenant=tenant, always=section.keys == "on" or others)  # 3
+        return Rules(tenant=tenant, site=site, off=True)
+    return Rules(tenant=tenant, site=site, always=section.keys == "on" or others)  # 3
 
 
 async def first_look(gate: Gate, *, must_have_one: bool) -> None:

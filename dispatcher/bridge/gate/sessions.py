@@ -12,12 +12,12 @@ from common import codec, key_client
 from common.bus import Bus
 from common.clock import Clock
 from common.errors import NotAllowed, Unauthorized
-from common.keys import Login, parse
+from common.keys import parse
 from common.subjects import Subjects
 from dispatcher.bridge.bodies import json_body
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.describing import ASKS, described
-from dispatcher.bridge.gate.credentials import COOKIES, require_own_page, shown
+from dispatcher.bridge.gate.credentials import Site, require_own_page, shown
 from dispatcher.bridge.gate.gate import Gate, Keys, caller_of
 from dispatcher.bridge.surfaces import NATIVE
 
@@ -45,7 +45,7 @@ def session_routes(gate: Gate, bus: Bus, subjects: Subjects, clock: Clock) -> AP
     async def login(http: Request) -> Response:
         if gate.keys in {Keys.OFF, Keys.NONE}:
             raise NotAllowed("this bridge asks for no keys, so there is nothing to log in to")
-        _require_page(http)
+        _require_page(http, gate.site)
         try:
             asked = SessionRequest.model_validate(codec.decode_request(await json_body(http)))
         except ValidationError as error:
@@ -56,7 +56,8 @@ def session_routes(gate: Gate, bus: Bus, subjects: Subjects, clock: Clock) -> AP
         )  # a wrong one is known by now, or found by reading: nobody writes for strangers
         opened = await key_client.login(bus, subjects, presented, ttl_s=SESSION_S)
         body = codec.encode({"expires_unix_s": opened.expires_unix_s})
-        return Response(body, 201, {"set-cookie": _cookie(http, opened, clock.unix_s())}, "application/json")
+        cookie = _cookie(gate.site, opened.secret, max(0, int(opened.expires_unix_s - clock.unix_s())))
+        return Response(body, 201, {"set-cookie": cookie}, "application/json")
 
     @router.get(
         "",
@@ -69,15 +70,13 @@ def session_routes(gate: Gate, bus: Bus, subjects: Subjects, clock: Clock) -> AP
 
     @router.delete("", summary="Forget the cookie", **described(surface=NATIVE, success=204))
     async def logout(http: Request) -> Response:
-        found = shown(http.headers)
+        found = shown(http.headers, gate.site)
         if found is None or not found.presented.session:
             raise Unauthorized("there is no session here to end")
         if found.by_browser:
-            require_own_page(http.method, http.headers)
+            require_own_page(http.method, http.headers, gate.site)
         await key_client.logout(bus, subjects, found.presented)
-        return Response(
-            status_code=204, headers={"set-cookie": f"{_name(http)}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"}
-        )
+        return Response(status_code=204, headers={"set-cookie": _cookie(gate.site, "", 0)})
 
     return router
 
@@ -94,18 +93,12 @@ def _described(gate: Gate, caller: Caller) -> dict[str, Any]:
     return told
 
 
-def _require_page(http: Request) -> None:
+def _require_page(http: Request, site: Site) -> None:
     """A page of another site must not log its visitor in as somebody else."""
     if "sec-fetch-site" in http.headers or "origin" in http.headers:
-        require_own_page(http.method, http.headers)
+        require_own_page(http.method, http.headers, site)
 
 
-def _name(http: Request) -> str:
-    """Browsers take the safer name over TLS alone."""
-    return COOKIES[0] if http.url.scheme == "https" else COOKIES[1]
-
-
-def _cookie(http: Request, opened: Login, now_unix_s: float) -> str:
-    secure = "; Secure" if http.url.scheme == "https" else ""
-    lives_s = max(0, int(opened.expires_unix_s - now_unix_s))
-    return f"{_name(http)}={opened.secret}; Path=/; Max-Age={lives_s}; HttpOnly; SameSite=Strict{secure}"
+def _cookie(site: Site, secret: str, lives_s: int) -> str:
+    secure = "; Secure" if site.secure else ""
+    return f"{site.cookie}={secret}; Path=/; Max-Age={lives_s}; HttpOnly; SameSite=Strict{secure}"

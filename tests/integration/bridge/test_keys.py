@@ -303,6 +303,30 @@ async def test_a_browser_gets_a_session_for_its_key(house: House) -> None:
     assert secret not in opened.text + str(who)
 
 
+async def test_behind_tls_the_cookie_is_secure_and_bound_to_its_host(house: House) -> None:
+    """The proxy's name is answered for, its page logs in and out, and no plain cookie counts; both cookies are such as browsers
+    take over TLS alone."""
+    secret, page = await house.key(user="ann"), "https://fleet.example.org"
+    settings = {"DROVER_LEDGER": "on", "DROVER_HTTP_PUBLIC_URL": page}
+    own = {"host": "fleet.example.org", "origin": page}
+    async with (
+        bridge_process(house.nats_url, **settings) as bridge,
+        httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http,
+    ):
+        opened = await http.post("/api/v1/session", json={"key": secret}, headers=own)
+        cookie = re.split("[=;]", opened.headers["set-cookie"])[1]
+        http.cookies.clear()
+        mine = {**own, "cookie": f"__Host-drover={cookie}"}
+        who = await http.get("/api/v1/session", headers=mine)
+        plain = await http.get("/api/v1/session", headers={**own, "cookie": f"drover={cookie}"})
+        unsafe = await http.delete("/api/v1/session", headers={**mine, "origin": "http://fleet.example.org"})
+        left = await http.delete("/api/v1/session", headers=mine)
+    told = [answer.headers["set-cookie"].partition("=") for answer in (opened, left)]
+
+    assert (201, 200, 401, 403, 204) == tuple(one.status_code for one in (opened, who, plain, unsafe, left))
+    assert {("__Host-drover", True)} == {(name, value.endswith("; Secure")) for name, _, value in told}
+
+
 async def test_a_session_that_is_given_up_is_over(house: House) -> None:
     """After the logout the cookie is worth nothing, wherever it was copied to."""
     secret = await house.key()

@@ -9,15 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import NotAllowed, TooMany, Unauthorized
+from common.errors import ConfigError, NotAllowed, TooMany, Unauthorized
 from common.keys import Budget, Grant, Scope, Unit, new_id, new_secret, parse
 from common.messages import ChatRequest, Heartbeat, ModelInfo, Options
+from common.settings import load
 from dispatcher.bridge.callers import Caller, granted, on_behalf
-from dispatcher.bridge.gate.credentials import require_own_page, shown
+from dispatcher.bridge.gate.credentials import Site, require_own_page, shown
 from dispatcher.bridge.gate.limiter import Limiter
 from dispatcher.bridge.gate.worth import MOST_ANSWER_TOKENS, has_free, worth
 from dispatcher.bridge.origins import same_origin
 from dispatcher.fleet import Device, Fleet
+from dispatcher.settings import BridgeSettings
 
 KEY, OTHER = new_secret(new_id()), new_secret(new_id())
 SESSION = new_secret(new_id(), session=True)
@@ -25,6 +27,7 @@ GRANT = Grant(key="k1234567", name="alice", tenant="acme", user="u1")
 LOCAL = ModelInfo(name="llama3.2:1b")
 PAID = ModelInfo(name="gpt-4o:latest", input_usd_per_mtok=2.5, output_usd_per_mtok=10.0)
 HI = ChatRequest(prompt="hi", job="j1")
+PUBLIC = "https://fleet.example.org"
 
 
 @pytest.mark.parametrize(
@@ -46,13 +49,17 @@ def test_every_spelling_of_a_key_is_one_key(headers: dict[str, str]) -> None:
     assert (parse(KEY), False) == (found.presented, found.by_browser)
 
 
-@pytest.mark.parametrize("name", ["drover", "__Host-drover"])
-def test_a_session_comes_in_a_cookie(name: str) -> None:
-    """And it is known that no page has asked for that."""
-    found = shown({"cookie": f"a=b; {name}={SESSION}; c=d"})
+@pytest.mark.parametrize(
+    ("public", "name", "other"),
+    [("", "drover", "__Host-drover"), ("http://fleet", "drover", "__Host-drover"), (PUBLIC, "__Host-drover", "drover")],
+)
+def test_a_session_comes_in_a_cookie(public: str, name: str, other: str) -> None:
+    """And it is known that no page has asked for that. Where pages come over TLS, only the one that nobody else can set counts."""
+    found = shown({"cookie": f"a=b; {name}={SESSION}; {other}=x; c=d"}, Site(public))
+    foreign = shown({"cookie": f"{other}={SESSION}"}, Site(public))
 
     assert found is not None
-    assert (parse(SESSION), True) == (found.presented, found.by_browser)
+    assert (parse(SESSION), True, None) == (found.presented, found.by_browser, foreign)
 
 
 @pytest.mark.parametrize("headers", [{}, {"cookie": "a=b"}, {"authorization": ""}, {"x-api-key": " "}])
@@ -121,6 +128,58 @@ def test_a_cookie_counts_for_our_own_pages(method: str, headers: dict[str, str],
 def test_an_origin_is_compared_with_the_host(origin: str, host: str, expected: bool) -> None:
     """Whatever the scheme, since a proxy may take TLS off; an address that is none is nobody's."""
     assert expected is same_origin(origin, host)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "expected"),
+    [
+        (PUBLIC, "fleet.example.org", True),
+        ("HTTPS://Fleet.example.org", "127.0.0.1:8080", True),
+        ("http://fleet.example.org", "fleet.example.org", False),
+        ("http://fleet.example.org", "FLEET.example.org:443", False),
+        ("https://evil.example.org", "fleet.example.org", False),
+        ("https://fleet.example.org.evil", "127.0.0.1:8080", False),
+        ("https://fleet.example.org:444", "fleet.example.org", False),
+        ("http://localhost:8080", "localhost:8080", True),
+    ],
+)
+def test_the_public_origin_is_ours_and_nothing_else_under_its_name(origin: str, host: str, expected: bool) -> None:
+    """Whatever host a proxy asks for; a page under the same name without TLS may have been changed on its way. Both doors agree."""
+    headers = {"origin": origin, "host": host}
+    try:
+        require_own_page("POST", headers, Site(PUBLIC))
+        own = True
+    except NotAllowed:
+        own = False
+
+    assert (expected, expected) == (same_origin(origin, host, PUBLIC), own)
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("", ""),
+        ("https://Fleet.Example.org/", "https://fleet.example.org"),
+        ("https://fleet:443", "https://fleet"),
+        ("http://fleet:443", "http://fleet:443"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("https://fleet/path", None),
+        ("fleet.example.org", None),
+        ("https://a@fleet", None),
+        ("https://fleet?x", None),
+        ("ftp://fleet", None),
+        ("https://", None),
+    ],
+)
+def test_a_public_url_is_an_origin(monkeypatch: pytest.MonkeyPatch, given: str, written: str | None) -> None:
+    """Written as browsers write theirs; what is more than that is refused when the bridge starts, by its name."""
+    monkeypatch.setenv("DROVER_HTTP_PUBLIC_URL", given)
+    if written is None:
+        with pytest.raises(ConfigError, match="DROVER_HTTP_PUBLIC_URL"):
+            load(BridgeSettings)
+        return
+
+    assert written == load(BridgeSettings).bridge.public_url
 
 
 def test_a_minute_s_worth_may_come_at_once_and_then_evenly() -> None:
