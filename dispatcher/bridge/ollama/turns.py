@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -11,6 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from common.errors import BadRequest
 from dispatcher.bridge.openai.turns import image as data_uri
+from dispatcher.bridge.openai.turns import plain
 from dispatcher.bridge.reading import Body
 
 
@@ -102,10 +101,4 @@ def _call(call: OllamaToolCall) -> dict[str, Any]:
 def _image(data: str, where: str) -> str:
     if data.startswith(("data:", "http://", "https://")):
         return data_uri(data, where)  # what Ollama does not take, and people send: it knows how to say no
-    try:
-        decoded = base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BadRequest(f"{where} is not base64 ({error})", param=where) from error
-    if not decoded:
-        raise BadRequest(f"{where} is an empty image", param=where)
-    return data
+    return plain(data, where)

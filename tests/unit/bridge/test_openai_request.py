@@ -210,6 +210,9 @@ def test_text_parts_are_joined_and_images_lose_their_head() -> None:
         ("data:image/png;base64,", "empty"),
         ("data:image/png;base64,!!!!", "not base64"),
         ("data:image/png;base64,A", "not base64"),
+        ("data:image/png;base64," + "A" * 100_001, "not base64"),
+        ("data:image/png;base64,!" + "A" * 99_999, "not base64"),
+        ("data:image/png;base64," + "A" * 99_999 + "!", "not base64"),
     ],
 )
 def test_an_image_that_is_not_carried_along_is_refused(url: str, says: str) -> None:

@@ -208,6 +208,19 @@ def _filled(value: Any, image: str) -> Any:
     return value.replace("IMAGE", image) if isinstance(value, str) else value
 
 
+async def test_base64_that_is_broken_in_its_middle_is_refused(http: httpx.AsyncClient) -> None:
+    """The bridge looks at the ends of it alone; the process that reads the image looks at the rest, and the image is named."""
+    data = pictures.plain(pictures.noise(300))
+    asked = {"messages": [{"role": "user", "content": [_part(data[: len(data) // 2] + "!!!!" + data[len(data) // 2 :])]}]}
+    response = await http.post("/v1/chat/completions", json=asked)
+
+    assert (response.status_code, "image 1 is not base64" in response.text) == (400, True)
+
+
+def _part(data: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+
+
 async def test_images_beyond_the_most_are_refused_with_their_number(http: httpx.AsyncClient) -> None:
     """A chat with 33 images, in several turns, is told how many are taken, and which to leave out."""
     turns = [asked(*[pictures.drawn("PNG", (2, 2))] * 11)["messages"][0]] * 3
