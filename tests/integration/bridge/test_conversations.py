@@ -406,6 +406,48 @@ async def test_a_key_without_the_scope_keeps_no_conversations(house: House) -> N
     assert [403, 403] == [one.status_code for one in refused]
 
 
+CHAT_BODIES: dict[str, dict[str, Any]] = {
+    CHATS: {"model": "auto", "messages": [{"role": "user", "content": "hi"}]},
+    "/v1/responses": {"model": "auto", "input": "hi"},
+    "/v1/messages": {"model": "auto", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]},
+    "/api/chat": {"model": "auto", "stream": False, "messages": [{"role": "user", "content": "hi"}]},
+    "/api/v1/chat": {"prompt": "hi"},
+}
+OTHER_BODIES: dict[str, dict[str, Any]] = {
+    "/v1/completions": {"model": "auto", "prompt": "hi"},
+    "/v1/embeddings": {"model": "llama3.2:1b", "input": "hi"},
+    "/api/generate": {"model": "auto", "stream": False, "prompt": "hi"},
+    "/api/embed": {"model": "llama3.2:1b", "input": "hi"},
+    "/api/v1/jobs": {"prompt": "hi"},
+    "/route": {"prompt": "hi"},
+}
+
+
+@pytest.mark.parametrize("path", CHAT_BODIES)
+async def test_every_chat_may_belong_to_a_conversation(
+    anna: httpx.AsyncClient, fleet: ScriptedFleet, path: str
+) -> None:
+    """By the header, whichever API it comes by: what was said before stands in front, and its turns are kept."""
+    talk = (await ask(anna, "Begin"))["x_drover"]["conversation"]["id"]
+    await told(fleet)
+    answer = await anna.post(path, json=CHAT_BODIES[path], headers={"X-Drover-Conversation": talk})
+    said = await told(fleet)
+
+    assert (200, talk) == (answer.status_code, answer.headers["x-drover-conversation"])
+    assert ["user", "assistant", "user"] == [role for role, _ in said]
+    assert ("user", "hi", False) == (await turns(anna, talk))[2]
+
+
+@pytest.mark.parametrize("path", OTHER_BODIES)
+async def test_what_is_no_chat_says_that_it_belongs_to_none(
+    anna: httpx.AsyncClient, fleet: ScriptedFleet, path: str
+) -> None:
+    """Nobody believes that something was remembered which was not."""
+    answer = await anna.post(path, json=OTHER_BODIES[path], headers={"X-Drover-Conversation": "new"})
+
+    assert (400, True, 0) == (answer.status_code, "x-drover-conversation" in answer.text, fleet.jobs.qsize())
+
+
 async def test_an_own_stream_in_a_conversation(anna: httpx.AsyncClient) -> None:
     """The native frames say at the end where it is kept."""
     answer = await anna.post("/api/v1/chat", json={"prompt": "hi", "conversation_id": "new", "stream": True})

@@ -35,6 +35,8 @@ from tests.scripted_fleet import ScriptedFleet, ScriptedJob, scripted_fleet
 
 HANG_S = 60.0
 SUBJECTS = Subjects()
+EXPLAINED = '{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
+JSON = {"content-type": "application/json"}
 
 PEOPLE = {
     "anna": AddKey(name="anna", tenant="acme", user="anna"),
@@ -42,7 +44,7 @@ PEOPLE = {
     "carol": AddKey(name="carol", tenant="acme", user="carol"),
     "seer": AddKey(name="seer", tenant="acme", scopes=(Scope.FLEET, Scope.CHAT)),
     "narrow": AddKey(name="narrow", tenant="acme", models=("tiny*",)),
-    "strait": AddKey(name="strait", tenant="acme", models=("tiny*",), scopes=(Scope.ROUTE, Scope.CHAT)),
+    "strait": AddKey(name="strait", tenant="acme", user="strait", models=("tiny*",), scopes=(Scope.ROUTE, Scope.CHAT)),
     "router": AddKey(name="router", tenant="acme", scopes=(Scope.ROUTE,)),
     "admin": AddKey(name="admin", tenant="acme", scopes=(Scope.ADMIN,)),
 }
@@ -284,6 +286,40 @@ async def test_jobs_are_listed_and_looked_up_by_their_own_user(house: House, fle
     assert (job, [], 4) == (seen[0].json()["record"]["job"], bens, len(seers))
     assert [carol.job("j4")] == [one["job"] for one in carols]
     assert (4, "acme", ["acme"]) == (used["used"]["jobs"], used["tenant"], [one["key"] for one in sums])
+
+
+async def test_a_key_is_told_only_of_what_it_may_use(house: House, fleet: ScriptedFleet) -> None:
+    """Its patterns go with the question, and of the answer, of a job's past too, what they leave out is left out."""
+    closed = {"device": "nano", "model": "llama3.2:1b", "score": 0.9, "filter": "allowed", "reason": "no"}
+    open_to_it = {"device": "pi", "model": "tiny:latest", "score": 0.5}
+    told = codec.encode({"options": [closed, open_to_it], "removed": [closed], "chosen": closed, "power": {"nano": 1}})
+    asked: list[Delivery] = []
+    loop = asyncio.get_running_loop()
+    answers: list[asyncio.Task[None]] = []
+
+    def hear(delivery: Delivery) -> None:
+        asked.append(delivery)
+        answers.append(loop.create_task(fleet.bus.publish(delivery.reply, told)))  # awaited below
+
+    mine = Caller(tenant="acme", user="strait").job("j-why")
+    ears = [
+        await fleet.bus.subscribe(subject, hear)
+        for subject in (SUBJECTS.work("route", "acme"), SUBJECTS.control(mine, "why", "acme"))
+    ]
+    await fleet.bus.flush()
+    explained = await house.call("strait", "POST", "/api/v1/route/explain", content=EXPLAINED, headers=JSON)
+    why = await house.call("strait", "GET", "/api/v1/route/j-why")
+    whole = await house.call("admin", "GET", f"/api/v1/route/{mine}")
+    await asyncio.gather(*answers)
+    for one in ears:
+        await one.unsubscribe()
+
+    assert [[open_to_it]] * 2 == [one.json()["options"] for one in (explained, why)]
+    assert [([], None, False)] * 2 == [
+        (one["removed"], one["chosen"], "power" in one) for one in (explained.json(), why.json())
+    ]
+    assert codec.decode(told) == whole.json()
+    assert ["tiny*"] == codec.decode_request(asked[0].data)["allow_models"]
 
 
 async def test_a_live_job_is_cancelled_by_its_id(house: House, fleet: ScriptedFleet) -> None:
