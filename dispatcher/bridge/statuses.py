@@ -12,6 +12,7 @@ from common.errors import (
     CapacityError,
     DeadlineInfeasible,
     FleetError,
+    NotPermitted,
     QueueFull,
     QuotaSpent,
     RequestError,
@@ -156,7 +157,10 @@ def verdict(error: FleetError) -> Verdict:
 
 
 def _hopeless(error: FleetError) -> bool:
-    """Tell whether a budget has nothing for this request in the time in which clients come again by themselves, or ever."""
+    """Tell whether a budget has nothing for this request in the time in which clients come again by themselves, or ever; or the
+    bridge has no right to what is asked."""
+    if isinstance(error, NotPermitted):
+        return True
     wait_s = error.retry_after_s
     return isinstance(error, QuotaSpent) and (wait_s is None or wait_s > MOST_RETRY_AFTER_S)
 

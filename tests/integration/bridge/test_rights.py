@@ -49,8 +49,8 @@ def users(tmp_path: Path) -> FleetDir:
 
 
 async def test_who_may_order_it_is_told_at_once(users: FleetDir) -> None:
-    """Strangers talk to the bridge, so it makes no keys and drains nothing there: whoever asks for it is told who does, without waiting,
-    and not to try again."""
+    """Strangers talk to the bridge, so it makes no keys and drains nothing there: whoever asks for it is told who does, without
+    waiting, and not to try again."""
     rules = (users.path / USERS_FILE).read_text()
     settings = {
         "NATS_NKEY": str(users.pack(Role.BRIDGE) / SEED_FILE),
