@@ -254,7 +254,8 @@ async def test_what_is_somebody_else_s_is_not_there(
     house: Estate, ann: str, others: dict[str, dict[str, str]], who: str
 ) -> None:
     """To any other key a thing of Ann's is as one that never was, whatever is tried on it; and she finds it as she left it."""
-    things, other = await made(house, ann), await house.key(**others[who])
+    things = await made(house, ann)
+    other = await house.key(**others[who], scopes=(Scope.CHAT, Scope.ROUTE))
     before = await everything(house, ann, things)
     told = {
         f"{method} {path}": await asked(house, other, method, filled(path, things), filled(body, things))
@@ -269,6 +270,7 @@ async def test_what_is_somebody_else_s_is_not_there(
     assert {404} == set(told.values()), told
     assert ([], 404, 200) == (listed["conversations"], chat.status_code, forgotten.status_code)
     assert before == await everything(house, ann, things)
+    assert "cancelled" != (await house.http.get(f"/v1/jobs/{things['job']}", headers=bearer(ann))).json()["state"]
 
 
 OF_OPERATORS = ("/api/v1/keys", "/api/v1/devices/{name}/")
