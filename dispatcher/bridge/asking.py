@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from common import frames
 from common.client import Drover
 from common.messages import ChatRequest
+from dispatcher.bridge.burden import lighten
 from dispatcher.bridge.callers import Caller, on_behalf
 from dispatcher.bridge.files.desk import Attached, Desk
 from dispatcher.bridge.gate import Gate
@@ -48,4 +49,6 @@ class Asking:
 
     async def prepared(self, chat: ChatRequest, caller: Caller, attached: Sequence[Attached] = ()) -> ChatRequest:
         """Give a chat whose files were looked at. Raises what they are refused with."""
-        return await self.files.prepared(chat, attached, whose=None if caller.grant is None else caller.grant.key)
+        found = await self.files.prepared(chat, attached, whose=None if caller.grant is None else caller.grant.key)
+        lighten()
+        return found

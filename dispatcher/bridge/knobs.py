@@ -14,8 +14,8 @@ KNOBS = Knobs(
     live={
         "log": "level format",
         "roster": "suspect_after dead_after forget_after_s",
-        "bridge": "max_body_bytes max_upload_bytes body_s header_hold_s patience_s retry_grace_s grace_s allowed_hosts "
-        "cors_origins metrics",
+        "bridge": "max_body_bytes max_upload_bytes max_held_bytes body_s header_hold_s patience_s retry_grace_s grace_s "
+        "allowed_hosts cors_origins metrics",
     },
     restart={
         "bus": OF_BUS,

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.errors import BadRequest, FleetError, NotAllowed, PayloadTooLarge
+from dispatcher.bridge.burden import Burden, Burdens
 from dispatcher.bridge.headers import API_POLICY, SECURITY
 from dispatcher.bridge.origins import same_origin
 from dispatcher.bridge.statuses import BodyLate
@@ -35,6 +36,7 @@ class Terms:
     public: str = ""
     max_bytes: int
     max_upload_bytes: int = 20 << 20
+    max_held_bytes: int = 128 << 20
     body_s: float = 30.0
 
     @classmethod
@@ -49,6 +51,7 @@ class Terms:
             public=section.public_url,
             max_bytes=section.max_body_bytes,
             max_upload_bytes=section.max_upload_bytes,
+            max_held_bytes=section.max_held_bytes,
             body_s=section.body_s,
         )
 
@@ -56,7 +59,7 @@ class Terms:
         """Hold what another holds."""
         self.names, self.origins, self.public = other.names, other.origins, other.public
         self.max_bytes, self.max_upload_bytes = other.max_bytes, other.max_upload_bytes
-        self.body_s = other.body_s
+        self.max_held_bytes, self.body_s = other.max_held_bytes, other.body_s
 
 
 def _listed(text: str) -> set[str]:
@@ -163,13 +166,15 @@ class BodyLimit:
     time, from when somebody begins to read them.
 
     Routes that take files have a larger limit, where what can be no base64 counts as before: the files are shrunk, or read, before
-    they travel, and a body of JSON never makes more values than one of the ordinary size.
+    they travel, and a body of JSON never makes more values than one of the ordinary size. Those that are larger than ordinary ones
+    have a limit together, too: they are held until their files have been read.
     """
 
     def __init__(self, app: ASGIApp, *, terms: Terms, refuse: Refuse) -> None:
         self._app = app
         self._terms = terms
         self._refuse = refuse
+        self._burdens = Burdens()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         announced = _header(scope, b"content-length")
@@ -181,9 +186,13 @@ class BodyLimit:
             return
         if files and _header(scope, b"content-type").startswith(_FORM):
             most_plain = most
-        await self._app(scope, self._counted(receive, most, most_plain), send)
+        if not files:
+            await self._app(scope, self._counted(receive, most, most_plain), send)
+            return
+        with self._burdens.one() as burden:
+            await self._app(scope, self._counted(receive, most, most_plain, burden), send)
 
-    def _counted(self, receive: Receive, most: int, most_plain: int) -> Receive:
+    def _counted(self, receive: Receive, most: int, most_plain: int, burden: Burden | None = None) -> Receive:
         came = plain = 0
         whole, end_s, within_s = False, math.inf, self._terms.body_s
 
@@ -203,6 +212,8 @@ class BodyLimit:
             came += len(body)
             if came > most:
                 raise _too_large(came, most, files=most > self._terms.max_bytes)
+            if burden is not None and came > self._terms.max_bytes:
+                burden.grow(came, self._terms.max_held_bytes)
             if most > most_plain:
                 plain += len(body.translate(None, delete=_BASE64))
                 if plain > most_plain:

@@ -65,6 +65,12 @@ class BridgeSection(Section):
         validation_alias="DROVER_HTTP_MAX_UPLOAD_BYTES",
         description="largest request body that has a file in it; of the file only its text, or smaller images, go on",
     )
+    max_held_bytes: Annotated[int, Ge(1024)] = Field(
+        128 << 20,
+        validation_alias="DROVER_HTTP_MAX_HELD_BYTES",
+        description="bytes of request bodies with files that are held at once, until their files are read; further ones are told "
+        "to come again",
+    )
     summaries: bool = Field(
         default=False,
         validation_alias="DROVER_HTTP_SUMMARIES",

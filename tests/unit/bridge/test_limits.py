@@ -10,7 +10,8 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import Message, Scope
 
-from common.errors import PayloadTooLarge
+from common.errors import PayloadTooLarge, QueueFull
+from dispatcher.bridge.burden import lighten
 from dispatcher.bridge.composing import _guard
 from dispatcher.bridge.headers import EXPOSED
 from dispatcher.bridge.limits import BodyLimit, Terms
@@ -285,6 +286,47 @@ async def test_a_body_is_counted_as_it_comes() -> None:
     with pytest.raises(PayloadTooLarge):
         await app({"type": "http", "path": "/v1/x", "headers": []}, receive, nothing)
     assert 2 == len(read)
+
+
+async def test_large_bodies_have_a_limit_together() -> None:
+    """While one is held a second that does not fit beside it is sent away, and an ordinary one is not; the first one's is free when
+    its files are read, or when it ends, and a single one is always taken."""
+    done, reading = asyncio.Event(), asyncio.Event()
+
+    async def route(scope: Scope, receive: Any, _: Any) -> None:
+        while (await receive())["more_body"]:
+            pass
+        if scope["method"] == "HOLD":
+            reading.set()
+            await done.wait()
+            lighten()
+            await asyncio.Event().wait()
+
+    app = BodyLimit(route, terms=Terms(max_bytes=10, max_upload_bytes=1000, max_held_bytes=100), refuse=refusal)
+
+    async def post(size: int, method: str = "POST") -> None:
+        pieces = iter([(b"A" * (size // 2), True), (b"A" * (size - size // 2), False)])
+
+        async def receive() -> Message:
+            body, more = next(pieces)
+            return {"type": "http.request", "body": body, "more_body": more}
+
+        await app({"type": "http", "path": "/api/chat", "method": method, "headers": []}, receive, nothing)
+
+    await post(900)
+    async with asyncio.TaskGroup() as tasks:
+        holding = tasks.create_task(post(60, "HOLD"))
+        await reading.wait()
+        with pytest.raises(QueueFull, match="holds 60 bytes of other requests") as refused:
+            await post(50)
+        await post(40)
+        await post(10)
+        done.set()
+        await asyncio.sleep(0)
+        await post(900)
+        holding.cancel()
+
+    assert refused.value.retry_after_s == 5
 
 
 async def test_a_refusal_before_any_route_has_the_form_of_its_api() -> None:

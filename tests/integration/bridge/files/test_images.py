@@ -211,7 +211,9 @@ def _filled(value: Any, image: str) -> Any:
 async def test_base64_that_is_broken_in_its_middle_is_refused(http: httpx.AsyncClient) -> None:
     """The bridge looks at the ends of it alone; the process that reads the image looks at the rest, and the image is named."""
     data = pictures.plain(pictures.noise(300))
-    asked = {"messages": [{"role": "user", "content": [_part(data[: len(data) // 2] + "!!!!" + data[len(data) // 2 :])]}]}
+    asked = {
+        "messages": [{"role": "user", "content": [_part(data[: len(data) // 2] + "!!!!" + data[len(data) // 2 :])]}]
+    }
     response = await http.post("/v1/chat/completions", json=asked)
 
     assert (response.status_code, "image 1 is not base64" in response.text) == (400, True)
