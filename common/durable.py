@@ -99,8 +99,12 @@ def encode_note(note: Note) -> bytes:
 
 
 def read_note(kept: Kept) -> Note:
-    """Read a note. Raises `BadRequest`."""
-    return codec.build(Note, codec.decode(kept.data))
+    """Read a note. Raises `BadRequest`, also for one of another job than its subject names: a producer may have the stream's answer
+    about a job of its own stored under any subject, and the answer says whose it is."""
+    note = codec.build(Note, codec.decode(kept.data))
+    if not kept.subject.endswith(f".{note.tenant}.{note.job}"):
+        raise BadRequest(f"what lies under {kept.subject} is a note of job {note.job} of {note.tenant}")
+    return note
 
 
 def read_letter(kept: Kept) -> Letter:

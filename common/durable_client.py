@@ -18,6 +18,7 @@ from common.durable import Names, Note, Stage, read_note
 from common.durable_search import QueueSearch
 from common.durable_submit import Submission, Submitted
 from common.errors import (
+    BadRequest,
     BusDisconnected,
     BusTimeout,
     FleetError,
@@ -78,15 +79,14 @@ class DurableJobs:
         """Say how far a job is. Raises `UnknownJob` when it never was, or is over for longer than results are kept."""
         owner = require_token("tenant", tenant or self._tenant)
         kept = await self._last(owner, require_token("job", job))
-        if kept is not None:
-            return read_note(kept)
+        if (note := _note(kept)) is not None:
+            return note
         queued = await self._queued(job, owner)
         if queued is None:
             # It may have been taken, and answered, between the two looks.
-            kept = await self._last(owner, job)
-            if kept is None:
+            if (note := _note(await self._last(owner, job))) is None:
                 raise _unknown(job)
-            return read_note(kept)
+            return note
         return Note(job=job, tenant=owner, state=Stage.QUEUED, at_unix_s=queued)
 
     async def result(
@@ -134,9 +134,10 @@ class DurableJobs:
                     poll_s = POLL_S if stirs or not self._bus.connected else min(2 * poll_s, MOST_POLL_S)
                     continue
                 seq, poll_s = kept.seq, POLL_S
-                event = Event(seq, read_note(kept))
-                yield event
-                if event.note.final:
+                if (note := _note(kept)) is None:
+                    continue
+                yield Event(seq, note)
+                if note.final:
                     return
 
     async def over(self, job: str, *, after: int, tenant: str | None = None) -> bool:
@@ -189,7 +190,8 @@ class DurableJobs:
             kept = await self._last(tenant, job)
         except (BusDisconnected, BusTimeout):
             return False
-        return kept is not None and kept.seq <= seq and read_note(kept).final
+        note = _note(kept)
+        return kept is not None and kept.seq <= seq and note is not None and note.final
 
     async def _patient_next(self, subject: str, seq: int) -> Kept | None:
         """Read on; while the server is away there is nothing yet."""
@@ -240,6 +242,14 @@ async def _stirs(stirred: asyncio.Event, wait_s: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _note(kept: Kept | None) -> Note | None:
+    """Read a note; what a stranger has put there is none."""
+    try:
+        return None if kept is None else read_note(kept)
+    except BadRequest:
+        return None
 
 
 def _unknown(job: str) -> UnknownJob:

@@ -402,6 +402,28 @@ async def test_a_stream_s_answer_under_an_order_s_subject_waits_for_nobody(tmp_p
     assert {("", b"")} == {(one.reply, one.data) for one in seen}
 
 
+async def test_a_note_under_another_s_subject_is_none(tmp_path: Path) -> None:
+    """A producer has what is told of its own job stored as if it were told of another tenant's: nobody takes it for that."""
+    ears = Listener()
+    async with ground(tmp_path) as place, place.bus("D") as dispatcher, place.bus("P") as producer:
+        streams, subjects = JetStream(dispatcher), Subjects()
+        await streams.declare(StreamSpec(name="LLM_RESULTS", subjects=("llm.v1.result.*.*",)))
+        own = Note(job="j1", tenant="acme", state=Stage.DONE, at_unix_s=1.0, answer={"text": "forged"})
+        await streams.publish(subjects.result("acme", "j1"), encode_note(own))
+        async with place.bus("O") as operator:
+            await operator.subscribe("llm.v1.result.other.*", ears)
+            await operator.flush()
+            asked = "$JS.API.DIRECT.GET.LLM_RESULTS.llm.v1.result.acme.j1"
+            await producer.publish(asked, b"", reply=subjects.result("other", "j1"))
+            await ears.until(1)
+        kept = await streams.last("LLM_RESULTS", subjects.result("other", "j1"))
+        async with Drover.over(dispatcher, tenant="other", newest_only=True) as victim:
+            with pytest.raises(UnknownJob):
+                await victim.durable.look("j1")
+    assert kept is not None
+    assert b"forged" in kept.data
+
+
 async def test_the_systems_user_is_apart(tmp_path: Path) -> None:
     """It may ask the server itself, and sees nothing of the fleet; a user of the fleet sees nothing of the server."""
     said: list[str] = []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.bus.streams import Kept
 from common.durable import Names, Note, Stage, encode_note, final_id, job_id_of, message_id, read_note
+from common.errors import BadRequest
 from common.subjects import Subjects, is_token
 
 
@@ -50,10 +53,14 @@ def test_two_names_that_look_alike_stay_two() -> None:
 
 
 def test_a_note_comes_back() -> None:
-    """As it was written."""
+    """As it was written, under its own subject and no other."""
     note = Note(job="j", tenant="t", state=Stage.RETRYING, at_unix_s=1.0, tries=2, again_s=4.0, error={"code": "busy"})
+    lies = replace(kept(encode_note(note)), subject="llm.v1.result.t.j")
+    for subject in ("llm.v1.result.t.k", "llm.v1.result.u.j", "llm.v1.jobs.t.normal"):
+        with pytest.raises(BadRequest, match="is a note of job j of t"):
+            read_note(replace(lies, subject=subject))
 
-    assert read_note(kept(encode_note(note))) == note
+    assert read_note(lies) == note
 
 
 def test_two_fleets_on_one_server_have_two_queues() -> None:
