@@ -37,7 +37,7 @@ def entry(caller: Caller, headers: Mapping[str, str], *, job: str | None = None)
         raise BadRequest(
             f"{CONVERSATION_HEADER} means nothing here: a chat belongs to a conversation, by /v1/chat/completions, /v1/responses, "
             "/v1/messages, /api/chat or /api/v1/chat",
-            param="conversation_id",
+            param=CONVERSATION_HEADER,
         )
     return _entry(caller, headers, job)
 
