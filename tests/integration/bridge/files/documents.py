@@ -90,9 +90,9 @@ def bombs() -> dict[str, Callable[[], bytes]]:
     form = b"/Type/XObject/Subtype/Form/BBox[0 0 1 1]/Resources<</Font<</F1 3 0 R>>/XObject<</F0 %d 0 R>>>>"
     calls = stream(b"/F0 Do " * 20)
     return {
-        "256 MB in 1 MB": lambda: one_page(stream(packed(256), b"/Filter/FlateDecode")),
-        "256 MB in 1 kB": lambda: one_page(stream(zlib.compress(packed(256)), b"/Filter[/FlateDecode/FlateDecode]")),
-        "17 filters": lambda: one_page(stream(packed(256), b"/Filter[" + b"/FlateDecode" * 17 + b"]")),
+        "128 MB in 1 MB": lambda: one_page(stream(packed(128), b"/Filter/FlateDecode")),
+        "128 MB in 1 kB": lambda: one_page(stream(zlib.compress(packed(128)), b"/Filter[/FlateDecode/FlateDecode]")),
+        "17 filters": lambda: one_page(stream(packed(128), b"/Filter[" + b"/FlateDecode" * 17 + b"]")),
         "600,000 operators": lambda: one_page(
             stream(zlib.compress(b"BT " + b"(x) Tj " * 600_000), b"/Filter/FlateDecode")
         ),
@@ -111,7 +111,7 @@ def bombs() -> dict[str, Callable[[], bytes]]:
             stream(b"q /Im0 Do Q"),
             b"/XObject<</Im0 6 0 R>>",
             o6=stream(
-                packed(256),
+                packed(128),
                 b"/Subtype/Image/Width 30000/Height 30000/ColorSpace/DeviceGray/BitsPerComponent 8/Filter/FlateDecode",
             ),
         ),
