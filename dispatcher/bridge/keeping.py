@@ -68,7 +68,7 @@ class Keeping:
         answer = _answer(chat, asked[-1], said)
         try:
             async with asyncio.timeout(KEEP_S):
-                told = [await self._small(turn) for turn in _as_sent(asked, chat, said.sent)]
+                told = [await self._small(turn, thread.key) for turn in _as_sent(asked, chat, said.sent)]
                 await self.conversations.append(thread.owner, thread.id, (*told, answer))
         except (FleetError, TimeoutError) as error:
             code = error.code if isinstance(error, FleetError) else "bus_timeout"
@@ -76,12 +76,12 @@ class Keeping:
             return {"kept": False, "why": code}
         return {"turn": answer.id, "kept": True}
 
-    async def _small(self, turn: Turn) -> Turn:
+    async def _small(self, turn: Turn, key: str | None) -> Turn:
         """Shrink the images of a turn that has more than is kept; what can't be is left out by the ledger's client."""
         if sum(map(len, turn.message.images)) <= MOST_IMAGE_CHARS:
             return turn
         try:
-            images = await self.files.images(turn.message.images, MOST_IMAGE_CHARS)
+            images = await self.files.images(turn.message.images, MOST_IMAGE_CHARS, key)
         except FleetError as error:
             log.info("conversation.images", job=turn.job, error=error.code)
             return turn

@@ -25,10 +25,12 @@ CHARS_PER_TOKEN = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thread:
-    """The conversation that a chat belongs to, and whose it is. `made` tells that the chat begins it."""
+    """The conversation that a chat belongs to, and whose it is. `key` is the one that the chat came with, if any; `made` tells that
+    the chat begins it."""
 
     id: str
     owner: Owner
+    key: str | None = None
     made: bool = False
 
 
@@ -39,10 +41,11 @@ def owner_of(caller: Caller) -> Owner:
 
 def thread_of(name: str, chat: ChatRequest, caller: Caller) -> Thread:
     """Give the conversation that a request names. The id of a new one follows from the job's: who sends it twice has one."""
-    owner = owner_of(caller)
+    owner, key = owner_of(caller), None if caller.grant is None else caller.grant.key
     if name != NEW:
-        return Thread(id=name, owner=owner)
-    return Thread(id=digest(owner.tenant, owner.user, "conversation", str(chat.job)), owner=owner, made=True)
+        return Thread(id=name, owner=owner, key=key)
+    new = digest(owner.tenant, owner.user, "conversation", str(chat.job))
+    return Thread(id=new, owner=owner, key=key, made=True)
 
 
 def asked_id(chat: ChatRequest, place: int) -> str:
