@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -61,7 +62,10 @@ def check() -> int:
     """Say what is wrong with the settings, if anything is; gives the exit status. Nothing is connected to."""
 
     async def checked(_: Stop) -> None:
-        check_backend(load(AgentSettings))
+        settings = load(AgentSettings)
+        check_backend(settings)
+        said = f"the settings can work: device {settings.agent.device}, backend {settings.agent.backend}"
+        sys.stdout.write(f"{said}; nothing was asked: `drover-agent --doctor` does\n")
 
     return run(checked)
 

@@ -9,6 +9,7 @@ import socket
 import sys
 import tarfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from common.errors import ConfigError
 from dispatcher.cli.nats_config import Certificate
@@ -37,6 +38,10 @@ def init(directory: Path, *, url: str | None, host: str, port: int, tenant: str,
     )
     _say(f"{fleet.path} is made: a seed and settings for each process of the fleet.")
     _say(f"  the server:   nats-server -c {fleet.server_file}")
+    if (named := urlsplit(found.url).port) not in {None, port}:
+        _say(
+            f"  it listens on port {port}, and all look for it on {named}: pass that on, or begin again with --port {named}"
+        )
     for role in SINGLE:
         if role in _COMMANDS:
             _say(f"  {role + ':':<13} cd {fleet.pack(role)} && {_COMMANDS[role]}")

@@ -41,6 +41,12 @@ from dispatcher.settings.metrics import DEFAULT_PORT
 T = TypeVar("T")
 
 LOOPBACK = "127.0.0.1"
+
+KEYS_HINT = {
+    "none": ("  keys:    none, so only this machine is let in; `drover keys add NAME` makes one",),
+    "off": ("  keys:    nobody is asked for one (DROVER_HTTP_KEYS, DROVER_LEDGER)",),
+    "needed": ("  keys:    needed; `drover keys list` shows those there are",),
+}
 POLL_S = 0.05
 DRAW_S = 0.5
 READY_S = 60.0
@@ -103,6 +109,7 @@ class _Supervisor:
         self._http: socket.socket | None = None
         """Held for as long as the fleet is wanted: what connects while the bridge is started again waits for it."""
         self._metrics = ""
+        self._keys = ""
         self._ready = False
         self._stopping = False
         self._board = Board()
@@ -222,6 +229,7 @@ class _Supervisor:
             answer = await http_probe.get(f"{http_url}/health", timeout_s=OLLAMA_WAIT_S)
             if answer is None or answer.status != 200:
                 return None
+            self._keys = str(answer.body.get("keys", ""))
             heard = set(answer.body.get("dispatcher_devices", ())) - {CLOUD}
             return True if len(heard) >= devices else None
 
@@ -280,6 +288,7 @@ class _Supervisor:
             f"  or open  {url} in a browser",
             f"  or:      curl {url}/v1/chat/completions \\",  # both lines together can be pasted
             """    -d '{"model":"auto","messages":[{"role":"user","content":"hi"}]}'""",
+            *KEYS_HINT.get(self._keys, ()),
             *metrics_hint(self._metrics),
             f"  logs:    {_from_here(self._state.path / 'log')}",
             "  Ctrl-C stops everything",

@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
-from common import errors
+from common import errors, key_client
+from common.key_requests import AddKey
+from common.subjects import Subjects
 from tests.bridge_process import BridgeProcess, bridge_process
+from tests.integration.ledger.ledgers import ledger_process
 from tests.nats_server import nats_server
 from tests.scripted_fleet import ScriptedFleet, ScriptedJob, scripted_fleet
 
@@ -448,7 +451,7 @@ async def test_a_model_or_a_device_can_be_chosen(chat: Chat) -> None:
     """The picker lists what the heartbeats say can chat, and the job asks for what was picked."""
     picker = chat.page.get_by_label("Model")
     await picker.focus()
-    await expect(picker.locator("option")).to_have_count(5)
+    await expect(picker.locator("option")).to_have_count(8)
     values = [await option.get_attribute("value") for option in await picker.locator("option").all()]
     await picker.select_option("auto@orin")
     await chat.ask("Hi")
@@ -456,7 +459,7 @@ async def test_a_model_or_a_device_can_be_chosen(chat: Chat) -> None:
     request = (await chat.fleet.jobs.get()).request
 
     assert (values, request["model"], request["device"]) == (
-        ["auto", "llama3.2:1b", "llama3.2:3b", "auto@nano", "auto@orin"],
+        ["auto", "auto:fast", "auto:eco", "auto:local", "llama3.2:1b", "llama3.2:3b", "auto@nano", "auto@orin"],
         "auto",
         "orin",
     )
@@ -563,3 +566,40 @@ async def test_the_api_s_description_works_offline(chat: Chat) -> None:
     await chat.snap("docs")
 
     assert (chat.outside, chat.complaints) == ([], [])
+
+
+async def test_whoever_has_a_key_comes_in(browser: Browser, tmp_path: Path) -> None:
+    """Where keys are needed the page asks for one, says why it is refused, and needs it once: the session is no script's."""
+    async with AsyncExitStack() as stack:
+        nats = await stack.enter_async_context(nats_server())
+        await stack.enter_async_context(ledger_process(nats.url, f"sqlite:///{tmp_path / 'ledger.db'}", tmp_path))
+        fleet = await stack.enter_async_context(scripted_fleet(nats.url))
+        secret = await made_key(fleet)
+        bridge = await stack.enter_async_context(bridge_process(nats.url, DROVER_LEDGER="on"))
+        await fleet.beat()
+        await heard(bridge, devices=1)
+        context = await browser.new_context()
+        stack.push_async_callback(context.close)
+        chat = Chat(await context.new_page(), fleet, bridge)
+        await chat.page.goto(bridge.url)
+        await chat.page.get_by_label("Key", exact=True).fill("dr_nobody")
+        await chat.page.get_by_role("button", name="Come in").click()
+        await expect(chat.page.get_by_role("alert")).to_contain_text("no key of Drover's")
+        await chat.snap("door")
+        await chat.page.get_by_label("Key", exact=True).fill(secret)
+        await chat.page.get_by_role("button", name="Come in").click()
+        await expect(chat.page.locator("#door")).to_be_hidden()
+        await chat.ask("hi")
+        await chat.answered()
+
+        assert secret not in await chat.page.evaluate("document.cookie + JSON.stringify(localStorage)")
+
+
+async def made_key(fleet: ScriptedFleet) -> str:
+    """Make a key as soon as the ledger answers; gives its secret."""
+    async with asyncio.timeout(HANG_S * 3):
+        while True:
+            try:
+                return (await key_client.add(fleet.bus, Subjects("llm.v1"), AddKey(name="page"))).secret
+            except errors.FleetError:
+                await asyncio.sleep(0.05)

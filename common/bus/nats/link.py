@@ -222,7 +222,7 @@ class Link:
         try:
             async with asyncio.timeout(_CLOSE_S):
                 await self.client.close()
-        except VENDOR_FAULTS as error:
+        except (*VENDOR_FAULTS, AssertionError) as error:  # it asserts that it has been connected once
             log.debug("bus.close_failed", error=said(error))
         finally:
             self._abort()

@@ -23,6 +23,7 @@ async function health() {
     const body = await (await fetch("/health", { cache: "no-store" })).json();
     const devices = body.devices ?? {};
     if (body.status !== "ok") return { state: "down", says: sentence(body.reason ?? "the fleet is not available"), devices };
+    if (!body.devices) return { state: "up", says: "The fleet is up", devices }; // strangers are told no names
     const ready = Object.values(devices).filter((state) => state === "ready").length;
     return { state: "up", says: ready === 1 ? "1 device ready" : `${ready} devices ready`, devices };
   } catch {
@@ -48,7 +49,9 @@ function showHerd(herd, devices) {
 export async function fillModels(picker) {
   let cards;
   try {
-    cards = (await (await fetch("/v1/models", { cache: "no-store" })).json()).data;
+    const answer = await fetch("/v1/models", { cache: "no-store" });
+    if (!answer.ok) return;
+    cards = (await answer.json()).data;
   } catch {
     return; // the head line says that the bridge is away; the old list is still the best there is
   }
