@@ -479,11 +479,11 @@ async def test_who_hangs_up_while_the_answer_is_kept_finds_all_of_it(
         async with anna.stream("POST", CHATS, json=body) as answer, asyncio.timeout(HANG_S):
             talk = answer.headers["x-drover-conversation"]
             async for line in answer.aiter_lines():
-                if " upon" in line:
+                if " upon" in line:  # leaving the loop is hanging up
+                    house.ledger.process.send_signal(signal.SIGSTOP)
+                    ends.set()
+                    await appends.get()
                     break
-            house.ledger.process.send_signal(signal.SIGSTOP)
-            ends.set()
-            await appends.get()
         async with asyncio.timeout(HANG_S):
             await appends.get()
     finally:
@@ -527,7 +527,7 @@ async def test_a_chat_of_a_conversation_is_not_explained_as_if_it_had_none(house
 
     assert [400, 400] == [by_body.status_code, by_header.status_code]
     named = [one.json()["error"]["param"] for one in (by_body, by_header)]
-    assert ["conversation_id"] * 2 == named
+    assert ["conversation_id", "x-drover-conversation"] == named
 
 
 async def test_what_was_said_survives_the_bridge_and_the_ledger(house: House, fleet: ScriptedFleet) -> None:
