@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import settings
+
+from common import logs
 
 _HANDED_DOWN = (signal.SIGINT, signal.SIGHUP)
 """A shell's `&` and nohup ignore these, and every process below inherits that."""
@@ -32,3 +36,15 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in _HANDED_DOWN:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """A verb that runs in the tests' own process says how it logs: for itself, and not for the tests after it."""
+    before = structlog.get_config()
+    yield
+    if structlog.get_config() != before:
+        structlog.configure(**before)
+        structlog.contextvars.clear_contextvars()
+        for logger in logs._loggers:
+            vars(logger).pop("bind", None)
