@@ -16,6 +16,7 @@ from common import frames
 from common.bus.nats import NatsOptions, connect_nats
 from common.client import Drover, chat_request
 from common.errors import DuplicateJob, FleetError
+from common.subjects import own_inbox
 from tests.chaos.ledger import ANSWERED, Account, Entry, account
 from tests.chaos.questions import Question
 from tests.chaos.wiretap import Wiretap
@@ -216,7 +217,8 @@ async def load(
     options = NatsOptions(urls=(url,), name="wiretap")
     async with Drover.connect(url, tenant=TENANT) as drover, connect_nats(options) as spy:
         # A connection of its own: what is sent to a producer that has lost its own must be heard as well.
-        await spy.subscribe(f"_INBOX_producer.{TENANT}.*.i.>", tap)
+        await spy.subscribe(f"{own_inbox('producer', TENANT)}.*.i.>", tap)
+        await spy.subscribe(f"{own_inbox('bridge')}.*.i.>", tap)
         await spy.flush()
         asked = Load(drover, questions, tap, patience_s=patience_s)
         async with asyncio.TaskGroup() as tasks:

@@ -355,7 +355,7 @@ class Overbooked(RealDevice):
     async def start(self, group: asyncio.TaskGroup) -> None:
         """Let the worker take whatever comes."""
         await super().start(group)
-        self._agent._worker._slots.total = 99
+        self._agent._worker.slots.total = 99
 
 
 class DeafDevice(RealDevice):

@@ -122,7 +122,8 @@ class Producers:
             asked = self._earlier(action)
             self._ledger.cancelled(asked.job)
             body = codec.encode({"tenant": asked.tenant}) if action.how % 2 else b""
-            await self.wire.publish(self._subjects.control(asked.job, "cancel"), body)
+            subject = self._subjects.control(asked.job, "cancel")
+            await self.wire.publish(subject, body, reply=f"{PRODUCER}cancel")  # without a reply it would be no order
 
     async def do_status(self, action: Action) -> None:
         """Ask what a job does."""

@@ -290,6 +290,7 @@ async def test_what_can_be_tried_fits_a_narrow_terminal(tmp_path: Path) -> None:
         f"  or open  {url} in a browser",
         f"  or:      curl {url}/v1/chat/completions \\",
         """    -d '{"model":"auto","messages":[{"role":"user","content":"hi"}]}'""",
+        "  keys:    nobody is asked for one (DROVER_HTTP_KEYS, DROVER_LEDGER)",
         f"  metrics: http://{metrics}/metrics",
         "  logs:    .drover/log",
         "  Ctrl-C stops everything",
