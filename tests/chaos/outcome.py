@@ -24,18 +24,14 @@ class Size:
     freeze_s: float
     overload_s: float
     soak_s: float
-    thinned: float
-    """The share of its usual rate that a crowd has where a fault needs no more: it lasts as long as processes take to come back,
-    and every job of it is paid for."""
 
-    def crowd(self, per_s: float, *, thinned: bool = True) -> Crowd:
+    def crowd(self, per_s: float) -> Crowd:
         """Give the jobs that a fault meets beside its streams: as many as it needs to be full, short ones."""
-        share = self.thinned if thinned else 1.0
-        return Crowd(questions=questions("echo", prefix="crowd"), jobs=self.jobs, per_s=share * per_s)
+        return Crowd(questions=questions("echo", prefix="crowd"), jobs=self.jobs, per_s=per_s)
 
 
-FULL = Size(jobs=10_000, rounds=5, freeze_s=30.0, overload_s=60.0, soak_s=20.0, thinned=1.0)
-SMALL = Size(jobs=400, rounds=1, freeze_s=4.0, overload_s=4.0, soak_s=4.0, thinned=0.25)
+FULL = Size(jobs=10_000, rounds=5, freeze_s=30.0, overload_s=60.0, soak_s=20.0)
+SMALL = Size(jobs=400, rounds=1, freeze_s=4.0, overload_s=4.0, soak_s=4.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

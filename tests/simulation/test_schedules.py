@@ -24,9 +24,8 @@ from tests.simulation.node import Node
 from tests.simulation.schedule import HEADER, MOST_ACTIONS, STEP, Kind, Schedule
 from tests.simulation.world import Rules, simulate
 
-SCHEDULES = int(os.environ.get("DROVER_SIMULATION_SCHEDULES", "1000"))
-"""As many as leave the other tests their time, and every kind of action among them; whoever changes delivery runs ten thousand,
-and others than these."""
+SCHEDULES = int(os.environ.get("DROVER_SIMULATION_SCHEDULES", "2000"))
+"""As many as leave the other tests their time; whoever changes delivery runs ten thousand, and others than these."""
 FIRST = int(os.environ.get("DROVER_SIMULATION_FIRST", "0"))
 CHUNK = 250
 ROOT = Path(__file__).parents[2]
@@ -55,7 +54,7 @@ def test_no_seed_breaks_an_invariant() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @settings(
-    max_examples=max(1, SCHEDULES // 5),
+    max_examples=max(1, SCHEDULES // 10),
     deadline=None,
     derandomize=FIRST == 0,
     database=None,
@@ -74,7 +73,7 @@ def test_no_drawn_schedule_breaks_an_invariant(schedule: Schedule) -> None:
 @pytest.mark.timeout(600)
 def test_no_seed_breaks_an_invariant_with_the_real_agent() -> None:
     """The same holds when the devices run our agent, over a backend that obeys a mood."""
-    told = campaign(range(FIRST, FIRST + SCHEDULES // 10), rules=Rules(device=RealDevice))
+    told = campaign(range(FIRST, FIRST + SCHEDULES // 20), rules=Rules(device=RealDevice))
 
     assert [] == [str(failure) for failure in told.failures]
     assert told.counts["ended end"] > 0

@@ -71,9 +71,7 @@ async def frozen(size: Size) -> Outcome:
     Meanwhile the echo agents are frozen for some seconds, one after the other.
     """
     async with world(_FLEET) as house:
-        # Never thinned: between few jobs an agent that has one already, being frozen, is not given another.
-        crowd = size.crowd(260.0, thinned=False)
-        async with load(house.nats.url, questions(house.model), concurrency=_STREAMS, crowd=crowd) as asked:
+        async with _load(house, size, per_s=260.0) as asked:
             await asked.answered(4)
             victim = await _streaming(house, asked)
             since_s = _now()

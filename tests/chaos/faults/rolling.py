@@ -14,18 +14,16 @@ from tests.chaos.questions import questions
 from tests.chaos.world import Plan, world
 
 _STREAMS = 6
-_WORDS = 30
 
 
 async def everything(size: Size) -> Outcome:
     """F9: every process but the broker is restarted, bridges included, under producers on the bus and over HTTP."""
     rounds = (size.rounds + 1) // 2
-    # Half the usual words, from devices of half the speed: as many streams under way in each moment for half of the tokens.
-    async with world(Plan(dispatchers=2, simulated=3, echo=2, slots=4, bridges=2, time_factor=2.0)) as house:
-        source = questions(house.model, words=_WORDS)
+    async with world(Plan(dispatchers=2, simulated=3, echo=2, slots=4, bridges=2)) as house:
+        source = questions(house.model)
         async with load(house.nats.url, source, concurrency=_STREAMS // 2, crowd=size.crowd(220.0)) as asked:
             urls = [house.bridge_url(member) for member in house.bridges]
-            http = HttpLoad(asked, urls, questions(house.model, words=_WORDS, prefix="http"))
+            http = HttpLoad(asked, urls, questions(house.model, prefix="http"))
             async with asyncio.TaskGroup() as tasks:
                 for stream, pooled in itertools.product((False, True), repeat=2):
                     tasks.create_task(http.work(stream=stream, pooled=pooled))
