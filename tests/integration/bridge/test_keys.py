@@ -371,7 +371,8 @@ async def test_no_secret_is_in_what_the_bridge_says(house: House, capfd: pytest.
 async def test_what_is_known_outlives_the_ledger(house: House, tmp_path: Path) -> None:
     """A key that was good stays so while no ledger runs; one that nobody has seen is neither let in nor called wrong."""
     secret, unseen = await house.key(), await house.key()
-    assert 200 == (await house.chat(secret)).status_code
+    # Twice: the word of both keys may come between the bridge's first question and its answer, which then is not remembered.
+    assert [200, 200] == [(await house.chat(secret)).status_code for _ in range(2)]
     await house.ledger.kill()
     known, unknown = await house.chat(secret), await house.chat(unseen)
 

@@ -122,17 +122,18 @@ async def test_bombs_are_refused_and_the_bridge_does_not_grow(
     http: httpx.AsyncClient, fleet: ScriptedFleet, shared: tuple[ScriptedFleet, BridgeProcess]
 ) -> None:
     """Each is refused as what it is, with a way out and no stack trace; nothing reaches the fleet, and the bridge has less than
-    40 MiB more in the end than after the largest body that it takes, which are two such bodies, and less than any bomb unpacked."""
+    20 MiB more behind the next small answer than after the largest body that it takes."""
     await http.post("/v1/chat/completions", json=asked(b"\xff\xd8\xff" + bytes(14_000_000)))
     before_kib = resident_kib(shared[1].process.pid)
     answers = {name: await http.post("/v1/chat/completions", json=asked(pictures.bombs()[name]())) for name in SENT}
     codes = {name: (one.status_code, one.json()["error"]["code"]) for name, one in answers.items()}
     ways_out = [name for name, one in answers.items() if ": s" not in one.json()["error"]["message"]]
-    grown_kib = resident_kib(shared[1].process.pid) - before_kib
     reached = fleet.jobs.qsize()
+    # Behind one more: who reads the last refusal is quicker than the bridge, which lets go of the body only then.
     after = await http.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "hi"}]})
+    grown_kib = resident_kib(shared[1].process.pid) - before_kib
 
-    assert (set(codes.values()), ways_out, reached, grown_kib < 40 * 1024, after.status_code) == (
+    assert (set(codes.values()), ways_out, reached, grown_kib < 20 * 1024, after.status_code) == (
         {(400, "unreadable_file")},
         [],
         0,
