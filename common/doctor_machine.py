@@ -29,6 +29,11 @@ LOW_MEMORY = 0.08
 _UNSYNCHRONISED = 0x40
 """STA_UNSYNC of adjtimex(2)."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_MADE = {
+    "NATS_NKEY": "copy it there from where drover nats init, drover device add or drover tenant add made it",
+    "NATS_CREDS": "have whoever runs the NATS server make it (nsc)",
+    "NATS_KEY": "copy it there from where the certificate of NATS_CERT was made",
+}
 
 
 def python() -> Sequence[Finding]:
@@ -107,7 +112,7 @@ def _secret_file(knob: str, path: Path) -> list[Finding]:
         mode = path.stat().st_mode
     except OSError as error:
         return fault(
-            "seeds", f"{knob}={path}: {error.strerror}", f"name the right file in {knob}, or make it: drover nats init"
+            "seeds", f"{knob}={path.absolute()}: {error.strerror}", f"name the right file in {knob}, or {_MADE[knob]}"
         )
     if mode & _OTHERS:
         return fault(

@@ -7,7 +7,7 @@ asked at the same time; what comes is waited for until all of those have answere
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,15 +47,27 @@ class Gathered:
         return tuple(from_wire(wire if isinstance(wire, dict) else {}) for wire in wires)
 
 
+Lacking = Callable[[Sequence[dict[str, Any]]], bool]
+"""Tells of the answers so far whether somebody is missing of whom the caller knows."""
+
+
 async def gather(
-    bus: Bus, service: str | Sequence[str], subject: str, body: bytes, *, named_by: str, within_s: float
+    bus: Bus,
+    service: str | Sequence[str],
+    subject: str,
+    body: bytes,
+    *,
+    named_by: str,
+    within_s: float,
+    lacking: Lacking = lambda _: False,
 ) -> Gathered:
     """Ask all who hear `subject`, and give what they say; takes `within_s` at most.
 
     `service` is the name under which the members answer discovery, or several such names; `named_by` the field of an answer that
-    holds its member's id. Raises `BusDisconnected`.
+    holds its member's id. One that is frozen does not even say that it is there: who knows of it by other means has it waited for
+    by `lacking`. Raises `BusDisconnected`.
     """
-    found = _Found(named_by)
+    found = _Found(named_by, lacking)
     answers, members = bus.new_inbox(), bus.new_inbox()
     hearing = await bus.subscribe(answers, found.hear_answer, pending=MOST_ANSWERS)
     counting = await bus.subscribe(members, found.hear_member, pending=MOST_ANSWERS)
@@ -76,8 +88,9 @@ async def gather(
 class _Found:
     """What has come so far."""
 
-    def __init__(self, named_by: str) -> None:
+    def __init__(self, named_by: str, lacking: Lacking) -> None:
         self._named_by = named_by
+        self._lacking = lacking
         self._answers: list[dict[str, Any]] = []
         self._members: set[str] | None = None
         self._nobody = False
@@ -112,7 +125,8 @@ class _Found:
         """Whether no answer is missing of those that are known of; until anybody has answered, one is."""
         if self._nobody:
             return True
-        return bool(self._answers) and len(self._answers) >= len(self._members or ())
+        heard = bool(self._answers) and len(self._answers) >= len(self._members or ())
+        return heard and not self._lacking(self._answers)
 
     async def complete(self) -> None:
         """Return when all have answered, and nobody else has for a while; or when nobody says as much as that it is there."""

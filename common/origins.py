@@ -86,6 +86,11 @@ def by_name() -> dict[str, Line]:
     return {line.name.lower(): line for line in lines()}
 
 
+UP_GAVE = "DROVER_UP_GAVE"
+"""In the environment of a process below `drover up`: which knobs it was given from there, separated by blanks. Of their lines in
+`.env` it is `drover up` that tells what has become of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """One knob of a process, as people may see it."""
@@ -103,13 +108,16 @@ class Told:
 
 
 def told(tree: Any) -> Iterator[Told]:
-    """Tell all knobs of a process's settings. Raises `ConfigError`."""
-    file = by_name()
+    """Tell all knobs of a process's settings, each once, though two of its pages may have it. Raises `ConfigError`."""
+    file, seen = by_name(), set[str]()
     for field in fields(tree):
         page: settings.Section = getattr(tree, field.name)
         plain = type(page).model_construct()
         for name in type(page).model_fields:
             knob = settings.knob_of(type(page), name)
+            if knob in seen:
+                continue
+            seen.add(knob)
             yield Told(
                 page=field.name,
                 knob=knob,
@@ -123,9 +131,21 @@ def passed_over(tree: Any) -> tuple[Line, ...]:
     """Give the lines of `.env` that change nothing here, since the environment of this process says otherwise. Raises
     `ConfigError`."""
     file = by_name()
-    knobs = {one.knob for one in told(tree) if one.origin.passed_over is not None}
+    given = set(os.environ.get(UP_GAVE, "").split())
+    knobs = {one.knob for one in told(tree) if one.origin.passed_over is not None} - given
     return tuple(
         line
         for knob in sorted(knobs)
         if (line := file[knob.lower()]).value != next(v for k, v in os.environ.items() if k.lower() == knob.lower())
     )
+
+
+def strangers(tree: Any) -> tuple[Line, ...]:
+    """Give the lines of `.env` that look like ours and that this process does not read: another may. Raises `ConfigError`."""
+    known = {one.knob for one in told(tree)}
+    return tuple(line for line in by_name().values() if line.name.upper() not in known and looks_like_ours(line.name))
+
+
+def looks_like_ours(name: str) -> bool:
+    """Tell whether a variable that nobody reads may be meant for us; the simulator's knobs have no page."""
+    return name.upper().startswith("DROVER_") and not name.upper().startswith("DROVER_SIM_") and name != UP_GAVE

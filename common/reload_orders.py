@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from common import codec
@@ -14,7 +14,7 @@ from common.gathering import Gathered, gather
 from common.reloading import Change
 from common.subjects import Subjects
 
-SERVICES = ("llm-dispatcher", "llm-bridge", "llm-ledger", "llm-agent")
+SERVICES = ("llm-dispatcher", "llm-bridge", "llm-ledger", "llm-agent", "llm-up")
 """Under these names processes answer discovery that can read their settings again."""
 
 WITHIN_S = 10.0
@@ -32,15 +32,28 @@ class Answered:
     changes: tuple[Change, ...] = ()
     faults: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
+    strange: tuple[tuple[str, int], ...] = ()
     knobs: tuple[tuple[str, str, str], ...] = ()
     unix_s: float | None = None
     """Its clock, when it told what it runs on."""
+    host: str = ""
+    pid: int | None = None
+    """Its process on that machine; processes of before do not tell."""
+
+
+Missing = Callable[[Sequence[Answered]], Sequence[str]]
+"""Names, of the processes that the caller knows to be there, those that are not among who has answered."""
+
+
+def nobody(_: Sequence[Answered]) -> Sequence[str]:
+    """Know of no process but those that say that they are there."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """What came of asking all. `silent` are the ids of those that are there and said nothing; `applied` tells that the changes of
-    all who answered count from now on."""
+    """What came of asking all. `silent` are those that are there and said nothing, by name, or by id where nobody knows that;
+    `applied` tells that the changes of all who answered count from now on."""
 
     answers: tuple[Answered, ...]
     silent: tuple[str, ...] = ()
@@ -57,44 +70,48 @@ class Round:
         return any(one.changes for one in self.answers)
 
 
-async def reload(bus: Bus, subjects: Subjects, *, dry: bool = False, within_s: float = WITHIN_S) -> Round:
-    """Have all check; and, unless it is `dry`, somebody objects, or there is nothing to do, have all apply.
+async def reload(
+    bus: Bus, subjects: Subjects, *, dry: bool = False, within_s: float = WITHIN_S, missing: Missing = nobody
+) -> Round:
+    """Have all check; and, unless it is `dry`, somebody objects, or there is nothing to do, have all apply. A process that
+    is frozen can't say that it is there: `missing` tells of it.
 
     Raises `NoResponders` when nobody is there, `NotPermitted`, `BusDisconnected`.
     """
     word = secrets.token_hex(8)
-    checked = await _ask(bus, subjects, "check", word, within_s)
+    checked = await _ask(bus, subjects, "check", within_s=within_s, missing=missing, word=word)
     if dry or checked.refused or not any(change.live for one in checked.answers for change in one.changes):
         return checked
-    applied = await _ask(bus, subjects, "apply", word, within_s)
+    applied = await _ask(bus, subjects, "apply", within_s=within_s, missing=missing, word=word)
     hints = {(one.kind, one.name): one.hints for one in checked.answers}
-    answers = tuple(
-        Answered(
-            name=one.name,
-            kind=one.kind,
-            changes=one.changes,
-            faults=one.faults,
-            hints=hints.get((one.kind, one.name), ()),
-        )
-        for one in applied.answers
-    )
+    answers = tuple(replace(one, hints=hints.get((one.kind, one.name), ())) for one in applied.answers)
     return Round(answers=answers, silent=applied.silent, applied=True)
 
 
-async def running(bus: Bus, subjects: Subjects, *, within_s: float = WITHIN_S) -> Round:
+async def running(bus: Bus, subjects: Subjects, *, within_s: float = WITHIN_S, missing: Missing = nobody) -> Round:
     """Ask all what they run on. Raises as `reload`."""
-    return await _ask(bus, subjects, "show", "", within_s)
+    return await _ask(bus, subjects, "show", within_s=within_s, missing=missing)
 
 
-async def _ask(bus: Bus, subjects: Subjects, verb: str, word: str, within_s: float) -> Round:
+async def _ask(bus: Bus, subjects: Subjects, verb: str, *, within_s: float, missing: Missing, word: str = "") -> Round:
     body = codec.encode({"word": word})
-    found = await gather(bus, SERVICES, subjects.reload(verb), body, named_by="id", within_s=within_s)
+    found = await gather(
+        bus,
+        SERVICES,
+        subjects.reload(verb),
+        body,
+        named_by="id",
+        within_s=within_s,
+        lacking=lambda told: bool(missing([_answered(one) for one in told if "error" not in one])),
+    )
     for error in found.errors:
         if isinstance(error, NotPermitted):
             raise error
-    if found.nobody or not (found.answers or found.silent):
+    answers = tuple(sorted(_answers(found), key=lambda one: (one.kind, one.name)))
+    silent = (*found.silent, *missing(answers))
+    if found.nobody or not (answers or silent):
         raise NoResponders("no process of a fleet hears this: is one running, and on this NATS server?")
-    return Round(answers=tuple(sorted(_answers(found), key=lambda one: (one.kind, one.name))), silent=found.silent)
+    return Round(answers=answers, silent=silent)
 
 
 def _answers(found: Gathered) -> list[Answered]:
@@ -112,6 +129,9 @@ def _answered(told: Mapping[str, Any]) -> Answered:
             changes=tuple(codec.build(Change, change) for change in _list(told, "changes")),
             faults=tuple(map(str, _list(told, "faults"))),
             hints=tuple(map(str, _list(told, "hints"))),
+            strange=tuple((str(name), int(line)) for name, line in _list(told, "strange")),
+            host=str(told.get("host", "")),
+            pid=None if told.get("pid") is None else int(told["pid"]),
             unix_s=None if told.get("unix_s") is None else float(told["unix_s"]),
             knobs=tuple((str(page), str(knob), str(value)) for page, knob, value in _list(told, "knobs")),
         )

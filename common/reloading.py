@@ -7,6 +7,8 @@ before under the same word, so that an operator's `apply` means the same setting
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +21,7 @@ from common.bus import Bus, Delivery
 from common.errors import BadRequest, ConfigError, FleetError
 from common.lifecycle import Stop, guarding
 from common.logs import configure, get_logger
-from common.origins import passed_over, told
+from common.origins import passed_over, strangers, told
 from common.settings import BusSection, LogSection, Section, WrongSettings, knob_of, load, shown
 from common.subjects import Subjects, is_inbox
 
@@ -74,11 +76,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a process found: nothing of it is right where there are `faults`. `hints` are worth knowing."""
+    """What a process found: nothing of it is right where there are `faults`. `hints` are worth knowing, and `strange` are lines of
+    `.env` that it does not read, name and number: only who knows all processes can tell whether they are misspelt."""
 
     changes: tuple[Change, ...] = ()
     faults: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
+    strange: tuple[tuple[str, int], ...] = ()
 
 
 Turn = Callable[[], None]
@@ -125,11 +129,12 @@ class Reloader(Generic[T]):
                 "and can't change while it runs"
                 for line in passed_over(new)
             )
+            strange = tuple((line.name[:MOST_VALUE], line.number) for line in strangers(new))
         except WrongSettings as error:
             return Verdict(faults=error.faults)
         except ConfigError as error:
             return Verdict(faults=(error.message,))
-        verdict = Verdict(changes=changes, hints=hints)
+        verdict = Verdict(changes=changes, hints=hints, strange=strange)
         self._prepared = _Prepared(word, merged, turn, verdict)
         return verdict
 
@@ -205,8 +210,14 @@ class _Door:
         self._bus = bus
         self._subjects = subjects
         self._reloader = reloader
-        self._member = member
         self._turn = asyncio.Lock()
+        self._identity = {
+            "id": member.id,
+            "name": member.name,
+            "kind": member.kind,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+        }
 
     def hear(self, delivery: Delivery, spawn: Callable[[Any], object]) -> None:
         if delivery.reply and is_inbox(delivery.reply):
@@ -229,7 +240,7 @@ class _Door:
         except Exception as error:
             log.exception("settings.crashed", verb=verb)
             answer = {"faults": [f"a bug of ours ({type(error).__name__}): please report it; its log says more"]}
-        answer = {"id": self._member.id, "name": self._member.name, "kind": self._member.kind, **answer}
+        answer = {**self._identity, **answer}
         try:
             await self._bus.publish(delivery.reply, codec.encode(answer))
         except FleetError as error:
@@ -255,6 +266,7 @@ def _wire(verdict: Verdict) -> dict[str, Any]:
         "changes": [codec.plain(change) for change in verdict.changes],
         "faults": list(verdict.faults),
         "hints": list(verdict.hints),
+        "strange": list(verdict.strange),
     }
 
 

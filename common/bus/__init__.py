@@ -52,6 +52,11 @@ by the bus, and never reaches the connection.
 class Subscription(Protocol):
     """A standing interest; ended by whoever began it."""
 
+    @property
+    def refused(self) -> str:
+        """Why the server does not let this user hear it; empty where it does, as far as is known: after a `flush` it is."""
+        ...
+
     async def drain(self) -> None:
         """Take no new messages; return when those that had arrived were handed to the handler."""
         ...

@@ -111,6 +111,11 @@ class _Interest:
         self._waiting: deque[Delivery] = deque()
         self._scheduled = False
 
+    @property
+    def refused(self) -> str:
+        """Nothing: everybody may hear everything here."""
+        return ""
+
     def arrive(self, delivery: Delivery) -> None:
         """Take a message into the waiting room, or drop it when that is full."""
         if len(self._waiting) >= self._pending:

@@ -7,20 +7,17 @@ A socket that somebody else holds outlives the bridge: what connects while there
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import socket
 from collections.abc import MutableMapping, Sequence
 
 from common.errors import ConfigError
 from dispatcher.settings import BridgeSection
+from dispatcher.settings.exposed import AGAIN_S, address_of, is_loopback, require_asking
 
 FIRST_FD = 3
 """Where handed sockets begin, by the protocol."""
 BACKLOG = 2048
-
-AGAIN_S = 5.0
-"""After so long a port that is taken, or an address that a machine does not have yet, is worth another try."""
 
 _PID, _COUNT, _NAMES = "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"
 
@@ -45,8 +42,8 @@ def take(section: BridgeSection, environment: MutableMapping[str, str]) -> list[
 
 def bind(section: BridgeSection) -> socket.socket:
     """Take the port. Raises `ConfigError` with the way out."""
-    family, address = _address(section)
-    _keep_others_out(address[0], f"DROVER_HTTP_HOST={section.host}", section)
+    family, address = address_of(section)
+    require_asking(section, address[0], f"DROVER_HTTP_HOST={section.host}")
     # The protocol is named because asyncio switches Nagle's delay off only on sockets that say they are TCP.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
@@ -88,32 +85,12 @@ def _require_ours(listening: socket.socket, section: BridgeSection) -> None:
             "a systemd .socket unit needs ListenStream=127.0.0.1:8080 and Accept=no"
         )
     host, port, *_ = listening.getsockname()
-    _keep_others_out(host, f"the socket that was handed over ({host} port {port})", section)
-
-
-def _keep_others_out(address: str, what: str, section: BridgeSection) -> None:
-    if section.keys == "off" and not ipaddress.ip_address(address).is_loopback and not section.allow_remote:
-        raise ConfigError(
-            f"{what} can be reached from other machines, and DROVER_HTTP_KEYS=off asks nobody for a key: whoever reaches "
-            "it may use the fleet. Have keys (DROVER_HTTP_KEYS=auto), use 127.0.0.1, or accept that with "
-            "DROVER_HTTP_ALLOW_REMOTE=true"
-        )
+    require_asking(section, host, f"the socket that was handed over ({host} port {port})")
 
 
 def reachable(sockets: Sequence[socket.socket]) -> bool:
     """Tell whether other machines can reach any of them."""
-    return any(not ipaddress.ip_address(one.getsockname()[0]).is_loopback for one in sockets)
-
-
-def _address(section: BridgeSection) -> tuple[socket.AddressFamily, tuple[str, int]]:
-    try:
-        found = socket.getaddrinfo(section.host, section.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise ConfigError(
-            f"DROVER_HTTP_HOST={section.host!r} is no address of this machine: {error.strerror}", retry_after_s=AGAIN_S
-        ) from error
-    family, _, _, _, (host, port, *_) = found[0]
-    return family, (str(host), int(port))
+    return any(not is_loopback(one.getsockname()[0]) for one in sockets)
 
 
 def _unbound(section: BridgeSection, error: OSError) -> ConfigError:

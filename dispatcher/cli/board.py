@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from common.bus import Bus, Delivery
-from common.errors import BadRequest
+from common.errors import BadRequest, NotPermitted
 from common.heartbeats import read_heartbeat
 from common.messages import DeviceState, Heartbeat
 from common.subjects import Subjects
@@ -111,10 +111,14 @@ class Board:
 
 @asynccontextmanager
 async def follow(bus: Bus, board: Board, subjects: Subjects) -> AsyncIterator[None]:
-    """Feed the board from the bus for the life of the context."""
+    """Feed the board from the bus for the life of the context. Raises `NotPermitted` for who may not hear devices: a fleet that
+    can't be seen is not an empty one."""
     beats = await bus.subscribe(subjects.heartbeat("*"), lambda delivery: board.hear(subjects, delivery), pending=4096)
     jobs = await bus.subscribe(subjects.job_event("*", "*"), lambda delivery: board.count(subjects, delivery))
     try:
+        await bus.flush()
+        if beats.refused:
+            raise NotPermitted(f"the fleet can't be seen: {beats.refused}", subject=subjects.heartbeat("*"))
         yield
     finally:
         if bus.connected:

@@ -6,9 +6,10 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_type_hints
 
-from common.settings import LogSection
+from common.origins import UP_GAVE
+from common.settings import LogSection, knob_of
 from dispatcher.cli.plan import SimulatedDevice
 from dispatcher.cli.processes import Spec
 from dispatcher.cli.state import StateDir, tail
@@ -19,6 +20,9 @@ CLOUD = "cloud"
 """What the device with the paid models is called."""
 LEDGER_S = 8.0
 """What the ledger takes, at most, to write what lies in its stream."""
+
+_OWN = frozenset(knob_of(page, field) for page in get_type_hints(UpSettings).values() for field in page.model_fields)
+"""The knobs that `drover up` reads itself."""
 
 MARGIN_S = 5.0
 """What a process gets beyond its own grace before it is killed."""
@@ -37,6 +41,8 @@ class Cast:
     state: StateDir
     nats_url: str
     http_port: int
+    http_host: str
+    """Where the bridge listens: what the settings name, unless that is for other machines and there is no key."""
     http_fd: int | None = None
     """The socket on that port, which each bridge gets in its turn; without it each takes the port for itself."""
     metrics: str = ""
@@ -57,7 +63,7 @@ class Cast:
         return self._spec("ledger", python("dispatcher", "ledger", "serve"), env=env, grace_s=LEDGER_S)
 
     def bridge(self) -> Spec:
-        env = {"DROVER_HTTP_HOST": self.settings.bridge.host, "DROVER_HTTP_PORT": str(self.http_port)}
+        env = {"DROVER_HTTP_HOST": self.http_host, "DROVER_HTTP_PORT": str(self.http_port)}
         argv = python("dispatcher", "bridge")
         if self.http_fd is not None:
             argv = python("dispatcher.cli.handover", str(self.http_fd), *argv)
@@ -104,16 +110,12 @@ class Cast:
     def _spec(
         self, name: str, argv: tuple[str, ...], *, env: Mapping[str, str] | None = None, grace_s: float = 0.0
     ) -> Spec:
+        given = {"NATS_URL": self.nats_url, "LOG_FORMAT": log_format(self.settings.log), **(env or {})}
         return Spec(
             name=name,
             argv=lambda: argv,
             log_file=self.state.log_file(name),
-            env={
-                "NATS_URL": self.nats_url,
-                "LOG_FORMAT": log_format(self.settings.log),
-                "PYTHONUNBUFFERED": "1",
-                **(env or {}),
-            },
+            env={**given, UP_GAVE: " ".join(sorted(given.keys() & _OWN)), "PYTHONUNBUFFERED": "1"},
             grace_s=grace_s + MARGIN_S,
         )
 

@@ -11,18 +11,24 @@ import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 from common import codec, config_report, reload_orders
+from common.bus import Bus
+from common.bus.nats.options import require_sense
+from common.bus.options import options_from
 from common.errors import ConfigError, FleetError
-from common.origins import Origin, Source, Told, lines, told
-from common.settings import WrongSettings, load
-from common.subjects import Subjects
+from common.origins import Origin, Source, Told, lines, looks_like_ours, told
+from common.settings import WrongSettings, knob_of, load
+from common.subjects import Subjects, require_token
 from dispatcher.cli.cache_words import plain
 from dispatcher.cli.cast import python
 from dispatcher.cli.connect import open_bus, shell_settings
+from dispatcher.cli.expected import expected
 from dispatcher.cli.running import FAILED, say
+from dispatcher.cli.state import StateDir
 from dispatcher.settings import BridgeSettings, DispatcherSettings, LedgerSettings, UpSettings
+from dispatcher.settings.exposed import advice, require_guarded
 
 TREES: Mapping[str, type[Any]] = {
     "up": UpSettings,
@@ -35,9 +41,6 @@ PROCESSES = (*TREES, AGENT)
 
 AGENT_S = 60.0
 """A slow board needs half a minute to start one."""
-
-_FOREIGN = ("DROVER_SIM_",)
-"""How variables begin that are read by programs without a page here."""
 
 
 async def show(processes: Sequence[str], *, everything: bool, as_json: bool, running: bool) -> int:
@@ -56,7 +59,8 @@ async def show(processes: Sequence[str], *, everything: bool, as_json: bool, run
 async def _show_running(processes: Sequence[str], *, as_json: bool) -> int:
     settings = shell_settings()
     async with open_bus(settings) as bus:
-        found = await reload_orders.running(bus, Subjects(settings.bus.prefix))
+        known = await expected(bus, StateDir(settings.up.state_dir))
+        found = await reload_orders.running(bus, Subjects(settings.bus.prefix), missing=known.missing)
     answers = [one for one in found.answers if not processes or one.kind in processes]
     if as_json:
         _json({"processes": [codec.plain(one) for one in answers], "silent": list(found.silent)})
@@ -64,23 +68,15 @@ async def _show_running(processes: Sequence[str], *, as_json: bool) -> int:
         for one in answers:
             sys.stdout.write(f"{plain(one.kind)} {plain(one.name)}\n")
             sys.stdout.writelines(f"    {plain(knob)}  {plain(value) or '(not set)'}\n" for _, knob, value in one.knobs)
-    if found.silent:
-        say(f"{', '.join(found.silent)} did not answer")
+    for name in found.silent:
+        say(f"did not answer: {name}")
     return FAILED if found.silent else 0
 
 
 async def check(*, as_json: bool) -> int:
     """Say what is wrong, if anything is, for every process. Nothing is started."""
-    wrong: dict[str, list[str]] = {}
-    known: set[str] = set()
-    for process in PROCESSES:
-        try:
-            known |= {one.knob for one in await knobs_of(process)}
-        except WrongSettings as error:
-            wrong[process] = list(error.faults)
-        except ConfigError as error:
-            wrong[process] = [error.message]
-    doubts = [] if wrong else list(misspelt(known))
+    wrong, known = await troubles()
+    doubts = [] if wrong else [*advice(load(BridgeSettings)), *misspelt(known)]
     if as_json:
         _json({"faults": wrong, "warnings": doubts})
     else:
@@ -95,6 +91,30 @@ async def check(*, as_json: bool) -> int:
         if not wrong:
             sys.stdout.write(f"the settings of {', '.join(PROCESSES)} can work\n")
     return FAILED if wrong else 0
+
+
+async def troubles() -> tuple[dict[str, list[str]], set[str]]:
+    """Give what each process would find wrong at its start, as far as it can be told without a server, and all knobs there are."""
+    wrong: dict[str, list[str]] = {}
+    known: set[str] = set()
+    for process in PROCESSES:
+        try:
+            known |= {one.knob for one in await knobs_of(process)}
+            if process != AGENT:
+                require_startable(load(TREES[process]))
+        except WrongSettings as error:
+            wrong[process] = list(error.faults)
+        except FleetError as error:
+            wrong[process] = [error.message]
+    return wrong, known
+
+
+def require_startable(tree: Any) -> None:
+    """Raise what the process of these settings would end with at its start."""
+    require_sense(options_from(tree.bus, name="drover-check"))
+    if isinstance(tree, BridgeSettings | UpSettings):
+        require_token("DROVER_HTTP_TENANT", tree.bridge.tenant)
+        require_guarded(tree.bridge, tree.ledger)
 
 
 async def knobs_of(process: str) -> tuple[Told, ...]:
@@ -141,13 +161,34 @@ async def ask_agent(*arguments: str) -> bytes:
     return out
 
 
+async def read_by_nobody(bus: Bus, subjects: Subjects, strange: Sequence[tuple[str, str]]) -> list[str]:
+    """Name those of these variables, each with its place, that no process reads. Only for what the processes of this package do not
+    know an agent is asked: one that runs, or else one that is started for it, which takes long on a slow board."""
+    known = {
+        knob_of(page, field)
+        for tree in TREES.values()
+        for page in get_type_hints(tree).values()
+        for field in page.model_fields
+    }
+    if not list(_doubts(strange, known)):
+        return []
+    asked = await reload_orders.running(bus, subjects)
+    agents = {knob for one in asked.answers if one.kind == AGENT for _, knob, _ in one.knobs}
+    known |= agents or {one.knob for one in await knobs_of(AGENT)}
+    return list(_doubts(strange, known))
+
+
 def misspelt(known: set[str]) -> Iterator[str]:
-    """Name the variables that look like ours, and that no process reads."""
+    """Name the variables that look like ours, here, and that no process reads."""
     places = {line.name: f".env line {line.number}" for line in lines()}
     for name in sorted(os.environ):
         places.setdefault(name, "the environment")
-    for name, place in places.items():
-        if name.upper() in known or not name.upper().startswith("DROVER_") or name.upper().startswith(_FOREIGN):
+    return _doubts(list(places.items()), known)
+
+
+def _doubts(strange: Sequence[tuple[str, str]], known: set[str]) -> Iterator[str]:
+    for name, place in strange:
+        if name.upper() in known or not looks_like_ours(name):
             continue
         close = difflib.get_close_matches(name.upper(), known, n=1)
         yield f"{name} ({place}) is read by nobody{f': did you mean {close[0]}?' if close else ''}"

@@ -14,14 +14,15 @@ from pathlib import Path
 from common import codec, doctor, doctor_machine
 from common.addresses import OFF
 from common.doctor import Check, Finding, Verdict, fault, ok, warning
-from common.errors import ConfigError, FleetError
+from common.errors import ConfigError
 from common.settings import load
 from common.subjects import Subjects
 from dispatcher.cli import doctor_fleet, doctor_servers, nats_server
 from dispatcher.cli.cache_words import plain
 from dispatcher.cli.cast import python
-from dispatcher.cli.config import PROCESSES, TREES, ask_agent, knobs_of, misspelt
+from dispatcher.cli.config import PROCESSES, TREES, ask_agent, misspelt, troubles
 from dispatcher.cli.connect import bus_section, shell_settings
+from dispatcher.cli.kin import orphans
 from dispatcher.cli.state import Addresses, StateDir
 from dispatcher.settings import BridgeSettings, DispatcherSettings, LedgerSettings, UpSettings
 from dispatcher.settings.metrics import DEFAULT_PORT
@@ -86,13 +87,10 @@ def checks() -> Mapping[str, Check]:
 
 async def settings() -> Sequence[Finding]:
     """Every process could start with them."""
-    known: set[str] = set()
+    wrong, known = await troubles()
     found: list[Finding] = []
-    for process in PROCESSES:
-        try:
-            known |= {one.knob for one in await knobs_of(process)}
-        except FleetError as error:
-            found += fault("settings", f"{process}: {error.message}", "mend it in .env or in the environment")
+    for process, said in wrong.items():
+        found += fault("settings", f"{process}: {'; '.join(said)}", "mend it in .env or in the environment")
     if found:
         return found
     for doubt in misspelt(known):
@@ -115,14 +113,9 @@ async def nats_program(up: UpSettings, *, needed: bool) -> Sequence[Finding]:
 
 async def leftovers(state: StateDir, fleet: Addresses | None) -> Sequence[Finding]:
     """No process of a fleet that was killed is left."""
-    alone = [
-        f"{' '.join(words[-3:])} (process {pid})"
-        for pid, words, parent in doctor_servers.ours()
-        if parent == 1 and fleet is None and doctor_servers.started_by_up(pid, state.path)
-    ]
-    if alone:
-        do = f"end them (kill {' '.join(one.rpartition(' ')[2].rstrip(')') for one in alone)}), and start the fleet again"
-        return warning("leftovers", f"of a fleet that was killed: {', '.join(alone)}", do)
+    if alone := await asyncio.to_thread(orphans, state):
+        do = f"end them (kill {' '.join(str(one.pid) for one in alone)}), and start the fleet again"
+        return warning("leftovers", f"of a fleet that was killed: {', '.join(map(str, alone))}", do)
     if fleet is not None:
         return ok("leftovers", f"drover up runs here (process {fleet.pid}): {fleet.http_url}")
     if (state.path / "up.json").exists():

@@ -37,7 +37,10 @@ async def fleet(bus: BusSection, subjects: Subjects, *, expected: bool) -> Seque
 
     try:
         async with connect_nats(options_from(bus, name="drover-doctor", inbox_prefix="_INBOX_operator")) as line:
-            await line.subscribe(subjects.heartbeat("*"), hear)
+            beats = await line.subscribe(subjects.heartbeat("*"), hear)
+            await line.flush()
+            if beats.refused:
+                return fault("fleet", f"it can't be seen: {beats.refused}", "look as the operator, or as an observer")
             await line.publish(subjects.roll_call(), b"")
             async with asyncio.TaskGroup() as tasks:
                 clocks_ = tasks.create_task(clocks(line, subjects))

@@ -7,10 +7,9 @@ import os
 import socket
 import sqlite3
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -20,7 +19,6 @@ from common.settings import BusSection
 from dispatcher.cli.ports import owner
 
 ASK_S = 3.0
-_MODULES = ("dispatcher", "agents", "agents.simulator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,23 +166,3 @@ def _ledger_version(file: Path) -> str | None:
             return None
         found = connection.execute("SELECT version_num FROM ledger_version").fetchone()
         return str(found[0]) if found else None
-
-
-def ours(root: Path = Path("/proc")) -> Iterator[tuple[int, list[str], int]]:
-    """Give processes of ours: number, words of the command, parent."""
-    for process in root.glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
-            parent = int((process / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[1])
-        except (OSError, ValueError, IndexError):
-            continue  # gone meanwhile, or another user's
-        if any(word == "-m" and following in _MODULES for word, following in pairwise(words)):
-            yield int(process.name), words, parent
-
-
-def started_by_up(pid: int, state: Path) -> bool:
-    """Tell whether its log is in the state directory, as of those that `drover up` starts."""
-    try:
-        return Path(f"/proc/{pid}/fd/2").readlink().is_relative_to(state / "log")
-    except OSError:
-        return False

@@ -23,8 +23,9 @@ def require_free(host: str, port: int, *, purpose: str, way_out: str) -> int:
         return taken
 
 
-def listen(host: str, port: int, *, purpose: str, way_out: str) -> socket.socket:
-    """Take `port`, or a free one for 0, and listen on it. Raises `ConfigError` as `require_free` does."""
+def listen(host: str, port: int, *, purpose: str, way_out: str, host_knob: str = "") -> socket.socket:
+    """Take `port`, or a free one for 0, and listen on it. Raises `ConfigError` as `require_free` does, and for an address that this
+    machine does not have, with the knob that names it."""
     try:
         with ExitStack() as undo:
             # The protocol is named because asyncio switches Nagle's delay off only on sockets that say they are TCP.
@@ -37,6 +38,8 @@ def listen(host: str, port: int, *, purpose: str, way_out: str) -> socket.socket
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ConfigError(f"port {port} ({purpose}) is taken by {owner(port)}: {way_out}") from error
+        if host_knob and (error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror)):
+            way_out = f"that is no address of this machine: set {host_knob} to one that it has, as 127.0.0.1"
         raise ConfigError(f"{purpose} can't listen on {host} port {port} ({error.strerror}): {way_out}") from error
 
 

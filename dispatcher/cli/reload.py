@@ -6,25 +6,37 @@ import sys
 from collections.abc import Iterator
 
 from common import codec, reload_orders
-from common.reload_orders import Round
+from common.bus import Bus
+from common.reload_orders import Answered, Round
 from common.reloading import Change
 from common.subjects import Subjects
 from dispatcher.cli.cache_words import plain
+from dispatcher.cli.config import read_by_nobody
 from dispatcher.cli.connect import open_bus, shell_settings
+from dispatcher.cli.expected import expected
 from dispatcher.cli.running import FAILED, say
+from dispatcher.cli.state import StateDir
 
 
 async def reload(*, dry: bool, as_json: bool) -> int:
     """Have all processes check, and then apply; print what changed. Exit status 1 where something could not be applied."""
     settings = shell_settings()
+    subjects = Subjects(settings.bus.prefix)
     async with open_bus(settings) as bus:
-        found = await reload_orders.reload(bus, Subjects(settings.bus.prefix), dry=dry)
+        known = await expected(bus, StateDir(settings.up.state_dir))
+        found = await reload_orders.reload(bus, subjects, dry=dry, missing=known.missing)
+        doubts = await misspelt(bus, subjects, found)
+    absent = known.absent(found.answers)
     if as_json:
-        sys.stdout.write(f"{codec.encode_pretty(codec.plain(found))}\n")
+        wire = {**codec.plain(found), "warnings": doubts, "absent": absent}
+        sys.stdout.write(f"{codec.encode_pretty(wire)}\n")
     else:
         sys.stdout.writelines(f"{plain(line)}\n" for line in lines(found, dry=dry))
-    if found.silent:
-        say(f"{', '.join(found.silent)} did not answer")
+        sys.stdout.writelines(f"warning: {plain(doubt)}\n" for doubt in doubts)
+    if absent:
+        say(f"not there: {', '.join(absent)}, which will read the settings at the start")
+    for name in found.silent:
+        say(f"did not answer: {name}")
     if found.refused:
         say(
             "not all processes could apply it: `drover config show --running` tells what each runs on"
@@ -34,10 +46,24 @@ async def reload(*, dry: bool, as_json: bool) -> int:
     return FAILED if found.refused else 0
 
 
+async def misspelt(bus: Bus, subjects: Subjects, found: Round) -> list[str]:
+    """Name the lines of their `.env` that no process reads."""
+    who: dict[tuple[str, int], list[str]] = {}
+    for one in found.answers:
+        for line in one.strange:
+            who.setdefault(line, []).append(_who(one))
+    everybody = len(found.answers)
+    strange = [
+        (name, f".env line {number}" if len(some) == everybody else f".env line {number} of {', '.join(some)}")
+        for (name, number), some in who.items()
+    ]
+    return await read_by_nobody(bus, subjects, strange)
+
+
 def lines(found: Round, *, dry: bool) -> Iterator[str]:
     """Say what came of it, a line for each knob of each process."""
     for one in found.answers:
-        who = one.kind if one.kind == one.name else f"{one.kind} {one.name}"
+        who = _who(one)
         for fault in one.faults:
             yield f"{who}: wrong: {fault}"
         if not found.refused or found.applied:
@@ -46,6 +72,10 @@ def lines(found: Round, *, dry: bool) -> Iterator[str]:
     if not found.changes and not found.refused:
         number = len(found.answers)
         yield f"nothing has changed: {number} process{'es' if number > 1 else ''} looked"
+
+
+def _who(one: Answered) -> str:
+    return one.kind if one.kind == one.name else f"{one.kind} {one.name}"
 
 
 def _said(change: Change, *, applied: bool, dry: bool) -> str:

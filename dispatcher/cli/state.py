@@ -85,6 +85,18 @@ class StateDir:
             return None
         return None
 
+    def holder(self) -> int | None:
+        """Give the `drover up` that has this directory, also while it still starts; None when none has."""
+        try:
+            with self._lock.open(encoding="utf-8") as handle:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return int(handle.read().strip() or 0) or None
+        except (OSError, ValueError):
+            return None
+        return None
+
     def log_file(self, name: str) -> Path:
         """Give the log of one process; what it held of the run before moves to `<name>.log.1`."""
         path = self.path / "log" / f"{name}.log"

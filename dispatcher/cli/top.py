@@ -97,14 +97,19 @@ def _timed(handler: Callable[[Delivery, float], None]) -> Callable[[Delivery], N
 
 @asynccontextmanager
 async def _beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run endless works for the life of the context."""
+    """Run endless works for the life of the context. The body's errors leave it as they are."""
+    failure: BaseException | None = None
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(work) for work in works]
         try:
             yield
+        except BaseException as error:  # noqa: BLE001  # raised again below, as itself: the group would wrap it
+            failure = error
         finally:
             for task in running:
                 task.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def _asking(bus: Bus, inbox: str) -> None:

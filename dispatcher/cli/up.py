@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -29,13 +29,17 @@ from common.subjects import Subjects
 from dispatcher.cli import http_probe, nats_server, plan, ports
 from dispatcher.cli.board import Board, follow
 from dispatcher.cli.cast import CLOUD, Cast, log_format, simulator_url
+from dispatcher.cli.config import require_startable
+from dispatcher.cli.http_door import HttpDoor, has_keys
 from dispatcher.cli.plan import SimulatedDevice
 from dispatcher.cli.processes import Child, Life, LifeEvent, Spec, Tiers
 from dispatcher.cli.running import fail
 from dispatcher.cli.state import Addresses, StateDir
+from dispatcher.cli.up_knobs import answering
 from dispatcher.cli.up_view import Lines, Screen, View
 from dispatcher.roster import DeviceEvent
 from dispatcher.settings import BridgeSettings, DispatcherSettings, LedgerSettings, UpSettings
+from dispatcher.settings.exposed import needs_a_key
 from dispatcher.settings.metrics import DEFAULT_PORT
 
 T = TypeVar("T")
@@ -64,7 +68,8 @@ def up() -> int:
             LedgerSettings,
         ):  # what they would die of is said before they are started
             load(tree)
-    except ConfigError as error:
+        require_startable(settings)
+    except FleetError as error:
         return fail(error)
     with Screen() if sys.stdout.isatty() else nullcontext(Lines()) as view:
         # Only now, because the screen puts itself before standard error.
@@ -106,10 +111,11 @@ class _Supervisor:
         self._tiers = Tiers(children)
         self._lives: dict[str, LifeEvent] = {}
         self._stillborn: LifeEvent | None = None
-        self._http: socket.socket | None = None
-        """Held for as long as the fleet is wanted: what connects while the bridge is started again waits for it."""
+        self._http: HttpDoor | None = None
         self._metrics = ""
         self._keys = ""
+        self._unheard = ""
+        """The address on which nobody listens, since there is no key."""
         self._ready = False
         self._stopping = False
         self._board = Board()
@@ -131,10 +137,13 @@ class _Supervisor:
         async with (
             connect_nats(options_from(bus_section, name="drover-up")) as bus,
             follow(bus, self._board, subjects),
+            answering(bus, subjects, self._settings),
         ):
             if self._settings.ledger.enabled:
                 self._start(cast.ledger())
             self._start(cast.dispatcher())
+            if needs_a_key(self._settings) and not await self._until(partial(has_keys, bus, subjects), "the ledger"):
+                cast = self._withdrawn(cast)
             self._start(cast.bridge())
             await self._start_agents(cast, simulators)
             await self._await_ready(cast, max(1, len(devices)))
@@ -154,21 +163,11 @@ class _Supervisor:
     def _prepare(self) -> tuple[Cast, str | None]:
         """Find out, before anything is started, whether it can be: programs and ports."""
         settings = self._settings
-        self._http = ports.listen(
-            settings.bridge.host,
-            settings.bridge.port,
-            purpose="the bridge",
-            way_out="stop that, or choose another port, for example DROVER_HTTP_PORT=8081 make up",
-        )
-        http_port = self._http.getsockname()[1]
-        http_fd: int | None = self._http.fileno()
-        if not settings.up.restart:  # then nobody comes for those who would wait
-            self._http.close()
-            http_fd = None
+        self._http = door = HttpDoor(settings.bridge, held=settings.up.restart)
         if "url" in settings.bus.model_fields_set:
             url = settings.bus.url
             self._view.say(f"using the NATS server at {_shown(url)} (NATS_URL)")
-            return self._cast(url, http_port, http_fd), None
+            return self._cast(url, door), None
         program = nats_server.program(settings.up.nats_server)
         nats_port = ports.require_free(
             LOOPBACK,
@@ -180,16 +179,27 @@ class _Supervisor:
         config = nats_server.config(host=LOOPBACK, port=nats_port, store=self._state.nats_store)
         self._state.nats_config.write_text(config, encoding="utf-8")
         url = f"nats://{LOOPBACK}:{nats_port}"
-        return self._cast(url, http_port, http_fd), program
+        return self._cast(url, door), program
 
-    def _cast(self, nats_url: str, http_port: int, http_fd: int | None) -> Cast:
+    def _withdrawn(self, cast: Cast) -> Cast:
+        """Have the bridge be there for this machine alone: the fleet runs, and so does the ledger, which a first key needs."""
+        door, wanted = self._http, self._settings.bridge.host
+        if door is None:
+            return cast
+        door.withdraw()
+        self._unheard = wanted
+        self._view.say(f"there is no key, so the bridge listens on {door.host} alone, and not on {wanted}")
+        return replace(cast, http_host=door.host, http_fd=door.fd)
+
+    def _cast(self, nats_url: str, door: HttpDoor) -> Cast:
         self._metrics = metrics_address(self._settings.metrics.address)
         return Cast(
             settings=self._settings,
             state=self._state,
             nats_url=nats_url,
-            http_port=http_port,
-            http_fd=http_fd,
+            http_host=door.host,
+            http_port=door.port,
+            http_fd=door.fd,
             metrics=self._metrics,
         )
 
@@ -219,7 +229,7 @@ class _Supervisor:
 
     async def _await_ready(self, cast: Cast, devices: int) -> None:
         """Wait until the bridge is healthy, and the dispatcher has heard every device."""
-        http_url = _http_url(self._settings.bridge.host, cast.http_port)
+        http_url = _http_url(cast.http_host, cast.http_port)
 
         async def healthy() -> bool | None:
             self._view.draw(self._board, self._troubles())
@@ -288,11 +298,19 @@ class _Supervisor:
             f"  or open  {url} in a browser",
             f"  or:      curl {url}/v1/chat/completions \\",  # both lines together can be pasted
             """    -d '{"model":"auto","messages":[{"role":"user","content":"hi"}]}'""",
-            *KEYS_HINT.get(self._keys, ()),
+            *(KEYS_HINT.get(self._keys, ()) if not self._unheard else keyless_hint(self._unheard)),
             *metrics_hint(self._metrics),
             f"  logs:    {_from_here(self._state.path / 'log')}",
             "  Ctrl-C stops everything",
         ]
+
+
+def keyless_hint(host: str) -> tuple[str, ...]:
+    """Say how other machines are let in, where there was no key at the start."""
+    return (
+        f"  keys:    none, so only this machine is let in. To have it listen on {host}:",
+        "           drover keys add NAME; then stop this, and start it again",
+    )
 
 
 def metrics_address(setting: str, port: int = DEFAULT_PORT) -> str:

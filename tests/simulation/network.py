@@ -239,6 +239,11 @@ class _Hearing:
                 self._heard(delivery)
             hand_over(self._wire.counters, self._handler, delivery)
 
+    @property
+    def refused(self) -> str:
+        """Nothing: everybody may hear everything here."""
+        return self.inner.refused
+
     async def unsubscribe(self) -> None:
         """Take no new messages and forget those that wait."""
         self._open = False

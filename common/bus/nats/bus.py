@@ -45,6 +45,8 @@ class NatsBus:
         self._link: Link | None = None
         self._max_payload = (1 << 20) - HEADROOM_BYTES
         self._last_failure = "no answer"
+        self._unusable = ""
+        """What is wrong on our side since the connection was lost, as a seed that is gone."""
         self._lost = Hooks("disconnect", self.counters)
         self._found = Hooks("reconnect", self.counters)
         self._questions = Questions(options.inbox_prefix)
@@ -149,7 +151,8 @@ class NatsBus:
         self._found.add(hook)
 
     def _disconnected(self) -> errors.BusDisconnected:
-        return errors.BusDisconnected(f"there is no connection to NATS at {shown(self._urls)}; trying again")
+        why = f" ({self._unusable})" if self._unusable else ""
+        return errors.BusDisconnected(f"there is no connection to NATS at {shown(self._urls)}{why}; trying again")
 
     async def open(self) -> None:
         """Make the first connection. Raises `BusDisconnected` when the time is over, `ConfigError` when refused."""
@@ -185,13 +188,17 @@ class NatsBus:
         await asyncio.sleep(0)  # the turn in which the tasks just cancelled end
 
     def _on_refused(self, refusal: Refusal) -> None:
-        """Log what this user may not do, once, and tell whoever waits for an answer to it."""
+        """Log what this user may not do, once, and tell whoever waits for an answer to it, or hears nothing."""
         why = not_permitted(refusal, self._options)
         if refusal not in self._told and len(self._told) < MOST_REFUSALS:
             self._told.add(refusal)
             log.error(
                 "bus.not_permitted", subject=refusal.subject, publishing=refusal.publishing, user=who(self._options)
             )
+        if not refusal.publishing:
+            for interest in self._interests:
+                if interest.subject.lower() == refusal.subject:
+                    interest.deny(why)
         if refusal.publishing and (reply := self._asked.reply(refusal.subject)):
             for interest in tuple(self._interests):
                 if hears(interest.subject, reply):
@@ -234,6 +241,7 @@ class NatsBus:
         except (errors.BusError, errors.ConfigError, *VENDOR_FAULTS, ValueError, AssertionError) as error:
             cause = link.last_error or error
             self._last_failure = said(cause)
+            self._unusable = cause.message if isinstance(cause, errors.ConfigError) else ""
             if refusal_is_final and "authorization" in str(cause).lower():
                 raise errors.ConfigError(
                     f"NATS at {shown([url])} refused us ({cause}): "
@@ -258,7 +266,7 @@ class NatsBus:
             )
 
     def _take(self, link: Link, url: str) -> None:
-        self._link, self.client = link, link.client
+        self._link, self.client, self._unusable = link, link.client, ""
         self._max_payload = link.client.max_payload - HEADROOM_BYTES
         version = str(link.client.connected_server_version)
         log.info("bus.connected", url=shown([url]), server=version, max_payload_bytes=link.client.max_payload)

@@ -51,6 +51,16 @@ class Interest:
         self._queue = queue
         self._pending = pending
         self._vendor: VendorSubscription | None = None
+        self._refused = ""
+
+    @property
+    def refused(self) -> str:
+        """Why the server does not let this user hear it, as far as it has said so."""
+        return self._refused
+
+    def deny(self, why: str) -> None:
+        """Take in that the server does not let this user hear it."""
+        self._refused = why
 
     @property
     def subject(self) -> str:
@@ -62,7 +72,8 @@ class Interest:
         hand_over(self._bus.counters, self._handler, delivery)
 
     async def begin(self, client: Client) -> None:
-        """Subscribe on a link."""
+        """Subscribe on a link; what the server of the last one refused is forgotten."""
+        self._refused = ""
         self._vendor = await client.subscribe(
             self._subject,
             queue=self._queue,

@@ -83,8 +83,8 @@ def not_permitted(refusal: Refusal, options: NatsOptions) -> str:
     """Say what a user may not do, and who decides that."""
     doing = "publish on" if refusal.publishing else "hear"
     return (
-        f"the NATS server does not let {who(options)} {doing} {refusal.subject!r}: take the seed of the right user (NATS_NKEY), "
-        "or write the server's permissions anew with `drover nats update`"
+        f"the NATS server does not let {who(options)} {doing} {refusal.subject!r}: take the seed of a user that may (NATS_NKEY; "
+        "commands need the operator's), or write the server's permissions anew with `drover nats update`"
     )
 
 

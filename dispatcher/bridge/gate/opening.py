@@ -6,6 +6,7 @@ from common.errors import BusError, ConfigError, LedgerUnavailable
 from dispatcher.bridge.gate.credentials import Site
 from dispatcher.bridge.gate.gate import Gate, Keys, Rules
 from dispatcher.settings import BridgeSettings
+from dispatcher.settings.exposed import require_keeper
 
 AGAIN_S = 1.0
 """The ledger may be a moment behind."""
@@ -22,11 +23,7 @@ def gate_rules(tree: BridgeSettings, tenant: str, *, reachable: bool) -> Rules:
         return Rules(tenant=tenant, site=site, off=True)
     others = reachable and not section.allow_remote
     if not tree.ledger.enabled:  # 2
-        if section.keys == "on" or others:
-            raise ConfigError(
-                "DROVER_LEDGER=off keeps no keys, and this bridge needs some (DROVER_HTTP_KEYS, DROVER_HTTP_HOST): have a ledger, "
-                "or set DROVER_HTTP_KEYS=off and listen on 127.0.0.1"
-            )
+        require_keeper(section, tree.ledger, reachable=reachable)
         return Rules(tenant=tenant, site=site, off=True)
     return Rules(tenant=tenant, site=site, always=section.keys == "on" or others)  # 3
 
@@ -41,13 +38,14 @@ async def first_look(gate: Gate, *, must_have_one: bool) -> None:
     except (LedgerUnavailable, BusError) as error:
         if must_have_one:
             raise ConfigError(
-                f"other machines reach this bridge, and nobody can say whether it has keys ({error.message})",
+                f"other machines reach this bridge, and nobody can say whether it has keys ({error.message}): start a ledger, or "
+                "listen on 127.0.0.1",
                 retry_after_s=AGAIN_S,
             ) from error
         return  # asked again with the first request
     if must_have_one and not gate.grants.in_use:
         raise ConfigError(
-            "other machines reach this bridge, and there are no keys, so nobody could be told apart: make one first (`drover keys "
-            "add NAME`, on the machine of the fleet), or listen on 127.0.0.1",
+            "other machines reach this bridge, and there are no keys, so nobody could be told apart: run `drover keys add NAME` on "
+            "a machine of the fleet, whose ledger keeps it, and start this again; or listen on 127.0.0.1",
             retry_after_s=AGAIN_S,
         )
