@@ -24,7 +24,7 @@ from common.subjects import Subjects, require_token
 from dispatcher.cli.cache_words import plain
 from dispatcher.cli.cast import python
 from dispatcher.cli.connect import open_bus, shell_settings
-from dispatcher.cli.expected import expected
+from dispatcher.cli.expected import known_to
 from dispatcher.cli.running import FAILED, say
 from dispatcher.cli.state import StateDir
 from dispatcher.settings import BridgeSettings, DispatcherSettings, LedgerSettings, UpSettings
@@ -59,7 +59,7 @@ async def show(processes: Sequence[str], *, everything: bool, as_json: bool, run
 async def _show_running(processes: Sequence[str], *, as_json: bool) -> int:
     settings = shell_settings()
     async with open_bus(settings) as bus:
-        known = await expected(bus, StateDir(settings.up.state_dir))
+        known = await known_to(bus, StateDir(settings.up.state_dir))
         found = await reload_orders.running(bus, Subjects(settings.bus.prefix), missing=known.missing)
     answers = [one for one in found.answers if not processes or one.kind in processes]
     if as_json:
@@ -80,12 +80,8 @@ async def check(*, as_json: bool) -> int:
     if as_json:
         _json({"faults": wrong, "warnings": doubts})
     else:
-        seen: dict[str, list[str]] = {}
-        for process, faults in wrong.items():
-            for fault in faults:
-                seen.setdefault(fault, []).append(process)
         sys.stdout.writelines(
-            f"wrong ({', '.join(who)}): {plain(fault, keep=chr(10))}\n" for fault, who in seen.items()
+            f"wrong ({', '.join(who)}): {plain(fault, keep=chr(10))}\n" for fault, who in by_fault(wrong).items()
         )
         sys.stdout.writelines(f"warning: {plain(doubt)}\n" for doubt in doubts)
         if not wrong:
@@ -93,15 +89,28 @@ async def check(*, as_json: bool) -> int:
     return FAILED if wrong else 0
 
 
-async def troubles() -> tuple[dict[str, list[str]], set[str]]:
-    """Give what each process would find wrong at its start, as far as it can be told without a server, and all knobs there are."""
+def by_fault(wrong: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
+    """Give the processes that have a fault, by the fault: a page that several read is told of once."""
+    seen: dict[str, list[str]] = {}
+    for process, faults in wrong.items():
+        for fault in faults:
+            seen.setdefault(fault, []).append(process)
+    return seen
+
+
+async def troubles(*, seeds: bool = True) -> tuple[dict[str, list[str]], set[str]]:
+    """Give what each process would find wrong at its start, as far as it can be told without a server, and all knobs there are;
+    without `seeds` not what is wrong with how it would sign in at NATS."""
     wrong: dict[str, list[str]] = {}
     known: set[str] = set()
     for process in PROCESSES:
         try:
             known |= {one.knob for one in await knobs_of(process)}
             if process != AGENT:
-                require_startable(load(TREES[process]))
+                tree = load(TREES[process])
+                require_startable(tree)
+                if seeds:
+                    require_sense(options_from(tree.bus, name=process))
         except WrongSettings as error:
             wrong[process] = list(error.faults)
         except FleetError as error:
@@ -110,8 +119,7 @@ async def troubles() -> tuple[dict[str, list[str]], set[str]]:
 
 
 def require_startable(tree: Any) -> None:
-    """Raise what the process of these settings would end with at its start."""
-    require_sense(options_from(tree.bus, name="drover-check"))
+    """Raise what the process of these settings would end with at its start, before it signs in anywhere."""
     if isinstance(tree, BridgeSettings | UpSettings):
         require_token("DROVER_HTTP_TENANT", tree.bridge.tenant)
         require_guarded(tree.bridge, tree.ledger)

@@ -20,7 +20,7 @@ from common.subjects import Subjects
 from dispatcher.cli import doctor_fleet, doctor_servers, nats_server
 from dispatcher.cli.cache_words import plain
 from dispatcher.cli.cast import python
-from dispatcher.cli.config import PROCESSES, TREES, ask_agent, misspelt, troubles
+from dispatcher.cli.config import PROCESSES, TREES, ask_agent, by_fault, misspelt, troubles
 from dispatcher.cli.connect import bus_section, shell_settings
 from dispatcher.cli.kin import orphans
 from dispatcher.cli.state import Addresses, StateDir
@@ -80,17 +80,17 @@ def checks() -> Mapping[str, Check]:
         "keys": partial(keys, trees["bridge"]),
         "ledger": doctor.aside(doctor_servers.ledger, ledger_file(trees["ledger"])),
         "embedder": partial(embedder, dispatcher),
-        "fleet": partial(doctor_fleet.fleet, bus, subjects, expected=wanted),
+        "fleet": partial(doctor_fleet.fleet, bus, subjects, expected=wanted, state=state),
         "agent": partial(agent, up),
     }
 
 
 async def settings() -> Sequence[Finding]:
     """Every process could start with them."""
-    wrong, known = await troubles()
+    wrong, known = await troubles(seeds=False)  # another check looks at those
     found: list[Finding] = []
-    for process, said in wrong.items():
-        found += fault("settings", f"{process}: {'; '.join(said)}", "mend it in .env or in the environment")
+    for said, who in by_fault(wrong).items():
+        found += fault("settings", f"{', '.join(who)}: {said}", "mend it in .env or in the environment")
     if found:
         return found
     for doubt in misspelt(known):

@@ -16,6 +16,8 @@ from common.heartbeats import read_heartbeat
 from common.messages import DeviceState, Heartbeat
 from common.settings import BusSection
 from common.subjects import Subjects
+from dispatcher.cli.expected import known_to
+from dispatcher.cli.state import StateDir
 
 LISTEN_S = 2.5
 """Two intervals of a heartbeat and a bit."""
@@ -24,7 +26,9 @@ SKEW_S = 2.0
 """Deadlines are minutes; but a device whose clock is further off has something wrong with it."""
 
 
-async def fleet(bus: BusSection, subjects: Subjects, *, expected: bool) -> Sequence[Finding]:
+async def fleet(
+    bus: BusSection, subjects: Subjects, *, expected: bool, state: StateDir | None = None
+) -> Sequence[Finding]:
     """Listen for a moment, and ask every process for its clock. Without a server there is nothing to see, which `nats` tells."""
     heard: dict[str, dict[str, Heartbeat]] = {}
 
@@ -43,7 +47,7 @@ async def fleet(bus: BusSection, subjects: Subjects, *, expected: bool) -> Seque
                 return fault("fleet", f"it can't be seen: {beats.refused}", "look as the operator, or as an observer")
             await line.publish(subjects.roll_call(), b"")
             async with asyncio.TaskGroup() as tasks:
-                clocks_ = tasks.create_task(clocks(line, subjects))
+                clocks_ = tasks.create_task(clocks(line, subjects, state))
                 await asyncio.sleep(LISTEN_S)
     except FleetError as error:
         return warning("fleet", f"it can't be seen: {error.message}", "see nats") if expected else ()
@@ -84,11 +88,12 @@ def _device(beat: Heartbeat) -> list[Finding]:
     )
 
 
-async def clocks(bus: Bus, subjects: Subjects) -> Sequence[Finding]:
+async def clocks(bus: Bus, subjects: Subjects, state: StateDir | None = None) -> Sequence[Finding]:
     """Every process's clock, against this machine's: it must be between those of the question and of the last answer."""
     asked = time.time()
     try:
-        found = await reload_orders.running(bus, subjects)
+        known = await known_to(bus, state)
+        found = await reload_orders.running(bus, subjects, missing=known.missing)
     except NoResponders:
         return warning(
             "processes", "none of a fleet answers", "start it: drover up, or drover dispatcher and the others"
@@ -106,7 +111,7 @@ async def clocks(bus: Bus, subjects: Subjects) -> Sequence[Finding]:
         return warning("clocks", f"differ from this machine's: {', '.join(wrong)}", do)
     if found.silent:
         do = "look at their logs: they hang, or are older than this command"
-        return warning("processes", f"{', '.join(found.silent)} did not answer", do)
+        return warning("processes", f"did not answer: {'; '.join(found.silent)}", do)
     kinds = sorted({one.kind for one in found.answers})
     missing = [kind for kind in ("dispatcher",) if kind not in kinds]
     if missing:

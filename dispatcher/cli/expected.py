@@ -63,9 +63,9 @@ def _named(one: Kin) -> str:
     return f"{one}, which is frozen (wake it: kill -CONT {one.pid})" if one.frozen else str(one)
 
 
-async def expected(bus: Bus, state: StateDir) -> Expected:
-    """Look at this machine, and ask a dispatcher for its devices."""
-    here = [one for one in family(state) if one.name.startswith(_READERS)]
+async def known_to(bus: Bus, state: StateDir | None) -> Expected:
+    """Look at this machine's fleet, where it may have one, and ask a dispatcher for its devices."""
+    here = [] if state is None else [one for one in family(state) if one.name.startswith(_READERS)]
     return Expected(here=here, devices=await _devices(bus))
 
 

@@ -20,9 +20,8 @@ class HttpDoor:
     def __init__(self, section: BridgeSection, *, held: bool) -> None:
         """Take the port; one that is not `held` is only found to be free. Raises `ConfigError` with the way out."""
         self._held = held
-        self._socket = self._listen(section.host, section.port)
-        self.host = section.host
-        self.port: int = self._socket.getsockname()[1]
+        self.host, self.port = section.host, section.port
+        self._socket = self._listen()
 
     @property
     def fd(self) -> int | None:
@@ -32,21 +31,22 @@ class HttpDoor:
     def withdraw(self) -> None:
         """Be there for this machine alone. Raises `ConfigError` where somebody else has the port there."""
         self.close()
-        self._socket = self._listen(_LOOPBACK[self._socket.family], self.port)
         self.host = _LOOPBACK[self._socket.family]
+        self._socket = self._listen()
 
     def close(self) -> None:
         """Let go of the port."""
         self._socket.close()
 
-    def _listen(self, host: str, port: int) -> socket.socket:
+    def _listen(self) -> socket.socket:
         taken = ports.listen(
-            host,
-            port,
+            self.host,
+            self.port,
             purpose="the bridge",
             way_out="stop that, or choose another port, for example DROVER_HTTP_PORT=8081 make up",
             host_knob="DROVER_HTTP_HOST",
         )
+        self.port = taken.getsockname()[1]
         if not self._held:
             taken.close()
         return taken

@@ -13,7 +13,7 @@ from common.subjects import Subjects
 from dispatcher.cli.cache_words import plain
 from dispatcher.cli.config import read_by_nobody
 from dispatcher.cli.connect import open_bus, shell_settings
-from dispatcher.cli.expected import expected
+from dispatcher.cli.expected import known_to
 from dispatcher.cli.running import FAILED, say
 from dispatcher.cli.state import StateDir
 
@@ -23,7 +23,7 @@ async def reload(*, dry: bool, as_json: bool) -> int:
     settings = shell_settings()
     subjects = Subjects(settings.bus.prefix)
     async with open_bus(settings) as bus:
-        known = await expected(bus, StateDir(settings.up.state_dir))
+        known = await known_to(bus, StateDir(settings.up.state_dir))
         found = await reload_orders.reload(bus, subjects, dry=dry, missing=known.missing)
         doubts = await misspelt(bus, subjects, found)
     absent = known.absent(found.answers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Mapping
@@ -23,13 +24,16 @@ from common.bus.options import options_from
 from common.bus.streams import StreamSpec
 from common.client import Drover
 from common.durable import Note, Stage, encode_note
-from common.errors import BusDisconnected, ConfigError, NotPermitted, UnknownJob
+from common.errors import BusDisconnected, ConfigError, NoDevice, NotPermitted, UnknownJob
 from common.gathering import gather
 from common.settings import BusSection
 from common.subjects import Subjects
+from dispatcher.cli.board import Board, follow
 from dispatcher.cli.nats_config import USERS_FILE
 from dispatcher.cli.nats_fleet import SEED_FILE, FleetDir
 from dispatcher.cli.nats_roles import Role
+from dispatcher.cli.sight import Watch
+from dispatcher.cli.top import watching
 from tests.commands import GUARD_S, started
 from tests.listening import Listener
 from tests.nats_server import NatsServer, nats_server
@@ -324,6 +328,51 @@ async def test_a_subscription_that_is_refused_is_logged(tmp_path: Path) -> None:
             heard = (await ears.until(1))[0].data
     told = [(entry["subject"], entry["publishing"]) for entry in logs if entry["event"] == "bus.not_permitted"]
     assert (b"yours", [("llm.v1.dev.pi.job", False)], 0) == (heard, told, device.counters.reconnects)
+
+
+@pytest.mark.parametrize(("letter", "sees"), [("P", False), ("N", False), ("V", True), ("O", True)])
+async def test_a_fleet_that_may_not_be_seen_is_not_an_empty_one(tmp_path: Path, letter: str, sees: bool) -> None:
+    """Who may not hear devices is told so, and whose seed would do: `drover devices` and `drover top` follow it."""
+    async with ground(tmp_path) as place, place.bus(letter) as bus:
+        said = ""
+        try:
+            async with follow(bus, Board(), Subjects()):
+                pass
+        except NotPermitted as error:
+            said = error.message
+
+    assert (not sees, not sees) == ("the fleet can't be seen" in said, "the operator's" in said)
+
+
+async def test_what_leaves_a_watch_leaves_it_as_itself(tmp_path: Path) -> None:
+    """One clear line, and no trace of a group: as where no device has been heard."""
+    async with ground(tmp_path) as place, place.bus("O") as bus:
+        watch = Watch(Board(), Subjects(), server="", since_s=0.0)
+        with pytest.raises(NoDevice):
+            async with watching(bus, Subjects(), watch):
+                raise NoDevice("none")
+
+
+def moved(file: Path, name: str) -> Path:
+    return file.rename(file.with_name(name))
+
+
+async def test_a_seed_that_is_gone_when_the_server_comes_back_is_named(tmp_path: Path) -> None:
+    """With its path, once; the process goes on asking for it, and comes back when it is there again."""
+    async with ground(tmp_path) as place:
+        seed, back = Path(place.seed(Role.DEVICE, "nano")), Listener()
+        async with place.bus("N") as device:
+            device.on_reconnect(partial(back, Delivery("back", b"")))
+            aside = moved(seed, "aside")
+            with capture_logs() as logs:
+                await place.server.restart()
+                async with asyncio.timeout(GUARD_S):
+                    while not (told := [one["error"] for one in logs if one["event"] == "bus.unusable"]):  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+                moved(aside, seed.name)
+                await back.until(1)
+
+    assert (1, True) == (len(told), f"NATS_NKEY: {seed} can't be read" in told[0])
 
 
 async def test_an_inbox_that_is_anothers_is_told_at_the_start(tmp_path: Path) -> None:

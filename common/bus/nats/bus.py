@@ -46,7 +46,7 @@ class NatsBus:
         self._max_payload = (1 << 20) - HEADROOM_BYTES
         self._last_failure = "no answer"
         self._unusable = ""
-        """What is wrong on our side since the connection was lost, as a seed that is gone."""
+        """What is wrong on our side, as a seed that is gone since: it is logged as often as it changes."""
         self._lost = Hooks("disconnect", self.counters)
         self._found = Hooks("reconnect", self.counters)
         self._questions = Questions(options.inbox_prefix)
@@ -151,8 +151,7 @@ class NatsBus:
         self._found.add(hook)
 
     def _disconnected(self) -> errors.BusDisconnected:
-        why = f" ({self._unusable})" if self._unusable else ""
-        return errors.BusDisconnected(f"there is no connection to NATS at {shown(self._urls)}{why}; trying again")
+        return errors.BusDisconnected(f"there is no connection to NATS at {shown(self._urls)}; trying again")
 
     async def open(self) -> None:
         """Make the first connection. Raises `BusDisconnected` when the time is over, `ConfigError` when refused."""
@@ -241,7 +240,7 @@ class NatsBus:
         except (errors.BusError, errors.ConfigError, *VENDOR_FAULTS, ValueError, AssertionError) as error:
             cause = link.last_error or error
             self._last_failure = said(cause)
-            self._unusable = cause.message if isinstance(cause, errors.ConfigError) else ""
+            self._note(cause.message if isinstance(cause, errors.ConfigError) else "")
             if refusal_is_final and "authorization" in str(cause).lower():
                 raise errors.ConfigError(
                     f"NATS at {shown([url])} refused us ({cause}): "
@@ -255,6 +254,12 @@ class NatsBus:
                 for interest in self._interests:
                     interest.detach()
         return taken
+
+    def _note(self, unusable: str) -> None:
+        """Log what only this machine's owner can mend: a server that does not answer is told of once, and this may come later."""
+        if unusable and unusable != self._unusable:
+            log.error("bus.unusable", error=unusable)
+        self._unusable = unusable
 
     def _require_inbox(self, link: Link) -> None:
         """Raise `ConfigError` where no answer could ever be heard."""

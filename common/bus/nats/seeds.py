@@ -58,8 +58,8 @@ def read_seed(path: Path) -> str:
     except OSError as error:
         raise ConfigError(
             f"NATS_NKEY: {path.absolute()} can't be read ({error.strerror}): name the seed file of this process's NATS user, or "
-            "copy it there from where `drover nats init`, `drover device add` or `drover tenant add` made it. One that is lost can't be "
-            "made again: a device or a tenant is removed, and added anew"
+            "copy it there from where `drover nats init`, `drover device add` or `drover tenant add` made it. One that is lost "
+            "can't be made again: a device or a tenant is removed, and added anew"
         ) from error
     if mode & _FOREIGN:
         raise ConfigError(

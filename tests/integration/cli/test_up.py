@@ -19,7 +19,15 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from common import key_client, reload_orders
+from common.bus.nats import NatsOptions, connect_nats
+from common.key_requests import AddKey
+from common.subjects import Subjects
+from dispatcher.cli.expected import known_to
+from dispatcher.cli.http_door import has_keys
+from dispatcher.cli.state import StateDir
 from tests.commands import DROVER, GUARD_S, Running, drover, gone, running
+from tests.listening import Listener
 from tests.nats_server import free_port, nats_server
 from tests.simulated import simulator
 from tests.terminal import on_terminal
@@ -129,6 +137,46 @@ async def test_the_bridge_answers_where_the_ready_line_says(lasting: Lasting) ->
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_a_reload_tells_what_drover_up_reads_at_its_start_and_what_nobody_reads(lasting: Lasting) -> None:
+    """The misspelt line with the nearest right name, as `drover config check` has it."""
+    (lasting.cwd / ".env").write_text("DROVER_RESTART=false\nDROVER_QUEUE_LIMTI=5\n")
+    try:
+        end = await drover("reload", "--check", cwd=lasting.cwd)
+    finally:
+        (lasting.cwd / ".env").unlink()
+
+    assert (0, "") == (end.status, end.err)
+    assert [
+        "up: DROVER_RESTART: true → false, needs a restart of this process: NOT applied",
+        "warning: DROVER_QUEUE_LIMTI (.env line 2) is read by nobody: did you mean DROVER_QUEUE_LIMIT?",
+    ] == end.out.splitlines()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_process_that_is_frozen_keeps_all_from_changing_and_is_named(lasting: Lasting) -> None:
+    """It can't even say that it is there; awake again it answers."""
+    [agent], state = lasting.up.named(r"-m agents$"), StateDir(lasting.cwd / ".drover")
+    url = (await lasting.up.until(READY))[2]
+    back = Listener()
+    async with connect_nats(NatsOptions(urls=(url,), name="drover-test")) as bus:
+        known = await known_to(bus, state)
+        agent.suspend()
+        try:
+            frozen = await known_to(bus, state)
+            found = await reload_orders.reload(bus, Subjects(), within_s=1.0, missing=frozen.missing)
+        finally:
+            agent.resume()
+        await bus.subscribe(Subjects().heartbeat("nano"), back)
+        await back.until(1)
+        async with asyncio.timeout(GUARD_S):
+            while (await reload_orders.running(bus, Subjects(), missing=known.missing)).silent:
+                pass
+
+    assert (True, False) == (found.refused, found.applied)
+    assert f"agent-nano (process {agent.pid}), which is frozen (wake it: kill -CONT {agent.pid})" in found.silent
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_two_fleets_do_not_share_a_directory(lasting: Lasting) -> None:
     """The second one says who has it, and the first one is not disturbed."""
     end = await drover("up", cwd=lasting.cwd, **knobs())
@@ -158,6 +206,27 @@ async def test_a_process_that_is_killed_comes_back(lasting: Lasting, who: str) -
     answer = await _persistently("ask", "Say hello.", cwd=lasting.cwd)
 
     assert "simulated nano" in answer
+
+
+async def test_a_fleet_for_other_machines_comes_up_without_a_key(tmp_path: Path) -> None:
+    """On this machine alone, and it says so: its ledger is what a first key needs."""
+    async with running("up", cwd=tmp_path, **knobs(DROVER_HTTP_HOST="0.0.0.0", DROVER_LEDGER="on")) as up:
+        await up.until(r"there is no key, so the bridge listens on 127\.0\.0\.1 alone, and not on 0\.0\.0\.0")
+        url = (await up.until(READY))[1]
+        listening = re.findall(r"bridge listening on (\S+)", (tmp_path / ".drover" / "log" / "bridge.log").read_text())
+        async with connect_nats(NatsOptions(urls=((await up.until(READY))[2],), name="drover-test")) as bus:
+            made = await key_client.add(bus, Subjects(), AddKey(name="laptop", tenant="default"))
+            keyed = await has_keys(bus, Subjects())
+
+    assert ([url], "laptop", True) == (listening, made.grant.name, keyed)
+
+
+async def test_an_open_door_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    """Not by a bridge that takes the whole fleet with it."""
+    end = await drover("up", cwd=tmp_path, **knobs(DROVER_HTTP_HOST="0.0.0.0", DROVER_HTTP_KEYS="off"))
+
+    assert (1, "", True) == (end.status, end.out, "DROVER_HTTP_ALLOW_REMOTE=true" in end.err)
+    assert not (tmp_path / ".drover").exists()
 
 
 async def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> None:

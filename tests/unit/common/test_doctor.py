@@ -65,6 +65,16 @@ def test_a_seed_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "do"), [("nkey_file", "drover device add"), ("creds_file", "nsc"), ("key_file", "NATS_CERT")]
+)
+def test_what_makes_a_missing_file_is_named_for_each_kind(tmp_path: Path, field: str, do: str) -> None:
+    """`drover nats init` makes neither credentials nor certificates."""
+    [found] = doctor_machine.secret_files(BusSection(**{field: str(tmp_path / "gone")}))
+
+    assert (str(tmp_path / "gone") in found.seen, do in found.do) == (True, True)
+
+
+@pytest.mark.parametrize(
     ("text", "mode", "verdict"),
     [
         ("NATS_PASSWORD=x\n", 0o644, Verdict.FAULT),

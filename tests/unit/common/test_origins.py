@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from common.origins import Origin, Source, by_name, origin_of
-from common.settings import BusSection, shown
+from common.origins import Origin, Source, by_name, origin_of, told
+from common.settings import BusSection, load, shown
+from dispatcher.settings import UpSettings
 
 
 @pytest.fixture
@@ -39,8 +40,17 @@ def test_the_origin_of_a_value(
     assert origin == origin_of("T_KNOB", by_name())
 
 
+def test_a_knob_of_two_pages_is_told_once(file: Path) -> None:
+    """As the state directory, which the ledger has, too."""
+    assert not file.exists()
+    knobs = [one.knob for one in told(load(UpSettings))]
+
+    assert 1 == knobs.count("DROVER_STATE_DIR")
+    assert len(knobs) == len(set(knobs))
+
+
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "seen"),
     [
         ("nats://10.0.0.1:4222", "nats://10.0.0.1:4222"),
         ("nats://me:pa@ss/word@host:4222", "nats://(hidden)@host:4222"),
@@ -49,6 +59,6 @@ def test_the_origin_of_a_value(
         ("me:word", "(hidden)"),
     ],
 )
-def test_an_address_is_shown_without_its_secrets(url: str, told: str) -> None:
+def test_an_address_is_shown_without_its_secrets(url: str, seen: str) -> None:
     """Whatever characters a password has."""
-    assert told == shown(BusSection(url=url), "url")
+    assert seen == shown(BusSection(url=url), "url")

@@ -16,15 +16,17 @@ from common.errors import BadRequest, ConfigError
 from common.reloading import Change, Knobs, Reloader, Turn, Turns
 from common.settings import LogSection, Section
 from dispatcher.bridge.knobs import KNOBS as BRIDGE
+from dispatcher.cli.up_knobs import KNOBS as UP
 from dispatcher.knobs import KNOBS as DISPATCHER
 from dispatcher.ledger.knobs import KNOBS as LEDGER
-from dispatcher.settings import BridgeSettings, DispatcherSettings, LedgerSettings
+from dispatcher.settings import BridgeSettings, DispatcherSettings, LedgerSettings, UpSettings
 
 PROCESSES: list[tuple[type[Any], Knobs]] = [
     (DispatcherSettings, DISPATCHER),
     (BridgeSettings, BRIDGE),
     (LedgerSettings, LEDGER),
     (AgentSettings, AGENT),
+    (UpSettings, UP),
 ]
 
 
@@ -143,6 +145,23 @@ def test_a_line_that_the_environment_hides_is_pointed_out(file: Path, monkeypatc
 
     assert verdict.changes == ()
     assert "line 3" in verdict.hints[0]
+
+
+def test_what_drover_up_gave_is_its_own_to_tell_of(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that it needs a restart; that the line changed nothing would be untrue."""
+    monkeypatch.setenv("T_LIMIT", "10")
+    monkeypatch.setenv("DROVER_UP_GAVE", "T_LIMIT T_PORT")
+    file.write_text("T_LIMIT=7\n")
+
+    assert () == reloader().check("w").hints
+
+
+def test_lines_that_may_be_misspelt_are_told_by_name_and_number_alone(file: Path) -> None:
+    """Another process may read them; their values may be secrets, and other programs' lines are none of ours."""
+    file.write_text("T_LIMIT=7\nDROVER_LIMTI=secret\nOTHER_THING=1\nDROVER_SIM_SEED=1\n")
+    verdict = reloader().check("w")
+
+    assert ((("DROVER_LIMTI", 2),), False) == (verdict.strange, "secret" in str(verdict))
 
 
 def pages(tree: type[Any]) -> Iterator[tuple[str, type[Section]]]:
