@@ -19,9 +19,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from common import key_client, reload_orders
+from common import reload_orders
 from common.bus.nats import NatsOptions, connect_nats
-from common.key_requests import AddKey
 from common.subjects import Subjects
 from dispatcher.cli.expected import known_to
 from dispatcher.cli.http_door import has_keys
@@ -85,16 +84,23 @@ def listener() -> Iterator[int]:
 
 async def test_a_fleet_comes_up_and_answers_and_leaves_nothing_behind(tmp_path: Path) -> None:
     """Two processes a device and four more; `drover ask` finds them without being told; Ctrl-C ends all, with status 0. The job
-    is in the ledger then, also when it was asked a moment before."""
+    is in the ledger then, also when it was asked a moment before. Wanted for other machines and without a key, it is there for this
+    one alone, and says so: it takes a ledger that runs to make the first key."""
     (tmp_path / ".drover").mkdir()
     (tmp_path / ".drover" / "up.lock").write_text("999999")  # left behind by a fleet that was killed
-    async with fleet(tmp_path, DROVER_DEVICES="nano,kitchen=pi5", DROVER_LEDGER="on") as up:
+    async with fleet(tmp_path, DROVER_DEVICES="nano,kitchen=pi5", DROVER_LEDGER="on", DROVER_HTTP_HOST="0.0.0.0") as up:
+        url, nats_url = (await up.until(READY)).groups()
+        alone = (await up.until(r"there is no key, so the bridge listens on (\S+) alone, and not on 0\.0\.0\.0"))[1]
+        async with connect_nats(NatsOptions(urls=(nats_url,), name="drover-test")) as bus:
+            keyed = await has_keys(bus, Subjects())
         children = up.children()
         answer = await drover("ask", "--json", "Say hello.", cwd=tmp_path)
         up.signal(signal.SIGINT)
         status = await up.ended()
         await gone(*children)
 
+    log = (tmp_path / ".drover" / "log" / "bridge.log").read_text()
+    assert ("127.0.0.1", [url], False) == (alone, re.findall(r"bridge listening on (\S+)", log), keyed)
     told = json.loads(answer.out)
     assert (status, len(children), told["text"] != "", told["device"] in {"nano", "kitchen"}) == (0, 8, True, True)
     with closing(sqlite3.connect(tmp_path / ".drover" / "ledger.db")) as ledger:
@@ -206,19 +212,6 @@ async def test_a_process_that_is_killed_comes_back(lasting: Lasting, who: str) -
     answer = await _persistently("ask", "Say hello.", cwd=lasting.cwd)
 
     assert "simulated nano" in answer
-
-
-async def test_a_fleet_for_other_machines_comes_up_without_a_key(tmp_path: Path) -> None:
-    """On this machine alone, and it says so: its ledger is what a first key needs."""
-    async with running("up", cwd=tmp_path, **knobs(DROVER_HTTP_HOST="0.0.0.0", DROVER_LEDGER="on")) as up:
-        await up.until(r"there is no key, so the bridge listens on 127\.0\.0\.1 alone, and not on 0\.0\.0\.0")
-        url = (await up.until(READY))[1]
-        listening = re.findall(r"bridge listening on (\S+)", (tmp_path / ".drover" / "log" / "bridge.log").read_text())
-        async with connect_nats(NatsOptions(urls=((await up.until(READY))[2],), name="drover-test")) as bus:
-            made = await key_client.add(bus, Subjects(), AddKey(name="laptop", tenant="default"))
-            keyed = await has_keys(bus, Subjects())
-
-    assert ([url], "laptop", True) == (listening, made.grant.name, keyed)
 
 
 async def test_an_open_door_is_refused_before_anything_is_started(tmp_path: Path) -> None:
