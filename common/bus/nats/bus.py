@@ -240,7 +240,6 @@ class NatsBus:
         except (errors.BusError, errors.ConfigError, *VENDOR_FAULTS, ValueError, AssertionError) as error:
             cause = link.last_error or error
             self._last_failure = said(cause)
-            self._note(cause.message if isinstance(cause, errors.ConfigError) else "")
             if refusal_is_final and "authorization" in str(cause).lower():
                 raise errors.ConfigError(
                     f"NATS at {shown([url])} refused us ({cause}): "
@@ -248,6 +247,7 @@ class NatsBus:
                 ) from error
             if refusal_is_final and isinstance(cause, errors.ConfigError):
                 raise
+            self._note(cause.message if isinstance(cause, errors.ConfigError) else "")
         finally:
             if not taken:
                 await link.close(gone=True)
