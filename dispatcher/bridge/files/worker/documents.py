@@ -32,9 +32,12 @@ LITTLE_TEXT = 100
 MOST_STREAM_BYTES = 40_000_000
 """Of one stream, unpacked: a page of A4 at 300 dpi in colour has 26 MB."""
 
-FAULTS = (PyPdfError, DependencyError, NotImplementedError, AssertionError, RecursionError, ArithmeticError, zlib.error)
-BROKEN = (*FAULTS, *pictures.BROKEN)
-"""What reading a broken PDF raises, or one that means harm."""
+BROKEN = (
+    *(PyPdfError, DependencyError, NotImplementedError, AssertionError, RecursionError, ArithmeticError, zlib.error),
+    *pictures.BROKEN,
+)
+"""What reading a broken PDF raises, or one that means harm. pypdf asserts what a file says of itself (a stream of objects that
+calls itself something else), and follows brackets in brackets as deep as they go; nothing here asserts or recurses by itself."""
 
 LOADED = (core_font_metrics, filters, _image_xobject, _text_extraction, PpmImagePlugin)
 """pypdf imports them when it meets what needs them: too late here."""

@@ -85,6 +85,19 @@ def with_a_program() -> bytes:
     return out.getvalue()
 
 
+def with_pages_in(kind: bytes) -> bytes:
+    """Write a PDF whose pages stand in a stream of objects, which says that it is one of `kind`; there are no pages."""
+    objects = {1: CATALOG, 3: stream(b"2 0 " + tree([]), b"/Type%b/N 1/First 4" % kind)}
+    out, rows = bytearray(b"%PDF-1.5\n"), {0: bytes(4), 2: b"\2\0\3\0"}
+    for number, body in objects.items():
+        rows[number] = b"\1%b\0" % len(out).to_bytes(2, "big")
+        out += b"%d 0 obj\n%b\nendobj\n" % (number, body)
+    table = len(out)
+    rows[4] = b"\1%b\0" % table.to_bytes(2, "big")
+    index = stream(b"".join(rows[number] for number in range(5)), b"/Type/XRef/Size 5/W[1 2 1]/Root 1 0 R")
+    return bytes(out + b"4 0 obj\n%b\nendobj\nstartxref\n%d\n%%%%EOF\n" % (index, table))
+
+
 def bombs() -> dict[str, Callable[[], bytes]]:
     """PDFs that are to be refused."""
     form = b"/Type/XObject/Subtype/Form/BBox[0 0 1 1]/Resources<</Font<</F1 3 0 R>>/XObject<</F0 %d 0 R>>>>"
@@ -106,6 +119,7 @@ def bombs() -> dict[str, Callable[[], bytes]]:
         ),
         "an object that is itself": lambda: pdf({1: CATALOG, 2: b"2 0 R"}),
         "one page 100,000 times": lambda: pdf({1: CATALOG, 2: tree([4] * 100_000), 4: PAGE % (5, b""), 5: stream(b"")}),
+        "objects in what says that it is a font": lambda: with_pages_in(b"/Font"),
         "100,000 brackets": lambda: pdf({1: CATALOG, 2: b"[" * 100_000}),
         "an image of 900 million pixels": lambda: one_page(
             stream(b"q /Im0 Do Q"),
