@@ -114,7 +114,7 @@ def test_a_reader_that_takes_nothing_is_given_up_though_no_frame_comes() -> None
 
     async def source() -> AsyncGenerator[frames.Frame, None]:
         try:
-            await asyncio.sleep(1000.0)
+            await asyncio.Event().wait()  # its next frame never comes
             yield ROUTE
         finally:
             closed.append(asyncio.get_running_loop().time())

@@ -88,8 +88,12 @@ def test_what_there_is_not(name: str) -> None:
 @pytest.mark.parametrize("name", ["auto", "auto:fast", "auto:eco", "auto:local", "llama3.2:3b", "nomic", "gpt-x"])
 @pytest.mark.parametrize("fleet", [FLEET, Fleet({"nano": device("nano", LLAMA, NOMIC, CLOUD)})], ids=["all", "nano"])
 def test_all_about_a_model(name: str, fleet: Fleet) -> None:
-    """Each has what Zed, Copilot, LiteLLM and Continue read."""
-    readers.show(catalogue.show(found(name, fleet), SINCE_S))
+    """Each has what Zed, Copilot, LiteLLM and Continue read, of that very model."""
+    one = found(name, fleet)
+    body = catalogue.show(one, SINCE_S)
+    readers.show(body)
+
+    assert [*one.capabilities] == body["capabilities"]
 
 
 def test_a_virtual_digest_changes_with_what_the_model_can_do() -> None:
