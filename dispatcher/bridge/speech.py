@@ -50,3 +50,25 @@ class Dialect(Protocol):
     def whole(self, model: str, text: str, end: frames.End) -> Json:
         """Give the body of an answer that is no stream."""
         ...
+
+
+class WholeOnly:
+    """What a dialect has of a stream whose answers are never one. It writes no error either: no header has gone before the whole,
+    so the surface does."""
+
+    media_type = "application/json"
+
+    def begin(self, model: str) -> bytes:  # noqa: ARG002  # here and below: it says nothing, whatever there is
+        return b""
+
+    def text(self, model: str, text: str) -> bytes:  # noqa: ARG002
+        return b""
+
+    def still(self, model: str, standing: Json) -> bytes:  # noqa: ARG002
+        return b""
+
+    def end(self, model: str, end: frames.End) -> bytes:  # noqa: ARG002
+        return b""
+
+    def broken(self, error: FleetError, taken: Energy | None) -> bytes:  # noqa: ARG002
+        return b""

@@ -10,6 +10,7 @@ from common.energy import Energy
 from common.errors import FleetError
 from dispatcher.bridge.ollama import lines
 from dispatcher.bridge.ollama.context import remember
+from dispatcher.bridge.speech import WholeOnly
 from dispatcher.bridge.surfaces import OLLAMA
 
 Json = dict[str, Any]
@@ -77,30 +78,14 @@ class GenerateLines(_Lines):
         return {**lines.ending(self._job, end), "context": context}
 
 
-class EmbedLines:
-    """Writes embeddings: of `/api/embed`, or with `legacy` the only one of `/api/embeddings`. There are no words in between."""
+class EmbedLines(WholeOnly):
+    """Writes embeddings: of `/api/embed`, or with `legacy` the only one of `/api/embeddings`."""
 
     surface = OLLAMA
-    media_type = lines.NDJSON
 
     def __init__(self, *, job: str, legacy: bool) -> None:
         self._job = job
         self._legacy = legacy
-
-    def begin(self, model: str) -> bytes:  # noqa: ARG002
-        return b""
-
-    def text(self, model: str, text: str) -> bytes:  # noqa: ARG002
-        return b""
-
-    def still(self, model: str, standing: Json) -> bytes:  # noqa: ARG002
-        return b""
-
-    def end(self, model: str, end: frames.End) -> bytes:  # noqa: ARG002
-        return b""
-
-    def broken(self, error: FleetError, taken: Energy | None) -> bytes:  # noqa: ARG002
-        return b""
 
     def whole(self, model: str, text: str, end: frames.End) -> Json:  # noqa: ARG002
         return lines.embedded(self._job, model, end, legacy=self._legacy)

@@ -7,14 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from common import codec, energy, frames, vectors
-from common.energy import Energy
-from common.errors import BadRequest, FleetError, UnsupportedByModel
+from common.errors import BadRequest, UnsupportedByModel
 from common.messages import ChatRequest, Priority
 from common.vectors import MOST_DIMENSIONS
 from dispatcher.bridge.openai import reply
 from dispatcher.bridge.openai.request import named_user, split_model
 from dispatcher.bridge.reading import Body, read_as
-from dispatcher.bridge.sse import EVENTS
+from dispatcher.bridge.speech import WholeOnly
 from dispatcher.bridge.surfaces import OPENAI
 
 Json = dict[str, Any]
@@ -83,30 +82,14 @@ def to_job(asked: EmbeddingRequest, *, job: str, priority: Priority | None = Non
     )
 
 
-class EmbeddingDialect:
-    """Writes embeddings, `packed` as base64 or as numbers. They are no stream: there are no words in between."""
+class EmbeddingDialect(WholeOnly):
+    """Writes embeddings, `packed` as base64 or as numbers."""
 
     surface = OPENAI
-    media_type = EVENTS
 
     def __init__(self, *, job: str, packed: bool) -> None:
         self._job = job
         self._packed = packed
-
-    def begin(self, model: str) -> bytes:  # noqa: ARG002
-        return b""
-
-    def text(self, model: str, text: str) -> bytes:  # noqa: ARG002
-        return b""
-
-    def still(self, model: str, standing: Json) -> bytes:  # noqa: ARG002
-        return b""
-
-    def end(self, model: str, end: frames.End) -> bytes:  # noqa: ARG002
-        return b""
-
-    def broken(self, error: FleetError, taken: Energy | None) -> bytes:  # noqa: ARG002
-        return b""
 
     def whole(self, model: str, text: str, end: frames.End) -> Json:  # noqa: ARG002
         found = [

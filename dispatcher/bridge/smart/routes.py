@@ -16,8 +16,7 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from common import frames
-from common.energy import Energy
-from common.errors import BadRequest, FleetError, PayloadTooLarge, UnreadableFile
+from common.errors import BadRequest, PayloadTooLarge, UnreadableFile
 from common.keys import Scope
 from common.messages import ChatRequest
 from dispatcher.bridge.asking import Asking
@@ -32,7 +31,7 @@ from dispatcher.bridge.openai import reply
 from dispatcher.bridge.presence import Offer, offers
 from dispatcher.bridge.reading import read_as, read_fields
 from dispatcher.bridge.smart.request import EXAMPLE, MOST_PROMPT, RouteForm, RouteRequest, to_chat
-from dispatcher.bridge.sse import EVENTS
+from dispatcher.bridge.speech import WholeOnly
 from dispatcher.bridge.statuses import WrongType
 from dispatcher.bridge.surfaces import OPENAI
 from dispatcher.bridge.wiring import Bridge
@@ -134,31 +133,15 @@ async def _form(http: Request) -> tuple[Json, Attached | None]:
     return fields, file if file is not None and file.data else None
 
 
-class SmartDialect:
-    """Writes one answer; `fault` is why its file could not be read. It is no stream."""
+class SmartDialect(WholeOnly):
+    """Writes one answer; `fault` is why its file could not be read."""
 
     surface = OPENAI
-    media_type = EVENTS
 
     def __init__(self, *, job: str, filed: bool) -> None:
         self._job = job
         self._filed = filed
         self.fault: str | None = None
-
-    def begin(self, model: str) -> bytes:  # noqa: ARG002
-        return b""
-
-    def text(self, model: str, text: str) -> bytes:  # noqa: ARG002
-        return b""
-
-    def still(self, model: str, standing: Json) -> bytes:  # noqa: ARG002
-        return b""
-
-    def end(self, model: str, end: frames.End) -> bytes:  # noqa: ARG002
-        return b""
-
-    def broken(self, error: FleetError, taken: Energy | None) -> bytes:  # noqa: ARG002
-        return b""
 
     def whole(self, model: str, text: str, end: frames.End) -> Json:
         return {

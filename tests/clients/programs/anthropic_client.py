@@ -19,6 +19,7 @@ from steps import (
     in_pieces,
     question,
     refused,
+    says,
     spoken,
 )
 
@@ -26,10 +27,6 @@ client = anthropic.Anthropic(base_url=URL, api_key=SHOWN_KEY, max_retries=0, tim
 me = Client("anthropic")
 function = WEATHER["function"]
 TOOL: Any = {"name": function["name"], "description": function["description"], "input_schema": function["parameters"]}
-
-
-def says(text: str) -> Any:
-    return [{"role": "user", "content": text}]
 
 
 with me.step("list models") as saw:

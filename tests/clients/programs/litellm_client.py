@@ -25,15 +25,12 @@ from steps import (
     in_pieces,
     question,
     refused,
+    says,
     spoken,
 )
 
 litellm.telemetry = False
 litellm.suppress_debug_info = True
-
-
-def says(text: str) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": text}]
 
 
 PROVIDERS = {"openai": f"{URL}/v1", "ollama_chat": URL, "ollama": URL, "anthropic": URL}

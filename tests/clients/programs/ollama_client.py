@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import ollama
 from steps import (
@@ -19,16 +18,13 @@ from steps import (
     in_pieces,
     question,
     refused,
+    says,
     spoken,
 )
 
 
 def connect(key: str) -> ollama.Client:
     return ollama.Client(URL, headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=60)
-
-
-def says(text: str) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": text}]
 
 
 client = connect(KEY)

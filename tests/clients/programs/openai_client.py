@@ -21,15 +21,12 @@ from steps import (
     in_pieces,
     question,
     refused,
+    says,
     spoken,
 )
 
 client = openai.OpenAI(base_url=f"{URL}/v1", api_key=SHOWN_KEY, max_retries=0, timeout=60)
 me = Client("openai")
-
-
-def says(text: str) -> Any:
-    return [{"role": "user", "content": text}]
 
 
 with me.step("list models") as saw:

@@ -66,6 +66,11 @@ class Client:
             out.write(json.dumps(line) + "\n")
 
 
+def says(text: str) -> Any:
+    """Give a conversation of one message, as all of these APIs take it."""
+    return [{"role": "user", "content": text}]
+
+
 def question(of: str) -> str:
     """Give a question that nobody asked before, so that no cache answers it."""
     return f"Explain how a queue works, in thirty words, for {of}, case {os.urandom(4).hex()}."
