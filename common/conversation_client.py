@@ -11,6 +11,7 @@ from typing import TypeVar
 from common import codec
 from common.bus import Bus
 from common.conversations import (
+    LISTED,
     MOST_AT_ONCE,
     MOST_TURN_CHARS,
     Append,
@@ -71,11 +72,11 @@ class Conversations:
         """Make an empty one. Raises `NotAllowed` when the owner has as many as may be kept."""
         return await self._ask("create", Create(owner=owner, id=new or new_id(), title=title), Conversation)
 
-    async def listed(self, owner: Owner, *, limit: int = 20, before: str | None = None) -> Page:
+    async def listed(self, owner: Owner, *, limit: int = LISTED, before: str | None = None) -> Page:
         """Give a page, newest first."""
         return await self._ask("list", Listing(owner=owner, limit=limit, before=before), Page)
 
-    async def search(self, owner: Owner, text: str, *, limit: int = 20, before: str | None = None) -> Page:
+    async def search(self, owner: Owner, text: str, *, limit: int = LISTED, before: str | None = None) -> Page:
         """Give a page of those that have all words of `text`."""
         return await self._ask("search", Search(owner=owner, text=text, limit=limit, before=before), Page)
 

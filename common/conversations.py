@@ -35,11 +35,17 @@ MOST_WORDS = 16
 MOST_AT_ONCE = 100
 """Turns of one message that appends, and of one page."""
 MOST_LISTED = 100
+LISTED = 20
+"""Conversations of a page whose asker names no number."""
+MOST_CURSOR_CHARS = 128
 SNIPPET_CHARS = 160
 
 Id = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$")]
 Title = Annotated[str, MaxLen(MOST_TITLE_CHARS)]
-Cursor = Annotated[str, MaxLen(128)]
+Cursor = Annotated[str, MaxLen(MOST_CURSOR_CHARS)]
+Limit = Annotated[int, Ge(1), Le(MOST_LISTED)]
+"""How many conversations a page may have."""
+TurnLimit = Annotated[int, Ge(1), Le(MOST_AT_ONCE)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +128,7 @@ class Create(AskedOf):
 class Listing(Asked):
     """Asks for conversations, newest first; `before` is the `next` of the page before."""
 
-    limit: Annotated[int, Ge(1), Le(MOST_LISTED)] = 20
+    limit: Limit = LISTED
     before: Cursor | None = None
 
 
@@ -139,7 +145,7 @@ class Get(AskedOf):
     """Asks for the last turns of the branch that ends with `turn`; absent is the head."""
 
     turn: Id | None = None
-    limit: Annotated[int, Ge(1), Le(MOST_AT_ONCE)] = MOST_AT_ONCE
+    limit: TurnLimit = MOST_AT_ONCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +193,7 @@ class Export(AskedOf):
 
     after: Count = 0
     whole: bool = True
-    limit: Annotated[int, Ge(1), Le(MOST_AT_ONCE)] = MOST_AT_ONCE
+    limit: TurnLimit = MOST_AT_ONCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

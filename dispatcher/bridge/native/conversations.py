@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Ge, Le, MaxLen, MinLen
+from annotated_types import MaxLen, MinLen
 from fastapi import APIRouter, Path, Request
 from pydantic import ConfigDict, FailFast, RootModel
 from starlette.responses import Response
@@ -13,13 +13,17 @@ from starlette.responses import Response
 from common import codec, keys
 from common.conversation_client import Conversations
 from common.conversations import (
+    LISTED,
     MOST_AT_ONCE,
+    MOST_CURSOR_CHARS,
     MOST_LISTED,
     MOST_SEARCH_CHARS,
     Cursor,
     Id,
+    Limit,
     Title,
     Turn,
+    TurnLimit,
     Where,
     new_id,
 )
@@ -74,7 +78,7 @@ class _Said(_Closed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Listing(_Closed):
-    limit: Annotated[int, Ge(1), Le(MOST_LISTED)] = 20
+    limit: Limit = LISTED
     before: Cursor | None = None
     q: Annotated[str, MinLen(1), MaxLen(MOST_SEARCH_CHARS)] | None = None
 
@@ -82,7 +86,7 @@ class _Listing(_Closed):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Page(_Closed):
     turn: Id | None = None
-    limit: Annotated[int, Ge(1), Le(MOST_AT_ONCE)] = MOST_AT_ONCE
+    limit: TurnLimit = MOST_AT_ONCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +141,8 @@ def _add_many(router: APIRouter, talk: Conversations) -> None:
         **described(
             surface=NATIVE,
             parameters=(
-                limit_of(MOST_LISTED, 20),
-                parameter("before", "the `next` of the page before", type="string", maxLength=128),
+                limit_of(MOST_LISTED, LISTED),
+                parameter("before", "the `next` of the page before", type="string", maxLength=MOST_CURSOR_CHARS),
                 parameter(
                     "q", "words that all have to be in it", type="string", minLength=1, maxLength=MOST_SEARCH_CHARS
                 ),
