@@ -15,7 +15,6 @@ from tests.integration.bridge.files.readers import said_of
 
 BUS_BYTES = (1 << 20) - 4096
 ASKED = ChatRequest(messages=(Message(role=Role.SYSTEM, content="Be brief."), Message(role=Role.USER, content="Why?")))
-MEMORY_KIB = 512 * 1024
 
 
 @pytest.fixture
