@@ -21,6 +21,10 @@ SHARE_OF_PAYLOAD = 0.5
 them."""
 
 
+MOST_JOB_CHARS = 56
+"""Of a call's id before the number of one of its jobs: an id has 64."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embeddings:
     """Embeddings in the order of their texts, `packed` as `common.vectors` has it. `routes` are the dispatchers' accounts, one for
@@ -120,4 +124,4 @@ def _parts(texts: Sequence[str], most_bytes: int) -> Iterator[list[str]]:
 
 
 def _numbered(job: str | None, number: int, jobs: int) -> str | None:
-    return job if job is None or jobs == 1 else f"{job[:56]}-{number + 1}"
+    return job if job is None or jobs == 1 else f"{job[:MOST_JOB_CHARS]}-{number + 1}"

@@ -12,11 +12,25 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from pydantic import ConfigDict
 
-from common.keys import Budget, Digest, Grant, KeyId, Period, Scope, Unit
-from common.messages import Count, Number, Token
+from common.keys import (
+    MOST_NAME_CHARS,
+    Budget,
+    Digest,
+    Grant,
+    KeyId,
+    Parallel,
+    Period,
+    PerMinute,
+    Scope,
+    Unit,
+)
+from common.messages import MOST_PATTERNS, Count, Number, Token
 
 MOST_KEYS = 10_000
 """Keys that live, at most, and those that a list tells of."""
+
+MOST_LISTED = 1000
+"""Keys of one page."""
 
 MOST_BUDGETS = 9
 """One for each unit and period."""
@@ -24,13 +38,11 @@ MOST_BUDGETS = 9
 LONGEST_SESSION_S = 30 * 86_400.0
 LONGEST_OVERLAP_S = 30 * 86_400.0
 
-Name = Annotated[str, MinLen(1), MaxLen(100)]
+Name = Annotated[str, MinLen(1), MaxLen(MOST_NAME_CHARS)]
 Pattern = Annotated[str, MinLen(1), MaxLen(200)]
 # Without FailFast, which no union can hold; there are few of each.
-Patterns = Annotated[tuple[Pattern, ...], MaxLen(100)]
+Patterns = Annotated[tuple[Pattern, ...], MaxLen(MOST_PATTERNS)]
 Scopes = Annotated[tuple[Scope, ...], MinLen(1), MaxLen(4)]
-PerMinute = Annotated[int, Ge(1), Le(1_000_000)]
-Parallel = Annotated[int, Ge(1), Le(100_000)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +152,7 @@ class ListKeys(_Closed):
     all: bool = False
     """Also those that are revoked or expired."""
     after: Annotated[str, MaxLen(64)] | None = None
-    limit: Annotated[int, Ge(1), Le(1000)] = 1000
+    limit: Annotated[int, Ge(1), Le(MOST_LISTED)] = MOST_LISTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from annotated_types import Ge, Gt, Le, MaxLen
 from pydantic import StringConstraints
 
 from common.errors import Unauthorized
-from common.messages import Count, Number, Texts, Token
+from common.messages import MOST_PATTERNS, Count, Number, Texts, Token
 
 MOST_SECRET_CHARS = 64
 """Longer than any key: what is longer is not looked at."""
@@ -30,6 +30,11 @@ KeyId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{8}$", max_length=8)
 """What names a key, or a session; it may be shown."""
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", max_length=64)]
+
+
+MOST_NAME_CHARS = 100
+PerMinute = Annotated[int, Ge(1), Le(1_000_000)]
+Parallel = Annotated[int, Ge(1), Le(100_000)]
 
 
 def new_id() -> str:
@@ -93,14 +98,14 @@ class Grant:
     """
 
     key: Token
-    name: Annotated[str, MaxLen(100)]
+    name: Annotated[str, MaxLen(MOST_NAME_CHARS)]
     tenant: Token
     user: Token
     scopes: tuple[Scope, ...] = (Scope.CHAT,)
-    models: Annotated[Texts, MaxLen(100)] = ()
-    devices: Annotated[Texts, MaxLen(100)] = ()
-    requests_per_minute: Annotated[int, Ge(1), Le(1_000_000)] | None = None
-    parallel: Annotated[int, Ge(1), Le(100_000)] | None = None
+    models: Annotated[Texts, MaxLen(MOST_PATTERNS)] = ()
+    devices: Annotated[Texts, MaxLen(MOST_PATTERNS)] = ()
+    requests_per_minute: PerMinute | None = None
+    parallel: Parallel | None = None
     budgets: tuple[Budget, ...] = ()
     created_unix_s: Number = 0.0
     expires_unix_s: Number | None = None

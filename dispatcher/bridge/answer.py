@@ -34,7 +34,6 @@ ROUTELESS_S = 5.0
 KEEP_ALIVE_S = 10.0
 """Clients and proxies give up on streams that are silent for 15 s to 60 s; the dispatcher itself speaks each second."""
 
-
 STAY_S = 1.0
 """So often it is looked at whether headers are due where no frame comes; the dispatcher speaks as often."""
 

@@ -123,7 +123,8 @@ async def joined(
             started_unix_s=int(clock.unix_s()),
         )
         terms, showing, traffic = Terms.of(tree.bridge), Showing(tree.bridge.metrics), traffic_of(tree.bridge, bus)
-        app = compose(bridge, tree.bridge, traffic, any_address=reachable, terms=terms, showing=showing)
+        any_address = reachable or tree.bridge.allow_remote
+        app = compose(bridge, traffic, any_address=any_address, terms=terms, showing=showing)
         reloader = Reloader(tree, KNOBS, prepare(bridge, terms, showing), process="bridge")
         name = f"bridge-{secrets.token_hex(4)}"
         await stack.enter_async_context(discoverable(bus, _info(name), list))

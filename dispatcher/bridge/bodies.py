@@ -1,12 +1,21 @@
-"""Reads the body of a request as JSON; what it says is for others to judge; how large and how slow it may be, the limits know."""
+"""JSON over HTTP: bodies of requests are read, and answers written. What they say is for others to judge; how large and how slow a
+body may be, the limits know."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi import Request
+from starlette.responses import Response
 
+from common import codec
 from dispatcher.bridge.statuses import WrongType
+
+
+def answered(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Make the response that says this."""
+    return Response(codec.encode(body), status, dict(headers or {}), "application/json")
 
 
 async def json_body(http: Request, *, untyped: bool = False) -> bytes:

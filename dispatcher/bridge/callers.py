@@ -54,7 +54,8 @@ class Caller:
         if not mark or (name.endswith(mark) and is_token(name)):
             return name
         if len(name) > MOST_NAME or not is_token(name):
-            name = f"{as_token(name)[:22]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+            begin, known = as_token(name)[: MOST_NAME - 1 - MARK_CHARS], hashlib.sha256(name.encode()).hexdigest()
+            name = f"{begin}-{known[:MARK_CHARS]}"
         return name + mark
 
     def job_to_see(self, name: str) -> str:

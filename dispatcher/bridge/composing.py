@@ -24,18 +24,9 @@ from dispatcher.bridge.surfaces import refusal
 from dispatcher.bridge.traces import Traced
 from dispatcher.bridge.traffic import Showing, Traffic, metrics_page
 from dispatcher.bridge.wiring import Bridge
-from dispatcher.settings import BridgeSection
 
 
-def compose(
-    bridge: Bridge,
-    section: BridgeSection,
-    metrics: Metrics | None = None,
-    *,
-    any_address: bool = False,
-    terms: Terms | None = None,
-    showing: Showing | None = None,
-) -> FastAPI:
+def compose(bridge: Bridge, metrics: Metrics | None, *, any_address: bool, terms: Terms, showing: Showing) -> FastAPI:
     """Put routes, pages and limits together; without `metrics` nothing is counted and shown. `any_address` tells that other
     machines reach it, by whatever address. `terms` and `showing` may change while it runs."""
     app = FastAPI(
@@ -59,11 +50,11 @@ def compose(
     app.include_router(smart_routes(bridge))
     app.include_router(pages())
     if metrics is not None:
-        app.include_router(metrics_page(metrics, showing or Showing(section.metrics)))
+        app.include_router(metrics_page(metrics, showing))
     mount_files(app)
     describe(app)
     answer_errors(app)
-    _guard(app, terms or Terms.of(section), any_address=any_address or section.allow_remote)
+    _guard(app, terms, any_address=any_address)
     if metrics is not None:
         app.add_middleware(Traffic, metrics=metrics)
     if tracing.active():

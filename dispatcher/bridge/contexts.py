@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from common.messages import ChatRequest, ModelInfo
 from dispatcher.bridge.callers import Caller
-from dispatcher.bridge.presence import may_answer, narrowed
+from dispatcher.bridge.presence import allowed, may_answer
 from dispatcher.fleet import Fleet
 
 USUAL_TOKENS = 4096
@@ -27,13 +27,11 @@ def room_of(chat: ChatRequest, caller: Caller, fleet: Fleet) -> Room:
     What is told is trimmed to it, whichever device answers then: routing sends a prompt only where it fits, so that a long
     conversation keeps to the devices that have the room, and a short one goes anywhere.
     """
-    grant = caller.grant
-    if grant is not None:
-        fleet = narrowed(fleet, models=grant.models, devices=grant.devices)
-    found = max((context for info in may_answer(chat, fleet) if (context := _context(info))), default=None)
+    found = max(filter(None, map(usable, may_answer(chat, allowed(fleet, caller.grant)))), default=None)
     return Room(USUAL_TOKENS, known=False) if found is None else Room(found, known=True)
 
 
-def _context(info: ModelInfo) -> int:
+def usable(info: ModelInfo) -> int | None:
+    """Give the context that a device really has of a model: what it was trained for, or less where memory is short."""
     known = [one for one in (info.context_tokens, info.most_context_tokens) if one]
-    return min(known, default=0)
+    return min(known, default=None)

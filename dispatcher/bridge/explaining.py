@@ -15,7 +15,7 @@ from common import codec
 from common.errors import BadRequest
 from common.keys import Scope
 from common.messages import ChatRequest
-from dispatcher.bridge.bodies import json_body
+from dispatcher.bridge.bodies import answered, json_body
 from dispatcher.bridge.callers import Caller, on_behalf
 from dispatcher.bridge.describing import ASKS, GUARDED, described
 from dispatcher.bridge.gate import caller_of, confined
@@ -43,7 +43,7 @@ def explaining(bridge: Bridge, read: Callable[[Request], Awaitable[ChatRequest]]
     async def explain(http: Request) -> Response:
         caller = caller_of(http)
         asked = confined(caller, on_behalf(caller, await read(http)))
-        return _answered(bridge, caller, await drover.explain(asked, tenant=caller.tenant))
+        return _seen(bridge, caller, await drover.explain(asked, tenant=caller.tenant))
 
     @router.get(
         "/route/{job}",
@@ -53,7 +53,7 @@ def explaining(bridge: Bridge, read: Callable[[Request], Awaitable[ChatRequest]]
     )
     async def why(http: Request, job: str) -> Response:
         caller = caller_of(http)
-        return _answered(bridge, caller, await drover.why(caller.job_to_see(job), tenant=caller.tenant))
+        return _seen(bridge, caller, await drover.why(caller.job_to_see(job), tenant=caller.tenant))
 
     @router.post(
         "/feedback", summary="Say how an answer was: a thumb, a vote or a score", dependencies=chat, **FEEDBACK
@@ -65,12 +65,11 @@ def explaining(bridge: Bridge, read: Callable[[Request], Awaitable[ChatRequest]]
             raise BadRequest('job is missing: send {"job":"…","rating":"up"}', param="job")
         caller = caller_of(http)
         counted = await drover.rate(caller.job_to_change(job), said, tenant=caller.tenant)
-        return Response(codec.encode(counted), media_type="application/json")
+        return answered(counted)
 
     return router
 
 
-def _answered(bridge: Bridge, caller: Caller, told: dict[str, Any]) -> Response:
+def _seen(bridge: Bridge, caller: Caller, told: dict[str, Any]) -> Response:
     """Answer with a decision, as far as the caller may see the fleet."""
-    seen = told if caller.sees_all else within(told, bridge.fleet(caller))
-    return Response(codec.encode(seen), media_type="application/json")
+    return answered(told if caller.sees_all else within(told, bridge.fleet(caller)))

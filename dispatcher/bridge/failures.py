@@ -12,11 +12,8 @@ from starlette.responses import Response
 
 from common import codec
 from common.errors import BadRequest, FleetError, InternalError
-from dispatcher.bridge.statuses import NothingThere, WrongMethod
+from dispatcher.bridge.statuses import GONE, NothingThere, WrongMethod
 from dispatcher.bridge.surfaces import surface_of
-
-GONE = 499
-"""Nobody is there any more to read it."""
 
 
 def answer_errors(app: FastAPI) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from common import codec
 from common.errors import LedgerUnavailable
+from dispatcher.bridge.bodies import answered
 from dispatcher.bridge.gate import Gate, Keys
 from dispatcher.bridge.origins import from_here
 from dispatcher.bridge.presence import Presence
@@ -25,7 +25,7 @@ def health_page(presence: Presence, gate: Gate) -> APIRouter:
         inside = gate.keys is not Keys.NEEDED or from_here(http)
         facts = {**({"reason": reason} if reason else {}), **now.facts, "keys": str(gate.keys)} if inside else {}
         body = {**told, **facts}
-        return Response(codec.encode(body), 503 if reason else 200, media_type="application/json")
+        return answered(body, 503 if reason else 200)
 
     router.add_api_route("/health", health, methods=["HEAD"], include_in_schema=False)
     return router

@@ -8,7 +8,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from string import ascii_letters, digits
 from typing import Any
 
@@ -57,9 +57,8 @@ class Terms:
 
     def take(self, other: Terms) -> None:
         """Hold what another holds."""
-        self.names, self.origins, self.public = other.names, other.origins, other.public
-        self.max_bytes, self.max_upload_bytes = other.max_bytes, other.max_upload_bytes
-        self.max_held_bytes, self.body_s = other.max_held_bytes, other.body_s
+        for one in fields(self):
+            setattr(self, one.name, getattr(other, one.name))
 
 
 def _listed(text: str) -> set[str]:

@@ -11,14 +11,13 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from common import codec
+from dispatcher.bridge.bodies import answered
 from dispatcher.bridge.headers import DOCS_POLICY, PAGE_POLICY
 
 UI = Path(__file__).parent / "ui"
 
 RUNNING = "Ollama is running"
 """The words of Ollama's own page, which some of its clients compare."""
-
 
 CARD = {
     "name": "drover",
@@ -59,7 +58,7 @@ def pages() -> APIRouter:
         if "text/html" in accepted:
             told: Response = _page("index.html", PAGE_POLICY)
         elif "application/json" in accepted and "*/*" not in accepted:
-            told = Response(codec.encode(CARD), media_type="application/json")
+            told = answered(CARD)
         else:
             told = PlainTextResponse(RUNNING)
         told.headers["vary"] = "accept"

@@ -13,6 +13,7 @@ from common.bus import Bus, Delivery
 from common.clock import Clock
 from common.errors import FleetError
 from common.heartbeats import read_heartbeat
+from common.keys import Grant
 from common.logs import get_logger
 from common.messages import AUTO, ChatRequest, DeviceState, ModelInfo, split_target
 from common.patterns import matches
@@ -187,6 +188,11 @@ def narrowed(fleet: Fleet, *, models: Sequence[str], devices: Sequence[str]) -> 
         if matches(name, by_device) and (left or by_model is None):
             found[name] = replace(device, models=left)
     return Fleet(found)
+
+
+def allowed(fleet: Fleet, grant: Grant | None) -> Fleet:
+    """Give the part of a fleet that a key is for; all of it where no keys are asked for."""
+    return fleet if grant is None else narrowed(fleet, models=grant.models, devices=grant.devices)
 
 
 def present(fleet: Fleet) -> Iterator[Device]:

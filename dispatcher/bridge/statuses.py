@@ -29,6 +29,9 @@ class Verdict(NamedTuple):
     kind: str
 
 
+GONE = 499
+"""Nobody is there any more to read an answer, or somebody else cancelled it: no registered status says that; proxies write this."""
+
 OURS = "server_error"
 THEIRS = "invalid_request_error"
 
@@ -70,8 +73,7 @@ STATUSES: Mapping[str, Verdict] = {
     "not_loadable": Verdict(502, OURS),
     "garbled": Verdict(502, OURS),
     "interrupted": Verdict(502, OURS),
-    # Somebody else cancelled the job: no registered status says that; proxies know 499, "client closed request".
-    "cancelled": Verdict(499, THEIRS),
+    "cancelled": Verdict(GONE, THEIRS),
     "bus": Verdict(503, OURS),
     "disconnected": Verdict(503, OURS),
     "no_responders": Verdict(503, OURS),

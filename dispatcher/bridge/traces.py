@@ -5,7 +5,8 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.tracing import Kind, begin, within
-from dispatcher.bridge.traffic import GONE, method_of, route_of
+from dispatcher.bridge.statuses import GONE
+from dispatcher.bridge.traffic import method_of, route_of
 
 _FOLLOWED = "/v1/"
 """Pages and probes would bury the chats among them."""

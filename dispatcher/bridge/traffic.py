@@ -14,12 +14,11 @@ from common.errors import NotAllowed
 from common.exposure import PATH, Page, wanted
 from common.metrics import OTHER, Metrics, available, gauge
 from dispatcher.bridge.origins import from_here
+from dispatcher.bridge.statuses import GONE
 from dispatcher.settings import BridgeSection
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _STREAMS = (b"text/event-stream", b"application/x-ndjson")
-GONE = 499
-"""No status was sent, since nobody was there any more; proxies write it down so."""
 
 
 @dataclass(slots=True)

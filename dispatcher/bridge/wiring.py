@@ -18,7 +18,7 @@ from dispatcher.bridge.embedding import embedded
 from dispatcher.bridge.entry import Entry
 from dispatcher.bridge.gate import Gate
 from dispatcher.bridge.headers import CONVERSATION_HEADER
-from dispatcher.bridge.presence import Presence, narrowed
+from dispatcher.bridge.presence import Presence, allowed
 from dispatcher.bridge.remembering import Remembering
 from dispatcher.bridge.speech import Dialect
 from dispatcher.bridge.sse import Curfew
@@ -41,6 +41,7 @@ _OF_EMBEDDINGS = (
     "cache",
     "user",
 )
+"""What of a job holds for each of those that its texts become: neither the texts, nor what only an answer can have."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,8 +65,7 @@ class Bridge:
 
     def fleet(self, caller: Caller) -> Fleet:
         """Give the part of the fleet that a caller may use, and so may see."""
-        whole, grant = self.presence.fleet(), caller.grant
-        return whole if grant is None else narrowed(whole, models=grant.models, devices=grant.devices)
+        return allowed(self.presence.fleet(), caller.grant)
 
     def answer(
         self,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from common import codec
+from common.dates import dated
 from common.energy import Energy
 from common.records import DeviceEntry, Entry, JobEntry, PowerEntry
 from dispatcher.ledger import tables
@@ -43,9 +43,6 @@ _POWER_AS_IS = (
 
 DUST = 1e-9
 """The part of a sum by which the sum of the same floats in another order may differ."""
-
-LATEST_UNIX_S = 253_402_300_799.0
-"""The last second of the year 9999: what is said to be later, or before 1970, is filed under the nearest day there is."""
 
 
 def rows_of(entry: Entry) -> dict[str, list[Row]]:
@@ -163,7 +160,10 @@ def device_entry(row: Mapping[str, Any]) -> DeviceEntry:
 
 def power_row(entry: PowerEntry) -> Row:
     """Give the row of what a device has drawn."""
-    return {**{name: getattr(entry, name) for name in _POWER_AS_IS}, "hour": int(_dated(entry.from_unix_s) // 3600)}
+    return {
+        **{name: getattr(entry, name) for name in _POWER_AS_IS},
+        "hour": int(dated(entry.from_unix_s).timestamp() // 3600),
+    }
 
 
 def power_entry(row: Mapping[str, Any]) -> PowerEntry:
@@ -173,11 +173,7 @@ def power_entry(row: Mapping[str, Any]) -> PowerEntry:
 
 def day_of(unix_s: float) -> str:
     """Name the day of UTC."""
-    return datetime.fromtimestamp(_dated(unix_s), UTC).strftime("%Y-%m-%d")
-
-
-def _dated(unix_s: float) -> float:
-    return min(max(unix_s, 0.0), LATEST_UNIX_S)
+    return dated(unix_s).strftime("%Y-%m-%d")
 
 
 def _json(value: Any) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from common import codec
 from common.keys import Scope
 from dispatcher.bridge.anthropic import request
 from dispatcher.bridge.anthropic.dialect import MessageDialect
-from dispatcher.bridge.bodies import json_body
+from dispatcher.bridge.bodies import answered, json_body
 from dispatcher.bridge.describing import ASKS, RUNS, described
 from dispatcher.bridge.entry import chat_entry
 from dispatcher.bridge.gate import caller_of
@@ -54,6 +53,6 @@ def anthropic_routes(bridge: Bridge) -> APIRouter:
         count = request.estimated_tokens(request.read_count(await json_body(http)))
         why = "an estimate, on the safe side: each model has a tokenizer of its own"
         told = {"input_tokens": count, "x_drover": {"estimated": True, "note": why}}
-        return Response(codec.encode(told), media_type="application/json")
+        return answered(told)
 
     return router

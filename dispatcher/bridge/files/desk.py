@@ -126,9 +126,8 @@ class Desk:
             raise UnreadableFile(told, param="images" if work.task == "images" else "file") from error
 
     async def _with_images(self, chat: ChatRequest, whose: str | None) -> ChatRequest:
-        bare = replace(chat, messages=tuple(replace(message, images=()) for message in chat.messages))
         found = [image for message in chat.messages for image in message.images]
-        checked = iter(await self.images(found, self._left(bare), whose))
+        checked = iter(await self.images(found, self._left(chat), whose))
         messages = tuple(
             replace(message, images=tuple(next(checked) for _ in message.images)) if message.images else message
             for message in chat.messages
@@ -138,15 +137,15 @@ class Desk:
     async def _with_file(self, chat: ChatRequest, file: Attached, whose: str | None) -> ChatRequest:
         if not file.is_pdf:
             return _handed(chat, images=(base64.b64encode(file.data).decode(),))
-        bare = replace(chat, messages=tuple(replace(message, images=()) for message in chat.messages))
-        document = await self.pdf(file.data, self._left(bare), file.name, whose)
+        document = await self.pdf(file.data, self._left(chat), file.name, whose)
         notes = "".join(f"[{note}]\n" for note in document.left_out)
         text = f"The file {file.name!r} has {document.pages} page(s):\n{notes}\n{document.text}"
         return _handed(chat, text=text, images=document.images)
 
     def _left(self, chat: ChatRequest) -> int:
-        """Give the bytes that the bus has left beside what a chat says. Raises `PayloadTooLarge`."""
-        said = len(codec.encode_request(codec.plain(chat)))
+        """Give the bytes that the bus has left beside what a chat says without images. Raises `PayloadTooLarge`."""
+        bare = replace(chat, messages=tuple(replace(message, images=()) for message in chat.messages))
+        said = len(codec.encode_request(codec.plain(bare)))
         left = self._room() - MARGIN_BYTES - said
         if left < LEAST_ROOM_BYTES:
             raise PayloadTooLarge(

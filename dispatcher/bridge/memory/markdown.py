@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 
 from common.conversations import Conversation, Turn
+from common.dates import dated
 from common.messages import Role
 
 _NAMES = {Role.SYSTEM: "System", Role.USER: "User", Role.ASSISTANT: "Assistant", Role.TOOL: "Tool"}
@@ -33,4 +33,4 @@ def pieces(turns: Iterable[Turn]) -> Iterator[str]:
 
 
 def _when(unix_s: float) -> str:
-    return datetime.fromtimestamp(min(max(unix_s, 0.0), 253_402_300_799.0), UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return dated(unix_s).strftime("%Y-%m-%d %H:%M UTC")

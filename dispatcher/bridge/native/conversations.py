@@ -30,11 +30,11 @@ from common.conversations import (
 from common.errors import BadRequest, UnknownConversation
 from common.messages import Message
 from common.subjects import is_token
-from dispatcher.bridge.bodies import json_body
+from dispatcher.bridge.bodies import answered, json_body
 from dispatcher.bridge.describing import ASKS, GUARDED, described
 from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.native.downloads import Download, as_json, as_markdown
-from dispatcher.bridge.native.replies import answered, limit_of, parameter, queried
+from dispatcher.bridge.native.replies import limit_of, parameter, queried
 from dispatcher.bridge.reading import read_as
 from dispatcher.bridge.sse import Curfew
 from dispatcher.bridge.surfaces import NATIVE

@@ -11,9 +11,9 @@ from common import codec
 from common.errors import BadRequest, BusTimeout, DeviceLost, NoResponders, NotPermitted, UnknownDevice, from_wire
 from common.keys import Scope
 from common.virtual import VIRTUAL
+from dispatcher.bridge.bodies import answered
 from dispatcher.bridge.describing import GUARDED, described
 from dispatcher.bridge.gate import caller_of
-from dispatcher.bridge.native.replies import answered
 from dispatcher.bridge.presence import Offer, offers, standing
 from dispatcher.bridge.surfaces import NATIVE
 from dispatcher.bridge.wiring import Bridge

@@ -3,23 +3,18 @@ producer's library, and no routing."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from annotated_types import Ge, Le, MaxLen
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from common import codec, keys
-from common.durable import Note
-from common.durable_client import DurableJobs, Event
+from common.durable_client import DurableJobs
 from common.durable_submit import Submitted
 from common.errors import (
-    BadRequest,
     BusTimeout,
     LedgerUnavailable,
     NoDispatcher,
@@ -31,25 +26,23 @@ from common.errors import (
     UnknownJob,
 )
 from common.ledger import MOST_ROWS, JobsQuery, Span
-from common.logs import get_logger
 from common.messages import Priority, Token
 from common.subjects import is_token
-from dispatcher.bridge.bodies import json_body
+from dispatcher.bridge.bodies import answered, json_body
 from dispatcher.bridge.callers import Caller, on_behalf
 from dispatcher.bridge.describing import GUARDED, RUNS, described
 from dispatcher.bridge.entry import entry
 from dispatcher.bridge.gate import Place, caller_of
 from dispatcher.bridge.headers import JOB_HEADER, PRIORITY_HEADER, header_text
-from dispatcher.bridge.native.replies import SPAN, answered, from_ledger, limit_of, parameter, queried
+from dispatcher.bridge.native.following import JobEvents, card, last_event
+from dispatcher.bridge.native.replies import SPAN, from_ledger, limit_of, parameter, queried
 from dispatcher.bridge.native.request import EXAMPLE, IN_NATIVE, NativeJobRequest, to_chat
 from dispatcher.bridge.reading import read_as
-from dispatcher.bridge.sse import COMMENT, EVENTS, Curfew, ReaderStalled, Stream, event, while_connected
+from dispatcher.bridge.sse import EVENTS
 from dispatcher.bridge.surfaces import NATIVE
 from dispatcher.bridge.wiring import Bridge
 from dispatcher.bridge.wishes import CHAT_PARAMETERS
 from dispatcher.bridge.wishes import priority as priority_of
-
-log = get_logger("bridge")
 
 JOB_PARAMETERS = (
     parameter(
@@ -60,9 +53,6 @@ JOB_PARAMETERS = (
     ),
     *(one for one in CHAT_PARAMETERS if one["name"] != "X-Drover-Progress"),
 )
-
-COMMENT_S = 15.0
-"""A job may lie in the queue for hours: proxies end a connection that is silent for half a minute or more."""
 
 EVENTS_SAID = (
     "One event per state, named as it, and the last one has the answer or the error; `Last-Event-ID` goes on where a connection "
@@ -78,10 +68,12 @@ NEVER_QUEUED = (RequestError, QueueFull, StreamsUnavailable)
 
 _ID = Path(description="the job's id, as the submission gave it")
 
+LISTED, MOST_CURSOR_CHARS = 20, 64
+"""Of a page whose asker names no number, and of what names the page behind it: the id of a record."""
 
-LISTED = (
-    limit_of(MOST_ROWS, 20),
-    parameter("before", "the `next` of the page before", type="string", maxLength=64),
+LIST_PARAMETERS = (
+    limit_of(MOST_ROWS, LISTED),
+    parameter("before", "the `next` of the page before", type="string", maxLength=MOST_CURSOR_CHARS),
     *SPAN,
     parameter("device", "that answered", type="string"),
     parameter("model", "that answered", type="string"),
@@ -94,8 +86,8 @@ LISTED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Listing(Span):
-    limit: Annotated[int, Ge(1), Le(MOST_ROWS)] = 20
-    before: Annotated[str, MaxLen(64)] | None = None
+    limit: Annotated[int, Ge(1), Le(MOST_ROWS)] = LISTED
+    before: Annotated[str, MaxLen(MOST_CURSOR_CHARS)] | None = None
     device: Token | None = None
     model: Annotated[str, MaxLen(200)] | None = None
     state: Annotated[str, MaxLen(16)] | None = None
@@ -148,7 +140,7 @@ def _add_durable(router: APIRouter, bridge: Bridge, prefix: str) -> None:
         **described(surface=NATIVE, statuses=GUARDED | {404}, stream=EVENTS),
     )
     async def events(http: Request, job: Annotated[str, _ID]) -> Response:
-        after = _last_event(http.headers)
+        after = last_event(http.headers)
         tenant, job = caller_of(http).tenant, _seen(http, job)
         await durable.look(job, tenant=tenant)
         if await durable.over(job, after=after, tenant=tenant):
@@ -162,7 +154,7 @@ def _add_known(router: APIRouter, bridge: Bridge) -> None:
     @router.get(
         "",
         summary="Jobs that are over, newest first, as the ledger has them",
-        **described(surface=NATIVE, statuses=GUARDED, parameters=LISTED),
+        **described(surface=NATIVE, statuses=GUARDED, parameters=LIST_PARAMETERS),
     )
     async def listed(http: Request) -> Response:
         query = _whose(queried(_Listing, http), caller_of(http))
@@ -177,7 +169,7 @@ def _add_known(router: APIRouter, bridge: Bridge) -> None:
         tenant, job = caller_of(http).tenant, _seen(http, job)
         told = {JOB_HEADER: header_text(job)}
         try:
-            return answered(_card(await durable.look(job, tenant=tenant)), 200, told)
+            return answered(card(await durable.look(job, tenant=tenant)), 200, told)
         except NO_DURABLE as unknown:
             record = await _record(bridge, job, caller_of(http))
             if record is None:
@@ -251,68 +243,6 @@ def _priority(http: Request) -> Priority | None:
     return None if given is None else priority_of({PRIORITY_HEADER: given})
 
 
-class JobEvents(Response):
-    """The notes of one job as they come, each with its number in the stream: `Last-Event-ID` goes on behind it."""
-
-    def __init__(
-        self, durable: DurableJobs, job: str, after: int, curfew: Curfew, *, tenant: str, comment_s: float = COMMENT_S
-    ) -> None:
-        super().__init__()
-        self._durable = durable
-        self._job = job
-        self._after = after
-        self._curfew = curfew
-        self._tenant = tenant
-        self._comment_s = comment_s
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # as ASGI calls it
-        await while_connected(receive, self._follow(Stream(send)))
-
-    async def _follow(self, out: Stream) -> None:
-        try:
-            await out.start([(JOB_HEADER.encode(), header_text(self._job).encode())])
-            async with (
-                asyncio.timeout(None) as limit,
-                aclosing(self._durable.events(self._job, after=self._after, tenant=self._tenant)) as events,
-            ):
-                with self._curfew.bind(limit):
-                    await self._tell(events, out)
-        except TimeoutError:
-            pass  # the bridge stops: the client comes again, with the number of the last event
-        except ReaderStalled:
-            log.info("http.job_events", job=self._job, outcome="reader_stalled")
-            return
-        await out.close()
-
-    async def _tell(self, events: AsyncIterator[Event], out: Stream) -> None:
-        """Send the events, and comments while there is none. Raises `ReaderStalled`."""
-        stalled = False
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                comments = tasks.create_task(self._comment(out))
-                async for one in events:
-                    await out.put(event(_data(one), number=one.seq, name=str(one.note.state)))
-                comments.cancel()
-        except* ReaderStalled:
-            stalled = True
-        if stalled:
-            raise ReaderStalled
-
-    async def _comment(self, out: Stream) -> None:
-        while True:
-            await asyncio.sleep(self._comment_s)
-            await out.put(COMMENT)
-
-
-def _data(one: Event) -> bytes:
-    return codec.encode(_card(one.note))
-
-
-def _card(note: Note) -> dict[str, Any]:
-    wire = codec.plain(replace(note, fingerprint=None))  # it is between producers and dispatchers
-    return {"id": wire.pop("job"), "object": "job", **wire}
-
-
 def _seen(http: Request, job: str) -> str:
     return caller_of(http).job_to_see(_known(job))
 
@@ -322,13 +252,3 @@ def _known(job: str) -> str:
     if not is_token(job):
         raise UnknownJob(f"there is no job {job[:80]!r}: ids are 1 to 64 of A-Z a-z 0-9 _ -", param="job")
     return job
-
-
-def _last_event(headers: Mapping[str, str]) -> int:
-    given = headers.get("last-event-id", "0")
-    if not (given.isascii() and given.isdecimal() and len(given) < 19):
-        raise BadRequest(
-            f"Last-Event-ID {given[:40]!r} is no number of an event: leave it out to begin at the first",
-            param="Last-Event-ID",
-        )
-    return int(given)

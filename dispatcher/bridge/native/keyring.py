@@ -14,12 +14,12 @@ from starlette.responses import Response
 
 from common import codec, key_client
 from common.errors import NotPermitted
-from common.key_requests import LONGEST_OVERLAP_S, AddKey, ChangeKey, Issued, ListKeys, Name, RotateKey
-from common.keys import Scope
+from common.key_requests import LONGEST_OVERLAP_S, MOST_LISTED, AddKey, ChangeKey, Issued, ListKeys, Name, RotateKey
+from common.keys import MOST_NAME_CHARS, Scope
 from common.messages import Number
-from dispatcher.bridge.bodies import json_body
+from dispatcher.bridge.bodies import answered, json_body
 from dispatcher.bridge.describing import ASKS, GUARDED, described
-from dispatcher.bridge.native.replies import Json, answered, limit_of, parameter, queried
+from dispatcher.bridge.native.replies import Json, limit_of, parameter, queried
 from dispatcher.bridge.reading import read_as
 from dispatcher.bridge.surfaces import NATIVE
 from dispatcher.bridge.wiring import Bridge
@@ -69,11 +69,11 @@ def _add_making(router: APIRouter, bridge: Bridge) -> None:
             surface=NATIVE,
             statuses=FOUND,
             parameters=(
-                parameter("which", "an id or a name", type="string", minLength=1, maxLength=100),
+                parameter("which", "an id or a name", type="string", minLength=1, maxLength=MOST_NAME_CHARS),
                 parameter("tenant", "whose", type="string"),
                 parameter("all", "also those that are revoked or expired", type="boolean", default=False),
                 parameter("after", "the `next` of the page before", type="string", maxLength=64),
-                limit_of(1000, 1000),
+                limit_of(MOST_LISTED, MOST_LISTED),
             ),
         ),
     )

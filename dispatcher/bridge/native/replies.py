@@ -1,12 +1,10 @@
-"""What the routes of Drover's own API share: answers as JSON, and parameters of a query as values; it knows no path."""
+"""What the routes of Drover's own API share: parameters of a query as values, and what the ledger says; it knows no path."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from fastapi import Request
-from starlette.responses import Response
 
 from common import codec, ledger
 from common.errors import LedgerUnavailable, NoResponders
@@ -17,16 +15,9 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 
-def answered(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Make the response that says this."""
-    return Response(codec.encode(body), status, dict(headers or {}), "application/json")
-
-
-def queried(cls: type[T], http: Request, **fixed: Any) -> T:
-    """Read the query of a request's address; `fixed` is not the sender's to say. Raises `BadRequest` that names every wrong one."""
-    return codec.build(
-        cls, {**http.query_params, **{name: value for name, value in fixed.items() if value is not None}}
-    )
+def queried(cls: type[T], http: Request) -> T:
+    """Read the query of a request's address. Raises `BadRequest` that names every wrong one."""
+    return codec.build(cls, dict(http.query_params))
 
 
 def parameter(name: str, what: str, **schema: Any) -> Json:

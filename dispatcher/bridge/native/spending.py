@@ -8,9 +8,10 @@ from starlette.responses import Response
 from common import codec
 from common.keys import Scope
 from common.ledger import MOST_ROWS, By, EnergyQuery, Span
+from dispatcher.bridge.bodies import answered
 from dispatcher.bridge.describing import described
 from dispatcher.bridge.gate import caller_of
-from dispatcher.bridge.native.replies import SPAN, answered, from_ledger, limit_of, parameter, queried
+from dispatcher.bridge.native.replies import SPAN, from_ledger, limit_of, parameter, queried
 from dispatcher.bridge.surfaces import NATIVE
 from dispatcher.bridge.wiring import Bridge
 

@@ -13,6 +13,7 @@ from typing import Any
 from common.codec import digest
 from common.messages import AUTO, ModelInfo
 from common.virtual import VIRTUAL, virtual
+from dispatcher.bridge.contexts import USUAL_TOKENS, usable
 from dispatcher.bridge.ollama.lines import date
 from dispatcher.bridge.openai.request import split_model
 from dispatcher.bridge.presence import offers
@@ -22,9 +23,6 @@ Json = dict[str, Any]
 
 SERVED = ("completion", "tools", "vision", "embedding")
 """What a model can do through the bridge. Not `thinking`, whose text is not sent over the bus, nor `insert`: no suffix is taken."""
-
-UNKNOWN_CONTEXT = 4096
-"""What Ollama gives a model of which it is told nothing; Copilot can't do without a number."""
 
 VIRTUAL_FAMILY = "drover"
 
@@ -57,7 +55,7 @@ class Listed:
 
     @property
     def context_tokens(self) -> int | None:
-        return max(filter(None, map(_usable, self.infos)), default=None)
+        return max(filter(None, map(usable, self.infos)), default=None)
 
     @property
     def family(self) -> str:
@@ -100,7 +98,7 @@ def show(model: Listed, since_s: int) -> Json:
     infos: Json = {
         "general.architecture": family,
         "general.basename": model.name.partition(":")[0],
-        f"{family}.context_length": model.context_tokens or UNKNOWN_CONTEXT,
+        f"{family}.context_length": model.context_tokens or USUAL_TOKENS,  # Copilot can't do without a number
     }
     if (billions := _billions(model)) is not None:
         infos["general.parameter_count"] = round(billions * 1e9)
@@ -145,12 +143,6 @@ def _virtual(name: str, real: Sequence[Listed]) -> Listed:
         remote=False,
         what=VIRTUAL[name].what,
     )
-
-
-def _usable(info: ModelInfo) -> int | None:
-    """Give the context that a device really has of a model: what it was trained for, or less where memory is short."""
-    known = [one for one in (info.context_tokens, info.most_context_tokens) if one]
-    return min(known, default=None)
 
 
 def _tag(model: Listed, since_s: int) -> Json:
@@ -214,6 +206,6 @@ def _process(model: Listed, info: ModelInfo) -> Json:
         "details": _details(model),
         "expires_at": date(_expires_s(info)),
         "size_vram": min(info.gpu_bytes, size),
-        "context_length": info.loaded_context_tokens or _usable(info) or UNKNOWN_CONTEXT,
+        "context_length": info.loaded_context_tokens or usable(info) or USUAL_TOKENS,
         "x_drover": {"loaded_on": where},
     }

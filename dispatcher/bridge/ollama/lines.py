@@ -7,12 +7,12 @@ has no key beside `function`. Our own facts travel in `x_drover`, which all of t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel
 
 from common import codec, energy, frames, vectors
+from common.dates import dated
 from common.energy import Energy
 from common.errors import FleetError
 from common.messages import ToolCall
@@ -41,8 +41,6 @@ class OllamaError(BaseModel):
 NDJSON = "application/x-ndjson"
 
 _NS = 1_000_000_000
-_LAST_DAY_S = 253_402_300_799.0
-"""The last second of the year 9999: no calendar goes on behind it."""
 
 
 def line(value: Json) -> bytes:
@@ -52,7 +50,7 @@ def line(value: Json) -> bytes:
 
 def date(unix_s: float) -> str:
     """Write a date as RFC 3339, and so that `datetime.fromisoformat` of any Python reads it: no Z, and six digits."""
-    return datetime.fromtimestamp(min(max(unix_s, 0.0), _LAST_DAY_S), UTC).isoformat(timespec="microseconds")
+    return dated(unix_s).isoformat(timespec="microseconds")
 
 
 def chat(model: str, now_s: float, text: str = "", calls: Sequence[ToolCall] = ()) -> Json:

@@ -8,11 +8,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from common import codec
 from common.errors import NotAllowed, UnknownModel
 from common.keys import Scope
 from common.messages import ChatRequest
-from dispatcher.bridge.bodies import json_body
+from dispatcher.bridge.bodies import answered, json_body
 from dispatcher.bridge.describing import ASKS, RUNS, described
 from dispatcher.bridge.entry import Entry, chat_entry, entry
 from dispatcher.bridge.gate import caller_of
@@ -110,7 +109,7 @@ def _embedded(bridge: Bridge, http: Request, asked: embed.Embeds, texts: Sequenc
     """Answer with embeddings; for no text at once, as Ollama does, if there is such a model. Raises `UnknownModel`."""
     if not texts:
         _found(bridge, http, asked.model)
-        return _json({"embedding": []} if legacy else {"model": asked.model, "embeddings": []})
+        return answered({"embedding": []} if legacy else {"model": asked.model, "embeddings": []})
     come = entry(caller_of(http), http.headers)
     wanted = embed.to_job(asked, texts, job=come.job, priority=come.priority)
     return bridge.embeddings(bridge.sent(come, wanted), texts, come.caller, EmbedLines(job=come.job, legacy=legacy))
@@ -121,16 +120,16 @@ def _listing(bridge: Bridge) -> APIRouter:
 
     @router.get("/tags", summary="The models that the fleet has now, as Ollama has it", **LIST)
     async def tags(http: Request) -> Response:
-        return _json(catalogue.tags(catalogue.listed(bridge.fleet(caller_of(http))), bridge.started_unix_s))
+        return answered(catalogue.tags(catalogue.listed(bridge.fleet(caller_of(http))), bridge.started_unix_s))
 
     @router.post("/show", summary="One model, as Ollama has it", **SHOW)
     async def show(http: Request) -> Response:
         asked = request.read(request.OllamaShow, await _body(http), request.SHOW_EXAMPLE)
-        return _json(catalogue.show(_found(bridge, http, asked.model or asked.name), bridge.started_unix_s))
+        return answered(catalogue.show(_found(bridge, http, asked.model or asked.name), bridge.started_unix_s))
 
     @router.get("/ps", summary="The models in memory, as Ollama has it", **LIST)
     async def running(http: Request) -> Response:
-        return _json(catalogue.running(catalogue.listed(bridge.fleet(caller_of(http)))))
+        return answered(catalogue.running(catalogue.listed(bridge.fleet(caller_of(http)))))
 
     router.add_api_route("/tags", tags, methods=["HEAD"], include_in_schema=False)
     return router
@@ -142,7 +141,7 @@ def _open_to_all() -> APIRouter:
 
     @router.get("/version", summary="The release of Ollama whose API this is", **VERSIONED)
     async def version() -> Response:
-        return _json({"version": VERSION})
+        return answered({"version": VERSION})
 
     async def management(http: Request) -> Response:
         raise NotAllowed(
@@ -172,7 +171,7 @@ def _wanted(
 def _idle(bridge: Bridge, http: Request, asked: request.OllamaRun, line: Json) -> Response:
     """Answer at once, in one piece, as Ollama does. Raises `UnknownModel`."""
     _found(bridge, http, asked.model)
-    return _json({**line, **lines.idle("unload" if asked.unloads else "load")})
+    return answered({**line, **lines.idle("unload" if asked.unloads else "load")})
 
 
 def _found(bridge: Bridge, http: Request, name: str | None) -> catalogue.Listed:
@@ -182,7 +181,3 @@ def _found(bridge: Bridge, http: Request, name: str | None) -> catalogue.Listed:
     if found is None:
         raise UnknownModel(f"model {model[:200]!r} not found: GET /api/tags lists those there are", param="model")
     return found
-
-
-def _json(body: Json) -> Response:
-    return Response(codec.encode(body), media_type="application/json")

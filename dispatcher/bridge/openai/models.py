@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from common import codec
 from common.errors import UnknownModel
 from common.keys import Scope
 from common.messages import AUTO, split_target
 from common.virtual import VIRTUAL, Virtual, virtual
+from dispatcher.bridge.bodies import answered
 from dispatcher.bridge.describing import GUARDED, described
 from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.openai import reply
@@ -33,16 +33,16 @@ def models_routes(bridge: Bridge) -> APIRouter:
     async def models(http: Request) -> Response:
         cards = list(_cards(bridge, bridge.fleet(caller_of(http))))
         if not _anthropic(http):
-            return _json({"object": "list", "data": cards})
+            return answered({"object": "list", "data": cards})
         infos = [anthropic_info(card) for card in cards]
         ends = {"first_id": infos[0]["id"], "last_id": infos[-1]["id"]}  # `auto` is always there
-        return _json({"data": infos, "has_more": False, **ends})
+        return answered({"data": infos, "has_more": False, **ends})
 
     @router.get("/{model:path}", summary="One model", **described(statuses=GUARDED | {404}))
     async def model(http: Request, model: str) -> Response:
         card = _one(bridge, bridge.fleet(caller_of(http)), model)
         if card is not None:
-            return _json(anthropic_info(card) if _anthropic(http) else card)
+            return answered(anthropic_info(card) if _anthropic(http) else card)
         unknown = UnknownModel(
             f"no device has the model {model[:200]!r}: GET /v1/models lists those there are", param="model"
         )
@@ -110,7 +110,3 @@ def anthropic_info(card: reply.Json) -> reply.Json:
         "max_input_tokens": card["x_drover"].get("context_tokens"),
         "x_drover": card["x_drover"],
     }
-
-
-def _json(body: reply.Json) -> Response:
-    return Response(codec.encode(body), media_type="application/json")

@@ -20,13 +20,12 @@ from common.errors import BadRequest, PayloadTooLarge, UnreadableFile
 from common.keys import Scope
 from common.messages import ChatRequest
 from dispatcher.bridge.asking import Asking
-from dispatcher.bridge.bodies import json_body
+from dispatcher.bridge.bodies import answered, json_body
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.describing import RUNS, described, form_body
 from dispatcher.bridge.entry import entry
 from dispatcher.bridge.files.desk import Attached
 from dispatcher.bridge.gate import caller_of
-from dispatcher.bridge.native.replies import answered
 from dispatcher.bridge.openai import reply
 from dispatcher.bridge.presence import Offer, offers
 from dispatcher.bridge.reading import read_as, read_fields
@@ -120,7 +119,8 @@ async def _form(http: Request) -> tuple[Json, Attached | None]:
         raise WrongType("compressed bodies are not taken: send the form as it is")
     fields: Json = {}
     file = None
-    async with http.form(max_files=1, max_fields=MOST_FIELDS, max_part_size=4 * MOST_PROMPT) as form:
+    most_bytes = 4 * MOST_PROMPT  # a character takes four at most
+    async with http.form(max_files=1, max_fields=MOST_FIELDS, max_part_size=most_bytes) as form:
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
                 if name != "file":

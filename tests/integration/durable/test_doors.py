@@ -13,7 +13,7 @@ import pytest
 from common.client import Drover
 from common.durable import Stage
 from common.errors import BackendError, BusTimeout
-from dispatcher.bridge.native.jobs import JobEvents
+from dispatcher.bridge.native.following import JobEvents
 from dispatcher.bridge.sse import Curfew
 from tests.bridge_process import bridge_process
 from tests.commands import drover

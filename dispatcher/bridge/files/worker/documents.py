@@ -17,14 +17,18 @@ from pypdf.errors import DependencyError, FileNotDecryptedError, LimitReachedErr
 from pypdf.generic import StreamObject, _image_xobject
 
 from dispatcher.bridge.files.worker import pictures
-from dispatcher.bridge.files.worker.refusing import Refused
+from dispatcher.bridge.files.worker.refusing import Refused, short
 
 Json = dict[str, Any]
 
 MOST_IMAGES = 4
-SIDE = 1568
 LEAST_SIDE = 64
 """A smaller one is a line or a bullet."""
+
+MOST_LOOKED_AT, MOST_TRIED = 100, 3
+"""Of the images of a page: a scan is one, and a magazine's page has some; the largest that can be read is shown."""
+
+BETWEEN = "\n\n"  # two pages
 
 LITTLE_TEXT = 100
 """Characters in all; a scan has page numbers at most."""
@@ -64,7 +68,7 @@ def task(head: Json, given: list[bytes]) -> tuple[Json, list[bytes]]:
     room_bytes, most_pages = int(head["room_bytes"]), int(head["most_pages"])
     reader, total = _opened(given[0])
     found = _texts(reader, min(total, most_pages), int(head["most_characters"]), room_bytes)
-    text = "\n\n".join(found.texts)
+    text = BETWEEN.join(found.texts)
     images = _images(reader, min(total, most_pages)) if found.characters < LITTLE_TEXT else []
     if not images and not text:
         broken = f", and {found.unread} of its pages are broken" if found.unread else ""
@@ -104,9 +108,9 @@ def _opened(data: bytes) -> tuple[PdfReader, int]:
     except (DependencyError, FileNotDecryptedError) as error:
         raise Refused("it is encrypted: save a copy without a password, and send that") from error
     except LimitReachedError as error:
-        raise Refused(f"it is larger inside than it may be ({_short(error)}): print it to a new PDF") from error
+        raise Refused(f"it is larger inside than it may be ({short(error)}): print it to a new PDF") from error
     except BROKEN as error:
-        raise Refused(f"it can't be read ({_short(error)}): print it to a new PDF, and send that") from error
+        raise Refused(f"it can't be read ({short(error)}): print it to a new PDF, and send that") from error
 
 
 def _texts(reader: PdfReader, pages: int, most_characters: int, room_bytes: int) -> Found:
@@ -117,7 +121,7 @@ def _texts(reader: PdfReader, pages: int, most_characters: int, room_bytes: int)
         fits = text[: most_characters - found.characters].encode()[: max(0, room)].decode(errors="ignore")
         found.texts.append(fits)
         found.characters += len(fits)
-        room -= len(fits.encode()) + 2
+        room -= len(fits.encode()) + len(BETWEEN)
         if len(fits) < len(text) or room <= 0:
             found.cut = True
             break
@@ -151,11 +155,11 @@ def _largest(page: PageObject) -> Image.Image | None:
         sized = sorted(_sized(page), key=lambda one: one[0], reverse=True)
     except BROKEN:
         return None
-    for _, stream in sized[:3]:
+    for _, stream in sized[:MOST_TRIED]:
         try:
             image = stream.decode_as_image()
             if isinstance(image, Image.Image):
-                return pictures.upright(image, SIDE)
+                return pictures.upright(image, pictures.STEPS[0][0])
         except (*BROKEN, Image.DecompressionBombError, Image.DecompressionBombWarning):
             continue  # the next one may do
     return None
@@ -164,7 +168,7 @@ def _largest(page: PageObject) -> Image.Image | None:
 def _sized(page: PageObject) -> Iterator[tuple[int, StreamObject]]:
     """Give the images of a page with their pixels, those left out that are too large or too small."""
     named: Any = page["/Resources"]
-    for entry in list(named["/XObject"].values())[:100]:
+    for entry in list(named["/XObject"].values())[:MOST_LOOKED_AT]:
         stream: Any = entry.get_object()
         if isinstance(stream, StreamObject) and stream.get("/Subtype") == "/Image":
             width, height = (_whole(stream, name) for name in ("/Width", "/Height"))
@@ -174,7 +178,3 @@ def _sized(page: PageObject) -> Iterator[tuple[int, StreamObject]]:
 
 def _whole(stream: Any, name: str) -> int:
     return int(stream[name])
-
-
-def _short(error: Exception) -> str:
-    return (str(error) or type(error).__name__)[:120]

@@ -29,7 +29,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from dispatcher.bridge.files.worker.refusing import Refused
+from dispatcher.bridge.files.worker.refusing import Refused, short
 
 Json = dict[str, Any]
 
@@ -128,7 +128,7 @@ def opened(data: bytes, side: int) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Refused(f"has more than {MOST_PIXELS // 10**6} million pixels: send a smaller one") from error
     except BROKEN as error:
-        raise Refused(f"can't be read as {kind} ({_short(error)}): save it again, as PNG or JPEG") from error
+        raise Refused(f"can't be read as {kind} ({short(error)}): save it again, as PNG or JPEG") from error
 
 
 def upright(image: Image.Image, side: int) -> Image.Image:
@@ -187,7 +187,3 @@ def _shrunk(image: Image.Image, side: int) -> Image.Image:
 def _facts(image: Image.Image, step: int) -> Json:
     width, height = _shrunk(image, STEPS[step][0]).size
     return {"width": width, "height": height}
-
-
-def _short(error: Exception) -> str:
-    return (str(error) or type(error).__name__)[:120]
