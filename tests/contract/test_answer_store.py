@@ -21,7 +21,7 @@ from tests.redis_server import needs_redis, redis_server
 
 GUARD_S = 30.0
 DAY_S = 86_400.0
-Make: TypeAlias = Callable[..., AnswerStore]
+Make: TypeAlias = Callable[..., MemoryAnswers | RedisAnswers]
 """Makes a store with these settings; all that one test makes share what they keep, if that is their way."""
 
 
@@ -370,6 +370,20 @@ async def test_a_claim_ends_with_its_lease(make: Make, clock: HandClock) -> None
             held = await store.claim("alice", key("one"), "next", DAY_S)
 
     assert not await store.claim("alice", key("one"), "gone", DAY_S)
+
+
+async def test_other_settings_forget_nothing(make: Make) -> None:
+    """What is kept still counts after a reload, for the bounds too, and whoever makes an answer still does."""
+    store = make(entries=2)
+    await store.put(entry("one"))
+    await store.put(entry("two"))
+    await store.claim("alice", key("three"), "first", 60.0)
+    before = await store.stats()
+    store.tune(settings(entries=2, ttl_s=DAY_S))
+    after, taken = await store.stats(), await store.claim("alice", key("three"), "second", 60.0)
+    await store.put(entry("three"))
+
+    assert (before, False, ["two", "three"]) == (after, taken, await kept(store, "one", "two", "three"))
 
 
 async def test_many_at_once_keep_the_bounds(make: Make) -> None:

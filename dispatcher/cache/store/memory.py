@@ -56,13 +56,13 @@ class MemoryAnswers:
         self._shelves: dict[str, _Shelf] = {}
         self._ends: list[tuple[float, str, str]] = []
         """When which entry expires, the next one first; some are gone or were replaced meanwhile."""
+        self._claims: dict[tuple[str, str], tuple[str, float]] = {}
+        self._entries = self._size_bytes = self._uses = self._evicted = self._expired = 0
 
     def tune(self, settings: CacheSection) -> None:
         """Take how long and how large answers are from these settings; those that are kept already stay until one more comes."""
         self._most_bytes, self._ttl_s = settings.size_mb << 20, settings.ttl_s
         self._bounds = Bounds(answer_bytes=settings.answer_kb << 10)
-        self._claims: dict[tuple[str, str], tuple[str, float]] = {}
-        self._entries = self._size_bytes = self._uses = self._evicted = self._expired = 0
 
     async def get(self, tenant: str, keys: Sequence[str]) -> list[Entry | None]:
         return [self._read(tenant, key) for key in keys]
