@@ -35,6 +35,9 @@ MOST_LISTED = 1000
 MOST_BUDGETS = 9
 """One for each unit and period."""
 
+MOST_AMOUNT = 10**13
+"""Of any unit, for a budget or a job: the sum over as many as there may be is one that SQLite can add up."""
+
 LONGEST_SESSION_S = 30 * 86_400.0
 LONGEST_OVERLAP_S = 30 * 86_400.0
 
@@ -57,7 +60,7 @@ class Limit(_Closed):
     """A budget to have, without what is spent of it."""
 
     unit: Unit
-    limit: Annotated[Count, Ge(1), Le(10**13)]
+    limit: Annotated[Count, Ge(1), Le(MOST_AMOUNT)]
     period: Period = Period.EVER
 
 

@@ -44,7 +44,7 @@ wanted_packages() {
     if [ "$profile" = dev ]; then
         has chromium || has chromium-browser || has google-chrome || echo chromium
         compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || has postgres || echo postgresql
-        has prometheus || echo prometheus
+        has prometheus && has promtool || echo prometheus # promtool comes with it, where it is Debian's
     fi
 }
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from common.errors import BadRequest
-from common.key_requests import Limit
-from common.keys import Budget, Grant, Period, Scope, Unit, parse
+from common.key_requests import LONGEST_OVERLAP_S, MOST_AMOUNT, Limit
+from common.keys import MOST_NAME_CHARS, Budget, Grant, Period, Scope, Unit, parse
 from dispatcher.cli import times
 
 _BUDGET = re.compile(r"(\d{1,14}(?:\.\d{1,9})?)\s*([A-Za-z]+)(?:/([A-Za-z]+))?", re.ASCII)
@@ -26,7 +26,6 @@ _UNITS = {
 _PERIODS = {"day": Period.DAY, "month": Period.MONTH, "ever": Period.EVER}
 _AHEAD = re.compile(r"(\d{1,5})\s*(min|h|d|w)", re.ASCII)
 _UNIT_S = {"min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-_MOST = 10**13
 
 
 def budget(text: str) -> Limit:
@@ -40,7 +39,7 @@ def budget(text: str) -> Limit:
             "tokens, usd, J, kJ, Wh and kWh, periods day, month and ever"
         )
     amount = Decimal(found[1]) * unit[1]
-    if amount != amount.to_integral_value() or not 1 <= amount <= _MOST:
+    if amount != amount.to_integral_value() or not 1 <= amount <= MOST_AMOUNT:
         raise BadRequest(f"--budget {text[:60]!r} is too small, too large or too fine: {_bounds(unit[0])}")
     return Limit(unit=unit[0], limit=int(amount), period=period)
 
@@ -48,7 +47,7 @@ def budget(text: str) -> Limit:
 def _bounds(unit: Unit) -> str:
     match unit:
         case Unit.TOKENS:
-            return f"whole tokens, from 1 to {_MOST}"
+            return f"whole tokens, from 1 to {MOST_AMOUNT}"
         case Unit.MONEY:
             return "from 0.000001 to 10000000 usd, with six digits behind the point"
         case Unit.ENERGY:
@@ -100,8 +99,9 @@ def overlap_s(text: str) -> float:
     if found is None and text.strip() != "0":
         raise BadRequest(f"--overlap {text[:60]!r} is no time: write for example 0, 1h or 7d")
     lasts_s = int(found[1]) * _UNIT_S[found[2]] if found else 0.0
-    if lasts_s > 30 * 86_400:
-        raise BadRequest(f"--overlap {text[:60]!r} is too long: a secret that is replaced lives on for 30d at most")
+    if lasts_s > LONGEST_OVERLAP_S:
+        most = f"{LONGEST_OVERLAP_S / _UNIT_S['d']:g}d"
+        raise BadRequest(f"--overlap {text[:60]!r} is too long: a secret that is replaced lives on for {most} at most")
     return lasts_s
 
 
@@ -110,8 +110,8 @@ def which(text: str) -> str:
     and `Unauthorized`, which quote nothing."""
     if text.startswith(("dr_", "drs_")):
         return parse(text).id
-    if not 1 <= len(text) <= 100 or not text.isprintable():
-        raise BadRequest("a key is named by its id, or its name, of 1 to 100 characters")
+    if not 1 <= len(text) <= MOST_NAME_CHARS or not text.isprintable():
+        raise BadRequest(f"a key is named by its id, or its name, of 1 to {MOST_NAME_CHARS} characters")
     return text
 
 

@@ -14,7 +14,7 @@ from common import codec, key_client
 from common.bus.nats import NatsBus
 from common.errors import BadRequest
 from common.key_requests import AddKey, ChangeKey, Issued, Liftable, ListKeys, RotateKey
-from common.keys import Grant
+from common.keys import MOST_NAME_CHARS, Grant
 from common.subjects import Subjects, require_token
 from dispatcher.cli import key_words, keys_view
 from dispatcher.cli.connect import open_bus, shell_settings
@@ -148,8 +148,8 @@ def _told(wanted: Wanted) -> dict[str, object]:
 def _name(text: str) -> str:
     """Give a name as it may stand in tables. Raises `BadRequest`."""
     name = text.strip()
-    if not 1 <= len(name) <= 100 or not name.isprintable():
-        raise BadRequest("a key's name has 1 to 100 characters, all of them printable")
+    if not 1 <= len(name) <= MOST_NAME_CHARS or not name.isprintable():
+        raise BadRequest(f"a key's name has 1 to {MOST_NAME_CHARS} characters, all of them printable")
     if name.startswith(("dr_", "drs_")):
         raise BadRequest("a key's name is not like a key: give it another one")
     return name

@@ -8,13 +8,10 @@ from typing import Any
 
 from common import codec
 from common.errors import BadRequest
-from common.key_requests import AddKey, Limit
+from common.key_requests import MOST_AMOUNT, AddKey, Limit
 from common.keys import Grant, Reservation, Unit
 from dispatcher.ledger.budgets import Account, Amounts, shown, window
-from dispatcher.ledger.rows import Row
-
-MOST_SET_ASIDE = 10**13
-"""Of any unit, for one job: so many jobs as run at once still have a sum that SQLite can add up. No budget is larger."""
+from dispatcher.ledger.rows import Row, as_text, of_text
 
 _AS_IS = ("name", "tenant", "user", "requests_per_minute", "parallel", "created_unix_s", "expires_unix_s")  # fmt: skip
 _LISTS = ("scopes", "models", "devices")
@@ -93,7 +90,7 @@ def reservation_row(wanted: Reservation, amounts: Amounts, now_unix_s: float) ->
         "tenant": wanted.tenant,
         "job": wanted.job,
         "key": wanted.key,
-        **{str(unit): min(amounts.get(unit, 0), MOST_SET_ASIDE) for unit in Unit},
+        **{str(unit): min(amounts.get(unit, 0), MOST_AMOUNT) for unit in Unit},
         "reserved_unix_s": now_unix_s,
         "expires_unix_s": now_unix_s + wanted.expires_s,
         "lapsed_unix_s": None,
@@ -115,12 +112,12 @@ def reservation_of(row: Mapping[str, Any]) -> Reservation:
 
 def texts(some: Sequence[str]) -> str:
     """Write a list into a text."""
-    return codec.encode({"": [str(one) for one in some]}).decode()[4:-1]
+    return as_text([str(one) for one in some])
 
 
 def read_texts(text: str) -> list[str]:
     """Read it again. Raises `BadRequest`."""
-    found = codec.decode(f'{{"":{text}}}'.encode())[""]
+    found = of_text(text)
     if not isinstance(found, list):
         raise BadRequest("it is no list")
     return found

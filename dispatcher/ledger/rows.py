@@ -68,9 +68,9 @@ def job_row(entry: JobEntry) -> Row:
         **{name: getattr(entry.engine, name) for name in ENGINE},
         "prompt_tokens": entry.usage.prompt_tokens,
         "completion_tokens": entry.usage.completion_tokens,
-        "attempts": _json(wire["attempts"]),
-        "decision": None if entry.decision is None else _json(entry.decision),
-        "cache": None if cache is None else _json(cache),
+        "attempts": as_text(wire["attempts"]),
+        "decision": None if entry.decision is None else as_text(entry.decision),
+        "cache": None if cache is None else as_text(cache),
         "cache_outcome": None if cache is None else str(cache.get("outcome", ""))[:64],
     }
 
@@ -80,7 +80,7 @@ def job_entry(row: Mapping[str, Any]) -> JobEntry:
     wire = {name: row[name] for name in _JOB_AS_IS}
     wire["usage"] = {"prompt_tokens": row["prompt_tokens"], "completion_tokens": row["completion_tokens"]}
     wire["engine"] = {name: row[name] for name in ENGINE}
-    wire["attempts"] = _parts(row["attempts"])
+    wire["attempts"] = of_text(row["attempts"])
     if row["terms_tokens"] is not None:
         wire["terms"] = {name: row[f"terms_{name}"] for name in TERMS}
     if row["energy_joules"] is not None:
@@ -149,13 +149,13 @@ def _share(
 def device_row(entry: DeviceEntry) -> Row:
     """Give the row of a device's event."""
     wire = codec.plain(entry)
-    return {**{name: wire.get(name) for name in _DEVICE_AS_IS}, "throttling": _json(wire["throttling"])}
+    return {**{name: wire.get(name) for name in _DEVICE_AS_IS}, "throttling": as_text(wire["throttling"])}
 
 
 def device_entry(row: Mapping[str, Any]) -> DeviceEntry:
     """Read the row of a device's event. Raises `BadRequest`."""
     wire = {name: row[name] for name in _DEVICE_AS_IS}
-    return codec.build(DeviceEntry, {**wire, "throttling": _parts(row["throttling"])})
+    return codec.build(DeviceEntry, {**wire, "throttling": of_text(row["throttling"])})
 
 
 def power_row(entry: PowerEntry) -> Row:
@@ -176,9 +176,11 @@ def day_of(unix_s: float) -> str:
     return dated(unix_s).strftime("%Y-%m-%d")
 
 
-def _json(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Write what has parts of its own into a text: the codec writes objects alone, so it stands in one."""
     return codec.encode({"": value}).decode()[4:-1]
 
 
-def _parts(text: str) -> Any:
+def of_text(text: str) -> Any:
+    """Read it again. Raises `BadRequest`."""
     return codec.decode(f'{{"":{text}}}'.encode())[""]
