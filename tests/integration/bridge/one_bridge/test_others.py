@@ -34,17 +34,6 @@ TOOL = {
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture(autouse=True)
-def fleet(shared: tuple[ScriptedFleet, BridgeProcess]) -> ScriptedFleet:
-    shared[0].forget()
-    return shared[0]
-
-
-@pytest.fixture
-def bridge(shared: tuple[ScriptedFleet, BridgeProcess]) -> BridgeProcess:
-    return shared[1]
-
-
 async def call(job: ScriptedJob) -> None:
     """Want a function called, until it has been."""
     await job.ack()

@@ -42,28 +42,11 @@ CALL = ToolCall(name="weather", arguments={"city": "Accra"})
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # one bridge serves all
 
 
-@pytest.fixture(autouse=True)
-def fleet(shared: tuple[ScriptedFleet, BridgeProcess]) -> ScriptedFleet:
-    shared[0].forget()
-    return shared[0]
-
-
-@pytest.fixture
-def bridge(shared: tuple[ScriptedFleet, BridgeProcess]) -> BridgeProcess:
-    return shared[1]
-
-
 @pytest_asyncio.fixture(loop_scope="module")
 async def client(bridge: BridgeProcess) -> AsyncIterator[ollama.AsyncClient]:
     client = ollama.AsyncClient(bridge.url, timeout=HANG_S, trust_env=False)
     yield client
     await client._client.aclose()  # it has no verb for that
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def http(bridge: BridgeProcess) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http:
-        yield http
 
 
 async def calling(job: ScriptedJob) -> None:

@@ -33,33 +33,10 @@ USED: Any = [{"name": "weather", "description": "now", "input_schema": WEATHER}]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture(autouse=True)
-def fleet(shared: tuple[ScriptedFleet, BridgeProcess]) -> ScriptedFleet:
-    shared[0].forget()
-    return shared[0]
-
-
-@pytest.fixture
-def bridge(shared: tuple[ScriptedFleet, BridgeProcess]) -> BridgeProcess:
-    return shared[1]
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def client(bridge: BridgeProcess) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=f"{bridge.url}/v1", api_key="none", max_retries=0, timeout=HANG_S) as client:
-        yield client
-
-
 @pytest_asyncio.fixture(loop_scope="module")
 async def claude(bridge: BridgeProcess) -> AsyncIterator[anthropic.AsyncAnthropic]:
     async with anthropic.AsyncAnthropic(base_url=bridge.url, api_key="none", max_retries=0, timeout=HANG_S) as client:
         yield client
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def http(bridge: BridgeProcess) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http:
-        yield http
 
 
 async def call(job: ScriptedJob) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import openai
 import pytest
-import pytest_asyncio
 
 from common import errors, frames
 from common.messages import ToolCall
@@ -22,29 +20,6 @@ HI: Any = [{"role": "user", "content": "hi"}]
 HANG_S = 20.0
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # one bridge serves all but those that need another
-
-
-@pytest.fixture(autouse=True)
-def fleet(shared: tuple[ScriptedFleet, BridgeProcess]) -> ScriptedFleet:
-    shared[0].forget()
-    return shared[0]
-
-
-@pytest.fixture
-def bridge(shared: tuple[ScriptedFleet, BridgeProcess]) -> BridgeProcess:
-    return shared[1]
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def client(bridge: BridgeProcess) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=f"{bridge.url}/v1", api_key="none", max_retries=0, timeout=HANG_S) as client:
-        yield client
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def http(bridge: BridgeProcess) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http:
-        yield http
 
 
 async def events(response: httpx.Response) -> list[Any]:

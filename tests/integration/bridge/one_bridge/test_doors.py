@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from tests.bridge_process import BridgeProcess
 from tests.scripted_fleet import ScriptedFleet
@@ -20,23 +19,6 @@ GOOD = b'{"messages":[{"role":"user","content":"hi"}]}'
 HANG_S = 20.0
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # one bridge serves all of them
-
-
-@pytest.fixture(autouse=True)
-def fleet(shared: tuple[ScriptedFleet, BridgeProcess]) -> ScriptedFleet:
-    shared[0].forget()
-    return shared[0]
-
-
-@pytest.fixture
-def bridge(shared: tuple[ScriptedFleet, BridgeProcess]) -> BridgeProcess:
-    return shared[1]
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def http(bridge: BridgeProcess) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http:
-        yield http
 
 
 async def chunked(piece: bytes, times: int) -> AsyncIterator[bytes]:

@@ -1,0 +1,1 @@
+"""The HTTP bridge, one for all tests of a file."""
