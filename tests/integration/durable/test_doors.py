@@ -90,7 +90,8 @@ async def test_waiting_for_a_result_shows_the_cause(tmp_path: Path) -> None:
         await here.device("nano", ANSWER)
         async with dispatching(here):
             url = {"NATS_URL": here.server.url}
-            told = await drover("submit", "hi", "--device", "nosuch", "--timeout", "3", cwd=tmp_path, **url)
+            # Time for two commands to start while it waits, on a machine that starts one in seconds.
+            told = await drover("submit", "hi", "--device", "nosuch", "--timeout", "10", cwd=tmp_path, **url)
             job = told.out.strip()
             await eventually(lambda: _state(here, job), Stage.RETRYING, "it was handed back")
             now = await drover("result", job, cwd=tmp_path, **url)
