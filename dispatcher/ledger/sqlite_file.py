@@ -20,6 +20,7 @@ from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from common.errors import ConfigError, FleetError, LedgerUnavailable
+from dispatcher.ledger import sqlite_driver
 
 BUSY_MS = 10_000
 """How long a writer waits for another one: the ledger, and a `drover ledger prune` beside it."""
@@ -52,8 +53,11 @@ def engines(file: Path) -> tuple[AsyncEngine, AsyncEngine]:
     """Give the writer's and the readers' end."""
 
     def engine(begin: str, *pragmas: str, **pool: Any) -> AsyncEngine:
+        async def connect() -> Any:
+            return await sqlite_driver.Connection(str(file), timeout_s=BUSY_MS / 1000)
+
         address = URL.create("sqlite+aiosqlite", database=str(file))  # as text, a ? in it would begin options
-        made = create_async_engine(address, connect_args={"timeout": BUSY_MS / 1000}, **pool)
+        made = create_async_engine(address, async_creator=connect, **pool)
 
         @event.listens_for(made.sync_engine, "connect")
         def prepare(connection: Any, record: Any) -> None:
