@@ -2,6 +2,8 @@
 
 Whoever changes what a key has used holds the row of that key until the end of the transaction, so that of many at once each sees
 what the one before has set aside. Of several keys they are held in the order of their ids.
+
+Each job runs these statements, and to build one takes as long as to run it: so they are built once.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, func, select, tuple_, update
+from sqlalchemy import UpdateBase, bindparam, delete, exists, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.errors import DuplicateJob
@@ -41,49 +43,93 @@ _ANSWERED = exists().where(
 """A record that is there while the reservation is came before it: later ones settle it."""
 
 
+_KEYS = keys.c.id.in_(bindparam("ids", expanding=True))
+_HOLD = select(keys.c.id).where(_KEYS).order_by(keys.c.id).with_for_update()
+_HELD = select(keys).where(_KEYS).order_by(keys.c.id).with_for_update()
+
+_ACCOUNTS = (
+    select(budgets)
+    .where(budgets.c.key.in_(bindparam("ids", expanding=True)))
+    .order_by(budgets.c.key, budgets.c.unit, budgets.c.period)
+)
+_SPENT = (
+    update(budgets)
+    .where(
+        budgets.c.key == bindparam("of_key"),
+        budgets.c.unit == bindparam("of_unit"),
+        budgets.c.period == bindparam("of_period"),
+    )
+    .values(
+        {name: bindparam(f"new_{name}", type_=budgets.c[name].type) for name in ("limit", "window_unix_s", "spent")}
+    )
+)
+_RESERVED = (
+    select(reservations.c.key, *(func.sum(reservations.c[str(unit)]).label(str(unit)) for unit in Unit))
+    .where(_OPEN, reservations.c.key.in_(bindparam("ids", expanding=True)))
+    .group_by(reservations.c.key)
+)
+
+_THESE = tuple_(reservations.c.tenant, reservations.c.job).in_(bindparam("names", expanding=True))
+_OF_JOBS = select(reservations).where(_THESE)
+_FORGET = delete(reservations).where(_THESE)
+_SHARE = update(reservations).where(_THESE).values(holder=None)
+_SET_ASIDE = insert(reservations)
+_COUNTED = (
+    update(reservations)
+    .where(_THESE)
+    .values(lapsed_unix_s=bindparam("at_unix_s", type_=reservations.c.lapsed_unix_s.type))
+)
+_EMPTY = _COUNTED.values({str(unit): 0 for unit in Unit})
+
+Name = tuple[str, str]
+"""What a reservation is found by: a tenant, and its name of a job."""
+
+
 async def hold(connection: AsyncConnection, ids: Iterable[str]) -> None:
     """Have nobody else change what these keys have used, until the transaction ends; SQLite has one writer as it is."""
-    await connection.execute(
-        select(keys.c.id).where(keys.c.id.in_(sorted(set(ids)))).order_by(keys.c.id).with_for_update()
-    )
+    if not _alone(connection):
+        await connection.execute(_HOLD, {"ids": sorted(set(ids))})
 
 
-async def held(connection: AsyncConnection, key: str) -> Row | None:
-    """Hold one key, and give its row."""
-    found = await connection.execute(select(keys).where(keys.c.id == key).with_for_update())
-    row: Any = found.mappings().first()
-    return None if row is None else dict(row)
+async def held(connection: AsyncConnection, ids: Iterable[str]) -> dict[str, Row]:
+    """Hold keys, and give their rows."""
+    found = await connection.execute(_HELD, {"ids": sorted(set(ids))})
+    return {row["id"]: dict(row) for row in found.mappings()}
 
 
 async def accounts_of(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, list[Account]]:
     """Give the budgets of keys."""
-    ask = select(budgets).where(budgets.c.key.in_(ids)).order_by(budgets.c.key, budgets.c.unit, budgets.c.period)
     found: dict[str, list[Account]] = {}
-    for row in (await connection.execute(ask)).mappings():
+    for row in (await connection.execute(_ACCOUNTS, {"ids": list(ids)})).mappings():
         found.setdefault(row["key"], []).append(account_of(dict(row)))
     return found
 
 
 async def reserved_of(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, dict[Unit, int]]:
     """Sum up what is set aside for jobs of keys."""
-    sums = (func.sum(reservations.c[str(unit)]).label(str(unit)) for unit in Unit)
-    ask = select(reservations.c.key, *sums).where(_OPEN, reservations.c.key.in_(ids)).group_by(reservations.c.key)
-    return {row["key"]: amounts_of(dict(row)) for row in (await connection.execute(ask)).mappings()}
+    found = await connection.execute(_RESERVED, {"ids": list(ids)})
+    return {row["key"]: amounts_of(dict(row)) for row in found.mappings()}
 
 
-async def write_accounts(connection: AsyncConnection, key: str, accounts: Iterable[Account]) -> None:
-    """Write budgets that are there already."""
-    for one in accounts:
-        row = account_row(key, one)
-        its = budgets.c.key == key, budgets.c.unit == row["unit"], budgets.c.period == row["period"]
-        await connection.execute(update(budgets).where(*its).values(row))
+async def write_accounts(connection: AsyncConnection, some: Iterable[tuple[str, Account]]) -> None:
+    """Write budgets of keys that are there already."""
+    rows = [account_row(key, one) for key, one in some]
+    of, new = ("key", "unit", "period"), ("limit", "window_unix_s", "spent")
+    if rows:
+        names = {**{name: f"of_{name}" for name in of}, **{name: f"new_{name}" for name in new}}
+        await connection.execute(_SPENT, [{names[name]: value for name, value in row.items()} for row in rows])
 
 
-async def found_reservation(connection: AsyncConnection, tenant: str, job: str) -> Row | None:
-    """Give what is set aside for a job; None where there is nothing."""
-    its = reservations.c.tenant == tenant, reservations.c.job == job
-    row = (await connection.execute(select(reservations).where(*its))).mappings().first()
-    return None if row is None else dict(row)
+async def reservations_of(connection: AsyncConnection, names: Iterable[Name]) -> dict[Name, Row]:
+    """Give what is set aside for jobs; nothing of those for which nothing is."""
+    found = await connection.execute(_OF_JOBS, {"names": sorted(set(names))})
+    return {_name(row): row for row in map(dict, found.mappings())}
+
+
+async def set_aside(connection: AsyncConnection, rows: Iterable[Row]) -> None:
+    """Write what is new; in one order, so that no two wait for each other."""
+    if ordered := sorted(rows, key=_name):
+        await connection.execute(_SET_ASIDE, ordered)
 
 
 async def free(connection: AsyncConnection, key: str, job: str, holder: str) -> bool:
@@ -93,10 +139,9 @@ async def free(connection: AsyncConnection, key: str, job: str, holder: str) -> 
     return bool((await connection.execute(delete(reservations).where(*its))).rowcount)
 
 
-async def share(connection: AsyncConnection, tenant: str, job: str) -> None:
-    """Have nobody give back what is set aside for a job: several requests mean it, and who ends does not know of the others."""
-    its = reservations.c.tenant == tenant, reservations.c.job == job
-    await connection.execute(update(reservations).where(*its).values(holder=None))
+async def share(connection: AsyncConnection, names: Iterable[Name]) -> None:
+    """Have nobody give back what is set aside for jobs: several requests mean each, and who ends does not know of the others."""
+    await _of_these(connection, _SHARE, names)
 
 
 async def settle(connection: AsyncConnection, ended: Sequence[JobEntry], now_unix_s: float) -> None:
@@ -110,18 +155,16 @@ async def settle(connection: AsyncConnection, ended: Sequence[JobEntry], now_uni
     for one in ended:
         if one.error != DuplicateJob.code:  # it is of another request under the same id
             took.setdefault((one.tenant, one.job), []).append(one)
-    found = await _of_jobs(connection, list(took))
+    found = await reservations_of(connection, took) if took else {}
     if not found:
         return
-    await hold(connection, (row["key"] for row in found))
-    found = await _of_jobs(connection, list(took))  # as they are now that nobody else changes them
-    ends = [(row, _sum(map(taken, took[row["tenant"], row["job"]]))) for row in found]
-    await _end(connection, ends, now_unix_s)
-    shared = [row for row in found if row["holder"] is None]
-    await connection.execute(
-        update(reservations).where(_these(shared)).values({**_NOTHING, "lapsed_unix_s": now_unix_s})
-    )
-    await connection.execute(delete(reservations).where(_these([row for row in found if row["holder"] is not None])))
+    if not _alone(connection):
+        await hold(connection, (row["key"] for row in found.values()))
+        found = await reservations_of(connection, took)  # as they are now that nobody else changes them
+    await _end(connection, [(row, _sum(map(taken, took[name]))) for name, row in found.items()], now_unix_s)
+    shared = [name for name, row in found.items() if row["holder"] is None]
+    await _of_these(connection, _EMPTY, shared, at_unix_s=now_unix_s)
+    await _of_these(connection, _FORGET, found.keys() - shared)
 
 
 def settled(row: Mapping[str, Any]) -> bool:
@@ -155,8 +198,8 @@ async def lapse(connection: AsyncConnection, now_unix_s: float) -> int:
     found = [dict(row) for row in (await connection.execute(ask.limit(AT_ONCE))).mappings()]
     lost = [row for row in found if not row["answered"]]
     await _end(connection, [(row, amounts_of(row)) for row in lost], now_unix_s)
-    await connection.execute(update(reservations).where(_these(lost)).values(lapsed_unix_s=now_unix_s))
-    await connection.execute(delete(reservations).where(_these([row for row in found if row["answered"]])))
+    await _of_these(connection, _COUNTED, map(_name, lost), at_unix_s=now_unix_s)
+    await _of_these(connection, _FORGET, (_name(row) for row in found if row["answered"]))
     return len(found)
 
 
@@ -184,9 +227,6 @@ _DUST = 1e-6
 """A millionth of a unit is no unit: 0.07 dollars times a million is a little more than 70 000."""
 
 
-_NOTHING: Mapping[str, Any] = {str(unit): 0 for unit in Unit}
-
-
 def _sum(some: Iterable[Amounts]) -> Amounts:
     total = dict.fromkeys(Unit, 0)
     for amounts in some:
@@ -195,26 +235,35 @@ def _sum(some: Iterable[Amounts]) -> Amounts:
     return total
 
 
-def _these(rows: Iterable[Mapping[str, Any]]) -> ColumnElement[bool]:
-    return tuple_(reservations.c.tenant, reservations.c.job).in_([(row["tenant"], row["job"]) for row in rows])
+def _name(row: Mapping[str, Any]) -> Name:
+    return row["tenant"], row["job"]
 
 
-async def _of_jobs(connection: AsyncConnection, names: Sequence[tuple[str, str]]) -> list[Mapping[str, Any]]:
-    its = tuple_(reservations.c.tenant, reservations.c.job).in_(names)
-    return [dict(row) for row in (await connection.execute(select(reservations).where(its))).mappings()]
+def _alone(connection: AsyncConnection) -> bool:
+    """Tell whether nobody else can write before the transaction ends."""
+    return connection.dialect.name == "sqlite"
+
+
+async def _of_these(connection: AsyncConnection, change: UpdateBase, names: Iterable[Name], **values: float) -> None:
+    """Change reservations, if any are named."""
+    if some := sorted(names):
+        await connection.execute(change, {"names": some, **values})
 
 
 async def _end(
     connection: AsyncConnection, ends: Sequence[tuple[Mapping[str, Any], Amounts]], now_unix_s: float
 ) -> None:
     """Charge what these took to the budgets of their keys."""
-    of_keys = await accounts_of(connection, sorted({row["key"] for row, _ in ends}))
-    for key, before in of_keys.items():
+    if not ends:
+        return
+    changed: list[tuple[str, Account]] = []
+    for key, before in (await accounts_of(connection, sorted({row["key"] for row, _ in ends}))).items():
         after = before
         for row, amounts in ends:
             if row["key"] == key:
                 after = [_charged(one, row, amounts, now_unix_s) for one in after]
-        await write_accounts(connection, key, (one for one, was in zip(after, before, strict=True) if one != was))
+        changed += [(key, one) for one, was in zip(after, before, strict=True) if one != was]
+    await write_accounts(connection, changed)
 
 
 def _charged(account: Account, row: Mapping[str, Any], amounts: Amounts, now_unix_s: float) -> Account:

@@ -1,35 +1,33 @@
-"""Lets a job in, or says which budget it does not fit: one transaction, so that no two can be let in on the same rest."""
+"""Lets jobs in, or says which budget each does not fit: in transactions, so that no two can be let in on the same rest."""
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common.errors import BadRequest, DuplicateJob, QuotaSpent, UnknownKey
+from common.errors import FleetError, InternalError
 from common.key_requests import ReleaseJob
-from common.keys import Period, Reservation, Reserved, Unit
+from common.keys import Reservation, Reserved, Unit
 from dispatcher.ledger import purse
-from dispatcher.ledger.budgets import Amounts, Refusal, refusal, shown
+from dispatcher.ledger.budgets import Amounts
 from dispatcher.ledger.database import Database, RowRefused
-from dispatcher.ledger.key_rows import amounts_of, reservation_row
-from dispatcher.ledger.keyring import NOTED_S, note_used, require_live
-from dispatcher.ledger.rows import Row
-from dispatcher.ledger.tables import reservations, shares
+from dispatcher.ledger.keyring import note_used
+from dispatcher.ledger.letting_in import Book, let_in, taken
+from dispatcher.ledger.tables import shares
+
+AT_ONCE = 256
+"""Jobs that one transaction lets in, at most."""
 
 USUAL_J_PER_TOKEN = 3.0
 """Where no job has told of any: a small model on a Jetson takes one joule a token, on a Raspberry Pi some three."""
 
 RECENT_SHARES = 2000
 REMEMBERED_S = 60.0
-
-PASSING_S = 5.0
-"""When to try again where jobs that run may give some back."""
-
-_OF_TIME = {Period.DAY: " a day", Period.MONTH: " a month", Period.EVER: ""}
-_TOLD = {Unit.TOKENS: (1, "tokens"), Unit.MONEY: (1_000_000, "USD"), Unit.ENERGY: (1000, "J")}
 
 
 class Usual:
@@ -62,35 +60,59 @@ class Usual:
         self._all = sum(float(one[1]) for one in found) / tokens if tokens else USUAL_J_PER_TOKEN
 
 
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """A job that waits to be let in, and what was decided: what it has, or why it is refused."""
+
+    wanted: Reservation
+    amounts: Amounts
+    decided: Reserved | FleetError | None = None
+
+
 class Reserving:
-    """Sets aside and gives back, over a database."""
+    """Sets aside and gives back, over a database.
+
+    A transaction costs some statements, and a commit on a disk, however many jobs it lets in. So those that come while one runs are
+    let in together by the next one; alone a job waits for nobody.
+    """
 
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         self._database = database
         self._clock = clock
         self._usual = Usual(database)
+        self._waiting: list[_Asked] = []
+        self._turn = asyncio.Lock()
 
     async def reserve(self, wanted: Reservation) -> Reserved:
         """Set aside what a job may use, unless a budget of its key has not that much left; a key without budgets needs nothing.
 
         Raises `QuotaSpent`, `Unauthorized` for a key that has ended meanwhile, `UnknownKey`, `DuplicateJob` where the job has been
-        reserved by another key, or smaller, or so long ago that it counts as spent.
+        reserved by another key, or smaller, or so long ago that it counts as spent. Who is cancelled may be let in all the same.
         """
-        now_unix_s = self._clock()
-        joules = wanted.tokens * await self._usual.joules_per_token(wanted.tenant, now_unix_s)
+        joules = wanted.tokens * await self._usual.joules_per_token(wanted.tenant, self._clock())
         amounts = {
             Unit.TOKENS: wanted.tokens,
             Unit.MONEY: wanted.micro_usd,
             Unit.ENERGY: math.ceil(joules * 1000),
         }
+        mine = _Asked(wanted, amounts)
+        self._waiting.append(mine)
         try:
-            return await self._reserve(wanted, amounts, now_unix_s)
+            async with self._turn:  # given in the order in which they came
+                if mine.decided is None:
+                    await self._decide(mine)
         except RowRefused:
-            raise _taken(wanted) from None  # by another key, just now
+            raise taken(wanted) from None  # by another key, just now
+        finally:
+            self._waiting = [one for one in self._waiting if one is not mine]
+        if isinstance(mine.decided, Reserved):
+            return mine.decided
+        raise mine.decided or InternalError("a job was neither let in nor refused: please report it")
 
     async def release(self, wanted: ReleaseJob) -> bool:
-        """Give back what was set aside for a job that never ran, if that is its holder's alone."""
-        async with self._database.writing() as connection:
+        """Give back what was set aside for a job that never ran, if that is its holder's alone; not before those are decided that
+        came earlier, as the job's own wish may be among them."""
+        async with self._turn, self._database.writing() as connection:
             await purse.hold(connection, [wanted.key])
             return await purse.free(connection, wanted.key, wanted.job, wanted.holder)
 
@@ -104,93 +126,51 @@ class Reserving:
                 return number
             number += some
 
-    async def _reserve(self, wanted: Reservation, amounts: Amounts, now_unix_s: float) -> Reserved:
-        ids = [wanted.key]
+    async def _decide(self, mine: _Asked) -> None:
+        """Decide on a job, and on all others that wait when the transaction begins."""
+        some: list[_Asked] = []
+        try:
+            await self._let_in(mine, some, AT_ONCE)
+        except Exception:
+            if len(some) <= 1:
+                raise
+            await self._let_in(mine, [], 1)  # it may be the fault of another one, who is told so in his own turn
+
+    async def _let_in(self, mine: _Asked, some: list[_Asked], most: int) -> None:
+        """Let in as many, or refuse them, in one transaction; `some` is filled with those that it is about."""
         async with self._database.writing() as connection:
-            key = require_usable(wanted, await purse.held(connection, wanted.key), now_unix_s)
-            accounts = (await purse.accounts_of(connection, ids)).get(wanted.key, [])
-            reserved = (await purse.reserved_of(connection, ids)).get(wanted.key, {})
-            there = await purse.found_reservation(connection, wanted.tenant, wanted.job)
-            again = there is not None and there["holder"] == wanted.holder
-            open_there = there is not None and not (there["key"] == wanted.key and purse.settled(there))
-            if there is not None and open_there:
-                _require_same(wanted, there)
-                if not again:
-                    await purse.share(connection, wanted.tenant, wanted.job)
-            elif accounts:
-                if (why := refusal(accounts, reserved, amounts, now_unix_s)) is not None:
-                    raise spent(wanted.key, why, now_unix_s)
-                row = reservation_row(wanted, amounts, now_unix_s)
-                if there is None:
-                    await connection.execute(insert(reservations).values(row))
-                else:
-                    await purse.reopen(connection, row)
-                reserved = {unit: reserved.get(unit, 0) + more for unit, more in amounts_of(row).items()}
-            if (key["last_used_unix_s"] or 0.0) < now_unix_s - NOTED_S:
-                await note_used(connection, wanted.key, now_unix_s)
-        return Reserved(
-            budgets=tuple(shown(one, reserved, now_unix_s) for one in accounts), anew=there is None or again
-        )
+            some += [mine, *(one for one in self._waiting if one is not mine)][:most]
+            now_unix_s = self._clock()
+            book = await _read(connection, some)
+            told = [_told(book, one, now_unix_s) for one in some]
+            await _write(connection, book, now_unix_s)
+        for one, decided in zip(some, told, strict=True):
+            one.decided = decided
+        self._waiting = [one for one in self._waiting if one.decided is None]
 
 
-def require_usable(wanted: Reservation, key: Row | None, now_unix_s: float) -> Row:
-    """Give the key's row. Raises `UnknownKey`, `Unauthorized` for one that has ended since it was checked, and `BadRequest` for
-    another tenant's."""
-    if key is None or key["parent"] is not None:
-        raise UnknownKey(f"there is no key {wanted.key}")
-    if key["tenant"] != wanted.tenant:
-        raise BadRequest(f"key {wanted.key} is of another tenant than {wanted.tenant}", param="tenant")
-    require_live(key, now_unix_s)
-    return key
-
-
-def spent(key: str, why: Refusal, now_unix_s: float) -> QuotaSpent:
-    """Say which budget has not enough left, what is used of it, and when it begins anew or what else helps."""
-    budget, (scale, unit) = why.budget, _TOLD[why.budget.unit]
-
-    def told(amount: int) -> str:
-        return f"{amount / scale:.6f}".rstrip("0").rstrip(".") if scale > 1 else str(amount)
-
-    used = f"{told(budget.spent)} are spent, {told(budget.reserved)} set aside for jobs that run"
-    return QuotaSpent(
-        f"the budget of key {key} is {told(budget.limit)} {unit}{_OF_TIME[budget.period]}: {used}, and this job may take "
-        f"{told(why.wanted)}; {_way_out(why)}",
-        retry_after_s=_retry_after_s(why, now_unix_s),
-        unit=str(budget.unit),
-        period=str(budget.period),
-        limit=budget.limit,
-        spent=budget.spent,
-        reserved=budget.reserved,
-        wanted=why.wanted,
-        resets_unix_s=budget.resets_unix_s,
+async def _read(connection: AsyncConnection, some: Sequence[_Asked]) -> Book:
+    ids = sorted({one.wanted.key for one in some})
+    return Book(
+        keys=await purse.held(connection, ids),
+        accounts=await purse.accounts_of(connection, ids),
+        reserved=await purse.reserved_of(connection, ids),
+        there=await purse.reservations_of(connection, ((one.wanted.tenant, one.wanted.job) for one in some)),
     )
 
 
-def _way_out(why: Refusal) -> str:
-    if why.never:
-        return "it never has that much: ask for a shorter answer"
-    ways = ["it may be enough when those have ended"] if why.passing else []
-    if why.free_unix_s is not None:
-        ways.append(f"it begins anew at {datetime.fromtimestamp(why.free_unix_s, UTC):%Y-%m-%d %H:%M} UTC")
-    return ", and ".join(ways) or "ask whoever runs the fleet for more"
+async def _write(connection: AsyncConnection, book: Book, now_unix_s: float) -> None:
+    await purse.share(connection, book.shared)
+    await purse.set_aside(connection, book.new.values())
+    for row in book.reopened.values():
+        await purse.reopen(connection, row)
+    for key in sorted(book.used):
+        await note_used(connection, key, now_unix_s)
 
 
-def _retry_after_s(why: Refusal, now_unix_s: float) -> float | None:
-    if why.never:
-        return None
-    until_s = None if why.free_unix_s is None else max(0.0, why.free_unix_s - now_unix_s)
-    if why.passing:
-        return PASSING_S if until_s is None else min(PASSING_S, until_s)
-    return until_s
-
-
-def _require_same(wanted: Reservation, there: Row) -> None:
-    more = wanted.tokens > there["tokens"] or wanted.micro_usd > there["micro_usd"]
-    if there["key"] != wanted.key or more or there["lapsed_unix_s"] is not None:
-        raise _taken(wanted)
-
-
-def _taken(wanted: Reservation) -> DuplicateJob:
-    return DuplicateJob(
-        f"a job {wanted.job} has been let in already, and is another one: give this one an id of its own"
-    )
+def _told(book: Book, asked: _Asked, now_unix_s: float) -> Reserved | FleetError:
+    """Give what a job has, or why it is refused, which is no other one's concern."""
+    try:
+        return let_in(book, asked.wanted, asked.amounts, now_unix_s)
+    except FleetError as error:
+        return error
