@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from common.bus import Bus
 from common.bus.streams import ConsumerSpec, Pulled, Puller, Streams
+from common.clock import loop_s
 from common.durable import Names
 from common.errors import FleetError, LedgerUnavailable, StreamsUnavailable
 from common.logs import get_logger
@@ -26,6 +27,10 @@ log = get_logger("ledger")
 CONSUMER = "ledger"
 BATCH = 256
 """One transaction has so many at most: what came while the one before was written."""
+
+GATHER_S = 0.05
+"""So long after a batch was begun the next one is, unless it is full: a transaction costs as much as the rows of ten jobs, and
+under load each would have one row. What comes after a pause is written at once."""
 
 MOST_DELIVERIES = 1_000_000
 """A record is given again until it is written; this is no limit."""
@@ -94,11 +99,15 @@ class Drain:
         while True:
             last = self._stopping
             pulled = await puller.fetch(BATCH, wait_s=0.0 if last else FETCH_S)
+            began_s = loop_s()
             self._turn(State.READY)
             if pulled and not await self._written(pulled):
                 return
             if last and not pulled:
                 return
+            if not self._stopping and 0 < len(pulled) < BATCH:
+                self._woken.clear()
+                await self._pause(began_s + GATHER_S - loop_s())
 
     async def _written(self, pulled: Sequence[Pulled]) -> bool:
         """Write a batch, then acknowledge it; while the database is away, again and again, with growing waits. False when it is
