@@ -6,7 +6,8 @@ import asyncio
 import io
 import random
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from sqlalchemy import delete, func, select, update
+from sqlalchemy.event import listen, remove
 
 from common.energy import Energy
 from common.errors import BadRequest, DuplicateJob, FleetError, QuotaSpent, Unauthorized, UnknownKey
@@ -29,11 +31,11 @@ from common.key_requests import (
     ReleaseJob,
     RotateKey,
 )
-from common.keys import Budget, Period, Reservation, Scope, Unit, parse
+from common.keys import Budget, Period, Reservation, Reserved, Scope, Unit, parse
 from common.ledger import Span
 from common.messages import Usage
 from common.records import JobEntry
-from dispatcher.ledger import checking, key_changes, keyring, schema
+from dispatcher.ledger import checking, key_changes, keyring, purse, schema
 from dispatcher.ledger.archive import backup, source_of
 from dispatcher.ledger.database import Database, Place, opened
 from dispatcher.ledger.export import write_csv
@@ -665,6 +667,127 @@ async def test_whatever_comes_at_once_nothing_is_lost_or_doubled(world: World) -
         assert (expected, sum(running.values())) == (ever.spent, ever.reserved)
         assert (ever.spent, ever.reserved) == (day.spent, day.reserved)
         assert day.spent + day.reserved <= 2000
+
+
+@asynccontextmanager
+async def kept_waiting(world: World, key: Issued) -> AsyncIterator[None]:
+    """Have nobody let in before the end of the context."""
+    await world.reserve(key, "warm", 1)  # what a token usually takes is known then
+    async with world.database.writing() as connection:
+        await purse.hold(connection, [key.grant.key])
+        yield
+
+
+async def all_waiting() -> None:
+    """Have what was started go on to where it waits."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_those_that_wait_are_let_in_together(world: World) -> None:
+    """By two transactions at most: the one that had begun when they came, and the next. Who is refused is refused alone, also one
+    that the database can't take."""
+    key, other = await world.add("a", TOKENS), await world.add("b", tenant="other")
+    commits: list[object] = []
+    engine, note = world.database.writer.sync_engine, commits.append
+    listen(engine, "commit", note)
+    asking = [
+        wanted(key, "j1", 500),
+        replace(wanted(key, "j2"), key="zzzz9999"),
+        wanted(key, "j3", 400),
+        replace(wanted(other, "j4"), tenant="default"),
+        wanted(key, "j4", 400),
+        wanted(key, "j1", 501),
+        wanted(other, "j5"),
+    ]
+    async with kept_waiting(world, key):
+        commits.clear()
+        all_at_once = asyncio.gather(*map(world.reserving.reserve, asking), return_exceptions=True)
+        await all_waiting()
+    told = await all_at_once
+    together = len(commits)
+    asking = [wanted(key, "j6", 1), wanted(key, "\ud800", 1), wanted(key, "j7", 1)]
+    bad = await asyncio.gather(*map(world.reserving.reserve, asking), return_exceptions=True)
+    remove(engine, "commit", note)
+
+    assert [Reserved, UnknownKey, Reserved, BadRequest, QuotaSpent, DuplicateJob, Reserved] == [
+        type(one) for one in told
+    ]
+    assert together <= 3  # and that of who kept them waiting
+    assert [True, False, True] == [isinstance(one, Reserved) for one in bad]
+    assert [(0, 903)] == await world.used(key)
+
+
+async def test_who_gives_up_takes_nobody_along(world: World) -> None:
+    """Whoever was first decides for all that wait: when he is cancelled another one does."""
+    key = await world.add("a", TOKENS)
+    async with asyncio.TaskGroup() as tasks, kept_waiting(world, key):
+        first, *others = [tasks.create_task(world.reserve(key, f"j{number}", 100)) for number in range(5)]
+        await all_waiting()
+        first.cancel()
+        await asyncio.wait([first])
+
+    assert (True, [Reserved] * 4) == (first.cancelled(), [type(one.result()) for one in others])
+    assert [(0, 401)] == await world.used(key)
+
+
+async def test_a_release_comes_behind_the_wish_that_it_takes_back(world: World) -> None:
+    """Who gives up waiting takes back at once what may not have been decided yet."""
+    key = await world.add("a", TOKENS)
+    async with kept_waiting(world, key):
+        both = world.reserve(key, "j1", 100), world.reserve(key, "j2", 100, holder="h")
+        all_at_once = asyncio.gather(*both, world.release(key, "j2", "h"))
+        await all_waiting()
+    *_, released = await all_at_once
+
+    assert (True, [(0, 101)]) == (released, await world.used(key))
+
+
+async def test_together_they_are_told_what_each_would_be_told_alone(world: World) -> None:
+    """The same wishes, one after the other and all at once: the same answers, and the same rows."""
+    chance = random.Random(20261122)
+    for number in range(4):
+        keys_of = [
+            [await world.add(f"{name}{number}", *limits, tenant=f"{how}{number}") for name, limits in _KEYS.items()]
+            for how in ("alone", "together")
+        ]
+        wishes = [
+            (chance.randrange(3), f"j{chance.randrange(6)}", chance.choice((100, 200)), chance.choice("xy"))
+            for _ in range(25)
+        ]
+        ends = [ended(name, 30, 50 + at) for at, name in enumerate(chance.sample([f"j{one}" for one in range(6)], 3))]
+        seen = []
+        for made in keys_of:
+            asking = [world.reserve(made[at], name, tokens, holder=holder) for at, name, tokens, holder in wishes]
+            first, then = asking[:12], asking[12:]
+            tenant = made[0].grant.tenant
+            its = [replace(one, tenant=tenant, record=f"01{number}{tenant[0].upper()}{one.record[4:]}") for one in ends]
+            told = await _told(first, together=made is keys_of[1])
+            await world.store.write(came(*its))
+            told += await _told(then, together=made is keys_of[1])
+            ids = {one.grant.key: at for at, one in enumerate(made)}
+            seen.append((told, await _rows_of(world, tenant, ids), [await world.used(one) for one in made]))
+
+        assert seen[0] == seen[1]
+
+
+_KEYS = {"a": (TOKENS, replace(TOKENS, limit=700, period=Period.EVER)), "b": (replace(TOKENS, limit=450),), "c": ()}
+
+
+async def _told(asking: Sequence[Coroutine[Any, Any, Any]], *, together: bool) -> list[object]:
+    if together:
+        told: list[object] = list(await asyncio.gather(*asking, return_exceptions=True))
+    else:
+        told = [(await asyncio.gather(one, return_exceptions=True))[0] for one in asking]
+    return [one if isinstance(one, Reserved) else type(one) for one in told]
+
+
+async def _rows_of(world: World, tenant: str, ids: dict[str, int]) -> list[tuple[Any, ...]]:
+    its = reservations.c
+    ask = select(its.job, its.key, its.tokens, its.holder, its.lapsed_unix_s).where(its.tenant == tenant)
+    async with world.database.reading() as connection:
+        found = (await connection.execute(ask.order_by(its.job))).all()
+    return [(job, ids[key], *rest) for job, key, *rest in found]
 
 
 async def test_when_a_key_was_used_is_written_once_a_minute(world: World) -> None:
