@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 
 from common.bus.jetstream import JetStream
 from common.bus.nats import NatsOptions, connect_nats
 from common.durable import Names
 from common.records import records_stream
-from dispatcher.ledger import schema
+from dispatcher.ledger import drain, schema
 from dispatcher.ledger.database import Database, Place, opened, place_of
 from dispatcher.ledger.drain import CONSUMER, Drain, State
 from dispatcher.ledger.store import Store
@@ -54,11 +55,11 @@ async def world(database: Database) -> AsyncIterator[World]:
     async with nats_server(jetstream=True) as server, connect_nats(NatsOptions(urls=(server.url,))) as bus:
         streams = JetStream(bus)
         await streams.declare(records_stream(SUBJECTS))
-        drain = Drain(bus, streams, SUBJECTS, Store(database), ack_wait_s=30.0)
+        one = Drain(bus, streams, SUBJECTS, Store(database), ack_wait_s=30.0)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(drain.run())
-            yield World(streams, drain)
-            drain.stop()
+            tasks.create_task(one.run())
+            yield World(streams, one)
+            one.stop()
 
 
 async def test_a_disk_that_is_full_loses_nothing(tmp_path: Path) -> None:
@@ -102,6 +103,19 @@ async def test_a_server_that_is_away_loses_nothing(postgres: PostgresServer, tmp
 
     assert ("hidden-word" in trouble, "postgresql:///ledger" in trouble, settled) == (False, True, 1)
     assert [job(number).record for number in (1, 2, 3)] == await records_in(place)
+
+
+async def test_what_comes_under_load_is_gathered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one is written at once, what follows together; a stop waits for nothing, and writes it."""
+    monkeypatch.setattr(drain, "GATHER_S", 2 * GUARD_S)
+    place = Place(file=tmp_path / "ledger.db")
+    async with opened(place) as database, world(database) as at:
+        await at.publish(1)
+        await at.turned(State.READY, lambda: at.drain.tally.written == 1)
+        await at.publish(2, 3, 4, 5, 6)
+
+    assert (6, 2) == (at.drain.tally.written, at.drain.tally.batches)
+    assert [job(number).record for number in range(1, 7)] == await records_in(place)
 
 
 async def test_a_stop_does_not_wait_for_a_database_that_is_away(tmp_path: Path) -> None:
