@@ -14,8 +14,9 @@ import pytest_asyncio
 from sqlalchemy import insert, literal_column, select, text
 
 from dispatcher.ledger.database import Database, Place, RowRefused, opened
-from dispatcher.ledger.sqlite_driver import AT_ONCE
+from dispatcher.ledger.sqlite_driver import AT_ONCE, Connection
 from dispatcher.ledger.tables import budgets
+from tests.integration.ledger.ledgers import GUARD_S
 
 _COUNT = text("WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < :most) SELECT x FROM n")
 
@@ -78,6 +79,26 @@ async def test_who_gives_up_leaves_no_transaction_behind(ledger: Database, file:
         rows = (await connection.execute(select(budgets.c.key))).scalars().all()
 
     assert (True, ["k"]) == (waiting.cancelled(), rows)
+
+
+async def test_what_nobody_waits_for_any_more_is_undone(file: Path) -> None:
+    """The thread has not begun it yet, so nothing is open; but it will."""
+    connection = await Connection(str(file), timeout_s=GUARD_S)
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with asyncio.TaskGroup() as tasks:
+            beginning = tasks.create_task(connection.cursor().execute("BEGIN IMMEDIATE"))
+            await asyncio.sleep(0)
+            beginning.cancel()
+            undoing = tasks.create_task(connection.rollback())
+            for _ in range(10):
+                await asyncio.sleep(0)
+            at_once = undoing.done()
+            other.execute("ROLLBACK")
+    try:
+        assert (False, False) == (at_once, connection.in_transaction)
+    finally:
+        await connection.close()
 
 
 async def test_a_row_that_is_refused_leaves_the_next_one_alone(ledger: Database) -> None:
