@@ -54,7 +54,7 @@ async def check(database: Database, asked: CheckKey, now_unix_s: float) -> Grant
 async def grants(connection: AsyncConnection, rows: Sequence[Row], now_unix_s: float) -> list[Grant]:
     """Give what keys are for, with what is used of their budgets."""
     ids = [row["id"] for row in rows]
-    accounts, reserved = await purse.accounts_of(connection, ids), await purse.reserved_of(connection, ids)
+    accounts, reserved = await purse.standing_of(connection, ids)
     return [filled(grant_of(row), accounts.get(row["id"], ()), reserved.get(row["id"], {}), now_unix_s) for row in rows]
 
 

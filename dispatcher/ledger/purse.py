@@ -63,10 +63,14 @@ _SPENT = (
         {name: bindparam(f"new_{name}", type_=budgets.c[name].type) for name in ("limit", "window_unix_s", "spent")}
     )
 )
-_RESERVED = (
-    select(reservations.c.key, *(func.sum(reservations.c[str(unit)]).label(str(unit)) for unit in Unit))
+_SUMS = (
+    select(reservations.c.key, *(func.sum(reservations.c[str(unit)]).label(f"reserved_{unit}") for unit in Unit))
     .where(_OPEN, reservations.c.key.in_(bindparam("ids", expanding=True)))
     .group_by(reservations.c.key)
+    .subquery()
+)
+_STANDING = _ACCOUNTS.outerjoin(_SUMS, _SUMS.c.key == budgets.c.key).add_columns(
+    *(_SUMS.c[f"reserved_{unit}"] for unit in Unit)
 )
 
 _THESE = tuple_(reservations.c.tenant, reservations.c.job).in_(bindparam("names", expanding=True))
@@ -105,10 +109,16 @@ async def accounts_of(connection: AsyncConnection, ids: Sequence[str]) -> dict[s
     return found
 
 
-async def reserved_of(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, dict[Unit, int]]:
-    """Sum up what is set aside for jobs of keys."""
-    found = await connection.execute(_RESERVED, {"ids": list(ids)})
-    return {row["key"]: amounts_of(dict(row)) for row in found.mappings()}
+async def standing_of(
+    connection: AsyncConnection, ids: Sequence[str]
+) -> tuple[dict[str, list[Account]], dict[str, dict[Unit, int]]]:
+    """Give the budgets of keys, and what is set aside for jobs of those that have any."""
+    accounts: dict[str, list[Account]] = {}
+    reserved: dict[str, dict[Unit, int]] = {}
+    for row in (await connection.execute(_STANDING, {"ids": list(ids)})).mappings():
+        accounts.setdefault(row["key"], []).append(account_of(dict(row)))
+        reserved[row["key"]] = {unit: int(row[f"reserved_{unit}"] or 0) for unit in Unit}
+    return accounts, reserved
 
 
 async def write_accounts(connection: AsyncConnection, some: Iterable[tuple[str, Account]]) -> None:

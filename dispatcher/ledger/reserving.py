@@ -151,10 +151,12 @@ class Reserving:
 
 async def _read(connection: AsyncConnection, some: Sequence[_Asked]) -> Book:
     ids = sorted({one.wanted.key for one in some})
+    keys = await purse.held(connection, ids)
+    accounts, reserved = await purse.standing_of(connection, ids)  # as they are now that nobody else changes them
     return Book(
-        keys=await purse.held(connection, ids),
-        accounts=await purse.accounts_of(connection, ids),
-        reserved=await purse.reserved_of(connection, ids),
+        keys=keys,
+        accounts=accounts,
+        reserved=reserved,
         there=await purse.reservations_of(connection, ((one.wanted.tenant, one.wanted.job) for one in some)),
     )
 
