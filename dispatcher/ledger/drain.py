@@ -29,8 +29,11 @@ BATCH = 256
 """One transaction has so many at most: what came while the one before was written."""
 
 GATHER_S = 0.05
-"""So long after a batch was begun the next one is, unless it is full: a transaction costs as much as the rows of ten jobs, and
-under load each would have one row. What comes after a pause is written at once."""
+"""So long after a small batch was begun the next one is: a transaction costs as much as the rows of ten jobs, and under load each
+would have one row. What comes after a pause is written at once."""
+
+SMALL = 32
+"""Who has so many is behind, and goes on at once."""
 
 MOST_DELIVERIES = 1_000_000
 """A record is given again until it is written; this is no limit."""
@@ -105,7 +108,7 @@ class Drain:
                 return
             if last and not pulled:
                 return
-            if not self._stopping and 0 < len(pulled) < BATCH:
+            if not self._stopping and 0 < len(pulled) < SMALL:
                 self._woken.clear()
                 await self._pause(began_s + GATHER_S - loop_s())
 
