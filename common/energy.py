@@ -75,6 +75,8 @@ def total(parts: Iterable[Energy]) -> Energy | None:
     known = tuple(parts)
     if not known:
         return None
+    if len(known) == 1:  # as nearly all jobs have it
+        return unpriced(known[0])
     joules = sum(one.joules for one in known)
     # Without a joule there is nothing to weigh by.
     shares = [one.joules / joules if joules else 1 / len(known) for one in known]
@@ -92,9 +94,23 @@ def total(parts: Iterable[Energy]) -> Energy | None:
     )
 
 
+def unpriced(energy: Energy) -> Energy:
+    """Give it without what it costs and emits, which follow from a rate."""
+    if energy.cost is energy.currency is energy.co2e_g is None:
+        return energy
+    return replace(energy, cost=None, currency=None, co2e_g=None)
+
+
+def parted(energy: Energy, *, lost_joules: float, tokens: int) -> Energy:
+    """Give it with so much of it lost, and for so many tokens; itself where it says that already, as mostly it does."""
+    if energy.lost_joules == lost_joules and energy.tokens == tokens:
+        return energy
+    return replace(energy, lost_joules=lost_joules, tokens=tokens)
+
+
 def lost(energy: Energy) -> Energy:
     """Give what an attempt has taken whose text nobody was given."""
-    return replace(energy, lost_joules=energy.joules, tokens=0)
+    return parted(energy, lost_joules=energy.joules, tokens=0)
 
 
 def to_wire(energy: Energy) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from common import codec
@@ -16,7 +15,10 @@ def fingerprint(request: ChatRequest) -> str:
 
     What it may be answered by is: else who knows a job's id would be given what a model or device said that is closed to him.
     """
-    asked = codec.plain(replace(request, prompt=None, messages=_said(request), **_DELIVERY))
+    said = _said(request)
+    asked = {name: value for name, value in codec.plain(request).items() if name not in _LEFT_OUT} | _AS_IF
+    if said is not request.messages:
+        asked["messages"] = [codec.plain(one) for one in said]
     return codec.digest({**asked, **allowed(asked)})
 
 
@@ -39,19 +41,26 @@ def fingerprint_of(payload: bytes) -> str | None:
         return None
 
 
-_DELIVERY: Mapping[str, Any] = {
+# What is said of delivery. That without a default is left out, and the rest stands as if nothing was said: names are kept by
+# servers, and must be those that they have always been.
+_LEFT_OUT = frozenset(
+    {
+        "prompt",
+        "job",
+        "timeout_s",
+        "deadline_ms",
+        "resends",
+        "strategy",
+        "max_cost_usd",
+        "provider_key",
+        "cache",
+    }
+)
+_AS_IF: Mapping[str, Any] = {
     "stream": False,
     "hold": False,
-    "job": None,
-    "timeout_s": None,
-    "deadline_ms": None,
     "keep_s": 0.0,
-    "resends": None,
     "resume": "",
     "priority": Priority.NORMAL,
-    "strategy": None,
-    "max_cost_usd": None,
-    "provider_key": None,
-    "cache": None,
     "local": False,
 }

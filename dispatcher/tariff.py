@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from common.energy import JOULES_PER_KWH, Energy
+from common.energy import JOULES_PER_KWH, Energy, unpriced
 from dispatcher.hours import Moment, Window
 
 
@@ -48,6 +48,8 @@ def rate_at(rate: Rate, hours: tuple[Hours, ...], moment: Moment) -> Rate:
 
 def priced(energy: Energy, rate: Rate) -> Energy:
     """Give it with cost and emissions at a rate; of its joules alone, since the idle part is drawn without the job too."""
+    if rate.per_kwh is None and rate.g_co2e_per_kwh is None:
+        return unpriced(energy)
     kwh = energy.joules / JOULES_PER_KWH
     return replace(
         energy,

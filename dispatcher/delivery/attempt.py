@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from common import energy, frames
-from common.energy import Energy
+from common.energy import Energy, parted, unpriced
 from common.errors import (
     AttemptError,
     BackendError,
@@ -205,7 +205,7 @@ class LiveAttempt:
         was lost, and what it cost, is worked out here."""
         if told is None or max(told.joules, told.idle_joules) > self._most_j(now_s):
             return None
-        return replace(told, lost_joules=0.0, cost=None, currency=None, co2e_g=None)
+        return parted(unpriced(told), lost_joules=0.0, tokens=told.tokens)
 
     def _most_j(self, now_s: float) -> float:
         return MOST_W * (self.running_s(now_s) + METER_S)

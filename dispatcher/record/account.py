@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from common import energy
@@ -20,8 +19,9 @@ MOST_WEIGHTS = 8
 def record(job: Job, delivered: Delivered, *, total_s: float, record: str) -> JobRecord:
     """Build the one record of a job that was admitted, with its energy as it is accounted; `record` is its own id."""
     chosen, end, error = delivered.chosen, delivered.end, delivered.error
+    scored = None if chosen is None or chosen.cached is not None else chosen  # from the cache nobody was chosen
     cost_usd, cost_estimated = _cost(delivered)
-    account = JobRecord(
+    return JobRecord(
         record=record,
         job=job.id,
         tenant=job.tenant,
@@ -31,7 +31,12 @@ def record(job: Job, delivered: Delivered, *, total_s: float, record: str) -> Jo
         total_s=total_s,
         priority=job.priority,
         asked_model=job.request.model,
+        device=chosen.device if chosen else None,
+        model=chosen.model if chosen else None,
+        reason=chosen.reason if chosen else None,
         strategy=delivered.decision.strategy if delivered.decision else None,
+        score=scored.score if scored else None,
+        terms=scored.terms if scored else None,
         attempts=delivered.attempts,
         usage=end.usage if end else Usage(),
         engine=end.engine if end else EngineTimings(),
@@ -43,25 +48,11 @@ def record(job: Job, delivered: Delivered, *, total_s: float, record: str) -> Jo
         first_token_s=delivered.first_token_s,
         error=error.code if error else None,
         error_message=error.summary if error else None,
+        simulated=chosen.simulated if chosen else False,
         escalated=delivered.cascaded.escalated if delivered.cascaded else None,
         saved_usd=saved[1] if (saved := _saved(delivered)) else None,
         decision=(delivered.decision.brief or None) if delivered.decision else None,
         cached=delivered.cached,
-    )
-    if chosen is None:
-        return account
-    if chosen.cached is not None:  # nobody was chosen: there is no score
-        return replace(
-            account, device=chosen.device, model=chosen.model, reason=chosen.reason, simulated=chosen.simulated
-        )
-    return replace(
-        account,
-        device=chosen.device,
-        model=chosen.model,
-        reason=chosen.reason,
-        score=chosen.score,
-        terms=chosen.terms,
-        simulated=chosen.simulated,
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from common.energy import Energy, lost, total
+from common.energy import Energy, lost, parted, total
 from dispatcher.outcomes import Attempt, Delivered
 from dispatcher.tariff import Rate, priced
 
@@ -26,7 +26,8 @@ def accounted(delivered: Delivered, rate: Rate) -> Delivered:
     given = _given(delivered.attempts) if delivered.end is not None else ()
     attempts = tuple(_parts(delivered.attempts, given, tokens))
     spent = CACHED if hit else total(one.energy for one in attempts if one.energy is not None)
-    spent = None if spent is None else priced(replace(spent, tokens=tokens), rate)
+    if spent is not None:
+        spent = priced(parted(spent, lost_joules=spent.lost_joules, tokens=tokens), rate)
     end = None if delivered.end is None else replace(delivered.end, energy=spent)
     return replace(delivered, attempts=attempts, end=end, energy=spent)
 
@@ -43,7 +44,8 @@ def _parts(attempts: Sequence[Attempt], given: Sequence[int], tokens: int) -> It
         else:
             wrote = left if place == max(given) else min(left, one.energy.tokens)
             left -= wrote
-            yield replace(one, energy=replace(one.energy, lost_joules=0.0, tokens=wrote))
+            energy = parted(one.energy, lost_joules=0.0, tokens=wrote)
+            yield one if energy is one.energy else replace(one, energy=energy)
 
 
 def _given(attempts: Sequence[Attempt]) -> tuple[int, ...]:

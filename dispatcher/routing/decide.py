@@ -132,7 +132,7 @@ def _kept(view: View, ask: Ask, policy: RoutingPolicy, excluded: Mapping[str, st
     all_of_them = len(rows) == len(view.rows)
     fits = (view.figures[CONTEXT] if all_of_them else view.figures[CONTEXT, rows]) >= ask.wanted.context_tokens
     if ask.wanted.images or ask.wanted.tools or ask.model != AUTO:
-        need = int(needed(ask.wanted))
+        need = needed(ask.wanted)
         fits &= (view.figures[CAN, rows].astype(np.int64) & need) == need
     return rows if fits.all() else rows[fits]
 

@@ -120,10 +120,12 @@ def kind_needed(wanted: Features) -> Ability:
     return Ability.EMBEDDING if wanted.embeds else Ability.TEXT
 
 
-def needed(wanted: Features) -> Ability:
-    """Give all that a request needs."""
-    vision = Ability.VISION if wanted.images else Ability(0)
-    return kind_needed(wanted) | vision | (Ability.TOOLS if wanted.tools else Ability(0))
+def needed(wanted: Features) -> int:
+    """Give all that a request needs, as the number that a table holds."""
+    need = kind_needed(wanted).value
+    if wanted.images:
+        need |= Ability.VISION.value
+    return need | Ability.TOOLS.value if wanted.tools else need
 
 
 def _of_another_kind(model: ModelInfo, wanted: Features) -> str:

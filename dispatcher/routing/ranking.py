@@ -54,9 +54,7 @@ class Ranked(Ranking):
 
     def devices(self) -> Iterator[str]:
         numbers, names = self._scene.device_of[self._order], self._scene.view.layout.devices
-        _, firsts = np.unique(numbers, return_index=True)
-        firsts.sort()
-        return (names[number] for number in numbers[firsts].tolist())
+        return (names[number] for number in dict.fromkeys(numbers.tolist()))
 
     def on(self, device: str) -> Candidate | None:
         block = self._scene.view.blocks.get(device)
