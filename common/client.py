@@ -211,13 +211,10 @@ class Drover:
         Closing the generator before the end lets the job go; it is cancelled when nobody else waits for it. `handover` tells at any
         moment, also then, whether a dispatcher may have the job.
         """
-        minted = request.job is None
-        request = replace(
-            request,
-            stream=True,
-            job=request.job or str(ULID()),
-            resends=0 if minted else request.resends,
-        )
+        if not request.job:
+            request = replace(request, stream=True, job=str(ULID()), resends=0)
+        elif not request.stream:
+            request = replace(request, stream=True)
         telling, handover = Retelling(request, patience_s=self.patience_s), handover or Handover()
         while True:
             try:

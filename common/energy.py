@@ -96,7 +96,7 @@ def total(parts: Iterable[Energy]) -> Energy | None:
 
 def unpriced(energy: Energy) -> Energy:
     """Give it without what it costs and emits, which follow from a rate."""
-    if energy.cost is energy.currency is energy.co2e_g is None:
+    if energy.cost is None and energy.currency is None and energy.co2e_g is None:
         return energy
     return replace(energy, cost=None, currency=None, co2e_g=None)
 

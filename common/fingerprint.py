@@ -16,7 +16,7 @@ def fingerprint(request: ChatRequest) -> str:
     What it may be answered by is: else who knows a job's id would be given what a model or device said that is closed to him.
     """
     said = _said(request)
-    asked = {name: value for name, value in codec.plain(request).items() if name not in _LEFT_OUT} | _AS_IF
+    asked = {**{name: value for name, value in codec.plain(request).items() if name not in _LEFT_OUT}, **_AS_IF}
     if said is not request.messages:
         asked["messages"] = [codec.plain(one) for one in said]
     return codec.digest({**asked, **allowed(asked)})

@@ -65,7 +65,7 @@ class Retelling:
                 return [self._differs()]
             case frames.End():
                 self.over = True
-                return [replace(frame, tokens=self._tokens)]
+                return [frame if frame.tokens == self._tokens else replace(frame, tokens=self._tokens)]
             case frames.Err():
                 self.over = True
         return [frame]

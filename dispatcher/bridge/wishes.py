@@ -45,14 +45,15 @@ def conversation(headers: Mapping[str, str], in_body: str | None) -> str | None:
 
 def wished(chat: ChatRequest, headers: Mapping[str, str]) -> ChatRequest:
     """Add what the headers ask for. Raises `BadRequest`, also where header and body say different things."""
-    return replace(
-        chat,
-        timeout_s=_agreed(TIMEOUT_HEADER, timeout_s(headers), "timeout_s", chat.timeout_s),
-        strategy=_agreed(STRATEGY_HEADER, strategy(headers), "strategy", chat.strategy),
-        max_cost_usd=_agreed(COST_HEADER, max_cost_usd(headers), "max_cost_usd", chat.max_cost_usd),
-        provider_key=provider_key(headers) or chat.provider_key,
-        cache=_stricter(_agreed(CACHE_HEADER, cache(headers), "cache", chat.cache), cache_control(headers)),
-    )
+    wishes = {
+        "timeout_s": _agreed(TIMEOUT_HEADER, timeout_s(headers), "timeout_s", chat.timeout_s),
+        "strategy": _agreed(STRATEGY_HEADER, strategy(headers), "strategy", chat.strategy),
+        "max_cost_usd": _agreed(COST_HEADER, max_cost_usd(headers), "max_cost_usd", chat.max_cost_usd),
+        "provider_key": provider_key(headers) or chat.provider_key,
+        "cache": _stricter(_agreed(CACHE_HEADER, cache(headers), "cache", chat.cache), cache_control(headers)),
+    }
+    new: dict[str, Any] = {name: wish for name, wish in wishes.items() if wish != getattr(chat, name)}
+    return replace(chat, **new) if new else chat  # most clients ask for none of it
 
 
 def _stricter(*wishes: CacheWish | None) -> CacheWish | None:
@@ -181,6 +182,8 @@ def cache_control(headers: Mapping[str, str]) -> CacheWish | None:
     1. `no-store`: no answer from the cache, and this one is not kept. 2. `no-cache` and `max-age=0`: this one is. The others say
     nothing here.
     """
+    if CONTROL_HEADER not in headers:
+        return None
     given = [value for name, value in headers.items() if name.lower() == CONTROL_HEADER]
     directives = {_directive(part) for value in given for part in parse_http_list(value)}
     if "no-store" in directives:  # 1
