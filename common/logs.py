@@ -14,9 +14,9 @@ from typing import Any, Literal, TextIO, cast
 from common import codec
 from common.sparing import left_out
 
-with left_out(
-    "rich"
-):  # for tracebacks with local variables, which are never written here: 3 MB and 0.1 s of each process
+# For tracebacks with local variables, which are never written here: 3 MB and 0.1 s of each process. And for threads of a kind that
+# there are none of.
+with left_out("rich", "greenlet"):
     import structlog
     from structlog.typing import EventDict, WrappedLogger
 

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from common import tracing
 from common.metrics import Metrics
+from common.sparing import left_out
 from dispatcher.bridge.anthropic.routes import anthropic_routes
 from dispatcher.bridge.describing import describe
 from dispatcher.bridge.failures import answer_errors
@@ -40,17 +41,10 @@ def compose(bridge: Bridge, metrics: Metrics | None, *, any_address: bool, terms
         # Traces and metrics are our own, see `traces` and `traffic`; FastAPI's would ask at each request whether they are wanted.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.include_router(openai_routes(bridge))
-    app.include_router(models_routes(bridge))
-    app.include_router(anthropic_routes(bridge))
-    app.include_router(ollama_routes(bridge))
-    app.include_router(native_routes(bridge, explained))
-    app.include_router(session_routes(bridge.gate, bridge.bus, bridge.subjects, bridge.clock))
-    app.include_router(health_page(bridge.presence, bridge.gate))
-    app.include_router(smart_routes(bridge))
-    app.include_router(pages())
-    if metrics is not None:
-        app.include_router(metrics_page(metrics, showing))
+    with left_out("pydantic.v1"):  # FastAPI would look whether models are of that kind, which ours are not: 1.4 MB
+        _route(app, bridge)
+        if metrics is not None:
+            app.include_router(metrics_page(metrics, showing))
     mount_files(app)
     describe(app)
     answer_errors(app)
@@ -60,6 +54,19 @@ def compose(bridge: Bridge, metrics: Metrics | None, *, any_address: bool, terms
     if tracing.active():
         app.add_middleware(Traced)
     return app
+
+
+def _route(app: FastAPI, bridge: Bridge) -> None:
+    """Add the routes of all APIs."""
+    app.include_router(openai_routes(bridge))
+    app.include_router(models_routes(bridge))
+    app.include_router(anthropic_routes(bridge))
+    app.include_router(ollama_routes(bridge))
+    app.include_router(native_routes(bridge, explained))
+    app.include_router(session_routes(bridge.gate, bridge.bus, bridge.subjects, bridge.clock))
+    app.include_router(health_page(bridge.presence, bridge.gate))
+    app.include_router(smart_routes(bridge))
+    app.include_router(pages())
 
 
 def _guard(app: FastAPI, terms: Terms, *, any_address: bool) -> None:

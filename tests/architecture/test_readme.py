@@ -12,11 +12,11 @@ import pytest
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
-from dispatcher.__main__ import app
 from dispatcher.router.policy_file import policy_from
 from dispatcher.routing import RoutingPolicy
 from dispatcher.routing.strategies import STRATEGIES
 from dispatcher.settings import ReplaySection
+from dispatcher.verbs import app
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -74,9 +74,7 @@ async def test_what_can_t_be_done_ends_with_one_line(tmp_path: Path, words: tupl
 
 async def test_other_verbs_don_t_load_what_embeds(tmp_path: Path) -> None:
     """`drover version` must stay quick: neither numpy nor the tokenizers come with the list of verbs."""
-    code = (
-        "import sys, dispatcher.__main__; print(sorted({'numpy', 'tokenizers', 'dispatcher.embed'} & set(sys.modules)))"
-    )
+    code = "import sys, dispatcher.verbs; print(sorted({'numpy', 'tokenizers', 'dispatcher.embed'} & set(sys.modules)))"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, cwd=tmp_path, env=clean_environment(PYTHONPATH=str(ROOT)), stdout=PIPE
     )

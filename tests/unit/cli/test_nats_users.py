@@ -20,11 +20,11 @@ from common.bus.nats.seeds import new_seed, public_key, read_seed
 from common.bus.options import options_from
 from common.errors import BadRequest, ConfigError
 from common.settings import BusSection
-from dispatcher.__main__ import app
 from dispatcher.cli.nats_config import USERS_FILE, Certificate, server_text
 from dispatcher.cli.nats_fleet import FleetDir, settings_of
 from dispatcher.cli.nats_reload import reload_line
 from dispatcher.cli.nats_roles import NAMED, Role, rights
+from dispatcher.verbs import app
 
 ROOT = Path(__file__).parents[3]
 
