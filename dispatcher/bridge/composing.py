@@ -45,7 +45,8 @@ def compose(bridge: Bridge, metrics: Metrics | None, *, any_address: bool, terms
         _route(app, bridge)
         if metrics is not None:
             app.include_router(metrics_page(metrics, showing))
-    mount_files(app)
+        mount_files(app)
+        _settle(app)
     describe(app)
     answer_errors(app)
     _guard(app, terms, any_address=any_address)
@@ -67,6 +68,12 @@ def _route(app: FastAPI, bridge: Bridge) -> None:
     app.include_router(health_page(bridge.presence, bridge.gate))
     app.include_router(smart_routes(bridge))
     app.include_router(pages())
+
+
+def _settle(app: FastAPI) -> None:
+    """Have FastAPI put its routes together, which it would do while the first client waits."""
+    for route in app.routes:
+        route.matches({"type": "http", "method": "GET", "path": "", "headers": []})
 
 
 def _guard(app: FastAPI, terms: Terms, *, any_address: bool) -> None:
