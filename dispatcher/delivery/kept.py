@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any
 
 from dispatcher.delivery.answer import Ended
 
@@ -14,6 +15,8 @@ Key = tuple[str, str]
 
 OVERHEAD_BYTES = 1000
 """What an answer takes besides its text, its account and its tool calls: names, times, and the places where they stand."""
+
+SWEEP_EVERY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class ReplayCache:
         self._ttl_s = ttl_s
         self._entries = entries
         self._limit_bytes = size_bytes
+        self._sweep_s = -math.inf
         self._kept: dict[Key, Keep] = {}
         self.size_bytes = 0
 
@@ -77,8 +81,12 @@ class ReplayCache:
             self.size_bytes -= found.size_bytes
 
     def sweep(self) -> None:
-        """Forget those that are too old."""
+        """Forget those that are too old. It looks at all of them, and so only now and then, however often it is called: nobody is
+        given one that is too old."""
         now_s = self._now()
+        if now_s < self._sweep_s:
+            return
+        self._sweep_s = now_s + SWEEP_EVERY_S
         for key in [key for key, keep in self._kept.items() if now_s >= keep.until_s]:
             self.drop(key)
 
@@ -90,15 +98,17 @@ def _size_bytes(ended: Ended) -> int:
     return OVERHEAD_BYTES + 4 * len(ended.text) + vectors + _deep_bytes(calls) + _deep_bytes(ended.route)
 
 
-def _deep_bytes(whole: object) -> int:
+def _deep_bytes(whole: dict[str, Any] | list[Any]) -> int:
     """Count an object with all that is in it. Without recursion: models nest arguments as deep as they like."""
-    total, waiting = 0, [whole]
-    while waiting:
-        one = waiting.pop()
-        total += sys.getsizeof(one)
-        if isinstance(one, dict):
-            waiting.extend(one)
-            waiting.extend(one.values())
-        elif isinstance(one, list | tuple):
-            waiting.extend(one)
+    total, holders = sys.getsizeof(whole), list[Any]([whole])
+    for holder in holders:  # more come while it is walked through
+        parts: Collection[Any] = holder
+        if isinstance(holder, dict):
+            total += sum(map(sys.getsizeof, holder))
+            parts = holder.values()
+        total += sum(map(sys.getsizeof, parts))
+        holders += [part for part in parts if isinstance(part, _HOLDERS)]
     return total
+
+
+_HOLDERS = (dict, list, tuple)
