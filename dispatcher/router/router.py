@@ -137,7 +137,7 @@ class Router:
             allow_devices=request.allow_devices,
         )
         if job.embeds:  # what they mean is no matter: all who can do it make the same vectors
-            return _named(ask, self._roster.fleet)
+            return _named(ask, self._roster.fleet, self._policy(ask.tenant))
         name = ask.strategy.partition(":")[0]
         if name == "hybrid" and not dry and self.feedback.explores(job):  # elsewhere order is more than a score
             ask = replace(ask, explores=True)
@@ -156,7 +156,7 @@ class Router:
 
     def nobody(self, ask: Ask, decision: Decision) -> FleetError:
         """Say why nobody can."""
-        return nobody(ask, decision, self._roster.fleet)
+        return nobody(ask, decision, self._roster.fleet, self._policy(ask.tenant))
 
     async def explain(self, job: Job, known: Callable[[Ask], Ask] = lambda ask: ask) -> dict[str, Any]:
         """Tell where a job would go and why, without running it, and without any trace; `known` adds what is known of the question
@@ -355,10 +355,10 @@ def _question(messages: Sequence[Message]) -> str:
     return next((message.content for message in reversed(messages) if message.role is Role.USER), "")
 
 
-def _named(ask: Ask, fleet: Fleet) -> Ask:
+def _named(ask: Ask, fleet: Fleet, policy: RoutingPolicy) -> Ask:
     """Give what is asked of a model by name. Raises `BadRequest` for embeddings of any."""
     if ask.model == AUTO:
-        raise unnamed(ask, fleet)
+        raise unnamed(ask, fleet, policy)
     return ask
 
 

@@ -34,7 +34,7 @@ def explain(ask: Ask, fleet: Fleet, policy: RoutingPolicy, table: Table | None =
         told["strategies"] = _by_strategy(ask, fleet, policy, table)
         told["changes"] = list(_changes(ask, fleet, policy, decision, table))
     else:
-        error = nobody(ask, decision, fleet)
+        error = nobody(ask, decision, fleet, policy)
         told["error"] = {"code": error.code, "message": error.message}
     return told
 

@@ -19,10 +19,10 @@ from common.messages import AUTO, DeviceState
 from common.patterns import matches
 from dispatcher.fleet import Device, Fleet, Liveness
 from dispatcher.outcomes import Decision, Removed
-from dispatcher.routing.ask import Ask
+from dispatcher.routing.ask import Ask, Cloud, RoutingPolicy
 from dispatcher.routing.features import Features
-from dispatcher.routing.filters import NO_CHAT, NO_EMBEDDINGS, Ability, abilities
-from dispatcher.routing.rules import ALLOW_LIST, AllowList, own_list
+from dispatcher.routing.filters import NO_CHAT, NO_EMBEDDINGS, Ability, abilities, needed
+from dispatcher.routing.rules import ALLOW_LIST, AllowList, lists, own_list
 
 _TOO_SMALL = frozenset({"context", "context_memory"})
 _UNABLE = _TOO_SMALL | {"capability", "memory"}
@@ -42,8 +42,12 @@ RETRY_AFTER_S = 2.0
 """A device that is only suspect is back, or dead, within a few heartbeats."""
 
 
-def nobody(ask: Ask, decision: Decision, fleet: Fleet) -> FleetError:
-    """Say why a decision has no candidates, and the way out.
+ANYBODY = RoutingPolicy()
+"""The rules of an owner who forbids nothing."""
+
+
+def nobody(ask: Ask, decision: Decision, fleet: Fleet, policy: RoutingPolicy = ANYBODY) -> FleetError:
+    """Say why a decision has no candidates, and the way out; `policy` is what it was made under.
 
     0. What the request names is not on its own lists: that holds whatever the fleet has. 1. No devices at all. 2. The pinned device
     is unknown. 3. No device has the model, or not the pinned one; but one that is out of order when it starts lists none, and then
@@ -63,10 +67,9 @@ def nobody(ask: Ask, decision: Decision, fleet: Fleet) -> FleetError:
         return UnknownDevice(words, param="model", device=ask.device)
     asked = fleet.devices.values() if ask.device is None else [fleet.devices[ask.device]]
     if ask.model != AUTO and not any(ask.model in device.models or _mute(device) for device in asked):  # 3
-        known = {model for device in asked for model in device.models if own is None or own.allows(device.name, model)}
         who = "no device has" if ask.device is None else f"device {ask.device} does not have"
-        return UnknownModel(f"{who} the model {ask.model!r}: use `auto`, or one of {_listed(known)}", param="model")
-    return _kept_out(ask, decision.removed, own, fleet)
+        return UnknownModel(f"{who} the model {ask.model!r}: {_instead(ask, asked, policy)}", param="model")
+    return _kept_out(ask, decision.removed, own, fleet, policy)
 
 
 def _mute(device: Device) -> bool:
@@ -94,7 +97,9 @@ def _open_to(own: AllowList | None, devices: Iterable[str]) -> Iterable[str]:
     return devices if own is None else (name for name in devices if matches(name, own.devices))
 
 
-def _kept_out(ask: Ask, removed: Sequence[Removed], own: AllowList | None, fleet: Fleet) -> FleetError:
+def _kept_out(
+    ask: Ask, removed: Sequence[Removed], own: AllowList | None, fleet: Fleet, policy: RoutingPolicy
+) -> FleetError:
     """Say it of those that have the model: 4 to 8. Those that a request's own list keeps out are none of its business."""
     listed = [out for out in removed if out.filter != ALLOW_LIST]
     if own is not None and len(listed) < len(removed) and all(out.filter in {"model", "pin"} for out in listed):
@@ -112,51 +117,69 @@ def _kept_out(ask: Ask, removed: Sequence[Removed], own: AllowList | None, fleet
         )
     unable = [out for out in removed if out.filter in _UNABLE]
     if unable and not others & _PASSING:  # 6
-        return _of_another_kind(ask, unable, fleet) or _unable(unable, ask.wanted)
+        return _of_another_kind(ask, unable, fleet, policy) or _unable(unable, ask.wanted)
     out = [one for one in removed if one.filter != "pin"]
     if out and all(one.filter == "power" and not one.for_now for one in out):  # 8
         return NoDevice("the owner's limits let no device take a job: " + _reasons(out))
     return NoDevice("no device can take the job now: " + _reasons(out), retry_after_s=RETRY_AFTER_S)  # 7
 
 
-def unnamed(ask: Ask, fleet: Fleet) -> BadRequest:
+def unnamed(ask: Ask, fleet: Fleet, policy: RoutingPolicy = ANYBODY) -> BadRequest:
     """Say that embeddings need a model by name, and which there are."""
     return BadRequest(
         "the model is `auto`, and embeddings of different models can't be compared: name the one that all your texts go to"
-        f" ({_embedding(ask, fleet)})",
+        f" ({_embedding(ask, fleet.devices.values(), policy)})",
         param="model",
     )
 
 
-def _of_another_kind(ask: Ask, unable: list[Removed], fleet: Fleet) -> FleetError | None:
+def _of_another_kind(ask: Ask, unable: list[Removed], fleet: Fleet, policy: RoutingPolicy) -> FleetError | None:
     """Say that the model that was named does something else, and what would do; None where more is wrong."""
     reasons = {out.reason for out in unable}
     if ask.model == AUTO or len(reasons) != 1:
         return None
+    devices = fleet.devices.values()
     if reasons == {NO_EMBEDDINGS}:
-        return UnsupportedByModel(f"{ask.model} makes no embeddings: {_embedding(ask, fleet)}", param="model")
+        return UnsupportedByModel(f"{ask.model} makes no embeddings: {_embedding(ask, devices, policy)}", param="model")
     if reasons == {NO_CHAT}:
-        chatting = _able(ask, fleet, Ability.TEXT)
-        return UnsupportedByModel(
-            f"{ask.model} makes embeddings and does not chat: use `auto`, or one of {_listed(chatting)}", param="model"
-        )
+        chatting = _chatting(ask, devices, policy)
+        return UnsupportedByModel(f"{ask.model} makes embeddings and does not chat: {chatting}", param="model")
     return None
 
 
-def _embedding(ask: Ask, fleet: Fleet) -> str:
-    found = _able(ask, fleet, Ability.EMBEDDING)
+def _instead(ask: Ask, devices: Iterable[Device], policy: RoutingPolicy) -> str:
+    """Say which models of these devices would do."""
+    return _embedding(ask, devices, policy) if ask.wanted.embeds else _chatting(ask, devices, policy)
+
+
+def _embedding(ask: Ask, devices: Iterable[Device], policy: RoutingPolicy) -> str:
+    found = _able(ask, devices, policy, Ability.EMBEDDING)
     return f"there is {_listed(found)}" if found else "no device has one: `ollama pull nomic-embed-text` fetches one"
 
 
-def _able(ask: Ask, fleet: Fleet, ability: Ability) -> set[str]:
-    """Name the models that would do, of those that a request's own list allows."""
-    own = own_list(ask)
+def _chatting(ask: Ask, devices: Iterable[Device], policy: RoutingPolicy) -> str:
+    found = _able(ask, devices, policy, needed(ask.wanted))
+    return f"use `auto`, or one of {_listed(found)}" if found else "none that would do is there now"
+
+
+def _able(ask: Ask, devices: Iterable[Device], policy: RoutingPolicy, ability: Ability) -> set[str]:
+    """Name the models that would do, and that the request may use: a list of others would lead from one refusal to the next."""
+    allowed = lists(policy, ask)
     return {
         name
-        for device in fleet.devices.values()
+        for device in devices
+        if _open(ask, device, policy)
         for name, model in device.models.items()
-        if abilities(device, model) & ability and (own is None or own.allows(device.name, name))
+        if abilities(device, model) & ability == ability and all(one.allows(device.name, name) for one in allowed)
     }
+
+
+def _open(ask: Ask, device: Device, policy: RoutingPolicy) -> bool:
+    """Tell whether a device is there, is open to a request, and is paid for by somebody."""
+    beat = device.beat
+    there = device.liveness is not Liveness.DEAD and beat.state is not DeviceState.STOPPED
+    closed = beat.remote and (ask.local or policy.cloud_for(ask.tenant) is Cloud.NEVER)
+    return there and not closed and (ask.brings_key or not beat.needs_key)
 
 
 def _unable(removed: list[Removed], wanted: Features) -> FleetError:

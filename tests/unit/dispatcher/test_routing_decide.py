@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from common.errors import FleetError, NoDevice, UnknownDevice, UnknownModel, Uns
 from common.messages import DeviceState, ModelInfo
 from dispatcher.fleet import Device, Fleet, Liveness, Track
 from dispatcher.outcomes import Decision
-from dispatcher.routing import Ask, RoutingPolicy, decide, nobody
+from dispatcher.routing import Ask, Cloud, RoutingPolicy, decide, nobody
+from dispatcher.routing.ask import TenantRules
 from tests.unit.dispatcher.builders import GB, ask, bare, device, fleet, model
 
 POLICY = RoutingPolicy()
@@ -202,15 +204,49 @@ def test_an_unknown_device_names_those_there_are() -> None:
 
 def test_an_unknown_model_names_those_there_are() -> None:
     """3. A model that no device has lists `auto` and the known ones, and can't be cured by waiting."""
-    error = refusal(
-        ask("gpt-5:latest"), device("nano", model("a:1b")), device("orin", model("b:1b"), liveness=Liveness.DEAD)
-    )
+    error = refusal(ask("gpt-5:latest"), device("nano", model("a:1b")), device("orin", model("b:1b")))
 
     assert (UnknownModel, False, "no device has the model 'gpt-5:latest': use `auto`, or one of a:1b, b:1b") == (
         type(error),
         error.retryable,
         error.message,
     )
+
+
+EMBEDS = model("embedder:1b", capabilities=("embedding",))
+
+
+@pytest.mark.parametrize(
+    ("other", "question", "policy"),
+    [
+        (device("orin", EMBEDS, embeds=True), {}, POLICY),
+        (device("orin", model("b:1b"), liveness=Liveness.DEAD), {}, POLICY),
+        (device("orin", model("b:1b"), state=DeviceState.STOPPED), {}, POLICY),
+        (device("orin", model("b:1b"), remote=True), {"local": True}, POLICY),
+        (device("orin", model("b:1b"), remote=True), {}, RoutingPolicy(cloud=Cloud.NEVER)),
+        (device("orin", model("b:1b"), needs_key=True), {}, POLICY),
+        (device("orin", model("b:1b")), {"allow_models": ("a*", "gpt*")}, POLICY),
+        (device("orin", model("b:1b")), {"allow_devices": ("nano",)}, POLICY),
+        (device("orin", model("b:1b")), {"tenant": "x"}, RoutingPolicy(tenants={"x": TenantRules(models=("a*",))})),
+    ],
+    ids=["kind", "dead", "signed-off", "local", "cloud", "key", "own-models", "own-devices", "tenant"],
+)
+def test_the_models_named_instead_would_do(other: Device, question: dict[str, Any], policy: RoutingPolicy) -> None:
+    """3. What makes embeddings, is gone, or is not for this request, is not offered to who asked for something else."""
+    asked, house = replace(ask("gpt-5:latest"), **question), fleet(device("nano", model("a:1b")), other)
+    error = nobody(asked, decide(asked, house, policy, {}), house, policy)
+
+    assert (UnknownModel, "no device has the model 'gpt-5:latest': use `auto`, or one of a:1b") == (
+        type(error),
+        error.message,
+    )
+
+
+def test_where_nothing_would_do_no_model_is_named() -> None:
+    """3. An empty list is no way out."""
+    error = refusal(ask("gpt-5:latest"), device("orin", model("b:1b"), liveness=Liveness.DEAD))
+
+    assert "no device has the model 'gpt-5:latest': none that would do is there now" == error.message
 
 
 def test_a_model_that_the_pinned_device_lacks_is_unknown_there() -> None:

@@ -66,8 +66,11 @@ def test_an_agent_of_before_is_not_asked() -> None:
 
 
 def test_a_model_that_nobody_has_is_unknown() -> None:
-    """As for chats."""
-    assert isinstance(error("none:1b"), UnknownModel)
+    """As for chats, and those that embed are named instead."""
+    found = error("none:1b")
+
+    assert isinstance(found, UnknownModel)
+    assert found.message == "no device has the model 'none:1b': there is both:1b, embedder:latest, silent:1b"
 
 
 def test_auto_is_refused_with_the_models_that_there_are() -> None:
