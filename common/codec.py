@@ -28,6 +28,9 @@ T = TypeVar("T")
 MAX_FAULTS = 8
 """So many wrong fields are told at once: more help nobody, and may be made by the thousand."""
 
+MAX_LOOKED_AT = 200
+"""Of those so many are looked at, to tell which are meant."""
+
 MAX_DEPTH = 64
 """No honest request nests deeper: an OpenAI tool schema stays below 20 levels."""
 
@@ -261,13 +264,24 @@ def refusal(
     wrong field.
     """
     # Asked once: of a stranger's payload this may have thousands of rows.
-    faults = error.errors(include_url=False, include_context=False)
-    places = [name(_path(fault["loc"])) or "payload" for fault in faults[:MAX_FAULTS]]
+    faults = error.errors(include_url=False, include_context=False)[:MAX_LOOKED_AT]
+    found = _innermost([(name(_path(fault["loc"])), fault) for fault in faults])[:MAX_FAULTS]
+    places = [place or "payload" for place, _ in found]
     rows = [
         f"{place}: {expectation(fault)}{_elsewhere(fault, inner)}{_got(place, fault['input'])}"
-        for place, fault in zip(places, faults, strict=False)
+        for place, (_, fault) in zip(places, found, strict=True)
     ]
     return BadRequest("; ".join(rows), param=places[0])
+
+
+def _innermost(faults: list[tuple[str, T]]) -> list[tuple[str, T]]:
+    """Leave out those of a field in which something else is wrong: what may be a text or a list is both to pydantic, and a list
+    with one wrong item is told to be no text as well."""
+    outer = {place[: mark.start()] for place, _ in faults for mark in _STEP.finditer(place)}
+    return [(place, fault) for place, fault in faults if place not in outer]
+
+
+_STEP = re.compile(r"[.[]")
 
 
 def _got(place: str, value: Any) -> str:

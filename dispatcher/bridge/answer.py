@@ -23,7 +23,7 @@ from common.logs import get_logger
 from common.messages import ChatRequest
 from dispatcher.bridge.headers import header_text, route_headers
 from dispatcher.bridge.openai import reply
-from dispatcher.bridge.speech import Dialect
+from dispatcher.bridge.speech import Dialect, as_asked
 from dispatcher.bridge.sse import Aside, Curfew, ReaderStalled, Stream, while_connected
 
 log = get_logger("bridge")
@@ -231,7 +231,8 @@ class ChatAnswer(Response):
         return None
 
     async def _fail(self, out: Stream, failure: frames.Err) -> Response | None:
-        error, taken = failure.error, energy.told((failure.route or {}).get("energy"))
+        error = as_asked(failure.error, self._dialect.called)
+        taken = energy.told((failure.route or {}).get("energy"))
         self.outcome, self._over = error.code, True
         if not out.open:
             refused = self._dialect.surface.refusal(error, self._job, self._accepted, taken)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -33,9 +33,16 @@ class Body(BaseModel):
 M = TypeVar("M", bound=BaseModel)
 
 
-def read_as(model: type[M], body: bytes, *, example: str, elsewhere: Mapping[str, str] = ELSEWHERE) -> M:
+def read_as(
+    model: type[M],
+    body: bytes,
+    *,
+    example: str,
+    elsewhere: Mapping[str, str] = ELSEWHERE,
+    spelt: Callable[[str], str] = str,
+) -> M:
     """Read a body. Raises `BadRequest` that names every wrong field, or says that the body is no JSON object; `elsewhere` has
-    fields that have no place in it, and what to send instead."""
+    fields that have no place in it, and what to send instead, and `spelt` gives a field's path as the API writes it."""
     if not body.lstrip(b" \t\r\n").startswith(b"{"):
         # The codec would take a MessagePack body too; over HTTP that is a mistake, not an encoding.
         raise BadRequest(f"the body is not a JSON object: send {example}")
@@ -46,7 +53,7 @@ def read_as(model: type[M], body: bytes, *, example: str, elsewhere: Mapping[str
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise codec.refusal(error, name=field_path) from error
+        raise codec.refusal(error, name=lambda where: spelt(field_path(where))) from error
 
 
 def read_fields(model: type[M], fields: Mapping[str, Any]) -> M:
@@ -74,3 +81,11 @@ _UNION_MEMBER = re.compile(
 def field_path(where: str) -> str:
     """Name a field as its sender knows it: pydantic puts the member of a union that it tried into the path."""
     return _UNION_MEMBER.sub("", where)
+
+
+_ITEM = re.compile(r"\.(\d+)(?=\.|$)")
+
+
+def in_brackets(path: str) -> str:
+    """Write the path of a field as OpenAI does: `messages[0].content`; elsewhere it is `messages.0.content`."""
+    return _ITEM.sub(r"[\1]", path)

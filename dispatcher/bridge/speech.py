@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import copy
 from typing import Any, Protocol
 
 from common import frames
 from common.energy import Energy
 from common.errors import FleetError
+from dispatcher.bridge.headers import COST_HEADER, KEY_HEADER, STRATEGY_HEADER
 from dispatcher.bridge.surfaces import Surface
 
 Json = dict[str, Any]
+
+BY_HEADER: Mapping[str, str] = {
+    "device": "model",
+    "strategy": STRATEGY_HEADER,
+    "max_cost_usd": COST_HEADER,
+    "provider_key": KEY_HEADER,
+}
+"""What the fleet calls what is said behind the model's `@`, and in headers, where an API's bodies have no field for it."""
+
+IN_CHATS: Mapping[str, str] = {
+    "device": "model",
+    "provider_key": KEY_HEADER,
+    "images": "messages",
+    "prompt": "messages",
+}
+"""And what it calls the parts of a chat whose body has the other fields."""
 
 
 class Dialect(Protocol):
@@ -22,6 +41,11 @@ class Dialect(Protocol):
     @property
     def surface(self) -> Surface:
         """The API that this belongs to, which writes errors before an answer has begun."""
+        ...
+
+    @property
+    def called(self) -> Mapping[str, str]:
+        """What the request's fields are called there, by the fleet's own names; those that are called the same are left out."""
         ...
 
     @property
@@ -72,3 +96,13 @@ class WholeOnly:
 
     def broken(self, error: FleetError, taken: Energy | None) -> bytes:  # noqa: ARG002
         return b""
+
+
+def as_asked(error: FleetError, called: Mapping[str, str]) -> FleetError:
+    """Give what a job failed with, the field at fault named as its sender knows it."""
+    param = error.details.get("param")
+    if not isinstance(param, str) or param not in called:
+        return error
+    told = copy(error)
+    told.details = {**error.details, "param": called[param]}
+    return told

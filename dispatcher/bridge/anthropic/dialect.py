@@ -3,6 +3,8 @@ own; it knows neither HTTP nor the job's way."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from common import codec, frames
@@ -10,6 +12,7 @@ from common.energy import Energy
 from common.errors import FleetError
 from common.messages import ToolCall
 from dispatcher.bridge.openai import reply
+from dispatcher.bridge.speech import BY_HEADER
 from dispatcher.bridge.sse import EVENTS, event
 from dispatcher.bridge.surfaces import ANTHROPIC
 
@@ -20,6 +23,7 @@ class MessageDialect:
     """Writes one message. `prompt_tokens` is an estimate, told at the start of a stream: the end corrects it."""
 
     surface = ANTHROPIC
+    called: Mapping[str, str] = MappingProxyType({**BY_HEADER, "images": "messages"})
     media_type = EVENTS
 
     def __init__(self, *, job: str, prompt_tokens: int) -> None:

@@ -147,9 +147,9 @@ def _tools(asked: CountTokensRequest) -> tuple[Json, ...]:
 def _tool(tool: Tool, where: str) -> Json:
     if tool.type not in (None, "custom"):
         what = "the bridge has no tools of its own: offer yours with an input_schema, and run them yourself"
-        raise UnsupportedByModel(f"{where} has type {tool.type[:40]!r}: {what}", param=where)
+        raise UnsupportedByModel(f"{where}.type is {tool.type[:40]!r}: {what}", param=f"{where}.type")
     if tool.input_schema is None:
-        raise BadRequest(f"{where}.input_schema is missing", param=where)
+        raise BadRequest(f"{where}.input_schema is missing", param=f"{where}.input_schema")
     function: Json = {"name": tool.name, "parameters": tool.input_schema}
     if tool.description is not None:
         function["description"] = tool.description

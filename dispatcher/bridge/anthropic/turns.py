@@ -8,10 +8,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from common.errors import BadRequest, UnsupportedByModel
-from dispatcher.bridge.openai.turns import image
+from dispatcher.bridge.openai.turns import IMAGE_TYPES, plain, within
 from dispatcher.bridge.reading import Body
 
 Json = dict[str, Any]
+
+HAS = {"text": "text", "image": "source"}
+"""What a block says it in, by its type."""
+
+MEDIA_TYPES = tuple(f"image/{kind}" for kind in IMAGE_TYPES)
 
 THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 """What a model thought before; clients send it back, and no device can read another's."""
@@ -55,8 +60,9 @@ def to_messages(turns: Sequence[MessageTurn], system: Blocks | None) -> tuple[Js
     """Map the turns. Raises `BadRequest` and `UnsupportedByModel`, with the field in `param`."""
     messages: list[Json] = []
     told = _blocks(system, "system")
-    if told.images:
-        raise UnsupportedByModel("system has an image: images stand in a user's turn", param="system")
+    if told.images and not isinstance(system, str):
+        where = f"system.{next(index for index, block in enumerate(system or []) if block.type == 'image')}.type"
+        raise UnsupportedByModel(f"{where} is 'image': images stand in a user's turn", param=where)
     if any(told.texts):
         messages.append(told.message("system"))
     names: dict[str, str] = {}
@@ -84,6 +90,7 @@ def _turn(turn: MessageTurn, where: str, names: dict[str, str]) -> Iterator[Json
             said.calls.append(_call(block, here, names))
         elif block.type not in THOUGHTS:
             said.add(block, here)
+    within(said.images, f"{where}.content")
     if said.has_any or not results:
         yield said.message(turn.role)
 
@@ -105,9 +112,12 @@ class _Said:
             case "text" if block.text is not None:
                 self.texts.append(block.text)
             case "image" if block.source is not None:
-                self.images.append(_image(block.source, where))
+                self.images.append(_image(block.source, f"{where}.source"))
+            case kind if (missing := HAS.get(kind)) is not None:
+                where = f"{where}.{missing}"
+                raise UnsupportedByModel(f"{where} is missing: a block of type {kind} has one", param=where)
             case kind:
-                raise _unknown(kind, where)
+                raise _unknown(kind, f"{where}.type")
 
     def message(self, role: str) -> Json:
         """Give it as one message."""
@@ -121,7 +131,7 @@ class _Said:
 
 def _call(block: Block, where: str, names: dict[str, str]) -> Json:
     if not block.name:
-        raise BadRequest(f"{where}.name is missing: which tool was used?", param=where)
+        raise BadRequest(f"{where}.name is missing: which tool was used?", param=f"{where}.name")
     called: Json = {"name": block.name, "arguments": block.input or {}}
     if not block.id:
         return called
@@ -144,16 +154,20 @@ def _blocks(content: Blocks | None, where: str) -> _Said:
     else:
         for index, block in enumerate(content or []):
             said.add(block, f"{where}.{index}")
+    within(said.images, where)
     return said
 
 
 def _image(source: NamedSource, where: str) -> str:
     if source.type != "base64":
         what = "the bridge fetches and keeps nothing: send the image as base64"
-        raise UnsupportedByModel(f"{where}.source has type {source.type[:40]!r}: {what}", param=where)
-    return image(f"data:{source.media_type or ''};base64,{source.data or ''}", f"{where}.source")
+        raise UnsupportedByModel(f"{where}.type is {source.type[:40]!r}: {what}", param=f"{where}.type")
+    if source.media_type and source.media_type not in MEDIA_TYPES:
+        where = f"{where}.media_type"
+        raise BadRequest(f"{where} is {source.media_type[:40]!r}: send one of {', '.join(MEDIA_TYPES)}", param=where)
+    return plain(source.data or "", f"{where}.data")
 
 
 def _unknown(kind: str, where: str) -> UnsupportedByModel:
     what = "the fleet takes text, image, tool_use (of an assistant) and tool_result (of a user)"
-    return UnsupportedByModel(f"{where} has type {kind[:40]!r}, or not what belongs to it: {what}", param=where)
+    return UnsupportedByModel(f"{where} is {kind[:40]!r}: {what}", param=where)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -16,7 +18,7 @@ from dispatcher.bridge.bodies import json_body
 from dispatcher.bridge.describing import RUNS, described
 from dispatcher.bridge.entry import chat_entry
 from dispatcher.bridge.gate import caller_of
-from dispatcher.bridge.headers import PROGRESS_HEADER
+from dispatcher.bridge.headers import KEY_HEADER, PROGRESS_HEADER
 from dispatcher.bridge.native.request import EXAMPLE, IN_NATIVE, NativeChatRequest, to_chat
 from dispatcher.bridge.openai import reply
 from dispatcher.bridge.reading import read_as
@@ -68,6 +70,7 @@ class NativeDialect:
     """Writes one answer."""
 
     surface = NATIVE
+    called: Mapping[str, str] = MappingProxyType({"provider_key": KEY_HEADER, "images": "messages"})
     media_type = EVENTS
 
     def __init__(self, *, job: str) -> None:

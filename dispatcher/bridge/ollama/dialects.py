@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from common import frames
@@ -10,7 +11,7 @@ from common.energy import Energy
 from common.errors import FleetError
 from dispatcher.bridge.ollama import lines
 from dispatcher.bridge.ollama.context import remember
-from dispatcher.bridge.speech import WholeOnly
+from dispatcher.bridge.speech import BY_HEADER, WholeOnly
 from dispatcher.bridge.surfaces import OLLAMA
 
 Json = dict[str, Any]
@@ -38,6 +39,8 @@ class _Lines:
 class ChatLines(_Lines):
     """Writes the answer of `/api/chat`."""
 
+    called: Mapping[str, str] = MappingProxyType({**BY_HEADER, "images": "messages"})
+
     def text(self, model: str, text: str) -> bytes:
         return lines.line(lines.chat(model, self._now(), text))
 
@@ -54,6 +57,8 @@ class ChatLines(_Lines):
 
 class GenerateLines(_Lines):
     """Writes the answer of `/api/generate`; `asked` is the conversation that it goes on with, for the next one's context."""
+
+    called: Mapping[str, str] = MappingProxyType({**BY_HEADER, "messages": "prompt"})
 
     def __init__(self, *, job: str, now: Now, asked: Sequence[Mapping[str, Any]]) -> None:
         super().__init__(job=job, now=now)
@@ -86,6 +91,7 @@ class EmbedLines(WholeOnly):
     def __init__(self, *, job: str, legacy: bool) -> None:
         self._job = job
         self._legacy = legacy
+        self.called = {**BY_HEADER, "inputs": "prompt" if legacy else "input"}
 
     def whole(self, model: str, text: str, end: frames.End) -> Json:  # noqa: ARG002
         return lines.embedded(self._job, model, end, legacy=self._legacy)

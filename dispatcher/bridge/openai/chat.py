@@ -8,6 +8,7 @@ from common import codec, frames
 from common.energy import Energy
 from common.errors import FleetError
 from dispatcher.bridge.openai import reply
+from dispatcher.bridge.speech import IN_CHATS
 from dispatcher.bridge.sse import DONE, EVENTS, event
 from dispatcher.bridge.surfaces import OPENAI
 
@@ -18,6 +19,7 @@ class ChatDialect:
     """Writes one chat completion. `created` is in seconds since 1970."""
 
     surface = OPENAI
+    called = IN_CHATS
     media_type = EVENTS
 
     def __init__(self, *, job: str, created: int, include_usage: bool = False) -> None:

@@ -6,6 +6,8 @@ is nothing that a fleet of chat models has.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -16,7 +18,8 @@ from common.errors import BadRequest, FleetError, UnsupportedByModel
 from common.messages import AUTO, ChatRequest, Priority
 from dispatcher.bridge.openai import reply
 from dispatcher.bridge.openai.request import StreamOptions, named_user, sampling, split_model
-from dispatcher.bridge.reading import Body, read_as
+from dispatcher.bridge.reading import Body, in_brackets, read_as
+from dispatcher.bridge.speech import BY_HEADER
 from dispatcher.bridge.sse import DONE, EVENTS, event
 from dispatcher.bridge.surfaces import OPENAI
 
@@ -53,7 +56,7 @@ class CompletionRequest(Body):
 
 def read(body: bytes) -> CompletionRequest:
     """Read a request's body. Raises `BadRequest`."""
-    return read_as(CompletionRequest, body, example=EXAMPLE)
+    return read_as(CompletionRequest, body, example=EXAMPLE, spelt=in_brackets)
 
 
 def prompt_of(asked: CompletionRequest) -> str:
@@ -113,6 +116,7 @@ class CompletionDialect:
     """Writes one completion. `created` is in seconds since 1970; `echo` is the prompt, where it is to be given back."""
 
     surface = OPENAI
+    called: Mapping[str, str] = MappingProxyType({**BY_HEADER, "messages": "prompt"})
     media_type = EVENTS
 
     def __init__(self, *, job: str, created: int, include_usage: bool = False, echo: str = "") -> None:

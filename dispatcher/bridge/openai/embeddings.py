@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -12,8 +14,8 @@ from common.messages import ChatRequest, Priority
 from common.vectors import MOST_DIMENSIONS
 from dispatcher.bridge.openai import reply
 from dispatcher.bridge.openai.request import named_user, split_model
-from dispatcher.bridge.reading import Body, read_as
-from dispatcher.bridge.speech import WholeOnly
+from dispatcher.bridge.reading import Body, in_brackets, read_as
+from dispatcher.bridge.speech import BY_HEADER, WholeOnly
 from dispatcher.bridge.surfaces import OPENAI
 
 Json = dict[str, Any]
@@ -47,7 +49,7 @@ class EmbeddingRequest(Body):
 
 def read(body: bytes) -> EmbeddingRequest:
     """Read a request's body. Raises `BadRequest`."""
-    return read_as(EmbeddingRequest, body, example=EXAMPLE)
+    return read_as(EmbeddingRequest, body, example=EXAMPLE, spelt=in_brackets)
 
 
 def texts_of(asked: EmbeddingRequest) -> list[str]:
@@ -58,7 +60,7 @@ def texts_of(asked: EmbeddingRequest) -> list[str]:
         raise UnsupportedByModel("input has token numbers, and each model has its own: send text", param="input")
     for index, text in enumerate(texts):
         if not text:
-            where = "input" if isinstance(asked.input, str) else f"input.{index}"
+            where = "input" if isinstance(asked.input, str) else f"input[{index}]"
             raise BadRequest(f"{where} is empty: leave it out, or say something", param=where)
     if not texts:
         raise BadRequest("input is empty: send a text, or some", param="input")
@@ -86,6 +88,7 @@ class EmbeddingDialect(WholeOnly):
     """Writes embeddings, `packed` as base64 or as numbers."""
 
     surface = OPENAI
+    called: Mapping[str, str] = MappingProxyType({**BY_HEADER, "inputs": "input"})
 
     def __init__(self, *, job: str, packed: bool) -> None:
         self._job = job

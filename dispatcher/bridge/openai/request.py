@@ -18,7 +18,7 @@ from common.messages import AUTO, ChatRequest, Priority, split_target
 from common.subjects import is_token
 from dispatcher.bridge.callers import MOST_USER
 from dispatcher.bridge.openai import turns
-from dispatcher.bridge.reading import ELSEWHERE, Body, read_as
+from dispatcher.bridge.reading import ELSEWHERE, Body, in_brackets, read_as
 
 MOST_STRATEGY = 64
 MOST_COST_USD = 1e6
@@ -148,7 +148,7 @@ LEAST_TOP_P = 1e-6
 
 def read(body: bytes) -> ChatCompletionRequest:
     """Read a request's body. Raises `BadRequest` that names every wrong field, or says that the body is no JSON object."""
-    return read_as(ChatCompletionRequest, body, example=EXAMPLE, elsewhere=IN_CHAT)
+    return read_as(ChatCompletionRequest, body, example=EXAMPLE, elsewhere=IN_CHAT, spelt=in_brackets)
 
 
 EXAMPLE = '{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
@@ -260,5 +260,7 @@ def _format(wanted: ResponseFormat | None) -> Literal["json"] | dict[str, Any] |
     if wanted.type == "json_object":
         return "json"
     if wanted.json_schema is None:
-        raise BadRequest('response_format of type "json_schema" needs json_schema.schema', param="response_format")
+        raise BadRequest(
+            'response_format of type "json_schema" needs json_schema.schema', param="response_format.json_schema"
+        )
     return wanted.json_schema.schema_

@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from common import codec
 from common.errors import BadRequest, UnsupportedByModel
 
+MOST_IMAGES = 16
+"""Of one turn: what the bus takes."""
+
 IMAGE_TYPES = ("jpeg", "jpg", "png", "webp", "gif")
 _LOOKED_AT = 1024
 """Characters at either end of an image, a multiple of four."""
@@ -65,10 +68,10 @@ def to_messages(turns: Sequence[Turn]) -> tuple[dict[str, Any], ...]:
     names: dict[str, str] = {}
     messages = []
     for index, turn in enumerate(turns):
-        where = f"messages.{index}"
+        where = f"messages[{index}]"
         names |= {call.id: call.function.name for call in turn.tool_calls or [] if call.id}
         messages.append(_message(turn, where, names))
-    refuse_empty(messages, "messages")
+    refuse_empty(messages, "messages", f"messages[{len(messages) - 1}].content")
     return tuple(messages)
 
 
@@ -78,7 +81,7 @@ def _message(turn: Turn, where: str, names: dict[str, str]) -> dict[str, Any]:
     if images:
         message["images"] = tuple(images)
     if turn.role == "assistant" and turn.tool_calls:
-        message["tool_calls"] = tuple(_call(call, f"{where}.tool_calls.{i}") for i, call in enumerate(turn.tool_calls))
+        message["tool_calls"] = tuple(_call(call, f"{where}.tool_calls[{i}]") for i, call in enumerate(turn.tool_calls))
     if turn.role == "tool":
         # OpenAI answers a call by its id, Ollama by the function's name: the name stands where the call was made.
         name = names.get(turn.tool_call_id or "", turn.name)
@@ -86,11 +89,10 @@ def _message(turn: Turn, where: str, names: dict[str, str]) -> dict[str, Any]:
     return {key: value for key, value in message.items() if value is not None}
 
 
-def refuse_empty(messages: Sequence[dict[str, Any]], field: str) -> None:
-    """Raise `BadRequest` for an empty last word, or none at all; `field` is where they were."""
+def refuse_empty(messages: Sequence[dict[str, Any]], field: str, where: str) -> None:
+    """Raise `BadRequest` for an empty last word, or none at all; `field` is where they were, and `where` the last of them."""
     last = messages[-1]
     if last["role"] == "user" and not last["content"].strip() and not last.get("images"):
-        where = f"{field}.{len(messages) - 1}.content"
         raise BadRequest(f"{where} is empty: write what you want to ask", param=where)
     if not any(message["content"].strip() or message.get("images") for message in messages):
         raise BadRequest(f"{field} have no text: write what you want to ask", param=field)
@@ -101,20 +103,30 @@ def _content(content: str | list[ContentPart] | None, where: str) -> tuple[str, 
         return content or "", []
     texts, images = [], []
     for index, part in enumerate(content):
-        here = f"{where}.{index}"
+        here = f"{where}[{index}]"
         match part.type:
             case "text" if part.text is not None:
                 texts.append(part.text)
-            case "image_url" if part.image_url is not None:
-                url = part.image_url if isinstance(part.image_url, str) else part.image_url.url
-                images.append(image(url, f"{here}.image_url"))
-            case "text" | "image_url":
-                raise BadRequest(f"{here} has type {part.type!r} and no field of that name", param=here)
+            case "image_url" if isinstance(part.image_url, str):
+                images.append(image(part.image_url, f"{here}.image_url"))
+            case "image_url" if isinstance(part.image_url, ImageUrl):
+                images.append(image(part.image_url.url, f"{here}.image_url.url"))
+            case "text" | "image_url" as missing:
+                raise BadRequest(
+                    f"{here}.{missing} is missing: a part of type {missing} has one", param=f"{here}.{missing}"
+                )
             case _:
                 raise UnsupportedByModel(
-                    f"{here} has type {part.type[:40]!r}: the fleet takes text and image_url", param=here
+                    f"{here}.type is {part.type[:40]!r}: the fleet takes text and image_url", param=f"{here}.type"
                 )
-    return "\n".join(texts), images
+    return "\n".join(texts), within(images, where)
+
+
+def within(images: list[str], where: str) -> list[str]:
+    """Give the images of one turn. Raises `BadRequest` for more than travel with it."""
+    if len(images) > MOST_IMAGES:
+        raise BadRequest(f"{where} has {len(images)} images: {MOST_IMAGES} are taken in one turn", param=where)
+    return images
 
 
 def image(url: str, where: str) -> str:
@@ -145,16 +157,19 @@ def plain(data: str, where: str) -> str:
 
 def _call(call: CalledTool, where: str) -> dict[str, Any]:
     """Map a call that the model made before. Its arguments are a JSON text at OpenAI and an object here."""
-    called = {"name": call.function.name, "arguments": arguments(call.function.arguments, where, ".function.arguments")}
+    called = {
+        "name": call.function.name,
+        "arguments": arguments(call.function.arguments, f"{where}.function.arguments"),
+    }
     return called if call.id is None else {**called, "id": call.id}
 
 
-def arguments(given: str, where: str, field: str) -> dict[str, Any]:
-    """Read the arguments of a call, a JSON text. Raises `BadRequest` for what is no object; `where` has the `field`."""
+def arguments(given: str, where: str) -> dict[str, Any]:
+    """Read the arguments of a call, a JSON text. Raises `BadRequest` for what is no object."""
     text = given.strip() or "{}"
     if not text.startswith("{"):
-        raise BadRequest(f"{where}{field} is not a JSON object in a string", param=where)
+        raise BadRequest(f"{where} is not a JSON object in a string", param=where)
     try:
         return codec.decode_request(text.encode())
     except (BadRequest, UnicodeEncodeError) as error:
-        raise BadRequest(f"{where}{field} is not a JSON object in a string: {error}", param=where) from error
+        raise BadRequest(f"{where} is not a JSON object in a string: {error}", param=where) from error

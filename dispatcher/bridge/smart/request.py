@@ -16,6 +16,8 @@ EXAMPLE = '{"prompt":"Why is the sky blue?","temperature":0.2}'
 
 MOST_PROMPT = 500_000
 
+KEY_HEADER = "x-openai-api-key"
+
 
 class RouteRequest(Body):
     """What `POST /route` takes."""
@@ -49,15 +51,17 @@ def to_chat(asked: RouteRequest, *, job: str, key: str | None) -> ChatRequest:
     options = {} if asked.temperature is None else {"temperature": asked.temperature}
     fields = {"messages": [{"role": "user", "content": asked.prompt}], "model": model, "device": device}
     chat = {**fields, "job": job, "stream": True, "hold": True, "options": options}
-    return codec.build(ChatRequest, {**chat, "provider_key": _key(asked.openai_api_key, asked.api_key, key)})
+    return codec.build(ChatRequest, {**chat, "provider_key": _key(asked, key)})
 
 
-def _key(*given: str | None) -> str | None:
+def _key(asked: RouteRequest, in_header: str | None) -> str | None:
     """Give the one key. Raises `BadRequest` where there are two."""
-    found = {one.strip() for one in given if one and one.strip()}
-    if len(found) > 1:
-        raise BadRequest("two different keys for the provider are given: send one", param="openai_api_key")
+    given = {"openai_api_key": asked.openai_api_key, "api_key": asked.api_key, KEY_HEADER: in_header}
+    found = {name: key.strip() for name, key in given.items() if key and key.strip()}
+    if len(set(found.values())) > 1:
+        raise BadRequest("two different keys for the provider are given: send one", param=next(iter(found)))
+    name, key = next(iter(found.items()), (KEY_HEADER, None))
     try:
-        return require_key(found.pop()) if found else None
+        return None if key is None else require_key(key)
     except ValueError as error:
-        raise BadRequest(f"openai_api_key: {error}", param="openai_api_key") from None
+        raise BadRequest(f"{name}: {error}", param=name) from None

@@ -6,9 +6,10 @@ why. Whoever needs the file looks at `file_processed`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -29,8 +30,8 @@ from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.openai import reply
 from dispatcher.bridge.presence import Offer, offers
 from dispatcher.bridge.reading import read_as, read_fields
-from dispatcher.bridge.smart.request import EXAMPLE, MOST_PROMPT, RouteForm, RouteRequest, to_chat
-from dispatcher.bridge.speech import WholeOnly
+from dispatcher.bridge.smart.request import EXAMPLE, KEY_HEADER, MOST_PROMPT, RouteForm, RouteRequest, to_chat
+from dispatcher.bridge.speech import BY_HEADER, WholeOnly
 from dispatcher.bridge.statuses import WrongType
 from dispatcher.bridge.surfaces import OPENAI
 from dispatcher.bridge.wiring import Bridge
@@ -38,7 +39,6 @@ from dispatcher.bridge.wishes import CHAT_PARAMETERS
 
 Json = dict[str, Any]
 
-KEY_HEADER = "x-openai-api-key"
 KEY_PARAMETER: Json = {
     "name": "X-OpenAI-API-Key",
     "in": "header",
@@ -137,6 +137,9 @@ class SmartDialect(WholeOnly):
     """Writes one answer; `fault` is why its file could not be read."""
 
     surface = OPENAI
+    called: Mapping[str, str] = MappingProxyType(
+        {**BY_HEADER, "messages": "prompt", "images": "file", "provider_key": "openai_api_key"}
+    )
 
     def __init__(self, *, job: str, filed: bool) -> None:
         self._job = job

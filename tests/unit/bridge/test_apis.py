@@ -16,6 +16,7 @@ from dispatcher.bridge.reading import ELSEWHERE
 
 PNG = "iVBORw0KGgo="
 HI: Any = [{"role": "user", "content": "hi"}]
+CALL: Any = {"type": "function_call", "name": "f", "arguments": "{}"}
 
 
 def body(**fields: Any) -> bytes:
@@ -39,6 +40,14 @@ def embedding(**fields: Any) -> ChatRequest:
     return embeddings.to_job(embeddings.read(body(**{"model": "m", "input": "hi", **fields})), job="j1")
 
 
+def said(*blocks: dict[str, Any]) -> dict[str, Any]:
+    return {"role": "user", "content": list(blocks)}
+
+
+def image(media_type: str, data: str = PNG) -> dict[str, Any]:
+    return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
+
+
 def refused(build: Any, **fields: Any) -> tuple[str, Any]:
     with pytest.raises(FleetError) as caught:
         build(**fields)
@@ -51,23 +60,37 @@ def refused(build: Any, **fields: Any) -> tuple[str, Any]:
         (response, {"truncation": "auto"}, ("unsupported", "truncation")),
         (response, {"prompt": {"id": "pmpt_1"}}, ("unsupported", "prompt")),
         (response, {"tool_choice": {"type": "function", "name": "f"}}, ("unsupported", "tool_choice")),
-        (response, {"tools": [{"type": "function"}]}, ("bad_request", "tools.0")),
+        (response, {"tools": [{"type": "function"}]}, ("bad_request", "tools[0].name")),
         (response, {"text": {"format": {"type": "json_schema"}}}, ("bad_request", "text.format.schema")),
         (response, {"input": []}, ("bad_request", "input")),
-        (response, {"input": " "}, ("bad_request", "input.0.content")),
-        (response, {"input": [{"type": "item_reference", "id": "x"}]}, ("unsupported", "input.0")),
-        (response, {"input": [{"role": "critic", "content": "x"}]}, ("bad_request", "input.0")),
-        (response, {"input": [{"type": "function_call", "arguments": "{}"}]}, ("bad_request", "input.0")),
+        (response, {"input": " "}, ("bad_request", "input")),
+        (
+            response,
+            {"input": [{"role": "user", "content": " "}], "instructions": "x"},
+            ("bad_request", "input[0].content"),
+        ),
+        (response, {"input": [CALL, CALL, {"role": "user", "content": " "}]}, ("bad_request", "input[2].content")),
+        (
+            response,
+            {"input": [*HI, {"role": "user", "content": [{"text": "x"}]}]},
+            ("bad_request", "input[1].content[0].type"),
+        ),
+        (response, {"input": [{"type": "sound"}]}, ("unsupported", "input[0].type")),
+        (response, {"tools": [{"type": "web_search"}]}, ("unsupported", "tools[0].type")),
+        (response, {"input": [{"type": "item_reference", "id": "x"}]}, ("unsupported", "input[0].type")),
+        (response, {"input": [{"role": "critic", "content": "x"}]}, ("bad_request", "input[0].role")),
+        (response, {"input": [{"type": "function_call", "arguments": "{}"}]}, ("bad_request", "input[0].name")),
         (
             response,
             {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]},
-            ("unsupported", "input.0.content.0"),
+            ("unsupported", "input[0].content[0].type"),
         ),
         (
             response,
             {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "http://10.0.0.1/x.png"}]}]},
-            ("bad_request", "input.0.content.0.image_url"),
+            ("bad_request", "input[0].content[0].image_url"),
         ),
+        (completion, {"stop": ["a", 5]}, ("bad_request", "stop[1]")),
         (completion, {"suffix": "}"}, ("unsupported", "suffix")),
         (completion, {"logprobs": 0}, ("unsupported", "logprobs")),
         (completion, {"best_of": 2}, ("bad_request", "best_of")),
@@ -76,13 +99,13 @@ def refused(build: Any, **fields: Any) -> tuple[str, Any]:
         (completion, {"prompt": [1, 2]}, ("unsupported", "prompt")),
         (completion, {"prompt": ""}, ("bad_request", "prompt")),
         (message, {"tool_choice": {"type": "any"}}, ("unsupported", "tool_choice")),
-        (message, {"tools": [{"type": "web_search_20260318", "name": "web_search"}]}, ("unsupported", "tools.0")),
-        (message, {"tools": [{"name": "f"}]}, ("bad_request", "tools.0")),
+        (message, {"tools": [{"type": "web_search_20260318", "name": "web_search"}]}, ("unsupported", "tools.0.type")),
+        (message, {"tools": [{"name": "f"}]}, ("bad_request", "tools.0.input_schema")),
         (message, {"messages": [{"role": "user", "content": ""}]}, ("bad_request", "messages.0.content")),
         (
             message,
             {"messages": [{"role": "user", "content": [{"type": "document"}]}]},
-            ("unsupported", "messages.0.content.0"),
+            ("unsupported", "messages.0.content.0.type"),
         ),
         (
             message,
@@ -91,8 +114,19 @@ def refused(build: Any, **fields: Any) -> tuple[str, Any]:
                     {"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "http://x"}}]}
                 ]
             },
-            ("unsupported", "messages.0.content.0"),
+            ("unsupported", "messages.0.content.0.source.type"),
         ),
+        (message, {"messages": [said({"type": "text"})]}, ("unsupported", "messages.0.content.0.text")),
+        (message, {"messages": [said({"type": "text", "text": 5})]}, ("bad_request", "messages.0.content.0.text")),
+        (message, {"messages": [said(image("image/tiff"))]}, ("bad_request", "messages.0.content.0.source.media_type")),
+        (message, {"messages": [said(image("image/png", "?"))]}, ("bad_request", "messages.0.content.0.source.data")),
+        (message, {"messages": [said(*[image("image/png", PNG)] * 17)]}, ("bad_request", "messages.0.content")),
+        (
+            message,
+            {"system": [{"type": "text", "text": "x"}, image("image/png", PNG)]},
+            ("unsupported", "system.1.type"),
+        ),
+        (embedding, {"input": ["a", 5]}, ("bad_request", "input[1]")),
         (embedding, {"encoding_format": "hex"}, ("bad_request", "encoding_format")),
         (embedding, {"dimensions": 0}, ("bad_request", "dimensions")),
     ],
@@ -214,3 +248,11 @@ def test_a_message_has_no_tools_when_none_may_be_used() -> None:
     chat = message(tools=tools, tool_choice={"type": "none"}, output_config=output)
 
     assert (chat.tools, chat.format) == ((), {"type": "array"})
+
+
+def test_of_what_may_be_two_things_only_the_wrong_part_is_told() -> None:
+    """A list with one wrong item is not told to be no text as well: that would name the half of the path, first."""
+    with pytest.raises(FleetError) as caught:
+        response(input=[{"role": "user", "content": [{"type": "input_text", "text": 5}]}])
+
+    assert caught.value.message == "input[0].content[0].text: Input should be a valid string (got 5)"

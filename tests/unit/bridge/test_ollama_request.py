@@ -192,7 +192,7 @@ def test_without_a_word_it_is_no_chat(kind: Any) -> None:
         ({"messages": [{"role": "user", "content": "x", "images": ["http://a/b.png"]}]}, "bad_request", "messages.0.images.0"),
         ({"options": {"temperature": "hot"}}, "bad_request", "options.temperature"),
         ({"options": {"num_predict": True}}, "bad_request", "options.num_predict"),
-        ({"options": {"stop": [1]}}, "bad_request", "options.stop"),
+        ({"options": {"stop": [1]}}, "bad_request", "options.stop.0"),
         ({"format": "yaml"}, "bad_request", "format"),
         ({"logprobs": True}, "unsupported", "logprobs"),
         ({"model": "a@"}, "bad_request", "model"),

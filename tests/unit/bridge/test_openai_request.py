@@ -122,18 +122,36 @@ def test_sampling_fields_become_options(fields: dict[str, Any], expected: dict[s
     assert given_ones == expected
 
 
+PARTS = [{"type": "text", "text": "look"}]
+PNG_PART = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+
+
+def picture(image: Any) -> dict[str, Any]:
+    return {"role": "user", "content": [*PARTS, {"type": "image_url", "image_url": image}]}
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
         ({"messages": []}, "messages"),
         ({"messages": "hi"}, "messages"),
-        ({"messages": [{"role": "user", "content": " \n"}]}, "messages.0.content"),
-        ({"messages": [{"role": "user"}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": " \n"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
         ({"messages": [{"role": "system", "content": ""}]}, "messages"),
-        ({"messages": [{"role": "alien", "content": "hi"}]}, "messages.0.role"),
-        ({"messages": [{"role": "user", "content": 5}]}, "messages.0.content"),
-        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0"),
-        ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages.0.content.0"),
+        ({"messages": [{"role": "alien", "content": "hi"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content[0].type"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]}, "messages[0].content[0].text"),
+        (
+            {"messages": [{"role": "user", "content": [*PARTS, {"type": "image_url"}]}]},
+            "messages[0].content[1].image_url",
+        ),
+        ({"messages": [picture({})]}, "messages[0].content[1].image_url.url"),
+        ({"messages": [picture({"url": 5})]}, "messages[0].content[1].image_url.url"),
+        ({"messages": [picture({"url": "http://x/a.png"})]}, "messages[0].content[1].image_url.url"),
+        ({"messages": [picture("http://x/a.png")]}, "messages[0].content[1].image_url"),
+        ({"messages": [*HI, {"role": "user", "content": [PNG_PART] * 17}]}, "messages[1].content"),
         ({"model": 7}, "model"),
         ({"model": ""}, "model"),
         ({"stream": "yes"}, "stream"),
@@ -142,12 +160,15 @@ def test_sampling_fields_become_options(fields: dict[str, Any], expected: dict[s
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": True}, "max_tokens"),
         ({"seed": 2**70}, "seed"),
-        ({"stop": [1]}, "stop"),
+        ({"stop": [1]}, "stop[0]"),
+        ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
+        ({"tool_choice": {"type": "function"}}, "tool_choice.function"),
         ({"n": 2}, "n"),
         ({"logprobs": True}, "logprobs"),
-        ({"tools": [{"type": "web_search"}]}, "tools.0.type"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
-        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.json_schema.schema"),
     ],
 )
 def test_a_wrong_field_is_refused_by_its_name(fields: dict[str, Any], param: str) -> None:
@@ -247,7 +268,7 @@ def test_arguments_that_are_no_json_object_are_refused(arguments: str) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": arguments}}
     turns = [*HI, {"role": "assistant", "tool_calls": [call]}]
 
-    assert refused(messages=turns).details["param"] == "messages.1.tool_calls.0"
+    assert refused(messages=turns).details["param"] == "messages[1].tool_calls[0].function.arguments"
 
 
 TOOLS = [

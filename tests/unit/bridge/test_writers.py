@@ -14,12 +14,16 @@ from hypothesis import strategies as st
 from common import errors, frames
 from common.messages import ToolCall
 from dispatcher.bridge.anthropic.dialect import MessageDialect
+from dispatcher.bridge.native.chat import NativeDialect
 from dispatcher.bridge.ollama.dialects import ChatLines, GenerateLines
 from dispatcher.bridge.openai.chat import ChatDialect
 from dispatcher.bridge.openai.completions import CompletionDialect
+from dispatcher.bridge.openai.embeddings import EmbeddingDialect
 from dispatcher.bridge.openai.responses.dialect import ResponseDialect
 from dispatcher.bridge.openai.responses.reply import Writer
 from dispatcher.bridge.openai.responses.request import read
+from dispatcher.bridge.smart.routes import SmartDialect
+from dispatcher.bridge.speech import as_asked
 from dispatcher.bridge.sse import event
 
 NASTY = (  # what ends lines, what events look like, and what JSON escapes
@@ -171,3 +175,34 @@ def test_an_event_has_its_number_and_its_name(said: str, number: int) -> None:
 
     assert (f"id: {number}", "event: done", [""]) == (first, second, rest)
     assert {"text": said} == json.loads(third.removeprefix("data: "))
+
+
+@pytest.mark.parametrize(
+    ("dialect", "ours", "theirs"),
+    [
+        (ChatDialect, "images", "messages"),
+        (ChatDialect, "messages", "messages"),
+        (ChatDialect, "provider_key", "x-drover-provider-key"),
+        (CompletionDialect, "messages", "prompt"),
+        (ResponseDialect, "messages", "input"),
+        (ResponseDialect, "device", "model"),
+        (EmbeddingDialect, "inputs", "input"),
+        (MessageDialect, "images", "messages"),
+        (MessageDialect, "strategy", "x-drover-strategy"),
+        (ChatLines, "max_cost_usd", "x-drover-max-cost-usd"),
+        (GenerateLines, "messages", "prompt"),
+        (NativeDialect, "provider_key", "x-drover-provider-key"),
+        (SmartDialect, "images", "file"),
+    ],
+)
+def test_what_a_job_failed_with_names_the_field_that_was_sent(dialect: Any, ours: str, theirs: str) -> None:
+    """The fleet has names of its own for what a body or a header says; the rest of the error stays."""
+    failed = errors.ContextTooLong("too long", param=ours, estimated_tokens=9)
+    told = as_asked(failed, dialect.called)
+
+    assert (type(failed), "too long", {"param": theirs, "estimated_tokens": 9}, ours) == (
+        type(told),
+        told.message,
+        told.details,
+        failed.details["param"],
+    )

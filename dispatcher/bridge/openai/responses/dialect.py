@@ -6,13 +6,15 @@ told again, and once there is text, a piece of it that is empty.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from common import codec, frames
 from common.energy import Energy
 from common.errors import FleetError
 from dispatcher.bridge.openai.responses.reply import Writer, text_part
+from dispatcher.bridge.speech import BY_HEADER
 from dispatcher.bridge.sse import DONE, EVENTS, event
 from dispatcher.bridge.statuses import verdict
 from dispatcher.bridge.surfaces import OPENAI
@@ -24,6 +26,7 @@ class ResponseDialect:
     """Writes one response. `now_s` gives the time, in seconds since 1970."""
 
     surface = OPENAI
+    called: Mapping[str, str] = MappingProxyType({**BY_HEADER, "messages": "input", "images": "input"})
     media_type = EVENTS
 
     def __init__(self, writer: Writer, now_s: Callable[[], float]) -> None:

@@ -8,12 +8,21 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from common.errors import BadRequest, UnsupportedByModel
-from dispatcher.bridge.openai.turns import arguments, image, refuse_empty
+from dispatcher.bridge.openai.turns import arguments, image, refuse_empty, within
 from dispatcher.bridge.reading import Body
 
 Json = dict[str, Any]
 
 ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
+
+HAS = {
+    "input_text": "text",
+    "output_text": "text",
+    "text": "text",
+    "refusal": "refusal",
+    "input_image": "image_url",
+}
+"""What each part says it in; an image may else be a file that somebody has uploaded, and nothing is kept here."""
 
 THOUGHTS = frozenset({"reasoning", "compaction"})
 """What a provider remembers of its own thinking; clients send it back with the rest, and no device can read it."""
@@ -56,10 +65,18 @@ def to_messages(given: str | Sequence[InputItem], instructions: str | None) -> t
     else:
         names: dict[str, str] = {}
         for index, item in enumerate(given):
-            _add(messages, item, f"input.{index}", names)
+            _add(messages, item, f"input[{index}]", names)
     if len(messages) == first or not messages[-1].get("tool_calls"):
-        refuse_empty(messages[first:] or [{"role": "user", "content": ""}], "input")
+        refuse_empty(messages[first:] or [{"role": "user", "content": ""}], "input", _last(given))
     return tuple(messages)
+
+
+def _last(given: str | Sequence[InputItem]) -> str:
+    """Say where the last word stands; thoughts are none."""
+    if isinstance(given, str):
+        return "input"
+    said = [index for index, item in enumerate(given) if item.type not in THOUGHTS]
+    return f"input[{said[-1]}].content" if said else "input"
 
 
 def _add(messages: list[Json], item: InputItem, where: str, names: dict[str, str]) -> None:
@@ -75,16 +92,19 @@ def _add(messages: list[Json], item: InputItem, where: str, names: dict[str, str
             known = {key: value for key, value in told.items() if value is not None}
             messages.append({"role": "tool", "content": text, **known, **({"images": images} if images else {})})
         case "item_reference":
-            raise UnsupportedByModel(f"{where} is a reference, and nothing is kept: send the item itself", param=where)
+            raise UnsupportedByModel(
+                f"{where} is a reference, and nothing is kept: send the item itself", param=f"{where}.type"
+            )
         case kind if kind not in THOUGHTS:
             what = "the fleet takes message, function_call and function_call_output"
-            raise UnsupportedByModel(f"{where} has type {kind[:40]!r}: {what}", param=where)
+            raise UnsupportedByModel(f"{where}.type is {kind[:40]!r}: {what}", param=f"{where}.type")
 
 
 def _message(item: InputItem, where: str) -> Json:
     role = ROLES.get(item.role or "")
     if role is None:
-        raise BadRequest(f"{where}.role is {str(item.role)[:40]!r}: send one of {', '.join(ROLES)}", param=where)
+        named = "missing" if item.role is None else repr(item.role[:40])
+        raise BadRequest(f"{where}.role is {named}: send one of {', '.join(ROLES)}", param=f"{where}.role")
     text, images = _content(item.content, f"{where}.content")
     return {"role": role, "content": text, **({"images": images} if images else {})}
 
@@ -92,8 +112,8 @@ def _message(item: InputItem, where: str) -> Json:
 def _add_call(messages: list[Json], item: InputItem, where: str, names: dict[str, str]) -> None:
     """Add a call to the turn that it belongs to: one answer's text and calls are items of their own here."""
     if not item.name:
-        raise BadRequest(f"{where}.name is missing: which function was called?", param=where)
-    called: Json = {"name": item.name, "arguments": arguments(item.arguments or "", where, ".arguments")}
+        raise BadRequest(f"{where}.name is missing: which function was called?", param=f"{where}.name")
+    called: Json = {"name": item.name, "arguments": arguments(item.arguments or "", f"{where}.arguments")}
     if item.call_id:
         names[item.call_id] = item.name
         called["id"] = item.call_id
@@ -107,16 +127,22 @@ def _content(content: Content | None, where: str) -> tuple[str, tuple[str, ...]]
         return content or "", ()
     texts, images = [], []
     for index, part in enumerate(content):
-        here = f"{where}.{index}"
+        here = f"{where}[{index}]"
         match part.type:
             case "input_text" | "output_text" | "text" if part.text is not None:
                 texts.append(part.text)
             case "refusal" if part.refusal is not None:
                 texts.append(part.refusal)
-            case "input_image" if part.image_url is not None:
-                url = part.image_url if isinstance(part.image_url, str) else part.image_url.url
-                images.append(image(url, f"{here}.image_url"))
+            case "input_image" if isinstance(part.image_url, str):
+                images.append(image(part.image_url, f"{here}.image_url"))
+            case "input_image" if isinstance(part.image_url, NamedImage):
+                images.append(image(part.image_url.url, f"{here}.image_url.url"))
+            case kind if (missing := HAS.get(kind)) is not None:
+                raise UnsupportedByModel(
+                    f"{here}.{missing} is missing: all that the fleet takes of a part of type {kind}",
+                    param=f"{here}.{missing}",
+                )
             case _:
-                what = "the fleet takes input_text and output_text with text, and input_image with image_url"
-                raise UnsupportedByModel(f"{here} has type {part.type[:40]!r}: {what}", param=here)
-    return "\n".join(texts), tuple(images)
+                what = f"the fleet takes {', '.join(HAS)}"
+                raise UnsupportedByModel(f"{here}.type is {part.type[:40]!r}: {what}", param=f"{here}.type")
+    return "\n".join(texts), tuple(within(images, where))

@@ -12,7 +12,7 @@ from common.errors import BadRequest, UnsupportedByModel
 from common.messages import AUTO, ChatRequest, Priority
 from dispatcher.bridge.openai.request import TIERS, named_user, sampling, split_model, unforced
 from dispatcher.bridge.openai.responses.items import InputItem, to_messages
-from dispatcher.bridge.reading import Body, read_as
+from dispatcher.bridge.reading import Body, in_brackets, read_as
 
 Json = dict[str, Any]
 
@@ -90,7 +90,7 @@ STATELESS: Mapping[str, str] = {
 
 def read(body: bytes) -> ResponsesRequest:
     """Read a request's body. Raises `BadRequest`."""
-    return read_as(ResponsesRequest, body, example=EXAMPLE)
+    return read_as(ResponsesRequest, body, example=EXAMPLE, spelt=in_brackets)
 
 
 def to_chat(asked: ResponsesRequest, *, job: str, priority: Priority | None = None) -> ChatRequest:
@@ -140,15 +140,15 @@ def _tools(asked: ResponsesRequest) -> tuple[Json, ...]:
     """The tools to offer, in the form that the devices know."""
     if asked.tool_choice == "none":
         return ()
-    return tuple(_tool(tool, f"tools.{index}") for index, tool in enumerate(asked.tools or []))
+    return tuple(_tool(tool, f"tools[{index}]") for index, tool in enumerate(asked.tools or []))
 
 
 def _tool(tool: FlatTool, where: str) -> Json:
     if tool.type != "function":
         what = "the bridge has no tools of its own: offer functions, and run them yourself"
-        raise UnsupportedByModel(f"{where} has type {tool.type[:40]!r}: {what}", param=where)
+        raise UnsupportedByModel(f"{where}.type is {tool.type[:40]!r}: {what}", param=f"{where}.type")
     if tool.name is None:
-        raise BadRequest(f"{where}.name is missing", param=where)
+        raise BadRequest(f"{where}.name is missing", param=f"{where}.name")
     function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
     return {"type": "function", "function": {key: value for key, value in function.items() if value is not None}}
 

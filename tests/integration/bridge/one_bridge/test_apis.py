@@ -225,7 +225,7 @@ async def test_a_response_has_only_events_of_its_api_while_it_is_silent(
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"conversation": "conv_1"}, "conversation"),
         ({"background": True}, "background"),
-        ({"tools": [{"type": "web_search"}]}, "tools.0"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tool_choice": "required"}, "tool_choice"),
     ],
 )
@@ -327,7 +327,7 @@ async def test_many_texts_are_several_jobs_and_one_answer(client: openai.AsyncOp
     [
         ({"input": [1, 2]}, "unsupported", "input"),
         ({"input": [[1], [2]]}, "unsupported", "input"),
-        ({"input": ["a", ""]}, "bad_request", "input.1"),
+        ({"input": ["a", ""]}, "bad_request", "input[1]"),
         ({"input": "a", "model": "auto"}, "bad_request", "model"),
     ],
 )
