@@ -55,11 +55,19 @@ FleetError
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 TORN = "torn"
 """The `cause` of an `Interrupted` whose answer is whole, and can be had again under the same id."""
+
+
+def rounded_up(seconds: float, digits: int = 3) -> float:
+    """Give a time as it is told to who waits for it: rounded up, so that nobody comes too early, and without the noise of floats,
+    which would be rounded up as well."""
+    many = seconds * 10**digits
+    return math.ceil(round(many, 3)) / 10**digits if math.isfinite(many) else seconds
 
 
 class FleetError(Exception):
@@ -70,7 +78,7 @@ class FleetError(Exception):
 
     def __init__(self, message: str | None = None, *, retry_after_s: float | None = None, **details: Any) -> None:
         self.message = message or (type(self).__doc__ or "").strip()
-        self.retry_after_s = retry_after_s
+        self.retry_after_s = None if retry_after_s is None else rounded_up(retry_after_s)
         self.details = {key: value for key, value in details.items() if value is not None}
         super().__init__(self.message)
 
@@ -83,7 +91,7 @@ class FleetError(Exception):
         """Give the error as it travels: code, message, whether a retry may help, and what is known of it."""
         wire: dict[str, Any] = {"code": self.code, "message": self.message, "retry": self.retryable}
         if self.retry_after_s is not None:
-            wire["retry_after_s"] = round(self.retry_after_s, 3)
+            wire["retry_after_s"] = self.retry_after_s
         if self.details:
             wire["details"] = self.details
         return wire

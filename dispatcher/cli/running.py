@@ -10,7 +10,7 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-from common.errors import FleetError
+from common.errors import FleetError, rounded_up
 from common.lifecycle import heeds_hangup
 from dispatcher.cli.cache_words import plain
 
@@ -38,7 +38,8 @@ def run(main: Coroutine[Any, Any, int]) -> int:
 
 def fail(error: FleetError) -> int:
     """Write the error as one line to standard error and give the exit status."""
-    say(error.message if error.retry_after_s is None else f"{error.message} (try again in {error.retry_after_s:.0f} s)")
+    wait_s = error.retry_after_s
+    say(error.message if wait_s is None else f"{error.message} (try again in {rounded_up(wait_s, 0):.0f} s)")
     return FAILED
 
 

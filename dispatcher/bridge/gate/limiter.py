@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from common.errors import TooMany
+from common.errors import TooMany, rounded_up
 from common.keys import Budget, Grant, Unit
 
 MOST_KEYS = 10_000
@@ -18,6 +18,9 @@ MOST_KEYS = 10_000
 
 MINUTE_S = 60.0
 PARALLEL_RETRY_S = 1.0
+
+NOISE = 1e-9
+"""What sums of floats are wrong by: who waited as long as told has a whole request again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +54,10 @@ class Limiter:
         if limit is None:
             return
         bucket = self._filled(grant.key, limit, now_s)
-        if bucket.left < 1.0:
+        if bucket.left < 1.0 - NOISE:
             wait_s = (1.0 - bucket.left) * MINUTE_S / limit
             raise TooMany(
-                f"key {grant.name!r} may ask {limit} times a minute: wait {wait_s:.1f} s, or have its limit raised",
+                f"key {grant.name!r} may ask {limit} times a minute: wait {rounded_up(wait_s, 1):g} s, or have its limit raised",
                 retry_after_s=wait_s,
             )
         bucket.left -= 1.0
@@ -65,7 +68,7 @@ class Limiter:
         if limit is None:
             return None
         left = self._filled(grant.key, limit, now_s).left
-        return Standing(limit=limit, remaining=int(left), reset_s=(limit - left) * MINUTE_S / limit)
+        return Standing(limit=limit, remaining=int(left + NOISE), reset_s=(limit - left) * MINUTE_S / limit)
 
     def note(self, key: str, budgets: tuple[Budget, ...]) -> None:
         """Remember what the ledger has said last of a key's budgets."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from common.errors import rounded_up
 from dispatcher.bridge.gate.limiter import Standing
 
 _HOUR_S, _MINUTE_S = 3600, 60
@@ -39,7 +39,7 @@ def _headers(standings: Mapping[str, Standing]) -> Iterator[tuple[bytes, bytes]]
 def _span(seconds: float) -> str:
     """Write a time as OpenAI does: `6m0s`, `1h2m3s`, `120ms`."""
     if seconds < 1:
-        return f"{math.ceil(seconds * 1000)}ms"
-    whole = math.ceil(seconds)
+        return f"{round(rounded_up(seconds) * 1000)}ms"
+    whole = int(rounded_up(seconds, 0))
     hours, minutes, rest = whole // _HOUR_S, whole % _HOUR_S // _MINUTE_S, whole % _MINUTE_S
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{rest}s"

@@ -45,6 +45,17 @@ def test_round_trip(
     assert (type(back), back.message, back.retry_after_s, back.details) == (cls, message, retry_after_s, details)
 
 
+@pytest.mark.parametrize(
+    ("given_s", "told_s"),
+    [(0.1 + 0.2, 0.3), (0.3001, 0.301), (1 + 1e-15, 1.0), (0.0004, 0.001), (2, 2.0), (0.0, 0.0), (1e308, 1e308)],
+)
+def test_a_time_to_wait_is_told_rounded_up(given_s: float, told_s: float) -> None:
+    """Nobody comes too early, and nobody reads 0.30000000000000004."""
+    error = errors.TooMany("x", retry_after_s=given_s)
+
+    assert (told_s, told_s) == (error.retry_after_s, error.to_wire()["retry_after_s"])
+
+
 def test_codes_are_unique() -> None:
     """No two classes share a code, since the code alone tells them apart on the wire."""
     assert [code for code, count in Counter(cls.code for cls in ALL).items() if count > 1] == []
