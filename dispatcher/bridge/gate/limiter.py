@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from common.errors import TooMany, rounded_up
-from common.keys import Budget, Grant, Unit
+from common.keys import Budget, Grant, Period, Unit
 
 MOST_KEYS = 10_000
 """So many keys are counted for; one that has not asked for long makes room, and begins anew."""
@@ -79,7 +79,9 @@ class Limiter:
 
     def tokens(self, grant: Grant, now_unix_s: float) -> Standing | None:
         """Say how a key stands with its tokens, by the budget that has the fewest left; None where it has none of them."""
-        known = self._budgets.get(grant.key) or grant.budgets
+        noted = self._budgets.get(grant.key, ())
+        # What was said last is of another time where the owner has changed a limit since, or taken it away.
+        known = noted if _limits(noted) == _limits(grant.budgets) else grant.budgets
         counted = [one for one in known if one.unit is Unit.TOKENS]
         if not counted:
             return None
@@ -117,6 +119,10 @@ class Limiter:
         bucket.left = min(float(limit), bucket.left + (now_s - bucket.at_s) * limit / MINUTE_S)
         bucket.at_s = now_s
         return bucket
+
+
+def _limits(budgets: tuple[Budget, ...]) -> set[tuple[Unit, Period, int]]:
+    return {(one.unit, one.period, one.limit) for one in budgets}
 
 
 def _left(budget: Budget) -> int:

@@ -256,6 +256,19 @@ async def test_a_budget_is_reserved_and_parallel_requests_can_not_overspend_it(h
     assert "300" == refused.headers["x-ratelimit-limit-tokens"]
 
 
+async def test_a_budget_that_is_lifted_is_told_no_longer(house: House) -> None:
+    """As soon as its change is heard of."""
+    house.fleet.forget()
+    secret = await house.key(**tokens(100_000))
+    before = await house.chat(secret)
+    await key_client.change(house.fleet.bus, SUBJECTS, ChangeKey(which=house.made[-1], budgets=()))
+    async with asyncio.timeout(HANG_S):
+        while "x-ratelimit-limit-tokens" in (after := await house.chat(secret)).headers:
+            await asyncio.sleep(0.05)
+
+    assert (200, 200, "100000") == (before.status_code, after.status_code, before.headers["x-ratelimit-limit-tokens"])
+
+
 async def test_an_unbounded_answer_is_bounded_by_what_was_reserved(house: House) -> None:
     """The job itself can't write more than is set aside for it."""
     house.fleet.forget()

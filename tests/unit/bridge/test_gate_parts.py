@@ -260,10 +260,26 @@ def test_the_budget_with_the_fewest_tokens_left_is_told() -> None:
     limiter = Limiter()
     day = Budget(unit=Unit.TOKENS, limit=1000, spent=100, reserved=50, resets_unix_s=160.0)
     limiter.note("k1234567", (day, Budget(unit=Unit.TOKENS, limit=900), Budget(unit=Unit.MONEY, limit=1)))
-    told = limiter.tokens(GRANT, 100.0)
+    limited = budgeted(Unit.TOKENS, Unit.TOKENS, Unit.MONEY)
+    limits = (1000, 900, 1)
+    grant = replace(
+        limited, budgets=tuple(replace(one, limit=most) for one, most in zip(limited.budgets, limits, strict=True))
+    )
+    told = limiter.tokens(grant, 100.0)
 
     assert told is not None
     assert (1000, 850, 60.0) == (told.limit, told.remaining, told.reset_s)
+
+
+def test_a_budget_that_was_taken_away_is_told_no_longer() -> None:
+    """Nor the old one where it was changed: then the key's own word counts until the next job."""
+    limiter = Limiter()
+    limiter.note("k1234567", (Budget(unit=Unit.TOKENS, limit=1000, spent=100),))
+    raised = limiter.tokens(replace(GRANT, budgets=(Budget(unit=Unit.TOKENS, limit=5000, spent=90),)), 0.0)
+
+    assert limiter.tokens(GRANT, 0.0) is None
+    assert raised is not None
+    assert (5000, 4910) == (raised.limit, raised.remaining)
 
 
 def fleet(nano: ModelInfo | None = None, cloud: ModelInfo | None = None) -> Fleet:
