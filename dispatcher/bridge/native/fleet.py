@@ -92,6 +92,10 @@ def _add_lists(router: APIRouter, bridge: Bridge) -> None:
         found = sorted(bridge.presence.fleet().devices.values(), key=lambda one: one.name)
         return answered({"devices": [_device_card(one) for one in found]})
 
+    for path, scope, answer in (("/models", Scope.CHAT, models), ("/devices", Scope.FLEET, devices)):
+        needs = bridge.gate.depends(scope)
+        router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False, dependencies=needs)
+
 
 def _add_order(router: APIRouter, bridge: Bridge, verb: str, what: str, *, on: bool) -> None:
     @router.post(

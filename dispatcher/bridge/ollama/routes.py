@@ -131,7 +131,8 @@ def _listing(bridge: Bridge) -> APIRouter:
     async def running(http: Request) -> Response:
         return answered(catalogue.running(catalogue.listed(bridge.fleet(caller_of(http)))))
 
-    router.add_api_route("/tags", tags, methods=["HEAD"], include_in_schema=False)
+    for path, answer in (("/tags", tags), ("/ps", running)):
+        router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
     return router
 
 

@@ -50,6 +50,8 @@ def models_routes(bridge: Bridge) -> APIRouter:
             return ANTHROPIC.refusal(unknown)
         raise unknown
 
+    for path, answer in (("", models), ("/{model:path}", model)):
+        router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
     return router
 
 

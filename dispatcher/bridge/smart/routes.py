@@ -61,6 +61,8 @@ def smart_routes(bridge: Bridge) -> APIRouter:
         found = offers(bridge.fleet(caller_of(http)))
         return answered({"models": [_card(offer, bridge) for offer in found.values()]})
 
+    router.add_api_route("/models", models, methods=["HEAD"], include_in_schema=False)
+
     @router.post(
         "/route",
         summary="Have one prompt answered by the model that suits it",

@@ -130,6 +130,25 @@ async def test_a_wrong_path_or_method_has_the_same_shape(
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
 
 
+PROBED = (
+    "/", "/docs", "/health", "/metrics", "/openapi.json", "/models", "/v1/models", "/v1/models/auto", "/v1/models/no:model",
+    "/api/tags", "/api/ps", "/api/version", "/api/v1/models", "/api/v1/devices",
+)  # fmt: skip
+
+
+async def test_what_clients_probe_answers_head_as_get(http: httpx.AsyncClient) -> None:
+    """The same status and type, the length of what GET gives, and no body; the description names only GET."""
+    found = {path: (await http.get(path), await http.head(path)) for path in PROBED}
+    paths = (await http.get("/openapi.json")).json()["paths"]
+
+    assert {path: (one.status_code, one.headers["content-type"]) for path, (one, _) in found.items()} == {
+        path: (two.status_code, two.headers["content-type"]) for path, (_, two) in found.items()
+    }
+    assert {two.content for _, two in found.values()} == {b""}
+    assert len(found["/v1/models"][0].content) == int(found["/v1/models"][1].headers["content-length"])
+    assert [path for path, operations in paths.items() if "head" in operations] == []
+
+
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/vnd.api+json", FORM["content-type"]])
 async def test_json_is_read_by_any_of_its_names(http: httpx.AsyncClient, kind: str) -> None:
     """Also as `curl -d` sends it when no type is named."""
