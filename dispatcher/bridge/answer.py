@@ -209,7 +209,7 @@ class ChatAnswer(Response):
         """Send the headers, if that was not done; `known` tells that text or the end has come from the device that is named."""
         if not out.open:
             note = self._note if known else None
-            await out.start([*route_headers(self._job, note), *self._besides()], self._dialect.media_type)
+            await out.start([*route_headers(self._job, note), *self._named()], self._dialect.media_type)
             await self._put(out, self._dialect.begin(self._request.model if note is None else note.model))
 
     async def _put(self, out: Stream, data: bytes) -> None:
@@ -224,7 +224,7 @@ class ChatAnswer(Response):
             account = end.route or {}
             queue_s = (account.get("timings") or {}).get("queue_s")
             told = route_headers(self._job, self._note, queue_s=queue_s, cache=account.get("cache"), energy=end.energy)
-            whole.raw_headers.extend([*told, *self._besides()])
+            whole.raw_headers.extend([*told, *self._named()])
             return whole
         await self._open(out, known=True)
         await out.close(self._dialect.end(self._model, end))
@@ -243,3 +243,7 @@ class ChatAnswer(Response):
 
     def _besides(self) -> list[tuple[bytes, bytes]]:
         return [(name.encode(), header_text(value).encode()) for name, value in self._manner.headers.items()]
+
+    def _named(self) -> list[tuple[bytes, bytes]]:
+        named = self._dialect.surface.naming(self._job).items()
+        return [*self._besides(), *((name.encode(), value.encode()) for name, value in named)]

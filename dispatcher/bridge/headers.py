@@ -23,11 +23,14 @@ TIMEOUT_HEADER = "x-drover-timeout"
 QUEUE_HEADER = "x-drover-queue-s"
 CONVERSATION_HEADER = "x-drover-conversation"
 ENERGY_HEADER = "x-drover-energy"
+REQUEST_HEADER = "request-id"
+"""Anthropic's: its clients show it with each answer and error."""
 EXPOSED = (
     JOB_HEADER,
     CONVERSATION_HEADER,
     QUEUE_HEADER,
     ENERGY_HEADER,
+    REQUEST_HEADER,
     CACHE_HEADER,
     "x-drover-device",
     "x-drover-model",

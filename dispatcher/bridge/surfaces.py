@@ -8,12 +8,14 @@ from typing import Any
 
 from pydantic import BaseModel
 from starlette.responses import Response
+from ulid import ULID
 
 from common import codec
 from common.energy import Energy
 from common.errors import FleetError
 from common.logs import get_logger
 from dispatcher.bridge.anthropic import faults
+from dispatcher.bridge.headers import REQUEST_HEADER, header_text
 from dispatcher.bridge.ollama import lines
 from dispatcher.bridge.openai import reply
 from dispatcher.bridge.statuses import headers_of, verdict
@@ -35,22 +37,30 @@ class ErrorForm(BaseModel):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surface:
     """One API: the beginnings of its paths, and how it writes errors; `form` is what `/openapi.json` says of them, and `statuses`
-    has those that the API has another number for."""
+    has those that the API has another number for. `id_header` is where it names each request, which its errors do as well: by its
+    job's id, or by one that only the log knows."""
 
     name: str
     paths: Sequence[str]
     error: ErrorBody
     form: type[BaseModel] = ErrorForm
     statuses: Mapping[int, int] = field(default_factory=dict)
+    id_header: str | None = None
 
     def refusal(
         self, error: FleetError, job: str | None = None, accepted: bool = False, taken: Energy | None = None
     ) -> Response:
         """Make the response for an error; `accepted` tells whether the fleet had taken the job, `taken` what that took."""
         status = self.status(verdict(error).status)
-        log.info("http.refused", status=status, code=error.code, job=job)
-        headers = headers_of(error, job=job, accepted=accepted, taken=taken)
-        return Response(codec.encode(self.error(error, job, taken)), status, headers, "application/json")
+        told = self.naming(job)
+        name = told.get(self.id_header or "", job)
+        log.info("http.refused", status=status, code=error.code, job=job, request=name)
+        headers = headers_of(error, job=job, accepted=accepted, taken=taken) | told
+        return Response(codec.encode(self.error(error, name, taken)), status, headers, "application/json")
+
+    def naming(self, job: str | None = None) -> dict[str, str]:
+        """Give the header that names a request, where the API has one."""
+        return {} if self.id_header is None else {self.id_header: header_text(job or f"req_{ULID()}")}
 
     def status(self, ours: int) -> int:
         """Give the number that this API has for a status."""
@@ -74,6 +84,7 @@ ANTHROPIC = Surface(
     error=_anthropic,
     form=faults.AnthropicError,
     statuses=faults.STATUSES,
+    id_header=REQUEST_HEADER,
 )
 
 OLLAMA = Surface(name="ollama", paths=("/api/",), error=lines.error_body, form=lines.OllamaError)

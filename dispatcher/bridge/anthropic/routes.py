@@ -53,6 +53,6 @@ def anthropic_routes(bridge: Bridge) -> APIRouter:
         count = request.estimated_tokens(request.read_count(await json_body(http)))
         why = "an estimate, on the safe side: each model has a tokenizer of its own"
         told = {"input_tokens": count, "x_drover": {"estimated": True, "note": why}}
-        return answered(told)
+        return answered(told, headers=ANTHROPIC.naming())
 
     return router

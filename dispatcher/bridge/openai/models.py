@@ -36,13 +36,15 @@ def models_routes(bridge: Bridge) -> APIRouter:
             return answered({"object": "list", "data": cards})
         infos = [anthropic_info(card) for card in cards]
         ends = {"first_id": infos[0]["id"], "last_id": infos[-1]["id"]}  # `auto` is always there
-        return answered({"data": infos, "has_more": False, **ends})
+        return answered({"data": infos, "has_more": False, **ends}, headers=ANTHROPIC.naming())
 
     @router.get("/{model:path}", summary="One model", **described(statuses=GUARDED | {404}))
     async def model(http: Request, model: str) -> Response:
         card = _one(bridge, bridge.fleet(caller_of(http)), model)
         if card is not None:
-            return answered(anthropic_info(card) if _anthropic(http) else card)
+            if _anthropic(http):
+                return answered(anthropic_info(card), headers=ANTHROPIC.naming())
+            return answered(card)
         unknown = UnknownModel(
             f"no device has the model {model[:200]!r}: GET /v1/models lists those there are", param="model"
         )

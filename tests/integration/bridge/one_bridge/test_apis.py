@@ -494,6 +494,47 @@ async def test_a_message_that_fails_in_its_middle_ends_with_an_error_event(
             await stream.get_final_message()
 
 
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/messages", {"model": "auto", "messages": HI}),  # refused before there is a job
+        ("/v1/messages/count_tokens", {}),
+        ("/v1/messages/nothing", {}),
+        ("/v1/messages", {"model": "none", "max_tokens": 9, "messages": HI}),  # by the fleet
+        ("/v1/messages", {"model": "none", "max_tokens": 9, "messages": HI, "stream": True}),
+    ],
+)
+async def test_an_anthropic_error_names_its_request(
+    http: httpx.AsyncClient, fleet: ScriptedFleet, path: str, fields: dict[str, Any]
+) -> None:
+    """By the same id in body and header, which is the job's where there is one."""
+
+    async def script(job: ScriptedJob) -> None:
+        await job.fail(errors.UnknownModel("no claude here"))
+
+    fleet.script = script
+    refused = await http.post(path, json=fields)
+    named = refused.headers["request-id"]
+
+    assert (True, named) == (len(named) > 20, refused.json()["request_id"])
+    assert refused.headers.get("x-drover-job", named) == named
+
+
+async def test_an_anthropic_answer_names_its_request(
+    claude: anthropic.AsyncAnthropic, http: httpx.AsyncClient, fleet: ScriptedFleet
+) -> None:
+    """The package shows it; a stream's header and the error in its middle say the same."""
+    said = await claude.messages.create(model="auto", max_tokens=9, messages=HI)
+    listed = await http.get("/v1/models", headers={"anthropic-version": "2023-06-01"})
+    fleet.script = broken
+    asked = {"model": "auto", "max_tokens": 9, "messages": HI, "stream": True}
+    cut = await http.post("/v1/messages", json=asked)
+    failed = json.loads(cut.text.rpartition("event: error\ndata: ")[2])
+
+    assert (f"msg_{said._request_id}", True) == (said.id, listed.headers["request-id"].startswith("req_"))
+    assert (cut.headers["x-drover-job"], cut.headers["request-id"]) == (failed["request_id"], failed["request_id"])
+
+
 async def test_tokens_are_counted_by_estimate(claude: anthropic.AsyncAnthropic, fleet: ScriptedFleet) -> None:
     """On the safe side, and it says so; no job is run."""
     short = await claude.messages.count_tokens(model="auto", messages=HI)
