@@ -45,7 +45,7 @@ def described(
     statuses: Collection[int] = GUARDED,
     answer: str = "The answer",
     stream: str | None = None,
-    schema: Json | None = None,
+    schema: Json | type[BaseModel] | None = None,
     examples: Mapping[str, str] | None = None,
     parameters: Sequence[Json] = (),
     success: int = 200,
@@ -55,7 +55,8 @@ def described(
     `statuses` are those of its errors, `success` is the other one, `schema` is what its answer looks like, `stream` the media type
     of its answer as a stream, where it has one; `examples` are bodies as JSON, by what they show.
     """
-    content: Json = {"application/json": {"schema": schema or {"type": "object"}}}
+    form = _named(schema) if isinstance(schema, type) else schema or {"type": "object"}
+    content: Json = {"application/json": {"schema": form}}
     if stream is not None:
         content[stream.partition(";")[0]] = {"schema": {"description": "what comes is told piece by piece"}}
     extra: Json = {}

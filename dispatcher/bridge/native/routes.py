@@ -24,5 +24,5 @@ def native_routes(bridge: Bridge, explained: Callable[[Request], Awaitable[ChatR
         router.include_router(part(bridge))
     router.include_router(explaining(bridge, explained, prefix="/api/v1"))
     router.include_router(explaining(bridge, explained))
-    router.include_router(job_routes(bridge, "/v1/jobs", shown=False))
+    router.include_router(job_routes(bridge, "/v1/jobs", shown=False))  # its first name, which programs in use have
     return router

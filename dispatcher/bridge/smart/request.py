@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from common import codec
 from common.errors import BadRequest
@@ -42,6 +42,18 @@ class RouteForm(RouteRequest):
 
     file: str | None = Field(
         None, description="an image, or a PDF", json_schema_extra={"type": "string", "format": "binary"}
+    )
+
+
+class RouteAnswer(BaseModel):
+    """What both answer."""
+
+    response: str = Field(description="the text")
+    selected_model: str = Field(description="the model that answered")
+    file_processed: bool | None = Field(description="whether the file was read; null where none came")
+    file_processing_error: str | None = Field(description="why it was not: then the text is the answer without it")
+    x_drover: dict[str, Any] = Field(
+        description="the receipt: the job's id, device, reason, attempts, timings and energy"
     )
 
 

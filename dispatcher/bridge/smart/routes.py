@@ -30,7 +30,15 @@ from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.openai import reply
 from dispatcher.bridge.presence import Offer, offers
 from dispatcher.bridge.reading import read_as, read_fields
-from dispatcher.bridge.smart.request import EXAMPLE, KEY_HEADER, MOST_PROMPT, RouteForm, RouteRequest, to_chat
+from dispatcher.bridge.smart.request import (
+    EXAMPLE,
+    KEY_HEADER,
+    MOST_PROMPT,
+    RouteAnswer,
+    RouteForm,
+    RouteRequest,
+    to_chat,
+)
 from dispatcher.bridge.speech import BY_HEADER, WholeOnly
 from dispatcher.bridge.statuses import WrongType
 from dispatcher.bridge.surfaces import OPENAI
@@ -66,7 +74,13 @@ def smart_routes(bridge: Bridge) -> APIRouter:
     @router.post(
         "/route",
         summary="Have one prompt answered by the model that suits it",
-        **described(RouteRequest, statuses=RUNS, examples={"One question": EXAMPLE}, parameters=PARAMETERS),
+        **described(
+            RouteRequest,
+            statuses=RUNS,
+            schema=RouteAnswer,
+            examples={"One question": EXAMPLE},
+            parameters=PARAMETERS,
+        ),
     )
     async def route(http: Request) -> Response:
         asked = read_as(RouteRequest, await json_body(http), example=EXAMPLE, elsewhere={})
@@ -76,7 +90,7 @@ def smart_routes(bridge: Bridge) -> APIRouter:
         "/route/with-file",
         summary="The same, about an image or a PDF",
         description="A file that can't be read is left out: then `file_processed` is false, and `file_processing_error` says why.",
-        **form_body(RouteForm, described(statuses=RUNS, parameters=PARAMETERS)),
+        **form_body(RouteForm, described(statuses=RUNS, schema=RouteAnswer, parameters=PARAMETERS)),
     )
     async def route_with_file(http: Request) -> Response:
         fields, file = await _form(http)

@@ -437,6 +437,21 @@ async def test_a_prompt_is_routed(house: House, fleet: ScriptedFleet) -> None:
     assert (200, 400, False) == (by_header.status_code, two.status_code, "sk-" in two.text)
 
 
+async def test_what_a_routed_prompt_is_answered_with_is_described(house: House, fleet: ScriptedFleet) -> None:
+    """Of both routes, with each field that an answer has."""
+    described = (await house.call("anna", "GET", "/openapi.json")).json()
+    answer = (await house.call("anna", "POST", "/route", json={"prompt": "hi"})).json()
+    forms = [
+        described["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+        for path in ("/route", "/route/with-file")
+    ]
+    form = described["components"]["schemas"]["RouteAnswer"]
+
+    assert [{"$ref": "#/components/schemas/RouteAnswer"}] * 2 == forms
+    assert set(answer) == set(form["properties"]) == set(form["required"])
+    assert answer["x_drover"]["job"] == (await fleet.jobs.get()).id
+
+
 def png() -> bytes:
     """A small image."""
     out = io.BytesIO()

@@ -75,7 +75,7 @@ class ResponsesRequest(Body):
     previous_response_id: str | None = Field(None, description="refused: nothing is kept")
     conversation: Any = Field(None, description="refused: nothing is kept")
     prompt: Any = Field(None, description="refused: there are no templates")
-    background: bool | None = Field(None, description="refused: /v1/jobs runs what nobody waits for")
+    background: bool | None = Field(None, description="refused: /api/v1/jobs runs what nobody waits for")
     truncation: Literal["auto", "disabled"] | None = Field(None, description="only disabled")
     user: str | None = None
     safety_identifier: str | None = None
@@ -126,7 +126,7 @@ def _refuse_unsupported(asked: ResponsesRequest) -> None:
         if getattr(asked, field) is not None:
             raise UnsupportedByModel(f"{field}: {why}", param=field)
     if asked.background:
-        raise UnsupportedByModel("background: POST /v1/jobs takes what nobody waits for", param="background")
+        raise UnsupportedByModel("background: POST /api/v1/jobs takes what nobody waits for", param="background")
     if asked.truncation == "auto":
         what = "truncation auto: no conversation is cut behind your back; shorten it, or leave the field out"
         raise UnsupportedByModel(what, param="truncation")

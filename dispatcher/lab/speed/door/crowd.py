@@ -36,11 +36,11 @@ async def idle(door: Door, clients: int, seconds: float) -> dict[str, float]:
     job = f"bench-{uuid4().hex}"
     body = codec.encode({"prompt": "later", "model": FULL_MODEL, "job": job, "timeout_s": 3600})
     connection = await http.connect("127.0.0.1", door.port)
-    status, told = await connection.call("POST", "/v1/jobs", body)
+    status, told = await connection.call("POST", "/api/v1/jobs", body)
     if status != 202:
-        raise RuntimeError(f"/v1/jobs answered {status}: {told[:200]!r}")
-    follow = await _crowd(door, Crowd("events", "bridge", door.port, f"/v1/jobs/{job}/events"), clients, seconds)
-    await connection.call("DELETE", f"/v1/jobs/{job}")
+        raise RuntimeError(f"/api/v1/jobs answered {status}: {told[:200]!r}")
+    follow = await _crowd(door, Crowd("events", "bridge", door.port, f"/api/v1/jobs/{job}/events"), clients, seconds)
+    await connection.call("DELETE", f"/api/v1/jobs/{job}")
     await connection.close()
     chat = chat_body(FULL_MODEL, stream=True)
     # The other bridge has not given memory back that such a crowd may take again.
