@@ -21,6 +21,7 @@ from common.clock import Clock
 from common.errors import FleetError, Interrupted
 from common.logs import get_logger
 from common.messages import ChatRequest
+from dispatcher.bridge.gate.recalls import Bind, unrecalled
 from dispatcher.bridge.headers import header_text, route_headers
 from dispatcher.bridge.openai import reply
 from dispatcher.bridge.speech import Dialect, as_asked
@@ -51,10 +52,11 @@ class Manner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """What every answer of a bridge uses."""
+    """What every answer of a bridge uses; `recalls` of the key that it is for."""
 
     clock: Clock
     curfew: Curfew
+    recalls: Bind = unrecalled
 
 
 Source = AsyncGenerator[frames.Frame, None]
@@ -124,7 +126,7 @@ class ChatAnswer(Response):
         """Give the client what comes. Returns the response that is still to be sent when no stream was opened."""
         try:
             async with asyncio.timeout(None) as limit, aclosing(self._frames()) as source:
-                with self._means.curfew.bind(limit):
+                with self._means.curfew.bind(limit), self._means.recalls(limit) as recall:
                     async for frame in source:
                         self._remember(frame)
                         async with self._pen:
@@ -137,9 +139,11 @@ class ChatAnswer(Response):
         except TimeoutError:
             if not limit.expired():
                 raise
-            stopping = "the bridge is stopping and could not wait for the end of this answer: send it again"
+            stopping = Interrupted(
+                "the bridge is stopping and could not wait for the end of this answer: send it again"
+            )
             async with self._pen:
-                return await self._fail(out, frames.Err(Interrupted(stopping)))
+                return await self._fail(out, frames.Err(recall.why or stopping))
         raise AssertionError("frames end with a terminal one")
 
     async def _stay(self, out: Stream) -> None:

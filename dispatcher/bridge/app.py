@@ -96,6 +96,7 @@ async def joined(
     ):
         gate = Gate(gate_rules(tree, tenant, reachable=reachable), bus, subjects, clock, presence.fleet)
         await stack.enter_async_context(gate.grants.remembering())
+        await stack.enter_async_context(gate.recalls.watching())
         await first_look(gate, must_have_one=reachable and not tree.bridge.allow_remote)
         log.info("bridge.keys", keys=str(gate.keys), reachable=reachable)
         asking = Asking(drover=drover, gate=gate, files=Desk(Sandbox(), lambda: bus.max_payload))

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from common.codec import digest
-from common.keys import Grant, Scope
+from common.keys import Grant, Presented, Scope
 from common.messages import ChatRequest
 from common.subjects import as_token, is_token
 
@@ -26,12 +26,14 @@ MOST_NAME = 39
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Whose request it is. `user` owns conversations; `grant` is None where no keys are asked for, and then all is allowed."""
+    """Whose request it is. `user` owns conversations; `grant` is None where no keys are asked for, and then all is
+    allowed; else `shown` is what it hangs on."""
 
     tenant: str
     user: str = ""
     scopes: frozenset[Scope] = EVERYTHING
     grant: Grant | None = None
+    shown: Presented | None = None
 
     def may(self, scope: Scope) -> bool:
         """Tell whether this is allowed; an administrator may all."""
@@ -67,9 +69,9 @@ class Caller:
         return name if self.may(Scope.ADMIN) else self.job(name)
 
 
-def granted(grant: Grant) -> Caller:
+def granted(grant: Grant, shown: Presented | None = None) -> Caller:
     """Give the caller that a key stands for."""
-    return Caller(tenant=grant.tenant, user=grant.user, scopes=frozenset(grant.scopes), grant=grant)
+    return Caller(tenant=grant.tenant, user=grant.user, scopes=frozenset(grant.scopes), grant=grant, shown=shown)
 
 
 def on_behalf(caller: Caller, chat: ChatRequest) -> ChatRequest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from common.bus import Bus
 from common.client import Drover
@@ -89,11 +90,11 @@ class Bridge:
         manner = Manner(stream=stream, progress=progress, hold_s=self.hold_s, headers=headers)
         # What is answered is told by its id and model: what was said, images too, is the source's, and gone when that has sent it.
         named = replace(chat, prompt=None, messages=())
-        return ChatAnswer(named, source, dialect, manner, Means(clock=self.clock, curfew=self.curfew))
+        return ChatAnswer(named, source, dialect, manner, self._means(caller))
 
-    def told(self, chat: ChatRequest, source: Source, dialect: Dialect) -> ChatAnswer:
+    def told(self, chat: ChatRequest, caller: Caller, source: Source, dialect: Dialect) -> ChatAnswer:
         """Answer a chat in one piece, with frames that were asked for otherwise."""
-        return ChatAnswer(chat, source, dialect, Manner(stream=False), Means(clock=self.clock, curfew=self.curfew))
+        return ChatAnswer(chat, source, dialect, Manner(stream=False), self._means(caller))
 
     def embeddings(self, job: ChatRequest, texts: Sequence[str], caller: Caller, dialect: Dialect) -> ChatAnswer:
         """Answer with the embeddings of `texts`; `job`, which has an id, says all else. Raises `BadRequest`."""
@@ -101,7 +102,10 @@ class Bridge:
         parts = self.drover.embed_requests(texts, model=job.model, **fields)
         jobs = [replace(one, job=caller.job(str(one.job))) for one in parts]
         source = embedded(self.asking, jobs, caller)
-        return ChatAnswer(job, source, dialect, Manner(stream=False), Means(clock=self.clock, curfew=self.curfew))
+        return ChatAnswer(job, source, dialect, Manner(stream=False), self._means(caller))
+
+    def _means(self, caller: Caller) -> Means:
+        return Means(clock=self.clock, curfew=self.curfew, recalls=partial(self.gate.recalls.bind, caller))
 
     def run(
         self, asked: Entry, chat: ChatRequest, dialect: Dialect, *, stream: bool, progress: bool | None = None

@@ -25,6 +25,7 @@ from dispatcher.bridge.callers import Caller, granted
 from dispatcher.bridge.gate.credentials import HERE, Site, require_own_page, shown
 from dispatcher.bridge.gate.grants import Grants
 from dispatcher.bridge.gate.limiter import Limiter, Standing
+from dispatcher.bridge.gate.recalls import Recalls
 from dispatcher.bridge.gate.worth import Worth, has_free, worth
 from dispatcher.fleet import Fleet
 
@@ -86,6 +87,7 @@ class Gate:
         self._nobody = Caller(tenant=rules.tenant)
         self._limiter = Limiter()
         self.grants = Grants(bus, subjects, clock)
+        self.recalls = Recalls(self.grants)
 
     @property
     def site(self) -> Site:
@@ -139,7 +141,7 @@ class Gate:
             raise Unauthorized(f"a key is needed: send  Authorization: Bearer dr_…  ({MAKE_ONE})")
         if found.by_browser:
             require_own_page(http.method, http.headers, self.site)
-        return granted(await self.grants.grant(found.presented))
+        return granted(await self.grants.grant(found.presented), found.presented)
 
     async def look(self) -> None:
         """Find out whether there are keys, if nobody knows yet. Raises `LedgerUnavailable`: a door that can't know stays shut."""

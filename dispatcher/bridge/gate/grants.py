@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -65,6 +65,7 @@ class Grants:
         self._wrong: OrderedDict[str, _Wrong] = OrderedDict()
         self._strangers = 0
         self._changes = 0
+        self._listeners: list[Callable[[str], None]] = []
         self._away_until_s: float | None = None
         self._any: bool | None = None
         self._none_s = self._open_until_s = 0.0
@@ -86,6 +87,16 @@ class Grants:
             forget()
             await changes.unsubscribe()
 
+    def on_change(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        """Call `listener` with the id of each key that has changed, after what was known of it is forgotten; what this gives ends
+        that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def remembers(self, shown: Presented) -> bool:
+        """Tell whether a key is known to be good, and nothing was heard of it since."""
+        return shown.key_digest in self._good
+
     async def find_out(self) -> None:
         """Ask whether there is any key. Raises `LedgerUnavailable`, `BusTimeout` and `BusDisconnected`, but where there was none a
         while ago and nothing was lost since: who makes one asks the same ledger."""
@@ -105,7 +116,13 @@ class Grants:
     async def grant(self, shown: Presented) -> Grant:
         """Give what a key is for. Raises `Unauthorized`, `LedgerUnavailable` for one that is not remembered while no ledger
         answers, and `TooMany` where too many strangers ask."""
-        grant = await self._found(shown)
+        return self._lasting(await self._found(shown))
+
+    async def again(self, shown: Presented) -> Grant:
+        """Give what a key is for now, whatever is remembered of it. Raises as `grant`, and `BusError`."""
+        return self._lasting(await self._asked(shown))
+
+    def _lasting(self, grant: Grant) -> Grant:
         ends = grant.expires_unix_s
         if ends is not None and ends <= self._clock.unix_s():
             raise Unauthorized(f"the key {grant.name!r} has expired: `drover keys change` gives it longer")
@@ -175,6 +192,8 @@ class Grants:
         for digest in [digest for digest, one in self._good.items() if key in one.keys]:
             del self._good[digest]
         self._any = None if self._any is None else True
+        for listener in tuple(self._listeners):
+            listener(key)
 
     def _lost(self) -> None:
         """The word of the first key may be lost with the connection, and what is being asked may be of before."""

@@ -16,6 +16,7 @@ from common.durable import Note
 from common.durable_client import DurableJobs, Event
 from common.errors import BadRequest
 from common.logs import get_logger
+from dispatcher.bridge.gate.recalls import Bind, unrecalled
 from dispatcher.bridge.headers import JOB_HEADER, header_text
 from dispatcher.bridge.sse import COMMENT, Curfew, ReaderStalled, Stream, event, while_connected
 
@@ -29,7 +30,15 @@ class JobEvents(Response):
     """The notes of one job as they come, each with its number in the stream: `Last-Event-ID` goes on behind it."""
 
     def __init__(
-        self, durable: DurableJobs, job: str, after: int, curfew: Curfew, *, tenant: str, comment_s: float = COMMENT_S
+        self,
+        durable: DurableJobs,
+        job: str,
+        after: int,
+        curfew: Curfew,
+        *,
+        tenant: str,
+        recalls: Bind = unrecalled,
+        comment_s: float = COMMENT_S,
     ) -> None:
         super().__init__()
         self._durable = durable
@@ -37,6 +46,7 @@ class JobEvents(Response):
         self._after = after
         self._curfew = curfew
         self._tenant = tenant
+        self._recalls = recalls
         self._comment_s = comment_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # as ASGI calls it
@@ -49,10 +59,10 @@ class JobEvents(Response):
                 asyncio.timeout(None) as limit,
                 aclosing(self._durable.events(self._job, after=self._after, tenant=self._tenant)) as events,
             ):
-                with self._curfew.bind(limit):
+                with self._curfew.bind(limit), self._recalls(limit):
                     await self._tell(events, out)
         except TimeoutError:
-            pass  # the bridge stops: the client comes again, with the number of the last event
+            pass  # the bridge stops, or the key is gone: who comes again, with the number of the last event, learns which
         except ReaderStalled:
             log.info("http.job_events", job=self._job, outcome="reader_stalled")
             return

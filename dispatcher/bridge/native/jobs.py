@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from annotated_types import Ge, Le, MaxLen
@@ -145,7 +146,8 @@ def _add_durable(router: APIRouter, bridge: Bridge, prefix: str) -> None:
         await durable.look(job, tenant=tenant)
         if await durable.over(job, after=after, tenant=tenant):
             return Response(status_code=204)  # by it a browser's EventSource learns that it need not come back
-        return JobEvents(durable, job, after, bridge.curfew, tenant=tenant)
+        recalls = partial(bridge.gate.recalls.bind, caller_of(http))
+        return JobEvents(durable, job, after, bridge.curfew, tenant=tenant, recalls=recalls)
 
 
 def _add_known(router: APIRouter, bridge: Bridge) -> None:

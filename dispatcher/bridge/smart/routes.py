@@ -106,7 +106,7 @@ def _answer(bridge: Bridge, http: Request, asked: RouteRequest, file: Attached |
         chat = replace(chat, priority=come.priority)
     chat = bridge.sent(come, chat)
     dialect = SmartDialect(job=come.job, filed=file is not None)
-    return bridge.told(chat, _frames(bridge.asking, chat, come.caller, file, dialect), dialect)
+    return bridge.told(chat, come.caller, _frames(bridge.asking, chat, come.caller, file, dialect), dialect)
 
 
 async def _frames(

@@ -293,6 +293,84 @@ async def test_a_key_that_ends_ends_at_once(house: House) -> None:
     assert 401 == (await becomes(401, lambda: house.chat(secret))).status_code
 
 
+async def answered(house: House, secret: str, *, stream: bool, api: str = "/v1/chat/completions") -> tuple[int, str]:
+    """Ask, and give the status and all that comes."""
+    asked = {**CHAT, "stream": stream}
+    async with house.http.stream("POST", api, json=asked, headers=bearer(secret)) as answer:
+        return answer.status_code, (await answer.aread()).decode()
+
+
+async def test_what_runs_for_a_key_ends_with_it(house: House) -> None:
+    """Streams say so in their own form, what has not begun gets a status, and the jobs are cancelled. Another key of the same
+    user goes on, though it has changed meanwhile."""
+    house.fleet.forget()
+    go_on = asyncio.Event()
+
+    async def speak(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.route()
+        await job.token("So")
+        async with asyncio.timeout(HANG_S):
+            await (go_on.wait() if job.id.startswith("stays") else job.cancelled.wait())
+        await job.end()
+
+    house.fleet.script = speak
+    other = await house.key(tenant="acme", user="ann")
+    stays = house.made[-1]
+    secret = await house.key(tenant="acme", user="ann")
+    named = bearer(other) | {"x-drover-job": "stays"}
+    async with asyncio.TaskGroup() as tasks:
+        kept = tasks.create_task(house.http.post("/v1/chat/completions", json={**CHAT, "stream": True}, headers=named))
+        ended = [
+            tasks.create_task(answered(house, secret, stream=True)),
+            tasks.create_task(answered(house, secret, stream=True, api="/v1/messages")),
+            tasks.create_task(answered(house, secret, stream=False)),
+        ]
+        async with asyncio.timeout(HANG_S):
+            jobs = [(await house.fleet.jobs.get()).id for _ in range(4)]
+        await key_client.change(house.fleet.bus, SUBJECTS, ChangeKey(which=stays, requests_per_minute=600))
+        await key_client.revoke(house.fleet.bus, SUBJECTS, house.made[-1])
+        async with asyncio.timeout(HANG_S):
+            (_, chat), (_, message), (status, whole) = [await one for one in ended]
+            cancelled = {await house.fleet.cancels.get() for _ in ended}
+        go_on.set()
+        async with asyncio.timeout(HANG_S):
+            said = (await kept).text
+    house.fleet.forget()
+
+    assert {job for job in jobs if not job.startswith("stays")} == cancelled
+    assert ("unauthorized" in chat, chat.endswith("data: [DONE]\n\n")) == (True, True)
+    assert ("event: error" in message, "authentication_error" in message) == (True, True)
+    assert (401, True) == (status, "no longer good" in whole)
+    assert ("error" in said, "[DONE]" in said) == (False, True)
+
+
+async def test_what_runs_for_a_browser_ends_with_its_key(house: House) -> None:
+    """A session hangs on the key that it was given for."""
+    house.fleet.forget()
+
+    async def speak(job: ScriptedJob) -> None:
+        await job.ack()
+        async with asyncio.timeout(HANG_S):
+            await job.cancelled.wait()
+        await job.end()
+
+    house.fleet.script = speak
+    secret = await house.key(user="ann")
+    opened = await house.http.post("/api/v1/session", json={"key": secret})
+    cookie = re.split("[=;]", opened.headers["set-cookie"])[1]
+    house.http.cookies.clear()
+    mine = {"cookie": f"drover={cookie}", "sec-fetch-site": "same-origin"}
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(HANG_S):
+        asked = tasks.create_task(house.http.post("/v1/chat/completions", json=CHAT, headers=mine))
+        job = await house.fleet.jobs.get()
+        await key_client.revoke(house.fleet.bus, SUBJECTS, house.made[-1])
+        ended, cancelled = await asked, await house.fleet.cancels.get()
+    house.fleet.forget()
+
+    assert (401, job.id) == (ended.status_code, cancelled)
+
+
 async def test_a_browser_gets_a_session_for_its_key(house: House) -> None:
     """A cookie that scripts can't read, good for our own pages alone, and gone after the logout or with its key."""
     secret = await house.key(user="ann")
