@@ -53,10 +53,11 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The end of an answer."""
+    """The end of an answer; `text` comes with it."""
 
     reason: str
     timings: Timings
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,7 @@ async def perform(
         prompt_tokens=script.prompt_tokens,
         tokens=sent,
     )
-    yield Finished(reason=script.done_reason, timings=timings)
+    yield Finished(reason=script.done_reason, timings=timings, text=script.unparsed)
 
 
 async def prefill(stage: Stage, runner: Runner, prompt_tokens: int, slowdown: float) -> float:
@@ -148,9 +149,9 @@ def _read(script: Script, sent: int) -> tuple[str, ...]:
 
 def _pieces(script: Script) -> list[Piece | None]:
     pieces: list[Piece | None] = [Piece(thinking=thought) for thought in script.thinking]
-    if script.tool_calls:
-        hidden: list[Piece | None] = [None] * (len(script.pieces) - 1)
-        return [*pieces, *hidden, Piece(tool_calls=script.tool_calls)]
+    if script.calling:
+        hidden: list[Piece | None] = [None] * len(script.pieces)
+        return [*pieces, *hidden[:-1], Piece(tool_calls=script.tool_calls)] if script.tool_calls else [*pieces, *hidden]
     return [*pieces, *(Piece(text=text) for text in script.pieces)]
 
 

@@ -29,14 +29,17 @@ _TOO_LONG = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """What will be sent, token by token. `tool_calls` arrive as one chunk, once `pieces` tokens have been decoded."""
+    """What will be sent, token by token. `pieces` that are `calling` are kept back: `tool_calls` arrive as one chunk, once so many
+    tokens have been decoded, and `unparsed`, which turned out to be no call, with the last line."""
 
     prompt_tokens: int
     prompt: tuple[str, ...] = ()
     """The prompt's pieces as the model reads them; none where it was cut in the middle."""
     thinking: tuple[str, ...] = ()
     pieces: tuple[str, ...] = ()
+    calling: bool = False
     tool_calls: tuple[Mapping[str, Any], ...] = ()
+    unparsed: str = ""
     done_reason: str = "stop"
 
 
@@ -59,11 +62,19 @@ def write(
     seed = options.seed if options.seed is not None else default_seed
     calls = toolcalls.wanted(messages, request.tools, seed) if request.tools else ()
     thinking = tuple(text.thoughts(_question(messages))) if thinks(request, model) else ()
-    pieces = _pieces(request, messages, device, model, seed) if not calls else tokens.pieces(json.dumps(calls))
+    spelt = [toolcalls.spelt(call, model.family) for call in calls]
+    pieces = _pieces(request, messages, device, model, seed) if not calls else tokens.pieces("".join(spelt))
     spoken = tuple(pieces) if calls else tuple(text.cut_at_stop(pieces, options.stop))
-    prompt = prompt if prompt_tokens == len(prompt) else ()
-    script = Script(prompt_tokens=prompt_tokens, prompt=prompt, thinking=thinking, pieces=spoken, tool_calls=calls)
-    return _limited(script, _limit(request, options, prompt_tokens, context_tokens))
+    script = Script(
+        prompt_tokens=prompt_tokens,
+        prompt=prompt if prompt_tokens == len(prompt) else (),
+        thinking=thinking,
+        pieces=spoken,
+        calling=bool(calls),
+        tool_calls=calls,
+    )
+    limited = _limited(script, _limit(request, options, prompt_tokens, context_tokens))
+    return limited if limited is script else _parsed(limited, spelt, toolcalls.tag_of(model.family))
 
 
 def context_ids(request: InferenceRequest, script: Script) -> tuple[int, ...]:
@@ -167,9 +178,22 @@ def _limit(request: InferenceRequest, options: Options, prompt_tokens: int, cont
 
 
 def _limited(script: Script, limit: int) -> Script:
-    """Cut a script after `limit` tokens; it then ends with reason `length`, and a cut call is no call."""
+    """Cut a script after `limit` tokens; it then ends with reason `length`."""
     if len(script.thinking) + len(script.pieces) <= limit:
         return script
     thinking = script.thinking[:limit]
     pieces = script.pieces[: limit - len(thinking)]
-    return replace(script, thinking=thinking, pieces=pieces, tool_calls=(), done_reason="length")
+    return replace(script, thinking=thinking, pieces=pieces, done_reason="length")
+
+
+def _parsed(script: Script, spelt: Sequence[str], tag: str) -> Script:
+    """Leave the calls that were written to their end before the cut, as Ollama's parser does (`tools/tools.go`): the rest of a call
+    is dropped; where calls have no tag, it may have been text all along, and is given when there was no call."""
+    if not script.calling:
+        return script
+    said, whole, length = "".join(script.pieces), 0, 0
+    for one in spelt:
+        length += len(one)
+        whole += length <= len(said)
+    unparsed = said if tag == toolcalls.BARE and not whole else ""
+    return replace(script, tool_calls=script.tool_calls[:whole], unparsed=unparsed)

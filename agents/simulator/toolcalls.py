@@ -6,6 +6,7 @@ answer the model speaks again.
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import string
@@ -14,6 +15,10 @@ from typing import Any
 
 from agents.simulator.requests import Message
 
+BARE = "{"
+"""The tag of templates in which a call has none: Ollama then takes for a call whatever begins like an object."""
+
+_TAGS = {"qwen2": "<tool_call>"}
 _SHORTEST_TELLING_WORD = 4
 _VAGUE = frozenset(("tool", "call", "function", "with", "from", "current", "data", "info", "make", "find"))
 
@@ -26,6 +31,19 @@ def wanted(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], seed
     functions = [function for tool in tools if isinstance(function := tool.get("function"), Mapping)]
     asked = [function for function in functions if _mentions(question, str(function.get("name", "")))]
     return tuple(_call(index, function, question, seed) for index, function in enumerate(asked))
+
+
+def tag_of(family: str) -> str:
+    """Give what a model of a family writes before a call: by it Ollama tells calls from text, and keeps them back."""
+    return _TAGS.get(family, BARE)
+
+
+def spelt(call: Mapping[str, Any], family: str) -> str:
+    """Give a call as a model writes it, which Ollama reads and clients never see."""
+    name, arguments = call["function"]["name"], call["function"]["arguments"]
+    if tag_of(family) == BARE:
+        return json.dumps({"name": name, "parameters": arguments})
+    return f"<tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call>"
 
 
 def _mentions(question: str, name: str) -> bool:

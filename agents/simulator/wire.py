@@ -65,7 +65,7 @@ def logprobs(text: str) -> dict[str, Any]:
 
 def chat_end(model: str, now: datetime, end: Finished) -> dict[str, Any]:
     """Give the last line of a chat stream."""
-    line = chat_piece(model, now, Piece())
+    line = chat_piece(model, now, Piece(text=end.text))
     return line | {"done": True, "done_reason": end.reason} | counters(end.timings)
 
 

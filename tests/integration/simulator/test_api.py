@@ -18,6 +18,7 @@ from tests.simulated import SimulatedDevice, simulator
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LLAMA = "llama3.2:3b"
+QWEN = "qwen2.5:7b"
 ASK = [{"role": "user", "content": "Why is the sky blue?"}]
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # 1 x 1 PNG
 WEATHER: dict[str, Any] = {
@@ -221,6 +222,22 @@ async def test_a_tool_is_called_when_the_prompt_asks_for_it(http: httpx.AsyncCli
     assert (chunks[-1]["done_reason"], "".join(chunk["message"]["content"] for chunk in chunks)) == ("stop", "")
 
     assert calls[0]["function"] == {"index": 0, "name": "get_weather", "arguments": {"city": "Zurich"}}
+
+
+@pytest.mark.parametrize(("model", "told"), [(LLAMA, '{"name"'), (QWEN, "")])
+async def test_a_call_that_is_cut_off_is_no_call(http: httpx.AsyncClient, model: str, told: str) -> None:
+    """As in Ollama: what has a tag is dropped; what has none may be text, and comes with the last line."""
+    asked = [{"role": "user", "content": "What is the weather in Zurich?"}]
+    fields = {"messages": asked, "tools": [WEATHER], "options": {"num_predict": 7}}
+    _, chunks = await lines(http, "/api/chat", {"model": model, **fields})
+
+    assert [] == [call for chunk in chunks for call in chunk["message"].get("tool_calls", [])]
+    assert ([], "length", 7) == (
+        [one for one in chunks[:-1] if one["message"]["content"]],
+        chunks[-1]["done_reason"],
+        chunks[-1]["eval_count"],
+    )
+    assert chunks[-1]["message"]["content"].startswith(told) if told else chunks[-1]["message"]["content"] == ""
 
 
 async def test_a_tools_answer_is_talked_about(client: ollama.AsyncClient) -> None:

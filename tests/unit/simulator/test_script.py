@@ -156,3 +156,23 @@ def test_the_context_of_generate_grows_with_the_conversation() -> None:
 def test_a_raw_prompt_has_no_context() -> None:
     """Ollama leaves it out."""
     assert context_ids(replace(ASKED, raw=True), scripted(ASKED)) == ()
+
+
+TOOLS = tuple(
+    {"type": "function", "function": {"name": name, "parameters": {"properties": {"city": {"type": "string"}}}}}
+    for name in ("get_weather", "get_traffic")
+)
+
+
+@pytest.mark.parametrize("model", ["llama3.2:3b", "qwen2.5:7b"])
+@pytest.mark.parametrize(("most", "called"), [(0.3, 0), (0.7, 1), (1.0, 2)])
+def test_calls_that_were_written_to_their_end_are_calls(model: str, most: float, called: int) -> None:
+    """Of a call that is cut off Ollama tells nothing, but where calls have no tag and there was none yet: it may be text."""
+    both = (Message(role="user", content="What about weather and traffic in Zurich?"),)
+    request = replace(ASKED, messages=both, tools=TOOLS)
+    whole = scripted(request, model=model)
+    cut = scripted(request, Options(num_predict=round(most * len(whole.pieces))), model=model)
+    may_be_text = model.startswith("llama") and not called
+
+    assert ("stop", "length" if most < 1 else "stop") == (whole.done_reason, cut.done_reason)
+    assert (whole.tool_calls[:called], "".join(cut.pieces) if may_be_text else "") == (cut.tool_calls, cut.unparsed)
