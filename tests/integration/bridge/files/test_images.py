@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.bridge_process import BridgeProcess
-from tests.integration.bridge.files import pictures
+from tests.integration.bridge.files import documents, pictures
 from tests.integration.bridge.files.readers import said_of
 from tests.scripted_fleet import ScriptedFleet
 
@@ -260,3 +260,53 @@ async def test_a_form_of_ten_thousand_parts_is_no_chat(http: httpx.AsyncClient) 
     response = await http.post("/v1/chat/completions", content=part * 10_000 + b"--b--\r\n", headers=form)
 
     assert (response.status_code, response.json()["error"]["code"]) == (415, "unsupported_media_type")
+
+
+PDFS: dict[str, tuple[Callable[[], bytes], str | None]] = {
+    "pages with text": (lambda: documents.written("It says hello.", "And goodbye."), None),
+    "password": (lambda: documents.locked("open sesame"), "password"),
+    "one page 100,000 times": (documents.bombs()["one page 100,000 times"], "larger inside than it may be"),
+    "128 MB in 1 kB": (documents.bombs()["128 MB in 1 kB"], "report.pdf: it"),
+    "garbage": (documents.bombs()["a head"], "report.pdf: it"),
+}
+
+
+@pytest.mark.parametrize("name", PDFS)
+async def test_a_pdf_comes_in_a_form(http: httpx.AsyncClient, fleet: ScriptedFleet, name: str) -> None:
+    """Its text stands before the question; one that can't be read costs the question nothing, and is said to be left out."""
+    write, wrong = PDFS[name]
+    form = {"data": {"prompt": "What does it say?"}, "files": {"file": ("report.pdf", write(), "application/pdf")}}
+    answer = await http.post("/route/with-file", **form)
+    told, question = answer.json(), fleet.jobs.get_nowait().request["messages"][-1]
+
+    assert (200, "Hello there!", wrong is None) == (answer.status_code, told["response"], told["file_processed"])
+    assert (wrong or "") in (told["file_processing_error"] or "")
+    assert ("It says hello." in question["content"], bool(question.get("images"))) == (wrong is None, False)
+    assert question["content"].endswith("What does it say?")
+
+
+def part(name: str, value: bytes = b"y", more: bytes = b"") -> bytes:
+    return b"--b\r\ncontent-disposition: form-data; name=%b%b\r\n\r\n%b\r\n" % (name.encode(), more, value)
+
+
+FORMS: dict[str, tuple[bytes, int]] = {
+    "10,000 fields": (b"".join(part(f"f{number}") for number in range(10_000)), 400),
+    "10,000 files": (b"".join(part("file", more=b'; filename="a"') for _ in range(10_000)), 400),
+    "one field 10,000 times": (part("prompt") * 10_000, 400),
+    "a field of 3 MB": (part("prompt", b"y" * 3_000_000), 400),
+    "a name of 1 MB": (part("f" * 1_000_000), 400),
+    "a prompt that is too long": (part("prompt", b"y" * 600_000), 400),
+    "no end": (part("prompt")[:-9], 400),
+    "another boundary": (part("prompt").replace(b"--b", b"--c"), 400),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+async def test_a_form_that_means_harm_is_refused(http: httpx.AsyncClient, fleet: ScriptedFleet, name: str) -> None:
+    """With a typed error, before anything reaches the fleet."""
+    body, status = FORMS[name]
+    head = {"content-type": "multipart/form-data; boundary=b"}
+    answer = await http.post("/route/with-file", content=body + b"--b--\r\n", headers=head)
+
+    assert (status, "bad_request", 0) == (answer.status_code, answer.json()["error"]["code"], fleet.jobs.qsize())
+    assert len(answer.text) < 2_000
