@@ -13,6 +13,7 @@ from common.bus import Bus
 from common.errors import BadRequest, GarbledReply
 from common.key_requests import (
     AddKey,
+    Adopted,
     ChangeKey,
     CheckKey,
     Issued,
@@ -105,6 +106,12 @@ async def revoke(bus: Bus, subjects: Subjects, which: str) -> Grant:
 async def refill(bus: Bus, subjects: Subjects, which: str) -> Grant:
     """Forget what is spent of all budgets of a key; what is set aside stays so. Raises `UnknownKey`."""
     return _built(Grant, await _ask(bus, subjects, "refill", WhichKey(which=which)), "grant")
+
+
+async def adopt(bus: Bus, subjects: Subjects, which: str) -> Adopted:
+    """Give a key's user the conversations of its tenant that are nobody's: those from before there were keys. Raises `UnknownKey`
+    and `BadRequest`."""
+    return _built(Adopted, await _ask(bus, subjects, "adopt", WhichKey(which=which)), "adopted")
 
 
 async def _ask(bus: Bus, subjects: Subjects, verb: str, asked: object | None) -> dict[str, Any]:

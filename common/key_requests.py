@@ -134,7 +134,7 @@ class ChangeKey(_Closed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhichKey(_Closed):
-    """`revoke` and `refill`."""
+    """`revoke`, `refill` and `adopt`."""
 
     which: Name
 
@@ -164,6 +164,14 @@ class Listed:
 
     keys: tuple[Grant, ...] = ()
     next: Annotated[str, MaxLen(64)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """What `adopt` answers: the key, and how many conversations its user got."""
+
+    grant: Grant
+    conversations: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

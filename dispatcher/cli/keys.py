@@ -119,7 +119,23 @@ async def revoke(which: str) -> int:
     named = key_words.which(which)
     async with _ledger() as (bus, subjects):
         grant = await key_client.revoke(bus, subjects, named)
-    say(f"key {grant.key} ({grant.name}) is revoked, and its sessions are over; jobs that run go on")
+    say(
+        f"key {grant.key} ({grant.name}) is revoked, and its sessions are over; what runs for it over HTTP ends, and durable "
+        "jobs that it has submitted stay in the queue"
+    )
+    return 0
+
+
+async def adopt(which: str) -> int:
+    """Give a key's user what was said before there were keys."""
+    named = key_words.which(which)
+    async with _ledger() as (bus, subjects):
+        found = await key_client.adopt(bus, subjects, named)
+    grant, count = found.grant, found.conversations
+    what = f"{count} conversation{'' if count == 1 else 's'}"
+    say(
+        f"{what} of the tenant {grant.tenant} that had no user now belong to {grant.user}, whom the key {grant.name} is for"
+    )
     return 0
 
 

@@ -155,3 +155,11 @@ def refill(which: _Which, *, as_json: _Json = False) -> None:
     from dispatcher.cli import keys, running  # noqa: PLC0415  # as above
 
     raise typer.Exit(running.run(keys.refill(which, as_json=as_json)))
+
+
+@app.command()
+def adopt(which: _Which) -> None:
+    """Give a key's user the conversations from before there were keys: those of its tenant that belong to nobody."""
+    from dispatcher.cli import keys, running  # noqa: PLC0415  # as above
+
+    raise typer.Exit(running.run(keys.adopt(which)))

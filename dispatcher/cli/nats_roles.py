@@ -86,7 +86,7 @@ _KINDS = ("chat", "route", "embed")
 _ORDERS = ("cancel", "status", "why", "feedback")
 _PRIORITIES = tuple(str(priority) for priority in Priority)
 _DOOR_KEYS = ("check", "reserve", "release", "login", "logout", "state")
-_KEYRING = ("state", "add", "list", "change", "rotate", "revoke", "refill")
+_KEYRING = ("state", "add", "list", "change", "rotate", "revoke", "refill", "adopt")
 """What the bridge may ask of keys, and what operators may; the bridge, which strangers talk to, makes none."""
 
 _ROLLED = ("reload.*",)

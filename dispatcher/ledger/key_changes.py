@@ -100,6 +100,13 @@ async def revoke(database: Database, which: str, now_unix_s: float) -> Grant:
         return await _grant(connection, key, now_unix_s)
 
 
+async def living(database: Database, which: str, now_unix_s: float) -> Grant:
+    """Give a key that was not revoked. Raises `UnknownKey` and `BadRequest`."""
+    async with database.writing() as connection:
+        key, _ = await _held(connection, which, now_unix_s)
+        return await _grant(connection, key, now_unix_s)
+
+
 async def refill(database: Database, which: str, now_unix_s: float) -> Grant:
     """Forget what is spent. Raises `UnknownKey` and `BadRequest`."""
     async with database.writing() as connection:

@@ -9,10 +9,12 @@ from typing import Any
 
 from common import codec
 from common.bus import Bus
+from common.conversations import Owner
 from common.errors import FleetError
 from common.key_client import ASK_S
 from common.key_requests import (
     AddKey,
+    Adopted,
     ChangeKey,
     CheckKey,
     Issued,
@@ -29,6 +31,7 @@ from dispatcher.ledger import key_changes, keyring
 from dispatcher.ledger.answering import Answer, Answering, Spawn
 from dispatcher.ledger.database import Database
 from dispatcher.ledger.reserving import Reserving
+from dispatcher.ledger.talk import adopting
 
 log = get_logger("ledger")
 
@@ -71,6 +74,7 @@ class KeyDesk:
             "rotate": self._rotate,
             "revoke": self._revoke,
             "refill": self._refill,
+            "adopt": self._adopt,
         }
         async with self.tally.open({self._subjects.keys(verb): answer for verb, answer in verbs.items()}) as spawn:
             self._spawn = spawn
@@ -125,6 +129,12 @@ class KeyDesk:
     async def _refill(self, wire: Mapping[str, Any]) -> dict[str, Any]:
         which = codec.build(WhichKey, wire).which
         return await self._changed(key_changes.refill(self._database, which, self._clock()), "refilled")
+
+    async def _adopt(self, wire: Mapping[str, Any]) -> dict[str, Any]:
+        grant = await key_changes.living(self._database, codec.build(WhichKey, wire).which, self._clock())
+        count = await adopting.adopt(self._database, Owner(tenant=grant.tenant, user=grant.user))
+        log.info("key.adopted", key=grant.key, tenant=grant.tenant, conversations=count)
+        return {"adopted": codec.plain(Adopted(grant=grant, conversations=count))}
 
     async def _issued(self, work: Awaitable[Issued], how: str) -> dict[str, Any]:
         issued = await work

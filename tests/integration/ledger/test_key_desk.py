@@ -18,6 +18,9 @@ from typer.testing import CliRunner
 from common import codec, key_client
 from common.bus import Bus, Delivery
 from common.bus.nats import NatsOptions, connect_nats
+from common.clock import LoopClock
+from common.conversation_client import Conversations
+from common.conversations import Owner
 from common.errors import BadRequest, LedgerUnavailable, QuotaSpent, Unauthorized, UnknownKey
 from common.key_requests import AddKey, ChangeKey, Limit, ListKeys, RotateKey
 from common.keys import Period, Reservation, Scope, Unit, new_secret, parse
@@ -25,6 +28,7 @@ from dispatcher.cli import keys as cli
 from dispatcher.cli.keys_verbs import app
 from dispatcher.ledger.database import Database, Place, opened
 from dispatcher.ledger.key_desk import KeyDesk
+from dispatcher.ledger.talk.desk import TalkDesk
 from tests.commands import DROVER, clean_environment, drover, end
 from tests.integration.ledger.builders import SUBJECTS
 from tests.integration.ledger.ledgers import GUARD_S
@@ -34,7 +38,20 @@ TOKENS = Limit(unit=Unit.TOKENS, limit=1000, period=Period.DAY)
 HALF = "Zz9_-Zz9_-Zz9_-Zz9_-"
 """A part of a secret."""
 
-VERBS = ("check", "reserve", "release", "login", "logout", "add", "list", "change", "rotate", "revoke", "refill")
+VERBS = (
+    "check",
+    "reserve",
+    "release",
+    "login",
+    "logout",
+    "add",
+    "list",
+    "change",
+    "rotate",
+    "revoke",
+    "refill",
+    "adopt",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +211,11 @@ async def test_the_verbs_do_what_they_say(shell: Open, capsys: pytest.CaptureFix
     changed = capsys.readouterr().out
     await cli.rotate("laptop", overlap="1h", as_json=True)
     rotated = json.loads(capsys.readouterr().out)
+    await cli.adopt("laptop")
+    adopted = capsys.readouterr().err
     await cli.revoke(rotated["secret"])
 
+    assert "0 conversations of the tenant default that had no user now belong to " in adopted
     assert (("llama3*",), 1, True) == (grant.models, len(rows), "nobody can show it again" in first.err)
     assert [True, True] == [part in table for part in ("200/1000tokens/day", "laptop")]
     assert [True, True, False] == [part in changed for part in ("60 a minute", "expires    never", "budget")]
@@ -299,3 +319,23 @@ async def _answers(bus: Bus) -> None:
                 await asyncio.sleep(0.05)
             else:
                 return
+
+
+async def test_a_key_s_user_gets_what_was_said_before_there_were_keys(desk: Open) -> None:
+    """By the key's name; the one that was revoked gets nothing."""
+    bus = desk.bus
+    talk = Conversations(bus, SUBJECTS)
+    made = await key_client.add(bus, SUBJECTS, AddKey(name="laptop", tenant="home", user="anna"))
+    async with TalkDesk(bus, SUBJECTS, desk.database, clock=LoopClock(), most=9, most_bytes=1 << 20).open():
+        old = await talk.create(Owner(tenant="home"), title="before")
+        told = await key_client.adopt(bus, SUBJECTS, "laptop")
+        found = await talk.listed(Owner(tenant="home", user="anna"))
+    await key_client.revoke(bus, SUBJECTS, "laptop")
+    with pytest.raises(BadRequest, match="was revoked"):
+        await key_client.adopt(bus, SUBJECTS, made.grant.key)
+
+    assert (made.grant, 1, [old.id]) == (
+        told.grant,
+        told.conversations,
+        [one.conversation.id for one in found.conversations],
+    )

@@ -45,6 +45,7 @@ from dispatcher.ledger import checking
 from dispatcher.ledger.database import Database, Place, opened
 from dispatcher.ledger.retention import DAY_S, prune
 from dispatcher.ledger.tables import conversations, turns
+from dispatcher.ledger.talk import adopting
 from dispatcher.ledger.talk.rows import folded, snippet, words
 from tests.integration.ledger.builders import SUBJECTS
 from tests.integration.ledger.talks import ANNA, BERT, OTHER, Talk, asked, chain, said, talking
@@ -646,3 +647,22 @@ def test_errors_of_conversations_are_known_on_the_wire() -> None:
     """So that a client raises what the ledger did."""
     assert issubclass(ConversationConflict, FleetError)
     assert "conversation_conflict" == ConversationConflict("x").to_wire()["code"]
+
+
+async def test_what_is_nobody_s_is_given_to_one_owner(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that was said while there were no keys, some at a time, with its turns; once, and of this tenant alone."""
+    monkeypatch.setattr(adopting, "AT_ONCE", 2)
+    nobody, nobody_there = Owner(tenant=ANNA.tenant), Owner(tenant=OTHER.tenant)
+    names = [(await talk.ask.create(nobody, title=f"old {number}")).id for number in range(5)]
+    await talk.ask.append(nobody, names[0], chain(3))
+    mine, bert = await talk.ask.create(ANNA, title="mine"), await talk.ask.create(BERT, title="his")
+    there = await talk.ask.create(nobody_there, title="elsewhere")
+    given = [await adopting.adopt(talk.database, owner) for owner in (ANNA, ANNA, nobody_there)]
+    listed = [
+        {one.conversation.id for one in (await talk.ask.listed(owner)).conversations}
+        for owner in (ANNA, BERT, nobody, nobody_there)
+    ]
+
+    assert ([5, 0, 0], [{*names, mine.id}, {bert.id}, set(), {there.id}]) == (given, listed)
+    assert ["t1", "t2", "t3"] == [turn.id for turn in await everything(talk, ANNA, names[0])]
+    assert ["old 0"] == await titles(talk, ANNA, "word 2")
