@@ -26,6 +26,7 @@ from common.reloading import Member, Reloader, reloadable
 from common.subjects import Subjects, own_inbox, require_token
 from common.tracing import traced
 from dispatcher.bridge import listening
+from dispatcher.bridge.allocator import return_large_blocks
 from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.composing import compose
 from dispatcher.bridge.connections import KEEP_ALIVE_S, Bounds, Connection, room, uvicorn
@@ -59,6 +60,7 @@ def main() -> int:
         sys.stderr.write(f"drover: {error.message}\n")
         return 1
     logs.configure("bridge", level=tree.log.level, fmt=tree.log.format)
+    return_large_blocks()
     return lifecycle.run(lambda stop: serve(stop, tree), reloads=True)
 
 
