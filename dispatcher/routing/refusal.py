@@ -162,7 +162,7 @@ def _chatting(ask: Ask, devices: Iterable[Device], policy: RoutingPolicy) -> str
     return f"use `auto`, or one of {_listed(found)}" if found else "none that would do is there now"
 
 
-def _able(ask: Ask, devices: Iterable[Device], policy: RoutingPolicy, ability: Ability) -> set[str]:
+def _able(ask: Ask, devices: Iterable[Device], policy: RoutingPolicy, ability: int) -> set[str]:
     """Name the models that would do, and that the request may use: a list of others would lead from one refusal to the next."""
     allowed = lists(policy, ask)
     return {
