@@ -40,14 +40,12 @@ from common.conversations import (
     without_images,
 )
 from common.errors import PayloadTooLarge
-from common.ledger import ASK_S, exchange
+from common.ledger import ASK_S, WAY_OUT, exchange
 from common.subjects import Subjects
 
 T = TypeVar("T")
 
-NO_LEDGER = (
-    "no ledger keeps conversations now: start one with `drover up` or `drover ledger serve`, without DROVER_LEDGER=off"
-)
+NO_LEDGER = f"no ledger answers, and it keeps the conversations: {WAY_OUT}"
 
 MARGIN_BYTES = 4096
 """What a message has besides turns."""

@@ -25,13 +25,11 @@ from common.key_requests import (
     WhichKey,
 )
 from common.keys import Grant, Login, Presented, Reservation, Reserved
-from common.ledger import exchange
+from common.ledger import WAY_OUT, exchange
 from common.subjects import Subjects
 
 ASK_S = 10.0
-NO_LEDGER = (
-    "no ledger answers, and it keeps the keys: `drover up` starts one with its fleet, `drover ledger serve` one alone"
-)
+NO_LEDGER = f"no ledger answers, and it keeps the keys: {WAY_OUT}"
 
 T = TypeVar("T")
 

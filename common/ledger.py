@@ -25,6 +25,12 @@ from common.subjects import Subjects
 ASK_S = 10.0
 MOST_ROWS = 1000
 
+WAY_OUT = (
+    "below `drover up` it comes back by itself within half a minute (unless DROVER_LEDGER=off), elsewhere start one with "
+    "`drover ledger serve`"
+)
+"""What to do where no ledger answers: `drover up` waits so long before it starts one again that keeps dying."""
+
 
 class By(StrEnum):
     """What energy is summed by."""

@@ -28,6 +28,7 @@ from common.tracing import traced
 from dispatcher.bridge import listening
 from dispatcher.bridge.allocator import return_large_blocks
 from dispatcher.bridge.asking import Asking
+from dispatcher.bridge.belated import belated
 from dispatcher.bridge.composing import compose
 from dispatcher.bridge.connections import KEEP_ALIVE_S, Bounds, Connection, room, uvicorn
 from dispatcher.bridge.files.desk import Desk
@@ -106,7 +107,11 @@ async def joined(
         remembering = Remembering(
             asking=asking,
             threads=Threads(conversations=conversations, most_bytes=bus.max_payload),
-            keeping=Keeping(conversations=conversations, files=asking.files),
+            keeping=Keeping(
+                conversations=conversations,
+                files=asking.files,
+                belated=await stack.enter_async_context(belated(conversations)),
+            ),
             presence=presence,
             folding=await stack.enter_async_context(folding(asking, conversations)) if tree.bridge.summaries else None,
         )

@@ -10,10 +10,11 @@ from typing import Any
 
 from common import frames
 from common.conversation_client import Conversations
-from common.conversations import MOST_IMAGE_CHARS, Turn
-from common.errors import FleetError
+from common.conversations import MOST_IMAGE_CHARS, Turn, keepable
+from common.errors import FleetError, LedgerUnavailable
 from common.logs import get_logger
 from common.messages import ChatRequest, Message, Role
+from dispatcher.bridge.belated import Belated, Parcel, may_pass
 from dispatcher.bridge.files.desk import Desk
 from dispatcher.bridge.threads import Thread, asked_id, digest
 
@@ -22,7 +23,16 @@ log = get_logger("bridge")
 Json = dict[str, Any]
 
 KEEP_S = 10.0
-"""The ledger gets so long to keep what was said; who waits for the answer waits for that, too, since the next question needs it."""
+"""A ledger that is there gets so long to keep what was said; who waits for the end of the answer waits for that, too."""
+
+AWAY_S = 2.5
+"""So long one that is not there is tried again, which who waits for the end should hardly notice."""
+
+AGAIN_S = 0.25
+"""Between two of these tries."""
+
+SHRINK_S = 10.0
+"""Images that are too large to be kept get so long to be made smaller."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,32 +68,63 @@ class Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keeping:
-    """Keeps turns. `files` makes images small enough to be kept."""
+    """Keeps turns. `files` makes images small enough to be kept; `belated` has what the ledger can't keep at once."""
 
     conversations: Conversations
     files: Desk
+    belated: Belated
+    away_s: float = AWAY_S
 
     async def keep(self, chat: ChatRequest, thread: Thread, asked: Sequence[Turn], said: Said) -> Json:
-        """Keep what is new, and say how that went: no answer fails because it can't be kept. May be done again with the same."""
+        """Keep what is new, and say how that went: no answer fails because it can't be kept. May be done again with the same.
+
+        1. It is kept. 2. No ledger is there, or it is slow: it is kept `later`, if one comes back soon. 3. It is not, and never
+        will be.
+        """
         answer = _answer(chat, asked[-1], said)
+        told = [await self._small(turn, thread.key) for turn in _as_sent(asked, chat, said.sent)]
+        parcel = Parcel(
+            owner=thread.owner, conversation=thread.id, turns=tuple(keepable(turn) for turn in (*told, answer))
+        )
         try:
-            async with asyncio.timeout(KEEP_S):
-                told = [await self._small(turn, thread.key) for turn in _as_sent(asked, chat, said.sent)]
-                await self.conversations.append(thread.owner, thread.id, (*told, answer))
+            await self._now(parcel)
         except (FleetError, TimeoutError) as error:
-            code = error.code if isinstance(error, FleetError) else "bus_timeout"
-            log.warning("conversation.unkept", job=chat.job, error=code)
+            code = error.code if isinstance(error, FleetError) else LedgerUnavailable.code
+            if may_pass(error) and self.belated.take(parcel):  # 2
+                log.info("conversation.later", job=chat.job, error=code)
+                return {"turn": answer.id, "kept": False, "later": True, "why": code}
+            log.warning("conversation.unkept", job=chat.job, error=code)  # 3
             return {"kept": False, "why": code}
-        return {"turn": answer.id, "kept": True}
+        return {"turn": answer.id, "kept": True}  # 1
+
+    async def settle(self, thread: Thread) -> None:
+        """Have the ledger keep what it could not before, ahead of who reads the conversation. Raises as `Belated.settle`."""
+        await self.belated.settle(thread.owner, thread.id)
+
+    async def _now(self, parcel: Parcel) -> None:
+        """Have it kept. Raises what the last try failed with, when nobody was there for `away_s`, and `TimeoutError`."""
+        last_s = asyncio.get_running_loop().time() + self.away_s
+        async with asyncio.timeout(KEEP_S):
+            while True:
+                try:
+                    await self.conversations.append(parcel.owner, parcel.conversation, parcel.turns)
+                except FleetError as error:
+                    if not may_pass(error) or asyncio.get_running_loop().time() > last_s:
+                        raise
+                else:
+                    return
+                await asyncio.sleep(AGAIN_S)
 
     async def _small(self, turn: Turn, key: str | None) -> Turn:
         """Shrink the images of a turn that has more than is kept; what can't be is left out by the ledger's client."""
         if sum(map(len, turn.message.images)) <= MOST_IMAGE_CHARS:
             return turn
         try:
-            images = await self.files.images(turn.message.images, MOST_IMAGE_CHARS, key)
-        except FleetError as error:
-            log.info("conversation.images", job=turn.job, error=error.code)
+            async with asyncio.timeout(SHRINK_S):
+                images = await self.files.images(turn.message.images, MOST_IMAGE_CHARS, key)
+        except (FleetError, TimeoutError) as error:
+            code = error.code if isinstance(error, FleetError) else "slow"
+            log.info("conversation.images", job=turn.job, error=code)
             return turn
         return replace(turn, message=replace(turn.message, images=images))
 

@@ -70,8 +70,9 @@ class Remembering:
     async def told(self, chat: ChatRequest, caller: Caller, thread: Thread) -> Told:
         """Put the conversation in front of a chat, as much as fits the largest context that its model has on any device.
 
-        Raises as `Threads.before`, and as `fitted`.
+        What an earlier answer still waits for the ledger with is kept first. Raises as `Threads.before`, and as `fitted`.
         """
+        await self.keeping.settle(thread)
         new, room = conversation(chat), self._room(chat, caller)
         page = await self.threads.before(chat, thread, new, room)
         past = recalled(page.turns, page.summary)

@@ -18,6 +18,7 @@ from common.clock import Clock
 from common.errors import BusError, FleetError, GarbledReply, LedgerUnavailable, NotAllowed, QuotaSpent, Unauthorized
 from common.handover import Handover
 from common.keys import Grant, Reservation, Reserved, Scope, Unit
+from common.ledger import WAY_OUT
 from common.logs import get_logger
 from common.messages import ChatRequest
 from common.subjects import Subjects
@@ -151,8 +152,8 @@ class Gate:
             await self.grants.find_out()
         except FleetError as error:
             raise LedgerUnavailable(
-                "nobody can say yet whether this bridge has keys, since no ledger answers: start it (`drover ledger serve`), or "
-                "have none with DROVER_HTTP_KEYS=off",
+                f"nobody can say yet whether this bridge has keys, since no ledger answers: {WAY_OUT}; or have none with "
+                "DROVER_HTTP_KEYS=off",
                 retry_after_s=1.0,
             ) from error
 

@@ -54,6 +54,19 @@ class _Wrong:
     at_s: float
 
 
+@contextmanager
+def nameless() -> Iterator[None]:
+    """Say that the ledger can't be asked without the servers and subjects that errors of the bus name: who shows a key may be
+    anybody. Raises `LedgerUnavailable` in their place."""
+    try:
+        yield
+    except BusError as error:
+        raise LedgerUnavailable(
+            "nobody can say now whether this key is good, since the ledger does not answer: try again in a moment",
+            retry_after_s=1.0,
+        ) from error
+
+
 class Grants:
     """Asks the ledger. Open it with `remembering`."""
 
@@ -116,7 +129,9 @@ class Grants:
     async def grant(self, shown: Presented) -> Grant:
         """Give what a key is for. Raises `Unauthorized`, `LedgerUnavailable` for one that is not remembered while no ledger
         answers, and `TooMany` where too many strangers ask."""
-        return self._lasting(await self._found(shown))
+        with nameless():
+            found = await self._found(shown)
+        return self._lasting(found)
 
     async def again(self, shown: Presented) -> Grant:
         """Give what a key is for now, whatever is remembered of it. Raises as `grant`, and `BusError`."""

@@ -19,6 +19,7 @@ from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.describing import ASKS, described
 from dispatcher.bridge.gate.credentials import Site, require_own_page, shown
 from dispatcher.bridge.gate.gate import Gate, Keys, caller_of
+from dispatcher.bridge.gate.grants import nameless
 from dispatcher.bridge.surfaces import NATIVE
 
 SESSION_S = 12 * 3600.0
@@ -51,10 +52,10 @@ def session_routes(gate: Gate, bus: Bus, subjects: Subjects, clock: Clock) -> AP
         except ValidationError as error:
             raise codec.refusal(error) from None  # its cause holds the key
         presented = parse(asked.key.strip())
-        await gate.grants.grant(
-            presented
-        )  # a wrong one is known by now, or found by reading: nobody writes for strangers
-        opened = await key_client.login(bus, subjects, presented, ttl_s=SESSION_S)
+        # A wrong one is known by now, or found by reading: nobody writes for strangers.
+        await gate.grants.grant(presented)
+        with nameless():
+            opened = await key_client.login(bus, subjects, presented, ttl_s=SESSION_S)
         body = codec.encode({"expires_unix_s": opened.expires_unix_s})
         cookie = _cookie(gate.site, opened.secret, max(0, int(opened.expires_unix_s - clock.unix_s())))
         return Response(body, 201, {"set-cookie": cookie}, "application/json")
@@ -75,7 +76,8 @@ def session_routes(gate: Gate, bus: Bus, subjects: Subjects, clock: Clock) -> AP
             raise Unauthorized("there is no session here to end")
         if found.by_browser:
             require_own_page(http.method, http.headers, gate.site)
-        await key_client.logout(bus, subjects, found.presented)
+        with nameless():
+            await key_client.logout(bus, subjects, found.presented)
         return Response(status_code=204, headers={"set-cookie": _cookie(gate.site, "", 0)})
 
     return router

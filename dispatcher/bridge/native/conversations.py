@@ -30,6 +30,7 @@ from common.conversations import (
 from common.errors import BadRequest, UnknownConversation
 from common.messages import Message
 from common.subjects import is_token
+from dispatcher.bridge.belated import Belated
 from dispatcher.bridge.bodies import answered, json_body
 from dispatcher.bridge.describing import ASKS, GUARDED, described
 from dispatcher.bridge.gate import caller_of
@@ -130,7 +131,7 @@ def conversation_routes(bridge: Bridge) -> APIRouter:
     talk = bridge.conversations
     _add_many(router, talk)
     _add_one(router, talk, bridge.curfew)
-    _add_turns(router, talk)
+    _add_turns(router, talk, bridge.remembering.keeping.belated)
     return router
 
 
@@ -233,7 +234,7 @@ def _add_one(router: APIRouter, talk: Conversations, curfew: Curfew) -> None:
         return Download(written, f"conversation-{name}", asked.format, curfew)
 
 
-def _add_turns(router: APIRouter, talk: Conversations) -> None:
+def _add_turns(router: APIRouter, talk: Conversations, belated: Belated) -> None:
     @router.post(
         "/{conversation}/turns",
         summary="Keep messages that no job has given, behind the newest turn",
@@ -250,6 +251,7 @@ def _add_turns(router: APIRouter, talk: Conversations) -> None:
         asked = read_as(SaidByHand, await json_body(http), example=example, elsewhere={}).root
         turns = [Turn(id=new_id(), message=message) for message in asked.messages]
         owner = owner_of(caller_of(http))
+        await belated.settle(owner, _known(conversation))  # what an answer has waited with comes before this
         kept = await talk.append(owner, _known(conversation), turns, where=Where.HEAD)
         return answered({"conversation": codec.plain(kept), "turns": [turn.id for turn in turns]}, 201)
 
@@ -273,7 +275,9 @@ def _add_turns(router: APIRouter, talk: Conversations) -> None:
     )
     async def select(http: Request, conversation: Name) -> Response:
         asked = read_as(SelectedTurn, await json_body(http), example='{"turn":"…"}', elsewhere={}).root
-        return answered(codec.plain(await talk.select(owner_of(caller_of(http)), _known(conversation), asked.turn)))
+        owner = owner_of(caller_of(http))
+        await belated.settle(owner, _known(conversation))  # else it would go on behind that answer after all
+        return answered(codec.plain(await talk.select(owner, _known(conversation), asked.turn)))
 
 
 def _known(conversation: str) -> str:

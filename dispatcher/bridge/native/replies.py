@@ -41,7 +41,4 @@ async def from_ledger(bridge: Bridge, verb: str, query: ledger.Span) -> Json:
     try:
         return await ledger.ask(bridge.bus, bridge.subjects, verb, query)
     except NoResponders as error:
-        raise LedgerUnavailable(
-            "no ledger answers, and it knows what was: start one with `drover up` or `drover ledger serve`, without "
-            "DROVER_LEDGER=off"
-        ) from error
+        raise LedgerUnavailable(f"no ledger answers, and it knows what was: {ledger.WAY_OUT}") from error

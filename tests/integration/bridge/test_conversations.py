@@ -55,11 +55,15 @@ class House:
         settings = {**HOLD, "DROVER_LEDGER": "on", "DROVER_HTTP_KEYS": "on"}
         if self.summaries:
             settings["DROVER_HTTP_SUMMARIES"] = "true"
+        await self.start_ledger()
+        self.bridge = await self.running.enter_async_context(bridge_process(self.nats.url, **settings))
+        await self.fleet.beat(context_tokens=CONTEXT)
+
+    async def start_ledger(self) -> None:
+        """Run a ledger over the file, and wait until it answers."""
         database = f"sqlite:///{self.directory}/ledger.db"
         self.ledger = await self.running.enter_async_context(ledger_process(self.nats.url, database, self.directory))
-        self.bridge = await self.running.enter_async_context(bridge_process(self.nats.url, **settings))
         await until(lambda: _knows(self.fleet))
-        await self.fleet.beat(context_tokens=CONTEXT)
 
     async def start_again(self) -> None:
         """End both, and run them anew; from then on conversations are summarised."""
@@ -495,6 +499,67 @@ async def test_who_hangs_up_while_the_answer_is_kept_finds_all_of_it(
 
     await until(kept)
     assert [("user", "Another tale", False), ("assistant", "Once upon", False)] == await turns(anna, talk)
+    assert {} == (await anna.get(f"{TALKS}/{talk}")).json().get("branches", {})
+
+
+async def cut_off(
+    house: House, http: httpx.AsyncClient, fleet: ScriptedFleet, **body: Any
+) -> tuple[str, dict[str, Any]]:
+    """Ask something whose ledger is killed before the answer ends; gives the conversation, and what is said of it at the end."""
+    ends = asyncio.Event()
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.route()
+        await job.tokens("Once", " upon")
+        await ends.wait()
+        await job.end()
+
+    fleet.script = script
+    said: dict[str, Any] = {}
+    async with http.stream("POST", CHATS, json={"stream": True, **body}) as answer, asyncio.timeout(HANG_S):
+        async for line in answer.aiter_lines():
+            if " upon" in line:
+                await house.ledger.kill()
+                ends.set()
+            if '"x_drover"' in line and '"conversation"' in line:
+                said = json.loads(line.removeprefix("data: "))["x_drover"]["conversation"]
+    return answer.headers["x-drover-conversation"], said
+
+
+async def test_an_answer_outlives_the_ledger_that_is_killed_before_its_end(
+    house: House, anna: httpx.AsyncClient, fleet: ScriptedFleet
+) -> None:
+    """It says that it is kept later, and is, once, as soon as there is a ledger."""
+    question = {"role": "user", "content": "A tale"}
+    talk, said = await cut_off(house, anna, fleet, messages=[question], conversation_id="new")
+    await house.start_ledger()
+
+    async def kept() -> bool:
+        return bool(await turns(anna, talk))
+
+    await until(kept)
+    here = (await anna.get(f"{TALKS}/{talk}")).json()
+    assert (False, True, "ledger") == (said["kept"], said["later"], said["why"])
+    assert [("user", "A tale", False), ("assistant", "Once upon", False)] == await turns(anna, talk)
+    assert (said["turn"], {}) == (here["conversation"]["head"], here.get("branches", {}))
+
+
+async def test_the_next_question_is_told_an_answer_that_waited_for_the_ledger(
+    house: House, anna: httpx.AsyncClient, fleet: ScriptedFleet
+) -> None:
+    """Asked at once when the ledger is back, by whoever is quicker: the past is whole, and one branch."""
+    question = {"role": "user", "content": "A tale"}
+    talk, _ = await cut_off(house, anna, fleet, messages=[question], conversation_id="new")
+    await house.start_ledger()
+    fleet.forget()
+    await ask(anna, "And then?", talk)
+
+    async def whole() -> bool:
+        return 4 == len(await turns(anna, talk))
+
+    await until(whole)
+    assert ["A tale", "Once upon", "And then?"] == [text for _, text in await told(fleet)]
     assert {} == (await anna.get(f"{TALKS}/{talk}")).json().get("branches", {})
 
 

@@ -13,7 +13,7 @@ import pytest
 from common import codec
 from common.bus import Delivery
 from common.bus.memory import MemoryBroker, MemoryBus, connect_memory
-from common.errors import FleetError, LedgerUnavailable, TooMany, Unauthorized
+from common.errors import BusDisconnected, BusTimeout, FleetError, LedgerUnavailable, TooMany, Unauthorized
 from common.keys import Grant, Presented, new_id, new_secret, parse
 from common.subjects import Subjects
 from dispatcher.bridge.gate import grants as module
@@ -184,6 +184,23 @@ async def test_a_ledger_that_hangs_is_waited_for_once() -> None:
         after = await refused(lambda: h.grants.grant(shown))
 
     assert ([2, 2, 2, 3], Unauthorized) == (counts, after)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BusTimeout("no reply on 'llm.v1.keys.check' within 10 s"),
+        BusDisconnected("the connection to nats://10.0.0.7:4222 is lost"),
+    ],
+)
+async def test_strangers_learn_no_server_and_no_subject(error: FleetError) -> None:
+    """What the bus says of its trouble is for the log, and for who was let in."""
+    async with house() as h:
+        h.ledger.error = error
+        with pytest.raises(LedgerUnavailable) as refusal:
+            await h.grants.grant(h.ledger.key())
+
+    assert (False, False) == ("llm." in refusal.value.message, "//" in refusal.value.message)
 
 
 async def test_while_one_asks_a_ledger_that_was_away_others_go_on() -> None:
