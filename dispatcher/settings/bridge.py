@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
@@ -10,24 +9,11 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from common.settings import Section
 from dispatcher.settings.kinds import Port, Seconds
+from dispatcher.settings.sites import hosts, origins, public_origin
 
 
 def _lower(text: Any) -> Any:
     return text.lower() if isinstance(text, str) else text
-
-
-def _origin(text: str) -> str:
-    """Write an address as browsers write an origin. Raises `ValueError` for what is more than that, or none."""
-    if not text.strip():
-        return ""
-    found = _ORIGIN.fullmatch(text.strip().lower())
-    if found is None:
-        raise ValueError("an address without a path, as https://fleet.example.org, or http://fleet.lan:8000")
-    return f"{found['scheme']}://{found['host']}{(found['port'] or '').removesuffix(_PORTS[found['scheme']])}"
-
-
-_ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?P<port>:[0-9]{1,5})?/?")
-_PORTS = {"http": ":80", "https": ":443"}
 
 
 class BridgeSection(Section):
@@ -104,12 +90,12 @@ class BridgeSection(Section):
         description="let DROVER_HTTP_HOST be an address that other machines reach, though there are no keys and anyone there may "
         "then use the fleet",
     )
-    allowed_hosts: str = Field(
+    allowed_hosts: Annotated[str, AfterValidator(hosts)] = Field(
         "",
         validation_alias="DROVER_HTTP_ALLOWED_HOSTS",
         description="further names, separated by commas, under which the bridge is reached; others are refused (DNS rebinding)",
     )
-    public_url: Annotated[str, AfterValidator(_origin)] = Field(
+    public_url: Annotated[str, AfterValidator(public_origin)] = Field(
         "",
         validation_alias="DROVER_HTTP_PUBLIC_URL",
         description="where browsers reach the bridge through a proxy, as https://fleet.example.org. Its name is answered for, and "
@@ -121,7 +107,7 @@ class BridgeSection(Section):
         description="whether requests need a key: on, off, or auto, as soon as there is one (`drover keys add`), and always where "
         "other machines reach the bridge. Keys are kept by the ledger",
     )
-    cors_origins: str = Field(
+    cors_origins: Annotated[str, AfterValidator(origins)] = Field(
         "",
         validation_alias="DROVER_HTTP_CORS_ORIGINS",
         description="origins of other sites' pages that may use the bridge, separated by commas, as https://chat.example.org",
