@@ -104,8 +104,8 @@ async def engine(settings: AgentSettings) -> Sequence[Finding]:
         stock = inventory.stock
     name, where = backend.name, settings.ollama.host
     if stock.fault:
-        do = "start it (systemctl start ollama), or set OLLAMA_HOST" if name == "ollama" else "mend what it says"
-        return fault(name, stock.fault, do)
+        seen, _, do = stock.fault.rpartition(": ")  # it ends with the way out, where it knows one
+        return fault(name, seen, do) if seen and name == "ollama" else fault(name, stock.fault, "mend what it says")
     found = list(ok(name, f"{stock.version.text if stock.version else '?'} at {where}, {len(stock.models)} models"))
     if not stock.models:
         found = warning(name, f"there is no model at {where}", "pull one, as in: ollama pull qwen2.5:0.5b")

@@ -128,3 +128,5 @@ async def test_a_machine_on_which_nothing_runs_is_looked_at_whole(tmp_path: Path
 
     assert (1, {"seeds", f"port {port}"}) == (ended.status, faults)
     assert ("warning", f"chmod 600 {seed}") == (rows["agent: ollama"]["verdict"], rows["seeds"]["do"])
+    told = rows["agent: ollama"]["seen"] + rows["agent: ollama"]["do"]
+    assert 1 == told.count("OLLAMA_HOST")
