@@ -28,6 +28,10 @@ KEEP_S = 10.0
 AWAY_S = 2.5
 """So long one that is not there is tried again, which who waits for the end should hardly notice."""
 
+TRY_S = 2.5
+"""After so long it is asked once more: what was sent to a ledger just as it died is lost, and nobody says so. One that is slow
+finds that it has kept the turns already."""
+
 AGAIN_S = 0.25
 """Between two of these tries."""
 
@@ -107,12 +111,14 @@ class Keeping:
         async with asyncio.timeout(KEEP_S):
             while True:
                 try:
-                    await self.conversations.append(parcel.owner, parcel.conversation, parcel.turns)
+                    async with asyncio.timeout(TRY_S):
+                        await self.conversations.append(parcel.owner, parcel.conversation, parcel.turns)
+                        return
+                except TimeoutError:
+                    continue
                 except FleetError as error:
                     if not may_pass(error) or asyncio.get_running_loop().time() > last_s:
                         raise
-                else:
-                    return
                 await asyncio.sleep(AGAIN_S)
 
     async def _small(self, turn: Turn, key: str | None) -> Turn:

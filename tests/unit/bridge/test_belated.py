@@ -16,6 +16,7 @@ from common.errors import ConversationConflict, FleetError, LedgerUnavailable
 from common.messages import ChatRequest, Message, Role
 from common.subjects import Subjects
 from dispatcher.bridge import belated as module
+from dispatcher.bridge import keeping
 from dispatcher.bridge.belated import Belated, Parcel, belated
 from dispatcher.bridge.keeping import Keeping, Said, asked_turns
 from dispatcher.bridge.threads import Thread
@@ -29,11 +30,15 @@ class Ledger(Conversations):
     """A client of a ledger that fails as it is told to, and then keeps."""
 
     failures: list[FleetError]
+    deaf: int
+    """So many questions are never answered."""
     asked: int
     kept: list[tuple[str, ...]]
 
     async def append(self, owner: Owner, conversation: str, turns: Sequence[Turn], **_: Any) -> Conversation:
         self.asked += 1
+        if self.asked <= self.deaf:
+            await asyncio.Event().wait()
         await asyncio.sleep(0)
         if self.failures:
             raise self.failures.pop(0)
@@ -45,7 +50,7 @@ class Ledger(Conversations):
 async def ledger(*failures: FleetError) -> AsyncIterator[Ledger]:
     async with connect_memory(MemoryBroker()) as bus, asyncio.timeout(HANG_S):
         found = Ledger(bus, Subjects())
-        found.failures, found.asked, found.kept = list(failures), 0, []
+        found.failures, found.deaf, found.asked, found.kept = list(failures), 0, 0, []
         yield found
 
 
@@ -63,8 +68,8 @@ async def keep(there: Ledger, held: Belated, *, away_s: float = HANG_S) -> dict[
     """Keep a chat of one question, as its answer's end does."""
     question = Message(role=Role.USER, content="Why?")
     chat = ChatRequest(messages=(question,), job="j1")
-    keeping = Keeping(conversations=there, files=cast("Any", None), belated=held, away_s=away_s)
-    return await keeping.keep(chat, Thread(id="c1", owner=ANNA), asked_turns(chat, (), (question,)), Said(text=["So."]))
+    keeper = Keeping(conversations=there, files=cast("Any", None), belated=held, away_s=away_s)
+    return await keeper.keep(chat, Thread(id="c1", owner=ANNA), asked_turns(chat, (), (question,)), Said(text=["So."]))
 
 
 async def test_a_ledger_that_is_back_before_the_end_has_kept_it() -> None:
@@ -73,6 +78,29 @@ async def test_a_ledger_that_is_back_before_the_end_has_kept_it() -> None:
         said = await keep(there, held)
 
         assert (True, 3, 1, 0) == (said["kept"], there.asked, len(there.kept), len(held))
+
+
+async def test_what_a_dying_ledger_swallowed_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It went into the socket of a process that was killed just then: no answer comes, and no word that nobody is there."""
+    monkeypatch.setattr(keeping, "TRY_S", 0.01)
+    async with ledger() as there, belated(there) as held:
+        there.deaf = 2
+        said = await keep(there, held)
+
+        assert (True, 3, 1) == (said["kept"], there.asked, len(there.kept))
+
+
+async def test_a_ledger_that_hangs_is_waited_for_so_long_and_then_it_is_kept_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who waits for the end of the answer is let go."""
+    monkeypatch.setattr(keeping, "KEEP_S", 0.05)
+    async with ledger() as there, belated(there, hold_s=NEVER_S, pause_s=0.001) as held:
+        there.deaf = 1
+        said = await keep(there, held)
+        await emptied(held)
+
+        assert (False, True, "ledger", 1) == (said["kept"], said["later"], said["why"], len(there.kept))
 
 
 async def test_what_is_held_is_tried_until_it_is_kept_and_then_let_go() -> None:
