@@ -48,7 +48,7 @@ class Scope(StrEnum):
     CHAT = "chat"  # ask, and keep conversations
     ROUTE = "route"  # be told where a question would go, and why one went where it went
     FLEET = "read:fleet"  # see devices, everybody's jobs and what they took
-    ADMIN = "admin"  # all of it, and keys, draining and settings
+    ADMIN = "admin"  # all of it, and keys of all tenants, draining and settings: whoever has it owns the whole fleet
 
 
 class Unit(StrEnum):
@@ -119,6 +119,8 @@ class Reservation:
     """What a job may use at most. Its record settles it, however it ends; one without a record counts as spent after
     `expires_s`, unless the ledger has it that the job was answered lately: then that was told again, and nothing ran.
 
+    Where `least_tokens` would do, and `tokens` are not left, as many as there are are set aside, and of joules in proportion.
+
     It is given back for one reason alone: whoever made it, `holder`, knows that no dispatcher has the job, and nobody else has come
     under the same id. A hang-up is no reason, nor an error behind which the job may run."""
 
@@ -127,17 +129,19 @@ class Reservation:
     job: Token
     tokens: Count
     micro_usd: Count = 0
+    least_tokens: Count | None = None
     expires_s: Annotated[Number, Gt(0), Le(7 * 86_400)] = 900.0
     holder: Token = field(default_factory=new_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserved:
-    """What was set aside; `budgets` are all of the key's, with it. Without `anew` another request had reserved the job under the
-    same id: from then on nobody can release it."""
+    """What was set aside; `budgets` are all of the key's, with it, and `tokens` what the job may use, None where nothing bounds it.
+    Without `anew` another request had reserved the job under the same id: from then on nobody can release it."""
 
     budgets: tuple[Budget, ...] = ()
     anew: bool = True
+    tokens: Count | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

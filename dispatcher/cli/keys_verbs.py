@@ -14,7 +14,11 @@ _Which = Annotated[str, typer.Argument(metavar="KEY", help="id of a key, or its 
 _Json = Annotated[bool, typer.Option("--json", help="print it as JSON")]
 _Scopes = Annotated[
     list[str] | None,
-    typer.Option("--scope", help="chat, route, read:fleet or admin; may be given several times [default: chat]"),
+    typer.Option(
+        "--scope",
+        help="chat, route, read:fleet or admin; may be given several times; admin is for the fleet's owner: it manages the keys of "
+        "all tenants and users [default: chat]",
+    ),
 ]
 _Models = Annotated[
     list[str] | None, typer.Option("--model", help="allow models of this pattern, as 'llama3*' [default: all]")

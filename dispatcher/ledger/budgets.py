@@ -87,6 +87,24 @@ def shown(account: Account, reserved: Amounts, now_unix_s: float) -> Budget:
     )
 
 
+def shrunk(
+    accounts: Sequence[Account], reserved: Amounts, wanted: Amounts, least_tokens: int, now_unix_s: float
+) -> Amounts:
+    """Give what a job may have that wants so much, and would do with fewer tokens: as many as are left, and of joules in
+    proportion. Where not even `least_tokens` are left, it is what those take."""
+    most = tokens = wanted.get(Unit.TOKENS, 0)
+    for account in accounts:
+        want = wanted.get(account.unit, 0)
+        if want and account.unit in {Unit.TOKENS, Unit.ENERGY}:
+            told = shown(account, reserved, now_unix_s)
+            tokens = min(tokens, max(0, told.limit - told.spent - told.reserved) * most // want)
+    tokens = max(tokens, min(least_tokens, most))
+    if tokens == most:
+        return wanted
+    joules = -(-wanted.get(Unit.ENERGY, 0) * tokens // most)
+    return {**wanted, Unit.TOKENS: tokens, Unit.ENERGY: joules}
+
+
 def refusal(accounts: Sequence[Account], reserved: Amounts, wanted: Amounts, now_unix_s: float) -> Refusal | None:
     """Tell which budget has not enough left, of several the one that is to be waited for longest; None where a job fits all. What
     wants nothing of a unit is not kept back by it."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from common.errors import BadRequest, DuplicateJob, QuotaSpent, UnknownKey
 from common.keys import Period, Reservation, Reserved, Unit
-from dispatcher.ledger.budgets import Account, Amounts, Refusal, refusal, shown
+from dispatcher.ledger.budgets import Account, Amounts, Refusal, refusal, shown, shrunk
 from dispatcher.ledger.key_rows import amounts_of, reservation_row
 from dispatcher.ledger.keyring import NOTED_S, require_live
 from dispatcher.ledger.purse import Name, settled
@@ -50,13 +50,21 @@ def let_in(book: Book, wanted: Reservation, amounts: Amounts, now_unix_s: float)
         if not again:
             _share(book, name)
     elif accounts:
+        if wanted.least_tokens is not None:
+            reserved = book.reserved.get(wanted.key, {})
+            amounts = shrunk(accounts, reserved, amounts, wanted.least_tokens, now_unix_s)
         if (why := refusal(accounts, book.reserved.get(wanted.key, {}), amounts, now_unix_s)) is not None:
             raise spent(wanted.key, why, now_unix_s)
         _set_aside(book, reservation_row(wanted, amounts, now_unix_s))
     if (key["last_used_unix_s"] or 0.0) < now_unix_s - NOTED_S:
         book.used.add(wanted.key)
     reserved = book.reserved.get(wanted.key, {})
-    return Reserved(budgets=tuple(shown(one, reserved, now_unix_s) for one in accounts), anew=there is None or again)
+    entered = book.there.get(name)
+    return Reserved(
+        budgets=tuple(shown(one, reserved, now_unix_s) for one in accounts),
+        anew=there is None or again,
+        tokens=None if entered is None else int(entered["tokens"]),
+    )
 
 
 def _set_aside(book: Book, row: Row) -> None:
@@ -113,7 +121,7 @@ def spent(key: str, why: Refusal, now_unix_s: float) -> QuotaSpent:
 
 def _way_out(why: Refusal) -> str:
     if why.never:
-        return "it never has that much: ask for a shorter answer"
+        return "it never has that much: name a smaller max_tokens, or send shorter texts"
     ways = ["it may be enough when those have ended"] if why.passing else []
     if why.free_unix_s is not None:
         ways.append(f"it begins anew at {datetime.fromtimestamp(why.free_unix_s, UTC):%Y-%m-%d %H:%M} UTC")
@@ -130,7 +138,8 @@ def _retry_after_s(why: Refusal, now_unix_s: float) -> float | None:
 
 
 def _require_same(wanted: Reservation, there: Row) -> None:
-    more = wanted.tokens > there["tokens"] or wanted.micro_usd > there["micro_usd"]
+    needed = wanted.tokens if wanted.least_tokens is None else wanted.least_tokens
+    more = needed > there["tokens"] or wanted.micro_usd > there["micro_usd"]
     if there["key"] != wanted.key or more or there["lapsed_unix_s"] is not None:
         raise taken(wanted)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import math
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -17,14 +18,14 @@ from common.bus import Bus
 from common.clock import Clock
 from common.errors import BusError, FleetError, GarbledReply, LedgerUnavailable, NotAllowed, QuotaSpent, Unauthorized
 from common.handover import Handover
-from common.keys import Grant, Reservation, Reserved, Scope, Unit
+from common.keys import Budget, Grant, Reservation, Reserved, Scope, Unit
 from common.ledger import WAY_OUT
 from common.logs import get_logger
 from common.messages import ChatRequest
 from common.subjects import Subjects
 from dispatcher.bridge.callers import Caller, granted
 from dispatcher.bridge.gate.credentials import HERE, Site, require_own_page, shown
-from dispatcher.bridge.gate.grants import Grants
+from dispatcher.bridge.gate.grants import AsOf, Grants
 from dispatcher.bridge.gate.limiter import Limiter, Standing
 from dispatcher.bridge.gate.recalls import Recalls
 from dispatcher.bridge.gate.worth import Worth, has_free, worth
@@ -122,14 +123,19 @@ class Gate:
             )
         if caller.grant is not None:
             # Read by the middleware that writes headers, also onto what is refused from here on.
-            http.state.standing = partial(self._standing, caller.grant)
+            http.state.standing = partial(self._standing, caller.grant, self._asked_s(caller))
             self._limiter.take(caller.grant, self._clock.monotonic())
 
-    def _standing(self, grant: Grant) -> dict[str, Standing]:
-        """Say how a key stands at this moment, by what is counted."""
+    def _asked_s(self, caller: Caller) -> float:
+        found = None if caller.shown is None else self.grants.asked_s(caller.shown)
+        return -math.inf if found is None else found
+
+    def _standing(self, grant: Grant, at_s: float) -> dict[str, Standing]:
+        """Say how a key stands at this moment, by what is counted; `at_s` is when the ledger was asked for the grant."""
+        now_s = self._clock.monotonic()
         found = {
-            "requests": self._limiter.requests(grant, self._clock.monotonic()),
-            "tokens": self._limiter.tokens(grant, self._clock.unix_s()),
+            "requests": self._limiter.requests(grant, now_s),
+            "tokens": self._limiter.tokens(grant, at_s, now_s, self._clock.unix_s()),
         }
         return {what: standing for what, standing in found.items() if standing is not None}
 
@@ -157,6 +163,11 @@ class Gate:
                 retry_after_s=1.0,
             ) from error
 
+    async def now(self, caller: Caller) -> AsOf | None:
+        """Give what the caller's key has left now, as the ledger says it; None for who has none. Raises `Unauthorized`, and
+        `LedgerUnavailable` where nobody can say how it was, either."""
+        return None if caller.shown is None else await self.grants.now(caller.shown)
+
     def running(self, caller: Caller) -> AbstractContextManager[None]:
         """Count a job among those that its key has at once, for as long as the context lasts: from before anything is done for it.
         Entering raises `TooMany`."""
@@ -182,41 +193,53 @@ class Gate:
 
     @asynccontextmanager
     async def _reserved(self, place: Place, grant: Grant) -> AsyncIterator[None]:
-        wanted, anew = await self._reserve(worth(place.request, grant, self._fleet()), grant)
-        place.request = wanted.request
+        wanted, reserved = await self._reserve(worth(place.request, grant, self._fleet()), grant)
+        place.request = wanted.within(reserved.tokens)
         try:
             yield
         finally:
-            if anew and not place.handover.begun:
+            if reserved.anew and not place.handover.begun:
                 await self._release(wanted.reservation)
 
-    async def _reserve(self, wanted: Worth, grant: Grant) -> tuple[Worth, bool]:
-        """Set aside what a job may use, or, where the money is spent, what it may use without any; tells whether that is new."""
+    async def _reserve(self, wanted: Worth, grant: Grant) -> tuple[Worth, Reserved]:
+        """Set aside what a job may use, or, where the money is spent, what it may use without any."""
         try:
-            reserved = await self._set_aside(wanted.reservation)
+            return wanted, await self._set_aside(wanted.reservation, grant)
         except QuotaSpent as error:
             spent = wanted.paid and error.details.get("unit") == Unit.MONEY
             if not (spent and has_free(wanted.request, self._fleet())):
                 raise
             wanted = wanted.unpaid()
-            reserved = await self._set_aside(wanted.reservation)
-        self._limiter.note(grant.key, reserved.budgets)
-        return wanted, reserved.anew
+            return wanted, await self._set_aside(wanted.reservation, grant)
 
-    async def _set_aside(self, wanted: Reservation) -> Reserved:
-        """Ask the ledger. Who gives up waiting does not know whether it came through, and takes it back: what is somebody else's
-        stays."""
+    async def _set_aside(self, wanted: Reservation, grant: Grant) -> Reserved:
+        """Ask the ledger, and note what it says of the key's budgets. Who gives up waiting does not know whether it came through,
+        and takes it back: what is somebody else's stays."""
+        asked_s = self._clock.monotonic()
         try:
-            return await key_client.reserve(self._bus, self._subjects, wanted)
+            reserved = await key_client.reserve(self._bus, self._subjects, wanted)
+        except QuotaSpent as error:
+            self._limiter.note(grant.key, _spent(grant, error), asked_s)
+            raise
         except (asyncio.CancelledError, BusError, GarbledReply):
             await self._release(wanted)
             raise
+        self._limiter.note(grant.key, reserved.budgets, asked_s)
+        return reserved
 
     async def _release(self, made: Reservation) -> None:
         try:
             await key_client.release(self._bus, self._subjects, made)
         except FleetError as error:
             log.warning("gate.unreleased", key=made.key, job=made.job, error=error.code)
+
+
+def _spent(grant: Grant, error: QuotaSpent) -> Iterator[Budget]:
+    """Give the budget that a refusal is about, as it says that it is."""
+    told = error.details
+    for one in grant.budgets:
+        if (one.unit, one.period, one.limit) == (told.get("unit"), told.get("period"), told.get("limit")):
+            yield replace(one, spent=int(told.get("spent") or 0), reserved=int(told.get("reserved") or 0))
 
 
 def confined(caller: Caller, chat: ChatRequest) -> ChatRequest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -32,6 +33,9 @@ REFUSE_S = 5.0
 AWAY_S = 5.0
 """So long a ledger that did not answer is not asked about keys that were good: each request would wait for it."""
 
+SOON_S = 2.0
+"""Who wants to know what is left now waits so long for the ledger, and is then told what was."""
+
 MOST = 10_000
 """Of good keys, and of wrong ones: those that strangers make up push out none that is good."""
 
@@ -46,6 +50,14 @@ class _Good:
     keys: frozenset[str]
     grant: Grant
     at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """What a key was for, and what was left to it, at a time."""
+
+    grant: Grant
+    unix_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +148,26 @@ class Grants:
     async def again(self, shown: Presented) -> Grant:
         """Give what a key is for now, whatever is remembered of it. Raises as `grant`, and `BusError`."""
         return self._lasting(await self._asked(shown))
+
+    def asked_s(self, shown: Presented) -> float | None:
+        """Tell when the ledger was asked for what is remembered of a key; None where nothing is."""
+        good = self._good.get(shown.key_digest)
+        return None if good is None else good.at_s
+
+    async def now(self, shown: Presented) -> AsOf:
+        """Give what a key is for, and what is left to it, now; where no ledger says so soon, as it was. Raises `Unauthorized`, and
+        `LedgerUnavailable` where nothing is remembered."""
+        began_unix_s = self._clock.unix_s()
+        try:
+            async with asyncio.timeout(SOON_S):
+                return AsOf(await self.again(shown), began_unix_s)
+        except (TimeoutError, LedgerUnavailable, BusError) as error:
+            good = self._good.get(shown.key_digest)
+            if good is None:
+                raise LedgerUnavailable(
+                    "no ledger says what this key has left: try again", retry_after_s=1.0
+                ) from error
+            return AsOf(self._lasting(good.grant), self._clock.unix_s() - (self._clock.monotonic() - good.at_s))
 
     def _lasting(self, grant: Grant) -> Grant:
         ends = grant.expires_unix_s

@@ -6,7 +6,7 @@ Each bridge counts for itself: behind several of them a key has as many times it
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -22,13 +22,17 @@ PARALLEL_RETRY_S = 1.0
 NOISE = 1e-9
 """What sums of floats are wrong by: who waited as long as told has a whole request again."""
 
+OF_NOW_S = 5.0
+"""So long what was said of a budget is told: jobs that run beside it change it all the time."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How a key stands: of `limit` requests or tokens there are `remaining`, and all of them again in `reset_s`; None, never."""
+    """How a key stands: of `limit` requests or tokens there are `remaining`, None where nobody has said lately, and all of them
+    again in `reset_s`; None, never."""
 
     limit: int
-    remaining: int
+    remaining: int | None
     reset_s: float | None
 
 
@@ -40,13 +44,21 @@ class _Bucket:
     at_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the ledger has said of a budget, and when it was asked."""
+
+    budget: Budget
+    at_s: float
+
+
 class Limiter:
     """A bucket for each key, which fills evenly and holds one minute's worth."""
 
     def __init__(self) -> None:
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._running: dict[str, int] = {}
-        self._budgets: OrderedDict[str, tuple[Budget, ...]] = OrderedDict()
+        self._budgets: OrderedDict[str, dict[tuple[Unit, Period], _Told]] = OrderedDict()
 
     def take(self, grant: Grant, now_s: float) -> None:
         """Count a request. Raises `TooMany`, with the time until there is room."""
@@ -70,24 +82,35 @@ class Limiter:
         left = self._filled(grant.key, limit, now_s).left
         return Standing(limit=limit, remaining=int(left + NOISE), reset_s=(limit - left) * MINUTE_S / limit)
 
-    def note(self, key: str, budgets: tuple[Budget, ...]) -> None:
-        """Remember what the ledger has said last of a key's budgets."""
-        self._budgets[key] = budgets
+    def note(self, key: str, budgets: Iterable[Budget], at_s: float) -> None:
+        """Remember what the ledger has said of some of a key's budgets, which was asked at `at_s`."""
+        known = self._budgets.setdefault(key, {})
+        for one in budgets:
+            before = known.get((one.unit, one.period))
+            if before is None or before.at_s <= at_s:  # answers may overtake each other
+                known[one.unit, one.period] = _Told(one, at_s)
         self._budgets.move_to_end(key)
         if len(self._budgets) > MOST_KEYS:
             self._budgets.popitem(last=False)
 
-    def tokens(self, grant: Grant, now_unix_s: float) -> Standing | None:
-        """Say how a key stands with its tokens, by the budget that has the fewest left; None where it has none of them."""
-        noted = self._budgets.get(grant.key, ())
-        # What was said last is of another time where the owner has changed a limit since, or taken it away.
-        known = noted if _limits(noted) == _limits(grant.budgets) else grant.budgets
-        counted = [one for one in known if one.unit is Unit.TOKENS]
+    def tokens(self, grant: Grant, at_s: float, now_s: float, now_unix_s: float) -> Standing | None:
+        """Say how a key stands with its tokens, by the budget that has the fewest left; None where it has none of them. `at_s` is
+        when the ledger was asked for the grant. What is left is told only while that is of now: else there are but the smallest
+        limit, and when that begins anew."""
+        counted = [one for one in grant.budgets if one.unit is Unit.TOKENS]
         if not counted:
             return None
-        least = min(counted, key=_left)
+        told = [self._last(grant.key, one, at_s) for one in counted]
+        now = all(now_s - one.at_s <= OF_NOW_S for one in told)
+        least = min((one.budget for one in told), key=_left) if now else min(counted, key=lambda one: one.limit)
         reset_s = None if least.resets_unix_s is None else max(0.0, least.resets_unix_s - now_unix_s)
-        return Standing(limit=least.limit, remaining=_left(least), reset_s=reset_s)
+        return Standing(limit=least.limit, remaining=_left(least) if now else None, reset_s=reset_s)
+
+    def _last(self, key: str, budget: Budget, at_s: float) -> _Told:
+        """Give what was said last of a budget. What was noted is of another time where the owner has changed its limit since."""
+        noted = self._budgets.get(key, {}).get((budget.unit, budget.period))
+        newer = noted is not None and noted.at_s >= at_s and noted.budget.limit == budget.limit
+        return noted if noted is not None and newer else _Told(budget, at_s)
 
     @contextmanager
     def running(self, grant: Grant) -> Iterator[None]:
@@ -119,10 +142,6 @@ class Limiter:
         bucket.left = min(float(limit), bucket.left + (now_s - bucket.at_s) * limit / MINUTE_S)
         bucket.at_s = now_s
         return bucket
-
-
-def _limits(budgets: tuple[Budget, ...]) -> set[tuple[Unit, Period, int]]:
-    return {(one.unit, one.period, one.limit) for one in budgets}
 
 
 def _left(budget: Budget) -> int:

@@ -19,7 +19,7 @@ from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.describing import ASKS, described
 from dispatcher.bridge.gate.credentials import Site, require_own_page, shown
 from dispatcher.bridge.gate.gate import Gate, Keys, caller_of
-from dispatcher.bridge.gate.grants import nameless
+from dispatcher.bridge.gate.grants import AsOf, nameless
 from dispatcher.bridge.surfaces import NATIVE
 
 SESSION_S = 12 * 3600.0
@@ -67,7 +67,9 @@ def session_routes(gate: Gate, bus: Bus, subjects: Subjects, clock: Clock) -> AP
         **described(surface=NATIVE),
     )
     async def who(http: Request) -> Response:
-        return Response(codec.encode(_described(gate, caller_of(http))), media_type="application/json")
+        caller = caller_of(http)
+        told = _described(gate, caller, await gate.now(caller))
+        return Response(codec.encode(told), media_type="application/json")
 
     @router.delete("", summary="Forget the cookie", **described(surface=NATIVE, success=204))
     async def logout(http: Request) -> Response:
@@ -83,15 +85,15 @@ def session_routes(gate: Gate, bus: Bus, subjects: Subjects, clock: Clock) -> AP
     return router
 
 
-def _described(gate: Gate, caller: Caller) -> dict[str, Any]:
+def _described(gate: Gate, caller: Caller, now: AsOf | None) -> dict[str, Any]:
     told: dict[str, Any] = {
         "keys": str(gate.keys),
         "tenant": caller.tenant,
         "user": caller.user,
         "scopes": sorted(caller.scopes),
     }
-    if caller.grant is not None:
-        told["key"] = codec.plain(caller.grant)
+    if now is not None:
+        told |= {"key": codec.plain(now.grant), "as_of_unix_s": now.unix_s}
     return told
 
 

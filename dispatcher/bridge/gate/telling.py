@@ -31,7 +31,8 @@ class TellLimits:
 def _headers(standings: Mapping[str, Standing]) -> Iterator[tuple[bytes, bytes]]:
     for what, one in standings.items():
         yield f"x-ratelimit-limit-{what}".encode(), b"%d" % one.limit
-        yield f"x-ratelimit-remaining-{what}".encode(), b"%d" % one.remaining
+        if one.remaining is not None:
+            yield f"x-ratelimit-remaining-{what}".encode(), b"%d" % one.remaining
         if one.reset_s is not None:
             yield f"x-ratelimit-reset-{what}".encode(), _span(one.reset_s).encode()
 

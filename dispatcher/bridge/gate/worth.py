@@ -15,6 +15,11 @@ from dispatcher.fleet import Fleet
 MOST_ANSWER_TOKENS = 4096
 """What an answer may have whose request sets no limit, where its key has a budget: without a bound nothing could be set aside."""
 
+LEAST_ANSWER_TOKENS = 64
+"""What such an answer has at least: where a budget has less than the above left, it is bounded by that, and a sentence or two is
+more to its reader than a refusal. Not under an id that its client has chosen: the bound is a part of what is asked, and who comes
+again must ask the same."""
+
 USUAL_S = 600.0
 """What a job has by the dispatcher's default."""
 
@@ -39,12 +44,21 @@ class Worth:
         """Give the same without money: only what costs none may answer."""
         return Worth(replace(self.request, max_cost_usd=0.0), replace(self.reservation, micro_usd=0))
 
+    def within(self, tokens: int | None) -> ChatRequest:
+        """Give the request so that it keeps to what was set aside, where that is less than it wanted."""
+        fewer = 0 if tokens is None else self.reservation.tokens - tokens
+        limit = self.request.options.max_tokens
+        if fewer <= 0 or limit is None:
+            return self.request
+        return replace(self.request, options=replace(self.request.options, max_tokens=limit - fewer))
+
 
 def worth(chat: ChatRequest, grant: Grant, fleet: Fleet) -> Worth:
     """Bound a request, which says what its key is for, by the budgets of that: the length of the answer, and where money is counted
     its price."""
     bounded = chat
-    if grant.budgets and chat.options.max_tokens is None and not chat.inputs:
+    unbounded = bool(grant.budgets) and chat.options.max_tokens is None and not chat.inputs
+    if unbounded:
         bounded = replace(chat, options=replace(chat.options, max_tokens=MOST_ANSWER_TOKENS))
     prompt = prompt_tokens(reading(bounded, bounded.kind), bounded.tools)
     answer = bounded.options.max_tokens or 0
@@ -57,6 +71,7 @@ def worth(chat: ChatRequest, grant: Grant, fleet: Fleet) -> Worth:
         job=str(chat.job),
         tokens=prompt + answer,
         micro_usd=math.ceil(usd * MICRO),
+        least_tokens=prompt + LEAST_ANSWER_TOKENS if unbounded and chat.resends == 0 else None,
         expires_s=(chat.timeout_s or USUAL_S) + chat.keep_s + MARGIN_S,
     )
     return Worth(bounded, reservation)

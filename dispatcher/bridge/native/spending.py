@@ -46,8 +46,10 @@ def spending_routes(bridge: Bridge) -> APIRouter:
         query = EnergyQuery(**{**codec.plain(span), "by": By.TENANT, "limit": MOST_ROWS})
         rows = (await from_ledger(bridge, "energy", query)).get("rows", ())
         told = {"tenant": caller.tenant, "used": next((row for row in rows if row.get("key") == caller.tenant), None)}
-        if caller.grant is not None:
-            told |= {"key": caller.grant.name, "budgets": [codec.plain(one) for one in caller.grant.budgets]}
+        now = await bridge.gate.now(caller)
+        if now is not None:
+            budgets = [codec.plain(one) for one in now.grant.budgets]
+            told |= {"key": now.grant.name, "budgets": budgets, "as_of_unix_s": now.unix_s}
         return answered(told)
 
     return router

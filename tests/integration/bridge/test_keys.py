@@ -270,6 +270,37 @@ async def test_a_budget_that_is_lifted_is_told_no_longer(house: House) -> None:
     assert (200, 200, "100000") == (before.status_code, after.status_code, before.headers["x-ratelimit-limit-tokens"])
 
 
+async def test_what_a_budget_has_left_is_told_as_it_is(house: House) -> None:
+    """By usage and session, though the key was asked for a moment before its job set something aside: the ledger's own figures."""
+    house.fleet.forget()
+    secret = await house.key(**tokens(100_000))
+    await house.http.get("/v1/models", headers=bearer(secret))  # so the bridge remembers the key
+    await house.chat(secret)
+    used = (await house.http.get("/api/v1/usage", headers=bearer(secret))).json()
+    session = (await house.http.get("/api/v1/session", headers=bearer(secret))).json()
+    there = await reserved(house, house.made[-1])
+
+    assert [there, there] == [one["reserved"] for one in (used["budgets"][0], session["key"]["budgets"][0])]
+    assert (True, True) == (there > 0, 0 < used["as_of_unix_s"] <= session["as_of_unix_s"])
+
+
+async def test_who_names_no_bound_is_answered_from_a_small_budget(house: House) -> None:
+    """Where 4,096 tokens are never left: the job is bounded by what there is, and nothing more is set aside; under an id of its
+    client's own it is refused, with what to name."""
+    house.fleet.forget()
+    secret = await house.key(**tokens(500))
+    asked = {"model": "auto", "messages": CHAT["messages"]}
+    chosen = await house.http.post(
+        "/v1/chat/completions", json=asked, headers={**bearer(secret), "idempotency-key": "mine"}
+    )
+    answered = await house.http.post("/v1/chat/completions", json=asked, headers=bearer(secret))
+    job = await house.fleet.jobs.get()
+
+    assert (429, "name a smaller max_tokens" in chosen.text) == (chosen.status_code, True)
+    assert (200, 500) == (answered.status_code, await reserved(house, house.made[-1]))
+    assert 64 <= job.request["options"]["max_tokens"] < 500
+
+
 async def test_an_unbounded_answer_is_bounded_by_what_was_reserved(house: House) -> None:
     """The job itself can't write more than is set aside for it."""
     house.fleet.forget()

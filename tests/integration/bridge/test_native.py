@@ -386,6 +386,24 @@ async def test_two_users_of_one_name_for_a_job_have_two(house: House) -> None:
     assert told[0].json()["id"] == told[2].json()["id"] != told[1].json()["id"]
 
 
+async def test_an_administrator_owns_the_whole_fleet(house: House) -> None:
+    """Whatever its own tenant is, it sees the keys of all of them, makes one for any of them, and ends it: so that scope is for
+    nobody else."""
+    made = await house.call(
+        "admin", "POST", "/api/v1/keys", json={"name": "theirs", "tenant": "third", "user": "eve", "scopes": ["admin"]}
+    )
+    listed = (await house.call("admin", "GET", "/api/v1/keys")).json()["keys"]
+    key = made.json()["key"]["key"]
+    filled = await house.call("admin", "POST", f"/api/v1/keys/{key}/refill")
+    ended = await house.call("admin", "DELETE", f"/api/v1/keys/{key}")
+
+    assert {"acme", "other", "third"} <= {one["tenant"] for one in listed}
+    assert (("third", "eve"), [201, 200, 200]) == (
+        (made.json()["key"]["tenant"], made.json()["key"]["user"]),
+        [one.status_code for one in (made, filled, ended)],
+    )
+
+
 async def test_an_administrator_makes_and_ends_keys(house: House) -> None:
     """The secret is shown once, and with the key that it was it is over at once."""
     made = await house.call(

@@ -434,6 +434,29 @@ async def test_what_never_ran_is_given_back(world: World) -> None:
     assert ([False, False, True, False], [(0, 0)]) == (given, await world.used(key))
 
 
+async def test_a_job_that_would_do_with_less_is_let_in_on_what_is_left(world: World) -> None:
+    """Of twenty at once the first has the rest, and no two have the same tokens; below the least it is refused by that."""
+    key = await world.add("small", TOKENS)
+    await world.reserve(key, "before", 300)
+    told = await asyncio.gather(
+        *(world.reserve(key, f"j{number}", 4100, least_tokens=100) for number in range(20)), return_exceptions=True
+    )
+    given = [one.tokens for one in told if not isinstance(one, BaseException)]
+    refused = [one for one in told if isinstance(one, QuotaSpent)]
+
+    assert ([700], 19, [(0, 1000)]) == (given, len(refused), await world.used(key))
+    assert {(100, 5.0)} == {(one.details["wanted"], one.retry_after_s) for one in refused}
+
+
+async def test_the_same_request_is_told_again_what_it_was_given(world: World) -> None:
+    """Whose answer was lost on its way asks once more, and nothing more is set aside."""
+    key = await world.add("small", TOKENS)
+    told = [await world.reserve(key, "j1", 4100, least_tokens=100, holder="aaaa1111") for _ in range(2)]
+
+    assert [(1000, True)] * 2 == [(one.tokens, one.anew) for one in told]
+    assert [(0, 1000)] == await world.used(key)
+
+
 async def test_what_several_requests_reserved_nobody_gives_back(world: World) -> None:
     """Neither the one that came first nor the one that joined knows whether the other runs: a record tells. The same request twice
     is one."""

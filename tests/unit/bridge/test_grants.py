@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from common import codec
 from common.bus import Delivery
 from common.bus.memory import MemoryBroker, MemoryBus, connect_memory
 from common.errors import BusDisconnected, BusTimeout, FleetError, LedgerUnavailable, TooMany, Unauthorized
-from common.keys import Grant, Presented, new_id, new_secret, parse
+from common.keys import Budget, Grant, Presented, Unit, new_id, new_secret, parse
 from common.subjects import Subjects
 from dispatcher.bridge.gate import grants as module
 from dispatcher.bridge.gate.grants import AWAY_S, MOST_STRANGERS, REMEMBER_S, Grants
@@ -166,6 +167,42 @@ async def test_that_there_are_none_is_not_believed_behind_the_word_of_one() -> N
         known = h.grants.in_use
 
     assert known is True
+
+
+def left(limit: int, spent: int) -> tuple[Budget, ...]:
+    return (Budget(unit=Unit.TOKENS, limit=limit, spent=spent),)
+
+
+async def test_what_is_left_is_asked_for_anew() -> None:
+    """Though the key is remembered: what jobs have used since is no change that is told."""
+    async with house() as h:
+        shown = h.ledger.key()
+        await h.grants.grant(shown)
+        h.ledger.good[shown.id] = replace(h.ledger.good[shown.id], budgets=left(1000, 900))
+        h.clock.now_s += 7.0
+        remembered = await h.grants.grant(shown)
+        now = await h.grants.now(shown)
+
+    assert ((), 900, 1007.0) == (remembered.budgets, now.grant.budgets[0].spent, now.unix_s)
+
+
+async def test_what_was_left_is_told_with_its_time_where_no_ledger_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it says that it can't, or nothing at all; what nobody remembers is not made up."""
+    monkeypatch.setattr(module, "SOON_S", 0.01)
+    async with house() as h:
+        shown = h.ledger.key()
+        h.ledger.good[shown.id] = replace(h.ledger.good[shown.id], budgets=left(1000, 900))
+        await h.grants.grant(shown)
+        h.clock.now_s += 7.0
+        h.ledger.go.clear()
+        hangs = await h.grants.now(shown)
+        h.ledger.go.set()
+        h.ledger.error = LedgerUnavailable("its database is away")
+        says = await h.grants.now(shown)
+        unknown = await refused(lambda: h.grants.now(h.ledger.key()))
+
+    assert [(900, 1000.0)] * 2 == [(one.grant.budgets[0].spent, one.unix_s) for one in (hangs, says)]
+    assert unknown is LedgerUnavailable
 
 
 async def test_a_ledger_that_hangs_is_waited_for_once() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from common.keys import Budget, Period, Unit
-from dispatcher.ledger.budgets import Account, charged, corrected, refusal, rolled, shown, window
+from dispatcher.ledger.budgets import Account, charged, corrected, refusal, rolled, shown, shrunk, window
 
 DAY_S = 86_400.0
 
@@ -126,6 +126,32 @@ def test_a_late_record_opens_no_day_that_is_over() -> None:
     assert 5 == late.spent
 
 
+JOULES = {Unit.TOKENS: 4000, Unit.ENERGY: 12_001}
+
+
+@pytest.mark.parametrize(
+    ("accounts", "reserved", "tokens", "millijoules"),
+    [
+        ([account(limit=5000)], {}, 4000, 12_001),
+        ([account(limit=2000, spent=300)], {Unit.TOKENS: 700}, 1000, 3001),
+        ([account(limit=2000), account(limit=300, period=Period.MONTH)], {}, 300, 901),
+        ([account(limit=2000), account(limit=3000, unit=Unit.ENERGY)], {}, 999, 2998),
+        ([account(limit=50)], {}, 100, 301),
+        ([account(limit=2000, spent=9000)], {}, 100, 301),
+        ([account(limit=5, unit=Unit.MONEY)], {}, 4000, 12_001),
+    ],
+    ids=["enough", "what is left", "of the tightest", "of joules", "never the least", "passed", "money is no length"],
+)
+def test_a_job_that_would_do_with_less_gets_what_is_left(
+    accounts: list[Account], reserved: dict[Unit, int], tokens: int, millijoules: int
+) -> None:
+    """4000 tokens wanted, 100 needed, at 3.00025 joules a token; where not even the least is left, that is what is refused."""
+    found = shrunk(accounts, reserved, JOULES, 100, NOON)
+    fits = refusal(accounts, reserved, found, NOON) is None
+
+    assert ({Unit.TOKENS: tokens, Unit.ENERGY: millijoules}, tokens > 100) == (found, fits)
+
+
 MOST_JOBS = 6
 LIMITS = {Period.DAY: 60, Period.MONTH: 150, Period.EVER: 400}
 
@@ -170,6 +196,18 @@ class Purse(RuleBasedStateMachine):
         self.asked["let in" if why is None else "turned away"] += 1
         if why is None:
             self.open[job] = Told(amount, self.now_s + lasts_s)
+
+    @rule(job=st.integers(0, MOST_JOBS), most=st.integers(1, 500), least=st.integers(1, 40))
+    def reserve_what_is_left(self, job: int, most: int, least: int) -> None:
+        if job in self.open:
+            return
+        found = shrunk(self.accounts, self.reserved, {Unit.TOKENS: most}, least, self.now_s)
+        rest = min(one.limit - rolled(one, self.now_s).spent - self.reserved[Unit.TOKENS] for one in self.accounts)
+        why = refusal(self.accounts, self.reserved, found, self.now_s)
+        assert (min(least, most) > rest) == (why is not None)
+        if why is None:
+            assert min(most, rest) == found[Unit.TOKENS]
+            self.open[job] = Told(found[Unit.TOKENS], self.now_s + 10.0)
 
     @rule(job=st.integers(0, MOST_JOBS), share=st.floats(0, 1.5))
     def settle(self, job: int, share: float) -> None:
