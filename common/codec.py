@@ -28,6 +28,9 @@ T = TypeVar("T")
 MAX_FAULTS = 8
 """So many wrong fields are told at once: more help nobody, and may be made by the thousand."""
 
+MAX_PLACE = 200
+"""Characters of the name of a field; the longest of ours, with all that it stands in, has 80."""
+
 MAX_LOOKED_AT = 200
 """Of those so many are looked at, to tell which are meant."""
 
@@ -266,7 +269,8 @@ def refusal(
     # Asked once: of a stranger's payload this may have thousands of rows.
     faults = error.errors(include_url=False, include_context=False)[:MAX_LOOKED_AT]
     found = _innermost([(name(_path(fault["loc"])), fault) for fault in faults])[:MAX_FAULTS]
-    places = [place or "payload" for place, _ in found]
+    # A field that there is not has whatever name its sender gave it.
+    places = [place[:MAX_PLACE] or "payload" for place, _ in found]
     rows = [
         f"{place}: {expectation(fault)}{_elsewhere(fault, inner)}{_got(place, fault['input'])}"
         for place, (_, fault) in zip(places, found, strict=True)

@@ -28,7 +28,7 @@ def as_token(text: str) -> str:
 def require_token(what: str, text: str) -> str:
     """Return `text`, or raise `BadRequest` that says which name is wrong and what is allowed."""
     if not is_token(text):
-        raise BadRequest(f"{what} {text!r} is not a name: use 1 to 64 of A-Z a-z 0-9 _ -", param=what)
+        raise BadRequest(f"{what} {text[:80]!r} is not a name: use 1 to 64 of A-Z a-z 0-9 _ -", param=what)
     return text
 
 

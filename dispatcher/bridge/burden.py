@@ -6,8 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 
-from common.errors import QueueFull
+from common import codec
+from common.errors import PayloadTooLarge, QueueFull
+from common.messages import ChatRequest
 
 RETRY_S = 5.0
 """Most files are read within a second, and a slow line sends a photograph in some."""
@@ -37,6 +40,8 @@ class Burden:
     def __init__(self, together: Burdens) -> None:
         self._together = together
         self._bytes = 0
+        self.plain_bytes: int | None = None
+        """How many of them may be no file, once there are more than that."""
 
     def grow(self, size_bytes: int, most_bytes: int) -> None:
         """Hold so much in all. Raises `QueueFull` where all requests together would hold more than `most_bytes`; one alone is
@@ -65,3 +70,23 @@ def lighten() -> None:
     mine = _MINE.get()
     if mine is not None:
         mine.drop()
+
+
+def require_plain(chat: ChatRequest) -> None:
+    """Refuse what the request that is being answered says without its files, where that is more than a body without any may have.
+    Raises `PayloadTooLarge`."""
+    mine = _MINE.get()
+    if mine is None or mine.plain_bytes is None:
+        return  # all of it is no larger than that
+    bare = replace(chat, messages=tuple(replace(message, images=()) for message in chat.messages))
+    said = len(codec.encode_request(codec.plain(bare)))
+    if said > mine.plain_bytes:
+        raise plain_too_large(said, mine.plain_bytes)
+
+
+def plain_too_large(size_bytes: int, most_bytes: int) -> PayloadTooLarge:
+    """Say that a body is too large, whatever files it has."""
+    return PayloadTooLarge(
+        f"the body has {size_bytes} bytes or more, and {most_bytes} are taken, files aside: shorten the conversation, "
+        "or raise DROVER_HTTP_MAX_BODY_BYTES together with the bus's max_payload"
+    )

@@ -9,9 +9,10 @@ from ulid import ULID
 
 from common.errors import BadRequest
 from common.messages import ChatRequest, Priority
+from dispatcher.bridge.burden import require_plain
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.headers import CONVERSATION_HEADER
-from dispatcher.bridge.wishes import conversation, job_id, priority, wished
+from dispatcher.bridge.wishes import conversation, job_id, priority, require_known, wished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,9 @@ class Entry:
     talk: str | None = None
 
     def wished(self, chat: ChatRequest) -> ChatRequest:
-        """Add what the headers ask for. Raises `BadRequest`, also where header and body say different things."""
+        """Add what the headers ask for. Raises `BadRequest`, also where header and body say different things, and `PayloadTooLarge`
+        for more text than is taken."""
+        require_plain(chat)
         return wished(chat, self.headers)
 
 
@@ -50,6 +53,7 @@ def chat_entry(
 
 
 def _entry(caller: Caller, headers: Mapping[str, str], job: str | None) -> Entry:
+    require_known(headers)
     chosen = job_id(headers) or job
     return Entry(
         caller=caller,

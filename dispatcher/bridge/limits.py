@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.errors import BadRequest, FleetError, NotAllowed, PayloadTooLarge
-from dispatcher.bridge.burden import Burden, Burdens
+from dispatcher.bridge.burden import Burden, Burdens, plain_too_large
 from dispatcher.bridge.headers import API_POLICY, SECURITY
 from dispatcher.bridge.origins import same_origin
 from dispatcher.bridge.statuses import BodyLate
@@ -103,7 +103,12 @@ class HostCheck:
         if scope["type"] == "http":
             host = host_name(_header(scope, b"host"))
             # Of two, each reader could go by another one.
-            if not self._ours(host) or sum(name == b"host" for name, _ in scope["headers"]) != 1:
+            if sum(name == b"host" for name, _ in scope["headers"]) > 1:
+                await self._refuse(BadRequest("there are two Host headers: send one", param="Host"), scope["path"])(
+                    scope, receive, send
+                )
+                return
+            if not self._ours(host):
                 await self._refuse(_foreign(host), scope["path"])(scope, receive, send)
                 return
         await self._app(scope, receive, send)
@@ -165,8 +170,9 @@ class BodyLimit:
     time, from when somebody begins to read them.
 
     Routes that take files have a larger limit, where what can be no base64 counts as before: the files are shrunk, or read, before
-    they travel, and a body of JSON never makes more values than one of the ordinary size. Those that are larger than ordinary ones
-    have a limit together, too: they are held until their files have been read.
+    they travel, and a body of JSON never makes more values than one of the ordinary size. What looks like base64 and is no file
+    counts when it has been read (`burden.require_plain`). Those that are larger than ordinary ones have a limit together, too: they
+    are held until their files have been read.
     """
 
     def __init__(self, app: ASGIApp, *, terms: Terms, refuse: Refuse) -> None:
@@ -213,10 +219,11 @@ class BodyLimit:
                 raise _too_large(came, most, files=most > self._terms.max_bytes)
             if burden is not None and came > self._terms.max_bytes:
                 burden.grow(came, self._terms.max_held_bytes)
+                burden.plain_bytes = self._terms.max_bytes
             if most > most_plain:
                 plain += len(body.translate(None, delete=_BASE64))
                 if plain > most_plain:
-                    raise _too_large(plain, most_plain, files=False)
+                    raise plain_too_large(plain, most_plain)
             return message
 
         return count
@@ -226,10 +233,7 @@ def _too_large(size: int, most: int, *, files: bool) -> PayloadTooLarge:
     if files:
         what = "send smaller files, or fewer, or raise DROVER_HTTP_MAX_UPLOAD_BYTES"
         return PayloadTooLarge(f"the body has {size} bytes or more, and {most} are taken with its files: {what}")
-    return PayloadTooLarge(
-        f"the body has {size} bytes or more, and {most} are taken, files aside: shorten the conversation, "
-        "or raise DROVER_HTTP_MAX_BODY_BYTES together with the bus's max_payload"
-    )
+    return plain_too_large(size, most)
 
 
 class SecurityHeaders:

@@ -12,7 +12,7 @@ from ulid import ULID
 
 from common import codec
 from common.energy import Energy
-from common.errors import FleetError
+from common.errors import FleetError, PayloadTooLarge
 from common.logs import get_logger
 from dispatcher.bridge.anthropic import faults
 from dispatcher.bridge.headers import REQUEST_HEADER, header_text
@@ -51,6 +51,7 @@ class Surface:
         self, error: FleetError, job: str | None = None, accepted: bool = False, taken: Energy | None = None
     ) -> Response:
         """Make the response for an error; `accepted` tells whether the fleet had taken the job, `taken` what that took."""
+        error = _without_subject(error)
         status = self.status(verdict(error).status)
         told = self.naming(job)
         name = told.get(self.id_header or "", job)
@@ -65,6 +66,14 @@ class Surface:
     def status(self, ours: int) -> int:
         """Give the number that this API has for a status."""
         return self.statuses.get(ours, ours)
+
+
+def _without_subject(error: FleetError) -> FleetError:
+    """Say in bytes alone what the bus does not carry: a subject is nothing to who speaks HTTP."""
+    size, most = error.details.get("size_bytes"), error.details.get("limit_bytes")
+    if not isinstance(error, PayloadTooLarge) or size is None or most is None:
+        return error
+    return PayloadTooLarge(f"what is to be sent has {size} bytes, and {most} are carried: make it shorter")
 
 
 def _openai(error: FleetError, job: str | None, taken: Energy | None) -> Json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -54,6 +55,27 @@ def wished(chat: ChatRequest, headers: Mapping[str, str]) -> ChatRequest:
     }
     new: dict[str, Any] = {name: wish for name, wish in wishes.items() if wish != getattr(chat, name)}
     return replace(chat, **new) if new else chat  # most clients ask for none of it
+
+
+def require_known(headers: Mapping[str, str]) -> None:
+    """Refuse a header that looks like one of ours, and is none: who misspells a limit would think that it holds. Raises
+    `BadRequest`."""
+    for name in headers:
+        lower = name.lower()
+        if lower.startswith(_OURS) and lower not in _KNOWN:
+            near = difflib.get_close_matches(lower, sorted(_KNOWN), n=1, cutoff=0.0)[0]
+            raise BadRequest(
+                f"there is no header {name[:64]!r}: write {near}, or leave it out (/docs lists all)", param=name[:64]
+            )
+
+
+_OURS = "x-drover-"
+_KNOWN = frozenset(
+    {
+        *(CACHE_HEADER, CONVERSATION_HEADER, COST_HEADER, JOB_HEADER, KEY_HEADER, PRIORITY_HEADER, PROGRESS_HEADER),
+        *(STRATEGY_HEADER, TASK_HEADER, TIMEOUT_HEADER),
+    }
+)
 
 
 def _stricter(*wishes: CacheWish | None) -> CacheWish | None:

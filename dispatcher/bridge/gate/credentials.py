@@ -53,7 +53,7 @@ HERE = Site()
 
 def shown(headers: Mapping[str, str], site: Site = HERE) -> Shown | None:
     """Read what a request shows; None where it shows nothing. A key in a header counts before a cookie. Raises `Unauthorized` for
-    what can be no key, and where two headers say different things; nothing of it is quoted."""
+    what can be no key, and where two headers, of one name or of two, say different things; nothing of it is quoted."""
     keys = _in_headers(headers)
     if len(keys) > 1:
         raise Unauthorized("two headers hold different keys: send one")
@@ -83,13 +83,19 @@ def require_own_page(method: str, headers: Mapping[str, str], site: Site = HERE)
 
 
 def _in_headers(headers: Mapping[str, str]) -> Sequence[str]:
-    """Give the keys, each once."""
-    found = [value for name in _PLAIN if (value := headers.get(name, "").strip())]
-    kind, _, bearer = headers.get("authorization", "").strip().partition(" ")
-    if kind.lower() == "bearer" and bearer.strip():
-        found.append(bearer.strip())
-    elif kind:
-        raise Unauthorized("the header Authorization is not of the kind Bearer: send  Authorization: Bearer dr_…")
+    """Give the keys, each once. A name may stand there twice, and a mapping would give the first of them."""
+    found: list[str] = []
+    for name, value in headers.items():
+        lower, text = name.lower(), value.strip()
+        if lower in _PLAIN and text:
+            found.append(text)
+        if lower == "authorization" and text:
+            kind, _, bearer = text.partition(" ")
+            if kind.lower() != "bearer" or not bearer.strip():
+                raise Unauthorized(
+                    "the header Authorization is not of the kind Bearer: send  Authorization: Bearer dr_…"
+                )
+            found.append(bearer.strip())
     return list(dict.fromkeys(found))
 
 

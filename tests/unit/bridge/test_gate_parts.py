@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.datastructures import Headers
 
 from common.errors import ConfigError, NotAllowed, TooMany, Unauthorized
-from common.keys import Budget, Grant, Scope, Unit, new_id, new_secret, parse
+from common.keys import Budget, Grant, Period, Scope, Unit, new_id, new_secret, parse
 from common.messages import ChatRequest, Heartbeat, ModelInfo, Options
 from common.settings import load
 from dispatcher.bridge.callers import Caller, granted, on_behalf
 from dispatcher.bridge.gate.credentials import Site, require_own_page, shown
-from dispatcher.bridge.gate.limiter import Limiter
-from dispatcher.bridge.gate.worth import MOST_ANSWER_TOKENS, has_free, worth
+from dispatcher.bridge.gate.limiter import OF_NOW_S, Limiter, Standing
+from dispatcher.bridge.gate.telling import _headers
+from dispatcher.bridge.gate.worth import LEAST_ANSWER_TOKENS, MOST_ANSWER_TOKENS, has_free, worth
 from dispatcher.bridge.origins import same_origin
 from dispatcher.fleet import Device, Fleet
 from dispatcher.settings import BridgeSettings
@@ -86,6 +88,22 @@ def test_what_can_be_no_key_is_refused_and_not_quoted(headers: dict[str, str]) -
         shown(headers)
 
     assert not any(value and value in refused.value.message for value in headers.values())
+
+
+@pytest.mark.parametrize("name", ["authorization", "x-api-key", "api-key"])
+@pytest.mark.parametrize("same", [True, False])
+def test_a_header_that_comes_twice_says_one_thing(name: str, *, same: bool) -> None:
+    """Two lines with the same key are one key; of two keys neither is taken, nor told."""
+    begin = b"Bearer " if name == "authorization" else b""
+    lines = [(name.encode(), begin + key.encode()) for key in (KEY, KEY if same else OTHER)]
+    if same:
+        found = shown(Headers(raw=lines))
+
+        assert found is not None
+        assert parse(KEY) == found.presented
+        return
+    with pytest.raises(Unauthorized, match="two headers hold different keys: send one"):
+        shown(Headers(raw=lines))
 
 
 @pytest.mark.parametrize(
@@ -259,13 +277,11 @@ def test_the_budget_with_the_fewest_tokens_left_is_told() -> None:
     """By what the ledger said last."""
     limiter = Limiter()
     day = Budget(unit=Unit.TOKENS, limit=1000, spent=100, reserved=50, resets_unix_s=160.0)
-    limiter.note("k1234567", (day, Budget(unit=Unit.TOKENS, limit=900), Budget(unit=Unit.MONEY, limit=1)))
-    limited = budgeted(Unit.TOKENS, Unit.TOKENS, Unit.MONEY)
-    limits = (1000, 900, 1)
-    grant = replace(
-        limited, budgets=tuple(replace(one, limit=most) for one, most in zip(limited.budgets, limits, strict=True))
-    )
-    told = limiter.tokens(grant, 100.0)
+    month = Budget(unit=Unit.TOKENS, limit=900, period=Period.MONTH)
+    said = (replace(day, period=Period.DAY), month, Budget(unit=Unit.MONEY, limit=1))
+    limiter.note("k1234567", said, 50.0)
+    grant = replace(GRANT, budgets=tuple(replace(one, spent=0, reserved=0) for one in said))
+    told = limiter.tokens(grant, 40.0, 51.0, 100.0)
 
     assert told is not None
     assert (1000, 850, 60.0) == (told.limit, told.remaining, told.reset_s)
@@ -274,12 +290,40 @@ def test_the_budget_with_the_fewest_tokens_left_is_told() -> None:
 def test_a_budget_that_was_taken_away_is_told_no_longer() -> None:
     """Nor the old one where it was changed: then the key's own word counts until the next job."""
     limiter = Limiter()
-    limiter.note("k1234567", (Budget(unit=Unit.TOKENS, limit=1000, spent=100),))
-    raised = limiter.tokens(replace(GRANT, budgets=(Budget(unit=Unit.TOKENS, limit=5000, spent=90),)), 0.0)
+    limiter.note("k1234567", (Budget(unit=Unit.TOKENS, limit=1000, spent=100),), 0.0)
+    raised = limiter.tokens(replace(GRANT, budgets=(Budget(unit=Unit.TOKENS, limit=5000, spent=90),)), 0.0, 0.0, 0.0)
 
-    assert limiter.tokens(GRANT, 0.0) is None
+    assert limiter.tokens(GRANT, 0.0, 0.0, 0.0) is None
     assert raised is not None
     assert (5000, 4910) == (raised.limit, raised.remaining)
+
+
+@pytest.mark.parametrize(
+    ("granted_s", "noted_s", "now_s", "remaining"),
+    [
+        (0.0, 3.0, 4.0, 600),  # what a job was let in with
+        (3.0, 0.0, 4.0, 900),  # what the ledger said of the key since
+        (0.0, 3.0, 3.1 + OF_NOW_S, None),
+        (0.0, -1.0, 0.1 + OF_NOW_S, None),
+    ],
+)
+def test_what_is_left_is_told_while_it_is_of_now(
+    granted_s: float, noted_s: float, now_s: float, remaining: int | None
+) -> None:
+    """The newest word counts; of an old one only the limit is told, and when that begins anew, which time does not change."""
+    limiter, budget = Limiter(), Budget(unit=Unit.TOKENS, limit=1000, spent=100, resets_unix_s=60.0)
+    limiter.note("k1234567", (replace(budget, spent=400),), noted_s)
+    told = limiter.tokens(replace(GRANT, budgets=(budget,)), granted_s, now_s, 50.0)
+
+    assert told is not None
+    assert (1000, remaining, 10.0) == (told.limit, told.remaining, told.reset_s)
+
+
+def test_what_is_not_known_is_no_header() -> None:
+    """A remaining number that nobody has said lately is left out, rather than made up."""
+    told = dict(_headers({"tokens": Standing(limit=1000, remaining=None, reset_s=60.0)}))
+
+    assert {b"x-ratelimit-limit-tokens": b"1000", b"x-ratelimit-reset-tokens": b"1m0s"} == told
 
 
 def fleet(nano: ModelInfo | None = None, cloud: ModelInfo | None = None) -> Fleet:
@@ -300,6 +344,20 @@ def test_an_answer_without_a_bound_gets_one_where_there_is_a_budget() -> None:
 
     assert (MOST_ANSWER_TOKENS, None) == (bounded.request.options.max_tokens, free.request.options.max_tokens)
     assert MOST_ANSWER_TOKENS < bounded.reservation.tokens < MOST_ANSWER_TOKENS + 100
+
+
+@pytest.mark.parametrize(("fewer", "answer"), [(0, MOST_ANSWER_TOKENS), (1000, MOST_ANSWER_TOKENS - 1000)])
+def test_an_answer_keeps_to_what_was_set_aside(fewer: int, answer: int) -> None:
+    """A budget that has less left than is wanted bounds it further, if its client has named no bound, and no id under which
+    it might ask the same again."""
+    once = replace(HI, resends=0)
+    wanted, chosen = (worth(chat, budgeted(Unit.TOKENS), fleet(LOCAL)) for chat in (once, HI))
+    named = worth(replace(once, options=Options(max_tokens=1000)), budgeted(Unit.TOKENS), fleet(LOCAL))
+    least = wanted.reservation.tokens - MOST_ANSWER_TOKENS + LEAST_ANSWER_TOKENS
+
+    assert [least, None, None] == [one.reservation.least_tokens for one in (wanted, named, chosen)]
+    assert answer == wanted.within(wanted.reservation.tokens - fewer).options.max_tokens
+    assert wanted.request == wanted.within(None)
 
 
 @pytest.mark.parametrize(

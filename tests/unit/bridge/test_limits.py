@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import Message, Scope
 
+from common.bus.questions import require_size
 from common.errors import PayloadTooLarge, QueueFull
 from dispatcher.bridge.burden import lighten
 from dispatcher.bridge.composing import _guard
@@ -151,6 +152,30 @@ async def test_there_is_one_host_and_it_is_in_its_own_header(headers: Headers) -
     status, _, _ = await ask(door(), headers)
 
     assert 400 == status
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat", "/v1/messages", "/api/v1/jobs"])
+async def test_what_the_bus_does_not_carry_is_told_in_bytes_alone(path: str) -> None:
+    """Its subjects are nothing to who speaks HTTP; a limit of the bridge's own is told as it is."""
+    with pytest.raises(PayloadTooLarge) as error:
+        require_size("llm.v1.chat.default", b"x" * 11, None, 10)
+    told = refusal(error.value, path)
+    said, own = bytes(told.body).decode(), bytes(refusal(PayloadTooLarge("900000 are taken"), path).body).decode()
+
+    assert (413, True, False) == (told.status_code, "has 11 bytes, and 10 are carried" in said, "llm.v1" in said)
+    assert "900000 are taken" in own
+
+
+async def test_who_names_its_host_twice_is_told_so() -> None:
+    """And not that the bridge does not answer for it, which it does."""
+    _, _, body = await ask(door(), [("host", "localhost"), ("host", "localhost")])
+
+    assert ("there are two Host headers: send one", "Host") == (told(body)["message"], told(body)["param"])
+
+
+def told(body: str) -> dict[str, Any]:
+    error: dict[str, Any] = json.loads(body)["error"]
+    return error
 
 
 @pytest.mark.parametrize(("host", "status"), [("192.168.1.5:8080", 200), ("[fe80::1]", 200), ("evil.example", 400)])

@@ -113,6 +113,7 @@ async def test_bombs_are_refused_by_their_reader() -> None:
     said = said_of("pictures", {"room_bytes": 900_000}, files)
 
     assert {} == {name: told for name, told in said.items() if not told.startswith("image 1 ") or ": s" not in told}
+    assert {} == {name: told for name, told in said.items() if "object at 0x" in told or "recursion" in told}
 
 
 SENT = ("2,500 million pixels", "colour profile of 64 MB", "half a JPEG", "14 MB at random")
@@ -251,6 +252,30 @@ async def test_a_large_body_is_large_by_its_images_alone(http: httpx.AsyncClient
     )
 
     assert (response.status_code, response.json()["error"]["code"]) == (413, "too_large")
+
+
+LETTERS = "x" * 1_000_000
+TEXTS: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": LETTERS}]},
+    "/v1/responses": {"input": LETTERS},
+    "/v1/messages": {"max_tokens": 9, "messages": [{"role": "user", "content": LETTERS}]},
+    "/api/chat": {"messages": [{"role": "system", "content": LETTERS}, {"role": "user", "content": "hi"}]},
+    "/api/generate": {"prompt": LETTERS},
+    "/api/v1/chat": {"prompt": LETTERS},
+    "/api/v1/jobs": {"prompt": LETTERS},
+}
+
+
+@pytest.mark.parametrize("path", TEXTS)
+async def test_text_is_bounded_where_files_are_taken(http: httpx.AsyncClient, path: str) -> None:
+    """A million letters might be an image, and are none: the limit of text is named, and nothing of the bus."""
+    refused = await http.post(path, json={"model": "auto", **TEXTS[path]})
+
+    assert (413, True, False) == (
+        refused.status_code,
+        "and 900000 are taken, files aside" in refused.text,
+        "llm.v1" in refused.text,
+    )
 
 
 async def test_a_form_of_ten_thousand_parts_is_no_chat(http: httpx.AsyncClient) -> None:

@@ -130,6 +130,69 @@ async def test_a_wrong_path_or_method_has_the_same_shape(
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
 
 
+LONG = "a" * 60_000
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", f"/{LONG}", None),
+        ("GET", f"/ui/{LONG}", None),
+        ("PUT", f"/v1/models/{LONG}", None),
+        ("GET", f"/v1/models/{LONG}", None),
+        ("GET", f"/api/v1/jobs/{LONG}", None),
+        ("GET", f"/api/v1/route/{LONG}", None),
+        ("GET", f"/api/v1/conversations/{LONG}", None),
+        ("POST", f"/api/v1/devices/{LONG}/drain", None),
+        ("GET", f"/api/v1/jobs?{LONG}=1", None),
+        ("POST", CHAT, {LONG: 1, "messages": []}),
+        ("POST", CHAT, {"model": LONG, "messages": [{"role": "user", "content": "hi"}]}),
+        ("POST", "/api/show", {"model": LONG}),
+        ("POST", "/api/v1/feedback", {"job": LONG, "rating": "up"}),
+    ],
+    ids=lambda value: value[:24] if isinstance(value, str) else "",
+)
+async def test_what_is_long_is_not_told_back(
+    http: httpx.AsyncClient, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    """Sixty kilobytes of a path, a name or a field are refused with their beginning."""
+    response = await http.request(method, path, json=body)
+
+    assert (True, True) == (400 <= response.status_code < 500, len(response.text) < 1000)
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "meant"),
+    [
+        (CHAT, "X-Drover-Max-Cost", "x-drover-max-cost-usd"),
+        (CHAT, "X-Drover-Prio", "x-drover-priority"),
+        ("/v1/messages", "X-Drover-Converstion", "x-drover-conversation"),
+        ("/api/chat", "X-Drover-Time-Out", "x-drover-timeout"),
+        ("/api/v1/chat", "X-Drover-Chache", "x-drover-cache"),
+        ("/api/v1/jobs", "X-Drover-Jobs", "x-drover-job"),
+        ("/route", "X-Drover-Strat", "x-drover-strategy"),
+        ("/v1/embeddings", "X-Drover-Provider", "x-drover-provider-key"),
+        ("/v1/route/explain", "X-Drover-Strategie", "x-drover-strategy"),
+    ],
+)
+async def test_a_header_that_is_misspelt_is_refused(
+    http: httpx.AsyncClient, fleet: ScriptedFleet, path: str, given: str, meant: str
+) -> None:
+    """By its name, with the nearest that there is: who misspells a limit would think that it holds."""
+    body: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
+    body |= {"/v1/messages": {"max_tokens": 9}}.get(path, {})
+    body = {"/route": {"prompt": "hi"}, "/v1/embeddings": {"model": "m", "input": "hi"}}.get(path, body)
+    response = await http.post(path, json=body, headers={given: "1"})
+    said = response.text.lower()
+
+    assert (400, True, True, 0) == (
+        response.status_code,
+        given.lower() in said,
+        f"write {meant}," in said,
+        fleet.jobs.qsize(),
+    )
+
+
 PROBED = (
     "/", "/docs", "/health", "/metrics", "/openapi.json", "/models", "/v1/models", "/v1/models/auto", "/v1/models/no:model",
     "/api/tags", "/api/ps", "/api/version", "/api/v1/models", "/api/v1/devices",
