@@ -209,13 +209,17 @@ class Connection(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]  # before the first request
 
     def _refuse(self, error: FleetError) -> None:
-        """Say why, and hear no more. In the middle of an answer there is no place for another one."""
+        """Say why, and hear no more. In the middle of an answer there is no place for another one; one that waits for the rest of
+        its request's body has not begun, and will not: it is told that its client has left."""
         self._deaf = True
         self._head_has_come()
         self._unset_keepalive_if_required()
         if not self._answered():
-            self.transport.close()
-            return
+            if self.pipeline or self.cycle.response_started or not self.cycle.more_body:
+                self.transport.close()
+                return
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         response = refusal(error, self.url.partition(b"?")[0].decode("latin-1") if self.scope is not None else "")  # type: ignore[redundant-expr]  # before the first request
         policy = (b"content-security-policy", API_POLICY.encode())
         fields = [*response.raw_headers, *SECURITY, policy, (b"connection", b"close")]

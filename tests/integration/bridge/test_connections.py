@@ -229,6 +229,10 @@ GARBAGE: dict[str, bytes] = {
     "an endless length": CHAT + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n",
     "a folded header": GET + b"X-A: b\r\n c\r\n\r\n",
     "a header without a name": GET + b": b\r\n\r\n",
+    "pieces of another kind": CHAT + b"Transfer-Encoding: xchunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    "a piece of a negative length": CHUNKED + b"-1\r\n{}\r\n0\r\n\r\n",
+    "a piece that is longer than it says": CHUNKED + b"1\r\n{}\r\n0\r\n\r\n",
+    "pieces between bare line feeds": CHUNKED + b"2\n{}\n0\n\n",
     "a bare line feed": b"GET /v1/models HTTP/1.1\nHost: localhost\nX: \x01\n\n",
 }
 
