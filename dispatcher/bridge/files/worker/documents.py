@@ -54,11 +54,12 @@ _ODD = dict.fromkeys(set(range(32)) - {ord("\n"), ord("\t")})
 
 @dataclass(slots=True)
 class Found:
-    """What was read so far. `unread` are pages that are broken."""
+    """What was read so far. `unread` are pages that are broken, and `large` tells that one is larger inside than it may be."""
 
     texts: list[str] = field(default_factory=list)
     characters: int = 0
     unread: int = 0
+    large: bool = False
     cut: bool = False
 
 
@@ -70,6 +71,8 @@ def task(head: Json, given: list[bytes]) -> tuple[Json, list[bytes]]:
     found = _texts(reader, min(total, most_pages), int(head["most_characters"]), room_bytes)
     text = BETWEEN.join(found.texts)
     images = _images(reader, min(total, most_pages)) if found.characters < LITTLE_TEXT else []
+    if not images and not text and found.large:
+        raise Refused("it is larger inside than it may be: send fewer pages, or their images")
     if not images and not text:
         broken = f", and {found.unread} of its pages are broken" if found.unread else ""
         raise Refused(
@@ -132,8 +135,9 @@ def _texts(reader: PdfReader, pages: int, most_characters: int, room_bytes: int)
 def _text(reader: PdfReader, number: int, found: Found) -> str:
     try:
         text = reader.pages[number].extract_text()
-    except BROKEN:
+    except BROKEN as error:
         found.unread += 1
+        found.large |= isinstance(error, LimitReachedError)
         return ""
     return text.translate(_ODD).encode(errors="replace").decode().strip()
 

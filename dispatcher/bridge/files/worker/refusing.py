@@ -8,5 +8,9 @@ class Refused(Exception):
 
 
 def short(error: Exception) -> str:
-    """Give the beginning of what a reader said, which is long where it quotes the file."""
-    return (str(error) or type(error).__name__)[:120]
+    """Give the beginning of what a reader said, which is long where it quotes the file. What it says of itself is nothing to who
+    sent that."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    said = str(error)
+    return "it is broken" if not said or " object at 0x" in said else said[:120]

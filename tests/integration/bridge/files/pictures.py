@@ -101,6 +101,7 @@ def bombs() -> dict[str, Callable[[], bytes]]:
         "colour profile of 64 MB": lambda: png(1, 1, chunk(b"iCCP", b"x\0\0" + packed(64)), black(1, 1)),
         "zTXt of 64 MB": lambda: png(1, 1, chunk(b"zTXt", b"x\0\0" + packed(64)), black(1, 1)),
         "iTXt of 64 MB": lambda: png(1, 1, chunk(b"iTXt", b"x\0\1\0\0\0" + packed(64)), black(1, 1)),
+        "a PNG of no width": lambda: png(0, 4, black(4, 4)),
         "half a PNG": lambda: png(64, 64, black(64, 64, whole=False))[:-20],
         "half a JPEG": lambda: noise(256)[:5000],
         "a WebP of nothing": lambda: b"RIFF\x10\0\0\0WEBPVP8L" + b"\0" * 12,

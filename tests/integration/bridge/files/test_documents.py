@@ -89,8 +89,11 @@ def test_a_pdf_that_is_no_pdf_or_means_harm_is_refused() -> None:
     head = {"room_bytes": 900_000, "most_pages": MOST_PAGES, "most_characters": MOST_CHARACTERS}
     said = said_of("documents", head, documents.bombs())
     odd = {name: told for name, told in said.items() if not re.match("it .*: (print|save|send)", told, re.DOTALL)}
+    inner = {name: told for name, told in said.items() if "recursion" in told or "object at 0x" in told}
+    large = {name for name, told in said.items() if told.startswith("it is larger inside than it may be")}
 
-    assert odd == {}
+    assert (odd, inner) == ({}, {})
+    assert {"128 MB in 1 MB", "128 MB in 1 kB"} <= large
 
 
 async def test_a_pdf_that_is_refused_is_named(desk: Desk) -> None:
