@@ -173,8 +173,9 @@ def left(limit: int, spent: int) -> tuple[Budget, ...]:
     return (Budget(unit=Unit.TOKENS, limit=limit, spent=spent),)
 
 
-async def test_what_is_left_is_asked_for_anew() -> None:
+async def test_what_is_left_is_asked_for_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Though the key is remembered: what jobs have used since is no change that is told."""
+    monkeypatch.setattr(module, "SOON_S", 60.0)
     async with house() as h:
         shown = h.ledger.key()
         await h.grants.grant(shown)
