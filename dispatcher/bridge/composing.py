@@ -35,6 +35,7 @@ def compose(bridge: Bridge, metrics: Metrics | None, *, any_address: bool, terms
         version="1",
         description="OpenAI's, Anthropic's and Ollama's APIs in front of a fleet of small devices. Answers carry `x_drover`: where "
         "they ran, and why.",
+        openapi_url=None,  # `describe` has it
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

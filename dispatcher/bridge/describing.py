@@ -4,22 +4,27 @@ it knows no route. Routes read their bodies themselves, so that errors have thei
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from starlette.responses import Response
 
 from common import codec
 from common.keys import Scope
 from dispatcher.bridge.gate import Need
+from dispatcher.bridge.schemas import REF, Way, schemas
 from dispatcher.bridge.surfaces import OPENAI, Surface
 
 Json = dict[str, Any]
+
+DESCRIPTION = "/openapi.json"
 
 GUARDED: frozenset[int] = frozenset({400, 401, 403, 408, 429, 431, 500, 503, 504})
 """What every route can answer that asks whose request it is: who asks for a foreign host is told so, too, and whose headers are too
@@ -33,9 +38,8 @@ RUNS: frozenset[int] = ASKS | {409, 499, 502}
 
 PHRASES: Mapping[int, str] = {499: "Cancelled by somebody else", 529: "Overloaded"}
 
-_REF = "#/components/schemas/{model}"
-_NAMED: dict[str, type[BaseModel]] = {}
-"""The models that routes have named; their schemas are made when somebody asks for them."""
+_NAMED: dict[str, tuple[Way, Any]] = {}
+"""The types of bodies and of answers that routes have named; their schemas are made when somebody asks for them."""
 
 
 def described(
@@ -45,35 +49,39 @@ def described(
     statuses: Collection[int] = GUARDED,
     answer: str = "The answer",
     stream: str | None = None,
-    schema: Json | type[BaseModel] | None = None,
+    schema: Any = None,
     examples: Mapping[str, str] | None = None,
     parameters: Sequence[Json] = (),
     success: int = 200,
+    also: Mapping[int, tuple[str, Any]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Give the options of a route that describe it: `router.post(path, summary=…, **described(…))`.
 
-    `statuses` are those of its errors, `success` is the other one, `schema` is what its answer looks like, `stream` the media type
-    of its answer as a stream, where it has one; `examples` are bodies as JSON, by what they show.
+    `statuses` are those of its errors, `success` is the other one, `schema` is the type of its answer as JSON, if it has any, and
+    `stream` the media type of its answer as a stream, where it has one; `also` tells what its other answers are that are no errors,
+    and their types. `examples` are bodies as JSON, by what they show.
     """
-    form = _named(schema) if isinstance(schema, type) else schema or {"type": "object"}
-    content: Json = {"application/json": {"schema": form}}
-    if stream is not None:
-        content[stream.partition(";")[0]] = {"schema": {"description": "what comes is told piece by piece"}}
     extra: Json = {}
     if body is not None:
         extra["requestBody"] = {"required": True, "content": {"application/json": _body(body, examples or {})}}
     if parameters:
         extra["parameters"] = list(parameters)
-    said: Json = (
-        {"description": answer} if success == HTTPStatus.NO_CONTENT else {"description": answer, "content": content}
-    )
-    responses: dict[int | str, Json] = {success: said}
+    responses: dict[int | str, Json] = {success: _answer(answer, schema, stream)}
     responses |= {status: _failure(status, surface) for status in sorted(map(surface.status, statuses))}
+    responses |= {status: _answer(what, kind) for status, (what, kind) in also.items()}
     return {
         "responses": responses,
         "openapi_extra": extra,
         **({} if success == HTTPStatus.OK else {"status_code": success}),
+        **({} if schema is not None else {"response_class": Response}),  # else FastAPI promises JSON
     }
+
+
+def _answer(what: str, schema: Any, stream: str | None = None) -> Json:
+    content: Json = {} if schema is None else {"application/json": {"schema": _named(schema, "serialization")}}
+    if stream is not None:
+        content[stream.partition(";")[0]] = {"schema": {"description": "what comes is told piece by piece"}}
+    return {"description": what, "content": content} if content else {"description": what}
 
 
 def form_body(form: type[BaseModel], said: dict[str, Any]) -> dict[str, Any]:
@@ -95,35 +103,41 @@ def _failure(status: int, surface: Surface) -> Json:
     return {"description": said, "content": {"application/json": {"schema": _named(surface.form)}}}
 
 
-def _named(model: type[BaseModel]) -> Json:
-    if _NAMED.setdefault(model.__name__, model) is not model:
-        raise AssertionError(f"two models are called {model.__name__}: one would be described as the other")
-    return {"$ref": _REF.format(model=model.__name__)}
+def _named(kind: Any, way: Way = "validation") -> Json:
+    name: str = kind.__name__
+    if _NAMED.setdefault(name, (way, kind)) != (way, kind):
+        raise AssertionError(f"two models are called {name}: one would be described as the other")
+    return {"$ref": REF.format(model=name)}
 
 
 def describe(app: FastAPI) -> None:
-    """Publish at `/openapi.json` what the routes say of themselves."""
+    """Publish at `/openapi.json` what the routes say of themselves.
+
+    It is made when somebody asks for it first, beside the loop, since that takes a third of a second; from then on it is bytes.
+    """
     app.openapi = _once(app)  # type: ignore[method-assign]  # FastAPI's documented way to change the description
+    making, made = asyncio.Lock(), list[bytes]()
+
+    async def description(_: Request) -> Response:
+        async with making:
+            if not made:
+                made.append(await asyncio.to_thread(lambda: codec.encode(app.openapi())))
+        return Response(made[0], media_type="application/json")
+
+    app.add_route(DESCRIPTION, description, include_in_schema=False)
 
 
 def _once(app: FastAPI) -> Callable[[], dict[str, Any]]:
     def schema() -> dict[str, Any]:
         if app.openapi_schema is None:
             found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            found.setdefault("components", {}).setdefault("schemas", {}).update(_schemas())
+            found.setdefault("components", {}).setdefault("schemas", {}).update(schemas(_NAMED))
             _forget_422(found)
             _say_who_may(found, app)
             app.openapi_schema = found
         return app.openapi_schema
 
     return schema
-
-
-def _schemas() -> dict[str, Json]:
-    """Give the schemas of what routes have named, and of what those hold. A name that two models have is written out for both of
-    them, and the short one stands for the one that was named."""
-    refs, models = models_json_schema([(model, "validation") for model in _NAMED.values()], ref_template=_REF)
-    return {**{name: refs[model, "validation"] for name, model in _NAMED.items()}, **models["$defs"]}
 
 
 def _forget_422(found: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from common.keys import Scope
 from common.messages import ChatRequest
 from dispatcher.bridge.bodies import answered, json_body
 from dispatcher.bridge.callers import Caller, on_behalf
+from dispatcher.bridge.decisions import FeedbackTold, RouteTold
 from dispatcher.bridge.describing import ASKS, GUARDED, described
 from dispatcher.bridge.gate import caller_of, confined
 from dispatcher.bridge.openai.request import EXAMPLE, ChatCompletionRequest
@@ -25,11 +26,15 @@ from dispatcher.bridge.wiring import Bridge
 from dispatcher.bridge.wishes import ROUTE_PARAMETERS
 
 EXPLAIN = described(
-    ChatCompletionRequest, statuses=ASKS, examples={"One question": EXAMPLE}, parameters=ROUTE_PARAMETERS
+    ChatCompletionRequest,
+    statuses=ASKS,
+    schema=RouteTold,
+    examples={"One question": EXAMPLE},
+    parameters=ROUTE_PARAMETERS,
 )
 
 
-FEEDBACK = described(statuses=ASKS)
+FEEDBACK = described(statuses=ASKS, schema=FeedbackTold)
 
 
 def explaining(bridge: Bridge, read: Callable[[Request], Awaitable[ChatRequest]], *, prefix: str = "/v1") -> APIRouter:
@@ -49,7 +54,7 @@ def explaining(bridge: Bridge, read: Callable[[Request], Awaitable[ChatRequest]]
         "/route/{job}",
         summary="Why a job that ran lately went where it went",
         dependencies=route,
-        **described(statuses=GUARDED | {404}),
+        **described(statuses=GUARDED | {404}, schema=RouteTold),
     )
     async def why(http: Request, job: str) -> Response:
         caller = caller_of(http)

@@ -2,21 +2,51 @@
 
 from __future__ import annotations
 
+from typing import Literal, NotRequired
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
+from typing_extensions import TypedDict  # pydantic wants this one of Pythons before 3.12
 
 from common.errors import LedgerUnavailable
 from dispatcher.bridge.bodies import answered
+from dispatcher.bridge.describing import described
 from dispatcher.bridge.gate import Gate, Keys
 from dispatcher.bridge.origins import from_here
 from dispatcher.bridge.presence import Presence
+
+
+class CacheWord(TypedDict):
+    """How a dispatcher's cache of answers is."""
+
+    mode: str
+    store: str
+    state: str
+
+
+class HealthTold(TypedDict):
+    """Whether a chat can be answered now, and why not. All but `status` is told where no key is needed, or to this machine."""
+
+    status: Literal["ok", "unavailable"]
+    reason: NotRequired[str]
+    devices: NotRequired[dict[str, str]]
+    warnings: NotRequired[dict[str, list[str]]]
+    models: NotRequired[list[str]]
+    dispatcher: NotRequired[bool]
+    dispatcher_devices: NotRequired[list[str]]
+    cache: NotRequired[CacheWord | None]
+    bus: NotRequired[bool]
+    keys: NotRequired[Keys]
+
+
+HEALTH = described(statuses={400}, schema=HealthTold, also={503: ("None can be", HealthTold)})
 
 
 def health_page(presence: Presence, gate: Gate) -> APIRouter:
     """The route, which asks for no key: probes have none."""
     router = APIRouter(tags=["fleet"])
 
-    @router.get("/health", summary="Whether a chat can be answered now")
+    @router.get("/health", summary="Whether a chat can be answered now", **HEALTH)
     async def health(http: Request) -> Response:
         now = await presence.health()
         reason = now.reason or await _shut(gate)

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from common.keys import Scope
 from dispatcher.bridge.anthropic import request
 from dispatcher.bridge.anthropic.dialect import MessageDialect
+from dispatcher.bridge.anthropic.shapes import MessageTold, TokenEstimate
 from dispatcher.bridge.bodies import answered, json_body
 from dispatcher.bridge.describing import ASKS, RUNS, described
 from dispatcher.bridge.entry import chat_entry
@@ -21,6 +22,7 @@ MESSAGES = described(
     request.MessagesRequest,
     surface=ANTHROPIC,
     statuses=RUNS,
+    schema=MessageTold,
     stream=EVENTS,
     examples={"One question": request.EXAMPLE},
     parameters=(*CHAT_PARAMETERS, CONVERSATION_PARAMETER),
@@ -31,7 +33,7 @@ COUNT = described(
     surface=ANTHROPIC,
     statuses=ASKS,
     answer="An estimate, on the safe side",
-    schema={"type": "object", "required": ["input_tokens"], "properties": {"input_tokens": {"type": "integer"}}},
+    schema=TokenEstimate,
     examples={"One question": request.EXAMPLE},
 )
 

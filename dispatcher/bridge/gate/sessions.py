@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
+from typing_extensions import TypedDict  # pydantic wants this one of Pythons before 3.12
 
 from common import codec, key_client
 from common.bus import Bus
 from common.clock import Clock
 from common.errors import NotAllowed, Unauthorized
-from common.keys import parse
+from common.keys import Grant, Scope, parse
 from common.subjects import Subjects
 from dispatcher.bridge.bodies import json_body
 from dispatcher.bridge.callers import Caller
@@ -34,6 +35,23 @@ class SessionRequest(BaseModel):
     key: Annotated[str, Field(max_length=200, description="a key: `dr_…`", json_schema_extra={"format": "password"})]
 
 
+class SessionOpened(TypedDict):
+    """Until when the cookie is good."""
+
+    expires_unix_s: float
+
+
+class CallerTold(TypedDict):
+    """Who asks, and what they may do; `key` is there where one was shown, as the ledger had it at `as_of_unix_s`."""
+
+    keys: Keys
+    tenant: str
+    user: str
+    scopes: list[Scope]
+    key: NotRequired[Grant]
+    as_of_unix_s: NotRequired[float]
+
+
 def session_routes(gate: Gate, bus: Bus, subjects: Subjects, clock: Clock) -> APIRouter:
     """The routes of `/api/v1/session`."""
     router = APIRouter(prefix="/api/v1/session", tags=["session"])
@@ -41,7 +59,7 @@ def session_routes(gate: Gate, bus: Bus, subjects: Subjects, clock: Clock) -> AP
     @router.post(
         "",
         summary="Exchange a key for a cookie",
-        **described(SessionRequest, surface=NATIVE, statuses=ASKS - {404}, success=201),
+        **described(SessionRequest, surface=NATIVE, statuses=ASKS - {404}, success=201, schema=SessionOpened),
     )
     async def login(http: Request) -> Response:
         if gate.keys in {Keys.OFF, Keys.NONE}:
@@ -64,7 +82,7 @@ def session_routes(gate: Gate, bus: Bus, subjects: Subjects, clock: Clock) -> AP
         "",
         summary="Who is asking, and what they may do",
         dependencies=gate.depends(),
-        **described(surface=NATIVE),
+        **described(surface=NATIVE, schema=CallerTold),
     )
     async def who(http: Request) -> Response:
         caller = caller_of(http)

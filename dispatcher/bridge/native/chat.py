@@ -20,6 +20,7 @@ from dispatcher.bridge.entry import chat_entry
 from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.headers import KEY_HEADER, PROGRESS_HEADER
 from dispatcher.bridge.native.request import EXAMPLE, IN_NATIVE, NativeChatRequest, to_chat
+from dispatcher.bridge.native.shapes import NativeAnswer
 from dispatcher.bridge.openai import reply
 from dispatcher.bridge.reading import read_as
 from dispatcher.bridge.sse import COMMENT, EVENTS, event
@@ -33,6 +34,7 @@ CHAT = described(
     NativeChatRequest,
     surface=NATIVE,
     statuses=RUNS,
+    schema=NativeAnswer,
     stream=EVENTS,
     examples={
         "One question": EXAMPLE,

@@ -18,6 +18,7 @@ from common.conversations import (
     MOST_CURSOR_CHARS,
     MOST_LISTED,
     MOST_SEARCH_CHARS,
+    Conversation,
     Cursor,
     Id,
     Limit,
@@ -36,7 +37,15 @@ from dispatcher.bridge.describing import ASKS, GUARDED, described
 from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.native.downloads import Download, as_json, as_markdown
 from dispatcher.bridge.native.replies import limit_of, parameter, queried
+from dispatcher.bridge.native.shapes import (
+    ConversationExport,
+    ConversationPage,
+    ConversationsForgotten,
+    ConversationTurns,
+    TurnsKept,
+)
 from dispatcher.bridge.reading import read_as
+from dispatcher.bridge.speech import as_asked
 from dispatcher.bridge.sse import Curfew
 from dispatcher.bridge.surfaces import NATIVE
 from dispatcher.bridge.threads import owner_of
@@ -141,6 +150,7 @@ def _add_many(router: APIRouter, talk: Conversations) -> None:
         summary="Your conversations, newest first, or those that have words",
         **described(
             surface=NATIVE,
+            schema=ConversationPage,
             parameters=(
                 limit_of(MOST_LISTED, LISTED),
                 parameter("before", "the `next` of the page before", type="string", maxLength=MOST_CURSOR_CHARS),
@@ -154,13 +164,22 @@ def _add_many(router: APIRouter, talk: Conversations) -> None:
         asked, owner = queried(_Listing, http), owner_of(caller_of(http))
         if asked.q is None:
             return answered(codec.plain(await talk.listed(owner, limit=asked.limit, before=asked.before)))
-        return answered(codec.plain(await talk.search(owner, asked.q, limit=asked.limit, before=asked.before)))
+        try:
+            found = await talk.search(owner, asked.q, limit=asked.limit, before=asked.before)
+        except BadRequest as error:
+            raise as_asked(error, {"text": "q"}) from error
+        return answered(codec.plain(found))
 
     @router.post(
         "",
         summary="Begin one",
         **described(
-            NewConversation, surface=NATIVE, statuses=ASKS, success=201, examples={"Named": '{"title":"Bees"}'}
+            NewConversation,
+            surface=NATIVE,
+            statuses=ASKS,
+            success=201,
+            schema=Conversation,
+            examples={"Named": '{"title":"Bees"}'},
         ),
     )
     async def create(http: Request) -> Response:
@@ -171,7 +190,11 @@ def _add_many(router: APIRouter, talk: Conversations) -> None:
     @router.delete(
         "",
         summary="Forget all of yours",
-        **described(surface=NATIVE, parameters=(parameter("confirm", "`all`", type="string", enum=["all"]),)),
+        **described(
+            surface=NATIVE,
+            schema=ConversationsForgotten,
+            parameters=(parameter("confirm", "`all`", type="string", enum=["all"]),),
+        ),
     )
     async def forget_all(http: Request) -> Response:
         if queried(_Sure, http).confirm is None:
@@ -186,6 +209,7 @@ def _add_one(router: APIRouter, talk: Conversations, curfew: Curfew) -> None:
         **described(
             surface=NATIVE,
             statuses=FOUND,
+            schema=ConversationTurns,
             parameters=(
                 parameter(
                     "turn", "the last turn of the page: the `next` of the page before, or of a branch", type="string"
@@ -201,7 +225,13 @@ def _add_one(router: APIRouter, talk: Conversations, curfew: Curfew) -> None:
     @router.patch(
         "/{conversation}",
         summary="Give one another title",
-        **described(RenamedConversation, surface=NATIVE, statuses=CHANGES, examples={"Named": '{"title":"Bees"}'}),
+        **described(
+            RenamedConversation,
+            surface=NATIVE,
+            statuses=CHANGES,
+            schema=Conversation,
+            examples={"Named": '{"title":"Bees"}'},
+        ),
     )
     async def rename(http: Request, conversation: Name) -> Response:
         asked = read_as(RenamedConversation, await json_body(http), example='{"title":"Bees"}', elsewhere={}).root
@@ -218,6 +248,7 @@ def _add_one(router: APIRouter, talk: Conversations, curfew: Curfew) -> None:
         **described(
             surface=NATIVE,
             statuses=FOUND,
+            schema=ConversationExport,
             stream="text/markdown",
             parameters=(
                 parameter("format", "json, or markdown for people", type="string", enum=["json", "markdown"]),
@@ -243,6 +274,7 @@ def _add_turns(router: APIRouter, talk: Conversations, belated: Belated) -> None
             surface=NATIVE,
             statuses=CHANGES,
             success=201,
+            schema=TurnsKept,
             examples={"A note": '{"messages":[{"role":"user","content":"I am Anna."}]}'},
         ),
     )
@@ -259,7 +291,12 @@ def _add_turns(router: APIRouter, talk: Conversations, belated: Belated) -> None
         "/{conversation}/branch",
         summary="Make a new one of its turns up to one",
         **described(
-            ConversationBranch, surface=NATIVE, statuses=CHANGES, success=201, examples={"Here": '{"turn":"…"}'}
+            ConversationBranch,
+            surface=NATIVE,
+            statuses=CHANGES,
+            success=201,
+            schema=Conversation,
+            examples={"Here": '{"turn":"…"}'},
         ),
     )
     async def branch(http: Request, conversation: Name) -> Response:
@@ -271,7 +308,13 @@ def _add_turns(router: APIRouter, talk: Conversations, belated: Belated) -> None
     @router.post(
         "/{conversation}/select",
         summary="Have it go on behind another turn: what is said next begins a branch there",
-        **described(SelectedTurn, surface=NATIVE, statuses=CHANGES, examples={"There": '{"turn":"…"}'}),
+        **described(
+            SelectedTurn,
+            surface=NATIVE,
+            statuses=CHANGES,
+            schema=Conversation,
+            examples={"There": '{"turn":"…"}'},
+        ),
     )
     async def select(http: Request, conversation: Name) -> Response:
         asked = read_as(SelectedTurn, await json_body(http), example='{"turn":"…"}', elsewhere={}).root

@@ -14,46 +14,13 @@ from common.virtual import VIRTUAL
 from dispatcher.bridge.bodies import answered
 from dispatcher.bridge.describing import GUARDED, described
 from dispatcher.bridge.gate import caller_of
+from dispatcher.bridge.native.shapes import OF_ONE_DEVICE, SAID, DeviceOrdered, FleetDevices, FleetModels
 from dispatcher.bridge.presence import Offer, offers, standing
 from dispatcher.bridge.surfaces import NATIVE
 from dispatcher.bridge.wiring import Bridge
 from dispatcher.fleet import Device
 
 DRAIN_S = 5.0
-
-_SAID = (
-    "reason",
-    "site",
-    "slots",
-    "in_flight",
-    "temperature_c",
-    "throttled",
-    "throttling",
-    "warnings",
-    "watts",
-    "watts_measured",
-    "watts_source",
-    "idle_w",
-    "busy_w",
-    "power_mode",
-    "battery_percent",
-    "on_battery",
-    "memory_total_bytes",
-    "memory_available_bytes",
-    "disk_free_bytes",
-    "gpu",
-    "remote",
-    "simulated",
-    "backend",
-    "backend_version",
-    "agent_version",
-    "uptime_s",
-    "done",
-    "failed",
-    "refused",
-    "topics",
-)
-"""What a heartbeat says that is told as it is."""
 
 Name = Annotated[str, Path(description="the device's name")]
 
@@ -75,7 +42,7 @@ def _add_lists(router: APIRouter, bridge: Bridge) -> None:
         "/models",
         summary="The models that you may use, with what is known of them",
         dependencies=bridge.gate.depends(Scope.CHAT),
-        **described(surface=NATIVE),
+        **described(surface=NATIVE, schema=FleetModels),
     )
     async def models(http: Request) -> Response:
         found = offers(bridge.fleet(caller_of(http)))
@@ -86,7 +53,7 @@ def _add_lists(router: APIRouter, bridge: Bridge) -> None:
         "/devices",
         summary="All devices, as their last heartbeat says",
         dependencies=bridge.gate.depends(Scope.FLEET),
-        **described(surface=NATIVE),
+        **described(surface=NATIVE, schema=FleetDevices),
     )
     async def devices() -> Response:
         found = sorted(bridge.presence.fleet().devices.values(), key=lambda one: one.name)
@@ -102,7 +69,7 @@ def _add_order(router: APIRouter, bridge: Bridge, verb: str, what: str, *, on: b
         f"/devices/{{name}}/{verb}",
         summary=what,
         dependencies=bridge.gate.depends(Scope.ADMIN),
-        **described(surface=NATIVE, statuses=GUARDED | {404, 502}),
+        **described(surface=NATIVE, statuses=GUARDED | {404, 502}, schema=DeviceOrdered),
     )
     async def order(name: Name) -> Response:
         return answered({"name": name, "state": await _drain(bridge, name, on=on)})
@@ -132,8 +99,8 @@ async def _drain(bridge: Bridge, name: str, *, on: bool) -> str:
 def model_card(offer: Offer) -> dict[str, Any]:
     """Say what is known of a model."""
     facts = codec.plain(offer.info)
-    for of_one_device in ("loaded", "memory_bytes", "gpu_bytes", "expires_unix_s", "loaded_context_tokens"):
-        facts.pop(of_one_device, None)
+    for name in OF_ONE_DEVICE:
+        facts.pop(name, None)
     return {**facts, "name": offer.name, "devices": offer.devices, "loaded_on": offer.loaded_on}
 
 
@@ -144,7 +111,7 @@ def _device_card(device: Device) -> dict[str, Any]:
         "state": standing(device),
         "liveness": str(device.liveness),
         "free_slots": device.free_slots,
-        **{name: beat[name] for name in _SAID if name in beat},
+        **{name: beat[name] for name in SAID if name in beat},
         "models": [
             {"name": name, "loaded": info.loaded, "memory_bytes": info.memory_bytes}
             for name, info in sorted(device.models.items())

@@ -38,6 +38,7 @@ from dispatcher.bridge.headers import JOB_HEADER, PRIORITY_HEADER, header_text
 from dispatcher.bridge.native.following import JobEvents, card, last_event
 from dispatcher.bridge.native.replies import SPAN, from_ledger, limit_of, parameter, queried
 from dispatcher.bridge.native.request import EXAMPLE, IN_NATIVE, NativeJobRequest, to_chat
+from dispatcher.bridge.native.shapes import JobCancelled, JobPage, JobSubmitted, JobTold
 from dispatcher.bridge.reading import read_as
 from dispatcher.bridge.sse import EVENTS
 from dispatcher.bridge.surfaces import NATIVE
@@ -60,6 +61,8 @@ EVENTS_SAID = (
     "broke off. The text comes in one piece with `done`: until it is stored the job may begin anew on another device, or with "
     "another dispatcher, with another text. For text as it grows use `/v1/chat/completions` with `stream`."
 )
+
+ALL_TOLD = "It is over, and its last event was told: there is no more to come back for"
 
 NO_DURABLE = (UnknownJob, StreamsUnavailable, BusTimeout)
 """What a job is met with that is no durable one, and any where nobody has made the streams: a bus may not say which."""
@@ -114,6 +117,7 @@ def _add_durable(router: APIRouter, bridge: Bridge, prefix: str) -> None:
             surface=NATIVE,
             statuses=RUNS,
             success=202,
+            schema=JobSubmitted,
             answer="It is in the queue",
             examples={"One question": EXAMPLE},
             parameters=JOB_PARAMETERS,
@@ -138,7 +142,7 @@ def _add_durable(router: APIRouter, bridge: Bridge, prefix: str) -> None:
         "/{job}/events",
         summary="What happens to a durable job, as server-sent events",
         description=EVENTS_SAID,
-        **described(surface=NATIVE, statuses=GUARDED | {404}, stream=EVENTS),
+        **described(surface=NATIVE, statuses=GUARDED | {404}, stream=EVENTS, also={204: (ALL_TOLD, None)}),
     )
     async def events(http: Request, job: Annotated[str, _ID]) -> Response:
         after = last_event(http.headers)
@@ -156,7 +160,7 @@ def _add_known(router: APIRouter, bridge: Bridge) -> None:
     @router.get(
         "",
         summary="Jobs that are over, newest first, as the ledger has them",
-        **described(surface=NATIVE, statuses=GUARDED, parameters=LIST_PARAMETERS),
+        **described(surface=NATIVE, statuses=GUARDED, schema=JobPage, parameters=LIST_PARAMETERS),
     )
     async def listed(http: Request) -> Response:
         query = _whose(queried(_Listing, http), caller_of(http))
@@ -165,7 +169,7 @@ def _add_known(router: APIRouter, bridge: Bridge) -> None:
     @router.get(
         "/{job}",
         summary="How far a job is, and its answer; of one that is over and was not durable, how it went",
-        **described(surface=NATIVE, statuses=GUARDED | {404}),
+        **described(surface=NATIVE, statuses=GUARDED | {404}, schema=JobTold),
     )
     async def look(http: Request, job: Annotated[str, _ID]) -> Response:
         tenant, job = caller_of(http).tenant, _seen(http, job)
@@ -179,7 +183,9 @@ def _add_known(router: APIRouter, bridge: Bridge) -> None:
             return answered({"id": job, "object": "job", "state": record["state"], "record": record}, 200, told)
 
     @router.delete(
-        "/{job}", summary="Cancel a job, durable or live", **described(surface=NATIVE, statuses=GUARDED | {404})
+        "/{job}",
+        summary="Cancel a job, durable or live",
+        **described(surface=NATIVE, statuses=GUARDED | {404}, schema=JobCancelled),
     )
     async def cancel(http: Request, job: Annotated[str, _ID]) -> Response:
         caller = caller_of(http)

@@ -15,11 +15,12 @@ from starlette.responses import Response
 from common import codec, key_client
 from common.errors import NotPermitted
 from common.key_requests import LONGEST_OVERLAP_S, MOST_LISTED, AddKey, ChangeKey, Issued, ListKeys, Name, RotateKey
-from common.keys import MOST_NAME_CHARS, Scope
+from common.keys import MOST_NAME_CHARS, Grant, Scope
 from common.messages import Number
 from dispatcher.bridge.bodies import answered, json_body
 from dispatcher.bridge.describing import ASKS, GUARDED, described
 from dispatcher.bridge.native.replies import Json, limit_of, parameter, queried
+from dispatcher.bridge.native.shapes import KeyIssued, KeyPage
 from dispatcher.bridge.reading import read_as
 from dispatcher.bridge.surfaces import NATIVE
 from dispatcher.bridge.wiring import Bridge
@@ -68,6 +69,7 @@ def _add_making(router: APIRouter, bridge: Bridge) -> None:
         **described(
             surface=NATIVE,
             statuses=FOUND,
+            schema=KeyPage,
             parameters=(
                 parameter("which", "an id or a name", type="string", minLength=1, maxLength=MOST_NAME_CHARS),
                 parameter("tenant", "whose", type="string"),
@@ -85,7 +87,14 @@ def _add_making(router: APIRouter, bridge: Bridge) -> None:
     @router.post(
         "",
         summary="Make one; its secret is shown this once",
-        **described(NewKey, surface=NATIVE, statuses=ASKS, success=201, examples={"For a person": NEW_KEY}),
+        **described(
+            NewKey,
+            surface=NATIVE,
+            statuses=ASKS,
+            success=201,
+            schema=KeyIssued,
+            examples={"For a person": NEW_KEY},
+        ),
     )
     async def add(http: Request) -> Response:
         asked = read_as(NewKey, await json_body(http), example=NEW_KEY, elsewhere={}).root
@@ -99,7 +108,7 @@ def _add_changing(router: APIRouter, bridge: Bridge) -> None:
     @router.patch(
         "/{which}",
         summary="Change what one is for",
-        **described(ChangedKey, surface=NATIVE, statuses=ASKS, examples={"Once a second": CHANGED}),
+        **described(ChangedKey, surface=NATIVE, statuses=ASKS, schema=Grant, examples={"Once a second": CHANGED}),
     )
     async def change(http: Request, which: Which) -> Response:
         body = codec.decode_request(await json_body(http))
@@ -111,7 +120,11 @@ def _add_changing(router: APIRouter, bridge: Bridge) -> None:
         "/{which}/rotate",
         summary="Give one another secret, shown this once",
         **described(
-            RotatedKey, surface=NATIVE, statuses=ASKS, examples={"The old one for a day": '{"overlap_s":86400}'}
+            RotatedKey,
+            surface=NATIVE,
+            statuses=ASKS,
+            schema=KeyIssued,
+            examples={"The old one for a day": '{"overlap_s":86400}'},
         ),
     )
     async def rotate(http: Request, which: Which) -> Response:
@@ -120,13 +133,19 @@ def _add_changing(router: APIRouter, bridge: Bridge) -> None:
         async with _permitted():
             return _issued(await key_client.rotate(bus, subjects, wanted), 200)
 
-    @router.post("/{which}/refill", summary="Forget what one has spent", **described(surface=NATIVE, statuses=FOUND))
+    @router.post(
+        "/{which}/refill",
+        summary="Forget what one has spent",
+        **described(surface=NATIVE, statuses=FOUND, schema=Grant),
+    )
     async def refill(which: Which) -> Response:
         async with _permitted():
             return answered(codec.plain(await key_client.refill(bus, subjects, _name(which))))
 
     @router.delete(
-        "/{which}", summary="End one, and its sessions, for ever", **described(surface=NATIVE, statuses=FOUND)
+        "/{which}",
+        summary="End one, and its sessions, for ever",
+        **described(surface=NATIVE, statuses=FOUND, schema=Grant),
     )
     async def revoke(which: Which) -> Response:
         async with _permitted():

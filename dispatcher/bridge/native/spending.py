@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -11,12 +14,14 @@ from common.ledger import MOST_ROWS, By, EnergyQuery, Span
 from dispatcher.bridge.bodies import answered
 from dispatcher.bridge.describing import described
 from dispatcher.bridge.gate import caller_of
-from dispatcher.bridge.native.replies import SPAN, from_ledger, limit_of, parameter, queried
+from dispatcher.bridge.native.replies import SPAN, Json, from_ledger, limit_of, parameter, queried
+from dispatcher.bridge.native.shapes import EnergySums, UsageTold
 from dispatcher.bridge.surfaces import NATIVE
 from dispatcher.bridge.wiring import Bridge
 
 ENERGY = described(
     surface=NATIVE,
+    schema=EnergySums,
     parameters=(
         parameter("by", "what is summed by", type="string", enum=[str(one) for one in By], default=str(By.DEVICE)),
         limit_of(MOST_ROWS, 100),
@@ -39,13 +44,13 @@ def spending_routes(bridge: Bridge) -> APIRouter:
         "/usage",
         summary="What your key has left, and what your tenant has used",
         dependencies=bridge.gate.depends(Scope.CHAT),
-        **described(surface=NATIVE, parameters=SPAN),
+        **described(surface=NATIVE, schema=UsageTold, parameters=SPAN),
     )
     async def usage(http: Request) -> Response:
         caller, span = caller_of(http), queried(Span, http)
         query = EnergyQuery(**{**codec.plain(span), "by": By.TENANT, "limit": MOST_ROWS})
         rows = (await from_ledger(bridge, "energy", query)).get("rows", ())
-        told = {"tenant": caller.tenant, "used": next((row for row in rows if row.get("key") == caller.tenant), None)}
+        told: Json = {"tenant": caller.tenant, "used": _used(rows, caller.tenant)}
         now = await bridge.gate.now(caller)
         if now is not None:
             budgets = [codec.plain(one) for one in now.grant.budgets]
@@ -53,3 +58,11 @@ def spending_routes(bridge: Bridge) -> APIRouter:
         return answered(told)
 
     return router
+
+
+def _used(rows: Iterable[Mapping[str, Any]], tenant: str) -> Json | None:
+    """Give the sums of a tenant: its name stands there as what it is, since a key's own stands beside it."""
+    found = next((row for row in rows if row.get("key") == tenant), None)
+    if found is None:
+        return None
+    return {"tenant": tenant, **{name: value for name, value in found.items() if name != "key"}}

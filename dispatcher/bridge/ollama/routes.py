@@ -15,7 +15,7 @@ from dispatcher.bridge.bodies import answered, json_body
 from dispatcher.bridge.describing import ASKS, RUNS, described
 from dispatcher.bridge.entry import Entry, chat_entry, entry
 from dispatcher.bridge.gate import caller_of
-from dispatcher.bridge.ollama import catalogue, embed, lines, request
+from dispatcher.bridge.ollama import catalogue, embed, lines, request, shapes
 from dispatcher.bridge.ollama.dialects import ChatLines, EmbedLines, GenerateLines
 from dispatcher.bridge.reading import Body
 from dispatcher.bridge.surfaces import OLLAMA
@@ -39,18 +39,34 @@ MANAGEMENT: Mapping[str, tuple[str, ...]] = {
 """What changes the models of a device. These are the paths that Ollama's known holes were in (CVE-2024-37032, CVE-2026-7482)."""
 
 
-def _runs(body: type[Body], example: str, *more: Json, stream: str | None = lines.NDJSON) -> dict[str, Any]:
-    shown, parameters = {"Short": example}, (*CHAT_PARAMETERS, *more)
-    return described(body, surface=OLLAMA, statuses=RUNS, stream=stream, examples=shown, parameters=parameters)
+def _runs(
+    body: type[Body], schema: Any, example: str, *more: Json, stream: str | None = lines.NDJSON
+) -> dict[str, Any]:
+    return described(
+        body,
+        surface=OLLAMA,
+        statuses=RUNS,
+        schema=schema,
+        stream=stream,
+        examples={"Short": example},
+        parameters=(*CHAT_PARAMETERS, *more),
+    )
 
 
-CHAT = _runs(request.OllamaChat, request.CHAT_EXAMPLE, CONVERSATION_PARAMETER)
-GENERATE = _runs(request.OllamaGenerate, request.GENERATE_EXAMPLE)
-EMBED = _runs(embed.OllamaEmbed, embed.EXAMPLE, stream=None)
-EMBEDDINGS = _runs(embed.OllamaEmbeddings, embed.LEGACY_EXAMPLE, stream=None)
-SHOW = described(request.OllamaShow, surface=OLLAMA, statuses=ASKS, examples={"Short": request.SHOW_EXAMPLE})
-LIST = described(surface=OLLAMA)
-VERSIONED = described(surface=OLLAMA, statuses={400})
+CHAT = _runs(request.OllamaChat, shapes.OllamaChatTold, request.CHAT_EXAMPLE, CONVERSATION_PARAMETER)
+GENERATE = _runs(request.OllamaGenerate, shapes.OllamaGenerated, request.GENERATE_EXAMPLE)
+EMBED = _runs(embed.OllamaEmbed, shapes.OllamaEmbedded, embed.EXAMPLE, stream=None)
+EMBEDDINGS = _runs(embed.OllamaEmbeddings, shapes.OllamaEmbedding, embed.LEGACY_EXAMPLE, stream=None)
+SHOW = described(
+    request.OllamaShow,
+    surface=OLLAMA,
+    statuses=ASKS,
+    schema=shapes.OllamaModel,
+    examples={"Short": request.SHOW_EXAMPLE},
+)
+TAGS = described(surface=OLLAMA, schema=shapes.OllamaTags)
+RUNNING = described(surface=OLLAMA, schema=shapes.OllamaProcesses)
+VERSIONED = described(surface=OLLAMA, statuses={400}, schema=shapes.OllamaVersion)
 
 
 def ollama_routes(bridge: Bridge) -> APIRouter:
@@ -118,7 +134,7 @@ def _embedded(bridge: Bridge, http: Request, asked: embed.Embeds, texts: Sequenc
 def _listing(bridge: Bridge) -> APIRouter:
     router = bridge.gate.router(Scope.CHAT)
 
-    @router.get("/tags", summary="The models that the fleet has now, as Ollama has it", **LIST)
+    @router.get("/tags", summary="The models that the fleet has now, as Ollama has it", **TAGS)
     async def tags(http: Request) -> Response:
         return answered(catalogue.tags(catalogue.listed(bridge.fleet(caller_of(http))), bridge.started_unix_s))
 
@@ -127,7 +143,7 @@ def _listing(bridge: Bridge) -> APIRouter:
         asked = request.read(request.OllamaShow, await _body(http), request.SHOW_EXAMPLE)
         return answered(catalogue.show(_found(bridge, http, asked.model or asked.name), bridge.started_unix_s))
 
-    @router.get("/ps", summary="The models in memory, as Ollama has it", **LIST)
+    @router.get("/ps", summary="The models in memory, as Ollama has it", **RUNNING)
     async def running(http: Request) -> Response:
         return answered(catalogue.running(catalogue.listed(bridge.fleet(caller_of(http)))))
 

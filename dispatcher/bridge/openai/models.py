@@ -16,6 +16,7 @@ from dispatcher.bridge.bodies import answered
 from dispatcher.bridge.describing import GUARDED, described
 from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.openai import reply
+from dispatcher.bridge.openai.shapes import ModelList, OneModel
 from dispatcher.bridge.presence import Offer, find, offers
 from dispatcher.bridge.surfaces import ANTHROPIC
 from dispatcher.bridge.wiring import Bridge
@@ -29,7 +30,7 @@ def models_routes(bridge: Bridge) -> APIRouter:
     """The routes below `/v1/models`."""
     router = bridge.gate.router(Scope.CHAT, prefix="/v1/models", tags=["models"])
 
-    @router.get("", summary="The models that the fleet has now", **described())
+    @router.get("", summary="The models that the fleet has now", **described(schema=ModelList))
     async def models(http: Request) -> Response:
         cards = list(_cards(bridge, bridge.fleet(caller_of(http))))
         if not _anthropic(http):
@@ -38,7 +39,7 @@ def models_routes(bridge: Bridge) -> APIRouter:
         ends = {"first_id": infos[0]["id"], "last_id": infos[-1]["id"]}  # `auto` is always there
         return answered({"data": infos, "has_more": False, **ends}, headers=ANTHROPIC.naming())
 
-    @router.get("/{model:path}", summary="One model", **described(statuses=GUARDED | {404}))
+    @router.get("/{model:path}", summary="One model", **described(statuses=GUARDED | {404}, schema=OneModel))
     async def model(http: Request, model: str) -> Response:
         card = _one(bridge, bridge.fleet(caller_of(http)), model)
         if card is not None:

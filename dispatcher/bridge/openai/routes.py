@@ -14,28 +14,39 @@ from dispatcher.bridge.bodies import json_body
 from dispatcher.bridge.describing import RUNS, described
 from dispatcher.bridge.entry import chat_entry, entry
 from dispatcher.bridge.gate import caller_of
-from dispatcher.bridge.openai import completions, embeddings, request
+from dispatcher.bridge.openai import completions, embeddings, request, shapes
 from dispatcher.bridge.openai.chat import ChatDialect
 from dispatcher.bridge.openai.responses import request as responses
 from dispatcher.bridge.openai.responses.dialect import ResponseDialect
 from dispatcher.bridge.openai.responses.reply import Writer
+from dispatcher.bridge.openai.responses.shapes import ResponseTold
 from dispatcher.bridge.reading import Body
 from dispatcher.bridge.sse import EVENTS
 from dispatcher.bridge.wiring import Bridge
 from dispatcher.bridge.wishes import CHAT_PARAMETERS, CONVERSATION_PARAMETER
 
 
-def _runs(body: type[Body], example: str, *more: dict[str, Any]) -> dict[str, Any]:
-    parameters = (*CHAT_PARAMETERS, *more)
-    return described(body, statuses=RUNS, stream=EVENTS, examples={"One question": example}, parameters=parameters)
+def _runs(body: type[Body], schema: Any, example: str, *more: dict[str, Any]) -> dict[str, Any]:
+    return described(
+        body,
+        statuses=RUNS,
+        schema=schema,
+        stream=EVENTS,
+        examples={"One question": example},
+        parameters=(*CHAT_PARAMETERS, *more),
+    )
 
 
-CHAT = _runs(request.ChatCompletionRequest, request.EXAMPLE, CONVERSATION_PARAMETER)
-COMPLETION = _runs(completions.CompletionRequest, completions.EXAMPLE)
-RESPONSE = _runs(responses.ResponsesRequest, responses.EXAMPLE, CONVERSATION_PARAMETER)
+CHAT = _runs(request.ChatCompletionRequest, shapes.ChatCompletion, request.EXAMPLE, CONVERSATION_PARAMETER)
+COMPLETION = _runs(completions.CompletionRequest, shapes.TextCompletion, completions.EXAMPLE)
+RESPONSE = _runs(responses.ResponsesRequest, ResponseTold, responses.EXAMPLE, CONVERSATION_PARAMETER)
 
 EMBEDDINGS = described(
-    embeddings.EmbeddingRequest, statuses=RUNS, examples={"Two texts": embeddings.EXAMPLE}, parameters=CHAT_PARAMETERS
+    embeddings.EmbeddingRequest,
+    statuses=RUNS,
+    schema=shapes.EmbeddingList,
+    examples={"Two texts": embeddings.EXAMPLE},
+    parameters=CHAT_PARAMETERS,
 )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+from typing_extensions import TypedDict  # pydantic wants this one of Pythons before 3.12
 
 from common import codec
 from common.errors import BadRequest
 from common.messages import AUTO, ChatRequest, require_key
 from dispatcher.bridge.openai.request import split_model
+from dispatcher.bridge.openai.shapes import Receipt
 from dispatcher.bridge.reading import Body
 
 EXAMPLE = '{"prompt":"Why is the sky blue?","temperature":0.2}'
@@ -45,16 +47,16 @@ class RouteForm(RouteRequest):
     )
 
 
-class RouteAnswer(BaseModel):
+class RouteAnswer(TypedDict):
     """What both answer."""
 
-    response: str = Field(description="the text")
-    selected_model: str = Field(description="the model that answered")
-    file_processed: bool | None = Field(description="whether the file was read; null where none came")
-    file_processing_error: str | None = Field(description="why it was not: then the text is the answer without it")
-    x_drover: dict[str, Any] = Field(
-        description="the receipt: the job's id, device, reason, attempts, timings and energy"
-    )
+    response: Annotated[str, Field(description="the text")]
+    selected_model: Annotated[str, Field(description="the model that answered")]
+    file_processed: Annotated[bool | None, Field(description="whether the file was read; null where none came")]
+    file_processing_error: Annotated[
+        str | None, Field(description="why it was not: then the text is the answer without it")
+    ]
+    x_drover: Receipt
 
 
 def to_chat(asked: RouteRequest, *, job: str, key: str | None) -> ChatRequest:

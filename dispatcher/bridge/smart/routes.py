@@ -10,11 +10,12 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
+from typing_extensions import TypedDict  # pydantic wants this one of Pythons before 3.12
 
 from common import frames
 from common.errors import BadRequest, PayloadTooLarge, UnreadableFile
@@ -60,11 +61,27 @@ PARAMETERS = (*(one for one in CHAT_PARAMETERS if one["name"] != "X-Drover-Progr
 MOST_FIELDS = 16
 
 
+class RoutedModel(TypedDict):
+    """A model that can answer; prices are null where it costs nothing but energy."""
+
+    name: str
+    provider: Literal["local", "cloud"]
+    devices: list[str]
+    capabilities: list[str]
+    context_tokens: int | None
+    input_usd_per_mtok: float | None
+    output_usd_per_mtok: float | None
+
+
+class RoutedModels(TypedDict):
+    models: list[RoutedModel]
+
+
 def smart_routes(bridge: Bridge) -> APIRouter:
     """The routes `/models`, `/route` and `/route/with-file`."""
     router = bridge.gate.router(Scope.CHAT, tags=["simple router"])
 
-    @router.get("/models", summary="What can answer, and what it costs", **described())
+    @router.get("/models", summary="What can answer, and what it costs", **described(schema=RoutedModels))
     async def models(http: Request) -> Response:
         found = offers(bridge.fleet(caller_of(http)))
         return answered({"models": [_card(offer, bridge) for offer in found.values()]})

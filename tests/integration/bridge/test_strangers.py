@@ -18,6 +18,7 @@ import pytest_asyncio
 
 from common.keys import Scope
 from tests.commands import clean_environment, drover
+from tests.integration.bridge.answers import Asker, Description, ask_everything
 from tests.integration.bridge.estate import NATS_PASSWORD, Estate, bearer, estate
 
 HANG_S = 150.0
@@ -100,6 +101,25 @@ async def test_the_answers_are_as_described(house: Estate, tmp_path: Path) -> No
             await process.wait()
 
     assert 0 == process.returncode, told.decode()
+
+
+async def test_each_answer_is_what_is_described(house: Estate) -> None:
+    """Of every route that answers with JSON a real answer has the fields that `/openapi.json` tells of, of these types, and no
+    others; and there is none of which it tells nothing."""
+    secret = await house.key(tenant="shapes", scopes=tuple(Scope))
+    said, asker = Description((await house.http.get("/openapi.json")).json()), Asker(house.http, bearer(secret))
+    async with asyncio.timeout(HANG_S):
+        await ask_everything(asker, secret)
+    bodies = said.bodies()
+    wrong = {
+        place: faults
+        for place, answer in asker.answers
+        if place in bodies and (faults := said.faults(bodies[place], answer.json()))
+    }
+
+    assert {} == wrong
+    assert bodies.keys() == {place for place, _ in asker.answers}
+    assert all(bodies.values())
 
 
 async def test_nothing_that_is_described_is_open(house: Estate, paths: dict[str, dict[str, Any]]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
 
 import pytest
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel, create_model
+from typing_extensions import TypedDict
 
 from dispatcher.bridge.describing import RUNS, describe, described
 
@@ -17,6 +18,12 @@ class Inner(BaseModel):
 
 class Asked(BaseModel):
     inner: Inner
+
+
+class Told(TypedDict):
+    """An answer."""
+
+    words: NotRequired[list[str]]
 
 
 def openapi(**options: Any) -> dict[str, Any]:
@@ -38,7 +45,12 @@ def test_a_route_says_what_it_takes_and_every_status_that_it_can_answer_with() -
     header = {"name": "X-A", "in": "header", "required": False, "schema": {"type": "string"}}
     found = openapi(
         **described(
-            Asked, statuses=RUNS, stream="text/event-stream; charset=utf-8", examples={"One": "{}"}, parameters=[header]
+            Asked,
+            statuses=RUNS,
+            schema=Told,
+            stream="text/event-stream; charset=utf-8",
+            examples={"One": "{}"},
+            parameters=[header],
         )
     )
     operation = found["paths"]["/x/{name}"]["post"]
@@ -50,7 +62,7 @@ def test_a_route_says_what_it_takes_and_every_status_that_it_can_answer_with() -
         [one["name"] for one in operation["parameters"]],
         set(operation["responses"]),
         set(operation["responses"]["200"]["content"]),
-        {"Asked", "Inner", "OpenAIError", "Fault"} - set(found["components"]["schemas"]),
+        {"Asked", "Inner", "Told", "OpenAIError", "Fault"} - set(found["components"]["schemas"]),
     ) == (
         {"$ref": "#/components/schemas/Asked"},
         {"summary": "One", "value": {}},

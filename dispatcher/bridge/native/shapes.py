@@ -1,0 +1,238 @@
+"""What Drover's own API answers, beside what is written as its dataclass has it; the routes write it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypeAliasType, TypedDict  # pydantic wants these of Pythons before 3.12
+
+from common import conversations, key_requests
+from common.conversations import Conversation, Turn
+from common.durable import Note, Stage
+from common.frames import Finish
+from common.keys import Budget, Grant
+from common.ledger import By, EnergyRow
+from common.messages import EngineTimings, Heartbeat, ModelInfo, Speed, ToolCall
+from common.records import JobEntry
+from dispatcher.bridge.openai.shapes import Receipt, TokenCounts
+from dispatcher.bridge.schemas import Together
+
+# -- chat ----------------------------------------------------------------------------------------------------------------------
+
+
+class NativeAnswer(TypedDict):
+    """A whole answer."""
+
+    job: str
+    text: str
+    model: str
+    finish: Finish
+    usage: TokenCounts
+    engine: NotRequired[EngineTimings]
+    tool_calls: NotRequired[list[ToolCall]]
+    cost_usd: NotRequired[float]
+    x_drover: Receipt
+
+
+# -- the fleet -----------------------------------------------------------------------------------------------------------------
+
+OF_ONE_DEVICE = ("loaded", "memory_bytes", "gpu_bytes", "expires_unix_s", "loaded_context_tokens")
+"""What a device says of a model that is so on this one alone."""
+
+SAID = (
+    "reason",
+    "site",
+    "slots",
+    "in_flight",
+    "temperature_c",
+    "throttled",
+    "throttling",
+    "warnings",
+    "watts",
+    "watts_measured",
+    "watts_source",
+    "idle_w",
+    "busy_w",
+    "power_mode",
+    "battery_percent",
+    "on_battery",
+    "memory_total_bytes",
+    "memory_available_bytes",
+    "disk_free_bytes",
+    "gpu",
+    "remote",
+    "simulated",
+    "backend",
+    "backend_version",
+    "agent_version",
+    "uptime_s",
+    "done",
+    "failed",
+    "refused",
+    "topics",
+)
+"""What a heartbeat says that is told as it is."""
+
+
+class VirtualModel(TypedDict):
+    """A name that stands for a choice."""
+
+    name: str
+    virtual: Literal[True]
+    description: str
+
+
+class _ModelPlaces(TypedDict):
+    """A model, and where it is."""
+
+    name: str
+    devices: list[str]
+    loaded_on: list[str]
+
+
+FleetModel = TypeAliasType("FleetModel", Annotated[_ModelPlaces | ModelInfo, Together(without=OF_ONE_DEVICE)])
+
+
+class FleetModels(TypedDict):
+    models: list[VirtualModel | FleetModel]
+
+
+class ModelOnDevice(TypedDict):
+    name: str
+    loaded: bool
+    memory_bytes: int
+
+
+class _DeviceStanding(TypedDict):
+    """A device as its last heartbeat says; `state` is its own word while it is alive."""
+
+    name: str
+    state: str
+    liveness: str
+    free_slots: int
+    models: list[ModelOnDevice]
+    speeds: dict[str, Speed]
+
+
+FleetDevice = TypeAliasType("FleetDevice", Annotated[_DeviceStanding | Heartbeat, Together(only=SAID)])
+
+
+class FleetDevices(TypedDict):
+    devices: list[FleetDevice]
+
+
+class DeviceOrdered(TypedDict):
+    """How a device stands after an order."""
+
+    name: str
+    state: str
+
+
+# -- jobs ----------------------------------------------------------------------------------------------------------------------
+
+
+class JobSubmitted(TypedDict):
+    """A job that is in the queue; `known` tells that it was there already."""
+
+    id: str
+    object: Literal["job"]
+    state: Stage
+    known: bool
+    url: str
+
+
+class _JobNamed(TypedDict):
+    """How far a durable job is; at its end it has the `answer` or the `error`."""
+
+    id: str
+    object: Literal["job"]
+
+
+DurableJob = TypeAliasType("DurableJob", Annotated[_JobNamed | Note, Together(without=("job", "fingerprint"))])
+
+
+class EndedJob(TypedDict):
+    """How a job went that is over and was not durable: its words are not kept."""
+
+    id: str
+    object: Literal["job"]
+    state: str
+    record: JobEntry
+
+
+JobTold = TypeAliasType("JobTold", DurableJob | EndedJob)
+
+
+class JobPage(TypedDict):
+    """Jobs, newest first; `more` tells that some are left out, and `next` is the `before` to go on with."""
+
+    jobs: list[JobEntry]
+    more: bool
+    next: NotRequired[str]
+
+
+class JobCancelled(TypedDict):
+    id: str
+    cancelled: bool
+
+
+# -- conversations -------------------------------------------------------------------------------------------------------------
+
+ConversationPage = TypeAliasType("ConversationPage", conversations.Page)
+ConversationTurns = TypeAliasType("ConversationTurns", conversations.Turns)
+ConversationsForgotten = TypeAliasType("ConversationsForgotten", conversations.Deleted)
+
+
+class ConversationExport(TypedDict):
+    """A conversation with all its turns."""
+
+    conversation: Conversation
+    turns: list[Turn]
+
+
+class TurnsKept(TypedDict):
+    """The conversation as it is now, and the ids of the turns that are new."""
+
+    conversation: Conversation
+    turns: list[str]
+
+
+# -- keys and what they use ----------------------------------------------------------------------------------------------------
+
+KeyPage = TypeAliasType("KeyPage", key_requests.Listed)
+
+
+class KeyIssued(TypedDict):
+    """A key with its secret, which is shown this once."""
+
+    key: Grant
+    secret: str
+
+
+class EnergySums(TypedDict):
+    """Sums over jobs; `more` tells that rows are left out."""
+
+    by: By
+    rows: list[EnergyRow]
+    more: bool
+
+
+class _OfTenant(TypedDict):
+    """What all keys of a tenant have used together."""
+
+    tenant: str
+
+
+TenantUsage = TypeAliasType("TenantUsage", Annotated[_OfTenant | EnergyRow, Together(without=("key",))])
+
+
+class UsageTold(TypedDict):
+    """What your key has left, and what your tenant has used: `used` is null where that is nothing. Without keys there are neither
+    `key` nor `budgets`."""
+
+    tenant: str
+    used: TenantUsage | None
+    key: NotRequired[Annotated[str, Field(description="your key's name")]]
+    budgets: NotRequired[list[Budget]]
+    as_of_unix_s: NotRequired[Annotated[float, Field(description="when the ledger said so of the budgets")]]
