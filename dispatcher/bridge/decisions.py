@@ -88,9 +88,9 @@ class RouteTold(TypedDict):
 
 
 class Tariff(TypedDict):
-    per_kwh: float
+    per_kwh: float | None
     currency: str
-    g_co2e_per_kwh: float
+    g_co2e_per_kwh: float | None
 
 
 class PowerLimit(TypedDict):

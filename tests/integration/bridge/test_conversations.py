@@ -336,6 +336,14 @@ async def test_calls_of_functions_and_their_answers_are_remembered(
     assert "weather" == heard[1]["tool_calls"][0]["name"]
 
 
+async def test_a_search_that_can_not_be_done_names_its_own_parameter(anna: httpx.AsyncClient) -> None:
+    """`q`, whatever it is called where it is looked for: too many words, none, too long."""
+    many = " ".join(map(str, range(17)))
+    told = [(await anna.get(TALKS, params={"q": words})).json()["error"] for words in (many, " ", "", "x" * 201)]
+
+    assert [("bad_request", "q")] * 4 == [(one["code"], one["param"]) for one in told]
+
+
 async def test_one_is_renamed_searched_branched_and_exported(anna: httpx.AsyncClient) -> None:
     """What its owner does with it, by every verb."""
     talk = (await ask(anna, "The zebra"))["x_drover"]["conversation"]["id"]

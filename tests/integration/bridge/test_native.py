@@ -286,6 +286,7 @@ async def test_jobs_are_listed_and_looked_up_by_their_own_user(house: House, fle
     assert (job, [], 4) == (seen[0].json()["record"]["job"], bens, len(seers))
     assert [carol.job("j4")] == [one["job"] for one in carols]
     assert (4, "acme", ["acme"]) == (used["used"]["jobs"], used["tenant"], [one["key"] for one in sums])
+    assert ("anna", "acme", None) == (used["key"], used["used"]["tenant"], used["used"].get("key"))
 
 
 async def test_a_key_is_told_only_of_what_it_may_use(house: House, fleet: ScriptedFleet) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, NotRequired
 
+import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel, create_model
@@ -79,3 +81,15 @@ def test_two_models_of_one_name_are_not_described_as_one() -> None:
 
     with pytest.raises(AssertionError, match="two models are called Twin"):
         described(create_model("Twin"))
+
+
+async def test_the_description_is_made_when_it_is_asked_for_and_once() -> None:
+    """Nothing of it is there before, all who ask at once get the same, and it is what the routes say."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    describe(app)
+    before = app.openapi_schema
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bridge") as client:
+        answers = await asyncio.gather(*[client.get("/openapi.json") for _ in range(3)])
+
+    assert before is None
+    assert [app.openapi_schema] * 3 == [answer.json() for answer in answers]
