@@ -51,7 +51,8 @@ async def test_a_short_prompt_leaves_a_large_context_loaded(orin: Rig) -> None:
 
 async def test_a_prompt_grows_the_context_in_few_steps() -> None:
     """Thirty turns of a growing conversation load the model twice: at the default, and at the next power of two that is needed."""
-    async with rig(time_factor=1000) as own:
+    # Five minutes of the device are 0.3 s here: between two turns it would be let go on a busy machine.
+    async with rig(time_factor=1000, DROVER_KEEP_ALIVE="24h") as own:
         for words in range(100, 3100, 100):
             await (await own.device.send("word " * words, model=LLAMA, options=ONE)).whole()
         state = await own.sim.state()

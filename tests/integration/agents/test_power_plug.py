@@ -174,6 +174,8 @@ async def test_a_plug_that_is_slow_is_given_up(answering: Answering) -> None:
             await reader.close()
             wait_s *= 2
         left = set(threading.enumerate()) - before
+        for thread in left:
+            await asyncio.to_thread(thread.join, GUARD_S)
 
     assert (len(server.asked), [thread for thread in left if thread.is_alive()]) == (1, [])
 
