@@ -82,15 +82,17 @@ async def _require_key(connection: AsyncConnection, asked: CheckKey, now_unix_s:
 
 
 async def logout(database: Database, asked: CheckKey) -> bool:
-    """End a session; False when there is none of this secret. Raises `Unauthorized` for a key: only `revoke` ends one."""
+    """End a session; False when there is none of this secret. Raises `Unauthorized` for a key: only `revoke` ends one. Whoever has
+    no session is told so by reading, as in `login`."""
+    async with database.reading() as connection:
+        row = await row_of(connection, asked.key)
+    if not hmac.compare_digest((row or {}).get("digest") or _NOBODY, asked.key_digest) or row is None:
+        return False
+    if row["parent"] is None:
+        raise Unauthorized("this is a key and no session: `drover keys revoke` ends it")
     async with database.writing() as connection:
-        row, key = await _rows(connection, asked.key)
-        if row is None or not hmac.compare_digest(row["digest"], asked.key_digest):
-            return False
-        if row is key:
-            raise Unauthorized("this is a key and no session: `drover keys revoke` ends it")
-        await connection.execute(delete(keys).where(keys.c.id == asked.key))
-    return True
+        its = and_(keys.c.id == asked.key, keys.c.digest == asked.key_digest, keys.c.parent.is_not(None))
+        return bool((await connection.execute(delete(keys).where(its))).rowcount)
 
 
 async def note_used(connection: AsyncConnection, key: str, now_unix_s: float) -> None:

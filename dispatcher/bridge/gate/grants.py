@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -144,6 +144,12 @@ class Grants:
         with nameless():
             found = await self._found(shown)
         return self._lasting(found)
+
+    async def end(self, session: Presented) -> None:
+        """End a session; one that is none any more has ended. Raises `LedgerUnavailable`, and `TooMany` where too many strangers
+        ask: whoever makes one up is asked for like any other key."""
+        with nameless(), nullcontext() if self.remembers(session) else self._stranger():
+            await key_client.logout(self._bus, self._subjects, session)
 
     async def again(self, shown: Presented) -> Grant:
         """Give what a key is for now, whatever is remembered of it. Raises as `grant`, and `BusError`."""

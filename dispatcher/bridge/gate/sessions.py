@@ -96,8 +96,7 @@ def session_routes(gate: Gate, bus: Bus, subjects: Subjects, clock: Clock) -> AP
             raise Unauthorized("there is no session here to end")
         if found.by_browser:
             require_own_page(http.method, http.headers, gate.site)
-        with nameless():
-            await key_client.logout(bus, subjects, found.presented)
+        await gate.grants.end(found.presented)
         return Response(status_code=204, headers={"set-cookie": _cookie(gate.site, "", 0)})
 
     return router

@@ -31,7 +31,7 @@ from common.key_requests import (
     ReleaseJob,
     RotateKey,
 )
-from common.keys import Budget, Period, Reservation, Reserved, Scope, Unit, parse
+from common.keys import Budget, Period, Reservation, Reserved, Scope, Unit, new_id, new_secret, parse
 from common.ledger import Span
 from common.messages import Usage
 from common.records import JobEntry
@@ -51,6 +51,7 @@ from tests.postgres_server import PostgresServer, needs_postgres
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DAY_S = 86_400.0
+GUARD_S = 60.0
 TOKENS = Limit(unit=Unit.TOKENS, limit=1000, period=Period.DAY)
 
 
@@ -252,6 +253,20 @@ async def test_a_session_makes_no_session_and_a_key_is_not_logged_out(world: Wor
         await keyring.logout(world.database, asked(key.secret))
 
     assert key.grant.key == (await world.check(key.secret)).key
+
+
+async def test_nobody_writes_for_strangers(world: World) -> None:
+    """Who logs in without a key, or out without a session, is answered while somebody else writes: there is one writer."""
+    key = await world.add()
+    wrong = replace(asked(key.secret), key_digest="0" * 64)
+    async with asyncio.timeout(GUARD_S), world.database.writing():
+        left = [await keyring.logout(world.database, one) for one in (wrong, asked(new_secret(new_id(), session=True)))]
+        with pytest.raises(Unauthorized):
+            await keyring.logout(world.database, asked(key.secret))
+        with pytest.raises(Unauthorized):
+            await keyring.login(world.database, replace(log_in(key.secret), key_digest=wrong.key_digest), NOON)
+
+    assert [False, False] == left
 
 
 async def test_sessions_of_a_key_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ async def house() -> AsyncIterator[House]:
     clock, broker = HandClock(), MemoryBroker()
     async with connect_memory(broker) as theirs, connect_memory(broker) as ours, asyncio.TaskGroup() as tasks:
         ledger = Ledger(theirs, tasks)
-        for verb in ("check", "state"):
+        for verb in ("check", "logout", "state"):
             await theirs.subscribe(SUBJECTS.keys(verb), ledger.hear)
         grants = Grants(ours, SUBJECTS, clock)
         async with grants.remembering():
@@ -275,6 +275,26 @@ async def test_strangers_are_few_at_once() -> None:
         h.ledger.go.set()
 
     assert (TooMany, good.id, {Unauthorized}) == (told, known, {one.result() for one in waiting})
+
+
+async def test_strangers_that_end_made_up_sessions_are_few_at_once() -> None:
+    """They are counted with those that ask; who is known ends its own meanwhile."""
+    async with house() as h, asyncio.TaskGroup() as tasks:
+        good = h.ledger.key()
+        await h.grants.grant(good)
+        h.ledger.go.clear()
+        made_up = [parse(new_secret(new_id(), session=True)) for _ in range(MOST_STRANGERS + 1)]
+        waiting = [tasks.create_task(refused(partial(h.grants.end, one))) for one in made_up[:-1]]
+        await h.ledger.crowd.wait()
+        told = await refused(lambda: h.grants.end(made_up[-1]))
+        asked = h.ledger.asked
+        mine = tasks.create_task(h.grants.end(good))
+        while h.ledger.asked == asked:  # noqa: ASYNC110  # a count raises no event
+            await asyncio.sleep(0)
+        h.ledger.go.set()
+        await mine
+
+    assert (TooMany, MOST_STRANGERS + 1, {Unauthorized}) == (told, asked, {one.result() for one in waiting})
 
 
 async def test_wrong_keys_push_out_no_good_one(monkeypatch: pytest.MonkeyPatch) -> None:
