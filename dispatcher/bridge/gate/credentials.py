@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 
 from common.errors import NotAllowed, Unauthorized
 from common.keys import Presented, parse
@@ -53,14 +52,17 @@ HERE = Site()
 
 def shown(headers: Mapping[str, str], site: Site = HERE) -> Shown | None:
     """Read what a request shows; None where it shows nothing. A key in a header counts before a cookie. Raises `Unauthorized` for
-    what can be no key, and where two headers, of one name or of two, say different things; nothing of it is quoted."""
+    what can be no key, and where two headers, of one name or of two, or two cookies say different things; nothing of it is
+    quoted."""
     keys = _in_headers(headers)
     if len(keys) > 1:
         raise Unauthorized("two headers hold different keys: send one")
     if keys:
         return Shown(parse(keys[0]), by_browser=False)
-    session = _in_cookie(headers.get("cookie", ""), site.cookie)
-    return None if session is None else Shown(parse(session), by_browser=True)
+    sessions = _in_cookies(headers, site.cookie)
+    if len(sessions) > 1:
+        raise Unauthorized(f"two cookies are called {site.cookie}: forget this site's cookies, and log in again")
+    return Shown(parse(sessions[0]), by_browser=True) if sessions else None
 
 
 def require_own_page(method: str, headers: Mapping[str, str], site: Site = HERE) -> None:
@@ -99,11 +101,14 @@ def _in_headers(headers: Mapping[str, str]) -> Sequence[str]:
     return list(dict.fromkeys(found))
 
 
-def _in_cookie(header: str, name: str) -> str | None:
-    if not header:
-        return None
-    try:
-        jar = SimpleCookie(header[:4096])
-    except CookieError:
-        return None
-    return jar[name].value if name in jar else None
+def _in_cookies(headers: Mapping[str, str], name: str) -> Sequence[str]:
+    """Give the values of the cookies of a name, each once. Others may be as odd as they like: all ports of a host share theirs, and
+    what `http.cookies` finds odd, with that it drops the rest. How long a header is the server bounds."""
+    found: list[str] = []
+    for header, value in headers.items():
+        for cookie in value.split(";") if header.lower() == "cookie" else ():
+            called, _, text = cookie.partition("=")
+            plain = text.strip().removeprefix('"').removesuffix('"')
+            if called.strip() == name and plain:
+                found.append(plain)
+    return list(dict.fromkeys(found))

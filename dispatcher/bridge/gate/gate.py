@@ -18,7 +18,7 @@ from common.bus import Bus
 from common.clock import Clock
 from common.errors import BusError, FleetError, GarbledReply, LedgerUnavailable, NotAllowed, QuotaSpent, Unauthorized
 from common.handover import Handover
-from common.keys import Budget, Grant, Reservation, Reserved, Scope, Unit
+from common.keys import Budget, Grant, Presented, Reservation, Reserved, Scope, Unit
 from common.ledger import WAY_OUT
 from common.logs import get_logger
 from common.messages import ChatRequest
@@ -122,13 +122,14 @@ class Gate:
                 f"this key may not do that: it lacks the scope {scope}; `drover keys change --scope …` sets its scopes"
             )
         if caller.grant is not None:
-            # Read by the middleware that writes headers, also onto what is refused from here on.
-            http.state.standing = partial(self._standing, caller.grant, self._asked_s(caller))
-            self._limiter.take(caller.grant, self._clock.monotonic())
+            self.count(http, caller.grant, caller.shown)
 
-    def _asked_s(self, caller: Caller) -> float:
-        found = None if caller.shown is None else self.grants.asked_s(caller.shown)
-        return -math.inf if found is None else found
+    def count(self, http: Request, grant: Grant, presented: Presented | None) -> None:
+        """Count a request of a key. Raises `TooMany`."""
+        asked_s = None if presented is None else self.grants.asked_s(presented)
+        # Read by the middleware that writes headers, also onto what is refused from here on.
+        http.state.standing = partial(self._standing, grant, -math.inf if asked_s is None else asked_s)
+        self._limiter.take(grant, self._clock.monotonic())
 
     def _standing(self, grant: Grant, at_s: float) -> dict[str, Standing]:
         """Say how a key stands at this moment, by what is counted; `at_s` is when the ledger was asked for the grant."""

@@ -71,7 +71,7 @@ def session_routes(gate: Gate, bus: Bus, subjects: Subjects, clock: Clock) -> AP
             raise codec.refusal(error) from None  # its cause holds the key
         presented = parse(asked.key.strip())
         # A wrong one is known by now, or found by reading: nobody writes for strangers.
-        await gate.grants.grant(presented)
+        gate.count(http, await gate.grants.grant(presented), presented)
         with nameless():
             opened = await key_client.login(bus, subjects, presented, ttl_s=SESSION_S)
         body = codec.encode({"expires_unix_s": opened.expires_unix_s})

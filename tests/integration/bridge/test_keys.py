@@ -177,6 +177,15 @@ async def test_requests_a_minute_are_counted_and_told(house: House) -> None:
     assert "rate_limit" == three.json()["error"]["code"]
 
 
+async def test_a_login_is_a_request_of_its_key(house: House) -> None:
+    """The one too many gets 429 like any other, and no session: each of them writes in the ledger."""
+    secret = await house.key(requests_per_minute=1)
+    one, two = [await house.http.post("/api/v1/session", json={"key": secret}) for _ in range(2)]
+    house.http.cookies.clear()
+
+    assert ([201, 429], True) == ([one.status_code, two.status_code], "set-cookie" not in two.headers)
+
+
 async def test_jobs_at_once_are_counted(house: House) -> None:
     """The second of one is refused while the first runs, and let in when that has ended."""
     secret, go = await house.key(parallel=1), asyncio.Event()

@@ -64,6 +64,37 @@ def test_a_session_comes_in_a_cookie(public: str, name: str, other: str) -> None
     assert (parse(SESSION), True, None) == (found.presented, found.by_browser, foreign)
 
 
+@pytest.mark.parametrize(
+    "cookies",
+    [
+        'prefs={{"a":1}}; {ours}',
+        "flag; {ours}",
+        "name=J\xfcrgen; {ours}",
+        "a[b]=c, d; =; ;; {ours}; =x",
+        "long=" + "x" * 9000 + "; {ours}",
+        "{ours}; {ours}",
+        '{ours}; drover=""; my-drover=x; Drover=y',
+    ],
+)
+def test_the_neighbours_cookies_may_be_odd(cookies: str) -> None:
+    """All ports of a host share them: another server's are no reason to be logged out here."""
+    found = shown({"cookie": cookies.format(ours=f"drover={SESSION}")})
+
+    assert found is not None
+    assert parse(SESSION) == found.presented
+
+
+@pytest.mark.parametrize(
+    "cookies", [[f"drover={SESSION}; drover={OTHER}"], [f"drover={SESSION}", f"drover={OTHER}"], ["drover=x; drover=y"]]
+)
+def test_two_sessions_are_none(cookies: list[str]) -> None:
+    """A neighbour may have set one of them, for some path: which is whose nobody can say."""
+    with pytest.raises(Unauthorized, match="two cookies are called drover") as refused:
+        shown(Headers(raw=[(b"cookie", one.encode()) for one in cookies]))
+
+    assert not any(one in refused.value.message for one in (SESSION, OTHER))
+
+
 @pytest.mark.parametrize("headers", [{}, {"cookie": "a=b"}, {"authorization": ""}, {"x-api-key": " "}])
 def test_nothing_shown_is_nothing(headers: dict[str, str]) -> None:
     """Whether that is enough is for the gate to say."""
