@@ -38,6 +38,7 @@ class Asking:
         """
         with self.gate.running(caller):
             chat = await self.prepared(chat, caller, attached)
+            attached = ()  # what has been read is not kept for as long as the job waits and runs
             if sent is not None:
                 sent(chat)
             async with (

@@ -66,7 +66,8 @@ _MINE: ContextVar[Burden | None] = ContextVar("burden", default=None)
 
 
 def lighten() -> None:
-    """Say that the files of the request that is being answered have been read: only what became of them is still held."""
+    """Say that the files of the request that is being answered have been read: only what became of them is held from here on, so
+    whoever had them lets them go now, and not when the answer ends."""
     mine = _MINE.get()
     if mine is not None:
         mine.drop()

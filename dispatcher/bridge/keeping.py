@@ -41,12 +41,11 @@ SHRINK_S = 10.0
 
 @dataclass(slots=True, kw_only=True)
 class Said:
-    """What came of a chat so far; `sent` is the chat as it went to the fleet, its images as they were made to travel."""
+    """What came of a chat so far."""
 
     text: list[str] = field(default_factory=list)
     note: frames.RouteNote | None = None
     end: frames.End | None = None
-    sent: ChatRequest | None = None
 
     def hear(self, frame: frames.Frame) -> None:
         """Remember what a frame says."""
@@ -59,10 +58,6 @@ class Said:
                 self.end = frame
             case _:
                 pass
-
-    def hand(self, chat: ChatRequest) -> None:
-        """Remember how the chat was sent."""
-        self.sent = chat
 
     @property
     def anything(self) -> bool:
@@ -86,7 +81,7 @@ class Keeping:
         will be.
         """
         answer = _answer(chat, asked[-1], said)
-        told = [await self._small(turn, thread.key) for turn in _as_sent(asked, chat, said.sent)]
+        told = [await self._small(turn, thread.key) for turn in asked]
         parcel = Parcel(
             owner=thread.owner, conversation=thread.id, turns=tuple(keepable(turn) for turn in (*told, answer))
         )
@@ -160,16 +155,17 @@ def _answer(chat: ChatRequest, asked: Turn, said: Said) -> Turn:
     )
 
 
-def _as_sent(asked: Sequence[Turn], chat: ChatRequest, sent: ChatRequest | None) -> Sequence[Turn]:
-    """Give turns with the images that were sent in place of those that came: a camera's are too large to be kept."""
-    given, made = _images(chat), () if sent is None else _images(sent)
+def as_sent(asked: Sequence[Turn], chat: ChatRequest, sent: ChatRequest) -> tuple[Turn, ...]:
+    """Give the new turns of a chat with the images that were sent in place of those that came: a camera's are too large to be kept.
+    Pure."""
+    given, made = _images(chat), _images(sent)
     if len(given) != len(made):
-        return asked
+        return tuple(asked)
     which: Mapping[str, str] = dict(zip(given, made, strict=True))
-    return [
+    return tuple(
         replace(turn, message=replace(turn.message, images=tuple(which.get(one, one) for one in turn.message.images)))
         for turn in asked
-    ]
+    )
 
 
 def _images(chat: ChatRequest) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.contexts import Room, room_of
 from dispatcher.bridge.folding import Folding
-from dispatcher.bridge.keeping import Json, Keeping, Said, asked_turns
+from dispatcher.bridge.keeping import Json, Keeping, Said, as_sent, asked_turns
 from dispatcher.bridge.memory.fitting import fitted
 from dispatcher.bridge.memory.summary import recalled
 from dispatcher.bridge.presence import Presence
@@ -36,6 +36,10 @@ class Told:
     asked: tuple[Turn, ...]
     facts: Json
 
+    def sent(self, chat: ChatRequest) -> Told:
+        """Give the same with its images as they were made to travel."""
+        return replace(self, chat=chat, asked=as_sent(self.asked, self.chat, chat))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembering:
@@ -51,9 +55,15 @@ class Remembering:
         """Give the frames of a chat's answer; what was said is kept before the last of them, once more where keeping it was
         interrupted. Raises as `told`, and as `Asking`."""
         told = await self.told(chat, caller, thread)
+        chat = replace(chat, prompt=None, messages=())  # that has what it says
         said, kept = Said(), False
+
+        def hand(sent: ChatRequest) -> None:
+            nonlocal told
+            told = told.sent(sent)  # what came is not kept for as long as the job waits and runs
+
         try:
-            async with aclosing(self.asking.frames(told.chat, caller, sent=said.hand)) as source:
+            async with aclosing(self.asking.frames(told.chat, caller, sent=hand)) as source:
                 async for frame in source:
                     said.hear(frame)
                     if isinstance(frame, frames.End | frames.Err):

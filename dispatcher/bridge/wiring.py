@@ -88,13 +88,11 @@ class Bridge:
             headers[CONVERSATION_HEADER] = thread.id
             source = self.remembering.answered(chat, caller, thread)
         manner = Manner(stream=stream, progress=progress, hold_s=self.hold_s, headers=headers)
-        # What is answered is told by its id and model: what was said, images too, is the source's, and gone when that has sent it.
-        named = replace(chat, prompt=None, messages=())
-        return ChatAnswer(named, source, dialect, manner, self._means(caller))
+        return ChatAnswer(_named(chat), source, dialect, manner, self._means(caller))
 
     def told(self, chat: ChatRequest, caller: Caller, source: Source, dialect: Dialect) -> ChatAnswer:
         """Answer a chat in one piece, with frames that were asked for otherwise."""
-        return ChatAnswer(chat, source, dialect, Manner(stream=False), self._means(caller))
+        return ChatAnswer(_named(chat), source, dialect, Manner(stream=False), self._means(caller))
 
     def embeddings(self, job: ChatRequest, texts: Sequence[str], caller: Caller, dialect: Dialect) -> ChatAnswer:
         """Answer with the embeddings of `texts`; `job`, which has an id, says all else. Raises `BadRequest`."""
@@ -121,3 +119,9 @@ class Bridge:
         others nobody needs to look whether it is known. Raises `BadRequest`."""
         wanted = asked.wished(chat)
         return replace(wanted, keep_s=self.retry_grace_s) if asked.chosen else replace(wanted, resends=0)
+
+
+def _named(chat: ChatRequest) -> ChatRequest:
+    """Give what an answer tells of its chat, the id and the model: what was said, images too, is the source's, and gone when that
+    has sent it."""
+    return replace(chat, prompt=None, messages=())

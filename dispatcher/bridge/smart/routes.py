@@ -130,18 +130,22 @@ async def _frames(
     asking: Asking, chat: ChatRequest, caller: Caller, file: Attached | None, dialect: SmartDialect
 ) -> AsyncGenerator[frames.Frame, None]:
     """Give the frames of the answer; where the file can't be read, of the one without it."""
-    attached = () if file is None else (file,)
+    filed, asked = file is not None, asking.frames(chat, caller, () if file is None else (file,))
+    del file  # that has it now, until it has been read
     try:
-        async with aclosing(asking.frames(chat, caller, attached)) as source:
+        async with aclosing(asked) as source:
             async for frame in source:
                 yield frame
     except (UnreadableFile, PayloadTooLarge) as error:
-        if file is None:
+        if not filed:
             raise
         dialect.fault = error.message
-        async with aclosing(asking.frames(chat, caller)) as source:
-            async for frame in source:
-                yield frame
+    else:
+        return
+    # Behind the error, whose traceback has the file, too.
+    async with aclosing(asking.frames(chat, caller)) as source:
+        async for frame in source:
+            yield frame
 
 
 async def _form(http: Request) -> tuple[Json, Attached | None]:
