@@ -81,6 +81,7 @@ class ChatAnswer(Response):
         self._silent: frames.KeepAlive | None = None
         self._accepted = False
         self._over = False
+        self._rest: Response | None = None
         self._pen = asyncio.Lock()
         self.outcome = "hangup"
         """How it ended, in a word: this until it has."""
@@ -130,15 +131,16 @@ class ChatAnswer(Response):
                     async for frame in source:
                         self._remember(frame)
                         async with self._pen:
-                            if isinstance(frame, frames.Err):
-                                return await self._fail(out, frame)
-                            if isinstance(frame, frames.End):
-                                return await self._finish(out, frame)
+                            if isinstance(frame, frames.End | frames.Err):
+                                self._rest = await self._end(out, frame)
+                                return self._rest
                             if self._manner.stream:
                                 await self._show(out, frame)
         except TimeoutError:
             if not limit.expired():
                 raise
+            if out.closed or self._rest is not None:
+                return self._rest  # it came in the turn of the last word: there is nothing left to end
             stopping = Interrupted(
                 "the bridge is stopping and could not wait for the end of this answer: send it again"
             )
@@ -219,6 +221,9 @@ class ChatAnswer(Response):
     async def _put(self, out: Stream, data: bytes) -> None:
         await out.put(data)
         self._spoke_s = self._means.clock.monotonic()
+
+    async def _end(self, out: Stream, frame: frames.End | frames.Err) -> Response | None:
+        return await (self._finish(out, frame) if isinstance(frame, frames.End) else self._fail(out, frame))
 
     async def _finish(self, out: Stream, end: frames.End) -> Response | None:
         self.outcome, self._over = "ok", True

@@ -63,7 +63,7 @@ class Stream:
     def __init__(self, send: Send, *, stalled_s: float = STALLED_READER_S) -> None:
         self._send = send
         self._stalled_s = stalled_s
-        self.open = False
+        self.open = self.closed = False
 
     async def start(self, headers: RawHeaders, media_type: str = EVENTS) -> None:
         """Send status and headers; once."""
@@ -79,6 +79,7 @@ class Stream:
     async def close(self, last: bytes = b"") -> None:
         """Send the last piece, and end the response. Raises `ReaderStalled`."""
         await self._put({"type": "http.response.body", "body": last, "more_body": False})
+        self.closed = True
 
     async def _put(self, message: dict[str, Any]) -> None:
         try:

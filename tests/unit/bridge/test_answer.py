@@ -11,6 +11,7 @@ import pytest
 
 from common import frames
 from common.clock import LoopClock
+from common.errors import QueueFull
 from common.messages import ChatRequest, Usage
 from dispatcher.bridge.answer import KEEP_ALIVE_S, ROUTELESS_S, ChatAnswer, Manner, Means
 from dispatcher.bridge.native.chat import NativeDialect
@@ -122,6 +123,32 @@ def test_a_reader_that_takes_nothing_is_given_up_though_no_frame_comes() -> None
     outcome = run(sent(lambda: answer_of(source()), reader))
 
     assert (closed[0] <= ROUTELESS_S + KEEP_ALIVE_S + STALLED_READER_S + 1.0, outcome) == (True, "reader_stalled")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("last", [frames.End(), frames.Err(QueueFull("full"))], ids=["end", "error"])
+def test_an_answer_that_was_ended_as_it_ended_has_one_end(last: frames.End | frames.Err, *, stream: bool) -> None:
+    """The bridge stops in the very turn of its last word: that has been said, and is neither said again nor made another one."""
+    reader, curfew = Reader(), Curfew()
+
+    async def source() -> AsyncGenerator[frames.Frame, None]:
+        try:
+            yield frames.Token(0, "hello")
+            curfew.fall()
+            yield last
+        finally:
+            await asyncio.sleep(1.0)  # what is still to be done after it
+
+    def answer() -> ChatAnswer:
+        means = Means(clock=LoopClock(), curfew=curfew)
+        return ChatAnswer(ASKED, source(), DIALECTS["openai"](), Manner(stream=stream), means)
+
+    outcome = run(sent(answer, reader))
+    ends = [message for _, message in reader.got if "body" in message and not message.get("more_body")]
+    said = {b"hello": isinstance(last, frames.End) or stream, b"full": isinstance(last, frames.Err)}
+
+    assert ("ok" if isinstance(last, frames.End) else "queue_full", 1) == (outcome, len(ends))
+    assert said == {word: word in reader.body for word in said}
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), RuntimeError("a bug")])
