@@ -27,7 +27,7 @@ PAUSE_S = 0.5
 """Between two tries: `drover up` starts a ledger that died once after as long."""
 
 MOST = 256
-"""Answers that are held at once."""
+"""Answers that are held at once; of these, and of the bytes, nobody who has a name has more than half."""
 
 MOST_BYTES = 16 << 20
 """Of all that is held, as it travels: what the bridge may grow by while no ledger is there."""
@@ -79,13 +79,19 @@ class Belated:
     def take(self, parcel: Parcel) -> bool:
         """Hold turns, and keep them as soon as there is a ledger. False where too much is held already: then they are lost."""
         size_bytes = len(codec.encode_request(codec.plain(parcel)))
-        full = len(self._held) >= MOST or size_bytes + sum(one.size_bytes for one in self._held) > MOST_BYTES
-        if full or self._stopped:
+        if self._stopped or not self._room(parcel.owner, size_bytes):
             return False
         held = _Held(parcel, size_bytes)
         task = self._held[held] = self._spawn(self._keep(held))
         task.add_done_callback(lambda _: self._held.pop(held))
         return True
+
+    def _room(self, owner: Owner, size_bytes: int) -> bool:
+        def fits(held: list[int], share: int) -> bool:
+            return len(held) < MOST // share and size_bytes + sum(held) <= MOST_BYTES // share
+
+        its = [one.size_bytes for one in self._held if one.parcel.owner == owner]
+        return fits([one.size_bytes for one in self._held], 1) and (not owner.user or fits(its, 2))
 
     async def settle(self, owner: Owner, conversation: str) -> None:
         """Keep what is held of a conversation before anybody reads it: else the next question would be told a past without the last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import MaxLen, MinLen
@@ -46,7 +47,6 @@ from dispatcher.bridge.native.shapes import (
 )
 from dispatcher.bridge.reading import read_as
 from dispatcher.bridge.speech import as_asked
-from dispatcher.bridge.sse import Curfew
 from dispatcher.bridge.surfaces import NATIVE
 from dispatcher.bridge.threads import owner_of
 from dispatcher.bridge.wiring import Bridge
@@ -139,7 +139,7 @@ def conversation_routes(bridge: Bridge) -> APIRouter:
     router = bridge.gate.router(keys.Scope.CHAT, prefix="/api/v1/conversations", tags=["conversations"])
     talk = bridge.conversations
     _add_many(router, talk)
-    _add_one(router, talk, bridge.curfew)
+    _add_one(router, bridge)
     _add_turns(router, talk, bridge.remembering.keeping.belated)
     return router
 
@@ -202,7 +202,9 @@ def _add_many(router: APIRouter, talk: Conversations) -> None:
         return answered({"conversations": await talk.delete_all(owner_of(caller_of(http)))})
 
 
-def _add_one(router: APIRouter, talk: Conversations, curfew: Curfew) -> None:
+def _add_one(router: APIRouter, bridge: Bridge) -> None:
+    talk, belated = bridge.conversations, bridge.remembering.keeping.belated
+
     @router.get(
         "/{conversation}",
         summary="The newest turns of one",
@@ -219,8 +221,9 @@ def _add_one(router: APIRouter, talk: Conversations, curfew: Curfew) -> None:
         ),
     )
     async def look(http: Request, conversation: Name) -> Response:
-        asked, owner = queried(_Page, http), owner_of(caller_of(http))
-        return answered(codec.plain(await talk.get(owner, _known(conversation), turn=asked.turn, limit=asked.limit)))
+        asked, owner, name = queried(_Page, http), owner_of(caller_of(http)), _known(conversation)
+        await belated.settle(owner, name)
+        return answered(codec.plain(await talk.get(owner, name, turn=asked.turn, limit=asked.limit)))
 
     @router.patch(
         "/{conversation}",
@@ -257,12 +260,13 @@ def _add_one(router: APIRouter, talk: Conversations, curfew: Curfew) -> None:
         ),
     )
     async def export(http: Request, conversation: Name) -> Response:
-        asked = queried(_Form, http)
-        name = _known(conversation)
-        pages = talk.export(owner_of(caller_of(http)), name, whole=asked.whole)
+        asked, caller, name = queried(_Form, http), caller_of(http), _known(conversation)
+        await belated.settle(owner_of(caller), name)
+        pages = talk.export(owner_of(caller), name, whole=asked.whole)
         first = await anext(pages)  # what is wrong is said before a file has begun
         written = as_json(first, pages) if asked.format == "json" else as_markdown(first, pages)
-        return Download(written, f"conversation-{name}", asked.format, curfew)
+        recalls = partial(bridge.gate.recalls.bind, caller)
+        return Download(written, f"conversation-{name}", asked.format, bridge.curfew, recalls=recalls)
 
 
 def _add_turns(router: APIRouter, talk: Conversations, belated: Belated) -> None:
@@ -302,6 +306,7 @@ def _add_turns(router: APIRouter, talk: Conversations, belated: Belated) -> None
     async def branch(http: Request, conversation: Name) -> Response:
         asked = read_as(ConversationBranch, await json_body(http), example='{"turn":"…"}', elsewhere={}).root
         owner = owner_of(caller_of(http))
+        await belated.settle(owner, _known(conversation))  # it may be made of that answer
         made = await talk.branch(owner, _known(conversation), asked.turn, title=asked.title)
         return answered(codec.plain(made), 201, {"location": f"/api/v1/conversations/{made.id}"})
 

@@ -13,6 +13,7 @@ from common import codec
 from common.conversations import Exported
 from common.errors import FleetError
 from common.logs import get_logger
+from dispatcher.bridge.gate.recalls import Bind, unrecalled
 from dispatcher.bridge.memory.markdown import heading, pieces
 from dispatcher.bridge.sse import Curfew, ReaderStalled, Stream, while_connected
 
@@ -22,10 +23,20 @@ Pages = AsyncGenerator[Exported, None]
 
 
 class Download(Response):
-    """A file that is written while it is read: a conversation may be larger than all else that a bridge holds."""
+    """A file that is written while it is read: a conversation may be larger than all else that a bridge holds. It ends with its
+    key."""
 
-    def __init__(self, written: AsyncGenerator[bytes, None], name: str, form: str, curfew: Curfew) -> None:
+    def __init__(
+        self,
+        written: AsyncGenerator[bytes, None],
+        name: str,
+        form: str,
+        curfew: Curfew,
+        *,
+        recalls: Bind = unrecalled,
+    ) -> None:
         super().__init__()
+        self._recalls = recalls
         self._written = written
         self._curfew = curfew
         self._kind = "application/json" if form == "json" else "text/markdown; charset=utf-8"
@@ -38,7 +49,7 @@ class Download(Response):
     async def _send(self, out: Stream) -> None:
         try:
             async with asyncio.timeout(None) as limit, aclosing(self._written) as written:
-                with self._curfew.bind(limit):
+                with self._curfew.bind(limit), self._recalls(limit):
                     await out.start([(b"content-disposition", self._disposition)], self._kind)
                     async for piece in written:
                         await out.put(piece)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
 from common.bus.memory import MemoryBroker, connect_memory
+from common.clock import LoopClock
 from common.conversation_client import Conversations
 from common.conversations import Conversation, Owner, Turn
 from common.errors import ConversationConflict, FleetError, LedgerUnavailable
@@ -18,12 +22,18 @@ from common.subjects import Subjects
 from dispatcher.bridge import belated as module
 from dispatcher.bridge import keeping
 from dispatcher.bridge.belated import Belated, Parcel, belated
+from dispatcher.bridge.gate import Gate
+from dispatcher.bridge.gate.gate import Rules
 from dispatcher.bridge.keeping import Keeping, Said, asked_turns
+from dispatcher.bridge.native.conversations import conversation_routes
+from dispatcher.bridge.sse import Curfew
 from dispatcher.bridge.threads import Thread
+from dispatcher.fleet import Fleet
 
 ANNA = Owner(tenant="home", user="anna")
 HANG_S = 30.0
 NEVER_S = 3600.0
+NOTE = {"messages": [{"role": "user", "content": "a note"}]}
 
 
 class Ledger(Conversations):
@@ -54,9 +64,9 @@ async def ledger(*failures: FleetError) -> AsyncIterator[Ledger]:
         yield found
 
 
-def parcel(name: str = "t1", text: str = "hi") -> Parcel:
+def parcel(name: str = "t1", text: str = "hi", owner: Owner = ANNA) -> Parcel:
     turn = Turn(id=name, message=Message(role=Role.ASSISTANT, content=text))
-    return Parcel(owner=ANNA, conversation="c1", turns=(turn,))
+    return Parcel(owner=owner, conversation="c1", turns=(turn,))
 
 
 async def emptied(held: Belated) -> None:
@@ -153,15 +163,50 @@ async def test_who_reads_a_conversation_has_it_settled_first() -> None:
         assert ([("t1",)], 2) == (there.kept, there.asked)
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("", None), ("/export", None), ("/branch", {"turn": "t1"}), ("/select", {"turn": "t1"}), ("/turns", NOTE)],
+)
+async def test_whoever_opens_a_conversation_finds_what_waited_in_it(path: str, said: dict[str, Any] | None) -> None:
+    """To read it, or to go on with it: the ledger has kept it before it is asked."""
+    app = FastAPI()
+    async with ledger() as there, belated(there, hold_s=NEVER_S, pause_s=NEVER_S) as held:
+        gate = Gate(Rules(tenant="home", off=True), there._bus, Subjects(), LoopClock(), Fleet)
+        keeping = SimpleNamespace(keeping=SimpleNamespace(belated=held))
+        bridge = SimpleNamespace(gate=gate, conversations=there, remembering=keeping, curfew=Curfew())
+        app.include_router(conversation_routes(cast("Any", bridge)))
+        held.take(parcel(owner=Owner(tenant="home")))
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # nobody answers what is asked behind it
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            await http.request("POST" if said else "GET", f"/api/v1/conversations/c1{path}", json=said)
+
+        assert ("t1",) == there.kept[0]
+
+
 async def test_so_much_is_held_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """By number, and by bytes."""
     monkeypatch.setattr(module, "MOST", 2)
     monkeypatch.setattr(module, "MOST_BYTES", 2000)
     async with ledger() as there, belated(there, pause_s=NEVER_S, hold_s=NEVER_S) as held:
-        found = [held.take(parcel("t1")), held.take(parcel("t2", "x" * 2000)), held.take(parcel("t2"))]
-        found.append(held.take(parcel("t3")))
+        nobody = Owner(tenant="home")
+        came = [("t1", "hi"), ("t2", "x" * 2000), ("t2", "hi"), ("t3", "hi")]
+        found = [held.take(parcel(*one, owner=nobody)) for one in came]
 
         assert [True, False, True, False] == found
+
+
+async def test_no_user_has_more_than_half_of_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By number, and by bytes: one whose answers are long leaves room for those of the others."""
+    monkeypatch.setattr(module, "MOST", 4)
+    monkeypatch.setattr(module, "MOST_BYTES", 4000)
+    long, ben = "x" * 2000, Owner(tenant="home", user="ben")
+    async with ledger() as there, belated(there, pause_s=NEVER_S, hold_s=NEVER_S) as held:
+        hers = [
+            held.take(parcel(name, text)) for name, text in (("t1", "hi"), ("t2", long), ("t2", "hi"), ("t3", "hi"))
+        ]
+        his = [held.take(parcel(name, owner=ben)) for name in ("t4", "t5", "t6")]
+
+        assert ([True, False, True, False], [True, True, False]) == (hers, his)
 
 
 async def test_a_bridge_that_ends_takes_nothing_any_more() -> None:

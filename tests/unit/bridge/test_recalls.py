@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, cast
 
 import pytest
 
@@ -13,6 +15,8 @@ from common.keys import Presented
 from dispatcher.bridge.callers import Caller, granted
 from dispatcher.bridge.gate import recalls as module
 from dispatcher.bridge.gate.recalls import Recalls
+from dispatcher.bridge.native.downloads import Download
+from dispatcher.bridge.sse import Curfew
 from tests.unit.bridge.test_grants import House, house
 
 HANG_S = 60.0
@@ -109,3 +113,31 @@ async def test_a_change_that_came_before_the_answer_began_is_not_missed() -> Non
         said = await ended(recalls, caller, asyncio.Event())
 
     assert "no longer good" in said
+
+
+async def test_a_file_that_is_read_ends_with_its_key() -> None:
+    """It has no end then, as its reader sees."""
+    async with watched() as (h, recalls), asyncio.timeout(HANG_S):
+        shown, begun, sent = h.ledger.key(), asyncio.Event(), list[Any]()
+        caller = await let_in(h, shown)
+
+        async def written() -> AsyncGenerator[bytes, None]:
+            yield b"begin"
+            begun.set()
+            await asyncio.Event().wait()
+            yield b"end"
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def receive() -> None:
+            await asyncio.Event().wait()
+
+        download = Download(written(), "talk", "json", Curfew(), recalls=partial(recalls.bind, caller))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(download({"type": "http"}, cast("Any", receive), send))
+            await begun.wait()
+            del h.ledger.good[shown.id]
+            await h.ledger.change(shown)
+
+    assert [(b"begin", True)] == [(one["body"], one["more_body"]) for one in sent if "body" in one]
