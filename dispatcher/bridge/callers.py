@@ -7,12 +7,18 @@ durable or over; one user's names are never another's; and what somebody else's 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from common.codec import digest
+from common.errors import NoDispatcher, UnknownJob
 from common.keys import Grant, Presented, Scope
 from common.messages import ChatRequest
 from common.subjects import as_token, is_token
+
+T = TypeVar("T")
 
 EVERYTHING = frozenset(Scope)
 
@@ -60,13 +66,29 @@ class Caller:
             name = f"{begin}-{known[:MARK_CHARS]}"
         return name + mark
 
-    def job_to_see(self, name: str) -> str:
-        """Give the id of a job to be looked at: its own, or any of its tenant's for who may see those (read:fleet)."""
-        return name if self.may(Scope.FLEET) else self.job(name)
+    def jobs_to_see(self, name: str) -> tuple[str, ...]:
+        """Give the ids that may be meant by a job to be looked at: its own of that name, and behind it any of its tenant's for who
+        may see those (read:fleet)."""
+        return self._meant(name, others=self.may(Scope.FLEET))
 
-    def job_to_change(self, name: str) -> str:
-        """Give the id of a job to be cancelled or judged: its own, or any of its tenant's for an administrator."""
-        return name if self.may(Scope.ADMIN) else self.job(name)
+    def jobs_to_change(self, name: str) -> tuple[str, ...]:
+        """Give the ids that may be meant by a job to be cancelled or judged: its own of that name, and behind it any of its
+        tenant's for an administrator."""
+        return self._meant(name, others=self.may(Scope.ADMIN))
+
+    def _meant(self, name: str, *, others: bool) -> tuple[str, ...]:
+        own = self.job(name)
+        return (own, name) if others and own != name else (own,)
+
+
+async def first_known(ids: Sequence[str], ask: Callable[[str], Awaitable[T]]) -> T:
+    """Ask about ids of a job, one after the other, until one is known, and give what is said of that. Raises what `ask` does, but
+    that nobody knows a job, or is there to be asked, of the last one only."""
+    *before, last = ids
+    for one in before:
+        with suppress(UnknownJob, NoDispatcher):
+            return await ask(one)
+    return await ask(last)
 
 
 def granted(grant: Grant, shown: Presented | None = None) -> Caller:

@@ -6,6 +6,7 @@ A dispatcher knows, the bridge asks.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -16,7 +17,7 @@ from common.errors import BadRequest
 from common.keys import Scope
 from common.messages import ChatRequest
 from dispatcher.bridge.bodies import answered, json_body
-from dispatcher.bridge.callers import Caller, on_behalf
+from dispatcher.bridge.callers import Caller, first_known, on_behalf
 from dispatcher.bridge.decisions import FeedbackTold, RouteTold
 from dispatcher.bridge.describing import ASKS, GUARDED, described
 from dispatcher.bridge.gate import caller_of, confined
@@ -58,7 +59,8 @@ def explaining(bridge: Bridge, read: Callable[[Request], Awaitable[ChatRequest]]
     )
     async def why(http: Request, job: str) -> Response:
         caller = caller_of(http)
-        return _seen(bridge, caller, await drover.why(caller.job_to_see(job), tenant=caller.tenant))
+        told = await first_known(caller.jobs_to_see(job), partial(drover.why, tenant=caller.tenant))
+        return _seen(bridge, caller, told)
 
     @router.post(
         "/feedback", summary="Say how an answer was: a thumb, a vote or a score", dependencies=chat, **FEEDBACK
@@ -69,8 +71,8 @@ def explaining(bridge: Bridge, read: Callable[[Request], Awaitable[ChatRequest]]
         if not isinstance(job, str) or not job:
             raise BadRequest('job is missing: send {"job":"…","rating":"up"}', param="job")
         caller = caller_of(http)
-        counted = await drover.rate(caller.job_to_change(job), said, tenant=caller.tenant)
-        return answered(counted)
+        rate = partial(drover.rate, said=said, tenant=caller.tenant)
+        return answered(await first_known(caller.jobs_to_change(job), rate))
 
     return router
 

@@ -30,7 +30,7 @@ from common.ledger import MOST_ROWS, JobsQuery, Span
 from common.messages import Priority, Token
 from common.subjects import is_token
 from dispatcher.bridge.bodies import answered, json_body
-from dispatcher.bridge.callers import Caller, on_behalf
+from dispatcher.bridge.callers import Caller, first_known, on_behalf
 from dispatcher.bridge.describing import GUARDED, RUNS, described
 from dispatcher.bridge.entry import entry
 from dispatcher.bridge.gate import Place, caller_of
@@ -146,17 +146,21 @@ def _add_durable(router: APIRouter, bridge: Bridge, prefix: str) -> None:
     )
     async def events(http: Request, job: Annotated[str, _ID]) -> Response:
         after = last_event(http.headers)
-        tenant, job = caller_of(http).tenant, _seen(http, job)
-        await durable.look(job, tenant=tenant)
+        caller = caller_of(http)
+        tenant = caller.tenant
+
+        async def found(one: str) -> str:
+            await durable.look(one, tenant=tenant)
+            return one
+
+        job = await first_known(caller.jobs_to_see(_known(job)), found)
         if await durable.over(job, after=after, tenant=tenant):
             return Response(status_code=204)  # by it a browser's EventSource learns that it need not come back
-        recalls = partial(bridge.gate.recalls.bind, caller_of(http))
+        recalls = partial(bridge.gate.recalls.bind, caller)
         return JobEvents(durable, job, after, bridge.curfew, tenant=tenant, recalls=recalls)
 
 
 def _add_known(router: APIRouter, bridge: Bridge) -> None:
-    durable = bridge.drover.durable
-
     @router.get(
         "",
         summary="Jobs that are over, newest first, as the ledger has them",
@@ -172,15 +176,9 @@ def _add_known(router: APIRouter, bridge: Bridge) -> None:
         **described(surface=NATIVE, statuses=GUARDED | {404}, schema=JobTold),
     )
     async def look(http: Request, job: Annotated[str, _ID]) -> Response:
-        tenant, job = caller_of(http).tenant, _seen(http, job)
-        told = {JOB_HEADER: header_text(job)}
-        try:
-            return answered(card(await durable.look(job, tenant=tenant)), 200, told)
-        except NO_DURABLE as unknown:
-            record = await _record(bridge, job, caller_of(http))
-            if record is None:
-                raise UnknownJob(unknown.message, param="job") from unknown
-            return answered({"id": job, "object": "job", "state": record["state"], "record": record}, 200, told)
+        caller = caller_of(http)
+        job, told = await first_known(caller.jobs_to_see(_known(job)), partial(_told, bridge, caller))
+        return answered(told, 200, {JOB_HEADER: header_text(job)})
 
     @router.delete(
         "/{job}",
@@ -189,15 +187,7 @@ def _add_known(router: APIRouter, bridge: Bridge) -> None:
     )
     async def cancel(http: Request, job: Annotated[str, _ID]) -> Response:
         caller = caller_of(http)
-        tenant, job = caller.tenant, caller.job_to_change(_known(job))
-        try:
-            done = await durable.cancel(job, tenant=tenant)
-        except NO_DURABLE as unknown:
-            done = await _cancel_live(bridge, job, tenant)
-            if not done:
-                raise UnknownJob(
-                    f"there is no job {job!r} that could be cancelled: it is over, or the id is wrong", param="job"
-                ) from unknown
+        job, done = await first_known(caller.jobs_to_change(_known(job)), partial(_cancel, bridge, caller.tenant))
         return answered({"id": job, "cancelled": done})
 
 
@@ -225,6 +215,29 @@ def _whose(asked: _Listing, caller: Caller) -> JobsQuery:
     return JobsQuery(**wanted)
 
 
+async def _told(bridge: Bridge, caller: Caller, job: str) -> tuple[str, Mapping[str, Any]]:
+    """Say how far a job is, behind its id. Raises `UnknownJob`."""
+    try:
+        return job, card(await bridge.drover.durable.look(job, tenant=caller.tenant))
+    except NO_DURABLE as unknown:
+        record = await _record(bridge, job, caller)
+        if record is None:
+            raise UnknownJob(unknown.message, param="job") from unknown
+        return job, {"id": job, "object": "job", "state": record["state"], "record": record}
+
+
+async def _cancel(bridge: Bridge, tenant: str, job: str) -> tuple[str, bool]:
+    """Cancel a job, and say behind its id whether it was not over. Raises `UnknownJob`."""
+    try:
+        return job, await bridge.drover.durable.cancel(job, tenant=tenant)
+    except NO_DURABLE as unknown:
+        if await _cancel_live(bridge, job, tenant):
+            return job, True
+        raise UnknownJob(
+            f"there is no job {job!r} that could be cancelled: it is over, or the id is wrong", param="job"
+        ) from unknown
+
+
 async def _cancel_live(bridge: Bridge, job: str, tenant: str) -> bool:
     try:
         return await bridge.drover.cancel(job, tenant=tenant)
@@ -249,10 +262,6 @@ def _priority(http: Request) -> Priority | None:
     """Read the class of the queue from the address, where it stands there."""
     given = http.query_params.get("priority")
     return None if given is None else priority_of({PRIORITY_HEADER: given})
-
-
-def _seen(http: Request, job: str) -> str:
-    return caller_of(http).job_to_see(_known(job))
 
 
 def _known(job: str) -> str:

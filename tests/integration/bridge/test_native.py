@@ -376,6 +376,30 @@ async def test_a_durable_job_waits_for_its_user(house: House) -> None:
     assert "queued" == seen[0].json()["state"]
 
 
+async def test_who_may_see_others_jobs_finds_its_own_by_the_name_it_chose(house: House, fleet: ScriptedFleet) -> None:
+    """In the queue, and live: the name means its own job first."""
+    begun = asyncio.Event()
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.route()
+        begun.set()
+        await job.cancelled.wait()
+        await job.fail(errors.JobCancelled("cancelled"))
+
+    submitted = (await house.call("seer", "POST", "/api/v1/jobs", json={"prompt": "hi", "job": "j-mine"})).json()
+    seen = (await house.call("seer", "GET", "/api/v1/jobs/j-mine")).json()
+    fleet.script = script
+    async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(house.call("admin", "POST", "/api/v1/chat", json={"prompt": "hi", "job": "j-mine"}))
+        await begun.wait()
+        done = await house.call("admin", "DELETE", "/api/v1/jobs/j-mine")
+
+    assert (submitted["id"], "queued") == (seen["id"], seen["state"])
+    assert (True, True) == (done.json()["cancelled"], done.json()["id"] != "j-mine")
+    assert 499 == running.result().status_code
+
+
 async def test_two_users_of_one_name_for_a_job_have_two(house: House) -> None:
     """What one of them has asked neither stands in the way of the other, nor is it given to that one."""
     told = [

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import codec
-from common.errors import BadRequest
+from common.errors import BadRequest, LedgerUnavailable, NoDispatcher, UnknownJob
 from common.keys import Grant, Scope
 from common.subjects import is_token
-from dispatcher.bridge.callers import Caller, granted
+from dispatcher.bridge.callers import Caller, first_known, granted
 from dispatcher.bridge.entry import chat_entry, entry
 from dispatcher.bridge.presence import narrowed
 from dispatcher.bridge.seeing import within
@@ -61,7 +61,43 @@ def test_who_may_see_others_jobs_and_who_may_end_them(scope: Scope, sees: bool, 
     """Reading is of who may see the fleet, the rest is an administrator's."""
     caller, theirs = granted(replace(GRANT, scopes=(scope,))), BOB.job("j1")
 
-    assert (sees, changes) == (caller.job_to_see(theirs) == theirs, caller.job_to_change(theirs) == theirs)
+    assert (sees, changes) == (theirs in caller.jobs_to_see(theirs), theirs in caller.jobs_to_change(theirs))
+
+
+@given(NAMES)
+def test_whoever_may_see_others_jobs_finds_its_own_first(name: str) -> None:
+    """By the name that it chose; what runs under that very id comes behind it."""
+    admin = granted(replace(GRANT, scopes=(Scope.ADMIN,)))
+    own = ANN.job(name)
+
+    assert [own] == list(ANN.jobs_to_see(name)) == list(ANN.jobs_to_change(name))
+    assert list(dict.fromkeys([own, name])) == list(admin.jobs_to_see(name)) == list(admin.jobs_to_change(name))
+
+
+async def test_the_first_id_that_is_known_counts() -> None:
+    """And who knows none is told so of the last; what else goes wrong is told at once."""
+    asked: list[str] = []
+
+    async def ask(one: str) -> str:
+        asked.append(one)
+        if one == "away":
+            raise LedgerUnavailable(one)
+        if one == "nobody":
+            raise NoDispatcher(one)
+        if one.startswith("no"):
+            raise UnknownJob(one)
+        return one
+
+    found = [await first_known(ids, ask) for ids in (("a", "b"), ("no", "b"), ("nobody", "b"), ("b",))]
+    with pytest.raises(UnknownJob, match="none"):
+        await first_known(("no", "none"), ask)
+    with pytest.raises(NoDispatcher):
+        await first_known(("no", "nobody"), ask)
+    with pytest.raises(LedgerUnavailable):
+        await first_known(("away", "b"), ask)
+
+    assert ["a", "b", "b", "b"] == found
+    assert ["a", "no", "b", "nobody", "b", "b", "no", "none", "no", "nobody", "away"] == asked
 
 
 def test_headers_are_read_once_for_all() -> None:
