@@ -174,6 +174,11 @@ class Gate:
         Entering raises `TooMany`."""
         return nullcontext() if caller.grant is None else self._limiter.running(caller.grant)
 
+    def following(self, caller: Caller) -> AbstractContextManager[None]:
+        """Count a stream of a job's events among those that its key has at once, for as long as the context lasts. Entering raises
+        `TooMany`."""
+        return nullcontext() if caller.grant is None else self._limiter.following(caller.grant)
+
     @asynccontextmanager
     async def job(self, caller: Caller, chat: ChatRequest) -> AsyncIterator[Place]:
         """Let a job in; the context is that of its way to the bus, of a durable one that of its submission. What it may use is set

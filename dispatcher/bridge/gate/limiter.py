@@ -19,6 +19,10 @@ MOST_KEYS = 10_000
 MINUTE_S = 60.0
 PARALLEL_RETRY_S = 1.0
 
+MOST_FOLLOWED = 32
+"""Streams of durable jobs that a key's programs and pages may follow at once: a job may lie in the queue for hours, and each stream
+is a connection here and a consumer on the bus."""
+
 NOISE = 1e-9
 """What sums of floats are wrong by: who waited as long as told has a whole request again."""
 
@@ -58,6 +62,7 @@ class Limiter:
     def __init__(self) -> None:
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._running: dict[str, int] = {}
+        self._followed: dict[str, int] = {}
         self._budgets: OrderedDict[str, dict[tuple[Unit, Period], _Told]] = OrderedDict()
 
     def take(self, grant: Grant, now_s: float) -> None:
@@ -124,15 +129,21 @@ class Limiter:
                 f"key {grant.name!r} has {now} jobs at once, and may have {grant.parallel}: wait for one to end",
                 retry_after_s=PARALLEL_RETRY_S,
             )
-        self._running[grant.key] = now + 1
-        try:
+        with _one_more(self._running, grant.key):
             yield
-        finally:
-            left = self._running[grant.key] - 1
-            if left:
-                self._running[grant.key] = left
-            else:
-                del self._running[grant.key]
+
+    @contextmanager
+    def following(self, grant: Grant) -> Iterator[None]:
+        """Count a stream of a job's events for as long as somebody reads it. Raises `TooMany` for one too many."""
+        now = self._followed.get(grant.key, 0)
+        if now >= MOST_FOLLOWED:
+            raise TooMany(
+                f"key {grant.name!r} follows {now} jobs at once, and no key may follow more: close one, or look now and then "
+                "how far it is (GET /api/v1/jobs/ID)",
+                retry_after_s=PARALLEL_RETRY_S,
+            )
+        with _one_more(self._followed, grant.key):
+            yield
 
     def _filled(self, key: str, limit: int, now_s: float) -> _Bucket:
         bucket = self._buckets.setdefault(key, _Bucket(float(limit), now_s))
@@ -142,6 +153,17 @@ class Limiter:
         bucket.left = min(float(limit), bucket.left + (now_s - bucket.at_s) * limit / MINUTE_S)
         bucket.at_s = now_s
         return bucket
+
+
+@contextmanager
+def _one_more(counts: dict[str, int], key: str) -> Iterator[None]:
+    counts[key] = counts.get(key, 0) + 1
+    try:
+        yield
+    finally:
+        counts[key] -= 1
+        if not counts[key]:
+            del counts[key]
 
 
 def _left(budget: Budget) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,8 @@ COMMENT_S = 15.0
 
 
 class JobEvents(Response):
-    """The notes of one job as they come, each with its number in the stream: `Last-Event-ID` goes on behind it."""
+    """The notes of one job as they come, each with its number in the stream: `Last-Event-ID` goes on behind it. `counted` is
+    entered while they are read."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class JobEvents(Response):
         *,
         tenant: str,
         recalls: Bind = unrecalled,
+        counted: AbstractContextManager[None] | None = None,
         comment_s: float = COMMENT_S,
     ) -> None:
         super().__init__()
@@ -47,10 +49,12 @@ class JobEvents(Response):
         self._curfew = curfew
         self._tenant = tenant
         self._recalls = recalls
+        self._counted = counted or nullcontext()
         self._comment_s = comment_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # as ASGI calls it
-        await while_connected(receive, self._follow(Stream(send)))
+        with self._counted:  # which refuses one too many, while that can still be said
+            await while_connected(receive, self._follow(Stream(send)))
 
     async def _follow(self, out: Stream) -> None:
         try:

@@ -157,7 +157,8 @@ def _add_durable(router: APIRouter, bridge: Bridge, prefix: str) -> None:
         if await durable.over(job, after=after, tenant=tenant):
             return Response(status_code=204)  # by it a browser's EventSource learns that it need not come back
         recalls = partial(bridge.gate.recalls.bind, caller)
-        return JobEvents(durable, job, after, bridge.curfew, tenant=tenant, recalls=recalls)
+        counted = bridge.gate.following(caller)
+        return JobEvents(durable, job, after, bridge.curfew, tenant=tenant, recalls=recalls, counted=counted)
 
 
 def _add_known(router: APIRouter, bridge: Bridge) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -23,6 +24,7 @@ from common.keys import Scope, Unit
 from common.records import JOB
 from common.subjects import Subjects
 from dispatcher.bridge.callers import Caller
+from dispatcher.bridge.gate.limiter import MOST_FOLLOWED
 from dispatcher.durable.declare import declare
 from dispatcher.settings import DurableSection
 from tests.bridge_process import bridge_process
@@ -398,6 +400,33 @@ async def test_who_may_see_others_jobs_finds_its_own_by_the_name_it_chose(house:
     assert (submitted["id"], "queued") == (seen["id"], seen["state"])
     assert (True, True) == (done.json()["cancelled"], done.json()["id"] != "j-mine")
     assert 499 == running.result().status_code
+
+
+async def test_a_key_follows_so_many_jobs_at_once(house: House) -> None:
+    """One too many is told so as an error of its own, before its stream begins, until another one ends; of another key it is
+    none."""
+    submitted = await house.call("anna", "POST", "/api/v1/jobs", json={"prompt": "hi", "job": "j-followed"})
+    events = f"{submitted.headers['location']}/events"
+    anna, seer = house.clients["anna"], house.clients["seer"]
+    async with AsyncExitStack() as open_ones, asyncio.timeout(HANG_S):
+        for _ in range(MOST_FOLLOWED):
+            stream = anna.stream("GET", events)
+            assert 200 == (await open_ones.enter_async_context(stream)).status_code
+        refused = await anna.get(events)
+        async with seer.stream("GET", events) as another:
+            others = another.status_code
+
+    async def let_in() -> bool:
+        async with anna.stream("GET", events) as again:
+            return again.status_code == 200
+
+    await until(let_in)
+    assert (429, "rate_limit", "1", 200) == (
+        refused.status_code,
+        refused.json()["error"]["code"],
+        refused.headers["retry-after"],
+        others,
+    )
 
 
 async def test_two_users_of_one_name_for_a_job_have_two(house: House) -> None:

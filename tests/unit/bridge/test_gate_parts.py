@@ -15,6 +15,7 @@ from common.keys import Budget, Grant, Period, Scope, Unit, new_id, new_secret, 
 from common.messages import ChatRequest, Heartbeat, ModelInfo, Options
 from common.settings import load
 from dispatcher.bridge.callers import Caller, granted, on_behalf
+from dispatcher.bridge.gate import limiter as module
 from dispatcher.bridge.gate.credentials import Site, require_own_page, shown
 from dispatcher.bridge.gate.limiter import OF_NOW_S, Limiter, Standing
 from dispatcher.bridge.gate.telling import _headers
@@ -302,6 +303,21 @@ def test_jobs_that_are_not_limited_take_no_place_of_those_that_are() -> None:
         limiter.running(grant),
     ):
         pytest.fail("one too many")
+
+
+def test_streams_of_jobs_are_counted_while_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By key, however few jobs it may have at once; one that has ended makes room."""
+    monkeypatch.setattr(module, "MOST_FOLLOWED", 2)
+    limiter, other = Limiter(), replace(GRANT, key="k7654321")
+    for _ in range(2):
+        with (
+            limiter.following(GRANT),
+            limiter.following(GRANT),
+            limiter.following(other),
+            pytest.raises(TooMany, match="follows 2 jobs at once"),
+            limiter.following(GRANT),
+        ):
+            pytest.fail("one too many")
 
 
 def test_the_budget_with_the_fewest_tokens_left_is_told() -> None:
