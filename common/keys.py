@@ -136,12 +136,14 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserved:
-    """What was set aside; `budgets` are all of the key's, with it, and `tokens` what the job may use, None where nothing bounds it.
+    """What was set aside; `budgets` are all of the key's, with it, and `tokens` and `micro_usd` what the job may use, None where
+    nothing bounds it: of the same request that came before it is what that one was given.
     Without `anew` another request had reserved the job under the same id: from then on nobody can release it."""
 
     budgets: tuple[Budget, ...] = ()
     anew: bool = True
     tokens: Count | None = None
+    micro_usd: Count | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,12 +129,18 @@ def charged(account: Account, amounts: Amounts, now_unix_s: float) -> Account:
 
 def corrected(account: Account, was: Amounts, amounts: Amounts, *, lapsed_unix_s: float, now_unix_s: float) -> Account:
     """Spend what a job took whose reservation was counted as spent already: what is too much of it comes back, where the period in
-    which it was counted still runs. One that is over is not opened again."""
-    account = rolled(account, now_unix_s)
-    if window(account.period, lapsed_unix_s)[0] < account.window_unix_s:
-        return account
-    unit = account.unit
+    which it was counted still runs. One that is over is not opened again; of what was counted as nothing all is spent now."""
+    if not any(was.values()):
+        return charged(account, amounts, now_unix_s)
+    if not still_counts(account, lapsed_unix_s, now_unix_s):
+        return rolled(account, now_unix_s)
+    account, unit = rolled(account, now_unix_s), account.unit
     return replace(account, spent=_most(max(0, account.spent + amounts.get(unit, 0) - was.get(unit, 0))))
+
+
+def still_counts(account: Account, lapsed_unix_s: float, now_unix_s: float) -> bool:
+    """Tell whether what was counted as spent then is a part of what is spent now."""
+    return window(account.period, lapsed_unix_s)[0] >= rolled(account, now_unix_s).window_unix_s
 
 
 def _most(amount: int) -> int:

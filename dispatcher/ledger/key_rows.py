@@ -8,7 +8,7 @@ from typing import Any
 
 from common import codec
 from common.errors import BadRequest
-from common.key_requests import MOST_AMOUNT, AddKey, Limit
+from common.key_requests import MOST_AMOUNT, AddKey, Limit, ReleaseJob
 from common.keys import Grant, Reservation, Unit
 from dispatcher.ledger.budgets import Account, Amounts, shown, window
 from dispatcher.ledger.rows import Row, as_text, of_text
@@ -96,6 +96,12 @@ def reservation_row(wanted: Reservation, amounts: Amounts, now_unix_s: float) ->
         "lapsed_unix_s": None,
         "holder": wanted.holder,
     }
+
+
+def given_up_row(tenant: str, released: ReleaseJob, now_unix_s: float) -> Row:
+    """Give the row that notes a wish which was taken back before it came: of nothing, and over."""
+    never = Reservation(key=released.key, tenant=tenant, job=released.job, tokens=0, holder=released.holder)
+    return {**reservation_row(never, {}, now_unix_s), "lapsed_unix_s": now_unix_s}
 
 
 def amounts_of(row: Mapping[str, Any]) -> dict[Unit, int]:

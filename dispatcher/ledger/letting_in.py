@@ -4,15 +4,16 @@ write; it knows no database. Times are passed in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from common.errors import BadRequest, DuplicateJob, QuotaSpent, UnknownKey
 from common.keys import Period, Reservation, Reserved, Unit
-from dispatcher.ledger.budgets import Account, Amounts, Refusal, refusal, shown, shrunk
+from dispatcher.ledger.budgets import Account, Amounts, Refusal, corrected, refusal, shown, shrunk, still_counts
 from dispatcher.ledger.key_rows import amounts_of, reservation_row
 from dispatcher.ledger.keyring import NOTED_S, require_live
-from dispatcher.ledger.purse import Name, settled
+from dispatcher.ledger.purse import Name, given_up, never_was, reopened_by, settled
 from dispatcher.ledger.rows import Row
 
 PASSING_S = 5.0
@@ -34,6 +35,8 @@ class Book:
     new: dict[Name, Row] = field(default_factory=dict)
     reopened: dict[Name, Row] = field(default_factory=dict)
     shared: set[Name] = field(default_factory=set)
+    uncounted: set[str] = field(default_factory=set)
+    """Keys of which something that had lapsed is set aside again, and spent no more."""
     used: set[str] = field(default_factory=set)
 
 
@@ -44,33 +47,64 @@ def let_in(book: Book, wanted: Reservation, amounts: Amounts, now_unix_s: float)
     accounts = book.accounts.get(wanted.key, [])
     name = (wanted.tenant, wanted.job)
     there = book.there.get(name)
-    again = there is not None and there["holder"] == wanted.holder
-    if there is not None and not (there["key"] == wanted.key and settled(there)):
+    anew = there is None or never_was(there) or there["holder"] == wanted.holder
+    if there is not None:
         _require_same(wanted, there)
-        if not again:
+    if there is not None and there["lapsed_unix_s"] is None:
+        if not anew:
             _share(book, name)
     elif accounts:
-        if wanted.least_tokens is not None:
-            reserved = book.reserved.get(wanted.key, {})
-            amounts = shrunk(accounts, reserved, amounts, wanted.least_tokens, now_unix_s)
-        if (why := refusal(accounts, book.reserved.get(wanted.key, {}), amounts, now_unix_s)) is not None:
-            raise spent(wanted.key, why, now_unix_s)
-        _set_aside(book, reservation_row(wanted, amounts, now_unix_s))
+        if there is not None and not settled(there):
+            _count_again(book, wanted, there, now_unix_s)
+        else:
+            _set_aside(book, wanted, _fitting(book, wanted, amounts, now_unix_s), now_unix_s)
     if (key["last_used_unix_s"] or 0.0) < now_unix_s - NOTED_S:
         book.used.add(wanted.key)
     reserved = book.reserved.get(wanted.key, {})
     entered = book.there.get(name)
+    bound = entered if entered is not None and not settled(entered) else None
     return Reserved(
-        budgets=tuple(shown(one, reserved, now_unix_s) for one in accounts),
-        anew=there is None or again,
-        tokens=None if entered is None else int(entered["tokens"]),
+        budgets=tuple(shown(one, reserved, now_unix_s) for one in book.accounts.get(wanted.key, [])),
+        anew=anew,
+        tokens=None if bound is None else int(bound["tokens"]),
+        micro_usd=None if bound is None else int(bound["micro_usd"]),
     )
 
 
-def _set_aside(book: Book, row: Row) -> None:
-    name = (row["tenant"], row["job"])
-    if name in book.there:
-        row["holder"] = None  # it was settled, and may run once more: nobody gives that back
+def _fitting(book: Book, wanted: Reservation, amounts: Amounts, now_unix_s: float) -> Amounts:
+    """Give what fits all budgets of its key. Raises `QuotaSpent`."""
+    accounts, reserved = book.accounts[wanted.key], book.reserved.get(wanted.key, {})
+    if wanted.least_tokens is not None:
+        amounts = shrunk(accounts, reserved, amounts, wanted.least_tokens, now_unix_s)
+    _require_room(wanted.key, accounts, reserved, amounts, now_unix_s)
+    return amounts
+
+
+def _require_room(
+    key: str, accounts: Sequence[Account], reserved: Amounts, amounts: Amounts, now_unix_s: float
+) -> None:
+    if (why := refusal(accounts, reserved, amounts, now_unix_s)) is not None:
+        raise spent(key, why, now_unix_s)
+
+
+def _count_again(book: Book, wanted: Reservation, there: Row, now_unix_s: float) -> None:
+    """Set aside again, as it was, for the same request, what counts as spent already: only periods that began since must have
+    room for it. Raises `QuotaSpent`."""
+    key, was, lapsed_unix_s = wanted.key, amounts_of(there), there["lapsed_unix_s"]
+    accounts = book.accounts[key]
+    unpaid = [one for one in accounts if not still_counts(one, lapsed_unix_s, now_unix_s)]
+    _require_room(key, unpaid, book.reserved.get(key, {}), was, now_unix_s)
+    back = [corrected(one, was, {}, lapsed_unix_s=lapsed_unix_s, now_unix_s=now_unix_s) for one in accounts]
+    book.accounts[key] = back
+    book.uncounted.add(key)
+    _set_aside(book, wanted, was, now_unix_s)
+
+
+def _set_aside(book: Book, wanted: Reservation, amounts: Amounts, now_unix_s: float) -> None:
+    row = reservation_row(wanted, amounts, now_unix_s)
+    name = (wanted.tenant, wanted.job)
+    if (there := book.there.get(name)) is not None:
+        row["holder"] = reopened_by(there, wanted.holder)
         book.reopened[name] = row
     else:
         book.new[name] = row
@@ -138,9 +172,14 @@ def _retry_after_s(why: Refusal, now_unix_s: float) -> float | None:
 
 
 def _require_same(wanted: Reservation, there: Row) -> None:
+    """Raise `DuplicateJob` where another job has the id, or its sender has taken this one back. Money is no mark of another one:
+    the same request is cheaper once the money is spent, and dearer once another model is there; it is told what it may cost."""
+    if given_up(there, wanted.holder):
+        raise DuplicateJob(f"whoever sent job {wanted.job} has taken it back already: send it again")
+    if never_was(there):
+        return
     needed = wanted.tokens if wanted.least_tokens is None else wanted.least_tokens
-    more = needed > there["tokens"] or wanted.micro_usd > there["micro_usd"]
-    if there["key"] != wanted.key or more or there["lapsed_unix_s"] is not None:
+    if there["key"] != wanted.key or (needed > there["tokens"] and not settled(there)):
         raise taken(wanted)
 
 

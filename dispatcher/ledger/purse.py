@@ -16,10 +16,12 @@ from sqlalchemy import UpdateBase, bindparam, delete, exists, func, insert, sele
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.errors import DuplicateJob
+from common.key_requests import ReleaseJob
 from common.keys import Unit
 from common.records import JobEntry
 from dispatcher.ledger.budgets import Account, Amounts, charged, corrected
-from dispatcher.ledger.key_rows import account_of, account_row, amounts_of
+from dispatcher.ledger.database import RowRefused
+from dispatcher.ledger.key_rows import account_of, account_row, amounts_of, given_up_row
 from dispatcher.ledger.rows import Row
 from dispatcher.ledger.tables import budgets, jobs, keys, reservations
 
@@ -77,6 +79,7 @@ _THESE = tuple_(reservations.c.tenant, reservations.c.job).in_(bindparam("names"
 _OF_JOBS = select(reservations).where(_THESE)
 _FORGET = delete(reservations).where(_THESE)
 _SHARE = update(reservations).where(_THESE).values(holder=None)
+_MARK = update(reservations).where(_THESE).values(holder=bindparam("by", type_=reservations.c.holder.type))
 _SET_ASIDE = insert(reservations)
 _COUNTED = (
     update(reservations)
@@ -142,11 +145,23 @@ async def set_aside(connection: AsyncConnection, rows: Iterable[Row]) -> None:
         await connection.execute(_SET_ASIDE, ordered)
 
 
-async def free(connection: AsyncConnection, key: str, job: str, holder: str) -> bool:
+async def free(connection: AsyncConnection, released: ReleaseJob) -> bool:
     """Give back what its holder has set aside for a job that never ran; False where there is nothing, it has lapsed, or another
     request has come under the same id."""
-    its = reservations.c.key == key, reservations.c.job == job, reservations.c.holder == holder, _OPEN
+    of = reservations.c
+    its = of.key == released.key, of.job == released.job, of.holder == released.holder, _OPEN
     return bool((await connection.execute(delete(reservations).where(*its))).rowcount)
+
+
+async def give_up(connection: AsyncConnection, tenant: str, released: ReleaseJob, now_unix_s: float) -> None:
+    """Note, where nothing is set aside for a job, that its holder has taken back a wish which may come yet: `given_up` tells. Like
+    all that has lapsed it is forgotten after a while."""
+    name = (tenant, released.job)
+    there = (await reservations_of(connection, [name])).get(name)
+    if there is None:
+        await set_aside(connection, [given_up_row(tenant, released, now_unix_s)])
+    elif there["key"] == released.key and settled(there):
+        await _of_these(connection, _MARK, [name], by=released.holder)
 
 
 async def share(connection: AsyncConnection, names: Iterable[Name]) -> None:
@@ -171,8 +186,9 @@ async def settle(connection: AsyncConnection, ended: Sequence[JobEntry], now_uni
     if not _alone(connection):
         await hold(connection, (row["key"] for row in found.values()))
         found = await reservations_of(connection, took)  # as they are now that nobody else changes them
+    found = {name: row for name, row in found.items() if not never_was(row)}
     await _end(connection, [(row, _sum(map(taken, took[name]))) for name, row in found.items()], now_unix_s)
-    shared = [name for name, row in found.items() if row["holder"] is None]
+    shared = [name for name, row in found.items() if row["holder"] is None or settled(row)]
     await _of_these(connection, _EMPTY, shared, at_unix_s=now_unix_s)
     await _of_these(connection, _FORGET, found.keys() - shared)
 
@@ -182,10 +198,27 @@ def settled(row: Mapping[str, Any]) -> bool:
     return row["lapsed_unix_s"] is not None and not any(amounts_of(row).values())
 
 
+def given_up(row: Mapping[str, Any], holder: str) -> bool:
+    """Tell whether this holder has taken back its wish, before it came: another ledger may have had it so long."""
+    return settled(row) and row["holder"] == holder
+
+
+def reopened_by(row: Mapping[str, Any], holder: str) -> str | None:
+    """Name who may give back what is set aside anew in the place of this: nobody where the job may have run."""
+    return holder if never_was(row) else None
+
+
+def never_was(row: Mapping[str, Any]) -> bool:
+    """Tell whether it notes a wish that was taken back, and no more: it was over when it was made."""
+    return settled(row) and row["holder"] is not None and row["lapsed_unix_s"] == row["reserved_unix_s"]
+
+
 async def reopen(connection: AsyncConnection, row: Row) -> None:
-    """Set aside anew for a job that is settled, and may run once more; nobody gives that back."""
-    its = reservations.c.tenant == row["tenant"], reservations.c.job == row["job"]
-    await connection.execute(update(reservations).where(*its).values({**row, "holder": None}))
+    """Set aside anew for a job that is settled, or counts as spent, and may run once more. Raises `RowRefused` where another key
+    has done so meanwhile."""
+    its = reservations.c.tenant == row["tenant"], reservations.c.job == row["job"], _OPEN.is_(False)
+    if not (await connection.execute(update(reservations).where(*its).values(row))).rowcount:
+        raise RowRefused("it is another key's by now")
 
 
 async def lapse(connection: AsyncConnection, now_unix_s: float) -> int:
@@ -254,7 +287,9 @@ def _alone(connection: AsyncConnection) -> bool:
     return connection.dialect.name == "sqlite"
 
 
-async def _of_these(connection: AsyncConnection, change: UpdateBase, names: Iterable[Name], **values: float) -> None:
+async def _of_these(
+    connection: AsyncConnection, change: UpdateBase, names: Iterable[Name], **values: float | str
+) -> None:
     """Change reservations, if any are named."""
     if some := sorted(names):
         await connection.execute(change, {"names": some, **values})

@@ -39,15 +39,19 @@ class Usual:
         self._all = USUAL_J_PER_TOKEN
         self._until_unix_s = 0.0
 
-    async def joules_per_token(self, tenant: str, now_unix_s: float) -> float:
-        """Give the mean of the tenant's jobs, else of everybody's, else the stated one. Raises `LedgerUnavailable`.
-
-        It is of tokens that were answered; those that are asked take less, so for both together it is rather too much.
-        """
+    async def renew(self, now_unix_s: float) -> None:
+        """Look again, if it was long ago. Raises `LedgerUnavailable`."""
         if not now_unix_s < self._until_unix_s <= now_unix_s + REMEMBERED_S:
             await self._look()
             self._until_unix_s = now_unix_s + REMEMBERED_S
-        return self._known.get(tenant, self._all)
+
+    def amounts(self, wanted: Reservation) -> Amounts:
+        """Give what a job may take of each unit: joules by the mean of the tenant's jobs, else of everybody's, else the stated one.
+
+        That is of tokens that were answered; those that are asked take less, so for both together it is rather too much.
+        """
+        joules = wanted.tokens * self._known.get(wanted.tenant, self._all)
+        return {Unit.TOKENS: wanted.tokens, Unit.MONEY: wanted.micro_usd, Unit.ENERGY: math.ceil(joules * 1000)}
 
     async def _look(self) -> None:
         of = shares.c.tenant, shares.c.joules, shares.c.tokens
@@ -65,7 +69,6 @@ class _Asked:
     """A job that waits to be let in, and what was decided: what it has, or why it is refused."""
 
     wanted: Reservation
-    amounts: Amounts
     decided: Reserved | FleetError | None = None
 
 
@@ -87,16 +90,10 @@ class Reserving:
         """Set aside what a job may use, unless a budget of its key has not that much left; a key without budgets needs nothing.
 
         Raises `QuotaSpent`, `Unauthorized` for a key that has ended meanwhile, `UnknownKey`, `DuplicateJob` where the job has been
-        reserved by another key, or smaller, or so long ago that it counts as spent. Who is cancelled may be let in all the same.
+        reserved by another key, or smaller, or given up by its holder. Who is cancelled may be let in all the same.
         """
-        joules = wanted.tokens * await self._usual.joules_per_token(wanted.tenant, self._clock())
-        amounts = {
-            Unit.TOKENS: wanted.tokens,
-            Unit.MONEY: wanted.micro_usd,
-            Unit.ENERGY: math.ceil(joules * 1000),
-        }
-        mine = _Asked(wanted, amounts)
-        self._waiting.append(mine)
+        mine = _Asked(wanted)
+        self._waiting.append(mine)  # before anything is waited for: a `release` that comes behind must find it
         try:
             async with self._turn:  # given in the order in which they came
                 if mine.decided is None:
@@ -111,10 +108,17 @@ class Reserving:
 
     async def release(self, wanted: ReleaseJob) -> bool:
         """Give back what was set aside for a job that never ran, if that is its holder's alone; not before those are decided that
-        came earlier, as the job's own wish may be among them."""
-        async with self._turn, self._database.writing() as connection:
-            await purse.hold(connection, [wanted.key])
-            return await purse.free(connection, wanted.key, wanted.job, wanted.holder)
+        came earlier, as the job's own wish may be among them. Where there is nothing another ledger may have the wish yet, so it is
+        noted that it was taken back."""
+        try:
+            async with self._turn, self._database.writing() as connection:
+                key = (await purse.held(connection, [wanted.key])).get(wanted.key)
+                free = await purse.free(connection, wanted)
+                if key is not None and not free:
+                    await purse.give_up(connection, key["tenant"], wanted, self._clock())
+                return free
+        except RowRefused:
+            return False  # another key has the job, just now
 
     async def lapse(self) -> int:
         """Count as spent whatever has no record after its time; gives how many."""
@@ -138,11 +142,12 @@ class Reserving:
 
     async def _let_in(self, mine: _Asked, some: list[_Asked], most: int) -> None:
         """Let in as many, or refuse them, in one transaction; `some` is filled with those that it is about."""
+        await self._usual.renew(self._clock())
         async with self._database.writing() as connection:
             some += [mine, *(one for one in self._waiting if one is not mine)][:most]
             now_unix_s = self._clock()
             book = await _read(connection, some)
-            told = [_told(book, one, now_unix_s) for one in some]
+            told = [_told(book, one.wanted, self._usual.amounts(one.wanted), now_unix_s) for one in some]
             await _write(connection, book, now_unix_s)
         for one, decided in zip(some, told, strict=True):
             one.decided = decided
@@ -162,6 +167,8 @@ async def _read(connection: AsyncConnection, some: Sequence[_Asked]) -> Book:
 
 
 async def _write(connection: AsyncConnection, book: Book, now_unix_s: float) -> None:
+    changed = [(key, one) for key in sorted(book.uncounted) for one in book.accounts[key]]
+    await purse.write_accounts(connection, changed)
     await purse.share(connection, book.shared)
     await purse.set_aside(connection, book.new.values())
     for row in book.reopened.values():
@@ -170,9 +177,9 @@ async def _write(connection: AsyncConnection, book: Book, now_unix_s: float) -> 
         await note_used(connection, key, now_unix_s)
 
 
-def _told(book: Book, asked: _Asked, now_unix_s: float) -> Reserved | FleetError:
+def _told(book: Book, wanted: Reservation, amounts: Amounts, now_unix_s: float) -> Reserved | FleetError:
     """Give what a job has, or why it is refused, which is no other one's concern."""
     try:
-        return let_in(book, asked.wanted, asked.amounts, now_unix_s)
+        return let_in(book, wanted, amounts, now_unix_s)
     except FleetError as error:
         return error

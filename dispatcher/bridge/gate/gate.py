@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, Request
 from common import key_client
 from common.bus import Bus
 from common.clock import Clock
-from common.errors import BusError, FleetError, GarbledReply, LedgerUnavailable, NotAllowed, QuotaSpent, Unauthorized
+from common.errors import FleetError, LedgerUnavailable, NotAllowed, QuotaSpent, RequestError, Unauthorized
 from common.handover import Handover
 from common.keys import Budget, Grant, Presented, Reservation, Reserved, Scope, Unit
 from common.ledger import WAY_OUT
@@ -200,7 +200,7 @@ class Gate:
     @asynccontextmanager
     async def _reserved(self, place: Place, grant: Grant) -> AsyncIterator[None]:
         wanted, reserved = await self._reserve(worth(place.request, grant, self._fleet()), grant)
-        place.request = wanted.within(reserved.tokens)
+        place.request = wanted.within(reserved.tokens, reserved.micro_usd)
         try:
             yield
         finally:
@@ -220,14 +220,16 @@ class Gate:
 
     async def _set_aside(self, wanted: Reservation, grant: Grant) -> Reserved:
         """Ask the ledger, and note what it says of the key's budgets. Who gives up waiting does not know whether it came through,
-        and takes it back: what is somebody else's stays."""
+        and takes it back: what is somebody else's stays. So does who is told of a fault, as a commit may have come through."""
         asked_s = self._clock.monotonic()
         try:
             reserved = await key_client.reserve(self._bus, self._subjects, wanted)
         except QuotaSpent as error:
             self._limiter.note(grant.key, _spent(grant, error), asked_s)
             raise
-        except (asyncio.CancelledError, BusError, GarbledReply):
+        except RequestError:
+            raise  # refused, so there is nothing
+        except (asyncio.CancelledError, FleetError):
             await self._release(wanted)
             raise
         self._limiter.note(grant.key, reserved.budgets, asked_s)

@@ -44,13 +44,16 @@ class Worth:
         """Give the same without money: only what costs none may answer."""
         return Worth(replace(self.request, max_cost_usd=0.0), replace(self.reservation, micro_usd=0))
 
-    def within(self, tokens: int | None) -> ChatRequest:
+    def within(self, tokens: int | None, micro_usd: int | None = None) -> ChatRequest:
         """Give the request so that it keeps to what was set aside, where that is less than it wanted."""
+        request = self.request
+        if micro_usd is not None and request.max_cost_usd is not None and micro_usd < self.reservation.micro_usd:
+            request = replace(request, max_cost_usd=min(request.max_cost_usd, micro_usd / MICRO))
         fewer = 0 if tokens is None else self.reservation.tokens - tokens
-        limit = self.request.options.max_tokens
+        limit = request.options.max_tokens
         if fewer <= 0 or limit is None:
-            return self.request
-        return replace(self.request, options=replace(self.request.options, max_tokens=limit - fewer))
+            return request
+        return replace(request, options=replace(request.options, max_tokens=max(1, limit - fewer)))
 
 
 def worth(chat: ChatRequest, grant: Grant, fleet: Fleet) -> Worth:

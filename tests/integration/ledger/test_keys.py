@@ -574,11 +574,82 @@ async def test_a_job_without_a_record_is_spent_when_its_time_is_over(world: Worl
     lapsed = [await world.reserving.lapse(), await world.reserving.lapse()]
     counted = await world.used(key)
     with pytest.raises(DuplicateJob):
-        await world.reserve(key, "j1", 300)
+        await world.reserve(key, "j1", 301)
     for _ in range(2):
         await world.store.write(came(ended("j1", 20)))
 
     assert (0, [1, 0], [(300, 0)], [(20, 0)]) == (before, lapsed, counted, await world.used(key))
+
+
+async def test_the_same_request_that_has_lapsed_is_let_in_and_not_charged_twice(world: World) -> None:
+    """As for a durable job that lies in the queue for long: what it counted as spent is set aside again, also where nothing else
+    is left, and nobody gives it back; its record says what it took."""
+    key = await world.add("laptop", TOKENS)
+    await world.reserve(key, "j1", 4100, least_tokens=100, expires_s=60.0)
+    world.clock.now_s += 60
+    await world.reserving.lapse()
+    seen = await world.used(key)
+    told = await world.reserve(key, "j1", 4100, least_tokens=100, holder="b")
+    seen += [*await world.used(key), await world.release(key, "j1", "b")]
+    await world.store.write(came(ended("j1", 20)))
+    seen += await world.used(key)
+
+    assert (1000, [(1000, 0), (0, 1000), False, (20, 0)]) == (told.tokens, seen)
+
+
+async def test_what_lapsed_yesterday_is_let_in_on_what_is_left_today(world: World) -> None:
+    """Of the budget that begins anew each day, and not of the one for ever, in which it counts already."""
+    ever = replace(TOKENS, limit=1000, period=Period.EVER)
+    key = await world.add("laptop", TOKENS, ever)
+    await world.reserve(key, "j1", 600, expires_s=60.0)
+    world.clock.now_s += 60
+    await world.reserving.lapse()
+    world.clock.now_s += DAY_S
+    await world.reserve(key, "j2", 300)
+    today = await world.used(key)
+    await world.reserve(key, "j1", 600)
+    again = await world.used(key)
+    world.clock.now_s += 900
+    await world.reserving.lapse()
+
+    assert ([(0, 300), (600, 300)], [(0, 900)] * 2, [(900, 0)] * 2) == (today, again, await world.used(key))
+
+
+async def test_money_makes_no_other_request(world: World) -> None:
+    """One that was let in without any, or on an older price list, comes again: it may cost what it might at first."""
+    key = await world.add("laptop", Limit(unit=Unit.MONEY, limit=1000))
+    await world.reserve(key, "before", micro_usd=900)
+    with pytest.raises(QuotaSpent):
+        await world.reserve(key, "j1", micro_usd=200)
+    told = [await world.reserve(key, "j1", micro_usd=amount, holder="h") for amount in (0, 200)]
+    told += [await world.reserve(key, "j2", micro_usd=amount, holder="h") for amount in (50, 60)]
+
+    assert [0, 0, 50, 50] == [one.micro_usd for one in told]
+    assert [(0, 950)] == await world.used(key)
+
+
+async def test_the_second_run_of_a_shared_job_is_charged_after_midnight_too(world: World) -> None:
+    """What its first record emptied was counted in no period."""
+    key = await world.add("laptop", TOKENS)
+    for holder in ("a", "b"):
+        await world.reserve(key, "j1", 300, holder=holder)
+    await world.store.write(came(ended("j1", 20)))
+    world.clock.now_s += DAY_S
+    await world.store.write(came(ended("j1", 200, 2)))
+
+    assert [(200, 0)] == await world.used(key)
+
+
+async def test_who_comes_again_when_the_budget_is_lifted_is_bounded_by_nothing(world: World) -> None:
+    """What is settled says nothing of what may be used."""
+    key = await world.add("laptop", TOKENS)
+    for holder in ("a", "b"):
+        await world.reserve(key, "j1", 300, holder=holder)
+    await world.store.write(came(ended("j1", 20)))
+    await key_changes.change(world.database, ChangeKey(which="laptop", budgets=()), world.clock())
+    told = await world.reserve(key, "j1", 300)
+
+    assert (None, None) == (told.tokens, told.micro_usd)
 
 
 async def test_a_refill_forgets_what_is_spent(world: World) -> None:
@@ -779,6 +850,66 @@ async def test_a_release_comes_behind_the_wish_that_it_takes_back(world: World) 
     *_, released = await all_at_once
 
     assert (True, [(0, 101)]) == (released, await world.used(key))
+
+
+async def test_a_release_comes_behind_its_wish_also_where_the_wish_has_much_to_ask(world: World) -> None:
+    """A ledger that has just begun asks first what a token usually takes: the wish has its turn before that."""
+    key = await world.add("a", TOKENS)
+    _, released = await asyncio.gather(world.reserve(key, "j1", 100, holder="h"), world.release(key, "j1", "h"))
+
+    assert (True, [(0, 0)]) == (released, await world.used(key))
+
+
+async def test_a_wish_that_was_taken_back_before_it_came_is_refused(world: World) -> None:
+    """Of two ledgers the other one may have had it so long. Whoever sends the job again has it as if nothing had been, also by
+    another key; a record of somebody else's job of the name charges nobody for it."""
+    key, second = await world.add("a", TOKENS), await world.add("b", TOKENS)
+    early = await world.release(key, "j1", "h"), await world.release(second, "j2", "h")
+    with pytest.raises(DuplicateJob, match="taken it back"):
+        await world.reserve(key, "j1", 300, holder="h")
+    seen = await world.used(key)
+    anew = [await world.reserve(key, name, 200, holder="i") for name in ("j1", "j2")]
+    seen += [*await world.used(key), await world.release(key, "j1", "i"), *await world.used(key)]
+    await world.release(key, "j3", "h")
+    await world.store.write(came(ended("j3", 50)))
+
+    assert ((False, False), [(True, 200)] * 2) == (early, [(one.anew, one.tokens) for one in anew])
+    assert [(0, 0), (0, 400), True, (0, 200)] == seen
+    assert ([(0, 200)], [(0, 0)]) == (await world.used(key), await world.used(second))
+
+
+async def test_a_wish_that_was_taken_back_is_refused_where_the_job_has_run_before(world: World) -> None:
+    """What a settled job stays for is kept: records of further runs are spent."""
+    key = await world.add("a", TOKENS)
+    for holder in ("a", "b"):
+        await world.reserve(key, "j1", 300, holder=holder)
+    world.clock.now_s += 1
+    await world.store.write(came(ended("j1", 20)))
+    await world.release(key, "j1", "h")
+    with pytest.raises(DuplicateJob, match="taken it back"):
+        await world.reserve(key, "j1", 300, holder="h")
+    for number in (2, 3):
+        world.clock.now_s += 1
+        await world.store.write(came(ended("j1", 7, number)))
+
+    assert [(34, 0)] == await world.used(key)
+
+
+async def test_two_keys_that_want_the_name_of_what_was_taken_back_do_not_share_it(url: str, place: Place) -> None:
+    """The tenant's other keys may use the name; of two at once one has it, and the other is told so."""
+    async with opened(place) as database:
+        await schema.upgrade(database)
+        clock = HandClock()
+        doors = [Reserving(database, clock) for _ in range(2)]
+        made = [await key_changes.add(database, AddKey(name=name, budgets=(TOKENS,)), NOON) for name in ("a", "b", "c")]
+        await doors[0].release(ReleaseJob(key=made[2].grant.key, job="j1", holder="h"))
+        told = await asyncio.gather(
+            *(door.reserve(wanted(key, "j1")) for door, key in zip(doors, made, strict=False)), return_exceptions=True
+        )
+        page = await key_changes.found(database, ListKeys(), NOON)
+
+    assert {Reserved, DuplicateJob} == {type(one) for one in told}
+    assert [0, 0, 100] == sorted(one.budgets[0].reserved for one in page)
 
 
 async def test_together_they_are_told_what_each_would_be_told_alone(world: World) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from common.keys import Budget, Period, Unit
-from dispatcher.ledger.budgets import Account, charged, corrected, refusal, rolled, shown, shrunk, window
+from dispatcher.ledger.budgets import Account, charged, corrected, refusal, rolled, shown, shrunk, still_counts, window
 
 DAY_S = 86_400.0
 
@@ -126,6 +126,13 @@ def test_a_late_record_opens_no_day_that_is_over() -> None:
     assert 5 == late.spent
 
 
+def test_what_was_counted_as_nothing_is_spent_when_its_record_comes() -> None:
+    """The second record of a shared job, after midnight."""
+    late = corrected(account(spent=5), {Unit.TOKENS: 0}, {Unit.TOKENS: 7}, lapsed_unix_s=NOON - DAY_S, now_unix_s=NOON)
+
+    assert 12 == late.spent
+
+
 JOULES = {Unit.TOKENS: 4000, Unit.ENERGY: 12_001}
 
 
@@ -235,6 +242,38 @@ class Purse(RuleBasedStateMachine):
         """As above, of a job that has lapsed: by chance it would be seldom."""
         self.settle(next(job for job, told in self.open.items() if told.lapsed_s is not None), share)
 
+    @precondition(lambda self: any(one.lapsed_s is not None for one in self.open.values()))
+    @rule()
+    def come_again(self) -> None:
+        """The same request as one that has lapsed: what it counts as comes back, and is set aside again."""
+        told = next(one for one in self.open.values() if one.lapsed_s is not None)
+        lapsed_s, was = told.lapsed_s or 0.0, {Unit.TOKENS: told.amount}
+        begun = [one for one in self.accounts if not still_counts(one, lapsed_s, self.now_s)]
+        new = [period for period, (begin, _) in told.charges.items() if begin != window(period, self.now_s)[0]]
+        assert new == [one.period for one in begun]
+        why = refusal(begun, self.reserved, was, self.now_s)
+        if why is not None:
+            return
+        self.accounts = [
+            corrected(one, was, {}, lapsed_unix_s=lapsed_s, now_unix_s=self.now_s) for one in self.accounts
+        ]
+        was_charged = {period: (begin, took if period in new else 0) for period, (begin, took) in told.charges.items()}
+        self.book = [one for one in self.book if one is not told] + [Told(0, self.now_s, charges=was_charged)]
+        told.charges = {}
+        told.lapsed_s, told.expires_s = None, self.now_s + 10.0
+
+    @rule(job=st.integers(0, MOST_JOBS), took=st.integers(0, 70))
+    def run_again(self, job: int, took: int) -> None:
+        """A further record of a shared job that is settled: it was counted as nothing, whenever that was."""
+        if job in self.open:
+            return
+        self._charge(Told(0, self.now_s), took)
+        lapsed_s = self.now_s - DAY_S * (job % 2)
+        was, amounts = {Unit.TOKENS: 0}, {Unit.TOKENS: took}
+        self.accounts = [
+            corrected(one, was, amounts, lapsed_unix_s=lapsed_s, now_unix_s=self.now_s) for one in self.accounts
+        ]
+
     @rule(job=st.integers(0, MOST_JOBS))
     def release(self, job: int) -> None:
         if job in self.open and self.open[job].lapsed_s is None:
@@ -293,3 +332,22 @@ def test_nothing_is_overspent_in_any_order() -> None:
     run_state_machine_as_test(Purse, settings=settings(max_examples=100, stateful_step_count=40, deadline=None))  # type: ignore[no-untyped-call]
 
     assert {"let in", "turned away"} == set(Purse.asked)
+
+
+@pytest.mark.parametrize(("wait_s", "free"), [(1.0, [0, 0, 0]), (DAY_S, [40, 0, 0]), (20 * DAY_S, [40, 40, 0])])
+def test_what_lapsed_and_comes_again_is_in_the_book_once(wait_s: float, free: list[int]) -> None:
+    """Let in again in the same period, on the next day and in the next month: the machine's own steps, none of them by chance.
+    Only periods that have begun since need room for it."""
+    machine = Purse()
+    machine.reserve(job=0, amount=40, lasts_s=10.0)
+    machine.wait(4000.0)
+    machine.lapse()
+    machine.wait(wait_s)
+    begun = [0 if still_counts(one, NOON + 4000.0, machine.now_s) else 40 for one in machine.accounts]
+    machine.come_again()
+    held = machine.reserved[Unit.TOKENS]
+    machine.what_is_spent_is_what_the_book_says()
+    machine.settle(job=0, share=0.5)
+    machine.what_is_spent_is_what_the_book_says()
+
+    assert (free, 40, [20] * 3) == (begun, held, [rolled(one, machine.now_s).spent for one in machine.accounts])
