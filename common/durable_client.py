@@ -25,6 +25,7 @@ from common.errors import (
     NoResponders,
     UnknownJob,
 )
+from common.handover import Handover
 from common.messages import ChatRequest, Priority
 from common.subjects import Subjects, require_token
 
@@ -62,16 +63,22 @@ class DurableJobs:
         self._submission = Submission(streams, self._names, subjects, newest_only=newest_only)
 
     async def submit(
-        self, request: ChatRequest, *, priority: Priority | None = None, tenant: str | None = None
+        self,
+        request: ChatRequest,
+        *,
+        priority: Priority | None = None,
+        tenant: str | None = None,
+        handover: Handover | None = None,
     ) -> Submitted:
         """Put a job into the queue; on return it survives every process. The same job id again adds nothing.
 
-        `priority` None takes the request's own.
+        `priority` None takes the request's own. `handover` tells at any moment, also behind an error, whether this submission may
+        have put it there.
         Raises `QueueFull`, `StreamsUnavailable` when nobody keeps a queue, `BadRequest` for a name that can't be or when there is
         nothing to answer, `DuplicateJob` when another request lies in the queue under the id, or its result is kept.
         """
         owner = require_token("tenant", tenant or self._tenant)
-        done = await self._submission.submit(request, owner=owner, priority=priority)
+        done = await self._submission.submit(request, owner=owner, priority=priority, handover=handover)
         self._search.remember(owner, done.job, done.seq)
         return done
 

@@ -14,8 +14,18 @@ from common.bus.streams import Kept, Stored, Streams
 from common.clock import loop_s
 from common.codec import Encoding
 from common.durable import Names, Note, Stage, job_id_of, message_id, read_note
-from common.errors import BadRequest, BusDisconnected, BusTimeout, DuplicateJob, FleetError, QueueFull
+from common.errors import (
+    BadRequest,
+    BusDisconnected,
+    BusTimeout,
+    DuplicateJob,
+    FleetError,
+    QueueFull,
+    RequestError,
+    StreamsUnavailable,
+)
 from common.fingerprint import fingerprint_of
+from common.handover import Handover
 from common.messages import ChatRequest, Priority, conversation
 from common.subjects import Subjects, require_token
 
@@ -26,6 +36,9 @@ FULL_RETRY_S = 5.0
 """A guess: a full queue has as many jobs before this one as it has room for."""
 
 PAUSE_S = 0.25
+
+NEVER_STORED = (RequestError, QueueFull, StreamsUnavailable)
+"""Whatever else goes wrong, a message may have arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,7 @@ class _Sending:
     subject: str
     payload: bytes
     given: bool
+    handover: Handover
     headers: Mapping[str, str] | None = None
 
 
@@ -69,7 +83,9 @@ class Submission:
         self._names = names
         self._subjects = subjects
 
-    async def submit(self, request: ChatRequest, *, owner: str, priority: Priority | None) -> Submitted:
+    async def submit(
+        self, request: ChatRequest, *, owner: str, priority: Priority | None, handover: Handover | None = None
+    ) -> Submitted:
         """Put a job into the queue, unless it is there, or was and its result is kept. See `DurableJobs.submit`."""
         conversation(request)
         require_no_key(request)
@@ -80,12 +96,17 @@ class Submission:
             subject=self._subjects.jobs(owner, priority or request.priority),
             payload=codec.encode(codec.plain(replace(request, job=job)), Encoding.JSON),
             given=request.job is not None,
+            handover=handover or Handover(),
             headers=tracing.outgoing(),
         )
         give_up_s = loop_s() + SUBMIT_S
         while True:
+            before = sending.handover.begun
             try:
-                return await self._once(sending)
+                done = await self._once(sending)
+            except DuplicateJob:
+                sending.handover.begun = before
+                raise
             except QueueFull as full:
                 raise QueueFull(
                     "the durable queue is full (DROVER_DURABLE_QUEUE_LIMIT, DROVER_DURABLE_QUEUE_LIMIT_BYTES): try again later",
@@ -96,6 +117,10 @@ class Submission:
                 if loop_s() > give_up_s:
                     raise
                 await asyncio.sleep(PAUSE_S)
+            else:
+                if done.known:
+                    sending.handover.begun = before  # a message too many begins nothing
+                return done
 
     async def _once(self, sending: _Sending) -> Submitted:
         """Store a job, unless it is there.
@@ -138,7 +163,19 @@ class Submission:
             return error
 
     async def _store(self, sending: _Sending, msg_id: str) -> Stored:
-        return await self._streams.publish(sending.subject, sending.payload, msg_id=msg_id, headers=sending.headers)
+        """Store a message. From then on the job has been handed over, unless the stream refuses the message, or has it already.
+        What an earlier try may have begun no later one takes back."""
+        before, sending.handover.begun = sending.handover.begun, True
+        try:
+            stored = await self._streams.publish(
+                sending.subject, sending.payload, msg_id=msg_id, headers=sending.headers
+            )
+        except NEVER_STORED:
+            sending.handover.begun = before
+            raise
+        if stored.duplicate:
+            sending.handover.begun = before
+        return stored
 
     async def _seen(self, sending: _Sending) -> Note | FleetError | None:
         try:

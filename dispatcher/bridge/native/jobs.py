@@ -13,16 +13,12 @@ from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from common import codec, keys
-from common.durable_client import DurableJobs
-from common.durable_submit import Submitted
 from common.errors import (
     BusTimeout,
     LedgerUnavailable,
     NoDispatcher,
     NoResponders,
     NotAllowed,
-    QueueFull,
-    RequestError,
     StreamsUnavailable,
     UnknownJob,
 )
@@ -33,7 +29,7 @@ from dispatcher.bridge.bodies import answered, json_body
 from dispatcher.bridge.callers import Caller, first_known, on_behalf
 from dispatcher.bridge.describing import GUARDED, RUNS, described
 from dispatcher.bridge.entry import entry
-from dispatcher.bridge.gate import Place, caller_of
+from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.headers import JOB_HEADER, PRIORITY_HEADER, header_text
 from dispatcher.bridge.native.following import JobEvents, card, last_event
 from dispatcher.bridge.native.replies import SPAN, from_ledger, limit_of, parameter, queried
@@ -66,9 +62,6 @@ ALL_TOLD = "It is over, and its last event was told: there is no more to come ba
 
 NO_DURABLE = (UnknownJob, StreamsUnavailable, BusTimeout)
 """What a job is met with that is no durable one, and any where nobody has made the streams: a bus may not say which."""
-
-NEVER_QUEUED = (RequestError, QueueFull, StreamsUnavailable)
-"""Whatever else goes wrong, a submission may have arrived."""
 
 _ID = Path(description="the job's id, as the submission gave it")
 
@@ -133,7 +126,9 @@ def _add_durable(router: APIRouter, bridge: Bridge, prefix: str) -> None:
         with bridge.gate.running(caller):
             chat = await bridge.asking.prepared(chat, caller)
             async with bridge.gate.job(caller, on_behalf(caller, chat)) as place:
-                done = await _submitted(durable, place, urgency, caller.tenant)
+                done = await durable.submit(
+                    place.request, priority=urgency, tenant=caller.tenant, handover=place.handover
+                )
         where = f"{prefix}/{done.job}"
         body = {"id": done.job, "object": "job", "state": done.state, "known": done.known, "url": where}
         return answered(body, 202, {"location": where, JOB_HEADER: header_text(done.job)})
@@ -190,19 +185,6 @@ def _add_known(router: APIRouter, bridge: Bridge) -> None:
         caller = caller_of(http)
         job, done = await first_known(caller.jobs_to_change(_known(job)), partial(_cancel, bridge, caller.tenant))
         return answered({"id": job, "cancelled": done})
-
-
-async def _submitted(durable: DurableJobs, place: Place, priority: Priority | None, tenant: str) -> Submitted:
-    """Put a job into the queue. It has been handed over unless that is refused, or it was there before; of a submission that gets
-    no answer, or is given up, nobody knows."""
-    place.handover.begun = True
-    try:
-        done = await durable.submit(place.request, priority=priority, tenant=tenant)
-    except NEVER_QUEUED:
-        place.handover.begun = False
-        raise
-    place.handover.begun = not done.known
-    return done
 
 
 def _whose(asked: _Listing, caller: Caller) -> JobsQuery:
