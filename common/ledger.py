@@ -69,9 +69,10 @@ class JobsQuery(Span):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnergyQuery(Span):
-    """Asks for sums over job records."""
+    """Asks for sums over job records, of one tenant's or all."""
 
     by: By = By.DEVICE
+    tenant: Token | None = None
     limit: Annotated[int, Ge(1), Le(MOST_ROWS)] = 100
 
 

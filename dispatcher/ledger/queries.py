@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, func, literal, null, select, union_all
+from sqlalchemy import ColumnElement, Select, Table, case, func, literal, null, select, union_all
 
 from common import codec
 from common.ledger import By, DevicesQuery, EnergyQuery, EnergyRow, JobsQuery, Span
@@ -99,7 +99,7 @@ def _summing(query: EnergyQuery) -> Select[*tuple[Any, ...]]:
     return totals.order_by(first, c.key).limit(query.limit + 1)
 
 
-def _counted(key: str, query: Span) -> Select[*tuple[Any, ...]]:
+def _counted(key: str, query: EnergyQuery) -> Select[*tuple[Any, ...]]:
     done = jobs.c.state == "done"
     nothing = literal(0.0)
     return select(
@@ -122,10 +122,10 @@ def _counted(key: str, query: Span) -> Select[*tuple[Any, ...]]:
         jobs.c.saved_usd,
         case((done, jobs.c.total_s)).label("total_s"),
         case((done, jobs.c.first_token_s)).label("first_token_s"),
-    ).where(*within(jobs.c.received_unix_s, query))
+    ).where(*_of_tenant(jobs, query), *within(jobs.c.received_unix_s, query))
 
 
-def _drawn(key: str, query: Span) -> Select[*tuple[Any, ...]]:
+def _drawn(key: str, query: EnergyQuery) -> Select[*tuple[Any, ...]]:
     none = [literal(0).label(name) for name in _COUNTS]
     taken = ("joules", "idle_joules", "lost_joules", "measured_joules")
     priced = ("cost", "currency", "co2e_g")
@@ -137,7 +137,11 @@ def _drawn(key: str, query: Span) -> Select[*tuple[Any, ...]]:
         shares.c.tokens.label("energy_tokens"),
         *(shares.c[name] for name in priced),
         *unknown,
-    ).where(*within(shares.c.received_unix_s, query))
+    ).where(*_of_tenant(shares, query), *within(shares.c.received_unix_s, query))
+
+
+def _of_tenant(table: Table, query: EnergyQuery) -> list[ColumnElement[bool]]:
+    return [] if query.tenant is None else [table.c.tenant == query.tenant]
 
 
 def _absent(like: ColumnElement[Any]) -> ColumnElement[Any]:

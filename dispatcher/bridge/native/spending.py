@@ -24,6 +24,7 @@ ENERGY = described(
     schema=EnergySums,
     parameters=(
         parameter("by", "what is summed by", type="string", enum=[str(one) for one in By], default=str(By.DEVICE)),
+        parameter("tenant", "whose alone", type="string"),
         limit_of(MOST_ROWS, 100),
         *SPAN,
     ),
@@ -48,7 +49,7 @@ def spending_routes(bridge: Bridge) -> APIRouter:
     )
     async def usage(http: Request) -> Response:
         caller, span = caller_of(http), queried(Span, http)
-        query = EnergyQuery(**{**codec.plain(span), "by": By.TENANT, "limit": MOST_ROWS})
+        query = EnergyQuery(**{**codec.plain(span), "by": By.TENANT, "tenant": caller.tenant, "limit": 1})
         rows = (await from_ledger(bridge, "energy", query)).get("rows", ())
         told: Json = {"tenant": caller.tenant, "used": _used(rows, caller.tenant)}
         now = await bridge.gate.now(caller)

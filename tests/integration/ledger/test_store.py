@@ -146,6 +146,16 @@ async def summed(database: Database, by: By) -> dict[str, EnergyRow]:
     return {row.key: row for row in await queries.sum_energy(database, EnergyQuery(by=by))}
 
 
+async def test_one_tenant_s_sums_are_its_own_however_many_others_there_are(database: Database) -> None:
+    """Among more than a page has a small one would not be found; jobs and joules are those that it has without the others."""
+    await Store(database).write(came(job(1), replace(job(2), tenant="small"), job(3), replace(job(4), tenant="third")))
+    one = await queries.sum_energy(database, EnergyQuery(by=By.TENANT, tenant="small", limit=1))
+    every = await summed(database, By.TENANT)
+    none = await queries.sum_energy(database, EnergyQuery(by=By.DEVICE, tenant="nobody"))
+
+    assert ([every["small"]], 1, []) == (one, one[0].jobs, none)
+
+
 async def test_joules_are_counted_where_they_were_drawn(database: Database) -> None:
     """A job is counted on the device that answered, and what a losing attempt took on the one that lost."""
     await Store(database).write(came(job(1), job(2)))
