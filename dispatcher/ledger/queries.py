@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, case, func, literal, null, select, union_all
+from sqlalchemy import ColumnElement, Select, Table, case, func, literal, literal_column, null, select, union_all
 
 from common import codec
 from common.ledger import By, DevicesQuery, EnergyQuery, EnergyRow, JobsQuery, Span
 from common.records import DeviceEntry, JobEntry, PowerEntry
 from dispatcher.ledger import rows
 from dispatcher.ledger.database import Database
-from dispatcher.ledger.tables import devices, jobs, power, shares
+from dispatcher.ledger.tables import ENDING, ENDING_CHARS, devices, jobs, power, shares
 
 NOBODY = "-"
 """Stands for the device or model of a job that none was chosen for, and for the site of a device that names none."""
@@ -41,11 +41,17 @@ async def find_jobs(database: Database, query: JobsQuery) -> list[JobEntry]:
     wanted += [jobs.c[name] == value for name, value in named.items() if value is not None]
     if query.ending is not None:
         wanted.append(jobs.c.job.endswith(query.ending, autoescape=True))
+        if len(query.ending) == ENDING_CHARS:  # else nobody asks, but by hand
+            wanted.append(_end_of_id() == query.ending)
     if query.before is not None:
         wanted.append(jobs.c.record < query.before)
     columns = [column for column in jobs.c if query.job is not None or column is not jobs.c.decision]
     found = await _all(database, select(*columns).where(*wanted).order_by(jobs.c.record.desc()).limit(query.limit + 1))
     return [rows.job_entry(row) for row in found]
+
+
+def _end_of_id() -> ColumnElement[str]:
+    return literal_column(ENDING.text, jobs.c.job.type)
 
 
 async def find_events(database: Database, query: DevicesQuery) -> list[DeviceEntry]:

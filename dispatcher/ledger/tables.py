@@ -6,13 +6,19 @@ UTC, to group by. Texts are sorted by their bytes on both databases. What has pa
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, LargeBinary, MetaData, String, Table, Text, text
 
 TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 KEY = String(64).with_variant(String(64, collation="C"), "postgresql")
 REAL: Double[float] = Double()
 
 metadata = MetaData()
+
+ENDING_CHARS = 17
+"""Of the mark by which a user's jobs are told, with its dash."""
+
+ENDING = text("substr(job, length(job) - 16)")
+"""The end of a job's id; of a shorter one all of it. Without parameters: with any, no index would be known by it."""
 
 jobs = Table(
     "jobs",
@@ -69,6 +75,7 @@ jobs = Table(
     Index("jobs_received", "received_unix_s"),
     Index("jobs_job", "job"),
     Index("jobs_tenant", "tenant", "record"),
+    Index("jobs_ending", "tenant", ENDING, "record"),
     Index("jobs_device", "device", "record"),
 )
 
