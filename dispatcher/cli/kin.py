@@ -25,7 +25,11 @@ class Kin:
     pid: int
     name: str
     parent: int
-    frozen: bool
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it is stopped at this moment: who is told to stop goes on for a while yet on a busy machine."""
+        return _state(self.pid)[0] in _FROZEN
 
     def __str__(self) -> str:
         """Name it as people look for it."""
@@ -48,7 +52,7 @@ def _started_in(logs: Path) -> Iterator[Kin]:
         if log.parent == logs and state not in _GONE:
             # A log that was moved aside while its process wrote on is called nano.log.1.
             name = log.name.partition(".log")[0]
-            yield Kin(pid=int(process.name), name=name, parent=parent, frozen=state in _FROZEN)
+            yield Kin(pid=int(process.name), name=name, parent=parent)
 
 
 def family(state: StateDir) -> Sequence[Kin]:
@@ -56,7 +60,7 @@ def family(state: StateDir) -> Sequence[Kin]:
     holder = state.holder()
     if holder is None:
         return ()
-    own = Kin(pid=holder, name="drover up", parent=0, frozen=_state(holder)[0] in _FROZEN)
+    own = Kin(pid=holder, name="drover up", parent=0)
     return (own, *(one for one in started_in(state) if one.parent == holder))
 
 

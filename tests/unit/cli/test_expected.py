@@ -27,8 +27,8 @@ def answered(kind: str, name: str, pid: int | None = None, host: str = "") -> An
     return Answered(kind=kind, name=name, pid=pid, host=host)
 
 
-def kin(name: str, *, frozen: bool = False) -> Kin:
-    return Kin(pid=OWN, name=name, parent=1, frozen=frozen)
+def kin(name: str, pid: int = OWN) -> Kin:
+    return Kin(pid=pid, name=name, parent=1)
 
 
 @pytest.mark.parametrize(
@@ -48,19 +48,23 @@ def test_who_did_not_answer_is_named(answers: list[Answered], missing: list[str]
 
 
 def test_an_agent_of_this_machine_is_named_once() -> None:
-    """As the process that it is, with how to wake it."""
-    expected = Expected(here=[kin("agent-nano", frozen=True)], devices={"nano": "suspect"})
+    """As the process that it is, with how to wake it, also when it was stopped after it was looked for."""
+    with logging_in(StateDir(Path("/nowhere")), None) as agent:
+        expected = Expected(here=[kin("agent-nano", agent.pid)], devices={"nano": "suspect"})
+        awake = expected.missing([])
+        stop(agent)
+        frozen = expected.missing([])
 
-    assert [f"agent-nano (process {OWN}), which is frozen (wake it: kill -CONT {OWN})"] == expected.missing([])
+    named = f"agent-nano (process {agent.pid})"
+    assert ([named], [f"{named}, which is frozen (wake it: kill -CONT {agent.pid})"]) == (awake, frozen)
 
 
 def test_a_process_that_has_ended_meanwhile_is_not_waited_for() -> None:
     """It reads its settings when it is started again."""
     with logging_in(StateDir(Path("/nowhere")), None) as ended:
         pass
-    gone = Kin(pid=ended.pid, name="bridge", parent=1, frozen=False)
 
-    assert [] == Expected(here=[gone], devices={}).missing([])
+    assert [] == Expected(here=[kin("bridge", ended.pid)], devices={}).missing([])
 
 
 @contextmanager
@@ -75,6 +79,12 @@ def logging_in(state: StateDir, name: str | None) -> Iterator[subprocess.Popen[b
             yield process
         finally:
             process.kill()
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop it by a signal, and wait until it has stopped."""
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
 
 
 async def test_what_a_fleet_that_was_killed_left_is_named_with_how_to_end_it(tmp_path: Path) -> None:
@@ -93,10 +103,9 @@ def test_what_a_fleet_that_runs_has_started_is_its_family(tmp_path: Path) -> Non
     """Also while it still starts; who is stopped by a signal is seen to be."""
     state = StateDir(tmp_path)
     with state.held(), logging_in(state, "agent-nano") as agent:
-        agent.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, agent.pid, os.WSTOPPED)
+        stop(agent)
         own, found = family(state)
-        alone = orphans(state)
+        alone, frozen = orphans(state), found.frozen
 
-    assert (OWN, agent.pid, "agent-nano", True, []) == (own.pid, found.pid, found.name, found.frozen, list(alone))
+    assert (OWN, agent.pid, "agent-nano", True, []) == (own.pid, found.pid, found.name, frozen, list(alone))
     assert () == family(state)
