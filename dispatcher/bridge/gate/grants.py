@@ -12,7 +12,7 @@ from typing import TypeVar
 from common import key_client
 from common.bus import Bus, Delivery
 from common.clock import Clock
-from common.errors import BusError, LedgerUnavailable, TooMany, Unauthorized
+from common.errors import BusError, FleetError, LedgerUnavailable, TooMany, Unauthorized, from_wire
 from common.keys import Grant, Presented
 from common.logs import get_logger
 from common.subjects import Subjects
@@ -88,6 +88,7 @@ class Grants:
         self._clock = clock
         self._good: OrderedDict[str, _Good] = OrderedDict()
         self._wrong: OrderedDict[str, _Wrong] = OrderedDict()
+        self._questions: dict[tuple[str, int], asyncio.Future[Grant | FleetError | None]] = {}
         self._strangers = 0
         self._changes = 0
         self._listeners: list[Callable[[str], None]] = []
@@ -189,8 +190,7 @@ class Grants:
         if wrong is not None and now_s - wrong.at_s <= REFUSE_S:  # 1
             raise Unauthorized(wrong.why.message)
         if good is None:  # 4
-            with self._stranger():
-                return await self._asked(shown)
+            return await self._together(shown, stranger=True)
         if now_s - good.at_s <= REMEMBER_S:  # 2
             return good.grant
         lasts = now_s - good.at_s <= LAST_S
@@ -200,12 +200,36 @@ class Grants:
             self._away_until_s = now_s + key_client.ASK_S  # this one asks
         before = self._changes
         try:
-            return await self._asked(shown)
+            return await self._together(shown)
         except (LedgerUnavailable, BusError) as error:
             if not lasts or before != self._changes:
                 raise
             log.warning("gate.unasked", key=shown.id, error=error.code)
             return good.grant
+
+    async def _together(self, shown: Presented, *, stranger: bool = False) -> Grant:
+        """Ask once for all who show the same key while the answer is under way: the first hundred requests of a program are no
+        hundred strangers. Who comes behind a change waits for no answer of before. If who asks is cancelled, the next one asks."""
+        name = (shown.key_digest, self._changes)
+        while (asked := self._questions.get(name)) is not None:
+            told = await asyncio.shield(asked)
+            if isinstance(told, Grant):
+                return told
+            if told is not None:
+                raise from_wire(told.to_wire())
+        asked = self._questions[name] = asyncio.get_running_loop().create_future()
+        found: Grant | FleetError | None = None
+        try:
+            with self._stranger() if stranger else nullcontext():
+                found = await self._asked(shown)
+        except FleetError as error:
+            found = error
+            raise
+        else:
+            return found
+        finally:
+            del self._questions[name]
+            asked.set_result(found)
 
     @contextmanager
     def _stranger(self) -> Iterator[None]:

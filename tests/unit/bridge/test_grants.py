@@ -277,6 +277,42 @@ async def test_strangers_are_few_at_once() -> None:
     assert (TooMany, good.id, {Unauthorized}) == (told, known, {one.result() for one in waiting})
 
 
+async def test_all_that_come_with_a_new_key_at_once_are_one_stranger() -> None:
+    """The ledger is asked once for a good one, and once for one that nobody made; the one who asked may hang up meanwhile."""
+    async with house() as h, asyncio.TaskGroup() as tasks:
+        good, wrong = h.ledger.key(), parse(new_secret(new_id()))
+        h.ledger.go.clear()
+        come = [tasks.create_task(h.grants.grant(good)) for _ in range(2 * MOST_STRANGERS)]
+        refusals = [tasks.create_task(refused(partial(h.grants.grant, wrong))) for _ in range(2 * MOST_STRANGERS)]
+        while h.ledger.asked < 2:  # noqa: ASYNC110  # a count raises no event
+            await asyncio.sleep(0)
+        come[0].cancel()
+        while h.ledger.asked < 3:  # noqa: ASYNC110  # as above: the next one asks in its place
+            await asyncio.sleep(0)
+        h.ledger.go.set()
+
+    assert come[0].cancelled()
+    assert ({good.id}, {Unauthorized}) == ({one.result().key for one in come[1:]}, {one.result() for one in refusals})
+    assert h.ledger.asked == 3
+
+
+async def test_who_comes_behind_a_change_waits_for_no_answer_of_before() -> None:
+    """A key that is revoked while somebody asks for it is good for that one, and for nobody who comes later."""
+    async with house() as h, asyncio.TaskGroup() as tasks:
+        shown = h.ledger.key()
+        h.ledger.go.clear()
+        early = tasks.create_task(h.grants.grant(shown))
+        await h.ledger.heard.wait()
+        del h.ledger.good[shown.id]
+        await h.ledger.change(shown)
+        late = tasks.create_task(refused(partial(h.grants.grant, shown)))
+        while h.ledger.asked < 2:  # noqa: ASYNC110  # a count raises no event
+            await asyncio.sleep(0)
+        h.ledger.go.set()
+
+    assert (shown.id, Unauthorized) == (early.result().key, late.result())
+
+
 async def test_strangers_that_end_made_up_sessions_are_few_at_once() -> None:
     """They are counted with those that ask; who is known ends its own meanwhile."""
     async with house() as h, asyncio.TaskGroup() as tasks:
