@@ -588,6 +588,8 @@ async def test_whoever_has_a_key_comes_in(browser: Browser, tmp_path: Path) -> N
         await chat.snap("door")
         await chat.page.get_by_label("Key", exact=True).fill(secret)
         await chat.page.get_by_role("button", name="Come in").click()
+        # Strangers are told no number: by it the page is the new one, and hears what is typed. The door is hidden before that, too.
+        await expect(chat.page.locator("#fleet-text")).to_have_text("1 device ready")
         await expect(chat.page.locator("#door")).to_be_hidden()
         await chat.ask("hi")
         await chat.answered()
