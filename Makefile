@@ -8,7 +8,7 @@ BIN := .venv/bin
 unexport PROMPT
 ask: export DROVER_ASK_PROMPT := $(value PROMPT)
 
-.PHONY: help up ask test chaos clients check format bench build settings lock setup setup-dev clean clean-all
+.PHONY: help up ask test chaos clients check format bench build settings vendor lock setup setup-dev clean clean-all
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ build: setup ## make the wheel and the source archive in dist/
 settings: setup ## write the examples in deploy/config and deploy/nats anew from the code
 	$(BIN)/python deploy/config/generate.py
 	$(BIN)/python deploy/nats/generate.py
+
+vendor: setup ## fetch the pages' third-party files anew from npm; ARGS="--check" compares those that are here, without network
+	$(BIN)/python deploy/vendor.py $(ARGS)
 
 lock: ## resolve deploy/locks/ anew; ARGS="--upgrade" takes newer versions, ARGS=clients those of `make clients`
 	@deploy/lock.sh $(ARGS)

@@ -1,6 +1,6 @@
 // Markdown that a model wrote, as DOM nodes that can do no harm. It knows nothing of chats.
-import DOMPurify from "/ui/vendor/dompurify-3.4.18.mjs";
-import { Marked } from "/ui/vendor/marked-18.2.1.esm.js";
+import DOMPurify from "/ui/vendor/dompurify-3.4.18.min.mjs";
+import { Marked } from "/ui/vendor/marked-18.2.1.mjs";
 
 const escape = (text) => text.replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
 
