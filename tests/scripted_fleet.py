@@ -16,6 +16,8 @@ from common.messages import Heartbeat, ModelInfo, ToolCall, Usage
 from common.subjects import QUEUE_DISPATCH, Subjects
 
 PREFIX = "llm.v1"
+KEEP_ALIVE_S = 0.5
+"""Well below the 2.5 s of silence after which a producer gives a dispatcher up."""
 
 
 class ScriptedJob:
@@ -53,6 +55,18 @@ class ScriptedJob:
     async def keep_alive(self, phase: str = "load", eta_s: float | None = None, position: int | None = None) -> None:
         """Say that it goes on in silence."""
         await self.send(frames.KeepAlive(frames.Phase(phase), eta_s, position))
+
+    async def stay(
+        self, until: asyncio.Event, phase: str = "queue", eta_s: float | None = None, position: int | None = None
+    ) -> None:
+        """Say that it goes on in silence, as often as a dispatcher does, until a test has seen enough; or until it is cancelled."""
+        while not until.is_set() and not self.cancelled.is_set():
+            await self.keep_alive(phase, eta_s, position)
+            try:
+                async with asyncio.timeout(KEEP_ALIVE_S):
+                    await until.wait()
+            except TimeoutError:
+                pass  # say it again
 
     async def token(self, text: str) -> None:
         """Send a piece of text."""
