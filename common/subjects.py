@@ -63,6 +63,10 @@ class Subjects:
         one; with a tenant, of that one alone."""
         return f"{self.prefix}.cache.{verb}" if tenant is None else f"{self.prefix}.cache.{tenant}.{verb}"
 
+    def running(self) -> str:
+        """Where every dispatcher is asked which jobs run there, and which wait."""
+        return f"{self.prefix}.running"
+
     def peer(self, dispatcher: str) -> str:
         """Where a dispatcher tells the others that it lives, or leaves."""
         return f"{self.prefix}.peer.{dispatcher}"

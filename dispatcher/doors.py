@@ -18,6 +18,7 @@ from dispatcher.cache import CacheDesk
 from dispatcher.overdraw import Overdraw
 from dispatcher.pipeline import Pipeline, Spawn
 from dispatcher.router.rating import read_rating
+from dispatcher.running import running_now
 from dispatcher.sharing import MOST_KEEP_S, AttachRequest
 from dispatcher.unknown import OTHERS_FIRST_S, unknown
 
@@ -40,16 +41,18 @@ class Doors:
 
     @asynccontextmanager
     async def ears(self, bus: Bus) -> AsyncIterator[None]:
-        """Hear devices and cancellations, as long as a job runs."""
+        """Hear devices, cancellations and who asks what runs, as long as a job does."""
         subjects = self._pipeline.subjects
         beats = await bus.subscribe(subjects.heartbeat("*"), self._heartbeat, pending=4096)
         control = [
             await bus.subscribe(subjects.control("*", "*", owner), self._asked(self._control)) for owner in (None, "*")
         ]
         questions = await bus.subscribe(subjects.peer_question("*"), self._asked(self._attach))
+        looks = await bus.subscribe(subjects.running(), self._asked(self._look))
         try:
             yield
         finally:
+            await looks.unsubscribe()
             await beats.unsubscribe()
             for one in control:
                 await one.unsubscribe()
@@ -145,6 +148,16 @@ class Doors:
             self._reply(delivery, {"job": job, **told})
         elif delivery.reply:
             self._spawn(self._unknown(delivery.reply, job, OTHERS_FIRST_S))
+
+    def _look(self, delivery: Delivery) -> None:
+        """Tell which jobs are here."""
+        pipeline = self._pipeline
+        name = pipeline.courier.dispatcher
+        try:
+            body = running_now(delivery, pipeline.register, pipeline.courier.line, name)
+        except BadRequest as error:
+            body = {"dispatcher": name, "error": error.to_wire()}
+        self._reply(delivery, body)
 
     def _heartbeat(self, delivery: Delivery) -> None:
         try:

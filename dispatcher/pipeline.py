@@ -24,7 +24,7 @@ from dispatcher.delivery.answer import SharedAnswer
 from dispatcher.delivery.courier import Courier
 from dispatcher.delivery.listener import refuse, seat
 from dispatcher.delivery.retry import interrupted
-from dispatcher.delivery.sink import AnswerSink
+from dispatcher.delivery.sink import AnswerSink, Followed
 from dispatcher.intake import Intake
 from dispatcher.outcomes import Delivered, Job, JobState
 from dispatcher.record import Recorder, account
@@ -100,7 +100,7 @@ class Pipeline:
             return
         self._begin(traced(job, delivery.headers), spawn)
 
-    def enter(self, job: Job, out: AnswerSink, spawn: Spawn) -> asyncio.Task[None]:
+    def enter(self, job: Job, out: Followed, spawn: Spawn) -> asyncio.Task[None]:
         """Run an admitted job, and write its answer to `out`; the task ends when the answer and the record are written."""
         return self._start(Running(job, out), spawn)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from common.errors import FleetError, JobCancelled
 from dispatcher.delivery.answer import SharedAnswer
 from dispatcher.delivery.kept import Key
-from dispatcher.delivery.sink import AnswerSink
+from dispatcher.delivery.sink import Followed
 from dispatcher.outcomes import Job
 from dispatcher.sharing import Inquiry
 
@@ -20,7 +20,7 @@ class Running:
     dispatcher, or the store, may have it; `leaving` ends it for want of listeners."""
 
     job: Job
-    out: AnswerSink
+    out: Followed
     inquiry: Inquiry | None = None
     task: asyncio.Task[None] | None = None
     begun: bool = False

@@ -151,6 +151,7 @@ def _dispatcher(fleet: _Fleet) -> Rights:
         subscribe=(
             *fleet(*(f"{kind}.*" for kind in _KINDS)),
             *fleet("hb.*", "ctl.*.*", "ctl.*.*.*", "peer.*", "peer.*.attach", "cache.*", "cache.*.*", *_ROLLED),
+            *fleet("running"),
             *_discovered("llm-dispatcher"),
             _ATTEMPTS,
         ),
@@ -164,7 +165,7 @@ def _bridge(fleet: _Fleet) -> Rights:
             *fleet(*(f"{kind}.*" for kind in _KINDS)),
             *fleet(*(f"ctl.*.{order}.*" for order in _ORDERS)),
             *fleet(*(f"jobs.*.{priority}" for priority in _PRIORITIES)),
-            *fleet(*(f"keys.{verb}" for verb in _DOOR_KEYS), "talk.*", "ledger.*"),
+            *fleet(*(f"keys.{verb}" for verb in _DOOR_KEYS), "talk.*", "ledger.*", "running"),
             "$SRV.PING.llm-dispatcher",
             "$SRV.STATS.llm-dispatcher",
             f"$JS.API.STREAM.INFO.{names.jobs}",
@@ -200,7 +201,7 @@ def _operator(fleet: _Fleet) -> Rights:
             *fleet(*(f"{kind}.*" for kind in _KINDS)),
             *fleet(*(f"ctl.*.{order}{tail}" for order in _ORDERS for tail in ("", ".*"))),
             *fleet(*(f"jobs.*.{priority}" for priority in _PRIORITIES)),
-            *fleet("dev.*.cancel", "dev.*.drain", "dev.*.probe", "cache.*", "cache.*.*", "ledger.*"),
+            *fleet("dev.*.cancel", "dev.*.drain", "dev.*.probe", "cache.*", "cache.*.*", "ledger.*", "running"),
             *fleet(*(f"keys.{verb}" for verb in _KEYRING), "reload.*", "roll"),
             "$SRV.>",
             "$JS.API.INFO",
@@ -225,7 +226,7 @@ def _all(names: Names) -> tuple[str, ...]:
 def _observer(fleet: _Fleet) -> Rights:
     return Rights(
         publish=(
-            *fleet("ledger.jobs", "ledger.devices", "ledger.energy"),
+            *fleet("ledger.jobs", "ledger.devices", "ledger.energy", "running"),
             *(f"$SRV.{verb}{tail}" for verb in ("PING", "INFO", "STATS") for tail in ("", ".>")),
         ),
         subscribe=fleet("hb.*", "power.*", "evt.job.*.*", "evt.dev.*.*", "evt.route.*.*"),

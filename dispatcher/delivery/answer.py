@@ -15,6 +15,7 @@ from common.frames import Phase
 from common.logs import get_logger
 from dispatcher.delivery.listener import PROBE_S, Listener
 from dispatcher.delivery.listeners import Listeners
+from dispatcher.delivery.sink import Standing, standing
 from dispatcher.outcomes import Candidate
 
 log = get_logger("answer")
@@ -101,6 +102,11 @@ class SharedAnswer:
     def listeners(self) -> tuple[Listener, ...]:
         """Those who wait now."""
         return tuple(self._listeners)
+
+    @property
+    def standing(self) -> Standing:
+        """How far it is, as its listeners were told last."""
+        return standing(self._note, self._silent, text=self._chars > 0)
 
     def at(self, reply: str) -> Listener | None:
         """Give the listener of a reply subject."""

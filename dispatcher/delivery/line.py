@@ -81,6 +81,11 @@ class Line:
         """Tickets without a slot."""
         return len(self._tickets)
 
+    @property
+    def kinds(self) -> Mapping[str, int]:
+        """Give how many wait for the same, as `Place.kind` names it."""
+        return self._kinds
+
     @contextmanager
     def join(self, place: Place, *, first: bool = False) -> Iterator[Ticket]:
         """Stand in the line; `first` is for a job that had a device and lost it. The holder has chosen its devices just before.

@@ -25,6 +25,9 @@ Nobody = Callable[[Decision], FleetError]
 UNKNOWN_WORK_S = 1.0
 """What a job counts for that no device could take just now."""
 
+ON, ANY = " on ", "any"
+"""Between the model and the device of a kind, and what stands there for no device of its own."""
+
 TICK_S = 1.0
 """A waiting producer hears this often that it waits, and where in the line."""
 
@@ -54,7 +57,7 @@ class SlotFinder:
 
     @property
     def _kind(self) -> str:
-        return f"{self.job.model} on {self.job.device or 'any'}"
+        return f"{self.job.model}{ON}{self.job.device or ANY}"
 
     @property
     def decided(self) -> Decision:

@@ -15,6 +15,7 @@ from common.durable import Note, Stage
 from common.errors import FleetError
 from common.frames import KeepAlive, Phase
 from dispatcher.delivery.listener import reply_to_wire
+from dispatcher.delivery.sink import Standing, standing
 from dispatcher.outcomes import Candidate, Job
 
 Seated = Callable[[], None]
@@ -33,6 +34,8 @@ class HeldAnswer:
         self._tries = tries
         self._seated: Seated | None = seated
         self._text: list[str] = []
+        self._note: frames.RouteNote | None = None
+        self._silent: KeepAlive | None = None
         self.progress: Note | None = None
         """What is to be told next; whoever tells it takes it away."""
         self.reached_s: float | None = None
@@ -44,6 +47,11 @@ class HeldAnswer:
     def text(self) -> str:
         return "".join(self._text)
 
+    @property
+    def standing(self) -> Standing:
+        """How far it is."""
+        return standing(self._note, self._silent, text=bool(self._text))
+
     async def ack(self) -> None:
         if self._seated is not None:
             self._seated()
@@ -52,16 +60,20 @@ class HeldAnswer:
     async def route(self, candidate: Candidate, attempt: int) -> None:
         if self.reached_s is None:
             self.reached_s = self._clock.monotonic()
-        self.progress = self._note(
+        self._note = frames.RouteNote(self.job.id, candidate.device, candidate.model, candidate.reason, attempt)
+        self._silent = None
+        self.progress = self._told(
             Stage.RUNNING, device=candidate.device, model=candidate.model, reason=candidate.reason, attempt=attempt
         )
 
     async def keep_alive(self, frame: KeepAlive) -> None:
+        self._silent = frame
         if frame.phase is Phase.QUEUE:
-            self.progress = self._note(Stage.QUEUED, position=frame.position)
+            self.progress = self._told(Stage.QUEUED, position=frame.position)
 
     async def token(self, text: str) -> None:
         self._text.append(text)
+        self._silent = None
 
     def restart(self) -> None:
         self._text.clear()
@@ -73,6 +85,6 @@ class HeldAnswer:
         if self.answer is None and self.failure is None:
             self.failure = error
 
-    def _note(self, state: Stage, **known: Any) -> Note:
+    def _told(self, state: Stage, **known: Any) -> Note:
         job, now_s = self.job, self._clock.unix_s()
         return Note(job=job.id, tenant=job.tenant, state=state, at_unix_s=now_s, tries=self._tries, **known)

@@ -71,7 +71,8 @@ llm.v1.ctl.j1.status                                     O        D
 llm.v1.ctl.j1.why                                        O        D
 llm.v1.ctl.j1.feedback                                   O        D
 llm.v1.ctl.j1.attach                                     -        D
-# The cache, peers, and what all hear.
+# What runs, the cache, peers, and what all hear.
+llm.v1.running                                           BOV      D
 llm.v1.cache.stats                                       O        D
 llm.v1.cache.acme.purge                                  O        D
 llm.v1.cache.acme.bar                                    DO       D
