@@ -24,6 +24,7 @@ from common.errors import (
     FleetError,
     NoResponders,
     UnknownJob,
+    from_wire,
 )
 from common.handover import Handover
 from common.messages import ChatRequest, Priority
@@ -35,6 +36,10 @@ POLL_S = 5.0
 MOST_POLL_S = 60.0
 """Each look in vain doubles the time until the next, up to this: a thousand who wait in peace must not keep a server busy. A lost
 connection begins anew, and as long as it is away nothing is doubled."""
+
+
+LOOK_S = 1.0
+"""Whoever cancels waits so long for what the streams know. A server with streams, where nobody has made these, says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +158,24 @@ class DurableJobs:
         return after > 0 and await self._ended(owner, require_token("job", job), after)
 
     async def cancel(self, job: str, *, tenant: str | None = None, timeout_s: float = 5.0) -> bool:
-        """Cancel a job, queued or running; False when it is over. Raises `UnknownJob`, `BusTimeout` when no dispatcher answers."""
+        """Cancel a job, queued or running; False when it is over. Raises `UnknownJob`, `BusTimeout` when no dispatcher answers.
+
+        Streams that do not say soon how far it is are not waited for: a dispatcher that has the job, durable or not, ends it
+        without them.
+        """
         owner = require_token("tenant", tenant or self._tenant)
+        looked = True
         try:
-            if (await self.look(job, tenant=owner)).final:
+            async with asyncio.timeout(LOOK_S):
+                over = (await self.look(job, tenant=owner)).final
+            if over:
                 return False
         except UnknownJob:
             if not self._newest_only:
                 raise
             # It may wait in the queue, where only the dispatcher may look.
+        except TimeoutError:
+            looked = False
         order = {"tenant": owner, "seq": self._search.place(owner, job)}
         try:
             answer = await self._bus.request(
@@ -171,7 +185,10 @@ class DurableJobs:
             raise BusTimeout(
                 f"no dispatcher is there to cancel job {job}: start one with `drover dispatcher`"
             ) from error
-        return bool(codec.decode(answer.data).get("cancelled"))
+        told = codec.decode(answer.data)
+        if not told.get("cancelled") and not looked:
+            raise from_wire(told.get("error") or _unknown(job).to_wire())
+        return bool(told.get("cancelled"))
 
     async def find(self, job: str, *, tenant: str, near: int = 0) -> Kept | None:
         """Find a job that lies in the queue; see `QueueSearch.find`."""
