@@ -84,8 +84,8 @@ class Roster:
         """Call `listener` at every change, after the roster has it."""
         self._listeners.append(listener)
 
-    def observe(self, beat: Heartbeat, now_s: float) -> None:
-        """Take in one heartbeat.
+    def observe(self, beat: Heartbeat, now_s: float) -> bool:
+        """Take in one heartbeat; False for one that is dropped.
 
         1. An old sequence number of the same boot, or the boot before: a late or replayed beat, dropped.
         2. A new device joins. 3. A new boot id: restarted. 4. Known and not alive: recovered. 5. Good-bye: left.
@@ -94,7 +94,7 @@ class Roster:
         seen, old = self._seen.get(beat.device), self._devices.get(beat.device)
         if seen is not None and _late(seen, beat):  # 1
             self.stale_beats += 1
-            return
+            return False
         before = "" if seen is None else (seen.before if seen.boot == beat.boot else seen.boot)
         self._seen[beat.device] = _Seen(now_s, beat.boot, beat.seq, before)
         new = self._device(beat, old)
@@ -102,6 +102,7 @@ class Roster:
         change = _change(old, new)
         if change is not None:
             self._tell(change, new)
+        return True
 
     def sweep(self, now_s: float) -> None:
         """Mark devices whose heartbeats are missing; call it a few times a second."""

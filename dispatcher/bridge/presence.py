@@ -20,7 +20,7 @@ from common.patterns import matches
 from common.subjects import Subjects
 from common.virtual import resolved
 from dispatcher.fleet import Device, Fleet, Liveness, canonical
-from dispatcher.roster import Roster
+from dispatcher.roster import Change, DeviceEvent, Roster
 from dispatcher.settings import RosterSection
 
 log = get_logger("bridge")
@@ -58,6 +58,8 @@ class Presence:
         self._asking = asyncio.Lock()
         self._said: Word | None = None
         self._good_until_s = 0.0
+        self._heard_unix_s: dict[str, float] = {}
+        roster.on_change(self._forget)
 
     def hear(self, delivery: Delivery) -> None:
         """Take in a heartbeat; anything else on the subject is dropped."""
@@ -66,7 +68,16 @@ class Presence:
         except FleetError as error:
             log.debug("heartbeat.garbled", subject=delivery.subject, error=error.message)
             return
-        self.roster.observe(beat, self._clock.monotonic())
+        if self.roster.observe(beat, self._clock.monotonic()):
+            self._heard_unix_s[beat.device] = round(self._clock.unix_s(), 3)
+
+    def heard_unix_s(self, device: str) -> float:
+        """Tell when the last heartbeat of a known device came, by the bridge's clock: those of devices are not trusted."""
+        return self._heard_unix_s[device]
+
+    def _forget(self, event: DeviceEvent) -> None:
+        if event.change is Change.FORGOTTEN:
+            self._heard_unix_s.pop(event.device.name, None)
 
     def fleet(self) -> Fleet:
         """The fleet as it is now."""
@@ -78,9 +89,10 @@ class Presence:
 
         However many want to know, the bus is asked once in `REMEMBER_S`: anybody may ask, without a key.
         """
-        return judge(self.fleet(), word=await self._word(), bus=self._bus.connected)
+        return judge(self.fleet(), word=await self.word(), bus=self._bus.connected)
 
-    async def _word(self) -> Word | None:
+    async def word(self) -> Word | None:
+        """Give what a dispatcher says of itself, None when none answers; takes `ASK_S` at most."""
         async with self._asking:
             if self._clock.monotonic() >= self._good_until_s:
                 self._said = await self._asked()

@@ -12,13 +12,13 @@ from common.errors import BadRequest, BusTimeout, DeviceLost, NoResponders, NotP
 from common.keys import Scope
 from common.virtual import VIRTUAL
 from dispatcher.bridge.bodies import answered
+from dispatcher.bridge.cards import device_card
 from dispatcher.bridge.describing import GUARDED, described
 from dispatcher.bridge.gate import caller_of
-from dispatcher.bridge.native.shapes import OF_ONE_DEVICE, SAID, DeviceOrdered, FleetDevices, FleetModels
-from dispatcher.bridge.presence import Offer, offers, standing
+from dispatcher.bridge.native.shapes import OF_ONE_DEVICE, DeviceOrdered, FleetDevices, FleetModels
+from dispatcher.bridge.presence import Offer, offers
 from dispatcher.bridge.surfaces import NATIVE
 from dispatcher.bridge.wiring import Bridge
-from dispatcher.fleet import Device
 
 DRAIN_S = 5.0
 
@@ -57,7 +57,7 @@ def _add_lists(router: APIRouter, bridge: Bridge) -> None:
     )
     async def devices() -> Response:
         found = sorted(bridge.presence.fleet().devices.values(), key=lambda one: one.name)
-        return answered({"devices": [_device_card(one) for one in found]})
+        return answered({"devices": [device_card(one, bridge.presence.heard_unix_s(one.name)) for one in found]})
 
     for path, scope, answer in (("/models", Scope.CHAT, models), ("/devices", Scope.FLEET, devices)):
         needs = bridge.gate.depends(scope)
@@ -102,19 +102,3 @@ def model_card(offer: Offer) -> dict[str, Any]:
     for name in OF_ONE_DEVICE:
         facts.pop(name, None)
     return {**facts, "name": offer.name, "devices": offer.devices, "loaded_on": offer.loaded_on}
-
-
-def _device_card(device: Device) -> dict[str, Any]:
-    beat = codec.plain(device.beat)
-    return {
-        "name": device.name,
-        "state": standing(device),
-        "liveness": str(device.liveness),
-        "free_slots": device.free_slots,
-        **{name: beat[name] for name in SAID if name in beat},
-        "models": [
-            {"name": name, "loaded": info.loaded, "memory_bytes": info.memory_bytes}
-            for name, info in sorted(device.models.items())
-        ],
-        "speeds": beat.get("speeds", {}),
-    }

@@ -15,6 +15,7 @@ from common.keys import Budget, Grant
 from common.ledger import By, EnergyRow
 from common.messages import EngineTimings, Heartbeat, ModelInfo, Speed, ToolCall
 from common.records import JobEntry
+from dispatcher.bridge.cards import SAID
 from dispatcher.bridge.openai.shapes import Receipt, TokenCounts
 from dispatcher.bridge.schemas import Together
 
@@ -39,40 +40,6 @@ class NativeAnswer(TypedDict):
 
 OF_ONE_DEVICE = ("loaded", "memory_bytes", "gpu_bytes", "expires_unix_s", "loaded_context_tokens")
 """What a device says of a model that is so on this one alone."""
-
-SAID = (
-    "reason",
-    "site",
-    "slots",
-    "in_flight",
-    "temperature_c",
-    "throttled",
-    "throttling",
-    "warnings",
-    "watts",
-    "watts_measured",
-    "watts_source",
-    "idle_w",
-    "busy_w",
-    "power_mode",
-    "battery_percent",
-    "on_battery",
-    "memory_total_bytes",
-    "memory_available_bytes",
-    "disk_free_bytes",
-    "gpu",
-    "remote",
-    "simulated",
-    "backend",
-    "backend_version",
-    "agent_version",
-    "uptime_s",
-    "done",
-    "failed",
-    "refused",
-    "topics",
-)
-"""What a heartbeat says that is told as it is."""
 
 
 class VirtualModel(TypedDict):
@@ -99,17 +66,23 @@ class FleetModels(TypedDict):
 
 
 class ModelOnDevice(TypedDict):
+    """A model on a device's disk, and whether it is in memory: until when, how much of it the GPU has, and with which context."""
+
     name: str
     loaded: bool
     memory_bytes: int
+    gpu_bytes: int
+    expires_unix_s: NotRequired[float]
+    loaded_context_tokens: NotRequired[int]
 
 
 class _DeviceStanding(TypedDict):
-    """A device as its last heartbeat says; `state` is its own word while it is alive."""
+    """A device as its last heartbeat says, which came at `seen_unix_s`; `state` is its own word while it is alive."""
 
     name: str
     state: str
     liveness: str
+    seen_unix_s: float
     free_slots: int
     models: list[ModelOnDevice]
     speeds: dict[str, Speed]

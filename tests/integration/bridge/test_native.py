@@ -228,6 +228,7 @@ async def test_devices_tell_what_their_heartbeats_say(house: House) -> None:
         nano["slots"],
     )
     assert [("llama3.2:1b", True)] == [(one["name"], one["loaded"]) for one in nano["models"]]
+    assert 0 < found["pi"]["seen_unix_s"]
 
 
 async def test_a_device_is_drained_as_operators_do_it(house: House, fleet: ScriptedFleet) -> None:
