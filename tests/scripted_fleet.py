@@ -13,6 +13,7 @@ from common.bus.nats import NatsOptions, connect_nats
 from common.codec import Encoding
 from common.errors import FleetError
 from common.messages import Heartbeat, ModelInfo, ToolCall, Usage
+from common.running import Running, RunningJob, RunningQuery
 from common.subjects import QUEUE_DISPATCH, Subjects
 
 PREFIX = "llm.v1"
@@ -161,6 +162,8 @@ class ScriptedFleet:
         self.heard: set[str] = set()
         self.cache: object = None
         """What the dispatcher's statistics say of its cache."""
+        self.house: list[RunningJob] = []
+        """The jobs that it says it has; none of them needs to be any that came."""
         self._running: dict[str, ScriptedJob] = {}
         self._asked: set[str] = set()
         self._forgotten: set[str] = set()
@@ -173,6 +176,7 @@ class ScriptedFleet:
         A cancel that is still under way for a job of the last one is nobody's then.
         """
         self.script = greet
+        self.house = []
         self.jobs, self.cancels = asyncio.Queue(), asyncio.Queue()
         self._forgotten |= self._asked
         self._asked.clear()
@@ -244,6 +248,20 @@ class ScriptedFleet:
         told = {"name": "llm-dispatcher", "endpoints": [{"data": data}]}
         self._tasks.create_task(self.bus.publish(delivery.reply, codec.encode(told)))
 
+    def hear_running(self, delivery: Delivery) -> None:
+        """Say, as a dispatcher does, which jobs it has."""
+        asked = codec.build(RunningQuery, codec.decode_request(delivery.data))
+        waiting = sum(job.phase is frames.Phase.QUEUE for job in self.house)
+        meant = [job for job in self.house if asked.means(job.tenant, job.id)]
+        told = Running(
+            dispatcher="scripted",
+            running=len(self.house),
+            waiting=waiting,
+            jobs=tuple(meant[: asked.limit]),
+            more=len(meant) > asked.limit,
+        )
+        self._tasks.create_task(self.bus.publish(delivery.reply, codec.encode(codec.plain(told))))
+
     def hear_beat(self, delivery: Delivery) -> None:
         self.heard.add(str(codec.decode(delivery.data)["device"]))
 
@@ -268,5 +286,6 @@ async def scripted_fleet(url: str) -> AsyncIterator[ScriptedFleet]:
         await bus.subscribe(f"{PREFIX}.ctl.*.cancel.*", fleet.hear_cancel)
         await bus.subscribe(f"{PREFIX}.hb.*", fleet.hear_beat)
         await bus.subscribe("$SRV.STATS.llm-dispatcher", fleet.hear_stats)
+        await bus.subscribe(f"{PREFIX}.running", fleet.hear_running)
         await bus.flush()
         yield fleet

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from common.codec import digest
-from common.errors import NoDispatcher, UnknownJob
+from common.errors import NoDispatcher, NotAllowed, UnknownJob
 from common.keys import Grant, Presented, Scope
 from common.messages import ChatRequest
 from common.subjects import as_token, is_token
@@ -28,6 +28,14 @@ MOST_USER = 256
 MARK_CHARS = 16
 MOST_NAME = 39
 """Characters of a job's name before the mark: with it an id has 56 at most, and eight are left to number the parts of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """Some jobs: a tenant's, and of these perhaps those whose ids end so; all where nothing is said."""
+
+    tenant: str | None = None
+    ending: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +64,11 @@ class Caller:
         """How the ids of this user's jobs end; empty where nobody is told apart."""
         return f"-{digest({'tenant': self.tenant, 'user': self.user}, MARK_CHARS)}" if self.user else ""
 
+    @property
+    def jobs_listed(self) -> Jobs:
+        """Whose jobs it is told of in lists: everybody's (read:fleet), or its own user's."""
+        return Jobs() if self.may(Scope.FLEET) else Jobs(self.tenant, self.mark or None)
+
     def job(self, name: str) -> str:
         """Give the id of this user's own job of a name; an id of its own is its own name."""
         mark = self.mark
@@ -79,6 +92,16 @@ class Caller:
     def _meant(self, name: str, *, others: bool) -> tuple[str, ...]:
         own = self.job(name)
         return (own, name) if others and own != name else (own,)
+
+
+def listed(caller: Caller, tenant: str | None) -> Jobs:
+    """Say whose jobs a caller is told of who asks for those of a tenant, or of all. Raises `NotAllowed` for another's."""
+    seen = caller.jobs_listed
+    if tenant is None or tenant == seen.tenant:
+        return seen
+    if seen.tenant is not None:
+        raise NotAllowed("this key sees its own jobs: it lacks the scope read:fleet", param="tenant")
+    return Jobs(tenant)
 
 
 async def first_known(ids: Sequence[str], ask: Callable[[str], Awaitable[T]]) -> T:

@@ -25,7 +25,10 @@ from dispatcher.settings import RosterSection
 
 log = get_logger("bridge")
 
-DISPATCHER_STATS = "$SRV.STATS.llm-dispatcher"
+DISPATCHERS = "llm-dispatcher"
+"""As dispatchers call themselves to discovery."""
+
+DISPATCHER_STATS = f"$SRV.STATS.{DISPATCHERS}"
 ASK_S = 1.0
 REMEMBER_S = 1.0
 """Probes look every few seconds."""

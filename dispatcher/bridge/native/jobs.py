@@ -18,7 +18,6 @@ from common.errors import (
     LedgerUnavailable,
     NoDispatcher,
     NoResponders,
-    NotAllowed,
     StreamsUnavailable,
     UnknownJob,
 )
@@ -26,7 +25,7 @@ from common.ledger import MOST_ROWS, JobsQuery, Span
 from common.messages import Priority, Token
 from common.subjects import is_token
 from dispatcher.bridge.bodies import answered, json_body
-from dispatcher.bridge.callers import Caller, first_known, on_behalf
+from dispatcher.bridge.callers import Caller, first_known, listed, on_behalf
 from dispatcher.bridge.describing import GUARDED, RUNS, described
 from dispatcher.bridge.entry import entry
 from dispatcher.bridge.gate import caller_of
@@ -162,7 +161,7 @@ def _add_known(router: APIRouter, bridge: Bridge) -> None:
         summary="Jobs that are over, newest first, as the ledger has them",
         **described(surface=NATIVE, statuses=GUARDED, schema=JobPage, parameters=LIST_PARAMETERS),
     )
-    async def listed(http: Request) -> Response:
+    async def past(http: Request) -> Response:
         query = _whose(queried(_Listing, http), caller_of(http))
         return answered(await from_ledger(bridge, "jobs", query))
 
@@ -188,14 +187,9 @@ def _add_known(router: APIRouter, bridge: Bridge) -> None:
 
 
 def _whose(asked: _Listing, caller: Caller) -> JobsQuery:
-    """Keep a caller to its own jobs, unless it may see the whole fleet. Raises `NotAllowed`."""
-    everybody = caller.may(keys.Scope.FLEET)
-    if not everybody and asked.tenant not in {None, caller.tenant}:
-        raise NotAllowed("this key sees its own jobs: it lacks the scope read:fleet", param="tenant")
-    wanted = codec.plain(asked)
-    if not everybody:
-        wanted |= {"tenant": caller.tenant, "ending": caller.mark or None}
-    return JobsQuery(**wanted)
+    """Keep a caller to the jobs that it is told of. Raises `NotAllowed`."""
+    seen = listed(caller, asked.tenant)
+    return JobsQuery(**{**codec.plain(asked), "tenant": seen.tenant, "ending": seen.ending})
 
 
 async def _told(bridge: Bridge, caller: Caller, job: str) -> tuple[str, Mapping[str, Any]]:

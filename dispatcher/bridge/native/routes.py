@@ -13,6 +13,7 @@ from dispatcher.bridge.native.conversations import conversation_routes
 from dispatcher.bridge.native.fleet import fleet_routes
 from dispatcher.bridge.native.jobs import job_routes
 from dispatcher.bridge.native.keyring import key_routes
+from dispatcher.bridge.native.running import running_routes
 from dispatcher.bridge.native.spending import spending_routes
 from dispatcher.bridge.wiring import Bridge
 
@@ -20,7 +21,8 @@ from dispatcher.bridge.wiring import Bridge
 def native_routes(bridge: Bridge, explained: Callable[[Request], Awaitable[ChatRequest]]) -> APIRouter:
     """The routes; `explained` reads a chat that is not to be run."""
     router = APIRouter()
-    for part in (chat_routes, conversation_routes, fleet_routes, job_routes, spending_routes, key_routes):
+    parts = (chat_routes, conversation_routes, fleet_routes, job_routes, running_routes, spending_routes, key_routes)
+    for part in parts:
         router.include_router(part(bridge))
     router.include_router(explaining(bridge, explained, prefix="/api/v1"))
     router.include_router(explaining(bridge, explained))

@@ -15,6 +15,7 @@ from common.keys import Budget, Grant
 from common.ledger import By, EnergyRow
 from common.messages import EngineTimings, Heartbeat, ModelInfo, Speed, ToolCall
 from common.records import JobEntry
+from common.running import RunningJob
 from dispatcher.bridge.cards import SAID
 from dispatcher.bridge.openai.shapes import Receipt, TokenCounts
 from dispatcher.bridge.schemas import Together
@@ -143,6 +144,17 @@ class JobPage(TypedDict):
     jobs: list[JobEntry]
     more: bool
     next: NotRequired[str]
+
+
+class RunningJobs(TypedDict):
+    """Jobs that wait or run now; `more` tells that some are left out. `running` and `waiting` count those of the whole fleet, and
+    `silent` names dispatchers that did not answer. A durable job is among them as soon as a dispatcher has taken it."""
+
+    jobs: list[RunningJob]
+    more: bool
+    running: int
+    waiting: int
+    silent: list[str]
 
 
 class JobCancelled(TypedDict):

@@ -140,6 +140,7 @@ async def _talk(asker: Asker) -> None:
 async def _jobs(asker: Asker, ended: str) -> None:
     path = "/api/v1/jobs"
     begun = await asker.ask("POST", path, {"prompt": "hi"})
+    await asker.ask("GET", "/api/v1/running")
     await asker.until("GET", path + "/{job}", names={"job": begun["id"]}, state="done")
     await asker.ask("DELETE", path + "/{job}", names={"job": begun["id"]})
     await asker.until("GET", path + "/{job}", names={"job": ended})

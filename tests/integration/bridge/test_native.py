@@ -19,9 +19,11 @@ from common import codec, errors, key_client
 from common.bus import Delivery
 from common.bus.jetstream import JetStream
 from common.durable import Names
+from common.frames import Phase
 from common.key_requests import AddKey, Limit, ListKeys
 from common.keys import Scope, Unit
 from common.records import JOB
+from common.running import RunningJob
 from common.subjects import Subjects
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.gate.limiter import MOST_FOLLOWED
@@ -176,6 +178,7 @@ SCOPES = [
     ("POST", "/api/v1/chat", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
     ("GET", "/api/v1/models", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
     ("GET", "/api/v1/jobs", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
+    ("GET", "/api/v1/running", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
     ("GET", "/api/v1/usage", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
     ("GET", "/api/v1/conversations", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
     ("POST", "/route", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
@@ -290,6 +293,38 @@ async def test_jobs_are_listed_and_looked_up_by_their_own_user(house: House, fle
     assert [carol.job("j4")] == [one["job"] for one in carols]
     assert (4, "acme", ["acme"]) == (used["used"]["jobs"], used["tenant"], [one["key"] for one in sums])
     assert ("anna", "acme", None) == (used["key"], used["used"]["tenant"], used["used"].get("key"))
+
+
+async def test_what_runs_is_told_to_its_own_user(house: House, fleet: ScriptedFleet) -> None:
+    """And all of it to who may see the fleet; a tenant is its own, a limit leaves the newest out, and what can't be is refused."""
+    own = [Caller(tenant="acme", user=user).job(f"j-{user}") for user in ("anna", "carol")]
+    fleet.house = [
+        RunningJob(
+            id=job,
+            tenant=tenant,
+            kind="chat",
+            state="queued",
+            phase=Phase.QUEUE,
+            asked_model="auto",
+            queued_unix_s=number,
+        )
+        for number, (job, tenant) in enumerate([(own[1], "acme"), (own[0], "acme"), ("j-ben", "other")])
+    ]
+
+    async def told(who: str, query: str = "") -> tuple[list[str], bool]:
+        body = (await house.call(who, "GET", f"/api/v1/running{query}")).json()
+        return [job["id"] for job in body["jobs"]], body["more"]
+
+    assert ([own[0]], False) == await told("anna")
+    assert ([own[1], own[0], "j-ben"], False) == await told("seer")
+    assert (["j-ben"], False) == await told("seer", "?tenant=other")
+    assert ([own[1]], True) == await told("seer", "?limit=1")
+    counts = (await house.call("anna", "GET", "/api/v1/running")).json()
+    assert (3, 0, []) == (counts["waiting"], counts["running"], counts["silent"])
+    refused = [await house.call("anna", "GET", f"/api/v1/running?{query}") for query in ("tenant=other", "limit=501")]
+    assert [("not_allowed", "tenant"), ("bad_request", "limit")] == [
+        (one.json()["error"]["code"], one.json()["error"]["param"]) for one in refused
+    ]
 
 
 async def test_a_key_is_told_only_of_what_it_may_use(house: House, fleet: ScriptedFleet) -> None:
