@@ -39,6 +39,8 @@ from dispatcher.bridge.gate.opening import first_look, gate_rules
 from dispatcher.bridge.keeping import Keeping
 from dispatcher.bridge.knobs import KNOBS, prepare
 from dispatcher.bridge.limits import Terms
+from dispatcher.bridge.live.feed import Sources
+from dispatcher.bridge.live.hub import Hub
 from dispatcher.bridge.presence import hear_fleet
 from dispatcher.bridge.remembering import Remembering
 from dispatcher.bridge.sse import Curfew
@@ -115,6 +117,8 @@ async def joined(
             presence=presence,
             folding=await stack.enter_async_context(folding(asking, conversations)) if tree.bridge.summaries else None,
         )
+        live = Hub(Sources(bus=bus, subjects=subjects, presence=presence, clock=clock))
+        await stack.enter_async_context(live.open(stop))
         bridge = Bridge(
             bus=bus,
             subjects=subjects,
@@ -126,6 +130,7 @@ async def joined(
             presence=presence,
             clock=clock,
             curfew=curfew,
+            live=live,
             hold_s=tree.bridge.header_hold_s,
             retry_grace_s=tree.bridge.retry_grace_s,
             started_unix_s=int(clock.unix_s()),

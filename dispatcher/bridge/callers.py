@@ -37,6 +37,10 @@ class Jobs:
     tenant: str | None = None
     ending: str | None = None
 
+    def has(self, tenant: str, job: str) -> bool:
+        """Tell whether a job is one of them."""
+        return self.tenant in {None, tenant} and (self.ending is None or job.endswith(self.ending))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:

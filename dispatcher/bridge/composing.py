@@ -15,6 +15,7 @@ from dispatcher.bridge.gate.telling import TellLimits
 from dispatcher.bridge.headers import EXPOSED
 from dispatcher.bridge.health import health_page
 from dispatcher.bridge.limits import BodyLimit, HostCheck, OriginCheck, OtherSites, SecurityHeaders, Terms
+from dispatcher.bridge.live.routes import live_routes
 from dispatcher.bridge.native.routes import native_routes
 from dispatcher.bridge.ollama.routes import ollama_routes
 from dispatcher.bridge.openai.models import models_routes
@@ -69,6 +70,7 @@ def _route(app: FastAPI, bridge: Bridge) -> None:
     app.include_router(health_page(bridge.presence, bridge.gate))
     app.include_router(smart_routes(bridge))
     app.include_router(pages())
+    app.include_router(live_routes(bridge))
 
 
 def _settle(app: FastAPI) -> None:

@@ -19,6 +19,7 @@ from dispatcher.bridge.embedding import embedded
 from dispatcher.bridge.entry import Entry
 from dispatcher.bridge.gate import Gate
 from dispatcher.bridge.headers import CONVERSATION_HEADER
+from dispatcher.bridge.live.hub import Hub
 from dispatcher.bridge.presence import Presence, allowed
 from dispatcher.bridge.remembering import Remembering
 from dispatcher.bridge.speech import Dialect
@@ -60,6 +61,7 @@ class Bridge:
     presence: Presence
     clock: Clock
     curfew: Curfew
+    live: Hub
     hold_s: float
     retry_grace_s: float
     started_unix_s: int

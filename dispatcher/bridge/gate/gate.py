@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, Request
 from common import key_client
 from common.bus import Bus
 from common.clock import Clock
-from common.errors import FleetError, LedgerUnavailable, NotAllowed, QuotaSpent, RequestError, Unauthorized
+from common.errors import FleetError, LedgerUnavailable, NotAllowed, QuotaSpent, RequestError, Stopping, Unauthorized
 from common.handover import Handover
 from common.keys import Budget, Grant, Presented, Reservation, Reserved, Scope, Unit
 from common.ledger import WAY_OUT
@@ -169,6 +169,20 @@ class Gate:
         `LedgerUnavailable` where nobody can say how it was, either."""
         return None if caller.shown is None else await self.grants.now(caller.shown)
 
+    async def changed(self, caller: Caller) -> FleetError | None:
+        """Say why a caller may not go on as it was let in: its key is gone, its time is over, or it is for something else now. None
+        where it may, and where no ledger can say. For what lasts for hours: to be asked every second it costs nothing."""
+        if caller.grant is None or caller.shown is None:
+            return Unauthorized(f"a key is needed from now on ({MAKE_ONE})") if self.keys is Keys.NEEDED else None
+        try:
+            grant = await self.grants.grant(caller.shown)
+        except Unauthorized as error:
+            return error
+        except FleetError:
+            return None
+        same = _extent(grant) == _extent(caller.grant)
+        return None if same else Stopping("what this key may do has changed: come again", retry_after_s=0.0)
+
     def running(self, caller: Caller) -> AbstractContextManager[None]:
         """Count a job among those that its key has at once, for as long as the context lasts: from before anything is done for it.
         Entering raises `TooMany`."""
@@ -240,6 +254,11 @@ class Gate:
             await key_client.release(self._bus, self._subjects, made)
         except FleetError as error:
             log.warning("gate.unreleased", key=made.key, job=made.job, error=error.code)
+
+
+def _extent(grant: Grant) -> tuple[object, ...]:
+    """Give what a key may do and see."""
+    return (grant.tenant, grant.user, frozenset(grant.scopes), grant.models, grant.devices)
 
 
 def _spent(grant: Grant, error: QuotaSpent) -> Iterator[Budget]:

@@ -1,0 +1,185 @@
+"""What all streams are told of, kept while there is one: each subject is heard once, and dispatchers are asked once for all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from common import codec
+from common.bus import Bus, Delivery
+from common.clock import Clock
+from common.errors import BadRequest, FleetError
+from common.keys import Scope
+from common.running import MOST_JOBS, Running, RunningQuery
+from common.subjects import Subjects
+from dispatcher.bridge import sse
+from dispatcher.bridge.callers import Caller
+from dispatcher.bridge.live.devices import DeviceBoard
+from dispatcher.bridge.live.endings import read_ending
+from dispatcher.bridge.live.facts import FleetFacts
+from dispatcher.bridge.live.jobs import JobBook
+from dispatcher.bridge.live.queue import SILENT_S, Queue
+from dispatcher.bridge.live.writing import Behind, Latest
+from dispatcher.bridge.presence import Presence
+
+FLEET, DEVICES, JOBS, QUEUE = "fleet", "devices", "jobs", "queue"
+
+KINDS = (FLEET, DEVICES, JOBS, QUEUE)
+"""What may be asked for; `steady` comes always."""
+
+TICK_S = 0.5
+"""Streams look for news so often, and send no more than one piece each time."""
+
+ASK_S, WORD_S = 1.0, 2.0
+"""How often dispatchers are asked for their jobs, and one of them for its word."""
+
+STEADY_S = 10.0
+"""How often the bridge tells its clock: by it a page knows what is stale, and that the stream lives."""
+
+
+class Part(Protocol):
+    """What one stream is told of one kind."""
+
+    def news(self) -> bytes:
+        """Give what is to be sent now; nothing where nothing is new."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What the feed reads."""
+
+    bus: Bus
+    subjects: Subjects
+    presence: Presence
+    clock: Clock
+
+
+class Feed:
+    """One run of it; `run` is its work."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._from = sources
+        self._facts = FleetFacts(sources.presence, sources.bus)
+        self._board = DeviceBoard(sources.presence)
+        self._book = JobBook()
+        self._queue = Queue()
+        self._wanted = Counter[str]()
+        self._look_at_s = self._blind_until_s = 0.0
+        self._asked = False
+        self.turn = asyncio.Event()
+        """Set at the next tick, and another one then."""
+        self._board.look()
+
+    def want(self, kinds: Iterable[str], number: int) -> None:
+        """Count streams that want these kinds: what none does is not asked for."""
+        self._wanted.update(dict.fromkeys(kinds, number))
+
+    def parts(self, caller: Caller, kinds: Sequence[str]) -> list[Part]:
+        """Give what a caller's stream is told."""
+        fully = caller.may(Scope.FLEET)
+        made: dict[str, Callable[[], Part]] = {
+            FLEET: lambda: Latest(partial(self._facts.told, caller)),
+            DEVICES: lambda: Behind(self._board.since, lambda: self._board.version),
+            QUEUE: lambda: Latest(partial(self._queue.told, fully=fully)),
+            JOBS: lambda: Behind(partial(self._book.since, seen=caller.jobs_listed), lambda: self._book.version),
+        }
+        return [_Steady(self._from.clock), *(make() for kind, make in made.items() if kind in kinds)]
+
+    async def run(self) -> None:
+        """Hear, ask and tick, until cancelled; what the bus loses meanwhile is asked for again."""
+        asking = self._from.bus.new_inbox()
+        async with self._hearing(asking), asyncio.TaskGroup() as tasks:
+            tasks.create_task(_again(partial(self._ask, asking), ASK_S))
+            tasks.create_task(_again(self._word, WORD_S))
+            while True:
+                self._tick()
+                await asyncio.sleep(TICK_S)
+
+    @asynccontextmanager
+    async def _hearing(self, asking: str) -> AsyncIterator[None]:
+        bus, subjects = self._from.bus, self._from.subjects
+        heard = {asking: self._told, subjects.job_event("*", "*"): self._ended}
+        subscriptions = [await bus.subscribe(subject, handler, pending=4096) for subject, handler in heard.items()]
+        try:
+            yield
+        finally:
+            with suppress(FleetError):  # the connection is gone, and what it heard with it
+                for one in subscriptions:
+                    await one.unsubscribe()
+
+    def _told(self, delivery: Delivery) -> None:
+        """Take in what a dispatcher has; what can't be read is of another version, and is passed over."""
+        if delivery.no_responders or delivery.refused:
+            return
+        try:
+            told = codec.build(Running, codec.decode_request(delivery.data))
+        except BadRequest:
+            return
+        now_s = self._from.clock.monotonic()
+        self._queue.take(told, now_s)
+        if self._wanted[JOBS]:
+            self._book.take(told, now_s)
+
+    def _ended(self, delivery: Delivery) -> None:
+        if not self._wanted[JOBS]:
+            return
+        try:
+            ending = read_ending(delivery)
+        except BadRequest:
+            return
+        self._book.end(ending, self._from.clock.monotonic(), self._from.clock.unix_s())
+
+    async def _ask(self, asking: str) -> None:
+        self._book.begun, self._asked = (
+            self._book.begun or self._asked,
+            True,
+        )  # who has said nothing by now is not there
+        if self._wanted[JOBS] or self._wanted[QUEUE]:
+            query = RunningQuery(limit=MOST_JOBS if self._wanted[JOBS] else 0)
+            await self._from.bus.publish(self._from.subjects.running(), codec.encode(codec.plain(query)), reply=asking)
+
+    async def _word(self) -> None:
+        if self._wanted[FLEET]:
+            await self._facts.ask()
+
+    def _tick(self) -> None:
+        now_s = self._from.clock.monotonic()
+        if now_s >= self._look_at_s:
+            self._board.look()
+            self._facts.look()
+            self._look_at_s = now_s + self._board.every_s
+        if not self._from.bus.connected:
+            self._blind_until_s = now_s + SILENT_S  # nobody could be heard: that says nothing of them
+        elif now_s >= self._blind_until_s:
+            for dispatcher in self._queue.sweep(now_s):
+                self._book.silent(dispatcher, now_s)
+        turn, self.turn = self.turn, asyncio.Event()
+        turn.set()
+
+
+class _Steady:
+    """The bridge's clock, now and then."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._due_s = 0.0
+
+    def news(self) -> bytes:
+        now_s = self._clock.monotonic()
+        if now_s < self._due_s:
+            return b""
+        self._due_s = now_s + STEADY_S
+        return sse.event(codec.encode({"now_unix_s": round(self._clock.unix_s(), 3)}), name="steady")
+
+
+async def _again(work: Callable[[], Awaitable[None]], every_s: float) -> None:
+    while True:
+        with suppress(FleetError):  # there is no connection: the facts say so
+            await work()
+        await asyncio.sleep(every_s)
