@@ -111,8 +111,8 @@ class Conversations:
         """Give it another title."""
         return await self._ask("rename", Rename(owner=owner, id=conversation, title=title), Conversation)
 
-    async def select(self, owner: Owner, conversation: str, turn: str) -> Conversation:
-        """Have it go on behind another turn. Raises `BadRequest` for one that it does not have."""
+    async def select(self, owner: Owner, conversation: str, turn: str | None) -> Conversation:
+        """Have it go on behind another turn, or at its start. Raises `BadRequest` for a turn that it does not have."""
         return await self._ask("select", Select(owner=owner, id=conversation, turn=turn), Conversation)
 
     async def branch(

@@ -74,7 +74,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """What is known of one without its turns. `head` is the newest turn of the branch that goes on."""
+    """What is known of one without its turns. `head` is the newest turn of the branch that goes on; absent where it begins anew."""
 
     id: Id
     title: Title = ""
@@ -157,9 +157,9 @@ class Rename(AskedOf):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Select(AskedOf):
-    """Has it go on behind another turn."""
+    """Has it go on behind another turn; absent is its start, where what is said next stands beside the first turn."""
 
-    turn: Id
+    turn: Id | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,10 +208,11 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What `list` and `search` answer."""
+    """What `list` and `search` answer. `kept_days` is for how long one is kept that nobody goes on with; absent is for ever."""
 
     conversations: tuple[Listed, ...] = ()
     next: Cursor | None = None
+    kept_days: Whole | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,13 +220,15 @@ class Turns:
     """What `get` answers: turns in their order. `next` is where the page before them ends: the `turn` to ask for.
 
     `summary` is the newest of the branch, whether or not the turn that it covers is on this page. `branches` names, of turns that
-    stand beside others, all of these in the order in which they came; of many, the newest hundred.
+    stand beside others, all of these in the order in which they came; of many, the newest hundred. `beginnings` are the first turns
+    of all branches, told where the conversation goes on at its start, and there are no turns.
     """
 
     conversation: Conversation
     turns: tuple[Turn, ...] = ()
     summary: Summary | None = None
     branches: dict[str, tuple[Id, ...]] = field(default_factory=dict)
+    beginnings: tuple[Id, ...] = ()
     next: Id | None = None
 
 

@@ -25,6 +25,7 @@ def prepare(talk: TalkDesk) -> Callable[[LedgerSettings], Turn]:
         def turn() -> None:
             talk.most = settings.ledger.conversations
             talk.most_bytes = settings.ledger.conversation_bytes
+            talk.kept_days = settings.ledger.conversation_days
 
         return turn
 

@@ -146,6 +146,7 @@ async def ledger(
         clock=LoopClock(),
         most=settings.ledger.conversations,
         most_bytes=settings.ledger.conversation_bytes,
+        kept_days=settings.ledger.conversation_days,
     )
     at = Open(
         drain,

@@ -72,7 +72,7 @@ class _Renamed(_Closed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _At(_Closed):
-    turn: Id
+    turn: Id | None  # to be said, also where it is null: who misspells it must not begin anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ class RenamedConversation(RootModel[_Renamed]):
 
 
 class SelectedTurn(RootModel[_At]):
-    """The turn behind which a conversation goes on."""
+    """The turn behind which a conversation goes on; null is its start."""
 
 
 class ConversationBranch(RootModel[_BranchAt]):
@@ -318,7 +318,7 @@ def _add_turns(router: APIRouter, talk: Conversations, belated: Belated) -> None
             surface=NATIVE,
             statuses=CHANGES,
             schema=Conversation,
-            examples={"There": '{"turn":"…"}'},
+            examples={"There": '{"turn":"…"}', "At its start": '{"turn":null}'},
         ),
     )
     async def select(http: Request, conversation: Name) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from common import codec
@@ -41,7 +42,8 @@ Q = TypeVar("Q", bound=Asked)
 
 
 class TalkDesk:
-    """The verbs, over a database. An owner has at most `most` conversations, and `most_bytes` in them.
+    """The verbs, over a database. An owner has at most `most` conversations, and `most_bytes` in them. Lists tell of `kept_days`,
+    after which somebody else forgets them; 0 is never.
 
     What is kept must fit an answer again: a turn has half of one at most, and a summary a quarter.
     """
@@ -55,6 +57,7 @@ class TalkDesk:
         clock: Clock,
         most: int,
         most_bytes: int,
+        kept_days: int = 0,
         answer_s: float = ANSWER_S,
         search_s: float = reading.SEARCH_S,
     ) -> None:
@@ -64,6 +67,7 @@ class TalkDesk:
         self._clock = clock
         self.most = most
         self.most_bytes = most_bytes
+        self.kept_days = kept_days
         self._search_s = search_s
         self.tally = Answering(bus, most_waiting=MOST_WAITING, answer_s=answer_s, late="ask for less, or once more")
 
@@ -92,10 +96,14 @@ class TalkDesk:
         return await writing.create(self._database, asked, now_unix_s=self._clock.unix_s(), most=self.most)
 
     async def _list(self, asked: Listing) -> Page:
-        return await reading.listed(self._database, asked, room(self._bus.max_payload))
+        return self._told(await reading.listed(self._database, asked, room(self._bus.max_payload)))
 
     async def _search(self, asked: Search) -> Page:
-        return await reading.search(self._database, asked, room(self._bus.max_payload), search_s=self._search_s)
+        found = await reading.search(self._database, asked, room(self._bus.max_payload), search_s=self._search_s)
+        return self._told(found)
+
+    def _told(self, page: Page) -> Page:
+        return replace(page, kept_days=self.kept_days or None)
 
     async def _get(self, asked: Get) -> Turns:
         return await reading.branch_turns(self._database, asked, room(self._bus.max_payload))

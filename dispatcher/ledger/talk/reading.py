@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -150,7 +151,9 @@ async def branch_turns(database: Database, asked: Get, room_bytes: int) -> Turns
         if last is not None and not path:
             raise unknown_turn(last)
         summary = await _summary(connection, asked, tree, path)
-        answer = Turns(conversation=conversation, summary=summary)
+        answer = Turns(
+            conversation=conversation, summary=summary, beginnings=() if last is not None else tree.beginnings()
+        )
         room_bytes -= len(codec.encode(codec.plain(answer)))
         shown, branches = list[Turn](), dict[str, tuple[str, ...]]()
         async for turn in _backwards(connection, asked, path[-asked.limit :]):
@@ -164,13 +167,7 @@ async def branch_turns(database: Database, asked: Get, room_bytes: int) -> Turns
         if path and not shown:
             raise _too_large(path[-1])
     hidden = path[: len(path) - len(shown)]
-    return Turns(
-        conversation=conversation,
-        turns=tuple(reversed(shown)),
-        summary=summary,
-        branches=branches,
-        next=hidden[-1] if hidden else None,
-    )
+    return replace(answer, turns=tuple(reversed(shown)), branches=branches, next=hidden[-1] if hidden else None)
 
 
 async def _backwards(connection: AsyncConnection, asked: Get, path: Sequence[str]) -> AsyncIterator[Turn]:

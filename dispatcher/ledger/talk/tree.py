@@ -38,3 +38,7 @@ class Tree:
         """Give the turns with the same parent, the newest if those are many, nothing for one that stands alone."""
         found = self._children[self.nodes[turn].parent]
         return tuple(found[-MOST_BESIDE:]) if len(found) > 1 else ()
+
+    def beginnings(self) -> tuple[str, ...]:
+        """Give the turns that stand behind none, the newest if those are many."""
+        return tuple(self._children.get(None, ())[-MOST_BESIDE:])

@@ -68,10 +68,11 @@ async def rename(database: Database, asked: Rename) -> Conversation:
 
 
 async def choose(database: Database, asked: Select) -> Conversation:
-    """Have it go on behind another turn. Raises `UnknownConversation`, and `BadRequest` for a turn that is not there."""
+    """Have it go on behind another turn, or at its start. Raises `UnknownConversation`, and `BadRequest` for a turn that is not
+    there."""
     async with database.writing() as connection:
         there = await held(connection, asked.owner, asked.id)
-        if asked.turn not in await _known(connection, asked, [asked.turn]):
+        if asked.turn is not None and asked.turn not in await _known(connection, asked, [asked.turn]):
             raise unknown_turn(asked.turn)
         await _change(connection, asked, head=asked.turn)
         return replace(there, head=asked.turn)

@@ -131,6 +131,8 @@ async def _talk(asker: Asker) -> None:
     await asker.ask("POST", "/v1/chat/completions", {**HI, "conversation_id": names["conversation"]})
     await asker.ask("PATCH", path + "/{conversation}", {"title": "Wasps"}, names)
     await asker.ask("GET", path + "/{conversation}", names=names)
+    await asker.ask("POST", path + "/{conversation}/select", {"turn": None}, names)
+    await asker.ask("GET", path + "/{conversation}", names=names)
     await asker.ask("GET", path + "/{conversation}/export", names=names)
     await asker.ask("GET", path, params={"limit": 1})
     await asker.ask("GET", path, params={"q": "bee"})

@@ -312,6 +312,23 @@ async def test_two_at_once_become_branches(anna: httpx.AsyncClient, fleet: Scrip
     assert ["Begin", "Hello there!", "left", "to the left"] == [text for _, text, _ in await turns(anna, talk)]
 
 
+async def test_the_first_question_can_be_asked_another_way(anna: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
+    """At its start a conversation remembers nothing, and what is asked there stands beside the first question."""
+    talk = (await ask(anna, "Begin"))["x_drover"]["conversation"]["id"]
+    await told(fleet)
+    unsaid = await anna.post(f"{TALKS}/{talk}/select", json={})
+    started = await anna.post(f"{TALKS}/{talk}/select", json={"turn": None})
+    empty = (await anna.get(f"{TALKS}/{talk}")).json()
+    await ask(anna, "Begin otherwise", talk)
+    heard = await told(fleet)
+    page = (await anna.get(f"{TALKS}/{talk}")).json()
+
+    assert (400, 200, 2) == (unsaid.status_code, started.status_code, started.json()["turns"])
+    assert ([], 1) == (empty["turns"], len(empty["beginnings"]))
+    assert [("user", "Begin otherwise")] == heard
+    assert [empty["beginnings"][0], page["turns"][0]["id"]] == page["branches"][page["turns"][0]["id"]]
+
+
 async def test_calls_of_functions_and_their_answers_are_remembered(
     anna: httpx.AsyncClient, fleet: ScriptedFleet
 ) -> None:

@@ -359,6 +359,36 @@ async def test_siblings_are_branches_of_one_conversation(talk: Talk) -> None:
     assert ["q1", "a1", "q2", "b1", "r1", "c1"] == [turn.id for turn in await everything(talk, ANNA, name)]
 
 
+async def test_a_conversation_can_go_on_at_its_start(talk: Talk) -> None:
+    """It has no turns there, and names those that were first; what comes next stands beside them, and they can be chosen again."""
+    name = (await talk.ask.create(ANNA)).id
+    await talk.ask.append(ANNA, name, chain(3))
+    started = await talk.ask.select(ANNA, name, None)
+    empty = await talk.ask.get(ANNA, name)
+    snippets = [one.snippet for one in (await talk.ask.listed(ANNA)).conversations]
+    await talk.ask.append(ANNA, name, [asked("r1", "else?")], where=Where.HEAD)
+    forked = await talk.ask.get(ANNA, name)
+    await talk.ask.select(ANNA, name, "t3")
+    back = await talk.ask.get(ANNA, name)
+
+    assert (None, None, 3, [""]) == (started.head, empty.conversation.head, empty.conversation.turns, snippets)
+    assert ((), ("t1",), {}) == (empty.turns, empty.beginnings, empty.branches)
+    assert (["r1"], {"r1": ("t1", "r1")}, ()) == (
+        [turn.id for turn in forked.turns],
+        forked.branches,
+        forked.beginnings,
+    )
+    assert ["t1", "t2", "t3"] == [turn.id for turn in back.turns]
+
+
+async def test_lists_tell_for_how_long_conversations_are_kept(database: Database) -> None:
+    """Where they are kept for ever, nothing is told."""
+    async with talking(database, kept_days=90) as some, talking(database) as ever:
+        told = [await some.ask.listed(ANNA), await some.ask.search(ANNA, "bees"), await ever.ask.listed(ANNA)]
+
+    assert [90, 90, None] == [page.kept_days for page in told]
+
+
 async def test_a_branch_shares_nothing(talk: Talk) -> None:
     """It has the turns up to one, and its summary; what happens to either is nothing to the other."""
     name = (await talk.ask.create(ANNA, title="first")).id
