@@ -25,6 +25,10 @@ from common.subjects import Subjects
 ASK_S = 10.0
 MOST_ROWS = 1000
 
+STEP_S = 3600
+LEAST_STEP_S, MOST_STEP_S = 60, 31 * 86_400
+"""Of sums by time: devices tell their power by the minute."""
+
 WAY_OUT = (
     "below `drover up` it comes back by itself within half a minute (unless DROVER_LEDGER=off), elsewhere start one with "
     "`drover ledger serve`"
@@ -40,6 +44,7 @@ class By(StrEnum):
     TENANT = "tenant"
     DAY = "day"  # of UTC
     SITE = "site"
+    TIME = "time"  # in steps that begin with 1970
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +74,10 @@ class JobsQuery(Span):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnergyQuery(Span):
-    """Asks for sums over job records, of one tenant's or all."""
+    """Asks for sums over job records, of one tenant's or all; `step_s` is of those by time."""
 
     by: By = By.DEVICE
+    step_s: Annotated[int, Ge(LEAST_STEP_S), Le(MOST_STEP_S)] = STEP_S
     tenant: Token | None = None
     limit: Annotated[int, Ge(1), Le(MOST_ROWS)] = 100
 
@@ -88,10 +94,14 @@ class DevicesQuery(Span):
 class EnergyRow:
     """Sums of one group. `measured_share` is the part of `joules` that comes from sensors; of simulated
     devices those are the simulator's. `energy_tokens` are those of `completion_tokens` that the joules were drawn for: answers from
-    the cache and of models elsewhere have none, and `joules_per_token` is by these. `cost` and `co2e_g` are of the jobs that had
-    a tariff."""
+    the cache and of models elsewhere have none, and `joules_per_token` is by these, as `joules_per_answer` is by `energy_answers`;
+    what was lost is in both. `cost` and `co2e_g` are of the jobs that had a tariff. `cost_usd` is what models elsewhere were paid,
+    `cloud_usd` what the answers would have cost at the model `saved_against`, which is told where it is one for all, and
+    `saved_usd` the difference; none of them where nothing in the fleet costs. `from_unix_s` is where a step begins: sums by time
+    have it."""
 
     key: str
+    from_unix_s: Number | None = None
     jobs: Count
     answered: Count = 0
     cache_hits: Count = 0
@@ -103,12 +113,16 @@ class EnergyRow:
     lost_joules: Number = 0.0
     energy_tokens: Count = 0
     joules_per_token: Number | None = None
+    energy_answers: Count = 0
+    joules_per_answer: Number | None = None
     measured_share: Number | None = None
     cost: Number | None = None
     currency: str | None = None
     co2e_g: Number | None = None
     cost_usd: Number | None = None
     saved_usd: Number | None = None
+    cloud_usd: Number | None = None
+    saved_against: str | None = None
     mean_total_s: Number | None = None
     mean_first_token_s: Number | None = None
 

@@ -84,6 +84,7 @@ class JobEntry:
     """How a job went; see `dispatcher.outcomes.JobRecord`. `record` names this alone: a job's id may come again.
 
     `decision` is the route in short, `cache` what the cache did, `dispatcher` who tells it, `site` where `device` stood.
+    `cloud_usd` is what the answer would have cost at `saved_against`, a model that costs, as `model@device`.
     """
 
     record: Id
@@ -110,6 +111,8 @@ class JobEntry:
     cost_estimated: bool = False
     energy: Energy | None = None
     saved_usd: Number | None = None
+    saved_against: Label | None = None
+    cloud_usd: Number | None = None
     finish: Annotated[str, MaxLen(64)] | None = None
     queue_s: Number | None = None
     first_token_s: Number | None = None

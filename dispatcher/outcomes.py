@@ -502,6 +502,10 @@ class JobRecord:
     """What all attempts took; None where nobody knows: a model elsewhere."""
     saved_usd: float | None = None
     """Against the dearest model of the fleet, or the one that the owner names; None where nothing costs."""
+    saved_against: str | None = None
+    """That model, as `model@device`."""
+    cloud_usd: float | None = None
+    """What the answer would have cost there."""
     finish: str | None = None
     queue_s: float | None = None
     first_token_s: float | None = None

@@ -9,7 +9,7 @@ from typing import Any
 from common import codec
 from common.bus import Bus
 from common.errors import UnknownJob
-from common.ledger import ASK_S, DevicesQuery, EnergyQuery, JobsQuery
+from common.ledger import ASK_S, By, DevicesQuery, EnergyQuery, JobsQuery
 from common.subjects import Subjects
 from dispatcher.ledger import queries
 from dispatcher.ledger.answering import Answer, Answering
@@ -49,7 +49,8 @@ class Desk:
         query = codec.build(EnergyQuery, wire)
         found = await queries.sum_energy(self._database, query)
         shown, more = self.tally.fitting([codec.plain(one) for one in found], query.limit)
-        return {"by": str(query.by), "rows": shown, "more": more}
+        step = {"step_s": query.step_s} if query.by is By.TIME else {}
+        return {"by": str(query.by), **step, "rows": shown, "more": more}
 
     async def _devices(self, wire: Mapping[str, Any]) -> dict[str, Any]:
         query = codec.build(DevicesQuery, wire)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, case, func, literal, literal_column, null, select, union_all
+from sqlalchemy import ColumnElement, Select, Table, and_, case, func, literal, literal_column, null, select, union_all
 
 from common import codec
+from common.dates import dated
 from common.ledger import By, DevicesQuery, EnergyQuery, EnergyRow, JobsQuery, Span
 from common.records import DeviceEntry, JobEntry, PowerEntry
 from dispatcher.ledger import rows
 from dispatcher.ledger.database import Database
+from dispatcher.ledger.flooring import floored
 from dispatcher.ledger.tables import ENDING, ENDING_CHARS, devices, jobs, power, shares
 
 NOBODY = "-"
@@ -23,9 +25,15 @@ _KEYS: Mapping[By, str] = {
     By.TENANT: "tenant",
     By.DAY: "day",
     By.SITE: "site",
+    By.TIME: "received_unix_s",
 }
 
-_COUNTS = ("jobs", "answered", "cache_hits", "simulated_jobs", "prompt_tokens", "completion_tokens")
+_UNKNOWN = ("cost_usd", "saved_usd", "cloud_usd", "saved_against", "total_s", "first_token_s")
+"""What a job has, and an attempt does not."""
+
+_COUNTS = (
+    "jobs", "answered", "cache_hits", "simulated_jobs", "prompt_tokens", "completion_tokens", "energy_answers",
+)  # fmt: skip
 
 
 async def find_jobs(database: Database, query: JobsQuery) -> list[JobEntry]:
@@ -74,23 +82,25 @@ async def find_power(database: Database, query: DevicesQuery) -> list[PowerEntry
 
 
 async def sum_energy(database: Database, query: EnergyQuery) -> list[EnergyRow]:
-    """Give sums by group: days newest first, else the hungriest first; and one more than the limit."""
-    return [_energy_row(row) for row in await _all(database, _summing(query))]
+    """Give sums by group: what is by time newest first, else the hungriest first; and one more than the limit."""
+    found = await _all(database, _summing(query))
+    return [_energy_row(_stepped(row, query.step_s) if query.by is By.TIME else row) for row in found]
 
 
 def _summing(query: EnergyQuery) -> Select[*tuple[Any, ...]]:
     """Jobs are counted where their answer came from, joules where they were drawn: a losing attempt is its own device's."""
-    key = _KEYS[query.by]
-    both = union_all(_counted(key, query), _drawn(key, query)).subquery()
+    both = union_all(_counted(query), _drawn(query)).subquery()
     c = both.c
     joules, tokens = func.sum(c.joules), func.sum(c.energy_tokens)
     one_currency = func.count(c.currency.distinct()) == 1
+    one_against = func.count(c.saved_against.distinct()) == 1
     totals = select(
         c.key,
         *(func.sum(c[name]).label(name) for name in _COUNTS),
         *(func.sum(c[name]).label(name) for name in ("joules", "idle_joules", "lost_joules")),
         tokens.label("energy_tokens"),
         (joules / func.nullif(tokens, 0)).label("joules_per_token"),
+        (joules / func.nullif(func.sum(c.energy_answers), 0)).label("joules_per_answer"),
         (func.sum(c.measured_joules) / func.nullif(joules, 0)).label("measured_share"),
         # Sums of several currencies are no sum.
         case((one_currency, func.sum(c.cost))).label("cost"),
@@ -98,24 +108,27 @@ def _summing(query: EnergyQuery) -> Select[*tuple[Any, ...]]:
         func.sum(c.co2e_g).label("co2e_g"),
         func.sum(c.cost_usd).label("cost_usd"),
         func.sum(c.saved_usd).label("saved_usd"),
+        func.sum(c.cloud_usd).label("cloud_usd"),
+        case((one_against, func.max(c.saved_against))).label("saved_against"),
         func.avg(c.total_s).label("mean_total_s"),
         func.avg(c.first_token_s).label("mean_first_token_s"),
     ).group_by(c.key)
-    first = c.key.desc() if query.by is By.DAY else joules.desc()
+    first = c.key.desc() if query.by in {By.DAY, By.TIME} else joules.desc()
     return totals.order_by(first, c.key).limit(query.limit + 1)
 
 
-def _counted(key: str, query: EnergyQuery) -> Select[*tuple[Any, ...]]:
+def _counted(query: EnergyQuery) -> Select[*tuple[Any, ...]]:
     done = jobs.c.state == "done"
     nothing = literal(0.0)
     return select(
-        func.coalesce(jobs.c[key], NOBODY).label("key"),
+        _key(jobs, query),
         literal(1).label("jobs"),
         case((done, 1), else_=0).label("answered"),
         case((jobs.c.cache_outcome == "hit", 1), else_=0).label("cache_hits"),
         case((jobs.c.simulated, 1), else_=0).label("simulated_jobs"),
         jobs.c.prompt_tokens,
         jobs.c.completion_tokens,
+        case((and_(done, jobs.c.energy_joules > 0), 1), else_=0).label("energy_answers"),
         nothing.label("joules"),
         nothing.label("idle_joules"),
         nothing.label("lost_joules"),
@@ -126,24 +139,34 @@ def _counted(key: str, query: EnergyQuery) -> Select[*tuple[Any, ...]]:
         _absent(shares.c.co2e_g).label("co2e_g"),
         jobs.c.cost_usd,
         jobs.c.saved_usd,
+        # Of jobs from before it was kept, as well as it is known: lost attempts that cost something are in it.
+        func.coalesce(jobs.c.cloud_usd, jobs.c.saved_usd + func.coalesce(jobs.c.cost_usd, 0.0)).label("cloud_usd"),
+        jobs.c.saved_against,
         case((done, jobs.c.total_s)).label("total_s"),
         case((done, jobs.c.first_token_s)).label("first_token_s"),
     ).where(*_of_tenant(jobs, query), *within(jobs.c.received_unix_s, query))
 
 
-def _drawn(key: str, query: EnergyQuery) -> Select[*tuple[Any, ...]]:
+def _drawn(query: EnergyQuery) -> Select[*tuple[Any, ...]]:
     none = [literal(0).label(name) for name in _COUNTS]
     taken = ("joules", "idle_joules", "lost_joules", "measured_joules")
     priced = ("cost", "currency", "co2e_g")
-    unknown = [_absent(jobs.c[name]).label(name) for name in ("cost_usd", "saved_usd", "total_s", "first_token_s")]
+    unknown = [_absent(jobs.c[name]).label(name) for name in _UNKNOWN]
     return select(
-        func.coalesce(shares.c[key], NOBODY).label("key"),
+        _key(shares, query),
         *none,
         *(shares.c[name] for name in taken),
         shares.c.tokens.label("energy_tokens"),
         *(shares.c[name] for name in priced),
         *unknown,
     ).where(*_of_tenant(shares, query), *within(shares.c.received_unix_s, query))
+
+
+def _key(table: Table, query: EnergyQuery) -> ColumnElement[Any]:
+    """Give what rows are grouped by: of sums by time the number of the step."""
+    column = table.c[_KEYS[query.by]]
+    stepped = floored(column / query.step_s) if query.by is By.TIME else func.coalesce(column, NOBODY)
+    return stepped.label("key")
 
 
 def _of_tenant(table: Table, query: EnergyQuery) -> list[ColumnElement[bool]]:
@@ -163,6 +186,12 @@ def within(column: ColumnElement[float], span: Span) -> list[ColumnElement[bool]
     if span.until_unix_s is not None:
         wanted.append(column < span.until_unix_s)
     return wanted
+
+
+def _stepped(row: dict[str, Any], step_s: int) -> dict[str, Any]:
+    """Name a step by its beginning."""
+    from_unix_s = int(row["key"]) * step_s
+    return row | {"key": dated(from_unix_s).strftime("%Y-%m-%dT%H:%MZ"), "from_unix_s": from_unix_s}
 
 
 def _energy_row(row: dict[str, Any]) -> EnergyRow:

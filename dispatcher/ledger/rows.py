@@ -29,8 +29,8 @@ ENGINE = ("load_s", "prefill_s", "decode_s")
 
 _JOB_AS_IS = (
     "record", "dispatcher", "job", "tenant", "kind", "state", "received_unix_s", "total_s", "priority", "asked_model", "device",
-    "site", "model", "reason", "strategy", "score", "cost_usd", "cost_estimated", "saved_usd", "finish", "queue_s",
-    "first_token_s", "error", "error_message", "simulated", "escalated",
+    "site", "model", "reason", "strategy", "score", "cost_usd", "cost_estimated", "saved_usd",
+    "saved_against", "cloud_usd", "finish", "queue_s", "first_token_s", "error", "error_message", "simulated", "escalated",
 )  # fmt: skip
 _DEVICE_AS_IS = (
     "record", "dispatcher", "device", "event", "at_unix_s", "boot", "state", "why", "site", "simulated", "temperature_c",

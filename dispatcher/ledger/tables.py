@@ -72,6 +72,8 @@ jobs = Table(
     Column("decision", TEXT),
     Column("cache_outcome", KEY),
     Column("cache", TEXT),
+    Column("saved_against", TEXT),
+    Column("cloud_usd", REAL),
     Index("jobs_received", "received_unix_s"),
     Index("jobs_job", "job"),
     Index("jobs_tenant", "tenant", "record"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from common import energy
@@ -21,6 +22,7 @@ def record(job: Job, delivered: Delivered, *, total_s: float, record: str) -> Jo
     chosen, end, error = delivered.chosen, delivered.end, delivered.error
     scored = None if chosen is None or chosen.cached is not None else chosen  # from the cache nobody was chosen
     cost_usd, cost_estimated = _cost(delivered)
+    saving = _saving(delivered)
     return JobRecord(
         record=record,
         job=job.id,
@@ -50,7 +52,9 @@ def record(job: Job, delivered: Delivered, *, total_s: float, record: str) -> Jo
         error_message=error.summary if error else None,
         simulated=chosen.simulated if chosen else False,
         escalated=delivered.cascaded.escalated if delivered.cascaded else None,
-        saved_usd=saved[1] if (saved := _saved(delivered)) else None,
+        saved_usd=saving.usd if saving else None,
+        saved_against=saving.against if saving else None,
+        cloud_usd=saving.cloud_usd if saving else None,
         decision=(delivered.decision.brief or None) if delivered.decision else None,
         cached=delivered.cached,
     )
@@ -86,8 +90,8 @@ def route(job: Job, delivered: Delivered, *, total_s: float) -> dict[str, Any]:
         wire |= {"cost_usd": round(cost_usd, COST_DIGITS), **({"cost_estimated": True} if estimated else {})}
     if delivered.end is None and delivered.energy is not None:
         wire["energy"] = energy.to_wire(delivered.energy)  # an end has it in its own place
-    if (saved := _saved(delivered)) is not None:
-        wire |= {"saved_usd": round(saved[1], COST_DIGITS), "saved_against": saved[0]}
+    if (saving := _saving(delivered)) is not None:
+        wire |= {"saved_usd": round(saving.usd, COST_DIGITS), "saved_against": saving.against}
     if delivered.chosen is not None:
         wire |= _chosen(delivered.chosen) | {"reason": delivered.chosen.reason}
     if delivered.cached is not None:
@@ -103,13 +107,24 @@ def _cost(delivered: Delivered) -> tuple[float | None, bool]:
     return sum(one.cost_usd or 0.0 for one in paid) if paid else None, any(one.cost_estimated for one in paid)
 
 
-def _saved(delivered: Delivered) -> tuple[str, float] | None:
-    """Give what was saved against an answer of the model that is compared with, and its name; None where nothing costs."""
+@dataclass(frozen=True, slots=True)
+class _Saving:
+    """What an answer would have cost at the model that is compared with, and what that is more than it did cost."""
+
+    against: str
+    cloud_usd: float
+    usd: float
+
+
+def _saving(delivered: Delivered) -> _Saving | None:
+    """Compare the answer's cost; None where nothing costs."""
     decision, end = delivered.decision, delivered.end
     price = decision.reference if decision is not None else None
     if price is None or end is None:
         return None
-    return f"{price.model}@{price.device}", price.saved_usd(delivered.answer_usage, end.cost_usd)
+    usage = delivered.answer_usage
+    cloud_usd = price.usd(usage.prompt_tokens, usage.completion_tokens)
+    return _Saving(f"{price.model}@{price.device}", cloud_usd, price.saved_usd(usage, end.cost_usd))
 
 
 def _features(features: Mapping[str, Any]) -> dict[str, Any]:

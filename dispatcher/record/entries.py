@@ -42,6 +42,8 @@ def job_entry(record: JobRecord, dispatcher: str, site: Callable[[str], str | No
         cost_estimated=record.cost_estimated,
         energy=record.energy,
         saved_usd=record.saved_usd,
+        saved_against=_cut(record.saved_against, 200),
+        cloud_usd=record.cloud_usd,
         finish=_cut(record.finish, 64),
         queue_s=record.queue_s,
         first_token_s=record.first_token_s,

@@ -44,6 +44,8 @@ def summary(record: JobRecord) -> dict[str, Any]:
         "cost_usd": record.cost_usd,
         "cost_estimated": record.cost_estimated or None,
         "saved_usd": record.saved_usd,
+        "saved_against": record.saved_against,
+        "cloud_usd": record.cloud_usd,
         "energy": None if record.energy is None else energy.to_wire(record.energy),
         "escalated": record.escalated,
         "cache": None if record.cached is None else record.cached.account(),

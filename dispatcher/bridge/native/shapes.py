@@ -195,12 +195,30 @@ class KeyIssued(TypedDict):
     secret: str
 
 
+class PriceTold(TypedDict):
+    """What a model costs that savings are reckoned against, as its device tells it now."""
+
+    name: str
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+
+
+class SavingsReckoned(TypedDict):
+    """What `saved_usd` and `cloud_usd` stand on: `assumption` in words, and the prices of the models that rows name, of those that
+    are there."""
+
+    assumption: str
+    prices: list[PriceTold]
+
+
 class EnergySums(TypedDict):
-    """Sums over jobs; `more` tells that rows are left out."""
+    """Sums over jobs; `more` tells that rows are left out, `step_s` is of sums by time."""
 
     by: By
+    step_s: NotRequired[int]
     rows: list[EnergyRow]
     more: bool
+    savings: SavingsReckoned
 
 
 class _OfTenant(TypedDict):

@@ -10,20 +10,36 @@ from starlette.responses import Response
 
 from common import codec
 from common.keys import Scope
-from common.ledger import MOST_ROWS, By, EnergyQuery, Span
+from common.ledger import LEAST_STEP_S, MOST_ROWS, MOST_STEP_S, STEP_S, By, EnergyQuery, Span
+from common.messages import split_target
 from dispatcher.bridge.bodies import answered
 from dispatcher.bridge.describing import described
 from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.native.replies import SPAN, Json, from_ledger, limit_of, parameter, queried
-from dispatcher.bridge.native.shapes import EnergySums, UsageTold
+from dispatcher.bridge.native.shapes import EnergySums, PriceTold, UsageTold
 from dispatcher.bridge.surfaces import NATIVE
 from dispatcher.bridge.wiring import Bridge
+from dispatcher.fleet import Fleet, canonical
+
+ASSUMPTION = (
+    "Each answer's tokens at the price that `saved_against` had when the answer was given, less what the answer cost. That is the "
+    "model which the routing file names as `cloud_reference`, else the dearest of the fleet. Power is not in it, nor that another "
+    "model's answer would have another length. Where no model of the fleet has a price, nothing is reckoned."
+)
 
 ENERGY = described(
     surface=NATIVE,
     schema=EnergySums,
     parameters=(
         parameter("by", "what is summed by", type="string", enum=[str(one) for one in By], default=str(By.DEVICE)),
+        parameter(
+            "step_s",
+            "of sums by time: how long a step is; steps begin with 1970",
+            type="integer",
+            minimum=LEAST_STEP_S,
+            maximum=MOST_STEP_S,
+            default=STEP_S,
+        ),
         parameter("tenant", "whose alone", type="string"),
         limit_of(MOST_ROWS, 100),
         *SPAN,
@@ -39,7 +55,10 @@ def spending_routes(bridge: Bridge) -> APIRouter:
         "/energy", summary="Joules, tokens and money, summed", dependencies=bridge.gate.depends(Scope.FLEET), **ENERGY
     )
     async def energy(http: Request) -> Response:
-        return answered(await from_ledger(bridge, "energy", queried(EnergyQuery, http)))
+        told = await from_ledger(bridge, "energy", queried(EnergyQuery, http))
+        names = {row["saved_against"] for row in told.get("rows", ()) if row.get("saved_against")}
+        prices = [*filter(None, (_price(bridge.fleet(caller_of(http)), name) for name in sorted(names)))]
+        return answered({**told, "savings": {"assumption": ASSUMPTION, "prices": prices}})
 
     @router.get(
         "/usage",
@@ -59,6 +78,20 @@ def spending_routes(bridge: Bridge) -> APIRouter:
         return answered(told)
 
     return router
+
+
+def _price(fleet: Fleet, name: str) -> PriceTold | None:
+    """Give what `model@device` costs; None where it is not there, or has no price."""
+    model, device = split_target(name)
+    there = fleet.devices.get(device or "")
+    info = None if there is None else there.models.get(canonical(model))
+    if info is None or info.input_usd_per_mtok is None or info.output_usd_per_mtok is None:
+        return None
+    return {
+        "name": name,
+        "input_usd_per_mtok": info.input_usd_per_mtok,
+        "output_usd_per_mtok": info.output_usd_per_mtok,
+    }
 
 
 def _used(rows: Iterable[Mapping[str, Any]], tenant: str) -> Json | None:

@@ -312,6 +312,7 @@ async def test_what_stays_at_home_says_what_it_saved(a_house: OpenHouse) -> None
 
         assert ("nano", "gpt-4o-mini:latest@cloud") == (done["device"], done["saved_against"])
         assert (pytest.approx(9e-6), pytest.approx(9e-6)) == (done["saved_usd"], event["saved_usd"])
+        assert ("gpt-4o-mini:latest@cloud", pytest.approx(9e-6)) == (event["saved_against"], event["cloud_usd"])
 
 
 async def test_a_job_with_a_limit_is_refused_what_is_dearer(a_house: OpenHouse) -> None:

@@ -79,7 +79,7 @@ def _told(number: int) -> JobEntry:
         cascaded=Cascaded(weak=CHOSEN, escalated=False, score=0.9, threshold=0.5, by="rules", why="fine"),
         cached=Cached(outcome=CacheOutcome.MISS, reason="none alike"),
     )
-    return replace(_entry(number, delivered), saved_usd=0.125)
+    return replace(_entry(number, delivered), saved_usd=0.125, saved_against="gpt-4o@cloud", cloud_usd=0.375)
 
 
 def _entry(number: int, delivered: Delivered) -> JobEntry:

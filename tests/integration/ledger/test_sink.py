@@ -61,7 +61,8 @@ def record(**changes: object) -> JobRecord:
         terms=Terms(0.1, 0.2, 0.3), attempts=attempts, usage=Usage(prompt_tokens=1, completion_tokens=2),
         engine=EngineTimings(load_s=1.0), cost_usd=0.1,
         cost_estimated=True,
-        energy=Energy(joules=3.0, lost_joules=1.0, tokens=2), saved_usd=0.2, finish="stop", queue_s=0.1, first_token_s=0.4,
+        energy=Energy(joules=3.0, lost_joules=1.0, tokens=2), saved_usd=0.2,
+        saved_against="m@cloud", cloud_usd=0.3, finish="stop", queue_s=0.1, first_token_s=0.4,
         error="x", error_message="y", simulated=True, escalated=True, decision={"strategy": "hybrid"},
         cached=Cached(outcome=CacheOutcome.MISS, why="SECRET is not like what was asked", reason="none"),
     )  # fmt: skip

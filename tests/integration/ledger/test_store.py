@@ -215,6 +215,46 @@ async def test_all_sums_are_of_the_same_whole(database: Database) -> None:
         )
 
 
+async def test_sums_by_time_are_of_steps_that_begin_with_1970(database: Database) -> None:
+    """Newest first, without those in which nothing was; a job is in the step in which it came."""
+    early, late = (job(number, received_unix_s=NOON + at_s) for number, at_s in ((1, 899.9), (2, 900.0)))
+    await Store(database).write(came(early, late, hit(3), job(4, tenant="other")))
+    query = EnergyQuery(by=By.TIME, step_s=900, tenant="default", since_unix_s=NOON)
+    rows = await queries.sum_energy(database, query)
+    [day] = await queries.sum_energy(database, replace(query, step_s=86_400))
+    [newest, over] = await queries.sum_energy(database, replace(query, limit=1))
+
+    assert [("2026-11-21T12:15Z", NOON + 900, 1, 12.0), ("2026-11-21T12:00Z", NOON, 2, 12.0)] == [
+        (row.key, row.from_unix_s, row.jobs, row.joules) for row in rows
+    ]
+    assert ("2026-11-21T00:00Z", NOON - 43_200, 3, 24.0) == (day.key, day.from_unix_s, day.jobs, day.joules)
+    assert rows == [newest, over]
+
+
+async def test_savings_name_what_they_are_reckoned_against(database: Database) -> None:
+    """Where that is one model for all; of a job from before it was kept, what it would have cost is what is known."""
+    before = job(2, saved_against=None, cloud_usd=None)
+    other = job(3, tenant="other", saved_against="opus@cloud")
+    await Store(database).write(came(job(1), before, other))
+    tenants = await summed(database, By.TENANT)
+    [both] = (await summed(database, By.DAY)).values()
+
+    assert ("gpt-4o@cloud", 0.25, 0.75) == (
+        tenants["default"].saved_against,
+        tenants["default"].saved_usd,
+        tenants["default"].cloud_usd,
+    )
+    assert (None, 0.375, 1.125) == (both.saved_against, both.saved_usd, both.cloud_usd)
+
+
+async def test_joules_for_an_answer_are_of_answers_that_took_some(database: Database) -> None:
+    """Those from the cache, and of models elsewhere, make none look cheap; what was lost for one is in it."""
+    await Store(database).write(came(job(1), job(2, state="failed"), hit(3), elsewhere(4)))
+    [row] = (await summed(database, By.TENANT)).values()
+
+    assert (1, 24.0, 3) == (row.energy_answers, row.joules_per_answer, row.answered)
+
+
 async def test_answers_that_took_nothing_make_no_model_look_frugal(database: Database) -> None:
     """From the cache, and of a model elsewhere: their tokens are counted, and no joule is divided by them."""
     await Store(database).write(came(job(1), hit(2), hit(3), elsewhere(4)))
@@ -354,6 +394,8 @@ async def test_an_earlier_step_is_brought_up_to_date(place: Place) -> None:
                 "DROP INDEX power_stored",
                 "DROP INDEX jobs_ending",
                 "ALTER TABLE power DROP COLUMN stored_unix_s",
+                "ALTER TABLE jobs DROP COLUMN saved_against",
+                "ALTER TABLE jobs DROP COLUMN cloud_usd",
                 *(f"DROP TABLE {table.name}" for table in KEPT[len(FIRST) :]),
                 "UPDATE ledger_version SET version_num = '0001'",
             ):

@@ -208,11 +208,10 @@ def test_savings_of_a_cascade_compare_one_answer_with_what_both_cost() -> None:
     decision = replace(DECISION, reference=Price("gpt-4o", "cloud", 1.0, 2.0))
     delivered = replace(ANSWERED, decision=decision, end=both, cascaded=cascaded)
     told = route(JOB, delivered, total_s=3.5)
+    kept = record(JOB, delivered, total_s=3.5, record="r-1")
 
-    assert (5.0, 5.0) == (
-        told["saved_usd"],
-        record(JOB, delivered, total_s=3.5, record="r-1").saved_usd,
-    )  # 3 x 1 + 2 x 2 - 2
+    assert (5.0, 5.0) == (told["saved_usd"], kept.saved_usd)  # 3 x 1 + 2 x 2 - 2
+    assert ("gpt-4o@cloud", 7.0) == (kept.saved_against, kept.cloud_usd)
     assert (None, 0.0) == (
         told["cascade"]["strong"]["predicted_energy_j"],
         told["cascade"]["weak"]["predicted_energy_j"],

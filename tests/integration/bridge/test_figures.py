@@ -1,0 +1,130 @@
+"""What the pages of figures are drawn from, over a real bridge and ledger: sums by time, and what savings stand on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from common import codec, key_client
+from common.errors import FleetError
+from common.key_requests import AddKey
+from common.keys import Scope
+from common.messages import Heartbeat, ModelInfo
+from common.records import Entry
+from common.subjects import Subjects
+from tests.bridge_process import bridge_process
+from tests.integration.ledger.builders import NOON, job, payload, subject_of
+from tests.integration.ledger.ledgers import ledger_process, until
+from tests.nats_server import nats_server
+from tests.scripted_fleet import ScriptedFleet, scripted_fleet
+
+HANG_S = 60.0
+SUBJECTS = Subjects()
+
+PEOPLE = {
+    "seer": AddKey(name="seer", scopes=(Scope.FLEET, Scope.CHAT)),
+    "narrow": AddKey(name="narrow", scopes=(Scope.FLEET,), devices=("orin",)),
+}
+
+KEPT: tuple[Entry, ...] = (job(1), job(2, received_unix_s=NOON + 3600.0))
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """A fleet, and who asks."""
+
+    fleet: ScriptedFleet
+    http: httpx.AsyncClient
+    secrets: dict[str, str]
+
+    async def ask(self, who: str, path: str, **params: Any) -> httpx.Response:
+        """Ask as somebody."""
+        headers = {"authorization": f"Bearer {self.secrets[who]}"}
+        return await self.http.get(f"/api/v1/{path}", params=params, headers=headers)
+
+    async def told(self, who: str, path: str, **params: Any) -> Any:
+        """Ask as somebody, and give what is told."""
+        answer = await self.ask(who, path, **params)
+        assert 200 == answer.status_code, answer.text
+        return answer.json()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    directory = tmp_path_factory.mktemp("ledger")
+    settings = {"DROVER_LEDGER": "on", "DROVER_HTTP_KEYS": "on"}
+    async with (
+        nats_server(jetstream=True) as nats,
+        scripted_fleet(nats.url) as fleet,
+        ledger_process(nats.url, f"sqlite:///{directory}/ledger.db", directory),
+        bridge_process(nats.url, **settings) as bridge,
+        httpx.AsyncClient(base_url=bridge.url, timeout=HANG_S, trust_env=False) as http,
+    ):
+
+        async def knows() -> bool:
+            try:
+                return await key_client.state(fleet.bus, SUBJECTS) == 0
+            except FleetError:
+                return False
+
+        await until(knows)
+        issued = {name: await key_client.add(fleet.bus, SUBJECTS, asked) for name, asked in PEOPLE.items()}
+        here = House(fleet, http, {name: one.secret for name, one in issued.items()})
+        for entry in KEPT:
+            await fleet.bus.publish(subject_of(entry), payload(entry))
+
+        async def written() -> bool:
+            return len((await here.told("seer", "jobs"))["jobs"]) == sum(
+                subject_of(one) == subject_of(job()) for one in KEPT
+            )
+
+        await fleet.beat()
+        await until(written)
+        yield here
+
+
+async def test_energy_is_told_by_time(house: House) -> None:
+    """A row for each step in which something was, newest first; how long steps are is told, too."""
+    told = await house.told("seer", "energy", by="time", step_s=1800, since_unix_s=NOON)
+
+    assert ("time", 1800, [(NOON + 3600, 12.0), (NOON, 12.0)]) == (
+        told["by"],
+        told["step_s"],
+        [(row["from_unix_s"], row["joules"]) for row in told["rows"]],
+    )
+
+
+@pytest.mark.parametrize("wrong", [{"step_s": 59}, {"step_s": 31 * 86_400 + 1}, {"step_s": "1h"}, {"by": "hour"}])
+async def test_steps_have_bounds(house: House, wrong: dict[str, Any]) -> None:
+    """What is wrong is named."""
+    answer = await house.ask("seer", "energy", **wrong)
+
+    assert (400, next(iter(wrong))) == (answer.status_code, answer.json()["error"]["param"])
+
+
+async def test_savings_tell_what_they_stand_on(house: House) -> None:
+    """The model and its price, as far as it is there and the key is for it."""
+    priced = ModelInfo(name="gpt-4o", input_usd_per_mtok=2.5, output_usd_per_mtok=10.0)
+    beat = Heartbeat(device="cloud", boot="b1", seq=1, interval_s=60.0, models=(priced,), remote=True)
+    await house.fleet.bus.publish(SUBJECTS.heartbeat("cloud"), codec.encode(codec.plain(beat)))
+    await house.fleet.bus.flush()
+
+    async def heard() -> bool:
+        return any(one["name"] == "cloud" for one in (await house.told("seer", "devices"))["devices"])
+
+    await until(heard)
+    told, narrow = [await house.told(who, "energy", by="tenant") for who in ("seer", "narrow")]
+    [row] = told["rows"]
+
+    assert ("gpt-4o@cloud", 0.75, 0.25) == (row["saved_against"], row["cloud_usd"], row["saved_usd"])
+    assert [{"name": "gpt-4o@cloud", "input_usd_per_mtok": 2.5, "output_usd_per_mtok": 10.0}] == told["savings"][
+        "prices"
+    ]
+    assert ("cloud_reference" in told["savings"]["assumption"], []) == (True, narrow["savings"]["prices"])
