@@ -1,9 +1,9 @@
 """What operators ask the ledger for, and what it answers, over the bus; it knows no database.
 
-Verbs are `jobs`, `devices` and `energy` under `llm.v1.ledger.`; an answer is one object, or `{"error": …}`. Of `jobs` it is
-`{"jobs": [JobEntry, …], "next": ID}`, of `energy` `{"rows": [EnergyRow, …]}`, of `devices` `{"events": [DeviceEntry, …],
-"power": [PowerEntry, …]}`, each as `codec.plain` writes it. `more` tells that rows are left out: no answer is larger than the bus
-carries.
+Verbs are `jobs`, `devices`, `energy` and `latency` under `llm.v1.ledger.`; an answer is one object, or `{"error": …}`. Of `jobs` it
+is `{"jobs": [JobEntry, …], "next": ID}`, of `energy` `{"rows": [EnergyRow, …]}`, of `devices` `{"events": [DeviceEntry, …],
+"power": [PowerEntry, …]}`, of `latency` a `Latency`, each as `codec.plain` writes it. `more` tells that rows are left out: no
+answer is larger than the bus carries.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pydantic import ConfigDict
 from common import codec, frames
 from common.bus import Bus
 from common.errors import BusTimeout, GarbledReply, LedgerUnavailable, NoResponders
+from common.latency import LatencyQuery
 from common.messages import Count, Number, Token
 from common.subjects import Subjects
 
@@ -127,7 +128,10 @@ class EnergyRow:
     mean_first_token_s: Number | None = None
 
 
-async def ask(bus: Bus, subjects: Subjects, verb: str, query: Span) -> dict[str, Any]:
+Question = Span | LatencyQuery
+
+
+async def ask(bus: Bus, subjects: Subjects, verb: str, query: Question) -> dict[str, Any]:
     """Ask the ledger. Raises `NoResponders` when none runs, and what it answers with."""
     return await exchange(bus, subjects.ledger(verb), codec.plain(query), timeout_s=ASK_S)
 

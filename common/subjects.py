@@ -96,7 +96,7 @@ class Subjects:
         return f"{self.prefix}.rec.{what}.{name}"
 
     def ledger(self, verb: str) -> str:
-        """Where operators ask the ledger for `jobs`, `devices` or `energy`."""
+        """Where operators ask the ledger for `jobs`, `devices`, `energy` or `latency`."""
         return f"{self.prefix}.ledger.{verb}"
 
     def keys(self, verb: str) -> str:

@@ -9,11 +9,14 @@ from sqlalchemy import ColumnElement, Select, Table, and_, case, func, literal, 
 
 from common import codec
 from common.dates import dated
+from common.latency import Window
 from common.ledger import By, DevicesQuery, EnergyQuery, EnergyRow, JobsQuery, Span
+from common.messages import CHAT
 from common.records import DeviceEntry, JobEntry, PowerEntry
 from dispatcher.ledger import rows
 from dispatcher.ledger.database import Database
 from dispatcher.ledger.flooring import floored
+from dispatcher.ledger.latency import Took
 from dispatcher.ledger.tables import ENDING, ENDING_CHARS, devices, jobs, power, shares
 
 NOBODY = "-"
@@ -56,6 +59,19 @@ async def find_jobs(database: Database, query: JobsQuery) -> list[JobEntry]:
     columns = [column for column in jobs.c if query.job is not None or column is not jobs.c.decision]
     found = await _all(database, select(*columns).where(*wanted).order_by(jobs.c.record.desc()).limit(query.limit + 1))
     return [rows.job_entry(row) for row in found]
+
+
+async def find_took(database: Database, columns: Window, most: int) -> list[Took]:
+    """Give how chats went, newest first, and one more than `most`, if there are more."""
+    wanted = (
+        jobs.c.received_unix_s >= columns.since_unix_s,
+        jobs.c.received_unix_s < columns.until_unix_s,
+        jobs.c.kind == CHAT,
+    )
+    read = [jobs.c[name] for name in Took._fields]
+    ask = select(*read).where(*wanted).order_by(jobs.c.received_unix_s.desc()).limit(most + 1)
+    async with database.reading() as connection:
+        return [Took(*row) for row in await connection.execute(ask)]
 
 
 def _end_of_id() -> ColumnElement[str]:

@@ -36,7 +36,7 @@ def limit_of(most: int, usual: int) -> Json:
     return parameter("limit", "how many at most", type="integer", minimum=1, maximum=most, default=usual)
 
 
-async def from_ledger(bridge: Bridge, verb: str, query: ledger.Span) -> Json:
+async def from_ledger(bridge: Bridge, verb: str, query: ledger.Question) -> Json:
     """Ask the ledger. Raises `LedgerUnavailable` where none runs."""
     try:
         return await ledger.ask(bridge.bus, bridge.subjects, verb, query)

@@ -10,6 +10,7 @@ from common.messages import ChatRequest
 from dispatcher.bridge.explaining import explaining
 from dispatcher.bridge.native.chat import chat_routes
 from dispatcher.bridge.native.conversations import conversation_routes
+from dispatcher.bridge.native.figures import figure_routes
 from dispatcher.bridge.native.fleet import fleet_routes
 from dispatcher.bridge.native.jobs import job_routes
 from dispatcher.bridge.native.keyring import key_routes
@@ -21,7 +22,16 @@ from dispatcher.bridge.wiring import Bridge
 def native_routes(bridge: Bridge, explained: Callable[[Request], Awaitable[ChatRequest]]) -> APIRouter:
     """The routes; `explained` reads a chat that is not to be run."""
     router = APIRouter()
-    parts = (chat_routes, conversation_routes, fleet_routes, job_routes, running_routes, spending_routes, key_routes)
+    parts = (
+        chat_routes,
+        conversation_routes,
+        fleet_routes,
+        figure_routes,
+        job_routes,
+        running_routes,
+        spending_routes,
+        key_routes,
+    )
     for part in parts:
         router.include_router(part(bridge))
     router.include_router(explaining(bridge, explained, prefix="/api/v1"))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypeAliasType, TypedDict  # pydantic wants these of Pythons before 3.12
 
-from common import conversations, key_requests
+from common import conversations, key_requests, latency
 from common.conversations import Conversation, Turn
 from common.durable import Note, Stage
 from common.frames import Finish
@@ -193,6 +193,9 @@ class KeyIssued(TypedDict):
 
     key: Grant
     secret: str
+
+
+LatencyTold = TypeAliasType("LatencyTold", latency.Latency)
 
 
 class PriceTold(TypedDict):

@@ -157,6 +157,7 @@ async def _figures(asker: Asker, secret: str) -> None:
     """Sums, keys and sessions."""
     for by in ("device", "model", "tenant", "day", "site", "time"):
         await asker.ask("GET", "/api/v1/energy", params={"by": by})
+    await asker.ask("GET", "/api/v1/latency")
     await asker.ask("GET", "/api/v1/usage")
     path, budget = "/api/v1/keys", {"unit": "tokens", "limit": 1000, "period": "day"}
     made = await asker.ask("POST", path, {"name": "schema", "budgets": [budget], "models": ["echo*"]})

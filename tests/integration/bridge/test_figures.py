@@ -29,6 +29,7 @@ SUBJECTS = Subjects()
 PEOPLE = {
     "seer": AddKey(name="seer", scopes=(Scope.FLEET, Scope.CHAT)),
     "narrow": AddKey(name="narrow", scopes=(Scope.FLEET,), devices=("orin",)),
+    "strait": AddKey(name="strait", scopes=(Scope.FLEET,), devices=("nobody*",)),
 }
 
 KEPT: tuple[Entry, ...] = (job(1), job(2, received_unix_s=NOON + 3600.0))
@@ -128,3 +129,44 @@ async def test_savings_tell_what_they_stand_on(house: House) -> None:
         "prices"
     ]
     assert ("cloud_reference" in told["savings"]["assumption"], []) == (True, narrow["savings"]["prices"])
+
+
+async def test_latency_is_counted_by_the_ledger(house: House) -> None:
+    """In columns of the span that is asked for, apart for the first token, for each device and model."""
+    told = await house.told("seer", "latency", since_s=7200, until_unix_s=NOON + 3601, step_s=3600)
+
+    assert ("ledger", 2, [0, 1], [0, 1]) == (
+        told["source"],
+        told["columns"],
+        [one["column"] for one in told["total"]["columns"]],
+        [column for column, _, _ in told["first_token"]["cells"]],
+    )
+    assert (1.5, 0.5, 2) == (told["total"]["p50_s"], told["first_token"]["p50_s"], told["outcomes"]["answered"])
+    assert (["orin"], ["llama3.2:1b"], 63) == (
+        [one["name"] for one in told["devices"]],
+        [one["name"] for one in told["models"]],
+        len(told["bounds_s"]),
+    )
+
+
+async def test_latency_is_of_what_the_key_is_for(house: House) -> None:
+    """And without a moment it is of now, when nothing was."""
+    span = {"until_unix_s": NOON + 3601, "since_s": 7200}
+    told = [await house.told(who, "latency", **span) for who in ("narrow", "strait")]
+    filtered = await house.told("seer", "latency", device="nano", **span)
+    now = await house.told("seer", "latency")
+
+    assert ([2, 0], [1, 0]) == ([one["total"]["count"] for one in told], [len(one["devices"]) for one in told])
+    assert (0, ["orin"]) == (filtered["total"]["count"], [one["name"] for one in filtered["devices"]])
+    assert (0, {"count": 0, "columns": [], "cells": []}) == (now["total"]["count"], now["first_token"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"since_s": 59}, {"since_s": 2_678_401}, {"step_s": 1}, {"until_unix_s": -1}, {"until_unix_s": "nan"}, {"q": 1}],
+)
+async def test_what_is_asked_of_latency_has_bounds(house: House, wrong: dict[str, Any]) -> None:
+    """What is wrong is named."""
+    answer = await house.ask("seer", "latency", **wrong)
+
+    assert (400, next(iter(wrong))) == (answer.status_code, answer.json()["error"]["param"])

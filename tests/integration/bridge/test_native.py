@@ -185,6 +185,7 @@ SCOPES = [
     ("GET", "/models", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
     ("GET", "/api/v1/devices", {"seer", "admin"}),
     ("GET", "/api/v1/energy", {"seer", "admin"}),
+    ("GET", "/api/v1/latency", {"seer", "admin"}),
     ("POST", "/api/v1/route/explain", {"router", "strait", "admin"}),
     ("POST", "/api/v1/devices/nano/drain", {"admin"}),
     ("POST", "/api/v1/devices/nano/resume", {"admin"}),

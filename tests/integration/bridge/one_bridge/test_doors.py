@@ -193,6 +193,15 @@ async def test_a_header_that_is_misspelt_is_refused(
     )
 
 
+@pytest.mark.parametrize("path", ["energy", "latency"])
+async def test_what_only_the_ledger_knows_is_not_told_without_one(http: httpx.AsyncClient, path: str) -> None:
+    """At once, with what to do."""
+    answer = await http.get(f"/api/v1/{path}")
+    error = answer.json()["error"]
+
+    assert (503, "ledger", True) == (answer.status_code, error["code"], "drover ledger" in error["message"])
+
+
 PROBED = (
     "/", "/docs", "/health", "/metrics", "/openapi.json", "/models", "/v1/models", "/v1/models/auto", "/v1/models/no:model",
     "/api/tags", "/api/ps", "/api/version", "/api/v1/models", "/api/v1/devices",

@@ -1,0 +1,83 @@
+"""What the fleet was like: how long answers took; the ledger counts, and this asks for no more than a key is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Le, MaxLen
+from fastapi import APIRouter, Request
+from pydantic import ConfigDict
+from starlette.responses import Response
+
+from common import codec
+from common.keys import Scope
+from common.latency import LEAST_SPAN_S, MOST_COLUMNS, MOST_SPAN_S, SPAN_S, LatencyQuery, Moment
+from common.messages import Token
+from dispatcher.bridge.bodies import answered
+from dispatcher.bridge.describing import GUARDED, described
+from dispatcher.bridge.gate import caller_of
+from dispatcher.bridge.native.replies import from_ledger, parameter, queried
+from dispatcher.bridge.native.shapes import LatencyTold
+from dispatcher.bridge.surfaces import NATIVE
+from dispatcher.bridge.wiring import Bridge
+
+SINCE = parameter(
+    "since_s", "of how many seconds", type="integer", minimum=LEAST_SPAN_S, maximum=MOST_SPAN_S, default=SPAN_S
+)
+UNTIL = parameter("until_unix_s", "until when, in seconds since 1970; else until now", type="number")
+
+
+def step_of(most: int) -> dict[str, object]:
+    """Describe how long a column, or a point, is."""
+    what = f"seconds of each; {most} are told at most. Else what suits the span"
+    return parameter("step_s", what, type="integer", minimum=1, maximum=MOST_SPAN_S)
+
+
+LATENCY = described(
+    surface=NATIVE,
+    statuses=GUARDED | {413},
+    schema=LatencyTold,
+    parameters=(
+        SINCE,
+        step_of(MOST_COLUMNS),
+        UNTIL,
+        parameter("device", "whose answers alone", type="string"),
+        parameter("model", "whose answers alone", type="string"),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Past:
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    since_s: Annotated[int, Ge(LEAST_SPAN_S), Le(MOST_SPAN_S)] = SPAN_S
+    step_s: Annotated[int, Ge(1), Le(MOST_SPAN_S)] | None = None
+    until_unix_s: Moment | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Latency(_Past):
+    device: Token | None = None
+    model: Annotated[str, MaxLen(200)] | None = None
+
+
+def figure_routes(bridge: Bridge) -> APIRouter:
+    """The routes of figures over time below `/api/v1`."""
+    router = APIRouter(prefix="/api/v1", tags=["fleet"])
+
+    @router.get(
+        "/latency",
+        summary="How long answers took: a heat map, and percentiles",
+        dependencies=bridge.gate.depends(Scope.FLEET),
+        **LATENCY,
+    )
+    async def latency(http: Request) -> Response:
+        asked, grant = codec.plain(queried(_Latency, http)), caller_of(http).grant
+        asked.setdefault("until_unix_s", bridge.clock.unix_s())
+        if grant is not None:
+            asked |= {"allow_devices": grant.devices, "allow_models": grant.models}
+        return answered(await from_ledger(bridge, "latency", LatencyQuery(**asked)))
+
+    return router
