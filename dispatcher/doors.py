@@ -12,12 +12,12 @@ from common.errors import BadRequest, FleetError, InternalError, UnknownJob
 from common.heartbeats import read_heartbeat
 from common.logs import get_logger
 from common.messages import CHAT, EMBED
+from common.ratings import read_rating
 from common.subjects import QUEUE_DISPATCH, is_inbox
 from dispatcher.again import Offer
 from dispatcher.cache import CacheDesk
 from dispatcher.overdraw import Overdraw
 from dispatcher.pipeline import Pipeline, Spawn
-from dispatcher.router.rating import read_rating
 from dispatcher.running import running_now
 from dispatcher.sharing import MOST_KEEP_S, AttachRequest
 from dispatcher.unknown import OTHERS_FIRST_S, unknown

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict, deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,11 @@ from common import codec
 from common.errors import AttemptError, BadRequest, NoDevice
 from common.logs import get_logger
 from common.messages import Message
+from common.ratings import Rating
 from dispatcher.outcomes import Candidate, Delivered, Job, Settled, Terms
 from dispatcher.router.affinity import goes_on
 from dispatcher.router.feedback_file import FeedbackFile
 from dispatcher.router.feedback_state import MOST_KINDS, MOST_TENANTS, State, kept_of, learned_of
-from dispatcher.router.rating import Rating
 from dispatcher.routing import RoutingPolicy
 from dispatcher.routing.feedback import (
     EXPLORATION,
@@ -170,7 +170,7 @@ class Feedback:
         trace.rated = True
         if counted:
             self._count_kind(of, trace.kind, rating.reward)
-            self._hear(of, trace, Source(rating.source), rating.reward)
+            self._hear(of, self._beside(of, trace, rating.over), Source(rating.source), rating.reward)
         told = {"job": job, "tenant": of, "counted": counted, "mode": str(self.mode)}
         return told if counted else told | {"why": why}
 
@@ -214,6 +214,16 @@ class Feedback:
             return None if trace is None else (tenant, trace)
         found = [(of, trace) for (of, name), trace in self._traces.items() if name == job]
         return found[0] if len(found) == 1 else None
+
+    def _beside(self, tenant: str, trace: _Trace, over: Sequence[str]) -> _Trace:
+        """Put in the place of a job's rival what it was preferred to: of jobs that were pinned to devices nothing else was weighed.
+        Of several the mean: one vote is one outcome, or noise would look like agreement. Those that are not known here, as they ran
+        with another dispatcher, are left out."""
+        known = [self._traces[tenant, job].chosen for job in over if (tenant, job) in self._traces]
+        if not known:
+            return trace
+        middle = {name: sum(getattr(one, name) for one in known) / len(known) for name in TERMS}
+        return replace(trace, rival=Terms(**middle))
 
     def _hear(self, tenant: str, trace: _Trace, source: Source, reward: float) -> None:
         known = self._known(tenant)

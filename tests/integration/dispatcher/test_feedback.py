@@ -128,6 +128,31 @@ async def test_thirty_thumbs_of_one_caller_cost_the_owner_a_twentieth_at_most(tm
     assert 0.3 == shares[1]
 
 
+async def compared(house: House, winner: str, loser: str, votes: int, *, over: bool) -> dict[str, float]:
+    """The same question to both devices by name, again and again, and the same one is preferred; gives the factors."""
+    feedback = house.pipeline.router.feedback
+    for number in range(votes):
+        for device in (winner, loser):
+            await asked(house, f"{device}-{number}", device=device)
+        beside = {"over": [f"{loser}-{number}", "elsewhere"]} if over else {}
+        await rate(house, f"{winner}-{number}", score=1.0, source="vote", **beside)
+        await rate(house, f"{loser}-{number}", score=0.0, source="vote")
+        feedback.refresh()
+    return feedback.learned("default").factors
+
+
+async def test_a_vote_between_devices_that_were_named_moves_the_terms_by_which_they_differ(tmp_path: Path) -> None:
+    """Forty votes for the one that is for chat, under questions of code: topic loses weight. Without what it was preferred to each
+    answer stands alone, since a job that is pinned had no rival."""
+    async with fleet(tmp_path / "votes") as (house, _):
+        factors = await compared(house, "talker", "coder", 40, over=True)
+    async with fleet(tmp_path / "scores") as (house, _):
+        alone = await compared(house, "talker", "coder", 40, over=False)
+
+    assert factors["topic"] < 0.95
+    assert {"tokens": 1.0, "topic": 1.0, "health": 1.0} == alone
+
+
 @pytest.mark.parametrize(("owner", "last"), [(0.5, "talker"), (2.0, "coder")])
 async def test_thumbs_move_a_close_choice_and_not_what_the_owner_is_sure_of(
     tmp_path: Path, owner: float, last: str
@@ -195,6 +220,8 @@ async def test_a_job_counts_once_and_a_stranger_does_not_count(tmp_path: Path) -
         {"rating": "up", "score": 0.1},
         {"score": 0.1, "source": "god"},
         {"rating": "up", "raeson": "too slow"},
+        {"score": 1.0, "source": "vote", "over": [f"j-{number}" for number in range(8)]},
+        {"score": 1.0, "source": "vote", "over": "j-2"},
     ],
 )
 async def test_a_rating_that_is_none_is_refused_by_name(tmp_path: Path, said: dict[str, Any]) -> None:

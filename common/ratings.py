@@ -1,4 +1,4 @@
-"""What somebody says of an answer: read from an order, and no more; it knows no job."""
+"""What somebody says of an answer, and of several that were compared; it knows no job, and nothing that follows from it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,26 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le, MaxLen
-from pydantic import AllowInfNan, ConfigDict, Strict
+from pydantic import AllowInfNan, ConfigDict, FailFast, Strict
 
 from common import codec
 from common.errors import BadRequest
+from common.messages import Token
+
+MOST_COMPARED = 8
+"""Answers that one vote compares: more stand beside one another on no screen."""
+
+WON, TIED, LOST = 1.0, 0.5, 0.0
+"""What a vote says of an answer: of the one that was chosen what a thumb up says, of the others what a thumb down does, and where
+none was better, that each was as good as not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rating:
     """What somebody says of an answer: thumbs, or a score from 0 to 1. One of the two is needed.
 
-    `source` is a claim that nobody proves: none counts for more than a thumb, so there is nothing to win by a false one."""
+    `source` is a claim that nobody proves: none counts for more than a thumb, so there is nothing to win by a false one. `over` are
+    jobs of the same tenant whose answers were thought worse than this one."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -25,6 +34,7 @@ class Rating:
     score: Annotated[float, Strict(), AllowInfNan(allow_inf_nan=False), Ge(0), Le(1)] | None = None
     reason: Annotated[str, MaxLen(2000)] = ""
     source: Literal["user", "vote", "judge"] = "user"
+    over: Annotated[tuple[Token, ...], FailFast(), MaxLen(MOST_COMPARED - 1)] = ()
 
     @property
     def reward(self) -> float:
