@@ -17,6 +17,7 @@ from common.errors import NoDispatcher, NotAllowed, UnknownJob
 from common.keys import Grant, Presented, Scope
 from common.messages import ChatRequest
 from common.subjects import as_token, is_token
+from common.votes import MARK_CHARS, mark_of
 
 T = TypeVar("T")
 
@@ -25,7 +26,6 @@ EVERYTHING = frozenset(Scope)
 MOST_USER = 256
 """Characters of a user's name on the bus; a longer one goes by its digest."""
 
-MARK_CHARS = 16
 MOST_NAME = 39
 """Characters of a job's name before the mark: with it an id has 56 at most, and eight are left to number the parts of one."""
 
@@ -66,7 +66,7 @@ class Caller:
     @property
     def mark(self) -> str:
         """How the ids of this user's jobs end; empty where nobody is told apart."""
-        return f"-{digest({'tenant': self.tenant, 'user': self.user}, MARK_CHARS)}" if self.user else ""
+        return f"-{mark_of(self.tenant, self.user)}" if self.user else ""
 
     @property
     def jobs_listed(self) -> Jobs:

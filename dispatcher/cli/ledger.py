@@ -15,6 +15,7 @@ from common.conversations import Owner
 from common.errors import ConfigError
 from common.ledger import Span
 from common.settings import load
+from common.votes import mark_of
 from dispatcher.cli import times
 from dispatcher.cli.cache_words import plain
 from dispatcher.cli.running import FAILED, say
@@ -24,6 +25,7 @@ from dispatcher.ledger.database import Database, opened, place_of
 from dispatcher.ledger.retention import prune as prune_rows
 from dispatcher.ledger.sqlite_file import sole_writer
 from dispatcher.ledger.talk.writing import remove_all
+from dispatcher.ledger.votes import keeping
 from dispatcher.settings import LedgerSection
 
 
@@ -124,11 +126,13 @@ async def prune(*, days: int | None) -> int:
 
 
 async def forget(*, tenant: str, user: str) -> int:
-    """Forget the conversations of one user."""
+    """Forget the conversations of one user, and what it said of answers."""
     async with _database() as database:
         await schema.require_newest(database)
         gone = await remove_all(database, Owner(tenant=tenant, user=user))
-    say(f"{gone} conversations of {tenant}/{user} forgotten" if user else f"{gone} conversations of {tenant} forgotten")
+        words = await keeping.forget(database, tenant, mark_of(tenant, user))
+    also = f", and {words} of its votes" if words else ""
+    say(f"{gone} conversations of {tenant}{f'/{user}' if user else ''} forgotten{also}")
     return 0
 
 

@@ -33,7 +33,9 @@ def stats(*, as_json: Annotated[bool, typer.Option("--json", help="print it as J
 def export(
     file: Annotated[str, typer.Argument(help="file to write; - is standard output, for CSV")],
     *,
-    of: Annotated[Literal["jobs", "devices", "power", "keys"], typer.Option("--of", help="which rows")] = "jobs",
+    of: Annotated[
+        Literal["jobs", "devices", "power", "keys", "feedback"], typer.Option("--of", help="which rows")
+    ] = "jobs",
     form: Annotated[Literal["csv", "parquet"], typer.Option("--format", help="CSV, or Parquet with its types")] = "csv",
     since: Annotated[str | None, typer.Option("--since", help=f"not before: {_Moment}")] = None,
     until: Annotated[str | None, typer.Option("--until", help="before this moment")] = None,
@@ -79,7 +81,7 @@ def forget(
     tenant: Annotated[str, typer.Argument(help="whose tenant")],
     user: Annotated[str, typer.Argument(help="which user of it; left out, the one without a name")] = "",
 ) -> None:
-    """Forget all conversations of one user, with every turn: there is no way back but a backup."""
+    """Forget all conversations of one user, with every turn, and what it said of answers: there is no way back but a backup."""
     _run(lambda ledger: ledger.forget(tenant=tenant, user=user))
 
 

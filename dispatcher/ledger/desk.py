@@ -1,4 +1,4 @@
-"""Answers what operators ask the ledger over the bus, each answer no larger than the bus carries; it knows no SQL."""
+"""Answers what operators and the bridge ask the ledger over the bus, none larger than the bus carries; it knows no SQL."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from typing import Any
 
 from common import codec
 from common.bus import Bus
+from common.clock import Clock, LoopClock
 from common.errors import PayloadTooLarge, UnknownJob
 from common.latency import LatencyQuery
 from common.ledger import ASK_S, By, DevicesQuery, EnergyQuery, JobsQuery
 from common.subjects import Subjects
+from common.votes import Thumb, Vote, VotesQuery
 from dispatcher.ledger import queries
 from dispatcher.ledger.answering import Answer, Answering
 from dispatcher.ledger.database import Database
 from dispatcher.ledger.fitting import room
 from dispatcher.ledger.latency import latency, of_query
+from dispatcher.ledger.votes import keeping
+from dispatcher.ledger.votes.tally import tally
 
 MOST_WAITING = 64
 MOST_LOOKED_AT = 20_000
@@ -36,10 +40,12 @@ class Desk:
         subjects: Subjects,
         database: Database,
         *,
+        clock: Clock | None = None,
         answer_s: float = ANSWER_S,
         most_looked_at: int = MOST_LOOKED_AT,
     ) -> None:
         self._bus = bus
+        self._clock = clock or LoopClock()
         self._subjects = subjects
         self._database = database
         self._most_looked_at = most_looked_at
@@ -53,6 +59,9 @@ class Desk:
             "devices": self._devices,
             "energy": self._energy,
             "latency": self._latency,
+            "thumb": self._thumb,
+            "vote": self._vote,
+            "votes": self._votes,
         }
         async with self.tally.open({self._subjects.ledger(verb): answer for verb, answer in verbs.items()}):
             yield
@@ -93,6 +102,19 @@ class Desk:
                 "for longer steps (step_s)"
             )
         return said
+
+    async def _thumb(self, wire: Mapping[str, Any]) -> dict[str, Any]:
+        asked = codec.build(Thumb, wire)
+        return codec.plain(await keeping.keep_thumb(self._database, asked, now_unix_s=self._clock.unix_s()))
+
+    async def _vote(self, wire: Mapping[str, Any]) -> dict[str, Any]:
+        asked = codec.build(Vote, wire)
+        return codec.plain(await keeping.keep_vote(self._database, asked, now_unix_s=self._clock.unix_s()))
+
+    async def _votes(self, wire: Mapping[str, Any]) -> dict[str, Any]:
+        query = codec.build(VotesQuery, wire)
+        found, more = await keeping.said(self._database, query)
+        return codec.plain(tally(found, query.by, more=more))
 
     async def _devices(self, wire: Mapping[str, Any]) -> dict[str, Any]:
         query = codec.build(DevicesQuery, wire)

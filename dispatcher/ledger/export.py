@@ -12,13 +12,14 @@ from common.ledger import Span
 from dispatcher.cells import harmless
 from dispatcher.ledger.database import Database
 from dispatcher.ledger.queries import within
-from dispatcher.ledger.tables import devices, jobs, keys, power
+from dispatcher.ledger.tables import devices, feedback, jobs, keys, power
 
 OF = {
     "jobs": (jobs, jobs.c.received_unix_s),
     "devices": (devices, devices.c.at_unix_s),
     "power": (power, power.c.from_unix_s),
     "keys": (keys, keys.c.created_unix_s),
+    "feedback": (feedback, feedback.c.at_unix_s),
 }
 SECRET = frozenset({"digest", "old_digest"})
 """Columns that no other program has a use for, but one that guesses."""

@@ -13,7 +13,7 @@ from common.records import STREAM_AGE_S
 from dispatcher.ledger.database import Database
 from dispatcher.ledger.rows import Row
 from dispatcher.ledger.store import insert
-from dispatcher.ledger.tables import budgets, devices, jobs, keys, power, rejected, reservations, shares
+from dispatcher.ledger.tables import budgets, devices, feedback, jobs, keys, power, rejected, reservations, shares
 from dispatcher.ledger.talk import writing
 
 ROWS_AT_ONCE = 1000
@@ -58,6 +58,7 @@ async def prune(
         before = now_unix_s - days * DAY_S
         await _forget(database, shares, shares.c.received_unix_s, before)
         await _forget(database, rejected, rejected.c.stored_unix_s, before)
+        await _forget(database, feedback, feedback.c.received_unix_s, before)
         gone["jobs"] = await _forget(database, jobs, jobs.c.received_unix_s, before)
         gone["devices"] = await _forget(database, devices, devices.c.at_unix_s, before)
         gone["power"] = await _forget(database, power, power.c.to_unix_s, before)

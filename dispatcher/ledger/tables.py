@@ -267,5 +267,27 @@ turns = Table(
 a message has besides its text, `summary` a text that stands for all turns of the branch up to this one, and `bytes` what the turn
 takes without it."""
 
-KEPT = (jobs, shares, devices, power, rejected, keys, budgets, reservations, conversations, turns)
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("tenant", KEY, primary_key=True),
+    Column("voter", KEY, primary_key=True),
+    Column("compared", KEY, primary_key=True),
+    Column("job", KEY, primary_key=True),
+    Column("place", KEY),
+    Column("score", REAL, nullable=False),
+    Column("device", TEXT),
+    Column("model", TEXT),
+    Column("strategy", KEY),
+    Column("received_unix_s", REAL, nullable=False),
+    Column("at_unix_s", REAL, nullable=False),
+    Index("feedback_at", "tenant", "at_unix_s"),
+    Index("feedback_job", "tenant", "voter", "job"),
+    Index("feedback_received", "received_unix_s"),
+)
+"""What people said of answers: a row for each job of a vote, which `compared` names by its jobs, and one with no name there for a
+thumb. Who answered is what the record said when the word was said, and `received_unix_s` is when the job came, the oldest one's
+of a vote: with it the word goes."""
+
+KEPT = (jobs, shares, devices, power, rejected, keys, budgets, reservations, conversations, turns, feedback)
 """All of them, in the order in which they are written out."""

@@ -12,12 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
+from common.votes import Vote, mark_of
 from dispatcher.cli.ledger_verbs import app
 from dispatcher.ledger.database import Place, opened
 from dispatcher.ledger.sqlite_file import sole_writer
 from dispatcher.ledger.store import Store
+from dispatcher.ledger.votes.keeping import keep_vote
 from tests.commands import DROVER, GUARD_S, clean_environment, drover, started
-from tests.integration.ledger.builders import came, event, job, minute
+from tests.integration.ledger.builders import NOON, came, event, job, minute
 from tests.integration.ledger.ledgers import records_in
 from tests.integration.ledger.talks import ANNA, BERT, asked, talking
 
@@ -188,3 +190,24 @@ async def test_a_file_that_can_t_be_written_is_one_line(tmp_path: Path, state: s
 
     assert (status, 1) == (serve.returncode, len(said))
     assert all(part in said[0] for part in (f"{tmp_path / state}/ledger.db", why, "set DROVER_STATE_DIR"))
+
+
+def test_votes_are_moved_exported_and_forgotten_as_all_else_is(place: Place) -> None:
+    """A backup has them, CSV and Parquet do, and who is forgotten takes its own along."""
+
+    async def say() -> None:
+        async with opened(place) as database:
+            for user in ("anna", "bert"):
+                voter = mark_of("default", user)
+                asked = Vote(tenant="default", voter=voter, jobs=("job-1", "job-2"), winner="job-1")
+                await keep_vote(database, asked, now_unix_s=NOON)
+
+    asyncio.run(say())
+    moved = [verb("backup", "b.zip").exit_code, verb("restore", "b.zip", "--force").exit_code]
+    parquet = verb("export", "votes.parquet", "--format", "parquet", "--of", "feedback")
+    told = verb("forget", "default", "anna")
+    left = verb("export", "-", "--of", "feedback").stdout
+
+    assert ([0, 0], 0, 4) == (moved, parquet.exit_code, pq.read_table("votes.parquet").num_rows)
+    assert "drover: 0 conversations of default/anna forgotten, and 2 of its votes\n" == told.stderr
+    assert 2 == left.count(mark_of("default", "bert")) == len(left.splitlines()) - 1
