@@ -65,7 +65,7 @@ class Thumb(_Word):
     back."""
 
     job: Token
-    score: Annotated[float, Ge(0), Le(1)] | None
+    score: Annotated[float, Ge(0), Le(1)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -213,6 +213,10 @@ class ScriptedFleet:
         )
         await self.bus.publish(Subjects(PREFIX).heartbeat(device), codec.encode(codec.plain(beat)))
         await self.bus.flush()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside, until the context ends."""
+        self._tasks.create_task(work)
 
     async def connected_again(self) -> None:
         """Return when the bus is back after an outage."""

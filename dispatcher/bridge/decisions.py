@@ -137,10 +137,13 @@ class Learned(TypedDict):
 
 
 class FeedbackTold(TypedDict):
-    """Whether what was said of an answer counts, and `why` not."""
+    """Whether what was said of an answer is learned from, and `why` not, in which `mode`; and whether the ledger has kept it, for
+    the sums of votes, and `why_not_kept`."""
 
     job: str
     tenant: str
     counted: bool
-    mode: str
+    kept: bool
+    mode: NotRequired[str]
     why: NotRequired[str]
+    why_not_kept: NotRequired[str]

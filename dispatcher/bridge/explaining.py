@@ -1,4 +1,4 @@
-"""The HTTP routes that tell why: where a chat would go, why a job went where it went, and how it was liked.
+"""The HTTP routes that tell why: where a chat would go, and why a job went where it went.
 
 A dispatcher knows, the bridge asks.
 """
@@ -12,13 +12,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from common import codec
-from common.errors import BadRequest
 from common.keys import Scope
 from common.messages import ChatRequest
-from dispatcher.bridge.bodies import answered, json_body
+from dispatcher.bridge.bodies import answered
 from dispatcher.bridge.callers import Caller, first_known, on_behalf
-from dispatcher.bridge.decisions import FeedbackTold, RouteTold
+from dispatcher.bridge.decisions import RouteTold
 from dispatcher.bridge.describing import ASKS, GUARDED, described
 from dispatcher.bridge.gate import caller_of, confined
 from dispatcher.bridge.openai.request import EXAMPLE, ChatCompletionRequest
@@ -35,13 +33,10 @@ EXPLAIN = described(
 )
 
 
-FEEDBACK = described(statuses=ASKS, schema=FeedbackTold)
-
-
-def explaining(bridge: Bridge, read: Callable[[Request], Awaitable[ChatRequest]], *, prefix: str = "/v1") -> APIRouter:
+def explaining(bridge: Bridge, read: Callable[[Request], Awaitable[ChatRequest]], *, prefix: str) -> APIRouter:
     """Build the routes below `prefix`; `read` gives the chat of a request, and raises what is wrong with it."""
     router, drover = APIRouter(prefix=prefix, tags=["route"]), bridge.drover
-    route, chat = bridge.gate.depends(Scope.ROUTE), bridge.gate.depends(Scope.CHAT)
+    route = bridge.gate.depends(Scope.ROUTE)
 
     @router.post(
         "/route/explain", summary="Where a chat would go, and why; nothing is run", dependencies=route, **EXPLAIN
@@ -61,18 +56,6 @@ def explaining(bridge: Bridge, read: Callable[[Request], Awaitable[ChatRequest]]
         caller = caller_of(http)
         told = await first_known(caller.jobs_to_see(job), partial(drover.why, tenant=caller.tenant))
         return _seen(bridge, caller, told)
-
-    @router.post(
-        "/feedback", summary="Say how an answer was: a thumb, a vote or a score", dependencies=chat, **FEEDBACK
-    )
-    async def feedback(http: Request) -> Response:
-        said = codec.decode_request(await json_body(http))
-        job = said.pop("job", None)
-        if not isinstance(job, str) or not job:
-            raise BadRequest('job is missing: send {"job":"…","rating":"up"}', param="job")
-        caller = caller_of(http)
-        rate = partial(drover.rate, said=said, tenant=caller.tenant)
-        return answered(await first_known(caller.jobs_to_change(job), rate))
 
     return router
 

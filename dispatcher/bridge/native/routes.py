@@ -16,6 +16,7 @@ from dispatcher.bridge.native.jobs import job_routes
 from dispatcher.bridge.native.keyring import key_routes
 from dispatcher.bridge.native.running import running_routes
 from dispatcher.bridge.native.spending import spending_routes
+from dispatcher.bridge.native.voting import feedback_routes, vote_routes
 from dispatcher.bridge.wiring import Bridge
 
 
@@ -31,10 +32,12 @@ def native_routes(bridge: Bridge, explained: Callable[[Request], Awaitable[ChatR
         running_routes,
         spending_routes,
         key_routes,
+        vote_routes,
     )
     for part in parts:
         router.include_router(part(bridge))
-    router.include_router(explaining(bridge, explained, prefix="/api/v1"))
-    router.include_router(explaining(bridge, explained))
+    for prefix in ("/api/v1", "/v1"):
+        router.include_router(explaining(bridge, explained, prefix=prefix))
+        router.include_router(feedback_routes(bridge, prefix))
     router.include_router(job_routes(bridge, "/v1/jobs", shown=False))  # its first name, which programs in use have
     return router

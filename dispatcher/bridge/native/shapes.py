@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypeAliasType, TypedDict  # pydantic wants these of Pythons before 3.12
 
-from common import conversations, key_requests, latency
+from common import conversations, key_requests, latency, votes
 from common.conversations import Conversation, Turn
 from common.durable import Note, Stage
 from common.frames import Finish
@@ -155,6 +155,20 @@ class RunningJobs(TypedDict):
     running: int
     waiting: int
     silent: list[str]
+
+
+class VoteTold(TypedDict):
+    """A vote as it is kept, with the ids of its jobs: `counted` says of how many of them routing learned, and `why` not of the
+    others."""
+
+    jobs: list[str]
+    winner: str | None
+    kept: Literal[True]
+    counted: int
+    why: NotRequired[str]
+
+
+VoteSums = TypeAliasType("VoteSums", votes.Votes)
 
 
 class JobCancelled(TypedDict):

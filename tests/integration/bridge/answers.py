@@ -147,14 +147,18 @@ async def _jobs(asker: Asker, ended: str) -> None:
     await asker.ask("DELETE", path + "/{job}", names={"job": begun["id"]})
     await asker.until("GET", path + "/{job}", names={"job": ended})
     await asker.ask("GET", path, params={"limit": 1})
+    await asker.ask("POST", "/api/v1/votes", {"jobs": [ended, begun["id"]], "winner": ended})
     for prefix in ("/v1", "/api/v1"):
         await asker.ask("POST", f"{prefix}/route/explain", HI)
         await asker.ask("GET", f"{prefix}/route/{{job}}", names={"job": ended})
         await asker.ask("POST", f"{prefix}/feedback", {"job": ended, "rating": "up"})
+        await asker.ask("POST", f"{prefix}/feedback", {"job": ended, "rating": None})
 
 
 async def _figures(asker: Asker, secret: str) -> None:
     """Sums, keys and sessions."""
+    for by in ("device", "model", "strategy"):
+        await asker.ask("GET", "/api/v1/votes", params={"by": by})
     for by in ("device", "model", "tenant", "day", "site", "time"):
         await asker.ask("GET", "/api/v1/energy", params={"by": by})
     await asker.ask("GET", "/api/v1/latency")

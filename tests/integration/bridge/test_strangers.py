@@ -148,6 +148,7 @@ FORMS: dict[str, tuple[str, str]] = {
     "Ollama's show": ("/api/show", '{"model":%s}'),
     "explain": ("/v1/route/explain", '{"model":"auto","messages":[{"role":"user","content":%s}]}'),
     "feedback": ("/v1/feedback", '{"job":"none","rating":%s}'),
+    "votes": ("/api/v1/votes", '{"jobs":["one","two"],"winner":%s}'),
     "jobs": ("/v1/jobs", '{"prompt":%s}'),
     "session": ("/api/v1/session", '{"key":%s}'),
     "conversations": ("/api/v1/conversations", '{"title":%s}'),
@@ -250,6 +251,7 @@ OWNED: list[tuple[str, str, str]] = [
     ("DELETE", "/api/v1/jobs/{job}", ""),
     ("GET", "/api/v1/route/{job}", ""),
     ("POST", "/api/v1/feedback", '{"job":"{job}","rating":"up"}'),
+    ("POST", "/api/v1/votes", '{"jobs":["{job}","other"],"winner":"{job}"}'),
 ]
 
 

@@ -165,7 +165,7 @@ async def test_the_desk_takes_and_sums_it(played: Database) -> None:
             ("vote", {**said_of, "jobs": ["job-1"]}),
             ("vote", {**said_of, "jobs": [f"job-{number}" for number in range(9)]}),
             ("thumb", {**said_of, "job": "job-1", "score": 1.5}),
-            ("thumb", {**said_of, "job": "job-1"}),
+            ("thumb", {**said_of, "score": 1.0}),
             ("votes", {"tenant": "default", "by": "moon"}),
         ):
             with pytest.raises(BadRequest):

@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from common import codec
+from common.bus import Delivery
 from tests.bridge_process import BridgeProcess
 from tests.scripted_fleet import ScriptedFleet
 
@@ -266,3 +268,27 @@ async def test_no_web_page_of_others_may_read_answers(http: httpx.AsyncClient) -
     response = await http.get("/v1/models", headers={"origin": "https://evil.example"})
 
     assert [name for name in response.headers if name.startswith("access-control-")] == []
+
+
+async def test_a_thumb_counts_without_a_ledger_and_a_vote_does_not(
+    http: httpx.AsyncClient, fleet: ScriptedFleet
+) -> None:
+    """Routing hears the thumb, and it is told that nobody keeps it; a vote is refused before anybody hears of it."""
+    heard = list[Delivery]()
+
+    def learn(delivery: Delivery) -> None:
+        heard.append(delivery)
+        told = {"job": "a", "tenant": "default", "counted": True, "mode": "explicit"}
+        fleet.spawn(fleet.bus.publish(delivery.reply, codec.encode(told)))
+
+    subscription = await fleet.bus.subscribe("llm.v1.ctl.*.feedback.*", learn)
+    await fleet.bus.flush()
+    thumb = (await http.post("/api/v1/feedback", json={"job": "a", "rating": "up"})).json()
+    back = await http.post("/api/v1/feedback", json={"job": "a", "rating": None})
+    vote = await http.post("/api/v1/votes", json={"jobs": ["a", "b"], "winner": "a"})
+    sums = await http.get("/api/v1/votes")
+    await subscription.unsubscribe()
+
+    assert (True, False, True) == (thumb["counted"], thumb["kept"], "drover ledger serve" in thumb["why_not_kept"])
+    assert [503] * 3 == [one.status_code for one in (back, vote, sums)]
+    assert 1 == len(heard)

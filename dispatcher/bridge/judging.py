@@ -1,0 +1,113 @@
+"""What a caller says of answers, told to who learns from it and to who keeps it; it knows no path, and no body.
+
+Routing learns from a word once, and can't unlearn it: what is said again or taken back changes only what is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from common import codec, ledger
+from common.errors import BusTimeout, FleetError, LedgerUnavailable, NoResponders, UnknownJob
+from common.ratings import LOST, TIED, WON, Rating
+from common.subjects import is_token
+from common.votes import Thumb, Vote
+from dispatcher.bridge.callers import Caller, first_known
+from dispatcher.bridge.wiring import Bridge
+
+Told = dict[str, Any]
+
+NO_LEDGER = f"no ledger answers, which keeps what is said of answers: {ledger.WAY_OUT}"
+NOT_LEARNED = "what was learned is not unlearned: it fades"
+_AWAY = (LedgerUnavailable, BusTimeout)
+
+
+async def rate(bridge: Bridge, caller: Caller, job: str, said: Mapping[str, Any], rating: Rating) -> Told:
+    """Say how an answer was. Raises `UnknownJob` where neither a dispatcher nor the ledger knows the job."""
+    ids = caller.jobs_to_change(job)
+    learning = partial(bridge.drover.rate, said=dict(said), tenant=caller.tenant)
+    unknown: UnknownJob | None = None
+    told: Told = {"job": ids[0], "tenant": caller.tenant, "counted": False, "why": "no dispatcher knows it any more"}
+    try:
+        told = await first_known(ids, learning)
+    except UnknownJob as error:
+        unknown = error
+    try:
+        named = await first_known(ids, partial(_thumb, bridge, caller, rating.reward))
+    except UnknownJob as error:
+        if unknown is not None:
+            raise unknown from error
+        return {**told, "kept": False, "why_not_kept": "the ledger has no record of it yet: say it again"}
+    except _AWAY as error:
+        if unknown is not None:
+            raise unknown from error
+        return {**told, "kept": False, "why_not_kept": error.message}
+    return {**told, **({} if unknown is None else {"job": named}), "kept": True}
+
+
+async def take_back(bridge: Bridge, caller: Caller, job: str) -> Told:
+    """Forget a thumb. Raises `LedgerUnavailable`."""
+    for one in caller.jobs_to_change(job):
+        if is_token(one):
+            await _thumb(bridge, caller, None, one)
+    return {"job": job, "tenant": caller.tenant, "counted": False, "why": NOT_LEARNED, "kept": False}
+
+
+async def vote(bridge: Bridge, caller: Caller, jobs: Sequence[str], winner: str | None) -> Told:
+    """Keep which of a caller's own answers it prefers, then have routing learn from it. Raises what the ledger refuses it with, and
+    `LedgerUnavailable`: what is not kept is not learned from either."""
+    ids = [_known(caller.job(job)) for job in jobs]
+    best = None if winner is None else _known(caller.job(winner))
+    await _ask(bridge, "vote", Vote(tenant=caller.tenant, voter=_voter(caller), jobs=tuple(ids), winner=best))
+    async with asyncio.TaskGroup() as tasks:
+        learning = [tasks.create_task(_learned(bridge, caller, job, score(job, ids, best))) for job in ids]
+    told: Told = {"jobs": ids, "winner": best, "kept": True, "counted": sum(one.result() == "" for one in learning)}
+    why = sorted({one.result() for one in learning if one.result()})
+    return told | ({"why": "; ".join(why)} if why else {})
+
+
+def score(job: str, jobs: Sequence[str], winner: str | None) -> Told:
+    """Give what routing hears of one answer of a vote; of the best one also what it was preferred to."""
+    if winner is None:
+        return {"score": TIED, "source": "vote"}
+    if job != winner:
+        return {"score": LOST, "source": "vote"}
+    return {"score": WON, "source": "vote", "over": [one for one in jobs if one != winner]}
+
+
+async def _learned(bridge: Bridge, caller: Caller, job: str, said: Told) -> str:
+    """Tell a dispatcher; gives why nothing is learned from it, and nothing where it is."""
+    try:
+        told = await bridge.drover.rate(job, said, tenant=caller.tenant)
+    except UnknownJob:
+        return "no dispatcher knows it any more"
+    except FleetError as error:
+        return error.message
+    return "" if told["counted"] else str(told.get("why", ""))
+
+
+async def _thumb(bridge: Bridge, caller: Caller, reward: float | None, job: str) -> str:
+    await _ask(bridge, "thumb", Thumb(tenant=caller.tenant, voter=_voter(caller), job=_known(job), score=reward))
+    return job
+
+
+async def _ask(bridge: Bridge, verb: str, said: Thumb | Vote) -> None:
+    wire = codec.plain(said)
+    try:
+        await ledger.exchange(bridge.bus, bridge.subjects.ledger(verb), wire, timeout_s=ledger.ASK_S)
+    except NoResponders as error:
+        raise LedgerUnavailable(NO_LEDGER) from error
+
+
+def _voter(caller: Caller) -> str:
+    return caller.mark.removeprefix("-")
+
+
+def _known(job: str) -> str:
+    """Refuse what can't be the id of any job."""
+    if not is_token(job):
+        raise UnknownJob(f"there is no job {job[:80]!r}: ids are 1 to 64 of A-Z a-z 0-9 _ -", param="jobs")
+    return job

@@ -1,0 +1,143 @@
+"""Thumbs and votes over HTTP, with a whole fleet behind them: what is kept of them, what is learned, and whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from common.keys import Scope
+from tests.integration.bridge.estate import Estate, bearer, estate
+from tests.integration.ledger.ledgers import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+STRATEGIES = ("hybrid", "least_loaded")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Estate]:
+    async with estate(tmp_path_factory.mktemp("votes")) as here:
+        yield here
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def ann(house: Estate) -> str:
+    """A key of a user who has said nothing yet."""
+    return await house.key(user=f"ann{len(house.made)}", scopes=(Scope.CHAT,))
+
+
+async def ask(house: Estate, key: str, method: str, path: str, body: Any = None) -> httpx.Response:
+    return await house.http.request(method, f"/api/v1/{path}", json=body, headers=bearer(key))
+
+
+async def answers(house: Estate, key: str, strategies: Sequence[str] = STRATEGIES) -> list[str]:
+    """Answers to the same question, each chosen otherwise, that the ledger has heard of; their ids."""
+    jobs = []
+    for strategy in strategies:
+        told = await ask(house, key, "POST", "chat", {"prompt": "hi", "strategy": strategy})
+        jobs.append(told.json()["job"])
+    for job in jobs:
+
+        async def known(job: str = job) -> bool:
+            return (await ask(house, key, "GET", f"jobs/{job}")).status_code == 200
+
+        await until(known)
+    return jobs
+
+
+async def sums(house: Estate, key: str, by: str = "strategy", **more: str) -> dict[str, Any]:
+    asked = httpx.QueryParams({"by": by, **more})
+    return dict((await ask(house, key, "GET", f"votes?{asked}")).json())
+
+
+async def test_a_vote_counts_and_is_learned_from(house: Estate, ann: str) -> None:
+    """By strategy one won; by device, of which there is one, nobody did; said again otherwise it is changed, and learned once."""
+    one, two = await answers(house, ann)
+    first = (await ask(house, ann, "POST", "votes", {"jobs": [one, two], "winner": two})).json()
+    counted = await sums(house, ann)
+    again = (await ask(house, ann, "POST", "votes", {"jobs": [two, one], "winner": None})).json()
+    changed = await sums(house, ann)
+
+    assert {"jobs": [one, two], "winner": two, "kept": True, "counted": 2} == first
+    assert [("hybrid", 0, 1, 0.0), ("least_loaded", 1, 0, 1.0)] == [
+        (one["key"], one["wins"], one["losses"], one["win_share"]) for one in counted["contenders"]
+    ]
+    assert [{"one": "hybrid", "other": "least_loaded", "wins": 0, "losses": 1, "ties": 0}] == counted["pairs"]
+    assert (0, "it was rated before", None) == (again["counted"], again["why"], again["winner"])
+    assert [("hybrid", 1), ("least_loaded", 1)] == [(one["key"], one["ties"]) for one in changed["contenders"]]
+    assert (0, []) == ((await sums(house, ann, "device"))["votes"], (await sums(house, ann, "device"))["contenders"])
+
+
+async def test_a_thumb_is_kept_changed_and_taken_back(house: Estate, ann: str) -> None:
+    """Routing hears the first one; what is kept is the last."""
+    (job,) = await answers(house, ann, ["hybrid"])
+    told, found = [], []
+    for said in ({"rating": "up"}, {"score": 0.1}, {"rating": None}):
+        told.append((await ask(house, ann, "POST", "feedback", {"job": job, **said})).json())
+        found += [(one["up"], one["down"]) for one in (await sums(house, ann))["contenders"]]
+
+    assert [(True, True), (False, True), (False, False)] == [(one["counted"], one["kept"]) for one in told]
+    assert [(1, 0), (0, 1)] == found
+    assert "not unlearned" in told[2]["why"]
+
+
+async def test_votes_are_their_users_and_a_fleet_reader_sees_the_tenants(house: Estate, ann: str) -> None:
+    """Another user of the tenant sees none of it, and may not ask for another tenant's; who may see the fleet sees all of one."""
+    jobs = await answers(house, ann)
+    await ask(house, ann, "POST", "votes", {"jobs": jobs, "winner": jobs[0]})
+    bob, seer = await house.key(user="bob", scopes=(Scope.CHAT,)), await house.key(scopes=(Scope.CHAT, Scope.FLEET))
+    foreign = await ask(house, bob, "GET", "votes?tenant=acme")
+
+    assert (0, []) == ((await sums(house, bob))["votes"], (await sums(house, bob))["contenders"])
+    assert (await sums(house, seer))["votes"] >= 1
+    assert 0 == (await sums(house, seer, tenant="acme"))["votes"]
+    assert (403, "not_allowed") == (foreign.status_code, foreign.json()["error"]["code"])
+    assert 0 == (await sums(house, ann, until_unix_s="1000"))["votes"]
+
+
+BAD = [
+    ({}, 400, "jobs"),
+    ({"jobs": ["a", "b"]}, 400, "winner"),
+    ({"jobs": ["a"], "winner": None}, 400, "jobs"),
+    ({"jobs": [str(number) for number in range(9)], "winner": None}, 400, "jobs"),
+    ({"jobs": ["a", "a"], "winner": None}, 400, "names one twice"),
+    ({"jobs": ["a", "b"], "winner": "c"}, 400, "none of the jobs"),
+    ({"jobs": ["a", "b"], "winner": "a", "why": "x"}, 400, "why"),
+    ({"jobs": ["a", 7], "winner": "a"}, 400, "jobs"),
+    ({"jobs": ["never", "was"], "winner": None}, 404, "never"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "named"), BAD)
+async def test_what_is_no_vote_is_refused(
+    house: Estate, ann: str, body: dict[str, Any], status: int, named: str
+) -> None:
+    """By name, before anything is kept or learned."""
+    told = await ask(house, ann, "POST", "votes", body)
+
+    assert (status, True) == (told.status_code, named in told.json()["error"]["message"])
+    assert 0 == (await sums(house, ann))["votes"]
+
+
+@pytest.mark.parametrize(
+    ("query", "named"), [("by=moon", "by"), ("since_unix_s=x", "since_unix_s"), ("voter=bob", "voter")]
+)
+async def test_a_wrong_question_is_named(house: Estate, ann: str, query: str, named: str) -> None:
+    """There is no way to ask for another voter."""
+    told = await ask(house, ann, "GET", f"votes?{query}")
+
+    assert (400, True) == (told.status_code, named in told.json()["error"]["message"])
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"rating": None, "score": 1.0}, {"rating": "up", "over": ["a"]}, {"rating": "meh"}]
+)
+async def test_a_rating_that_is_none_is_refused_at_the_door(house: Estate, ann: str, said: dict[str, Any]) -> None:
+    """Whatever the job, which need not be known for that; but a score beside an absent thumb is one."""
+    told = await ask(house, ann, "POST", "feedback", {"job": "never", **said})
+
+    assert (404 if "score" in said else 400) == told.status_code
