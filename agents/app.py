@@ -240,6 +240,7 @@ class Agent:
             clock=clock,
             profile=lambda: Profile(idle_w=self._gauge.readings.idle_w, busy_w=self._gauge.readings.busy_w),
             loaded=lambda: self._inventory.holds_any,
+            felt=lambda: self._gauge.readings,
         )
 
     @property

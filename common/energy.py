@@ -14,7 +14,7 @@ from pydantic import AllowInfNan, BeforeValidator
 
 from common import codec
 from common.errors import BadRequest
-from common.messages import MOST_COUNT, Count, Name, Token
+from common.messages import MOST_COUNT, Celsius, Count, Name, Token
 
 JOULES_PER_KWH = 3.6e6
 JOULES_PER_WH = 3600.0
@@ -164,7 +164,8 @@ class PowerSample:
 class PowerSummary:
     """What a device has drawn in an interval, usually a minute, for the ledger: one number in `seq` for each of a `boot`.
 
-    `energy_j` is all of it, `jobs_j` what was charged to jobs that ended in it, above idle.
+    `energy_j` is all of it, `jobs_j` what was charged to jobs that ended in it, above idle. `in_flight` is how many jobs there were
+    at once on average; heat and memory are those at its end.
     """
 
     device: Token
@@ -183,3 +184,7 @@ class PowerSummary:
     source: Name = "model"
     measured: bool = False
     uncertainty: Uncertainty = 1.0
+    in_flight: Annotated[Finite, Ge(0), Le(1e6)] | None = None
+    temperature_c: Celsius = None
+    memory_used_bytes: Count | None = None
+    memory_total_bytes: Count | None = None

@@ -53,12 +53,12 @@ class Window:
         return self.since_unix_s + self.columns * self.step_s
 
 
-def window(*, since_s: int, until_unix_s: float, step_s: int | None, most: int, usual: int) -> Window:
+def window(*, since_s: int, until_unix_s: float, step_s: int | None, most: int, usual: int, least_s: int = 1) -> Window:
     """Give the columns of the `since_s` before a moment: the last one has the moment in it, and they are counted from 1970.
-    Without a step there are `usual` ones at most. Raises `BadRequest` for more than `most`."""
+    Without a step there are `usual` ones at most, none shorter than `least_s`. Raises `BadRequest` for more than `most`."""
     if step_s is None:
         days = (86_400 * number for number in chain((1, 2), repeat(7)))
-        step_s = next(one for one in chain(STEPS_S, days) if one * usual >= since_s)
+        step_s = next(one for one in chain(STEPS_S, days) if one >= least_s and one * usual >= since_s)
     columns = -(-since_s // step_s)
     if columns > most:
         raise BadRequest(

@@ -1,9 +1,9 @@
 """What operators ask the ledger for, and what it answers, over the bus; it knows no database.
 
-Verbs are `jobs`, `devices`, `energy` and `latency` under `llm.v1.ledger.`; an answer is one object, or `{"error": …}`. Of `jobs` it
-is `{"jobs": [JobEntry, …], "next": ID}`, of `energy` `{"rows": [EnergyRow, …]}`, of `devices` `{"events": [DeviceEntry, …],
-"power": [PowerEntry, …]}`, of `latency` a `Latency`, each as `codec.plain` writes it. `more` tells that rows are left out: no
-answer is larger than the bus carries.
+Verbs are `jobs`, `devices`, `energy`, `latency` and `history` under `llm.v1.ledger.`; an answer is one object, or
+`{"error": …}`. Of `jobs` it is `{"jobs": [JobEntry, …], "next": ID}`, of `energy` `{"rows": [EnergyRow, …]}`, of `devices`
+`{"events": [DeviceEntry, …], "power": [PowerEntry, …]}`, of `latency` a `Latency`, of `history` a `DeviceHistory`, each as
+`codec.plain` writes it. `more` tells that rows are left out: no answer is larger than the bus carries.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pydantic import ConfigDict
 from common import codec, frames
 from common.bus import Bus
 from common.errors import BusTimeout, GarbledReply, LedgerUnavailable, NoResponders
+from common.history import HistoryQuery
 from common.latency import LatencyQuery
 from common.messages import Count, Number, Token
 from common.subjects import Subjects
@@ -128,7 +129,7 @@ class EnergyRow:
     mean_first_token_s: Number | None = None
 
 
-Question = Span | LatencyQuery
+Question = Span | LatencyQuery | HistoryQuery
 
 
 async def ask(bus: Bus, subjects: Subjects, verb: str, query: Question) -> dict[str, Any]:

@@ -69,6 +69,8 @@ class Meter:
         self.jobs = 0
         self.jobs_j = 0.0
         """Receipts written, and the joules above idle on them."""
+        self.jobs_s = 0.0
+        """Seconds in which a job ran, those of several at once added up."""
         self.last: Reading | None = None
         self._clock = clock
         self._profile = profile
@@ -224,6 +226,7 @@ class Meter:
         middle_s = self._since_s + stretch.seconds / 2
         self._since_s += stretch.seconds
         self.energy_j += stretch.joules
+        self.jobs_s += stretch.seconds * len(self._running)
         if self._running:
             self._split(stretch, middle_s)
         else:

@@ -11,6 +11,7 @@ from agents.energy.sampler import Draw, Sampler
 from agents.energy.summaries import EVERY_S, Summaries
 from agents.energy.usual import Profile
 from agents.power import PowerSource
+from agents.telemetry import Readings
 from common.bus import Bus
 from common.bus.jetstream import JetStream
 from common.clock import Clock
@@ -46,6 +47,7 @@ class Metering:
         clock: Clock,
         profile: Callable[[], Profile],
         loaded: Callable[[], bool],
+        felt: Callable[[], Readings] = Readings,
         every_s: float = EVERY_S,
     ) -> None:
         self._meter = Meter(clock, profile=profile, loaded=loaded, changed=self._changed)
@@ -61,6 +63,7 @@ class Metering:
             device=device,
             boot=boot,
             clock=clock,
+            felt=felt,
             every_s=every_s,
         )
         self.services: tuple[Callable[[], Awaitable[None]], ...] = (

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from agents.energy.meter import Meter
 from agents.energy.sampler import Sampler
+from agents.telemetry import Readings
 from common import codec
 from common.bus import Bus
 from common.bus.streams import Streams
@@ -32,7 +34,7 @@ MOSTLY_GUESSED = 1.5
 
 
 class Summaries:
-    """Those of one agent. `subject` is where they go."""
+    """Those of one agent. `subject` is where they go, `felt` gives the device's heat and memory."""
 
     def __init__(
         self,
@@ -45,8 +47,10 @@ class Summaries:
         device: str,
         boot: str,
         clock: Clock,
+        felt: Callable[[], Readings],
         every_s: float = EVERY_S,
     ) -> None:
+        self._felt = felt
         self._meter = meter
         self._sampler = sampler
         self._bus = bus
@@ -86,11 +90,12 @@ class Summaries:
         self._from_s = self._clock.monotonic()
         self._from_j, self._from_jobs_j = self._meter.energy_j, self._meter.jobs_j
         self._from_jobs, self._from_readings = self._meter.jobs, self._sampler.readings
+        self._from_jobs_s = self._meter.jobs_s
         self._sampler.begin_extremes()
 
     def _sum_up(self) -> None:
         """Add the summary of what has passed since the last one; a device of which nothing was ever read has none."""
-        meter, newest = self._meter, self._sampler.newest
+        meter, newest, felt = self._meter, self._sampler.newest, self._felt()
         meter.settle()
         seconds = self._clock.monotonic() - self._from_s
         if newest is not None and seconds > 0:
@@ -115,6 +120,10 @@ class Summaries:
                     source=newest.source,
                     measured=newest.measured and not guessed,
                     uncertainty=1.0 if guessed else newest.uncertainty,
+                    in_flight=round((meter.jobs_s - self._from_jobs_s) / seconds, 3),
+                    temperature_c=felt.temperature_c,
+                    memory_used_bytes=_used(felt),
+                    memory_total_bytes=felt.memory_total_bytes,
                 )
             )
             self._seq += 1
@@ -144,6 +153,12 @@ class Summaries:
             # It may be cleared meanwhile, by an agent that goes.
             if self._waiting and self._waiting[0] is one:
                 self._waiting.popleft()
+
+
+def _used(felt: Readings) -> int | None:
+    if felt.memory_total_bytes is None or felt.memory_available_bytes is None:
+        return None
+    return max(0, felt.memory_total_bytes - felt.memory_available_bytes)
 
 
 def _payload(one: PowerSummary) -> bytes:

@@ -226,7 +226,7 @@ def _all(names: Names) -> tuple[str, ...]:
 def _observer(fleet: _Fleet) -> Rights:
     return Rights(
         publish=(
-            *fleet("ledger.jobs", "ledger.devices", "ledger.energy", "ledger.latency", "running"),
+            *fleet("ledger.jobs", "ledger.devices", "ledger.energy", "ledger.latency", "ledger.history", "running"),
             *(f"$SRV.{verb}{tail}" for verb in ("PING", "INFO", "STATS") for tail in ("", ".>")),
         ),
         subscribe=fleet("hb.*", "power.*", "evt.job.*.*", "evt.dev.*.*", "evt.route.*.*"),

@@ -11,6 +11,7 @@ from common import codec
 from common.bus import Bus
 from common.clock import Clock, LoopClock
 from common.errors import PayloadTooLarge, UnknownJob
+from common.history import HistoryQuery
 from common.latency import LatencyQuery
 from common.ledger import ASK_S, By, DevicesQuery, EnergyQuery, JobsQuery
 from common.subjects import Subjects
@@ -19,6 +20,7 @@ from dispatcher.ledger import queries
 from dispatcher.ledger.answering import Answer, Answering
 from dispatcher.ledger.database import Database
 from dispatcher.ledger.fitting import room
+from dispatcher.ledger.history import history
 from dispatcher.ledger.latency import latency, of_query
 from dispatcher.ledger.votes import keeping
 from dispatcher.ledger.votes.tally import tally
@@ -59,6 +61,7 @@ class Desk:
             "devices": self._devices,
             "energy": self._energy,
             "latency": self._latency,
+            "history": self._history,
             "thumb": self._thumb,
             "vote": self._vote,
             "votes": self._votes,
@@ -93,6 +96,9 @@ class Desk:
             latency, query, columns, rows, left_out_before=rows[-1].received_unix_s if more else None
         )
         return self._whole(codec.plain(told))
+
+    async def _history(self, wire: Mapping[str, Any]) -> dict[str, Any]:
+        return self._whole(codec.plain(await history(self._database, codec.build(HistoryQuery, wire))))
 
     def _whole(self, said: dict[str, Any]) -> dict[str, Any]:
         """Give an answer that has no pages. Raises `PayloadTooLarge` where the bus does not carry it."""

@@ -145,11 +145,13 @@ async def _merge(connection: AsyncConnection, old: ColumnElement[bool], group: d
 
 
 def hour_of(minutes: list[Row]) -> Row:
-    """Sum up rows of one device: joules are added, watts weighed by time, uncertainty by joules."""
+    """Sum up rows of one device: joules are added, watts and jobs at once weighed by time, uncertainty by joules; of heat and
+    memory the most is kept."""
     spans = [max(0.0, one["to_unix_s"] - one["from_unix_s"]) for one in minutes]
     joules = sum(one["energy_j"] for one in minutes)
     came = [one["stored_unix_s"] for one in minutes if one["stored_unix_s"] is not None]
     idle = [one["idle_w"] for one in minutes if one["idle_w"] is not None]
+    busy = [(one["in_flight"], span) for one, span in zip(minutes, spans, strict=True) if one["in_flight"] is not None]
     return {
         **minutes[0],
         "from_unix_s": min(one["from_unix_s"] for one in minutes),
@@ -164,7 +166,13 @@ def hour_of(minutes: list[Row]) -> Row:
         "idle_w": sum(idle) / len(idle) if idle else None,
         "uncertainty": _mean([one["uncertainty"] for one in minutes], [one["energy_j"] for one in minutes]),
         "stored_unix_s": max(came, default=None),
+        "in_flight": _mean([jobs for jobs, _ in busy], [span for _, span in busy]) if busy else None,
+        **{name: _most(minutes, name) for name in ("temperature_c", "memory_used_bytes", "memory_total_bytes")},
     }
+
+
+def _most(minutes: list[Row], name: str) -> float | None:
+    return max((one[name] for one in minutes if one[name] is not None), default=None)
 
 
 def _mean(values: list[float], weights: list[float]) -> float:

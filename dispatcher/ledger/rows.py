@@ -38,7 +38,7 @@ _DEVICE_AS_IS = (
 )  # fmt: skip
 _POWER_AS_IS = (
     "device", "boot", "seq", "from_unix_s", "to_unix_s", "samples", "mean_w", "least_w", "most_w", "energy_j", "jobs_j", "jobs",
-    "idle_w", "source", "measured", "uncertainty",
+    "idle_w", "source", "measured", "uncertainty", "in_flight", "temperature_c", "memory_used_bytes", "memory_total_bytes",
 )  # fmt: skip
 
 DUST = 1e-9

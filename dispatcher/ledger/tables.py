@@ -147,6 +147,11 @@ power = Table(
     Column("measured", Boolean, nullable=False),
     Column("uncertainty", REAL, nullable=False),
     Column("stored_unix_s", REAL),
+    Column("in_flight", REAL),
+    Column("temperature_c", REAL),
+    Column("memory_used_bytes", BigInteger),
+    Column("memory_total_bytes", BigInteger),
+    Index("power_device", "device", "from_unix_s"),
     Index("power_from", "from_unix_s"),
     Index("power_stored", "stored_unix_s"),
 )

@@ -1,4 +1,5 @@
-"""What the fleet was like: how long answers took; the ledger counts, and this asks for no more than a key is for."""
+"""What the fleet was like: how long answers took, and how a device was; the ledger counts, and this asks for no more than a key is
+for."""
 
 from __future__ import annotations
 
@@ -11,14 +12,19 @@ from pydantic import ConfigDict
 from starlette.responses import Response
 
 from common import codec
+from common.history import MOST_POINTS, HistoryQuery
 from common.keys import Scope
 from common.latency import LEAST_SPAN_S, MOST_COLUMNS, MOST_SPAN_S, SPAN_S, LatencyQuery, Moment
 from common.messages import Token
+from common.patterns import matches
+from common.subjects import is_token
 from dispatcher.bridge.bodies import answered
+from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.describing import GUARDED, described
 from dispatcher.bridge.gate import caller_of
+from dispatcher.bridge.native.fleet import Name, unknown_device
 from dispatcher.bridge.native.replies import from_ledger, parameter, queried
-from dispatcher.bridge.native.shapes import LatencyTold
+from dispatcher.bridge.native.shapes import DeviceHistoryTold, LatencyTold
 from dispatcher.bridge.surfaces import NATIVE
 from dispatcher.bridge.wiring import Bridge
 
@@ -45,6 +51,14 @@ LATENCY = described(
         parameter("device", "whose answers alone", type="string"),
         parameter("model", "whose answers alone", type="string"),
     ),
+)
+
+
+HISTORY = described(
+    surface=NATIVE,
+    statuses=GUARDED | {404, 413},
+    schema=DeviceHistoryTold,
+    parameters=(SINCE, step_of(MOST_POINTS), UNTIL),
 )
 
 
@@ -80,4 +94,32 @@ def figure_routes(bridge: Bridge) -> APIRouter:
             asked |= {"allow_devices": grant.devices, "allow_models": grant.models}
         return answered(await from_ledger(bridge, "latency", LatencyQuery(**asked)))
 
+    @router.get(
+        "/devices/{name}/history",
+        summary="What a device was like: watts, heat, memory, jobs at once, and what it went through",
+        dependencies=bridge.gate.depends(Scope.FLEET),
+        **HISTORY,
+    )
+    async def history(http: Request, name: Name) -> Response:
+        asked, caller = codec.plain(queried(_Past, http)), caller_of(http)
+        asked.setdefault("until_unix_s", bridge.clock.unix_s())
+        there = _may_be_told(bridge, caller, name)
+        told = await from_ledger(bridge, "history", HistoryQuery(device=name, **asked))
+        if not there and not (told["points"] or told["events"] or "before" in told):
+            raise unknown_device(name)
+        return answered(told)
+
     return router
+
+
+def _may_be_told(bridge: Bridge, caller: Caller, name: str) -> bool:
+    """Tell whether a device is there. One that is not may be in the ledger; nobody knows its models any more. Raises
+    `UnknownDevice` for what can be none, and what the key is not for."""
+    if name in bridge.presence.fleet().devices:
+        if name not in bridge.fleet(caller).devices:
+            raise unknown_device(name)
+        return True
+    patterns = None if caller.grant is None else caller.grant.devices or None
+    if not is_token(name) or not matches(name, patterns):
+        raise unknown_device(name)
+    return False

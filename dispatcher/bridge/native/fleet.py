@@ -78,9 +78,7 @@ def _add_order(router: APIRouter, bridge: Bridge, verb: str, what: str, *, on: b
 async def _drain(bridge: Bridge, name: str, *, on: bool) -> str:
     """Tell a device, as operators do on NATS, and give its state. Raises `UnknownDevice`, `DeviceLost` and `NotPermitted`."""
     if name not in bridge.presence.fleet().devices:
-        raise UnknownDevice(
-            f"no device is called {name[:80]!r}: GET /api/v1/devices lists those there are", param="name"
-        )
+        raise unknown_device(name)
     subject = bridge.subjects.device(name, "drain")
     try:
         told = codec.decode((await bridge.bus.request(subject, codec.encode({"on": on}), timeout_s=DRAIN_S)).data)
@@ -94,6 +92,11 @@ async def _drain(bridge: Bridge, name: str, *, on: bool) -> str:
     if "error" in told:
         raise from_wire(told["error"]) if isinstance(told["error"], dict) else BadRequest(f"device {name} refuses")
     return str(told.get("state", "unknown"))
+
+
+def unknown_device(name: str) -> UnknownDevice:
+    """Say that there is none, as far as the asker may know."""
+    return UnknownDevice(f"no device is called {name[:80]!r}: GET /api/v1/devices lists those there are", param="name")
 
 
 def model_card(offer: Offer) -> dict[str, Any]:

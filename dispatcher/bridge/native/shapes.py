@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypeAliasType, TypedDict  # pydantic wants these of Pythons before 3.12
 
-from common import conversations, key_requests, latency, votes
+from common import conversations, history, key_requests, latency, votes
 from common.conversations import Conversation, Turn
 from common.durable import Note, Stage
 from common.frames import Finish
@@ -209,6 +209,7 @@ class KeyIssued(TypedDict):
     secret: str
 
 
+DeviceHistoryTold = TypeAliasType("DeviceHistoryTold", history.DeviceHistory)
 LatencyTold = TypeAliasType("LatencyTold", latency.Latency)
 
 

@@ -179,6 +179,7 @@ async def _figures(asker: Asker, secret: str) -> None:
 async def _fleet(asker: Asker, device: str) -> None:
     await asker.ask("GET", "/api/v1/models")
     await asker.ask("GET", "/api/v1/devices")
+    await asker.ask("GET", "/api/v1/devices/{name}/history", names={"name": device})
     for verb in ("drain", "resume"):
         await asker.ask("POST", f"/api/v1/devices/{{name}}/{verb}", names={"name": device})
     await asker.until("POST", "/v1/chat/completions", HI)

@@ -18,7 +18,7 @@ from common.messages import Heartbeat, ModelInfo
 from common.records import Entry
 from common.subjects import Subjects
 from tests.bridge_process import bridge_process
-from tests.integration.ledger.builders import NOON, job, payload, subject_of
+from tests.integration.ledger.builders import NOON, event, job, minute, payload, subject_of
 from tests.integration.ledger.ledgers import ledger_process, until
 from tests.nats_server import nats_server
 from tests.scripted_fleet import ScriptedFleet, scripted_fleet
@@ -32,7 +32,13 @@ PEOPLE = {
     "strait": AddKey(name="strait", scopes=(Scope.FLEET,), devices=("nobody*",)),
 }
 
-KEPT: tuple[Entry, ...] = (job(1), job(2, received_unix_s=NOON + 3600.0))
+KEPT: tuple[Entry, ...] = (
+    job(1),
+    job(2, received_unix_s=NOON + 3600.0),
+    minute(1, device="orin"),
+    event(1, device="orin"),
+    minute(1, device="gone"),
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -82,11 +88,12 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
             await fleet.bus.publish(subject_of(entry), payload(entry))
 
         async def written() -> bool:
-            return len((await here.told("seer", "jobs"))["jobs"]) == sum(
-                subject_of(one) == subject_of(job()) for one in KEPT
-            )
+            span = {"until_unix_s": NOON + 300}
+            last = await here.ask("seer", "devices/gone/history", **span)
+            return last.status_code == 200 and len((await here.told("seer", "jobs"))["jobs"]) == 2
 
         await fleet.beat()
+        await fleet.beat("orin")
         await until(written)
         yield here
 
@@ -168,5 +175,44 @@ async def test_latency_is_of_what_the_key_is_for(house: House) -> None:
 async def test_what_is_asked_of_latency_has_bounds(house: House, wrong: dict[str, Any]) -> None:
     """What is wrong is named."""
     answer = await house.ask("seer", "latency", **wrong)
+
+    assert (400, next(iter(wrong))) == (answer.status_code, answer.json()["error"]["param"])
+
+
+async def test_what_a_device_was_like_is_told(house: House) -> None:
+    """From what its agent has summed up, and what dispatchers saw of it; also of one that is gone."""
+    span = {"since_s": 600, "until_unix_s": NOON + 300, "step_s": 60}
+    told, gone = [await house.told("seer", f"devices/{name}/history", **span) for name in ("orin", "gone")]
+    nothing = await house.told("seer", "devices/nano/history")
+    [point] = told["points"]
+
+    assert (NOON + 60, 6.0, 1.0, 0.5, 50.5, (3 << 30) + 1) == tuple(
+        point[name]
+        for name in ("from_unix_s", "watts", "measured_share", "in_flight", "temperature_c", "memory_used_bytes")
+    )
+    assert [("tripped", "ready")] == [(one["event"], one["state"]) for one in told["events"]]
+    assert (1, [], [], 60) == (len(gone["points"]), nothing["points"], nothing["events"], nothing["step_s"])
+
+
+@pytest.mark.parametrize("name", ["nobody", "x" * 65, "a.b", "ü"])
+async def test_a_device_that_there_never_was_is_not_found(house: House, name: str) -> None:
+    """In the words that any is met with."""
+    answer = await house.ask("seer", f"devices/{name}/history")
+
+    assert (404, "unknown_device") == (answer.status_code, answer.json()["error"]["code"])
+
+
+async def test_a_device_that_the_key_is_not_for_is_not_there(house: House) -> None:
+    """Whether it is there, or was."""
+    span = {"until_unix_s": NOON + 300}
+    told = [await house.ask("narrow", f"devices/{name}/history", **span) for name in ("orin", "nano", "gone")]
+
+    assert [200, 404, 404] == [one.status_code for one in told]
+
+
+@pytest.mark.parametrize("wrong", [{"since_s": 59}, {"step_s": 3}, {"until_unix_s": 1e12}, {"device": "orin"}])
+async def test_what_is_asked_of_a_device_s_past_has_bounds(house: House, wrong: dict[str, Any]) -> None:
+    """What is wrong is named."""
+    answer = await house.ask("seer", "devices/orin/history", **wrong)
 
     assert (400, next(iter(wrong))) == (answer.status_code, answer.json()["error"]["param"])

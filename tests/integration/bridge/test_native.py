@@ -189,6 +189,7 @@ SCOPES = [
     ("GET", "/api/v1/devices", {"seer", "admin"}),
     ("GET", "/api/v1/energy", {"seer", "admin"}),
     ("GET", "/api/v1/latency", {"seer", "admin"}),
+    ("GET", "/api/v1/devices/nano/history", {"seer", "admin"}),
     ("POST", "/api/v1/route/explain", {"router", "strait", "admin"}),
     ("POST", "/api/v1/devices/nano/drain", {"admin"}),
     ("POST", "/api/v1/devices/nano/resume", {"admin"}),

@@ -146,6 +146,10 @@ def minute(number: int = 1, **changes: Any) -> PowerEntry:
         source="ina3221",
         measured=True,
         uncertainty=0.05,
+        in_flight=0.5,
+        temperature_c=50.0 + number / 2,
+        memory_used_bytes=(3 << 30) + number,
+        memory_total_bytes=8 << 30,
     )
     return replace(entry, **changes)
 

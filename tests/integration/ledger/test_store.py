@@ -311,6 +311,12 @@ async def test_old_rows_go_and_minutes_become_hours(database: Database) -> None:
         merged.jobs_j,
         merged.jobs,
     )
+    assert (0.5, 64.5, (3 << 30) + 29, 8 << 30) == (
+        pytest.approx(merged.in_flight),
+        merged.temperature_c,
+        merged.memory_used_bytes,
+        merged.memory_total_bytes,
+    )
 
 
 def stored(unix_s: float, *entries: Entry) -> list[Came]:
@@ -393,7 +399,12 @@ async def test_an_earlier_step_is_brought_up_to_date(place: Place) -> None:
             for statement in (
                 "DROP INDEX power_stored",
                 "DROP INDEX jobs_ending",
+                "DROP INDEX power_device",
                 "ALTER TABLE power DROP COLUMN stored_unix_s",
+                "ALTER TABLE power DROP COLUMN in_flight",
+                "ALTER TABLE power DROP COLUMN temperature_c",
+                "ALTER TABLE power DROP COLUMN memory_used_bytes",
+                "ALTER TABLE power DROP COLUMN memory_total_bytes",
                 "ALTER TABLE jobs DROP COLUMN saved_against",
                 "ALTER TABLE jobs DROP COLUMN cloud_usd",
                 *(f"DROP TABLE {table.name}" for table in KEPT[len(FIRST) :]),

@@ -195,7 +195,7 @@ async def test_a_header_that_is_misspelt_is_refused(
     )
 
 
-@pytest.mark.parametrize("path", ["energy", "latency"])
+@pytest.mark.parametrize("path", ["energy", "latency", "devices/nano/history"])
 async def test_what_only_the_ledger_knows_is_not_told_without_one(http: httpx.AsyncClient, path: str) -> None:
     """At once, with what to do."""
     answer = await http.get(f"/api/v1/{path}")

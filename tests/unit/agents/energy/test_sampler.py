@@ -15,6 +15,7 @@ from agents.energy.metering import Metering
 from agents.energy.summaries import MOST_WAITING
 from agents.energy.usual import Profile
 from agents.power import Reading, Unreadable
+from agents.telemetry import Readings
 from common import codec
 from common.bus import Delivery
 from common.bus.jetstream import JetStream
@@ -82,6 +83,7 @@ class Desk:
             clock=LoopClock(),
             profile=lambda: Profile(idle_w=4.0, busy_w=12.0),
             loaded=lambda: True,
+            felt=lambda: Readings(temperature_c=51.5, memory_total_bytes=8 << 30, memory_available_bytes=5 << 30),
         )
 
     def hear(self, delivery: Delivery) -> None:
@@ -320,6 +322,14 @@ def test_a_summary_says_what_jobs_were_charged() -> None:
         pytest.approx(10, rel=0.05),
         IDLE_W,
     )
+
+
+def test_a_summary_says_what_the_device_was_like() -> None:
+    """How many jobs there were at once on average, 30 s of one in a minute, and heat and memory."""
+    first, second, _ = summaries()[0]
+
+    assert [0.0, pytest.approx(0.5, abs=0.02)] == [first.in_flight, second.in_flight]
+    assert (51.5, 3 << 30, 8 << 30) == (second.temperature_c, second.memory_used_bytes, second.memory_total_bytes)
 
 
 def test_what_could_not_be_sent_is_sent_later() -> None:
