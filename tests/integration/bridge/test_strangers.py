@@ -302,7 +302,8 @@ OF_WATCHERS = ("get", "/api/v1/devices/{name}/history")
 
 
 async def test_every_path_with_an_id_is_tried(paths: dict[str, dict[str, Any]]) -> None:
-    """A new one has to join the table above, or to be named here: models are everybody's, and a device's past is of who sees the fleet."""
+    """A new one has to join the table above, or to be named here: models are everybody's, and a device's past is of who sees
+    the fleet."""
     tried = {(method.lower(), path.partition("?")[0]) for method, path, _ in OWNED}
     found = {(method, path) for path, methods in paths.items() for method in methods if "{" in path}
 
