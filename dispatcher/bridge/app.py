@@ -47,6 +47,7 @@ from dispatcher.bridge.sse import Curfew
 from dispatcher.bridge.threads import Threads
 from dispatcher.bridge.traffic import Showing, traffic_of
 from dispatcher.bridge.wiring import Bridge
+from dispatcher.experiments.folder import Folder
 from dispatcher.settings import BridgeSection, BridgeSettings
 
 log = logs.get_logger("bridge")
@@ -128,6 +129,7 @@ async def joined(
             conversations=conversations,
             remembering=remembering,
             presence=presence,
+            experiments=Folder(tree.bridge.results.absolute()),
             clock=clock,
             curfew=curfew,
             live=live,

@@ -20,7 +20,7 @@ KNOBS = Knobs(
     restart={
         "bus": OF_BUS,
         # Where it listens, and who comes in there: that is looked at when it binds.
-        "bridge": "host port tenant allow_remote public_url keys head_s max_connections summaries",
+        "bridge": "host port tenant allow_remote public_url keys head_s max_connections summaries results",
         "ledger": "enabled",
         "traces": "endpoint",
     },

@@ -26,6 +26,7 @@ from dispatcher.bridge.speech import Dialect
 from dispatcher.bridge.sse import Curfew
 from dispatcher.bridge.threads import thread_of
 from dispatcher.bridge.wishes import progress as steps
+from dispatcher.experiments.folder import Folder
 from dispatcher.fleet import Fleet
 
 _OF_EMBEDDINGS = (
@@ -59,6 +60,7 @@ class Bridge:
     conversations: Conversations
     remembering: Remembering
     presence: Presence
+    experiments: Folder
     clock: Clock
     curfew: Curfew
     live: Hub

@@ -28,7 +28,7 @@ KNOBS = Knobs(
     },
     elsewhere={
         "dispatcher": "id",
-        "bridge": "tenant max_body_bytes head_s body_s max_connections max_upload_bytes max_held_bytes summaries "
+        "bridge": "tenant max_body_bytes head_s body_s max_connections max_upload_bytes max_held_bytes summaries results "
         "header_hold_s patience_s retry_grace_s allowed_hosts public_url cors_origins metrics",
         "ledger": "database_url state_dir ack_wait_s days power_days conversation_days conversations conversation_mb",
     },

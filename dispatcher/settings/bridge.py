@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
@@ -111,6 +112,11 @@ class BridgeSection(Section):
         "",
         validation_alias="DROVER_HTTP_CORS_ORIGINS",
         description="origins of other sites' pages that may use the bridge, separated by commas, as https://chat.example.org",
+    )
+    results: Path = Field(
+        Path("results"),
+        validation_alias="DROVER_HTTP_RESULTS",
+        description="folder in which the page looks for what `drover bench` and `drover lab` have measured",
     )
     metrics: Annotated[Literal["local", "all", "off"], BeforeValidator(_lower)] = Field(
         "local",

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.commands import drover, gone, running
+from tests.experiments import sound
 
 pytest.importorskip("matplotlib", reason="the plot needs it; it is of the extra lab")
 
@@ -70,6 +71,11 @@ async def test_recorded_jobs_run_again_beside_what_happened(tmp_path: Path) -> N
         if any(words in note for note in told["notes"])
     }
     assert b"\x89PNG" == (tmp_path / "out/replay.png").read_bytes()[:4]
+    [run] = sound(tmp_path / "out")
+    assert ("replay", 4, True) == (str(run.manifest.kind), run.manifest.rows.count, run.manifest.simulated)
+    assert [before["total"]["p50_s"], after["total"]["p50_s"]] == [
+        arm.figures["latency_p50"].value for arm in run.manifest.arms
+    ]
 
 
 @pytest.mark.slow

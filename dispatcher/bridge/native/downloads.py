@@ -1,4 +1,4 @@
-"""A conversation as a file, which is written while the ledger is asked for it; it knows no database."""
+"""A file that is written while it is read: a conversation from the ledger, or rows of an experiment; it knows no database."""
 
 from __future__ import annotations
 
@@ -19,12 +19,20 @@ from dispatcher.bridge.sse import Curfew, ReaderStalled, Stream, while_connected
 
 log = get_logger("bridge")
 
+FORMS = {
+    "json": ("application/json", "json"),
+    "markdown": ("text/markdown; charset=utf-8", "md"),
+    "csv": ("text/csv; charset=utf-8", "csv"),
+    "jsonl": ("application/x-ndjson", "jsonl"),
+}
+"""What a file is, and how its name ends, by what is asked for."""
+
 Pages = AsyncGenerator[Exported, None]
 
 
 class Download(Response):
-    """A file that is written while it is read: a conversation may be larger than all else that a bridge holds. It ends with its
-    key."""
+    """A file that is written while it is read: a conversation, or a table, may be larger than all else that a bridge holds.
+    It ends with its key."""
 
     def __init__(
         self,
@@ -39,8 +47,7 @@ class Download(Response):
         self._recalls = recalls
         self._written = written
         self._curfew = curfew
-        self._kind = "application/json" if form == "json" else "text/markdown; charset=utf-8"
-        ending = "json" if form == "json" else "md"
+        self._kind, ending = FORMS[form]
         self._disposition = f'attachment; filename="{name}.{ending}"'.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # as ASGI calls it

@@ -10,6 +10,7 @@ from common.messages import ChatRequest
 from dispatcher.bridge.explaining import explaining
 from dispatcher.bridge.native.chat import chat_routes
 from dispatcher.bridge.native.conversations import conversation_routes
+from dispatcher.bridge.native.experiments import experiment_routes
 from dispatcher.bridge.native.figures import figure_routes
 from dispatcher.bridge.native.fleet import fleet_routes
 from dispatcher.bridge.native.jobs import job_routes
@@ -26,6 +27,7 @@ def native_routes(bridge: Bridge, explained: Callable[[Request], Awaitable[ChatR
     parts = (
         chat_routes,
         conversation_routes,
+        experiment_routes,
         fleet_routes,
         figure_routes,
         job_routes,

@@ -19,6 +19,7 @@ from common.running import RunningJob
 from dispatcher.bridge.cards import SAID
 from dispatcher.bridge.openai.shapes import Receipt, TokenCounts
 from dispatcher.bridge.schemas import Together
+from dispatcher.experiments.manifest import Kind, Manifest
 
 # -- chat ----------------------------------------------------------------------------------------------------------------------
 
@@ -169,6 +170,41 @@ class VoteTold(TypedDict):
 
 
 VoteSums = TypeAliasType("VoteSums", votes.Votes)
+
+
+class ExperimentListed(TypedDict):
+    """A run of the lab in short; of one that can't be read only its `name` below the folder, and in `broken` why."""
+
+    id: str
+    name: str
+    kind: NotRequired[Kind]
+    title: NotRequired[str]
+    made_unix_s: NotRequired[float]
+    drover: NotRequired[str]
+    simulated: NotRequired[bool]
+    n: NotRequired[int]
+    repeats: NotRequired[int]
+    arms: NotRequired[list[str]]
+    rows: NotRequired[int]
+    broken: NotRequired[str]
+
+
+class ExperimentPage(TypedDict):
+    """Runs of the lab, the newest first; `more` tells that some are left out, and `hint` how to make one where there is none."""
+
+    experiments: list[ExperimentListed]
+    more: bool
+    hint: NotRequired[str]
+
+
+class _ExperimentNamed(TypedDict):
+    """A run of the lab: its figures side by side, and its plots as points."""
+
+    id: str
+    name: str
+
+
+ExperimentTold = TypeAliasType("ExperimentTold", Annotated[_ExperimentNamed | Manifest, Together()])
 
 
 class JobCancelled(TypedDict):

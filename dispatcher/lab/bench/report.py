@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 from dispatcher.cli.running import say
+from dispatcher.experiments.writing import beside, write_manifest
 from dispatcher.lab.bench.caveats import notes
 from dispatcher.lab.bench.order import BenchOrder, shown
 from dispatcher.lab.bench.page import groups, page
 from dispatcher.lab.bench.plan import Arrival
 from dispatcher.lab.bench.rows import BenchRow
 from dispatcher.lab.bench.summary import Summary, summarise, to_csv
-from dispatcher.lab.bench.surroundings import told
+from dispatcher.lab.bench.surroundings import told as settings_told
+from dispatcher.lab.bench.telling import manifest
 from dispatcher.lab.bench.view import print_table
 
 _ABOUT_PREDICTION = (
@@ -30,6 +33,8 @@ def write(order: BenchOrder, rows: Sequence[BenchRow], *, took_s: float) -> None
     out.summary.write_text(to_csv(summaries), encoding="utf-8")
     print_table(summaries)
     say(f"{len(rows)} rows in {out.per_query}, {len(summaries)} strategies in {out.summary}")
+    told = manifest(order, rows, summaries, _facts(order, rows, took_s), now_unix_s=time.time())
+    write_manifest(beside(out.per_query), told)
     if out.report is not None:
         text = _report(order, rows, summaries, took_s=took_s)
         out.report.write_text(text, encoding="utf-8")
@@ -76,7 +81,7 @@ def _facts(order: BenchOrder, rows: Sequence[BenchRow], took_s: float) -> dict[s
         "repeats": str(plan.repeat),
         "seed": str(plan.seed),
         "before each strategy": "each model on each device answered once" if order.warm_up else "nothing was warmed up",
-        "settings": told(order.simulated.settings) or ("defaults" if order.url is None else "the fleet's own"),
+        "settings": settings_told(order.simulated.settings) or ("defaults" if order.url is None else "the fleet's own"),
         "most tokens an answer": "as the fleet has it" if plan.max_tokens is None else str(plan.max_tokens),
         "rows": f"{len(rows)}, of which {sum(row.success for row in rows)} answered",
         "took": f"{took_s:.0f} s in this run",

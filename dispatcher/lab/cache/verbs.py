@@ -20,6 +20,8 @@ from dispatcher.cache.judges import RULES, SHIPPED, SHIPPED_FILE
 from dispatcher.cache.verifier_file import read_verifier, write_verifier
 from dispatcher.embed import Embedder
 from dispatcher.embed.static import StaticEmbedder
+from dispatcher.experiments.writing import beside, write_manifest, write_rows
+from dispatcher.lab.cache import telling
 from dispatcher.lab.cache.corpus import Corpus, corpus
 from dispatcher.lab.cache.data import TEST, TRAIN, Labelled, Pair, read_all
 from dispatcher.lab.cache.evaluate import Report, Wish, crossed, evaluate, given
@@ -52,6 +54,8 @@ def eval_verb(
         parts.append(pairs_text(served(judged, judge, embedder), f"pairs, judged by the verifier {fixed}"))
     if output is not None:
         _write(output, codec.encode_pretty({} if report is None else as_json(report)))
+        if report is not None:
+            _tell(output, report, [path.name for path in data])
     if plot is not None and report is not None:
         parts.append("plot: " + ", ".join(map(str, _draw(report, plot))))
     return "\n".join(parts)
@@ -181,6 +185,14 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise WeightsError(f"{path} can't be written: {error}") from error
+
+
+def _tell(output: Path, report: Report, data: Sequence[str]) -> None:
+    try:
+        rows = write_rows(output.with_name(f"{output.stem}-curves.csv"), telling.flat(report))
+        write_manifest(beside(output), telling.manifest(report, data, rows=rows, now_unix_s=time.time()))
+    except OSError as error:
+        raise WeightsError(f"{output.parent} can't be written: {error}") from error
 
 
 def _draw(report: Report, path: Path) -> list[Path]:

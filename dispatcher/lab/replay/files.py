@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from common import codec
 from common.errors import ConfigError
+from dispatcher.experiments.manifest import Rows
+from dispatcher.experiments.writing import beside, write_manifest
 from dispatcher.lab.bench.table import safe
 from dispatcher.lab.replay.outcome import Lap, Outcome
 from dispatcher.lab.replay.records import Recorded
+from dispatcher.lab.replay.telling import manifest
 
 
 def figures(outcomes: Sequence[Outcome], said: Sequence[str]) -> dict[str, Any]:
@@ -26,27 +30,40 @@ def write(
     told: dict[str, Any],
     laps: Sequence[Lap],
     outcomes: Sequence[Outcome],
-    jobs: Sequence[Recorded] | None,
+    jobs: Sequence[Recorded],
+    *,
+    plot: bool,
+    settings: Mapping[str, str],
 ) -> list[Path]:
-    """Write all, and draw where `jobs` are given: those that happened. Gives the files. Raises `ConfigError`."""
+    """Write all, and draw with `plot`; `jobs` are those that happened, and `settings` say how they were replayed. Gives the files.
+    Raises `ConfigError`."""
+    seconds = _seconds(laps, outcomes, jobs)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files = [folder / "replay.json", folder / "replay.csv"]
         files[0].write_text(f"{codec.encode_pretty(told)}\n", encoding="utf-8")
         files[1].write_text(_csv(laps), encoding="utf-8")
-        return files if jobs is None else [*files, *_drawn(folder, laps, outcomes, jobs)]
+        rows = Rows(file=files[1].name, count=sum(len(lap.played) for lap in laps))
+        found = manifest(outcomes, told["notes"], seconds, rows=rows, settings=settings, now_unix_s=time.time())
+        files.append(write_manifest(beside(files[1]), found))
+        return files if not plot else [*files, *_drawn(folder, seconds, outcomes)]
     except OSError as error:
         raise ConfigError(f"--out {folder} can't be written: {error.strerror or error}") from error
 
 
-def _drawn(folder: Path, laps: Sequence[Lap], outcomes: Sequence[Outcome], jobs: Sequence[Recorded]) -> list[Path]:
+def _drawn(folder: Path, seconds: Mapping[str, Sequence[float]], outcomes: Sequence[Outcome]) -> list[Path]:
     from dispatcher.lab.replay.plots import draw  # noqa: PLC0415  # matplotlib is an extra
 
+    return draw(outcomes, seconds, folder / "replay")
+
+
+def _seconds(laps: Sequence[Lap], outcomes: Sequence[Outcome], jobs: Sequence[Recorded]) -> dict[str, list[float]]:
+    """Give the seconds of what was answered, for each outcome by its label."""
     seconds = {outcomes[0].label: [job.total_s for job in jobs if job.total_s is not None]}
     for lap, one in zip(laps, outcomes[1:], strict=True):
         rows = [played.row for played in lap.played]
         seconds[one.label] = [row.latency_s for row in rows if row.success and row.latency_s is not None]
-    return draw(outcomes, seconds, folder / "replay")
+    return seconds
 
 
 _COLUMNS = (

@@ -90,6 +90,11 @@ def _told(order: Order, choice: Choice, timetable: plan.Timetable, laps: Sequenc
         console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
         console.print(table(outcomes, said, console.width))
     if order.out is not None:
-        files = write(order.out, told, laps, outcomes, choice.jobs if order.plot else None)
+        settings = {
+            "fleets": "; ".join(order.fleets),
+            "speed": f"{order.speed:g} times faster than life",
+            "recorded span": f"{timetable.recorded_s / 60:.0f} minutes",
+        }
+        files = write(order.out, told, laps, outcomes, choice.jobs, plot=order.plot, settings=settings)
         say(f"written: {', '.join(str(path) for path in files)}")
     return 0 if all(one.answered == one.jobs for one in outcomes) else 1

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from common import codec
 from common.errors import ConfigError, LabelsError, WeightsError, WeightsMismatch
+from dispatcher.experiments.writing import beside, write_manifest, write_rows
 from dispatcher.lab.embedding import Choice
+from dispatcher.lab.router import telling
 from dispatcher.lab.router.card import card, card_text, digest
 from dispatcher.lab.router.evaluate import Material, Report, evaluate, evaluate_router
 from dispatcher.lab.router.fit import Recipe, train
@@ -85,6 +87,9 @@ def eval_verb(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.json").write_text(codec.encode_pretty(as_json(report)), encoding="utf-8")
         (folder / "report.md").write_text(as_markdown(report, f"Router on {source.labels.name}"), encoding="utf-8")
+        rows = write_rows(folder / "router.csv", telling.flat(report))
+        told = telling.manifest(report, source.labels.name, rows=rows, now_unix_s=time.time())
+        write_manifest(beside(folder / rows.file), told)
     except OSError as error:
         raise WeightsError(f"{folder} can't be written: {error}") from error
     if scores is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import platform
 import statistics
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from common import codec
 from common.codec import Encoding
 from common.messages import Priority
 from common.subjects import Subjects
+from dispatcher.experiments.writing import beside, write_manifest, write_rows
 from dispatcher.lab import http
 from dispatcher.lab.speed import answers, cached, likeness, raw, routing
 from dispatcher.lab.speed.door import measure
@@ -25,6 +27,7 @@ from dispatcher.lab.speed.door.stage import Door, door
 from dispatcher.lab.speed.raw import Client
 from dispatcher.lab.speed.source import CHUNK, CHUNKS, SOURCE_MODEL, SOURCE_SUBJECT
 from dispatcher.lab.speed.stage import Stage, stage
+from dispatcher.lab.speed.telling import manifest
 
 PROMPT = "x " * 96
 """With the rest of the request some 256 bytes: a short question."""
@@ -56,9 +59,16 @@ def speed(plan: Plan, output: Path | None, say: Say) -> dict[str, Any]:
     """Measure, print, write; gives what the JSON file holds."""
     result = asyncio.run(_measure(plan, say))
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(codec.encode_pretty(result) + "\n")
+        write(result, output)
     return result
+
+
+def write(result: Mapping[str, Any], output: Path) -> None:
+    """Write the figures as JSON, a line for each round, and the manifest."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(codec.encode_pretty(dict(result)) + "\n")
+    rows = write_rows(output.with_name(f"{output.stem}-rounds.csv"), result["rounds"])
+    write_manifest(beside(output), manifest(result, rows=rows, now_unix_s=time.time()))
 
 
 async def _measure(plan: Plan, say: Say) -> dict[str, Any]:

@@ -147,7 +147,7 @@ async def _jobs(asker: Asker, ended: str) -> None:
     await asker.ask("DELETE", path + "/{job}", names={"job": begun["id"]})
     await asker.until("GET", path + "/{job}", names={"job": ended})
     await asker.ask("GET", path, params={"limit": 1})
-    await asker.ask("POST", "/api/v1/votes", {"jobs": [ended, begun["id"]], "winner": ended})
+    await asker.until("POST", "/api/v1/votes", {"jobs": [ended, begun["id"]], "winner": ended})
     for prefix in ("/v1", "/api/v1"):
         await asker.ask("POST", f"{prefix}/route/explain", HI)
         await asker.ask("GET", f"{prefix}/route/{{job}}", names={"job": ended})
@@ -163,6 +163,8 @@ async def _figures(asker: Asker, secret: str) -> None:
         await asker.ask("GET", "/api/v1/energy", params={"by": by})
     await asker.ask("GET", "/api/v1/latency")
     await asker.ask("GET", "/api/v1/usage")
+    (run,) = (await asker.ask("GET", "/api/v1/experiments"))["experiments"]
+    await asker.ask("GET", "/api/v1/experiments/{experiment}", names={"experiment": run["id"]})
     path, budget = "/api/v1/keys", {"unit": "tokens", "limit": 1000, "period": "day"}
     made = await asker.ask("POST", path, {"name": "schema", "budgets": [budget], "models": ["echo*"]})
     names = {"which": made["key"]["key"]}

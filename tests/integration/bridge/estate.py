@@ -20,6 +20,7 @@ from tests.bridge_process import BridgeProcess, bridge_process
 from tests.chaos.members import Member
 from tests.chaos.world import POLL_S, ROOT, Plan, World, world
 from tests.commands import DROVER, clean_environment
+from tests.experiments import left
 from tests.otlp_receiver import Receiver, otlp_receiver
 
 SUBJECTS = Subjects("llm.v1")
@@ -80,7 +81,8 @@ async def estate(directory: Path, **knobs: str) -> AsyncIterator[Estate]:
 
         # The server asks for none; a password in an address is to be found nowhere all the same.
         url = fleet.nats.url.replace("://", f"://drover:{NATS_PASSWORD}@")
-        knobs |= database | {"DROVER_HTTP_KEYS": "on"}
+        left(directory)
+        knobs |= database | {"DROVER_HTTP_KEYS": "on", "DROVER_HTTP_RESULTS": str(directory)}
         environment = clean_environment(PYTHONPATH=str(ROOT), NATS_URL=url, **knobs)
         command = (*DROVER, "ledger", "serve")
         ledger = Member(

@@ -18,6 +18,7 @@ from dispatcher.lab.cache.learning import Plan
 from dispatcher.lab.cache.verbs import CROSSED, eval_verb, train_verb
 from dispatcher.lab.cli import app
 from dispatcher.lab.embedding import Choice
+from tests.experiments import sound
 
 THINGS = "rice bread soup coffee tea pasta beans fish"
 INTENTS = {
@@ -114,6 +115,12 @@ def test_questions_of_others_are_measured(tmp_path: Path) -> None:
     }
     assert (tmp_path / "cache.png").stat().st_size > 10_000
     assert "by scope size" in told
+    [run] = sound(tmp_path)
+    assert ("cache", len(rows), {row["test"] for row in rows}) == (
+        str(run.manifest.kind),
+        len(run.manifest.arms),
+        {plot.title for plot in run.manifest.plots},
+    )
 
 
 def test_a_test_part_alone_is_measured(tmp_path: Path) -> None:

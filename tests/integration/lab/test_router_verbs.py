@@ -19,6 +19,7 @@ from dispatcher.routing.answer_signals import ANSWER_SIGNALS
 from dispatcher.routing.features import looks
 from dispatcher.routing.multi import Choice, MultiRouter, choose
 from dispatcher.routing.prompt_signals import SIGNALS, prompt_signals
+from tests.experiments import sound
 
 THINGS = "apples boats candles doors engines forks gardens hats islands jackets kettles lamps mirrors nails oars pens".split()  # noqa: SIM905
 
@@ -106,9 +107,14 @@ def test_an_evaluation_is_reported(tmp_path: Path) -> None:
     ]
     assert found["oracle"] >= found["cascade"] > found["router"] > 0.6 > found["random"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "apgr.png", "apgr.svg", "pgr.png", "pgr.svg", "report.json", "report.md",
+        "apgr.png", "apgr.svg", "pgr.png", "pgr.svg", "report.json", "report.md", "router.csv", "router.manifest.json",
     ]  # fmt: skip
     assert "always weak" in (tmp_path / "out" / "report.md").read_text()
+    [run] = sound(tmp_path / "out")
+    manifest = run.manifest
+    told = {arm.name: arm.figures["apgr"].value for arm in manifest.arms if arm.test == "all"}
+    assert ("router", found, len(report["rows"])) == (str(manifest.kind), told, manifest.rows.count)
+    assert set(found) == {one.name for one in manifest.plots[0].lines}
 
 
 TEMPLATE = (
