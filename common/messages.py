@@ -105,6 +105,10 @@ Document = Annotated[dict[str, Any], BeforeValidator(require_writable)]
 """An object whose fields are not ours to know: a schema, arguments."""
 
 
+MOST_IMAGES = 16
+"""Of one turn."""
+
+
 class Role(StrEnum):
     """Who speaks."""
 
@@ -146,7 +150,7 @@ class Message:
 
     role: Role
     content: str = ""
-    images: Annotated[Texts, MaxLen(16)] = ()
+    images: Annotated[Texts, MaxLen(MOST_IMAGES)] = ()
     tool_calls: Annotated[tuple[ToolCall, ...], FailFast(), MaxLen(64)] = ()
     tool_name: str | None = None
     tool_call_id: str | None = None

@@ -120,6 +120,7 @@ async def joined(
         )
         live = Hub(Sources(bus=bus, subjects=subjects, presence=presence, clock=clock))
         await stack.enter_async_context(live.open(stop))
+        terms = Terms.of(tree.bridge)
         bridge = Bridge(
             bus=bus,
             subjects=subjects,
@@ -133,11 +134,12 @@ async def joined(
             clock=clock,
             curfew=curfew,
             live=live,
+            terms=terms,
             hold_s=tree.bridge.header_hold_s,
             retry_grace_s=tree.bridge.retry_grace_s,
             started_unix_s=int(clock.unix_s()),
         )
-        terms, showing, traffic = Terms.of(tree.bridge), Showing(tree.bridge.metrics), traffic_of(tree.bridge, bus)
+        showing, traffic = Showing(tree.bridge.metrics), traffic_of(tree.bridge, bus)
         any_address = reachable or tree.bridge.allow_remote
         app = compose(bridge, traffic, any_address=any_address, terms=terms, showing=showing)
         reloader = Reloader(tree, KNOBS, prepare(bridge, terms, showing), process="bridge")

@@ -19,6 +19,7 @@ from dispatcher.bridge.embedding import embedded
 from dispatcher.bridge.entry import Entry
 from dispatcher.bridge.gate import Gate
 from dispatcher.bridge.headers import CONVERSATION_HEADER
+from dispatcher.bridge.limits import Terms
 from dispatcher.bridge.live.hub import Hub
 from dispatcher.bridge.presence import Presence, allowed
 from dispatcher.bridge.remembering import Remembering
@@ -49,8 +50,8 @@ _OF_EMBEDDINGS = (
 
 @dataclass(slots=True, kw_only=True)
 class Bridge:
-    """What the routes need. `hold_s` is how long the headers of a stream wait for its first text, `retry_grace_s` how long a job
-    whose client chose its id runs on for one that lost its connection."""
+    """What the routes need. `terms` are what is let in, `hold_s` is how long the headers of a stream wait for its first text,
+    `retry_grace_s` how long a job whose client chose its id runs on for one that lost its connection."""
 
     bus: Bus
     subjects: Subjects
@@ -64,6 +65,7 @@ class Bridge:
     clock: Clock
     curfew: Curfew
     live: Hub
+    terms: Terms
     hold_s: float
     retry_grace_s: float
     started_unix_s: int

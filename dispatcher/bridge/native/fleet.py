@@ -10,11 +10,11 @@ from starlette.responses import Response
 from common import codec
 from common.errors import BadRequest, BusTimeout, DeviceLost, NoResponders, NotPermitted, UnknownDevice, from_wire
 from common.keys import Scope
-from common.virtual import VIRTUAL
 from dispatcher.bridge.bodies import answered
 from dispatcher.bridge.cards import device_card
 from dispatcher.bridge.describing import GUARDED, described
 from dispatcher.bridge.gate import caller_of
+from dispatcher.bridge.native.limits import virtual_models
 from dispatcher.bridge.native.shapes import OF_ONE_DEVICE, DeviceOrdered, FleetDevices, FleetModels
 from dispatcher.bridge.presence import Offer, offers
 from dispatcher.bridge.surfaces import NATIVE
@@ -46,8 +46,7 @@ def _add_lists(router: APIRouter, bridge: Bridge) -> None:
     )
     async def models(http: Request) -> Response:
         found = offers(bridge.fleet(caller_of(http)))
-        virtual = [{"name": name, "virtual": True, "description": one.what} for name, one in VIRTUAL.items()]
-        return answered({"models": [*virtual, *map(model_card, found.values())]})
+        return answered({"models": [*virtual_models(), *map(model_card, found.values())]})
 
     @router.get(
         "/devices",

@@ -15,6 +15,7 @@ from dispatcher.bridge.native.figures import figure_routes
 from dispatcher.bridge.native.fleet import fleet_routes
 from dispatcher.bridge.native.jobs import job_routes
 from dispatcher.bridge.native.keyring import key_routes
+from dispatcher.bridge.native.limits import limit_routes
 from dispatcher.bridge.native.running import running_routes
 from dispatcher.bridge.native.spending import spending_routes
 from dispatcher.bridge.native.voting import feedback_routes, vote_routes
@@ -31,6 +32,7 @@ def native_routes(bridge: Bridge, explained: Callable[[Request], Awaitable[ChatR
         fleet_routes,
         figure_routes,
         job_routes,
+        limit_routes,
         running_routes,
         spending_routes,
         key_routes,

@@ -13,7 +13,7 @@ from common.durable import Note, Stage
 from common.frames import Finish
 from common.keys import Budget, Grant
 from common.ledger import By, EnergyRow
-from common.messages import EngineTimings, Heartbeat, ModelInfo, Speed, ToolCall
+from common.messages import CacheWish, EngineTimings, Heartbeat, ModelInfo, Priority, Speed, ToolCall
 from common.records import JobEntry
 from common.running import RunningJob
 from dispatcher.bridge.cards import SAID
@@ -44,12 +44,62 @@ OF_ONE_DEVICE = ("loaded", "memory_bytes", "gpu_bytes", "expires_unix_s", "loade
 """What a device says of a model that is so on this one alone."""
 
 
+class ImageLimits(TypedDict):
+    """Of images: `per_request` counts those of earlier turns too."""
+
+    types: list[str]
+    pixels: int
+    per_message: int
+    per_request: int
+
+
+class DocumentLimits(TypedDict):
+    """Of PDFs, which come by `POST /route/with-file`: what is behind `pages` and `characters` is left out. Of one without text
+    `page_images` of its pages are shown."""
+
+    types: list[str]
+    pages: int
+    characters: int
+    page_images: int
+
+
+class ConversationLimits(TypedDict):
+    """Of a conversation that is kept."""
+
+    turns: int
+    turn_characters: int
+
+
+class StrategyTold(TypedDict):
+    """A way to choose; `example` is there where it takes a variant behind a colon."""
+
+    name: str
+    description: str
+    example: NotRequired[str]
+
+
 class VirtualModel(TypedDict):
     """A name that stands for a choice."""
 
     name: str
     virtual: Literal[True]
     description: str
+
+
+class LimitsTold(TypedDict):
+    """What may be sent: `body_bytes` of a body without files, `upload_bytes` of one with files; and of what it says, images made
+    smaller, `message_bytes` on the way to a device."""
+
+    body_bytes: int
+    upload_bytes: int
+    message_bytes: int
+    images: ImageLimits
+    documents: DocumentLimits
+    conversation: ConversationLimits
+    models: list[VirtualModel]
+    strategies: list[StrategyTold]
+    priorities: list[Priority]
+    cache: list[CacheWish]
 
 
 class _ModelPlaces(TypedDict):

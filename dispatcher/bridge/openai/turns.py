@@ -12,9 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from common import codec
 from common.errors import BadRequest, UnsupportedByModel
-
-MOST_IMAGES = 16
-"""Of one turn: what the bus takes."""
+from common.messages import MOST_IMAGES
 
 IMAGE_TYPES = ("jpeg", "jpg", "png", "webp", "gif")
 _LOOKED_AT = 1024

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from common import strategies
 from common.errors import BadRequest
 from dispatcher.routing.strategies.cascade import cascade
 from dispatcher.routing.strategies.energy import energy
@@ -35,7 +36,7 @@ STRATEGIES: dict[str, Strategy] = {
 }
 
 
-VARIANTS = {"energy": "energy:eco", "token": "token:1000", "weighted": "weighted:code"}
+VARIANTS = {name: one.example for name, one in strategies.STRATEGIES.items() if one.example is not None}
 """The strategies that take a variant behind a colon, with an example; they look at it themselves."""
 
 

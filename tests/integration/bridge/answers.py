@@ -180,6 +180,7 @@ async def _figures(asker: Asker, secret: str) -> None:
 
 async def _fleet(asker: Asker, device: str) -> None:
     await asker.ask("GET", "/api/v1/models")
+    await asker.ask("GET", "/api/v1/limits")
     await asker.ask("GET", "/api/v1/devices")
     await asker.ask("GET", "/api/v1/devices/{name}/history", names={"name": device})
     for verb in ("drain", "resume"):

@@ -177,6 +177,7 @@ async def test_a_failed_stream_ends_with_its_error(house: House, fleet: Scripted
 SCOPES = [
     ("POST", "/api/v1/chat", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
     ("GET", "/api/v1/models", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
+    ("GET", "/api/v1/limits", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
     ("GET", "/api/v1/jobs", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
     ("GET", "/api/v1/running", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
     ("GET", "/api/v1/votes", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
@@ -224,6 +225,29 @@ async def test_models_are_those_that_the_key_is_for(house: House) -> None:
     assert [("llama3.2:1b", ["nano"]), ("tiny:latest", ["pi"])] == [(one["name"], one["devices"]) for one in real]
     assert ["tiny:latest"] == [one["name"] for one in narrow if not one.get("virtual")]
     assert [("tiny:latest", "local", ["pi"])] == [(one["name"], one["provider"], one["devices"]) for one in plain]
+
+
+async def test_limits_are_told_before_anything_is_sent(house: House) -> None:
+    """As the settings and the bus have them; and a body that is told to be too large is."""
+    told = (await house.call("anna", "GET", "/api/v1/limits")).json()
+    large = "x" * (told["upload_bytes"] + 1)
+    refused = await house.call("anna", "POST", "/api/v1/chat", json={"prompt": large})
+    many = {"role": "user", "content": "?", "images": ["aGk="] * (told["images"]["per_message"] + 1)}
+    images = await house.call("anna", "POST", "/api/v1/chat", json={"messages": [many]})
+
+    assert (2_000_000, house.fleet.bus.max_payload) == (told["upload_bytes"], told["message_bytes"])
+    assert [413, 400] == [refused.status_code, images.status_code]
+    assert (24_000_000, 16, 32, 50) == (
+        told["images"]["pixels"],
+        told["images"]["per_message"],
+        told["images"]["per_request"],
+        told["documents"]["pages"],
+    )
+    assert {"auto", "auto:eco"} <= {one["name"] for one in told["models"]}
+    assert ("energy:eco", ["interactive", "normal", "batch"]) == (
+        next(one["example"] for one in told["strategies"] if one["name"] == "energy"),
+        told["priorities"],
+    )
 
 
 async def test_devices_tell_what_their_heartbeats_say(house: House) -> None:

@@ -16,12 +16,12 @@ from pypdf._codecs import core_font_metrics
 from pypdf.errors import DependencyError, FileNotDecryptedError, LimitReachedError, PyPdfError
 from pypdf.generic import StreamObject, _image_xobject
 
+from dispatcher.bridge.files.bounds import MOST_PAGE_IMAGES, MOST_PIXELS
 from dispatcher.bridge.files.worker import pictures
 from dispatcher.bridge.files.worker.refusing import Refused, short
 
 Json = dict[str, Any]
 
-MOST_IMAGES = 4
 LEAST_SIDE = 64
 """A smaller one is a line or a bullet."""
 
@@ -148,7 +148,7 @@ def _images(reader: PdfReader, pages: int) -> list[Image.Image]:
         image = _largest(reader.pages[number])
         if image is not None:
             images.append(image)
-        if len(images) == MOST_IMAGES:
+        if len(images) == MOST_PAGE_IMAGES:
             break
     return images
 
@@ -176,7 +176,7 @@ def _sized(page: PageObject) -> Iterator[tuple[int, StreamObject]]:
         stream: Any = entry.get_object()
         if isinstance(stream, StreamObject) and stream.get("/Subtype") == "/Image":
             width, height = (_whole(stream, name) for name in ("/Width", "/Height"))
-            if min(width, height) >= LEAST_SIDE and width * height <= pictures.MOST_PIXELS:
+            if min(width, height) >= LEAST_SIDE and width * height <= MOST_PIXELS:
                 yield width * height, stream
 
 

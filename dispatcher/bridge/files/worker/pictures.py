@@ -29,12 +29,10 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from dispatcher.bridge.files.bounds import IMAGE_TYPES, MOST_PIXELS
 from dispatcher.bridge.files.worker.refusing import Refused, short
 
 Json = dict[str, Any]
-
-MOST_PIXELS = 24_000_000
-"""What phones take; as four bytes each they are 96 MB."""
 
 STEPS = ((1568, 85), (1568, 75), (1344, 70), (1120, 70), (896, 65), (672, 60), (448, 55), (336, 50))
 """Largest side and JPEG quality, down to what is hardly an image any more. Models see no more than 1568 pixels a side: Anthropic
@@ -55,7 +53,7 @@ NEEDED = (
 )
 """Pillow imports them when it meets what needs them (a palette, or a photograph's notes, which are a TIFF): too late here."""
 
-KINDS = "JPEG, PNG, WebP or GIF"
+KINDS = " or ".join(", ".join(IMAGE_TYPES.values()).rsplit(", ", 1))
 
 BROKEN = (OSError, SyntaxError, ValueError, LookupError, TypeError, OverflowError, AttributeError, struct.error)
 """What Pillow's readers raise for files that lie about themselves."""
