@@ -41,6 +41,7 @@ from common.handover import Handover
 from common.messages import ChatRequest, Message, Priority, Role
 from common.retelling import PATIENCE_S, Retelling
 from common.subjects import Subjects, own_inbox, require_token
+from common.trials import TrialWeights
 
 SILENCE_S = 2.5
 """A dispatcher sends a frame at least each one and a half seconds; after this long it is taken for dead, and the job is sent
@@ -249,14 +250,21 @@ class Drover:
                     await self._abandon(job, tenant, reply, keep_s)
 
     async def explain(
-        self, request: ChatRequest, *, tenant: str | None = None, timeout_s: float = EXPLAIN_S
+        self,
+        request: ChatRequest,
+        *,
+        tenant: str | None = None,
+        weights: TrialWeights | None = None,
+        timeout_s: float = EXPLAIN_S,
     ) -> dict[str, Any]:
-        """Tell where a request would go and why, without running it.
+        """Tell where a request would go and why, without running it; `weights` tries others of the hybrid score than those that
+        hold.
 
         Raises what the request would be refused with before it is routed, `NoDispatcher`, `BusTimeout`.
         """
         subject = self._subjects.work("route", tenant or self._tenant)
-        return await self._told(subject, codec.encode_request(codec.plain(request)), timeout_s)
+        tried = {} if weights is None else {"weights": codec.plain(weights)}
+        return await self._told(subject, codec.encode_request({**codec.plain(request), **tried}), timeout_s)
 
     async def why(self, job: str, *, tenant: str | None = None, timeout_s: float = EXPLAIN_S) -> dict[str, Any]:
         """Tell why a job that ran lately went where it went. Raises `UnknownJob`, `NoDispatcher`, `BusTimeout`."""

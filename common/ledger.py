@@ -72,6 +72,8 @@ class JobsQuery(Span):
     device: Token | None = None
     model: Annotated[str, MaxLen(200)] | None = None
     state: Annotated[str, MaxLen(16)] | None = None
+    strategy: Annotated[str, MaxLen(64)] | None = None
+    error: Annotated[str, MaxLen(64)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ulid import ULID
 
@@ -13,6 +13,7 @@ from common.errors import BadRequest, DeadlineExceeded
 from common.fingerprint import fingerprint
 from common.messages import AUTO, CHAT, EMBED, ChatRequest, reading, split_target
 from common.subjects import Subjects, require_token
+from common.trials import TrialWeights, read_weights
 from common.virtual import resolved
 from dispatcher.fleet import canonical
 from dispatcher.outcomes import Job
@@ -54,6 +55,14 @@ class Intake:
             fingerprint=fingerprint(request) if request.job else "",
             priority=request.priority,
         )
+
+
+def tried(delivery: Delivery) -> tuple[Delivery, TrialWeights | None]:
+    """Take the weights that a dry run tries out of its request, which is then that of a job. Raises `BadRequest`."""
+    wire = codec.decode_request(delivery.data)
+    if (weights := wire.pop("weights", None)) is None:
+        return delivery, None
+    return replace(delivery, data=codec.encode_request(wire)), read_weights(weights)
 
 
 def time_left_s(request: ChatRequest, *, now_unix_s: float, default_s: float) -> float:

@@ -25,7 +25,7 @@ from dispatcher.delivery.courier import Courier
 from dispatcher.delivery.listener import refuse, seat
 from dispatcher.delivery.retry import interrupted
 from dispatcher.delivery.sink import AnswerSink, Followed
-from dispatcher.intake import Intake
+from dispatcher.intake import Intake, tried
 from dispatcher.outcomes import Delivered, Job, JobState
 from dispatcher.record import Recorder, account
 from dispatcher.record.energy import accounted
@@ -154,9 +154,11 @@ class Pipeline:
         return len(self.register)
 
     async def explain(self, delivery: Delivery) -> dict[str, Any]:
-        """Tell where a request would go and why; nothing is run. Raises what a job would be refused with."""
-        job = self.intake.read(delivery)
-        told, cached = await self.rounds.explain(job), await self.cache.explain(job)
+        """Tell where a request would go and why; nothing is run, so that other weights may be tried. Raises what a job would be
+        refused with."""
+        asked, weights = tried(delivery)
+        job = self.intake.read(asked)
+        told, cached = await self.rounds.explain(job, weights), await self.cache.explain(job)
         return told if cached is None else {**told, "cache": cached}
 
     def status(self, job_id: str, *, tenant: str | None = None) -> dict[str, object]:

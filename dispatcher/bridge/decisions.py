@@ -68,6 +68,10 @@ class RouteTold(TypedDict):
     strategy: NotRequired[str]
     rule: NotRequired[str]
     weights: NotRequired[dict[str, float]]
+    formula: NotRequired[Annotated[str, Field(description="the score as a sum, where it is one of the three terms")]]
+    remembered: NotRequired[
+        Annotated[bool, Field(description="the dispatcher has forgotten it: it is told as the ledger has kept it")]
+    ]
     features: NotRequired[
         Annotated[dict[str, Any], Field(description="what was read off the request; strategies add theirs")]
     ]

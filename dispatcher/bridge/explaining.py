@@ -12,20 +12,32 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from common.errors import NoDispatcher, UnknownJob
 from common.keys import Scope
 from common.messages import ChatRequest
+from common.trials import TrialWeights
 from dispatcher.bridge.bodies import answered
 from dispatcher.bridge.callers import Caller, first_known, on_behalf
 from dispatcher.bridge.decisions import RouteTold
 from dispatcher.bridge.describing import ASKS, GUARDED, described
 from dispatcher.bridge.gate import caller_of, confined
-from dispatcher.bridge.openai.request import EXAMPLE, ChatCompletionRequest
+from dispatcher.bridge.native.replies import record_of
+from dispatcher.bridge.openai.request import EXAMPLE, ExplainRequest
 from dispatcher.bridge.seeing import within
 from dispatcher.bridge.wiring import Bridge
 from dispatcher.bridge.wishes import ROUTE_PARAMETERS
+from dispatcher.briefs import unfold
+
+KEPT = (
+    "Of one that its dispatcher has forgotten (`remembered`) it is told as the ledger has kept it: the best options, and the first "
+    "of those that could not."
+)
+
+Asked = tuple[ChatRequest, TrialWeights | None]
+"""A chat that is not run, and weights that are tried for it."""
 
 EXPLAIN = described(
-    ChatCompletionRequest,
+    ExplainRequest,
     statuses=ASKS,
     schema=RouteTold,
     examples={"One question": EXAMPLE},
@@ -33,7 +45,7 @@ EXPLAIN = described(
 )
 
 
-def explaining(bridge: Bridge, read: Callable[[Request], Awaitable[ChatRequest]], *, prefix: str) -> APIRouter:
+def explaining(bridge: Bridge, read: Callable[[Request], Awaitable[Asked]], *, prefix: str) -> APIRouter:
     """Build the routes below `prefix`; `read` gives the chat of a request, and raises what is wrong with it."""
     router, drover = APIRouter(prefix=prefix, tags=["route"]), bridge.drover
     route = bridge.gate.depends(Scope.ROUTE)
@@ -43,21 +55,39 @@ def explaining(bridge: Bridge, read: Callable[[Request], Awaitable[ChatRequest]]
     )
     async def explain(http: Request) -> Response:
         caller = caller_of(http)
-        asked = confined(caller, on_behalf(caller, await read(http)))
-        return _seen(bridge, caller, await drover.explain(asked, tenant=caller.tenant))
+        chat, weights = await read(http)
+        asked = confined(caller, on_behalf(caller, chat))
+        return _seen(bridge, caller, await drover.explain(asked, tenant=caller.tenant, weights=weights))
 
     @router.get(
         "/route/{job}",
-        summary="Why a job that ran lately went where it went",
+        summary="Why a job went where it went",
+        description=KEPT,
         dependencies=route,
         **described(statuses=GUARDED | {404}, schema=RouteTold),
     )
     async def why(http: Request, job: str) -> Response:
         caller = caller_of(http)
-        told = await first_known(caller.jobs_to_see(job), partial(drover.why, tenant=caller.tenant))
+        told = await first_known(caller.jobs_to_see(job), partial(_why, bridge, caller))
         return _seen(bridge, caller, told)
 
     return router
+
+
+async def _why(bridge: Bridge, caller: Caller, job: str) -> dict[str, Any]:
+    """Ask the dispatchers, and the ledger where none knows the job any more. Raises `UnknownJob`."""
+    try:
+        return await bridge.drover.why(job, tenant=caller.tenant)
+    except (UnknownJob, NoDispatcher) as unknown:
+        record = await record_of(bridge, job, caller.tenant)
+        decision = None if record is None else record.get("decision")
+        if record is None or not isinstance(decision, dict):
+            raise
+        try:
+            told = unfold(decision)
+        except (LookupError, TypeError, ValueError) as error:
+            raise unknown from error
+        return {"job": job, "tenant": caller.tenant, **told, "remembered": True}
 
 
 def _seen(bridge: Bridge, caller: Caller, told: dict[str, Any]) -> Response:

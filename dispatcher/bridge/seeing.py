@@ -12,7 +12,7 @@ from dispatcher.fleet import Fleet, canonical
 
 Told = Mapping[str, Any]
 
-_HARMLESS = ("job", "tenant", "strategy", "rule", "weights", "strategies", "changes", "error")
+_HARMLESS = ("job", "tenant", "strategy", "rule", "weights", "formula", "remembered", "strategies", "changes", "error")
 """Where a chat would go was decided among what its key allows, so that these name nothing else."""
 
 

@@ -48,6 +48,8 @@ async def find_jobs(database: Database, query: JobsQuery) -> list[JobEntry]:
         "device": query.device,
         "model": query.model,
         "state": query.state,
+        "strategy": query.strategy,
+        "error": query.error,
     }
     wanted += [jobs.c[name] == value for name, value in named.items() if value is not None]
     if query.ending is not None:

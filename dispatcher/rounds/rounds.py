@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.logs import get_logger
+from common.trials import TrialWeights
 from dispatcher.delivery.courier import Cancelled, Courier
 from dispatcher.delivery.sink import AnswerSink
 from dispatcher.outcomes import Decision, Delivered, Job
@@ -40,10 +41,11 @@ class Rounds:
     manners: Manners = field(default_factory=Manners)
     classifier: Classifier | None = None
 
-    async def explain(self, job: Job) -> dict[str, Any]:
-        """Tell where a job would go and why; nothing is run for it, so a question is classified only if it was before."""
+    async def explain(self, job: Job, weights: TrialWeights | None = None) -> dict[str, Any]:
+        """Tell where a job would go and why; nothing is run for it, so a question is classified only if it was before. `weights`
+        are tried in place of those that hold."""
         known = self._nothing if self.classifier is None else self.classifier.known
-        return await self.router.explain(job, lambda ask: known(job, ask) if ask.classifies else ask)
+        return await self.router.explain(job, lambda ask: known(job, ask) if ask.classifies else ask, weights)
 
     def _nothing(self, _: Job, ask: Ask) -> Ask:
         return replace(ask, lacks="a classification: it is turned off")

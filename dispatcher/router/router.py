@@ -17,6 +17,7 @@ from common.clock import LoopClock
 from common.errors import FleetError, WeightsMismatch
 from common.logs import get_logger
 from common.messages import AUTO, CHAT, Message, Role
+from common.trials import TrialWeights
 from dispatcher.embed import Embedded, EmbeddingService
 from dispatcher.fleet import Fleet, canonical
 from dispatcher.outcomes import Cascaded, Decision, Delivered, Job, Settled
@@ -158,11 +159,15 @@ class Router:
         """Say why nobody can."""
         return nobody(ask, decision, self._roster.fleet, self._policy(ask.tenant))
 
-    async def explain(self, job: Job, known: Callable[[Ask], Ask] = lambda ask: ask) -> dict[str, Any]:
+    async def explain(
+        self, job: Job, known: Callable[[Ask], Ask] = lambda ask: ask, weights: TrialWeights | None = None
+    ) -> dict[str, Any]:
         """Tell where a job would go and why, without running it, and without any trace; `known` adds what is known of the question
-        already. Raises `BadRequest`."""
+        already, and `weights` are tried in place of those that hold. Raises `BadRequest`."""
         ask = known(await self._asked(job, dry=True))
         policy, fleet = self._policy(job.tenant), Fleet(dict(self._roster.fleet.devices))
+        if weights is not None:
+            policy = replace(policy, tokens=weights.tokens, topic=weights.topic, health=weights.health)
         self._table.view(fleet)
         if len(fleet.devices) <= EXPLAINED_INLINE:
             told = explain(ask, fleet, policy, self._table)

@@ -3,8 +3,8 @@
 `decide` is the whole door: features of the request → filters → predictions and terms → a strategy's scores → an ordered list.
 """
 
+from dispatcher.briefs import unfold
 from dispatcher.routing.ask import Ask, Cloud, Forecast, RoutingPolicy, Verdict
-from dispatcher.routing.brief import unfold
 from dispatcher.routing.decide import decide, require_strategy
 from dispatcher.routing.explain import explain, record
 from dispatcher.routing.features import Features, features, features_of_texts

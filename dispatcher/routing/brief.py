@@ -1,7 +1,7 @@
 """A decision in short, as it is kept for each job and travels in its event: bounded in bytes, and made in microseconds.
 
-An option is a list, and `COLUMNS` names what stands in it; `unfold` gives the long form again. Of a small fleet all is told, of a
-large one the best options, and who is out as numbers.
+An option is a list, and `briefs.COLUMNS` names what stands in it; `briefs.unfold` gives the long form again. Of a small fleet all
+is told, of a large one the best options, and who is out as numbers.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from dispatcher.briefs import DIGITS
 from dispatcher.outcomes import Removed
 from dispatcher.routing.figures import Rows
 from dispatcher.routing.strategies.seam import Scene, Scores
@@ -28,15 +29,9 @@ MOST_TEXT = 96
 SMALL_FLEET = 32
 """Devices of a fleet that is worth asking one by one why they are out: that takes some microseconds each."""
 
-DIGITS = 4
 COST_DIGITS = 8
-
-TERMS = ("tokens", "topic", "health")
-FIGURES = ("wait_s", "load_s", "first_token_s", "total_s", "energy_j", "cost_usd")
 _SCALE = np.array([[10.0**DIGITS]] * 9 + [[10.0**COST_DIGITS]])
 """For rounding: the figures of an option in their order."""
-
-COLUMNS = ("device", "model", "warm", "simulated", "score", *TERMS, *FIGURES)
 
 
 def brief(
@@ -51,13 +46,6 @@ def brief(
         "options_in_all": len(order),
         **_out(scene, len(order), removed),
     }
-
-
-def unfold(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a brief in the form of `explain.record`."""
-    options = [_unfolded(dict(zip(COLUMNS, one, strict=True)), told["weights"]) for one in told["options"]]
-    chosen = {"device": options[0]["device"], "model": options[0]["model"]} if options else None
-    return {**told, "chosen": chosen, "options": options}
 
 
 def _options(scene: Scene, scores: Scores, places: Rows) -> list[list[Any]]:
@@ -96,16 +84,6 @@ def _out(scene: Scene, options: int, removed: Callable[[], Sequence[Removed]]) -
         "removed": [],
         "devices_out": dict(standing),
         "removed_in_all": len(scene.view.rows) - len(scene.kept),
-    }
-
-
-def _unfolded(one: dict[str, Any], weights: Mapping[str, float]) -> dict[str, Any]:
-    terms = {name: one[name] for name in TERMS}
-    return {
-        **{name: one[name] for name in ("device", "model", "warm", "simulated", "score")},
-        "terms": terms,
-        "parts": {name: round(weights[name] * value, DIGITS) for name, value in terms.items() if name in weights},
-        "predicted": {name: one[name] for name in FIGURES},
     }
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from dispatcher.briefs import DIGITS, TERMS, formula
 from dispatcher.fleet import Fleet
 from dispatcher.outcomes import Candidate, Decision, Removed, Terms
 from dispatcher.routing.ask import Ask, Cloud, RoutingPolicy
-from dispatcher.routing.brief import COST_DIGITS, DIGITS, TERMS
+from dispatcher.routing.brief import COST_DIGITS
 from dispatcher.routing.decide import decide
 from dispatcher.routing.power import told as power_told
 from dispatcher.routing.refusal import nobody
@@ -42,10 +43,12 @@ def explain(ask: Ask, fleet: Fleet, policy: RoutingPolicy, table: Table | None =
 def record(decision: Decision) -> dict[str, Any]:
     """Give a decision as it is kept for a job: the chosen first."""
     best = decision.candidates[0] if decision.candidates else None
+    weights = {name: round(weight, DIGITS) for name, weight in decision.weights.items()}
     return {
         "strategy": decision.strategy,
         "rule": decision.rule,
-        "weights": {name: round(weight, DIGITS) for name, weight in decision.weights.items()},
+        "weights": weights,
+        **formula(weights),
         "features": dict(decision.features),
         "chosen": None if best is None else {"device": best.device, "model": best.model, "reason": best.reason},
         "options": [_option(one, decision.weights) for one in decision.candidates[:MOST_OPTIONS]],

@@ -15,7 +15,6 @@ from starlette.responses import Response
 from common import codec, keys
 from common.errors import (
     BusTimeout,
-    LedgerUnavailable,
     NoDispatcher,
     NoResponders,
     StreamsUnavailable,
@@ -31,7 +30,7 @@ from dispatcher.bridge.entry import entry
 from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.headers import JOB_HEADER, PRIORITY_HEADER, header_text
 from dispatcher.bridge.native.following import JobEvents, card, last_event
-from dispatcher.bridge.native.replies import SPAN, from_ledger, limit_of, parameter, queried
+from dispatcher.bridge.native.replies import SPAN, from_ledger, limit_of, parameter, queried, record_of
 from dispatcher.bridge.native.request import EXAMPLE, IN_NATIVE, NativeJobRequest, to_chat
 from dispatcher.bridge.native.shapes import JobCancelled, JobPage, JobSubmitted, JobTold
 from dispatcher.bridge.reading import read_as
@@ -74,6 +73,8 @@ LIST_PARAMETERS = (
     parameter("device", "that answered", type="string"),
     parameter("model", "that answered", type="string"),
     parameter("state", "such as done, failed or cancelled", type="string"),
+    parameter("strategy", "that chose, as it was asked for", type="string"),
+    parameter("error", "the code of what it failed with, such as deadline", type="string"),
     parameter(
         "tenant", "whose; who may not see the fleet (read:fleet) is told of its own user's jobs alone", type="string"
     ),
@@ -87,6 +88,8 @@ class _Listing(Span):
     device: Token | None = None
     model: Annotated[str, MaxLen(200)] | None = None
     state: Annotated[str, MaxLen(16)] | None = None
+    strategy: Annotated[str, MaxLen(64)] | None = None
+    error: Annotated[str, MaxLen(64)] | None = None
     tenant: Token | None = None
 
 
@@ -195,12 +198,14 @@ def _whose(asked: _Listing, caller: Caller) -> JobsQuery:
 async def _told(bridge: Bridge, caller: Caller, job: str) -> tuple[str, Mapping[str, Any]]:
     """Say how far a job is, behind its id. Raises `UnknownJob`."""
     try:
-        return job, card(await bridge.drover.durable.look(job, tenant=caller.tenant))
+        note = await bridge.drover.durable.look(job, tenant=caller.tenant)
     except NO_DURABLE as unknown:
         record = await _record(bridge, job, caller)
         if record is None:
             raise UnknownJob(unknown.message, param="job") from unknown
         return job, {"id": job, "object": "job", "state": record["state"], "record": record}
+    record = await _record(bridge, job, caller) if note.final else None
+    return job, card(note) | ({} if record is None else {"record": record})
 
 
 async def _cancel(bridge: Bridge, tenant: str, job: str) -> tuple[str, bool]:
@@ -225,11 +230,7 @@ async def _cancel_live(bridge: Bridge, job: str, tenant: str) -> bool:
 async def _record(bridge: Bridge, job: str, caller: Caller) -> Mapping[str, Any] | None:
     """Give what the ledger knows of a job; None where that is nothing, or no ledger runs. What was weighed besides the device
     that answered is told, as far as the caller may see it, by `GET /api/v1/route/{job}`."""
-    try:
-        told = await from_ledger(bridge, "jobs", JobsQuery(job=job, tenant=caller.tenant, limit=1))
-    except (LedgerUnavailable, BusTimeout):
-        return None
-    record = next(iter(told.get("jobs", ())), None)
+    record = await record_of(bridge, job, caller.tenant)
     if record is None or caller.sees_all:
         return record
     return {name: value for name, value in record.items() if name != "decision"}

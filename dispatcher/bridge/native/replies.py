@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from fastapi import Request
 
 from common import codec, ledger
-from common.errors import LedgerUnavailable, NoResponders
+from common.errors import BusTimeout, LedgerUnavailable, NoResponders
 from dispatcher.bridge.wiring import Bridge
 
 T = TypeVar("T")
@@ -34,6 +35,15 @@ SPAN = (
 def limit_of(most: int, usual: int) -> Json:
     """Describe how many a page has."""
     return parameter("limit", "how many at most", type="integer", minimum=1, maximum=most, default=usual)
+
+
+async def record_of(bridge: Bridge, job: str, tenant: str) -> Mapping[str, Any] | None:
+    """Give what the ledger knows of a job; None where that is nothing, or no ledger runs."""
+    try:
+        told = await from_ledger(bridge, "jobs", ledger.JobsQuery(job=job, tenant=tenant, limit=1))
+    except (LedgerUnavailable, BusTimeout):
+        return None
+    return next(iter(told.get("jobs", ())), None)
 
 
 async def from_ledger(bridge: Bridge, verb: str, query: ledger.Question) -> Json:

@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Request
 
-from common.messages import ChatRequest
-from dispatcher.bridge.explaining import explaining
+from dispatcher.bridge.explaining import Asked, explaining
 from dispatcher.bridge.native.chat import chat_routes
 from dispatcher.bridge.native.conversations import conversation_routes
 from dispatcher.bridge.native.experiments import experiment_routes
@@ -22,7 +21,7 @@ from dispatcher.bridge.native.voting import feedback_routes, vote_routes
 from dispatcher.bridge.wiring import Bridge
 
 
-def native_routes(bridge: Bridge, explained: Callable[[Request], Awaitable[ChatRequest]]) -> APIRouter:
+def native_routes(bridge: Bridge, explained: Callable[[Request], Awaitable[Asked]]) -> APIRouter:
     """The routes; `explained` reads a chat that is not to be run."""
     router = APIRouter()
     parts = (

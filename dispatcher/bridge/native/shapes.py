@@ -168,10 +168,11 @@ class JobSubmitted(TypedDict):
 
 
 class _JobNamed(TypedDict):
-    """How far a durable job is; at its end it has the `answer` or the `error`."""
+    """How far a durable job is; at its end it has the `answer` or the `error`, and how it went as soon as the ledger knows it."""
 
     id: str
     object: Literal["job"]
+    record: NotRequired[JobEntry]
 
 
 DurableJob = TypeAliasType("DurableJob", Annotated[_JobNamed | Note, Together(without=("job", "fingerprint"))])

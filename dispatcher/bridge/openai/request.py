@@ -16,6 +16,7 @@ from common import codec
 from common.errors import BadRequest, UnsupportedByModel
 from common.messages import AUTO, ChatRequest, Priority, split_target
 from common.subjects import is_token
+from common.trials import MOST_WEIGHT
 from dispatcher.bridge.callers import MOST_USER
 from dispatcher.bridge.openai import turns
 from dispatcher.bridge.reading import ELSEWHERE, Body, in_brackets, read_as
@@ -132,15 +133,35 @@ class ChatCompletionRequest(Body):
     )
 
 
+class WeightsToTry(Body):
+    """Weights of the three terms of the hybrid score; what counts is how they are to each other."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    tokens: Annotated[float, Field(ge=0, le=MOST_WEIGHT, allow_inf_nan=False)]
+    topic: Annotated[float, Field(ge=0, le=MOST_WEIGHT, allow_inf_nan=False)]
+    health: Annotated[float, Field(ge=0, le=MOST_WEIGHT, allow_inf_nan=False)]
+
+
+class ExplainRequest(ChatCompletionRequest):
+    """What `POST /v1/route/explain` takes: a chat that is not run."""
+
+    weights: WeightsToTry | None = Field(
+        None, description="weights to be tried in place of those that hold; only here, where nothing is run"
+    )
+
+
 TIERS: Mapping[str, Priority] = {"priority": Priority.INTERACTIVE, "fast": Priority.INTERACTIVE, "flex": Priority.BATCH}
 """OpenAI's names for how urgent a request is; all others mean an ordinary one."""
 
-IN_CHAT: Mapping[str, str] = {
+IN_EXPLAINED: Mapping[str, str] = {
     **ELSEWHERE,
     "functions": "send tools, their newer name",
     "function_call": "send tool_choice, its newer name",
 }
 """And what was taken long ago: who offers functions must not wonder why none is called."""
+
+IN_CHAT: Mapping[str, str] = {**IN_EXPLAINED, "weights": "they are tried at /v1/route/explain, where nothing is run"}
 
 LEAST_TOP_P = 1e-6
 """OpenAI allows top_p 0, "the likeliest token only"; backends want more than nothing, and this much means the same."""
@@ -149,6 +170,11 @@ LEAST_TOP_P = 1e-6
 def read(body: bytes) -> ChatCompletionRequest:
     """Read a request's body. Raises `BadRequest` that names every wrong field, or says that the body is no JSON object."""
     return read_as(ChatCompletionRequest, body, example=EXAMPLE, elsewhere=IN_CHAT, spelt=in_brackets)
+
+
+def read_explained(body: bytes) -> ExplainRequest:
+    """Read the body of a chat that is not to be run. Raises as `read`."""
+    return read_as(ExplainRequest, body, example=EXAMPLE, elsewhere=IN_EXPLAINED, spelt=in_brackets)
 
 
 EXAMPLE = '{"model":"auto","messages":[{"role":"user","content":"hi"}]}'

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from common.errors import BadRequest
 from common.keys import Scope
 from common.messages import ChatRequest
+from common.trials import TrialWeights, read_weights
 from dispatcher.bridge.bodies import json_body
 from dispatcher.bridge.describing import RUNS, described
 from dispatcher.bridge.entry import chat_entry, entry
@@ -100,13 +101,15 @@ def include_usage(options: request.StreamOptions | None) -> bool:
     return bool(options is not None and options.include_usage)
 
 
-async def explained(http: Request) -> ChatRequest:
-    """Read a chat that is to be explained, and not run. Raises `BadRequest` for one that belongs to a conversation."""
-    asked = request.read(await json_body(http))
+async def explained(http: Request) -> tuple[ChatRequest, TrialWeights | None]:
+    """Read a chat that is to be explained, and not run, and the weights that are to be tried. Raises `BadRequest` for one that
+    belongs to a conversation."""
+    asked = request.read_explained(await json_body(http))
     if asked.conversation_id is not None:
         raise BadRequest(
             "a chat is explained by what it says itself: send the messages of its conversation, and no conversation_id",
             param="conversation_id",
         )
     come = entry(caller_of(http), http.headers)
-    return come.wished(request.to_chat(asked, job=come.job, priority=come.priority))
+    weights = None if asked.weights is None else read_weights(asked.weights.model_dump())
+    return come.wished(request.to_chat(asked, job=come.job, priority=come.priority)), weights

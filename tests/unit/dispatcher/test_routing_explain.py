@@ -187,3 +187,12 @@ def test_every_strategy_can_be_explained(strategy: str) -> None:
 
     assert (strategy, True) == (told["strategy"], bool(told["changes"]))
     assert strategy in told["chosen"]["reason"]
+
+
+def test_the_score_is_told_as_a_sum() -> None:
+    """With the weights that hold; a strategy that weighs otherwise has no such formula."""
+    hybrid = explain(ask(), HOUSE, RoutingPolicy(tokens=1.0, topic=0.0, health=3.0))
+    other = explain(replace(ask(), strategy="least_loaded"), HOUSE, RoutingPolicy())
+
+    assert "score = 0.25 * tokens + 0 * topic + 0.75 * health" == hybrid["formula"]
+    assert "formula" not in other
