@@ -20,6 +20,7 @@ from agents.heartbeat import Beacon, Identity, heartbeat, state_of
 from agents.inventory import Inventory
 from agents.knobs import KNOBS
 from agents.liveness import EngineLiveness
+from agents.loading import Loader
 from agents.metrics import watched
 from agents.namesakes import Namesakes, sole_bearer
 from agents.power import PowerSource
@@ -171,6 +172,14 @@ class Agent:
             server=server(backend.name, _url(settings)),
         )
         self._prober = Prober(backend, self._worker, self._liveness, self._jobs, clock=clock)
+        self._loader = Loader(
+            backend,
+            self._worker.slots,
+            lambda: self._inventory.stock,
+            self._jobs,
+            clock=clock,
+            changed=self._loading_changed,
+        )
 
     async def serve(self, stop: Stop) -> None:
         """Work until asked to stop. Then, in this order: say that it drains, take no new jobs, let those that run finish
@@ -185,7 +194,15 @@ class Agent:
             self._prober.watch,
             *self._energy.services,
         )
-        doors = Doors(self._bus, self._worker, self._prober, self._jobs, boot=self._identity.boot, state=self._state)
+        doors = Doors(
+            self._bus,
+            self._worker,
+            self._prober,
+            self._loader,
+            self._jobs,
+            boot=self._identity.boot,
+            state=self._state,
+        )
         async with (
             self._jobs,
             self._namesakes.listening(self._bus, self._subjects.heartbeat(self._identity.device)),
@@ -216,6 +233,7 @@ class Agent:
             self._worker.hand_back()
         self._worker.close()
         self._prober.close()
+        self._loader.close()
 
     async def _say_goodbye(self) -> None:
         await self._energy.close()
@@ -276,6 +294,10 @@ class Agent:
 
     def _nudge(self) -> None:
         self._beacon.nudge()
+
+    def _loading_changed(self) -> None:
+        self._beacon.nudge()
+        self._inventory.nudge()
 
     def _heartbeat(self, seq: int, uptime_s: float, stopped: bool) -> Heartbeat:
         return heartbeat(

@@ -1,12 +1,12 @@
 """The subjects on which a device is asked for something, and what it answers there; it runs nothing itself.
 
-`job` takes dispatches; `cancel`, `drain` and `probe` are for dispatchers and operators, and speak JSON.
+`job` takes dispatches; `cancel`, `drain`, `probe` and `load` are for dispatchers and operators, and speak JSON.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -14,11 +14,13 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from pydantic import ConfigDict, Strict
 
+from agents.loading import Loader
 from agents.probe import DEFAULT_S, MOST_S, Probe, Prober, Verdict
 from agents.worker import Worker
 from common import codec
 from common.bus import Bus, Delivery, Subscription
 from common.errors import FleetError
+from common.load_orders import LoadOrder
 from common.logs import get_logger
 from common.messages import DeviceState, Token
 from common.subjects import is_inbox
@@ -26,6 +28,7 @@ from common.subjects import is_inbox
 log = get_logger("doors")
 
 Verb = Callable[[dict[str, Any]], dict[str, Any]]
+WaitingVerb = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,7 @@ class Doors:
         bus: Bus,
         worker: Worker,
         prober: Prober,
+        loader: Loader,
         group: asyncio.TaskGroup,
         *,
         boot: str,
@@ -71,6 +75,7 @@ class Doors:
         self._bus = bus
         self._worker = worker
         self._prober = prober
+        self._loader = loader
         self._group = group
         self._boot = boot
         self._state = state
@@ -109,10 +114,15 @@ class Doors:
         log.info("device.drain", on=request.on)
         return {"state": str(self._state())}
 
-    def probed(self, delivery: Delivery) -> None:
-        """Take a probe; the bus calls it. Its answer may take seconds, in which other doors must stay open."""
-        if delivery.reply:
-            self._group.create_task(self._answer_probe(delivery))
+    def waiting(self, act: WaitingVerb, *, asked: bool = False) -> Callable[[Delivery], None]:
+        """Make a bus handler of a verb whose answer may take seconds, in which other doors must stay open; `asked` is as with
+        `verb`."""
+
+        def handle(delivery: Delivery) -> None:
+            if delivery.reply and (is_inbox(delivery.reply) or not asked):
+                self._group.create_task(self._answer_late(delivery, act))
+
+        return handle
 
     async def probe(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Say that the agent is there, and what its engine does if that is asked."""
@@ -121,9 +131,16 @@ class Doors:
         in_flight = self._worker.workload().in_flight
         return {"state": str(self._state()), "boot": self._boot, "in_flight": in_flight, **outcome}
 
-    async def _answer_probe(self, delivery: Delivery) -> None:
+    async def load(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Load a model ahead of any job."""
+        request = codec.build(LoadOrder, asked)
+        loaded = await self._loader.load(request.model, request.keep_s, wait_s=request.wait_s)
+        state = "loaded" if loaded.done else "loading"
+        return {"model": loaded.model, "state": state, "seconds": round(loaded.seconds, 3)}
+
+    async def _answer_late(self, delivery: Delivery, act: WaitingVerb) -> None:
         try:
-            answer = await self.probe(codec.decode_request(delivery.data or b"{}"))
+            answer = await act(codec.decode_request(delivery.data or b"{}"))
         except FleetError as error:
             answer = _refused(delivery, error)
         await self._answer(delivery.reply, codec.encode(answer, codec.sniff(delivery.data)))
@@ -162,7 +179,8 @@ async def open_doors(
         handlers = {
             "cancel": doors.verb(doors.cancel),
             "drain": doors.verb(doors.drain, asked=True),
-            "probe": doors.probed,
+            "probe": doors.waiting(doors.probe),
+            "load": doors.waiting(doors.load, asked=True),
         }
         for name, handler in handlers.items():
             verb = await bus.subscribe(subject(name), handler)

@@ -46,4 +46,4 @@ def endpoints(
             "speeds": {model: codec.plain(speed) for model, speed in workload.speeds.items()},
         },
     )
-    return (job, *(EndpointStats(name=verb, subject=subject(verb)) for verb in ("cancel", "drain", "probe")))
+    return (job, *(EndpointStats(name=verb, subject=subject(verb)) for verb in ("cancel", "drain", "probe", "load")))

@@ -13,6 +13,10 @@ STOPPING = "(stopping)"
 of them counts these slots as somebody else's."""
 
 
+LOADING = "(loading)"
+"""Holds the slot of a load that no job has asked for: another job would have to wait for it."""
+
+
 class Slot:
     """One slot that is taken."""
 

@@ -77,7 +77,7 @@ class Subjects:
         return f"{self.prefix}.peer.{dispatcher}.attach"
 
     def device(self, device: str, verb: str) -> str:
-        """One device's own subjects: `job`, `cancel`, `drain`, `probe`."""
+        """One device's own subjects: `job`, `cancel`, `drain`, `probe`, `load`."""
         return f"{self.prefix}.dev.{device}.{verb}"
 
     def heartbeat(self, device: str) -> str:

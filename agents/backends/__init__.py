@@ -126,6 +126,11 @@ class Backend(Protocol):
         """Have a model that is in memory produce one token, without any change of how it is loaded."""
         ...
 
+    async def load(self, model: ModelInfo, keep_s: float | None) -> None:
+        """Return when a model is in memory; it stays for `keep_s` without work, or as long as any. Raises `ModelNotLoadable`, and
+        `UnsupportedByModel` where there is nothing to load."""
+        ...
+
     async def version(self) -> Version: ...
 
     def tune(self, settings: AgentSettings) -> None:

@@ -51,6 +51,9 @@ class EchoBackend(OnDevice):
     async def one_token(self, model: ModelInfo) -> None:
         """Return at once: there is no engine that could hang."""
 
+    async def load(self, model: ModelInfo, keep_s: float | None) -> None:
+        """Return at once: what is no model is in memory."""
+
     async def version(self) -> Version:
         """Say that nothing here is real."""
         return Version("echo", simulated=True)

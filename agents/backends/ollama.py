@@ -18,7 +18,7 @@ import ollama
 
 from agents.backends import Backend, BackendDone, BackendText, Bill, OnDevice, Piece, Version
 from agents.backends import ollama_wire as wire
-from agents.backends.ollama_context import Held, cache_bytes_per_token, chosen, longest, most_tokens
+from agents.backends.ollama_context import Held, cache_bytes_per_token, chosen, longest, most_tokens, require_room
 from agents.backends.ollama_faults import fault_of
 from agents.settings import AgentSettings, OllamaSection
 from agents.telemetry import Readings
@@ -154,6 +154,17 @@ class OllamaBackend(OnDevice):
             await self._client.chat(
                 model=model.name, messages=[turn], options=options, keep_alive=keep_alive, stream=False
             )
+
+    async def load(self, model: ModelInfo, keep_s: float | None) -> None:
+        """Ask for nothing, at which Ollama loads: with the context that it is loaded with, or else of Ollama's own choice."""
+        require_room(model, self._readings().memory_total_bytes)
+        options = wire.options_to_wire(Options(), self._held.of(model.name))
+        keep_alive = wire.keep_alive_to_wire(self._keep_alive) if keep_s is None else keep_s
+        with translated(self._host, model.name):
+            if wire.only_embeds(model):  # `/api/generate` refuses it
+                await self._client.embed(model=model.name, input=[], options=options, keep_alive=keep_alive)
+            else:
+                await self._client.generate(model=model.name, options=options, keep_alive=keep_alive, stream=False)
 
     async def version(self) -> Version:
         """Ask for the version; the device simulator names itself in it."""

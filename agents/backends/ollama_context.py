@@ -101,6 +101,16 @@ def most_tokens(
     return min(most, info.context_tokens)
 
 
+def require_room(info: ModelInfo, total_bytes: int | None) -> None:
+    """Raise `ModelNotLoadable` for a model whose weights alone are larger than all of the memory; the rest Ollama knows better."""
+    if total_bytes is not None and info.size_bytes + RUNNER_BYTES > total_bytes:
+        raise ModelNotLoadable(
+            f"{info.name} has {info.size_bytes / 1e9:.1f} GB, and this device's memory {total_bytes / 1e9:.1f} GB: take a smaller "
+            "model or another device",
+            model=info.name,
+        )
+
+
 def cache_bytes_per_token(shown: Mapping[str, Any]) -> int | None:
     """Work out what a token costs in the key-value cache, at 16 bits, from `/api/show`; None where the model does not say, or
     keeps only a window of it."""

@@ -136,6 +136,11 @@ def model_of(listed: Mapping[str, Any], loaded: Mapping[str, Any] | None, shown:
     return codec.build(ModelInfo, fields)
 
 
+def only_embeds(model: ModelInfo) -> bool:
+    """Tell whether a model makes embeddings and no text, as far as it is known."""
+    return "embedding" in model.capabilities and "completion" not in model.capabilities
+
+
 def full_name(model: str) -> str:
     """Give a model's name as Ollama lists it: a missing tag means `latest`."""
     return model if ":" in model.rsplit("/", 1)[-1] else f"{model}:latest"

@@ -22,7 +22,7 @@ from agents.backends.openai_watch import Watch
 from agents.backends.purse import Budget, Purse
 from agents.settings import AgentSettings, CloudSection
 from common.clock import Clock
-from common.errors import BadRequest, DeviceBusy, FleetError, UnknownModel
+from common.errors import BadRequest, DeviceBusy, FleetError, UnknownModel, UnsupportedByModel
 from common.logs import get_logger
 from common.messages import Dispatch, EngineTimings, ModelInfo, Usage
 from common.openai_api import limit_name
@@ -184,6 +184,10 @@ class OpenAIBackend:
     async def one_token(self, model: ModelInfo) -> None:  # noqa: ARG002  # it is none of theirs that is looked at
         """Look at the provider instead; a token costs money."""
         await self._watch.check(self._offers, now=True)
+
+    async def load(self, model: ModelInfo, keep_s: float | None) -> None:  # noqa: ARG002  # nothing stays here
+        """Refuse: there is nothing to load."""
+        raise UnsupportedByModel(f"{model.name} runs at a provider, and nothing of it is loaded: just ask it")
 
     async def version(self) -> Version:
         """Name the provider: it has no version."""

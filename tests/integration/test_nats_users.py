@@ -86,10 +86,12 @@ llm.v1.dev.nano.job                                      D        N
 llm.v1.dev.nano.cancel                                   DO       N
 llm.v1.dev.nano.probe                                    DON      N
 llm.v1.dev.nano.drain                                    O        N
+llm.v1.dev.nano.load                                     O        N
 llm.v1.dev.pi.job                                        D        -
 llm.v1.dev.pi.cancel                                     DO       -
 llm.v1.dev.pi.probe                                      DO       -
 llm.v1.dev.pi.drain                                      O        -
+llm.v1.dev.pi.load                                       O        -
 llm.v1.dev.*.job                                         -        -
 llm.v1.dev.>                                             -        -
 llm.v1.hb.nano                                           N        DBOVN

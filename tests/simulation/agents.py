@@ -175,6 +175,9 @@ class Backend(OnDevice):
             await self._device.hang()
         await asyncio.sleep(0.1)
 
+    async def load(self, model: ModelInfo, keep_s: float | None) -> None:
+        """All of them are in memory."""
+
     async def version(self) -> Version:
         """Say what it is."""
         return Version("simulation", simulated=True)

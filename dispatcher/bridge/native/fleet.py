@@ -1,7 +1,8 @@
-"""What the fleet has, and how its devices are; from their heartbeats, so that nobody is asked, but for draining one."""
+"""What the fleet has, and how its devices are; from their heartbeats, so that nobody is asked, but for an order to one."""
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -15,6 +16,7 @@ from dispatcher.bridge.cards import device_card
 from dispatcher.bridge.describing import GUARDED, described
 from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.native.limits import virtual_models
+from dispatcher.bridge.native.replies import Json
 from dispatcher.bridge.native.shapes import OF_ONE_DEVICE, DeviceOrdered, FleetDevices, FleetModels
 from dispatcher.bridge.presence import Offer, offers
 from dispatcher.bridge.surfaces import NATIVE
@@ -75,22 +77,28 @@ def _add_order(router: APIRouter, bridge: Bridge, verb: str, what: str, *, on: b
 
 
 async def _drain(bridge: Bridge, name: str, *, on: bool) -> str:
-    """Tell a device, as operators do on NATS, and give its state. Raises `UnknownDevice`, `DeviceLost` and `NotPermitted`."""
+    """Have a device take nothing new, or take it again, and give its state. Raises as `ordered` does."""
     if name not in bridge.presence.fleet().devices:
         raise unknown_device(name)
-    subject = bridge.subjects.device(name, "drain")
+    return str((await ordered(bridge, name, "drain", {"on": on}, within_s=DRAIN_S)).get("state", "unknown"))
+
+
+async def ordered(bridge: Bridge, device: str, verb: str, order: Json, *, within_s: float, how: str = "") -> Json:
+    """Tell a device, as operators do on NATS, and give what it answers; `how` is what they have to say besides. Raises `DeviceLost`
+    and `NotPermitted`, and what the device answers with."""
+    subject, payload = bridge.subjects.device(device, verb), codec.encode(order)
     try:
-        told = codec.decode((await bridge.bus.request(subject, codec.encode({"on": on}), timeout_s=DRAIN_S)).data)
+        told = codec.decode((await bridge.bus.request(subject, payload, timeout_s=within_s)).data)
     except (NoResponders, BusTimeout) as error:
-        raise DeviceLost(f"device {name} does not answer: it is off, or on its way back") from error
+        raise DeviceLost(f"device {device} does not answer: it is off, or on its way back") from error
     except NotPermitted as error:
         raise NotPermitted(
             f"the NATS server does not let the bridge tell devices anything: send it as an operator, with  nats req {subject} "
-            f"'{codec.encode({'on': on}).decode()}'"
+            f"{shlex.quote(payload.decode())}{how}"
         ) from error
     if "error" in told:
-        raise from_wire(told["error"]) if isinstance(told["error"], dict) else BadRequest(f"device {name} refuses")
-    return str(told.get("state", "unknown"))
+        raise from_wire(told["error"]) if isinstance(told["error"], dict) else BadRequest(f"device {device} refuses")
+    return told
 
 
 def unknown_device(name: str) -> UnknownDevice:

@@ -15,6 +15,7 @@ from dispatcher.bridge.native.fleet import fleet_routes
 from dispatcher.bridge.native.jobs import job_routes
 from dispatcher.bridge.native.keyring import key_routes
 from dispatcher.bridge.native.limits import limit_routes
+from dispatcher.bridge.native.loading import loading_routes
 from dispatcher.bridge.native.running import running_routes
 from dispatcher.bridge.native.spending import spending_routes
 from dispatcher.bridge.native.voting import feedback_routes, vote_routes
@@ -32,6 +33,7 @@ def native_routes(bridge: Bridge, explained: Callable[[Request], Awaitable[Asked
         figure_routes,
         job_routes,
         limit_routes,
+        loading_routes,
         running_routes,
         spending_routes,
         key_routes,

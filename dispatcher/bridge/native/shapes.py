@@ -154,6 +154,16 @@ class DeviceOrdered(TypedDict):
     state: str
 
 
+class ModelOrdered(TypedDict):
+    """How a model stands on a device after an order to load it: `loading` where it was not there in time, and goes on.
+    Heartbeats, and so `GET /api/v1/devices`, tell when it is."""
+
+    name: str
+    model: str
+    state: Literal["loaded", "loading"]
+    seconds: float
+
+
 # -- jobs ----------------------------------------------------------------------------------------------------------------------
 
 

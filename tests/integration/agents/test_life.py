@@ -260,7 +260,7 @@ async def test_the_agent_answers_discovery() -> None:
         assert {answer["id"] for answer in answers.values()} == {instance}
         assert answers["PING"]["type"] == "io.nats.micro.v1.ping_response"
         assert [endpoint["subject"] for endpoint in answers["INFO.llm-agent"]["endpoints"]] == [
-            f"llm.v1.dev.orin.{verb}" for verb in ("job", "cancel", "drain", "probe")
+            f"llm.v1.dev.orin.{verb}" for verb in ("job", "cancel", "drain", "probe", "load")
         ]
         assert (job["num_requests"], job["num_errors"], job["data"]["slots"]) == (1, 0, 1)
         assert job["processing_time"] > 0

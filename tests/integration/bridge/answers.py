@@ -183,6 +183,9 @@ async def _fleet(asker: Asker, device: str) -> None:
     await asker.ask("GET", "/api/v1/limits")
     await asker.ask("GET", "/api/v1/devices")
     await asker.ask("GET", "/api/v1/devices/{name}/history", names={"name": device})
+    devices = (await asker.ask("GET", "/api/v1/devices"))["devices"]
+    model = {one["name"]: one["models"] for one in devices}[device][0]["name"]
+    await asker.ask("POST", "/api/v1/devices/{name}/load", {"model": model}, {"name": device})
     for verb in ("drain", "resume"):
         await asker.ask("POST", f"/api/v1/devices/{{name}}/{verb}", names={"name": device})
     await asker.until("POST", "/v1/chat/completions", HI)

@@ -197,6 +197,7 @@ SCOPES = [
     ("POST", "/api/v1/route/explain", {"router", "strait", "admin"}),
     ("POST", "/api/v1/devices/nano/drain", {"admin"}),
     ("POST", "/api/v1/devices/nano/resume", {"admin"}),
+    ("POST", "/api/v1/devices/nano/load", {"admin"}),
     ("GET", "/api/v1/keys", {"admin"}),
     ("POST", "/api/v1/keys", {"admin"}),
     ("PATCH", "/api/v1/keys/nobody", {"admin"}),
@@ -290,6 +291,54 @@ async def test_a_device_is_drained_as_operators_do_it(house: House, fleet: Scrip
 
     assert ({"name": "nano", "state": "draining"}, [{"on": True}, {"on": False}]) == (drained.json(), heard)
     assert (404, "unknown_device") == (nobody.status_code, nobody.json()["error"]["code"])
+
+
+async def test_a_model_is_loaded_as_operators_do_it(house: House, fleet: ScriptedFleet) -> None:
+    """By its device's own name for it; what the device says is told, and what can't be is refused before it is asked."""
+    heard: list[Any] = []
+    answers = iter(
+        [
+            {"model": "llama3.2:1b", "state": "loaded", "seconds": 1.5},
+            {"error": errors.ModelNotLoadable("no room").to_wire()},
+        ]
+    )
+    replies: list[asyncio.Task[None]] = []
+    loop = asyncio.get_running_loop()
+
+    def hear(delivery: Delivery) -> None:
+        heard.append(codec.decode(delivery.data))
+        said = fleet.bus.publish(delivery.reply, codec.encode(next(answers)))
+        replies.append(loop.create_task(said))  # awaited below
+
+    await fleet.beat("cloud", models=("gpt",), remote=True)
+    subscription = await fleet.bus.subscribe(SUBJECTS.device("nano", "load"), hear)
+    await fleet.bus.flush()
+    path = "/api/v1/devices/{}/load"
+    told = [
+        await house.call("admin", "POST", path.format(name), json=body)
+        for name, body in (
+            ("nano", {"model": "llama3.2:1b", "keep_s": 60, "wait_s": 5}),
+            ("nano", {"model": "llama3.2:1b"}),
+            ("nano", {"model": "nothing"}),
+            ("nobody", {"model": "llama3.2:1b"}),
+            ("cloud", {"model": "gpt"}),
+            ("nano", {"model": "llama3.2:1b", "keep_s": -1}),
+            ("nano", {"model": "llama3.2:1b", "wait_s": 601}),
+            ("nano", {}),
+        )
+    ]
+    await asyncio.gather(*replies)
+    await subscription.unsubscribe()
+
+    assert {"name": "nano", "model": "llama3.2:1b", "state": "loaded", "seconds": 1.5} == told[0].json()
+    assert [{"model": "llama3.2:1b", "keep_s": 60, "wait_s": 5}, {"model": "llama3.2:1b", "wait_s": 60}] == heard
+    assert [
+        (502, "not_loadable"),
+        (404, "unknown_model"),
+        (404, "unknown_device"),
+        (400, "unsupported"),
+        *[(400, "bad_request")] * 3,
+    ] == [(one.status_code, one.json()["error"]["code"]) for one in told[1:]]
 
 
 async def test_jobs_are_listed_and_looked_up_by_their_own_user(house: House, fleet: ScriptedFleet) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from common import codec
 from common.bus.nats import NatsOptions, connect_nats
-from common.messages import Heartbeat
+from common.messages import Heartbeat, ModelInfo
 from common.subjects import Subjects, own_inbox
 from dispatcher.cli.nats_config import USERS_FILE
 from dispatcher.cli.nats_fleet import SEED_FILE, FleetDir
@@ -36,6 +36,12 @@ ORDERS = [
     ("POST", "/api/v1/keys/carl/refill", "", "drover keys"),
     ("DELETE", "/api/v1/keys/carl", "", "drover keys"),
     ("POST", "/api/v1/devices/nano/drain", "", "nats req llm.v1.dev.nano.drain '{\"on\":true}'"),
+    (
+        "POST",
+        "/api/v1/devices/nano/load",
+        '{"model":"m"}',
+        'nats req llm.v1.dev.nano.load \'{"model":"m:latest","wait_s":60.0}\' --timeout=65s',
+    ),
     ("POST", "/api/v1/devices/nano/resume", "", "nats req llm.v1.dev.nano.drain '{\"on\":false}'"),
 ]
 
@@ -65,7 +71,7 @@ async def test_who_may_order_it_is_told_at_once(users: FleetDir) -> None:
     ):
 
         async def heard() -> bool:
-            beat = codec.plain(Heartbeat(device="nano", boot="b1", seq=1))
+            beat = codec.plain(Heartbeat(device="nano", boot="b1", seq=1, models=(ModelInfo(name="m"),)))
             await device.publish(SUBJECTS.heartbeat("nano"), codec.encode(beat))
             found = (await http.get("/api/v1/devices")).json()["devices"]
             return [one["name"] for one in found] == ["nano"]

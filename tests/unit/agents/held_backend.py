@@ -35,6 +35,10 @@ class HeldBackend(OnDevice):
         self.probing = asyncio.Event()
         self.token = asyncio.Event()
         """Set when a probe gets its token."""
+        self.loads: list[tuple[str, float | None]] = []
+        self.loading = asyncio.Event()
+        self.memory = asyncio.Event()
+        """Set when what loads is in memory."""
         self._pieces: asyncio.Queue[Piece | Exception | None] = asyncio.Queue()
 
     def refusal(self) -> DeviceBusy | None:
@@ -110,6 +114,13 @@ class HeldBackend(OnDevice):
         self.probed.append(model.name)
         self.probing.set()
         await self.token.wait()
+        if self.crash:
+            raise self.crash
+
+    async def load(self, model: ModelInfo, keep_s: float | None) -> None:
+        self.loads.append((model.name, keep_s))
+        self.loading.set()
+        await self.memory.wait()
         if self.crash:
             raise self.crash
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agents.backends.ollama_context import Held, cache_bytes_per_token, chosen, most_tokens
+from agents.backends.ollama_context import Held, cache_bytes_per_token, chosen, most_tokens, require_room
 from common.errors import ContextTooLong, ModelNotLoadable
 from common.messages import ModelInfo
 from common.prompts import ContextNeed
@@ -158,3 +158,13 @@ def test_a_smaller_wish_does_not_shrink_what_is_held() -> None:
     held.begin("m", None)
 
     assert held.of("m") == 8192
+
+
+def test_a_model_that_is_larger_than_the_memory_is_not_loaded() -> None:
+    """Its weights and what runs them; where nobody knows the memory, Ollama has to say."""
+    large = ModelInfo(name="large", size_bytes=4_000_000_000)
+    require_room(large, None)
+    require_room(large, 4_100_000_000)
+
+    with pytest.raises(ModelNotLoadable, match=r"large has 4\.0 GB, and this device's memory 4\.1 GB"):
+        require_room(large, 4_099_999_999)

@@ -64,4 +64,5 @@ def test_all_doors_are_listed() -> None:
         "dev.nano.cancel",
         "dev.nano.drain",
         "dev.nano.probe",
+        "dev.nano.load",
     ]
