@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from pydantic import ConfigDict, Strict
@@ -20,7 +20,7 @@ from agents.worker import Worker
 from common import codec
 from common.bus import Bus, Delivery, Subscription
 from common.errors import FleetError
-from common.load_orders import LoadOrder
+from common.load_orders import LoadOrder, LoadTold
 from common.logs import get_logger
 from common.messages import DeviceState, Token
 from common.subjects import is_inbox
@@ -135,8 +135,8 @@ class Doors:
         """Load a model ahead of any job."""
         request = codec.build(LoadOrder, asked)
         loaded = await self._loader.load(request.model, request.keep_s, wait_s=request.wait_s)
-        state = "loaded" if loaded.done else "loading"
-        return {"model": loaded.model, "state": state, "seconds": round(loaded.seconds, 3)}
+        state: Literal["loaded", "loading"] = "loaded" if loaded.done else "loading"
+        return codec.plain(LoadTold(model=loaded.model, state=state, seconds=round(loaded.seconds, 3)))
 
     async def _answer_late(self, delivery: Delivery, act: WaitingVerb) -> None:
         try:

@@ -1,18 +1,15 @@
-"""The order to load a model ahead of any job, as devices take it under `llm.v1.dev.<device>.load`; it loads nothing itself.
-
-The answer has the `model`, the `state` (`loaded`, or `loading` where nobody waits any more and it goes on) and the `seconds` so
-far.
-"""
+"""The order to load a model ahead of any job, as devices take it under `llm.v1.dev.<device>.load`, and what they answer; it loads
+nothing itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Gt, Le
 from pydantic import ConfigDict
 
-from common.messages import Name
+from common.messages import Name, Number
 
 WAIT_S = 60.0
 MOST_WAIT_S = 600.0
@@ -32,3 +29,12 @@ class LoadOrder:
     model: Name
     keep_s: Annotated[float, Gt(0), Le(MOST_KEEP_S)] | None = None
     wait_s: Annotated[float, Gt(0), Le(MOST_WAIT_S)] = WAIT_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadTold:
+    """How it stands after so many seconds: `loading` where nobody waits any more, and it goes on."""
+
+    model: Name
+    state: Literal["loaded", "loading"]
+    seconds: Number

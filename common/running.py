@@ -71,3 +71,8 @@ class Running:
     waiting_by_device: Counts = field(default_factory=dict)
     jobs: Annotated[tuple[RunningJob, ...], FailFast(), MaxLen(MOST_JOBS)] = ()
     more: bool = False
+
+    @property
+    def at_work(self) -> int:
+        """How many do not wait; never below 0, whatever the two numbers are."""
+        return max(0, self.running - self.waiting)

@@ -96,8 +96,8 @@ class Subjects:
         return f"{self.prefix}.rec.{what}.{name}"
 
     def ledger(self, verb: str) -> str:
-        """Where operators ask the ledger for `jobs`, `devices`, `energy`, `latency` or `history`, and the bridge for `votes` too,
-        and has it keep a `vote` or a `thumb`."""
+        """Where operators ask the ledger for `jobs`, `devices`, `energy`, `latency` or `history`, and the bridge for `votes`
+        too; it has it keep a `vote` or a `thumb`, and `drover feedback` a `thumb`."""
         return f"{self.prefix}.ledger.{verb}"
 
     def keys(self, verb: str) -> str:

@@ -18,7 +18,7 @@ _Weight = Annotated[float, AllowInfNan(allow_inf_nan=False), Ge(0), Le(MOST_WEIG
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialWeights:
-    """TrialWeights of the three terms; what counts is how they are to each other, so at least one is above 0."""
+    """Weights of the three terms; what counts is how they are to each other, so at least one is above 0."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 

@@ -16,10 +16,11 @@ COLUMNS = ("device", "model", "warm", "simulated", "score", *TERMS, *FIGURES)
 
 
 def unfold(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a brief in the form of `explain.record`. Raises `ValueError` and the like for what is none."""
+    """Give a brief in the form of `explain.record`; whoever knows which device had the job says so in `chosen`. Raises
+    `ValueError` and the like for what is none."""
     options = [_unfolded(dict(zip(COLUMNS, one, strict=True)), told["weights"]) for one in told["options"]]
     chosen = {"device": options[0]["device"], "model": options[0]["model"]} if options else None
-    return {**told, **formula(told["weights"]), "chosen": chosen, "options": options}
+    return {"chosen": chosen, **told, **formula(told["weights"]), "options": options}
 
 
 def formula(weights: Mapping[str, float]) -> dict[str, str]:

@@ -58,7 +58,9 @@ class Run:
 def sound(folder: Path) -> list[Run]:
     """Give all runs below a folder; fails for one that is broken, or whose rows are not there."""
     here, found = Folder(folder), []
-    for one in here.look()[0]:
+    for listed in here.look()[0]:
+        one = here.find(listed.id)
+        assert one is not None
         assert one.manifest is not None, one.broken
         with here.rows(one) as file:
             found.append(Run(one.id, one.manifest, file.read()))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from common.bus import Bus
 from common.bus.nats import NatsBus, connect_nats
 from common.bus.options import options_from
 from common.client import Drover, tenants_own
@@ -57,10 +58,14 @@ async def open_bus(settings: ShellSettings) -> AsyncIterator[NatsBus]:
 @asynccontextmanager
 async def open_producer(settings: ShellSettings, *, tenant: str | None = None) -> AsyncIterator[Drover]:
     """Connect as a producer of a tenant, which is the bridge's where none is named."""
+    async with open_bus(settings) as bus, producer(bus, settings, tenant=tenant) as drover:
+        yield drover
+
+
+@asynccontextmanager
+async def producer(bus: Bus, settings: ShellSettings, *, tenant: str | None = None) -> AsyncIterator[Drover]:
+    """Be a producer of a tenant on a bus that is there."""
     owner = tenant or settings.bridge.tenant
     own = tenants_own(options_from(settings.bus, name=""), owner)
-    async with (
-        open_bus(settings) as bus,
-        Drover.over(bus, tenant=owner, prefix=settings.bus.prefix, newest_only=own) as drover,
-    ):
+    async with Drover.over(bus, tenant=owner, prefix=settings.bus.prefix, newest_only=own) as drover:
         yield drover

@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from common.errors import BadRequest
+from common import codec, ledger
+from common.bus import Bus
+from common.errors import BadRequest, FleetError, NoResponders, UnknownJob
+from common.ratings import read_rating
+from common.subjects import Subjects
+from common.votes import Thumb
 from dispatcher.cli import running
-from dispatcher.cli.connect import open_producer, shell_settings
+from dispatcher.cli.connect import open_bus, producer, shell_settings
 
 THUMBS = frozenset({"up", "down"})
 
@@ -19,14 +24,39 @@ def said(rating: str, reason: str | None) -> dict[str, Any]:
 
 
 async def feedback(job: str, words: dict[str, Any], *, tenant: str | None = None) -> int:
-    """Say it, and print what becomes of it. Raises the errors of `Drover.rate`."""
-    async with open_producer(shell_settings(), tenant=tenant) as drover:
-        told = await drover.rate(job, words)
+    """Say it to who learns from it and to who keeps it, and print what becomes of it. Raises the errors of `Drover.rate`: of a job
+    that no dispatcher knows any more where the ledger does not either."""
+    settings = shell_settings()
+    forgotten: UnknownJob | None = None
+    thumb = Thumb(tenant=tenant or settings.bridge.tenant, job=job, score=read_rating(words).reward)
+    async with open_bus(settings) as bus, producer(bus, settings, tenant=tenant) as drover:
+        try:
+            told = await drover.rate(job, words)
+        except UnknownJob as error:
+            told, forgotten = {"counted": False, "why": "no dispatcher knows it any more"}, error
+        why_not = await _kept(bus, Subjects(settings.bus.prefix), thumb)
+    if forgotten is not None and why_not:
+        raise forgotten
+    if why_not:
+        running.say(f"job {job}: the ledger does not keep it: {why_not}")
     if told["counted"]:
         sys.stdout.write(f"{job} rated {words.get('rating', words.get('score'))}\n")
     else:
         running.say(f"job {job}: nothing is learned from it: {told.get('why') or _why(told)}")
     return 0
+
+
+async def _kept(bus: Bus, subjects: Subjects, thumb: Thumb) -> str:
+    """Have the ledger keep it, as nobody's in particular; gives why it does not, and nothing where it does."""
+    try:
+        await ledger.exchange(bus, subjects.ledger("thumb"), codec.plain(thumb), timeout_s=ledger.ASK_S)
+    except NoResponders:
+        return "none answers"
+    except UnknownJob:
+        return "it has no record of it yet: say it again"
+    except FleetError as error:
+        return error.message
+    return ""
 
 
 def _why(told: dict[str, Any]) -> str:

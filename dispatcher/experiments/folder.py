@@ -9,19 +9,20 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from heapq import nsmallest
 from pathlib import Path
 from typing import IO
 
 from common import codec
 from common.codec import digest
 from common.errors import BadRequest
-from dispatcher.experiments.manifest import ENDING, MOST_BYTES, Manifest
+from dispatcher.experiments.manifest import ENDING, MOST_BYTES, Arm, Manifest
 from dispatcher.files import Stamp
 
 MOST_DEPTH = 4
 MOST_LOOKED_AT = 5000
-"""Entries of folders; what is behind them is told to be left out."""
+"""Files and folders; what is behind them is told to be left out."""
 
 MOST_FOUND = 200
 MOST_ROWS_BYTES = 256 << 20
@@ -34,7 +35,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One manifest: what it says, or why it can't be read."""
+    """One manifest: what it says, in a list without its figures, or why it can't be read."""
 
     id: str
     path: Path
@@ -55,20 +56,24 @@ class Folder:
         """Give what is there, the newest first, and whether some is left out. It reads files: not for an event loop."""
         paths, more = _manifests(self.root)
         newest = sorted(paths, key=lambda one: (-one[1][0], one[0]))
-        found = [self._read(path, stamp) for path, stamp in newest[:MOST_FOUND]]
+        found = [self._listed(path, stamp) for path, stamp in newest[:MOST_FOUND]]
         self._known = {one.id: one for one in found}
         return found, more or len(newest) > MOST_FOUND
 
     def find(self, name: str) -> Found | None:
-        """Give the one of an id; None where there is none."""
-        return next((one for one in self.look()[0] if one.id == name), None)
+        """Give the one of an id, with all that it says; None where there is none."""
+        found = next((one for one in self.look()[0] if one.id == name), None)
+        return None if found is None else self._read(found.path, found.stamp)
+
+    def _listed(self, path: Path, stamp: Stamp) -> Found:
+        before = self._known.get(self._id(path))
+        return before if before is not None and before.stamp == stamp else _in_short(self._read(path, stamp))
+
+    def _id(self, path: Path) -> str:
+        return digest({"path": path.relative_to(self.root).as_posix()}, ID_CHARS)
 
     def _read(self, path: Path, stamp: Stamp) -> Found:
-        shown = path.relative_to(self.root).as_posix()
-        name = digest({"path": shown}, ID_CHARS)
-        before = self._known.get(name)
-        if before is not None and before.stamp == stamp:
-            return before
+        name, shown = self._id(path), path.relative_to(self.root).as_posix()
         try:
             with opened(path, self.root, MOST_BYTES) as file:
                 manifest = codec.build(Manifest, codec.decode(file.read(MOST_BYTES)))
@@ -82,6 +87,17 @@ class Folder:
         if found.manifest is None or found.manifest.rows is None:
             raise Unreadable("it has no rows")
         return opened(found.path.with_name(found.manifest.rows.file), self.root, MOST_ROWS_BYTES)
+
+
+def _in_short(found: Found) -> Found:
+    """Leave out what lists do not tell: as objects the figures and points of some hundred runs would be gigabytes."""
+    if found.manifest is None:
+        return found
+    arms = tuple(Arm(name=arm.name, n=arm.n) for arm in found.manifest.arms)
+    return replace(
+        found,
+        manifest=replace(found.manifest, arms=arms, plots=(), metrics=(), caveats=(), data={}, environment={}),
+    )
 
 
 def opened(path: Path, root: Path, most_bytes: int) -> IO[bytes]:
@@ -111,7 +127,7 @@ def _manifests(root: Path) -> tuple[list[tuple[Path, Stamp]], bool]:
     for number, entry in enumerate(_entries(root, MOST_DEPTH)):
         if number >= MOST_LOOKED_AT:
             return found, True
-        if entry.name.endswith(ENDING) and not entry.name.startswith("."):
+        if entry.name.endswith(ENDING) and not entry.name.startswith(".") and not entry.is_dir(follow_symlinks=False):
             try:
                 seen = entry.stat(follow_symlinks=False)
             except OSError:
@@ -121,14 +137,15 @@ def _manifests(root: Path) -> tuple[list[tuple[Path, Stamp]], bool]:
 
 
 def _entries(folder: Path, depth: int) -> Iterator[os.DirEntry[str]]:
-    """Give all that is no folder, without following any link; a folder that can't be read has nothing in it."""
+    """Give all that is there, files before folders, without following any link; a folder that can't be read has nothing in it."""
     try:
         with os.scandir(folder) as entries:
-            there = sorted(entries, key=lambda one: one.name)
+            there = nsmallest(
+                MOST_LOOKED_AT + 1, entries, key=lambda one: (one.is_dir(follow_symlinks=False), one.name)
+            )
     except OSError:
         return
     for entry in there:
-        if not entry.is_dir(follow_symlinks=False):
-            yield entry
-        elif depth > 1:
+        yield entry
+        if depth > 1 and entry.is_dir(follow_symlinks=False):
             yield from _entries(Path(entry.path), depth - 1)

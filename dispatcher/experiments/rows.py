@@ -14,6 +14,7 @@ from dispatcher.experiments.folder import Unreadable
 
 PIECE_BYTES = 64 * 1024
 ROWS_AT_ONCE = 200
+MOST_LINE = 1 << 20
 MOST_WHOLE = 2**53
 """Every reader of JSON tells whole numbers up to this apart."""
 
@@ -26,10 +27,9 @@ def as_csv(file: IO[bytes]) -> Iterator[bytes]:
 
 def as_jsonl(file: IO[bytes]) -> Iterator[bytes]:
     """Give an object for each row: numbers as numbers, empty cells as null. Raises `Unreadable` for what is no table."""
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     some = list[bytes]()
     try:
-        for row in csv.DictReader(text):
+        for row in csv.DictReader(_lines(file)):
             some.append(codec.encode({str(name): _value(cell) for name, cell in row.items()}) + b"\n")
             if len(some) >= ROWS_AT_ONCE:
                 yield b"".join(some)
@@ -37,6 +37,15 @@ def as_jsonl(file: IO[bytes]) -> Iterator[bytes]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise Unreadable(f"the rows are no CSV: {error}") from error
     yield b"".join(some)
+
+
+def _lines(file: IO[bytes]) -> Iterator[str]:
+    """Give lines. Raises `Unreadable` for one that would hardly fit into memory, as of a file that has none."""
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    while line := text.readline(MOST_LINE):
+        if len(line) == MOST_LINE:
+            raise Unreadable(f"the rows are no CSV: a line has {MOST_LINE} characters or more")
+        yield line
 
 
 def _value(cell: Any) -> Any:

@@ -29,6 +29,9 @@ MOST_WAITING = 64
 MOST_LOOKED_AT = 20_000
 """Chats of which one question looks at what they took: these take a quarter of a second (x86, SQLite)."""
 
+SHORTER = "ask for a shorter span"
+LONGER = f"{SHORTER}, or for longer steps (step_s)"
+
 ANSWER_S = ASK_S * 0.9
 """Whoever asks waits a little longer."""
 
@@ -51,7 +54,7 @@ class Desk:
         self._subjects = subjects
         self._database = database
         self._most_looked_at = most_looked_at
-        self.tally = Answering(bus, most_waiting=MOST_WAITING, answer_s=answer_s, late="ask for a shorter span")
+        self.tally = Answering(bus, most_waiting=MOST_WAITING, answer_s=answer_s, late=SHORTER)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -95,17 +98,17 @@ class Desk:
         told = await asyncio.to_thread(
             latency, query, columns, rows, left_out_before=rows[-1].received_unix_s if more else None
         )
-        return self._whole(codec.plain(told))
+        return self._whole(codec.plain(told), LONGER)
 
     async def _history(self, wire: Mapping[str, Any]) -> dict[str, Any]:
-        return self._whole(codec.plain(await history(self._database, codec.build(HistoryQuery, wire))))
+        return self._whole(codec.plain(await history(self._database, codec.build(HistoryQuery, wire))), LONGER)
 
-    def _whole(self, said: dict[str, Any]) -> dict[str, Any]:
-        """Give an answer that has no pages. Raises `PayloadTooLarge` where the bus does not carry it."""
+    def _whole(self, said: dict[str, Any], instead: str) -> dict[str, Any]:
+        """Give an answer that has no pages. Raises `PayloadTooLarge`, which says what to do `instead`, where the bus does not carry
+        it."""
         if (size_bytes := len(codec.encode(said))) > room(self._bus.max_payload):
             raise PayloadTooLarge(
-                f"the answer has {size_bytes} bytes, and the bus carries {room(self._bus.max_payload)}: ask for a shorter span, or "
-                "for longer steps (step_s)"
+                f"the answer has {size_bytes} bytes, and the bus carries {room(self._bus.max_payload)}: {instead}"
             )
         return said
 
@@ -120,7 +123,8 @@ class Desk:
     async def _votes(self, wire: Mapping[str, Any]) -> dict[str, Any]:
         query = codec.build(VotesQuery, wire)
         found, more = await keeping.said(self._database, query)
-        return codec.plain(tally(found, query.by, more=more))
+        told = await asyncio.to_thread(tally, found, query.by, more=more)  # as above
+        return self._whole(codec.plain(told), SHORTER)
 
     async def _devices(self, wire: Mapping[str, Any]) -> dict[str, Any]:
         query = codec.build(DevicesQuery, wire)

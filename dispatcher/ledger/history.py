@@ -61,11 +61,12 @@ async def history(database: Database, query: HistoryQuery) -> DeviceHistory:
 
 def once(events: Iterable[DeviceEntry]) -> list[DeviceEntry]:
     """Leave out, of events newest first, what another dispatcher tells a little later."""
-    kept: list[DeviceEntry] = []
+    kept = list[DeviceEntry]()
+    told = dict[tuple[str, str], DeviceEntry]()
     for event in sorted(events, key=lambda one: one.at_unix_s):
-        told = (one for one in reversed(kept) if (one.event, one.boot) == (event.event, event.boot))
-        last = next(told, None)
+        last = told.get((event.event, event.boot))
         if last is None or last.dispatcher == event.dispatcher or event.at_unix_s - last.at_unix_s > SAME_S:
+            told[event.event, event.boot] = event
             kept.append(event)
     return kept[::-1]
 

@@ -20,7 +20,7 @@ from common.messages import AUTO, CHAT, Message, Role
 from common.trials import TrialWeights
 from dispatcher.embed import Embedded, EmbeddingService
 from dispatcher.fleet import Fleet, canonical
-from dispatcher.outcomes import Cascaded, Decision, Delivered, Job, Settled
+from dispatcher.outcomes import Decision, Delivered, Job, Settled
 from dispatcher.roster import Roster
 from dispatcher.router.affinity import Affinity
 from dispatcher.router.feedback import Feedback
@@ -203,7 +203,7 @@ class Router:
     def note(self, job: Job, delivered: Delivered, total_s: float = 0.0, text: str = "") -> None:
         """Learn from how a job ended: where its conversation is warm now, `text` being its answer, and how well it went."""
         if delivered.decision is not None:
-            self._keep(job, delivered.decision, delivered.cascaded)
+            self._keep(job, delivered, delivered.decision)
         if job.embeds:
             return
         self.feedback.note(job, delivered, total_s)
@@ -350,9 +350,11 @@ class Router:
             self._spent.keep(ask.tenant, after)
         return said
 
-    def _keep(self, job: Job, decision: Settled, cascaded: Cascaded | None) -> None:
-        checked = {} if cascaded is None else {"cascade": cascaded.brief()}
-        self._decided.append((job.id, job.tenant, {**decision.brief, **checked}))
+    def _keep(self, job: Job, delivered: Delivered, decision: Settled) -> None:
+        checked = {} if delivered.cascaded is None else {"cascade": delivered.cascaded.brief()}
+        had = delivered.chosen
+        chosen = None if had is None else {"device": had.device, "model": had.model, "reason": had.reason}
+        self._decided.append((job.id, job.tenant, {**decision.brief, "chosen": chosen, **checked}))
 
 
 def _question(messages: Sequence[Message]) -> str:

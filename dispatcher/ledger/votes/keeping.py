@@ -79,16 +79,11 @@ async def said(database: Database, query: VotesQuery) -> tuple[list[Said], bool]
         .limit(MOST_COUNTED + 1)
     )
     async with database.reading() as connection:
-        found = (await connection.execute(ask)).mappings().all()
+        found = (await connection.execute(ask)).all()
     more = len(found) > MOST_COUNTED
     return [
-        Said(
-            (row["voter"], row["compared"]),
-            row["key"],
-            None if row["place"] is None else Place(row["place"]),
-            row["score"],
-        )
-        for row in found[:MOST_COUNTED]
+        Said((voter, compared), contender, None if place is None else Place(place), score)
+        for voter, compared, place, score, contender in found[:MOST_COUNTED]
     ], more
 
 

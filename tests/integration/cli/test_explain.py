@@ -119,6 +119,7 @@ async def test_an_answer_is_rated(place: Place, tmp_path: Path) -> None:
     assert [0, 0, 0, 1, 1] == [end.status for end in ends], [end.err for end in ends]
     assert ["job-12 rated down\n", "job-13 rated 0.25\n"] == [end.out for end in ends[:2]]
     assert all(word in end.err for word, end in zip(("rated", "job-14", "up, down, or a score"), ends[2:], strict=True))
+    assert all("the ledger does not keep it: none answers" in end.err for end in ends[:3])
 
 
 async def test_nobody_is_a_failure(place: Place, tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from common.bus import Bus
+from common.bus.memory import MemoryBroker, connect_memory
 from common.bus.nats import NatsOptions, connect_nats
-from common.errors import BadRequest, NotAllowed, UnknownJob
+from common.errors import BadRequest, NotAllowed, PayloadTooLarge, UnknownJob
 from common.ledger import exchange
 from common.subjects import Subjects
 from common.votes import MOST_VOTES_OF_JOB, Contest, Place, Thumb, Vote, VotesQuery, mark_of
@@ -175,6 +176,19 @@ async def test_the_desk_takes_and_sums_it(played: Database) -> None:
     assert ({"kept": True}, {"kept": True}) == (one, two)
     assert ("device", 1, 1, False) == (sums["by"], sums["votes"], sums["thumbs"], sums["more"])
     assert [{"one": "nano", "other": "orin", "wins": 0, "losses": 1, "ties": 0}] == sums["pairs"]
+
+
+async def test_sums_that_the_bus_does_not_carry_are_refused(database: Database) -> None:
+    """By name, and at once: who asks would else wait in vain."""
+    long = [job(number, model=f"{number}-{'m' * 190}") for number in range(1, 9)]
+    await Store(database).write(came(*long))
+    await keep_vote(database, vote(*(f"job-{number}" for number in range(1, 9)), winner="job-1"), now_unix_s=NOON)
+    async with (
+        connect_memory(MemoryBroker(max_payload=18_000)) as bus,
+        Desk(bus, Subjects(), database).open(),
+    ):
+        with pytest.raises(PayloadTooLarge, match="ask for a shorter span"):
+            await asked(bus, "votes", {"tenant": "default", "by": "model"})
 
 
 def test_the_table_holds_no_words() -> None:

@@ -22,7 +22,7 @@ from dispatcher.experiments.manifest import (
     Rows,
     line,
 )
-from dispatcher.experiments.rows import as_csv, as_jsonl
+from dispatcher.experiments.rows import MOST_LINE, as_csv, as_jsonl
 from dispatcher.experiments.writing import beside, rows_of, write_manifest, write_rows
 from tests.experiments import NOON, WHOLE, left
 
@@ -38,13 +38,22 @@ def rows(folder: Folder, found: Found) -> bytes:
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
-    """To the last point; and under the same id, by which it is found again."""
+    """To the last point; and under the same id, by which it is found again. The list does without figures: some hundred runs would
+    be gigabytes."""
     left(tmp_path / "deep")
     [found], more = Folder(tmp_path).look()
+    one = Folder(tmp_path).find(found.id)
+    assert one is not None
+    assert found.manifest is not None
 
-    assert (WHOLE, "deep/a.manifest.json", False) == (found.manifest, found.name, more)
-    assert found.id == Folder(tmp_path).look()[0][0].id
-    assert Folder(tmp_path).find(found.id) == found
+    assert (WHOLE, "deep/a.manifest.json", False) == (one.manifest, found.name, more)
+    assert (found.id, found.stamp) == (Folder(tmp_path).look()[0][0].id, one.stamp)
+    assert (WHOLE.title, WHOLE.rows, [("hybrid", 4, {})], ()) == (
+        found.manifest.title,
+        found.manifest.rows,
+        [(arm.name, arm.n, arm.figures) for arm in found.manifest.arms],
+        found.manifest.plots,
+    )
     assert b"n,text\n1,one\n" == rows(Folder(tmp_path), found)
 
 
@@ -141,6 +150,20 @@ def test_what_is_looked_at_is_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [(4, False), (3, True), (2, True)] == [(len(found), more) for found, more in (whole, fewer, fewest)]
 
 
+def test_empty_folders_are_looked_at_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has others in it: without a bound a tree of them would be walked for hours. One that is called a manifest is none."""
+    for number in range(4):
+        (tmp_path / "tree" / f"{number}{ENDING}" / "empty").mkdir(parents=True)
+    left(tmp_path)
+    whole = Folder(tmp_path).look()
+    monkeypatch.setattr(folders, "MOST_LOOKED_AT", 5)
+    bounded = Folder(tmp_path).look()
+
+    assert [(["a.manifest.json"], False), (["a.manifest.json"], True)] == [
+        ([one.name for one in found], more) for found, more in (whole, bounded)
+    ]
+
+
 def test_rows_that_are_not_there_or_too_large_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a manifest without any."""
     left(tmp_path, "a")
@@ -173,9 +196,10 @@ def test_rows_come_as_they_are_or_as_objects(tmp_path: Path) -> None:
 
 
 def test_a_table_that_is_none_ends_with_an_error() -> None:
-    """Behind the rows that could be read."""
-    with pytest.raises(Unreadable, match="no CSV"):
-        list(as_jsonl(io.BytesIO(b"a,b\n1,2\n\xff\xfe,\n")))
+    """Behind the rows that could be read; one line without an end is not read to it."""
+    for table in (b"a,b\n1,2\n\xff\xfe,\n", b"a,b\n1,2\n" + b"x" * MOST_LINE):
+        with pytest.raises(Unreadable, match="no CSV"):
+            list(as_jsonl(io.BytesIO(table)))
 
 
 def test_what_nobody_could_read_is_not_written(tmp_path: Path) -> None:
