@@ -48,6 +48,11 @@ class Asking:
                 async for frame in source:
                     yield frame
 
+    async def filed(self, chat: ChatRequest, caller: Caller, attached: Sequence[Attached]) -> ChatRequest:
+        """Give a chat with what its files say. Raises what they, and the gate, refuse it with."""
+        with self.gate.running(caller):
+            return await self.prepared(chat, caller, attached)
+
     async def prepared(self, chat: ChatRequest, caller: Caller, attached: Sequence[Attached] = ()) -> ChatRequest:
         """Give a chat whose files were looked at. Raises what they are refused with."""
         found = await self.files.prepared(chat, attached, whose=None if caller.grant is None else caller.grant.key)

@@ -75,7 +75,11 @@ class RouteTold(TypedDict):
     features: NotRequired[
         Annotated[dict[str, Any], Field(description="what was read off the request; strategies add theirs")]
     ]
-    chosen: NotRequired[Chosen | None]
+    chosen: NotRequired[
+        Annotated[
+            Chosen | None, Field(description="of a job, which had it: null where none did, whichever was the best")
+        ]
+    ]
     options_in_all: NotRequired[int]
     removed: NotRequired[list[RouteRemoved]]
     removed_in_all: NotRequired[int]

@@ -5,7 +5,7 @@ A dispatcher knows, the bridge asks.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -87,7 +87,13 @@ async def _why(bridge: Bridge, caller: Caller, job: str) -> dict[str, Any]:
             told = unfold(decision)
         except (LookupError, TypeError, ValueError) as error:
             raise unknown from error
-        return {"job": job, "tenant": caller.tenant, **told, "remembered": True}
+        return {"job": job, "tenant": caller.tenant, **told, "chosen": _had(record), "remembered": True}
+
+
+def _had(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Give the device that had a job; None where none did, whichever was the best."""
+    names = ("device", "model", "reason")
+    return {name: record[name] for name in names} if all(record.get(name) for name in names) else None
 
 
 def _seen(bridge: Bridge, caller: Caller, told: dict[str, Any]) -> Response:

@@ -186,10 +186,14 @@ def standing(device: Device) -> str:
     return str(device.beat.state if device.liveness is Liveness.ALIVE else device.liveness)
 
 
+_SAYS = {str(Liveness.DEAD): "lost", str(Liveness.SUSPECT): "silent"}
+"""As the page of the fleet has it: people read the reason there."""
+
+
 def _nobody(states: dict[str, str]) -> str:
     if not states:
         return "no device has been heard: start one with `drover-agent` or `make up`"
-    return "no device is ready: " + ", ".join(f"{name} is {state}" for name, state in states.items())
+    return "no device is ready: " + ", ".join(f"{name} is {_SAYS.get(state, state)}" for name, state in states.items())
 
 
 def narrowed(fleet: Fleet, *, models: Sequence[str], devices: Sequence[str]) -> Fleet:

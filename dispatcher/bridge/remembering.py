@@ -7,7 +7,7 @@ left before its first word leaves nothing; one that broke off later leaves its w
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -17,6 +17,7 @@ from common.messages import ChatRequest, conversation
 from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.contexts import Room, room_of
+from dispatcher.bridge.files.desk import Attached
 from dispatcher.bridge.folding import Folding
 from dispatcher.bridge.keeping import Json, Keeping, Said, as_sent, asked_turns
 from dispatcher.bridge.memory.fitting import fitted
@@ -51,9 +52,14 @@ class Remembering:
     presence: Presence
     folding: Folding | None = None
 
-    async def answered(self, chat: ChatRequest, caller: Caller, thread: Thread) -> AsyncGenerator[frames.Frame, None]:
+    async def answered(
+        self, chat: ChatRequest, caller: Caller, thread: Thread, attached: Sequence[Attached] = ()
+    ) -> AsyncGenerator[frames.Frame, None]:
         """Give the frames of a chat's answer; what was said is kept before the last of them, once more where keeping it was
-        interrupted. Raises as `told`, and as `Asking`."""
+        interrupted. What is `attached` is read first: its text is a part of the question, and remembered with it. Raises as `told`,
+        and as `Asking`."""
+        if attached:
+            chat, attached = await self.asking.filed(chat, caller, attached), ()
         told = await self.told(chat, caller, thread)
         chat = replace(chat, prompt=None, messages=())  # that has what it says
         said, kept = Said(), False

@@ -140,11 +140,14 @@ class Curfew:
 
     def __init__(self) -> None:
         self._scopes: set[asyncio.Timeout] = set()
+        self._fell_s: float | None = None
 
     @contextmanager
     def bind(self, scope: asyncio.Timeout) -> Iterator[None]:
-        """Let `scope` expire when the curfew falls."""
+        """Let `scope` expire when the curfew falls, or at once where it has fallen: who was let in just before is no exception."""
         self._scopes.add(scope)
+        if self._fell_s is not None:
+            scope.reschedule(self._fell_s)
         try:
             yield
         finally:
@@ -152,7 +155,7 @@ class Curfew:
 
     def fall(self) -> int:
         """Expire all scopes now; gives their number."""
-        now = asyncio.get_running_loop().time()
+        self._fell_s = now_s = asyncio.get_running_loop().time()
         for scope in self._scopes:
-            scope.reschedule(now)
+            scope.reschedule(now_s)
         return len(self._scopes)

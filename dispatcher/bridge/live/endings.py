@@ -49,7 +49,8 @@ def read_ending(delivery: Delivery) -> Ending:
 
 
 def ended_card(ending: Ending, before: Mapping[str, Any], now_unix_s: float) -> dict[str, Any]:
-    """Write a row, with what was known before. Times are the bridge's own, but for durations."""
+    """Write a row, with what was known before. When it came is by its dispatcher's clock where that told it, else by the bridge's;
+    all else is reckoned from there."""
     begun_unix_s = before.get("queued_unix_s", now_unix_s - ending.total_s)
     took = energy.told(ending.energy)
     told: dict[str, Any] = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from common import codec
-from common.bus import Bus, Delivery
+from common.bus import Bus, Delivery, Subscription
 from common.clock import Clock
 from common.errors import BadRequest, FleetError
 from common.keys import Scope
@@ -31,6 +31,9 @@ FLEET, DEVICES, JOBS, QUEUE = "fleet", "devices", "jobs", "queue"
 
 KINDS = (FLEET, DEVICES, JOBS, QUEUE)
 """What may be asked for; `steady` comes always."""
+
+_ASKED = (JOBS, QUEUE)
+"""What dispatchers are asked for: one answer tells both."""
 
 TICK_S = 0.5
 """Streams look for news so often, and send no more than one piece each time."""
@@ -74,11 +77,29 @@ class Feed:
         self._asked = False
         self.turn = asyncio.Event()
         """Set at the next tick, and another one then."""
-        self._board.look()
 
     def want(self, kinds: Iterable[str], number: int) -> None:
-        """Count streams that want these kinds: what none does is not asked for."""
+        """Count streams that want these kinds: what none does is not asked for, and is begun anew for the next one that does."""
+        kinds = tuple(kinds)
+        if number > 0:
+            for kind in kinds:
+                if not self._wanted[kind]:
+                    self._begin(kind)
         self._wanted.update(dict.fromkeys(kinds, number))
+
+    def _begin(self, kind: str) -> None:
+        """Forget what was known of a kind: nobody has heard since how it went on, and it would be told as if it were so now."""
+        if kind == FLEET:
+            self._facts = FleetFacts(self._from.presence, self._from.bus)
+        elif kind == DEVICES:
+            self._board = DeviceBoard(self._from.presence)
+            self._board.look()
+            self._look_at_s = 0.0
+        elif kind == JOBS:
+            self._book = JobBook()
+            self._asked = False
+        if kind in _ASKED and not any(self._wanted[one] for one in _ASKED):
+            self._queue = Queue()
 
     def parts(self, caller: Caller, kinds: Sequence[str]) -> list[Part]:
         """Give what a caller's stream is told."""
@@ -105,13 +126,10 @@ class Feed:
     async def _hearing(self, asking: str) -> AsyncIterator[None]:
         bus, subjects = self._from.bus, self._from.subjects
         heard = {asking: self._told, subjects.job_event("*", "*"): self._ended}
-        subscriptions = [await bus.subscribe(subject, handler, pending=4096) for subject, handler in heard.items()]
-        try:
+        async with AsyncExitStack() as held:
+            for subject, handler in heard.items():
+                held.push_async_callback(_end, await bus.subscribe(subject, handler, pending=4096))
             yield
-        finally:
-            with suppress(FleetError):  # the connection is gone, and what it heard with it
-                for one in subscriptions:
-                    await one.unsubscribe()
 
     def _told(self, delivery: Delivery) -> None:
         """Take in what a dispatcher has; what can't be read is of another version, and is passed over."""
@@ -136,11 +154,10 @@ class Feed:
         self._book.end(ending, self._from.clock.monotonic(), self._from.clock.unix_s())
 
     async def _ask(self, asking: str) -> None:
-        self._book.begun, self._asked = (
-            self._book.begun or self._asked,
-            True,
-        )  # who has said nothing by now is not there
-        if self._wanted[JOBS] or self._wanted[QUEUE]:
+        if self._asked:
+            self._book.begun = True  # who has said nothing by now is not there
+        self._asked = bool(self._wanted[JOBS])
+        if any(self._wanted[kind] for kind in _ASKED):
             query = RunningQuery(limit=MOST_JOBS if self._wanted[JOBS] else 0)
             await self._from.bus.publish(self._from.subjects.running(), codec.encode(codec.plain(query)), reply=asking)
 
@@ -151,7 +168,8 @@ class Feed:
     def _tick(self) -> None:
         now_s = self._from.clock.monotonic()
         if now_s >= self._look_at_s:
-            self._board.look()
+            if self._wanted[DEVICES]:
+                self._board.look()
             self._facts.look()
             self._look_at_s = now_s + self._board.every_s
         if not self._from.bus.connected:
@@ -176,6 +194,11 @@ class _Steady:
             return b""
         self._due_s = now_s + STEADY_S
         return sse.event(codec.encode({"now_unix_s": round(self._clock.unix_s(), 3)}), name="steady")
+
+
+async def _end(heard: Subscription) -> None:
+    with suppress(FleetError):  # the connection is gone, and what it heard with it
+        await heard.unsubscribe()
 
 
 async def _again(work: Callable[[], Awaitable[None]], every_s: float) -> None:

@@ -55,10 +55,9 @@ class Queue:
 
 def sums(words: list[Running], *, fully: bool) -> Mapping[str, Any]:
     """Add up what dispatchers tell."""
-    waiting = sum(one.waiting for one in words)
     told: dict[str, Any] = {
-        "waiting": waiting,
-        "running": max(0, sum(one.running for one in words) - waiting),
+        "waiting": sum(one.waiting for one in words),
+        "running": sum(one.at_work for one in words),
         "limit": sum(one.queue_limit for one in words),
         "dispatchers": len(words),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -9,9 +11,15 @@ from common.errors import BadRequest
 from common.keys import Scope
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.gate import caller_of
-from dispatcher.bridge.live.feed import DEVICES, KINDS
+from dispatcher.bridge.live.feed import DEVICES, JOBS, KINDS
 from dispatcher.bridge.live.stream import LiveStream
 from dispatcher.bridge.wiring import Bridge
+
+_SCOPES: Mapping[str, frozenset[Scope]] = {
+    DEVICES: frozenset({Scope.FLEET}),
+    JOBS: frozenset({Scope.CHAT, Scope.FLEET}),
+}
+"""Kinds that not every key is told of: one of these scopes is needed, as for the routes that tell the same."""
 
 
 def live_routes(bridge: Bridge) -> APIRouter:
@@ -34,4 +42,4 @@ def wanted(only: str | None, caller: Caller) -> tuple[str, ...]:
     for kind in asked:
         if kind not in KINDS:
             raise BadRequest(f"there are no events {kind[:40]!r}: only={','.join(KINDS)} names all", param="only")
-    return tuple(kind for kind in asked if kind != DEVICES or caller.may(Scope.FLEET))
+    return tuple(kind for kind in asked if kind not in _SCOPES or any(map(caller.may, _SCOPES[kind])))

@@ -19,7 +19,7 @@ from dispatcher.bridge.describing import RUNS, described
 from dispatcher.bridge.entry import chat_entry
 from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.headers import KEY_HEADER, PROGRESS_HEADER
-from dispatcher.bridge.native.request import EXAMPLE, IN_NATIVE, NativeChatRequest, to_chat
+from dispatcher.bridge.native.request import EXAMPLE, IN_NATIVE, NativeChatRequest, attached, to_chat
 from dispatcher.bridge.native.shapes import NativeAnswer
 from dispatcher.bridge.openai import reply
 from dispatcher.bridge.reading import read_as
@@ -58,12 +58,15 @@ def chat_routes(bridge: Bridge) -> APIRouter:
     async def chat(http: Request) -> Response:
         asked = read_as(NativeChatRequest, await json_body(http), example=EXAMPLE, elsewhere=IN_NATIVE)
         come = chat_entry(caller_of(http), http.headers, job=asked.job, conversation_id=asked.conversation_id)
-        sent = to_chat(asked, job=come.job, stream=asked.stream)
+        stream = asked.stream
+        sent = to_chat(asked, job=come.job, stream=stream)
         if come.priority is not None:
             sent = replace(sent, priority=come.priority)
         # Every step is told, unless somebody would rather have headers that name the device.
-        telling = None if PROGRESS_HEADER in http.headers else asked.stream
-        return bridge.run(come, sent, NativeDialect(job=come.job), stream=asked.stream, progress=telling)
+        telling = None if PROGRESS_HEADER in http.headers else stream
+        files = attached(asked)
+        del asked  # what has been read is not kept for as long as the job waits and runs
+        return bridge.run(come, sent, NativeDialect(job=come.job), stream=stream, progress=telling, attached=files)
 
     return router
 

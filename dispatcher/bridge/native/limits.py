@@ -16,6 +16,7 @@ from dispatcher.bridge.bodies import answered
 from dispatcher.bridge.describing import described
 from dispatcher.bridge.files import bounds, desk
 from dispatcher.bridge.limits import Terms
+from dispatcher.bridge.native.request import MOST_FILES
 from dispatcher.bridge.native.shapes import LimitsTold, VirtualModel
 from dispatcher.bridge.surfaces import NATIVE
 from dispatcher.bridge.wiring import Bridge
@@ -55,6 +56,7 @@ def _told(terms: Terms, *, message_bytes: int) -> LimitsTold:
         },
         "documents": {
             "types": [*bounds.DOCUMENT_TYPES],
+            "per_message": MOST_FILES,
             "pages": desk.MOST_PAGES,
             "characters": desk.MOST_CHARACTERS,
             "page_images": bounds.MOST_PAGE_IMAGES,

@@ -7,13 +7,14 @@ from pydantic import RootModel
 from starlette.responses import Response
 
 from common import codec
-from common.errors import UnknownModel, UnsupportedByModel
+from common.errors import BadRequest, GarbledReply, UnknownModel, UnsupportedByModel
 from common.keys import Scope
-from common.load_orders import LoadOrder
+from common.load_orders import LoadOrder, LoadTold
 from dispatcher.bridge.bodies import answered, json_body
 from dispatcher.bridge.describing import ASKS, described
 from dispatcher.bridge.native.fleet import Name as DeviceName
 from dispatcher.bridge.native.fleet import ordered, unknown_device
+from dispatcher.bridge.native.replies import Json
 from dispatcher.bridge.native.shapes import ModelOrdered
 from dispatcher.bridge.reading import read_as
 from dispatcher.bridge.surfaces import NATIVE
@@ -52,12 +53,19 @@ def loading_routes(bridge: Bridge) -> APIRouter:
         model = _model(bridge, name, asked.model)
         order = {**codec.plain(asked), "model": model}
         how = f" --timeout={asked.wait_s + HOP_S:g}s"
-        told = await ordered(bridge, name, "load", order, within_s=asked.wait_s + HOP_S, how=how)
-        return answered(
-            {"name": name, "model": model, "state": str(told.get("state")), "seconds": float(told.get("seconds", 0.0))}
-        )
+        told = _read(await ordered(bridge, name, "load", order, within_s=asked.wait_s + HOP_S, how=how), name)
+        return answered({"name": name, "model": model, "state": told.state, "seconds": told.seconds})
 
     return router
+
+
+def _read(wire: Json, name: str) -> LoadTold:
+    try:
+        return codec.build(LoadTold, wire)
+    except BadRequest as error:
+        raise GarbledReply(
+            f"what device {name} says of the load can't be read: it may be of another version"
+        ) from error
 
 
 def _model(bridge: Bridge, name: str, model: str) -> str:

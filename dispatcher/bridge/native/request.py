@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from common import codec
+from common.errors import BadRequest
 from common.messages import AUTO, ChatRequest
+from dispatcher.bridge.files.desk import Attached
 from dispatcher.bridge.openai.request import MOST_COST_USD, MOST_STRATEGY, split_model, strategy_name
 from dispatcher.bridge.reading import Body
 
 EXAMPLE = '{"prompt":"Why is the sky blue?"}'
+
+MOST_FILES = 4
+"""Each is looked at in a process of its own, one after the other, while whoever asked waits."""
 
 IN_NATIVE: Mapping[str, str] = {
     "provider_key": "send the header X-Drover-Provider-Key",
@@ -104,6 +111,13 @@ class NativeJobRequest(_Closed):
     )
 
 
+class NativeFile(_Closed):
+    """A file that comes with the question: a PDF, or an image. What it is called is shown to the model."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    data: Annotated[str, Field(min_length=1, description="base64 without a data-URI head")]
+
+
 class NativeChatRequest(NativeJobRequest):
     """What `POST /api/v1/chat` takes: a chat as on NATS, and the conversation that it belongs to."""
 
@@ -113,14 +127,34 @@ class NativeChatRequest(NativeJobRequest):
         description="the conversation that this belongs to, or `new`: what was said in it before stands in front, and what is said "
         "now is kept",
     )
+    files: Annotated[list[NativeFile], Field(max_length=MOST_FILES)] = Field(
+        default_factory=list,
+        description="PDFs and images that stand before the last message; a PDF's text is kept with it",
+    )
 
 
 def to_chat(asked: NativeJobRequest, *, job: str, stream: bool) -> ChatRequest:
     """Give the request as it travels. Raises `BadRequest`."""
-    wire = asked.model_dump(exclude_unset=True, exclude={"conversation_id", "stream", "job"}, exclude_none=True)
+    wire = asked.model_dump(
+        exclude_unset=True, exclude={"conversation_id", "stream", "job", "files"}, exclude_none=True
+    )
     model, pinned = split_model(asked.model)
     if pinned is not None:
         wire |= {"model": model, "device": asked.device or pinned}
     if asked.strategy is not None:
         wire["strategy"] = strategy_name(asked.strategy)
     return codec.build(ChatRequest, {**wire, "job": job, "stream": True, "hold": not stream})
+
+
+def attached(asked: NativeChatRequest) -> tuple[Attached, ...]:
+    """Give the files that came with a chat. Raises `BadRequest` for what is no base64."""
+    return tuple(_file(one, f"files.{number}.data") for number, one in enumerate(asked.files))
+
+
+def _file(file: NativeFile, where: str) -> Attached:
+    try:
+        return Attached(name=file.name, data=base64.b64decode(file.data, validate=True))
+    except (binascii.Error, ValueError):
+        raise BadRequest(
+            f"{where} of {file.name[:80]!r} is no base64: send its bytes so, without a head", param=where
+        ) from None

@@ -93,7 +93,7 @@ def page(told: Iterable[Running], *, silent: Iterable[str], limit: int) -> dict[
     return {
         "jobs": [codec.plain(job) for job in jobs[:limit]],
         "more": len(jobs) > limit or any(one.more for one in told),
-        "running": sum(one.running - min(one.waiting, one.running) for one in told),
+        "running": sum(one.at_work for one in told),
         "waiting": sum(one.waiting for one in told),
         "silent": sorted(silent),
     }

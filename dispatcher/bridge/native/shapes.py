@@ -54,10 +54,11 @@ class ImageLimits(TypedDict):
 
 
 class DocumentLimits(TypedDict):
-    """Of PDFs, which come by `POST /route/with-file`: what is behind `pages` and `characters` is left out. Of one without text
-    `page_images` of its pages are shown."""
+    """Of PDFs, which come as `files` of `POST /api/v1/chat`, or by `POST /route/with-file`: what is behind `pages` and `characters`
+    is left out. Of one without text `page_images` of its pages are shown."""
 
     types: list[str]
+    per_message: int
     pages: int
     characters: int
     page_images: int

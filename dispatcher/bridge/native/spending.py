@@ -22,9 +22,10 @@ from dispatcher.bridge.wiring import Bridge
 from dispatcher.fleet import Fleet, canonical
 
 ASSUMPTION = (
-    "Each answer's tokens at the price that `saved_against` had when the answer was given, less what the answer cost. That is the "
-    "model which the routing file names as `cloud_reference`, else the dearest of the fleet. Power is not in it, nor that another "
-    "model's answer would have another length. Where no model of the fleet has a price, nothing is reckoned."
+    "Each answer's tokens at the price that the model it is compared with had when the answer was given, less what that cost. "
+    "It is the model which the routing file names as cloud_reference, else the dearest of the fleet. Power is not in it, nor that "
+    "another model's answer would have another length. Where no model of the fleet has a price, nothing is reckoned: an agent with "
+    "DROVER_BACKEND=openai tells those of its DROVER_CLOUD_MODELS."
 )
 
 ENERGY = described(

@@ -92,13 +92,14 @@ def feedback_routes(bridge: Bridge, prefix: str) -> APIRouter:
 
 
 def vote_routes(bridge: Bridge) -> APIRouter:
-    """The routes `/api/v1/votes`."""
-    router = bridge.gate.router(keys.Scope.CHAT, prefix="/api/v1", tags=["votes"])
+    """The routes `/api/v1/votes`. Any key may read: without `read:fleet` it sees its own user's words."""
+    router = APIRouter(prefix="/api/v1", tags=["votes"])
 
     @router.post(
         "/votes",
         summary="Say which of several answers of yours is the best",
         description="Said again of the same jobs it replaces what was said before.",
+        dependencies=bridge.gate.depends(keys.Scope.CHAT),
         **described(
             VoteRequest,
             surface=NATIVE,
@@ -114,7 +115,8 @@ def vote_routes(bridge: Bridge) -> APIRouter:
     @router.get(
         "/votes",
         summary="Who won over whom, and how thumbs were, by device, model or strategy",
-        **described(surface=NATIVE, statuses=GUARDED, schema=VoteSums, parameters=PARAMETERS),
+        dependencies=bridge.gate.depends(),
+        **described(surface=NATIVE, statuses=GUARDED | {413}, schema=VoteSums, parameters=PARAMETERS),
     )
     async def votes(http: Request) -> Response:
         return answered(await from_ledger(bridge, "votes", _whose(queried(_Asked, http), caller_of(http))))

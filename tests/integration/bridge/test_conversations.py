@@ -24,6 +24,7 @@ from common.messages import ToolCall
 from common.subjects import Subjects
 from tests.bridge_process import BridgeProcess, bridge_process
 from tests.integration.bridge.conftest import HOLD
+from tests.integration.bridge.files.documents import written
 from tests.integration.bridge.files.pictures import noise
 from tests.integration.ledger.ledgers import LedgerProcess, ledger_process, until
 from tests.nats_server import NatsServer, nats_server
@@ -605,6 +606,48 @@ async def test_a_photograph_is_kept_as_it_was_sent_or_smaller(anna: httpx.AsyncC
 
     assert len(picture) > len(sent) > MOST_IMAGE_CHARS >= len(image)
     assert ("What is it?", True) == (here[0]["message"]["content"], image.startswith("/9j/"))
+
+
+def a_pdf(name: str = "bees.pdf") -> dict[str, str]:
+    """A file as `POST /api/v1/chat` takes it."""
+    return {"name": name, "data": base64.b64encode(written("Bees sleep in winter.")).decode()}
+
+
+async def test_what_a_pdf_says_is_remembered(anna: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
+    """Its text stands before the question, with and without a conversation; the next question is told it, too."""
+    body = {"prompt": "When do they sleep?", "files": [a_pdf()]}
+    alone = await anna.post("/api/v1/chat", json=body)
+    answer = await anna.post("/api/v1/chat", json={**body, "conversation_id": "new"})
+    next_one = {"prompt": "And bears?", "conversation_id": answer.headers["x-drover-conversation"]}
+    await anna.post("/api/v1/chat", json=next_one)
+    heard = [await told(fleet) for _ in range(3)]
+    question = "The file 'bees.pdf' has 1 page(s):\n\nBees sleep in winter.\n\nWhen do they sleep?"
+
+    assert (200, 200) == (alone.status_code, answer.status_code), answer.text
+    assert [("user", question)] == heard[0] == heard[1]
+    assert [("user", question), ("assistant", "Hello there!"), ("user", "And bears?")] == heard[2]
+
+
+@pytest.mark.parametrize("conversation", [{}, {"conversation_id": "new"}], ids=["alone", "in a conversation"])
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ([{"name": "a.pdf", "data": "%%%"}], "files.0.data of 'a.pdf' is no base64"),
+        ([{"name": "a.pdf", "data": base64.b64encode(b"%PDF-1.7 garbage").decode()}], "a.pdf: "),
+        ([a_pdf(f"{number}.pdf") for number in range(5)], "files"),
+        ([{"name": "a.pdf", "data": ""}], "files.0.data"),
+        ([{"name": "a" * 201, "data": "AAAA"}], "files.0.name"),
+    ],
+    ids=["no base64", "no PDF", "too many", "empty", "a long name"],
+)
+async def test_files_of_a_chat_are_refused_by_name(
+    anna: httpx.AsyncClient, files: list[dict[str, str]], says: str, conversation: dict[str, str]
+) -> None:
+    """Nobody is asked then, and it is said which file it was, and why."""
+    refused = await anna.post("/api/v1/chat", json={"prompt": "What is it?", "files": files, **conversation})
+
+    assert 400 == refused.status_code, refused.text
+    assert says in refused.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("path", ["/v1/route/explain", "/api/v1/route/explain"])

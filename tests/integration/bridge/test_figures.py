@@ -135,7 +135,8 @@ async def test_savings_tell_what_they_stand_on(house: House) -> None:
     assert [{"name": "gpt-4o@cloud", "input_usd_per_mtok": 2.5, "output_usd_per_mtok": 10.0}] == told["savings"][
         "prices"
     ]
-    assert ("cloud_reference" in told["savings"]["assumption"], []) == (True, narrow["savings"]["prices"])
+    assumption = told["savings"]["assumption"]
+    assert ("cloud_reference" in assumption, "`" in assumption, []) == (True, False, narrow["savings"]["prices"])
 
 
 async def test_latency_is_counted_by_the_ledger(house: House) -> None:

@@ -148,8 +148,8 @@ async def test_a_device_that_is_not_heard_any_more_is_told_without_a_word_of_its
 
 
 async def test_each_key_is_told_what_it_may_see(house: House) -> None:
-    """Devices need read:fleet, and are left out without it also where they are asked for; of the fleet a narrow key knows its part,
-    and of the queue only who sees the fleet knows what is waited for."""
+    """Devices need read:fleet, jobs that or chat, and are left out without it also where they are asked for; of the fleet a narrow
+    key knows its part, and of the queue only who sees the fleet knows what is waited for."""
     people = ("seer", "anna", "narrow", "router")
     told: dict[str, dict[str, Any]] = {}
     for who in people:
@@ -157,7 +157,7 @@ async def test_each_key_is_told_what_it_may_see(house: House) -> None:
             await one.until(lambda one=one: one.last("fleet") and one.last("queue"))
             told[who] = {name: one.last(name) for name in ("hello", "fleet", "queue", "devices")}
 
-    assert [["fleet", "devices", "jobs", "queue"], *[["fleet", "jobs", "queue"]] * 3] == [
+    assert [["fleet", "devices", "jobs", "queue"], *[["fleet", "jobs", "queue"]] * 2, ["fleet", "queue"]] == [
         told[who]["hello"]["events"] for who in people
     ]
     assert [True, False, False, False] == [bool(told[who]["devices"]) for who in people]
@@ -220,6 +220,20 @@ async def test_a_job_whose_end_nobody_tells_is_gone(house: House, fleet: Scripte
         await one.until(lambda: one.jobs["j-lost"]["state"] == "gone")
 
     assert "nano" == one.jobs["j-lost"]["device"]
+
+
+async def test_what_nobody_looked_at_meanwhile_is_asked_for_anew(house: House, fleet: ScriptedFleet) -> None:
+    """The stream of somebody else goes on; jobs that ended while nobody was told of jobs are not there for who comes then."""
+    async with watcher(house["seer"], "?only=queue") as other:
+        async with watcher(house["seer"], "?only=jobs") as one:
+            fleet.house = [runs("j-unseen")]
+            await one.until(lambda: "j-unseen" in one.jobs)
+        fleet.house = []
+        await other.until(lambda: other.last("queue").get("running") == 0)
+        async with watcher(house["seer"], "?only=jobs") as again:
+            await again.until(lambda: again.all("jobs"))
+
+    assert [(True, [])] == [(told["whole"], told["jobs"]) for told in again.all("jobs")]
 
 
 async def test_a_key_that_is_gone_or_is_for_something_else_loses_its_stream(house: House) -> None:

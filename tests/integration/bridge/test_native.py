@@ -180,7 +180,7 @@ SCOPES = [
     ("GET", "/api/v1/limits", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
     ("GET", "/api/v1/jobs", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
     ("GET", "/api/v1/running", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
-    ("GET", "/api/v1/votes", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
+    ("GET", "/api/v1/votes", {"anna", "seer", "narrow", "strait", "router", "carol", "admin"}),
     ("POST", "/api/v1/votes", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
     ("POST", "/api/v1/feedback", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
     ("GET", "/api/v1/usage", {"anna", "seer", "narrow", "strait", "carol", "admin"}),
@@ -300,6 +300,7 @@ async def test_a_model_is_loaded_as_operators_do_it(house: House, fleet: Scripte
         [
             {"model": "llama3.2:1b", "state": "loaded", "seconds": 1.5},
             {"error": errors.ModelNotLoadable("no room").to_wire()},
+            {"model": "llama3.2:1b", "state": "maybe", "seconds": "soon"},
         ]
     )
     replies: list[asyncio.Task[None]] = []
@@ -319,6 +320,7 @@ async def test_a_model_is_loaded_as_operators_do_it(house: House, fleet: Scripte
         for name, body in (
             ("nano", {"model": "llama3.2:1b", "keep_s": 60, "wait_s": 5}),
             ("nano", {"model": "llama3.2:1b"}),
+            ("nano", {"model": "llama3.2:1b"}),
             ("nano", {"model": "nothing"}),
             ("nobody", {"model": "llama3.2:1b"}),
             ("cloud", {"model": "gpt"}),
@@ -331,9 +333,10 @@ async def test_a_model_is_loaded_as_operators_do_it(house: House, fleet: Scripte
     await subscription.unsubscribe()
 
     assert {"name": "nano", "model": "llama3.2:1b", "state": "loaded", "seconds": 1.5} == told[0].json()
-    assert [{"model": "llama3.2:1b", "keep_s": 60, "wait_s": 5}, {"model": "llama3.2:1b", "wait_s": 60}] == heard
+    assert [{"model": "llama3.2:1b", "keep_s": 60, "wait_s": 5}, *[{"model": "llama3.2:1b", "wait_s": 60}] * 2] == heard
     assert [
         (502, "not_loadable"),
+        (502, "garbled"),
         (404, "unknown_model"),
         (404, "unknown_device"),
         (400, "unsupported"),
@@ -440,6 +443,29 @@ async def test_a_key_is_told_only_of_what_it_may_use(house: House, fleet: Script
     ]
     assert codec.decode(told) == whole.json()
     assert ["tiny*"] == codec.decode_request(asked[0].data)["allow_models"]
+
+
+async def test_a_job_that_no_device_had_chose_none(house: House, fleet: ScriptedFleet) -> None:
+    """As the ledger has kept it; of one that a device had, which and why."""
+    option = ["nano", "llama3.2:1b", True, True, 0.9, 1.0, 1.0, 0.75, 0.0, 0.0, 0.5, 1.0, 3.0, None]
+    weights = {"tokens": 0.4, "topic": 0.2, "health": 0.4}
+    brief = {"strategy": "hybrid", "weights": weights, "features": {}, "options": [option]}
+    none = {"device": None, "model": None, "reason": None, "state": "cancelled"}
+    for number, had in ((60, none), (61, {})):
+        entry = record(number, tenant="acme", job=f"j-{number}", decision=brief, **had)
+        await fleet.bus.publish(SUBJECTS.record(JOB, "acme"), payload(entry))
+
+    async def written() -> bool:
+        told = [await house.call("admin", "GET", f"/api/v1/jobs/j-{number}") for number in (60, 61)]
+        return all(one.status_code == 200 for one in told)
+
+    await until(written)
+    told = [(await house.call("admin", "GET", f"/api/v1/route/j-{number}")).json() for number in (60, 61)]
+
+    assert [None, {"device": "orin", "model": "llama3.2:1b", "reason": "hybrid: it was quickest"}] == [
+        one["chosen"] for one in told
+    ]
+    assert [["nano"], ["nano"]] == [[option["device"] for option in one["options"]] for one in told]
 
 
 async def test_a_live_job_is_cancelled_by_its_id(house: House, fleet: ScriptedFleet) -> None:

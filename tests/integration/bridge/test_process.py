@@ -235,7 +235,7 @@ async def test_health_tells_when_heartbeats_stop(http: httpx.AsyncClient, fleet:
     await fleet.beat(interval_s=0.05)
     body = await until_health(http, 503, reason="no device")
 
-    assert body["reason"] in {"no device is ready: nano is suspect", "no device is ready: nano is dead"}
+    assert body["reason"] in {"no device is ready: nano is silent", "no device is ready: nano is lost"}
 
 
 async def test_health_tells_when_no_dispatcher_answers(nats: NatsServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from common.keys import Scope
+from tests.commands import drover
 from tests.integration.bridge.estate import Estate, bearer, estate
 from tests.integration.ledger.ledgers import until
 
@@ -85,15 +87,40 @@ async def test_a_thumb_is_kept_changed_and_taken_back(house: Estate, ann: str) -
     assert "not unlearned" in told[2]["why"]
 
 
+async def test_a_thumb_of_the_command_line_is_kept_too(house: Estate, ann: str, tmp_path: Path) -> None:
+    """As nobody's in particular, so beside its user's own; and kept also where routing has heard of the job before."""
+    (job,) = await answers(house, ann, ["hybrid"])
+    seer, where = await house.key(scopes=(Scope.CHAT, Scope.FLEET)), house.fleet.nats.url
+    before = await sums(house, seer)
+    ends = [
+        await drover("feedback", name, said, cwd=tmp_path, NATS_URL=where)
+        for name, said in ((job, "up"), (job, "down"), ("never-was", "up"))
+    ]
+    after = await sums(house, seer)
+
+    assert ([0, 0, 1], f"{job} rated up\n") == ([end.status for end in ends], ends[0].out), [end.err for end in ends]
+    assert (1, before["thumbs"] + 1) == (
+        sum(one["down"] for one in after["contenders"]) - sum(one["down"] for one in before["contenders"]),
+        after["thumbs"],
+    )
+    assert 0 == (await sums(house, ann))["thumbs"]
+    assert ([False, False, False], True) == (["keep" in end.err for end in ends], "never-was" in ends[2].err)
+
+
 async def test_votes_are_their_users_and_a_fleet_reader_sees_the_tenants(house: Estate, ann: str) -> None:
-    """Another user of the tenant sees none of it, and may not ask for another tenant's; who may see the fleet sees all of one."""
+    """Another user of the tenant sees none of it, and may not ask for another tenant's; who may see the fleet sees all of one, also
+    where it may not vote."""
     jobs = await answers(house, ann)
     await ask(house, ann, "POST", "votes", {"jobs": jobs, "winner": jobs[0]})
     bob, seer = await house.key(user="bob", scopes=(Scope.CHAT,)), await house.key(scopes=(Scope.CHAT, Scope.FLEET))
     foreign = await ask(house, bob, "GET", "votes?tenant=acme")
+    watcher, router = await house.key(scopes=(Scope.FLEET,)), await house.key(user="rob", scopes=(Scope.ROUTE,))
 
     assert (0, []) == ((await sums(house, bob))["votes"], (await sums(house, bob))["contenders"])
     assert (await sums(house, seer))["votes"] >= 1
+    assert await sums(house, watcher) == await sums(house, seer)
+    assert 0 == (await sums(house, router))["votes"]
+    assert 403 == (await ask(house, watcher, "POST", "votes", {"jobs": jobs, "winner": jobs[0]})).status_code
     assert 0 == (await sums(house, seer, tenant="acme"))["votes"]
     assert (403, "not_allowed") == (foreign.status_code, foreign.json()["error"]["code"])
     assert 0 == (await sums(house, ann, until_unix_s="1000"))["votes"]

@@ -70,7 +70,7 @@ async def test_a_cancelled_device_is_not_blamed(a_house: OpenHouse) -> None:
 
 
 async def test_a_waiting_job_is_cancelled(a_house: OpenHouse) -> None:
-    """A job in the line leaves it, and those behind it move up."""
+    """A job in the line leaves it, and those behind it move up. Asked why, no device was chosen, though there was a best."""
     async with a_house() as house:
         hold = Hold()
         nano = await house.device("nano", hold, answer("ok"))
@@ -84,8 +84,10 @@ async def test_a_waiting_job_is_cancelled(a_house: OpenHouse) -> None:
         hold.released.set()
         await first.end()
         await third.end()
+        why = await house.order("j2", "why")
 
         assert ("cancelled", 2) == (last.error.code, len(nano.attempts))
+        assert (None, ["nano"]) == (why["chosen"], [one["device"] for one in why["options"]])
 
 
 async def test_one_reply_is_cancelled_too(a_house: OpenHouse) -> None:

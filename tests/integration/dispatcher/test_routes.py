@@ -107,10 +107,11 @@ async def test_a_job_can_be_asked_for_afterwards(a_house: OpenHouse) -> None:
         told = await house.order("job-7", "why")
         strange = await house.order("job-8", "why")
 
-        assert ("job-7", "perf", done["device"], done["score"]) == (
+        assert ("job-7", "perf", done["device"], done["reason"], done["score"]) == (
             told["job"],
             told["strategy"],
             told["chosen"]["device"],
+            told["chosen"]["reason"],
             told["options"][0]["score"],
         )
         assert strange["error"]["code"] == "unknown_job"

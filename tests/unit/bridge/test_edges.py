@@ -243,7 +243,7 @@ def beat(device: str, state: DeviceState = DeviceState.READY, *models: str) -> H
         ([beat("nano")], None, True, "no dispatcher answers"),
         ([beat("nano")], None, False, "no connection to NATS"),
         ([], set(), True, "no device has been heard"),
-        ([beat("a", DeviceState.DRAINING), beat("b", DeviceState.STOPPED)], {"a"}, True, "a is draining, b is dead"),
+        ([beat("a", DeviceState.DRAINING), beat("b", DeviceState.STOPPED)], {"a"}, True, "a is draining, b is lost"),
         ([beat("nano"), beat("pi", DeviceState.FAULTY)], {"pi"}, True, "has just started, and has not heard"),
     ],
 )

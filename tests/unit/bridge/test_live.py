@@ -9,14 +9,16 @@ import pytest
 from common import codec
 from common.bus import Delivery
 from common.bus.memory import MemoryBroker, MemoryBus
-from common.errors import BadRequest
+from common.errors import BadRequest, BusDisconnected, FleetError
 from common.frames import Phase
+from common.keys import Scope
 from common.messages import Heartbeat, ModelInfo
 from common.running import Running, RunningJob
 from common.subjects import Subjects
 from dispatcher.bridge.callers import Caller, Jobs
 from dispatcher.bridge.live.devices import MOST_GONE, DeviceBoard
 from dispatcher.bridge.live.endings import Ending, ended_card, read_ending
+from dispatcher.bridge.live.feed import Feed, Sources
 from dispatcher.bridge.live.jobs import ECHO_S, MOST_OVER, JobBook
 from dispatcher.bridge.live.queue import SILENT_S, Queue, sums
 from dispatcher.bridge.live.routes import wanted
@@ -291,10 +293,42 @@ def test_what_is_told_whole_is_told_when_it_differs() -> None:
 
 
 def test_what_is_asked_for_must_be_there() -> None:
-    """Devices are left out for who may not see them; a word that names no events is refused with those that there are."""
+    """Devices and jobs are left out for who may not see them; a word that names no events is refused with those that there are."""
     everything, nothing = Caller(tenant="acme"), Caller(tenant="acme", scopes=frozenset())
+    chats, sees, asks = (
+        Caller(tenant="acme", scopes=frozenset({one})) for one in (Scope.CHAT, Scope.FLEET, Scope.ROUTE)
+    )
 
     assert ("fleet", "devices", "jobs", "queue") == wanted(None, everything)
-    assert (("jobs", "fleet"), ()) == (wanted("jobs,fleet,jobs", everything), wanted("devices", nothing))
+    assert (("jobs", "fleet"), ()) == (wanted("jobs,fleet,jobs", everything), wanted("devices,jobs", nothing))
+    assert [("fleet", "jobs", "queue"), ("fleet", "devices", "jobs", "queue"), ("fleet", "queue")] == [
+        wanted(None, caller) for caller in (chats, sees, asks)
+    ]
     with pytest.raises(BadRequest, match="only=fleet,devices,jobs,queue"):
         wanted("weather", everything)
+
+
+class HalfDeaf(MemoryBus):
+    """A bus that goes away between the first subscription and the second; it counts those that are held."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryBroker())
+        self.held = 0
+
+    async def subscribe(self, *args: Any, **options: Any) -> Any:
+        if self.held:
+            raise BusDisconnected("gone")
+        self.held += 1
+        return self
+
+    async def unsubscribe(self) -> None:
+        self.held -= 1
+
+
+async def test_a_feed_that_can_not_hear_all_holds_nothing() -> None:
+    """It is begun again each second for as long as there is no bus: what one run had subscribed would stay for ever."""
+    bus, presence = HalfDeaf(), Fleet().presence
+    with pytest.raises(FleetError, match="gone"):
+        await Feed(Sources(bus=bus, subjects=SUBJECTS, presence=presence, clock=HandClock())).run()
+
+    assert 0 == bus.held

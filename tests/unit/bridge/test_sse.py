@@ -117,3 +117,17 @@ async def test_the_curfew_ends_what_is_open_and_nothing_else() -> None:
         count = curfew.fall()
 
     assert (count, waiting.result()) == (1, "ended")
+
+
+async def test_who_comes_behind_the_curfew_is_ended_too() -> None:
+    """It was let in just before: else it would stay open when nobody ends it any more."""
+    curfew = Curfew()
+    curfew.fall()
+
+    async def wait() -> None:
+        async with asyncio.timeout(None) as scope:
+            with curfew.bind(scope):
+                await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await wait()
