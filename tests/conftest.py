@@ -9,8 +9,13 @@ from collections.abc import Iterator
 import pytest
 import structlog
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from common import logs
+
+_TOGETHER = ("tests/e2e/web/",)
+"""Folders whose files share what is dear to start, a browser and whole houses: one worker has all of a folder's."""
 
 _HANDED_DOWN = (signal.SIGINT, signal.SIGHUP)
 """A shell's `&` and nohup ignore these, and every process below inherits that."""
@@ -36,6 +41,19 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in _HANDED_DOWN:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+class _ByFolder(LoadFileScheduling):
+    """Files are spread over workers, but for those of some folders, which stay together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((folder for folder in _TOGETHER if nodeid.startswith(folder)), super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Take over where files are spread, as `make test` has it."""
+    return _ByFolder(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)

@@ -184,7 +184,7 @@ class ScriptedFleet:
     async def beat(
         self,
         device: str = "nano",
-        models: tuple[str, ...] = ("llama3.2:1b",),
+        models: tuple[str | ModelInfo, ...] = ("llama3.2:1b",),
         context_tokens: int | None = None,
         **fields: Any,
     ) -> None:
@@ -199,14 +199,16 @@ class ScriptedFleet:
             seq=self._beats,
             interval_s=fields.pop("interval_s", 60.0),
             models=tuple(
-                ModelInfo(
-                    name=name,
+                model
+                if isinstance(model, ModelInfo)
+                else ModelInfo(
+                    name=model,
                     loaded=True,
                     parameters_b=1.2,
                     context_tokens=context_tokens,
-                    capabilities=_capabilities(name),
+                    capabilities=_capabilities(model),
                 )
-                for name in models
+                for model in models
             ),
             simulated=True,
             **fields,

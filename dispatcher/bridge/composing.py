@@ -20,7 +20,7 @@ from dispatcher.bridge.native.routes import native_routes
 from dispatcher.bridge.ollama.routes import ollama_routes
 from dispatcher.bridge.openai.models import models_routes
 from dispatcher.bridge.openai.routes import explained, openai_routes
-from dispatcher.bridge.pages import mount_files, pages
+from dispatcher.bridge.pages import Assets, mount_files, pages
 from dispatcher.bridge.smart.routes import smart_routes
 from dispatcher.bridge.surfaces import refusal
 from dispatcher.bridge.traces import Traced
@@ -47,7 +47,6 @@ def compose(bridge: Bridge, metrics: Metrics | None, *, any_address: bool, terms
         _route(app, bridge)
         if metrics is not None:
             app.include_router(metrics_page(metrics, showing))
-        mount_files(app)
         _settle(app)
     describe(app)
     answer_errors(app)
@@ -69,8 +68,10 @@ def _route(app: FastAPI, bridge: Bridge) -> None:
     app.include_router(session_routes(bridge.gate, bridge.bus, bridge.subjects, bridge.clock))
     app.include_router(health_page(bridge.presence, bridge.gate))
     app.include_router(smart_routes(bridge))
-    app.include_router(pages())
     app.include_router(live_routes(bridge))
+    assets = Assets()
+    app.include_router(pages(bridge.gate, assets))
+    mount_files(app, assets)
 
 
 def _settle(app: FastAPI) -> None:

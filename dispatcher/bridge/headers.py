@@ -59,11 +59,12 @@ API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "worker-src 'self'; manifest-src 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'self'; "
-    "require-trusted-types-for 'script'; trusted-types dompurify"
+    "require-trusted-types-for 'script'; trusted-types drover"
 )
-"""No remote host, images included: an answer's markdown can't carry text away. Trusted types leave DOMPurify as the only
-maker of HTML."""
+"""No remote host, images included: an answer's markdown can't carry text away. Trusted types leave one
+policy, `drover`, as the only maker of HTML and of workers' addresses: see `ui/core/html.js`."""
 
 DOCS_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "

@@ -17,6 +17,7 @@ from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.embedding import embedded
 from dispatcher.bridge.entry import Entry
+from dispatcher.bridge.files.desk import Attached
 from dispatcher.bridge.gate import Gate
 from dispatcher.bridge.headers import CONVERSATION_HEADER
 from dispatcher.bridge.limits import Terms
@@ -83,16 +84,17 @@ class Bridge:
         stream: bool,
         progress: bool = False,
         conversation: str | None = None,
+        attached: Sequence[Attached] = (),
     ) -> ChatAnswer:
         """Answer a chat, which has a job's id, as `dialect` writes it. `progress` tells each step as soon as it is known;
-        `conversation` names the one that the chat belongs to, or is `new`."""
+        `conversation` names the one that the chat belongs to, or is `new`; `attached` are the files that came with it."""
         headers: dict[str, str] = {}
         if conversation is None:
-            source = self.asking.frames(chat, caller)
+            source = self.asking.frames(chat, caller, attached)
         else:
             thread = thread_of(conversation, chat, caller)
             headers[CONVERSATION_HEADER] = thread.id
-            source = self.remembering.answered(chat, caller, thread)
+            source = self.remembering.answered(chat, caller, thread, attached)
         manner = Manner(stream=stream, progress=progress, hold_s=self.hold_s, headers=headers)
         return ChatAnswer(_named(chat), source, dialect, manner, self._means(caller))
 
@@ -112,13 +114,28 @@ class Bridge:
         return Means(clock=self.clock, curfew=self.curfew, recalls=partial(self.gate.recalls.bind, caller))
 
     def run(
-        self, asked: Entry, chat: ChatRequest, dialect: Dialect, *, stream: bool, progress: bool | None = None
+        self,
+        asked: Entry,
+        chat: ChatRequest,
+        dialect: Dialect,
+        *,
+        stream: bool,
+        progress: bool | None = None,
+        attached: Sequence[Attached] = (),
     ) -> ChatAnswer:
         """Answer a chat with what its headers ask for besides; `progress` None leaves to them whether each step is told. Raises
         `BadRequest`."""
         telling = steps(asked.headers, stream=stream) if progress is None else progress
         sent = self.sent(asked, chat)
-        return self.answer(sent, asked.caller, dialect, stream=stream, progress=telling, conversation=asked.talk)
+        return self.answer(
+            sent,
+            asked.caller,
+            dialect,
+            stream=stream,
+            progress=telling,
+            conversation=asked.talk,
+            attached=attached,
+        )
 
     def sent(self, asked: Entry, chat: ChatRequest) -> ChatRequest:
         """Give a job as its headers want it, and say how long it is kept for one who comes again. Only who chose the id can: for

@@ -8,12 +8,14 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from common import settings
 from dispatcher.bridge.app import joined
 from dispatcher.bridge.gate.gate import Need
+from dispatcher.bridge.pages.views import VIEWS
 from dispatcher.bridge.sse import Curfew
 from dispatcher.settings import BridgeSettings
 from tests.nats_server import nats_server
 
 OPEN = {
-    "/": "our page, which asks for a key itself, and to others the words by which Ollama's clients know it",
+    **{view.path: "a page, which asks the gate itself, and says in words who may see it" for view in VIEWS},
+    "/": "a page as well, and to others the words by which Ollama's clients know it",
     "/docs": "how to use it: the same for everybody",
     "/openapi.json": "the same",
     "/health": "for probes, which have no key; strangers are told no more than whether it lives",
@@ -21,7 +23,11 @@ OPEN = {
     "/api/version": "by which clients find out what they talk to",
     "/api/v1/session": "takes a key, for a cookie, and lets no other in",
     "/favicon.ico": "a picture",
-    "/ui": "the pages' files: the same for everybody",
+    "/ui/vendor": "the pages' files: the same for everybody",
+    "/ui/{edition}/{name:path}": "the same",
+    "/manifest.webmanifest": "how the page is installed: the same",
+    "/sw.js": "what a browser keeps of it: the same",
+    "/offline": "what it then shows when no bridge answers: the same",
 }
 REFUSES = {"/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete", "/api/blobs/{digest}"}
 """What everybody is refused, whoever asks."""

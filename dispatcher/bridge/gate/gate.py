@@ -115,7 +115,7 @@ class Gate:
 
     async def let_in(self, http: Request, scope: Scope | None) -> None:
         """Find out who asks, and leave it for the route. Raises `Unauthorized`, `NotAllowed` and `TooMany`."""
-        caller = await self._identified(http)
+        caller = await self.identified(http)
         http.state.caller = caller
         if scope is not None and not caller.may(scope):
             raise NotAllowed(
@@ -140,7 +140,8 @@ class Gate:
         }
         return {what: standing for what, standing in found.items() if standing is not None}
 
-    async def _identified(self, http: Request) -> Caller:
+    async def identified(self, http: Request) -> Caller:
+        """Find out who asks, without counting it. Raises `Unauthorized`, `NotAllowed` and `LedgerUnavailable`."""
         await self.look()
         if self.keys in {Keys.OFF, Keys.NONE}:
             return self._nobody  # what clients send that must send something ("unused") is no key here

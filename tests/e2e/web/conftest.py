@@ -11,8 +11,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.browser import chromium
+from tests.browser import Visit, chromium, opened
 from tests.e2e.web import houses
+from tests.e2e.web.chats import Chat, fresh, welcomed
 from tests.e2e.web.houses import House, ScriptedHouse
 
 
@@ -40,3 +41,17 @@ async def scripted(shared_scripted: ScriptedHouse) -> ScriptedHouse:
     """A fleet whose answers a test writes, as at first."""
     await shared_scripted.anew()
     return shared_scripted
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chat_page(browser: Browser, shared_scripted: ScriptedHouse) -> AsyncIterator[Visit]:
+    """The view that chats: one page for all who begin a new chat on it. What it must not do is noted to its end."""
+    await shared_scripted.anew()
+    async with opened(browser, shared_scripted.url, permissions=["clipboard-read"]) as visit:
+        yield welcomed(visit)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def chat(chat_page: Visit, scripted: ScriptedHouse) -> Chat:
+    """That page, with nothing said yet."""
+    return await fresh(chat_page, scripted)

@@ -45,6 +45,8 @@ class House:
     nats_url: str
     bus: Bus
     more: AsyncExitStack
+    results: Path
+    """Where the lab leaves what it has measured, and the bridges look for it."""
     _keyed: BridgeProcess | None = None
     _keys: dict[str, str] = field(default_factory=dict)
 
@@ -98,7 +100,7 @@ class ScriptedHouse:
         self.fleet.forget()
         for device, models in DEVICES.items():
             await self.fleet.beat(device, models)
-        await known(self.url, devices=len(DEVICES))
+        await known(self.url, devices=len(DEVICES), models={model for models in DEVICES.values() for model in models})
 
 
 @asynccontextmanager
@@ -111,14 +113,13 @@ async def house(directory: Path) -> AsyncIterator[House]:
         "DROVER_SIM_TIME_FACTOR": "30",
         "DROVER_ACCEPT_S": "10",  # a busy machine must not make every device silent
         "DROVER_METRICS": "off",
-        "DROVER_RESTART": "false",
         "OLLAMA_HOST": "http://127.0.0.1:9",  # the discard port: no Ollama is there
         "LOG_LEVEL": "WARNING",  # nobody reads on while tests of other files run
     }
     async with running("up", cwd=directory, **knobs) as up, AsyncExitStack() as more:
         found = await up.until(READY)
         bus = await more.enter_async_context(connect_nats(NatsOptions(urls=(found[2],), name="house")))
-        made = House(up, found[1], found[2], bus, more)
+        made = House(up, found[1], found[2], bus, more, directory / "results")
         await known(made.url, devices=3)
         await _lived_in(made)
         yield made
@@ -138,14 +139,22 @@ async def scripted_house(directory: Path) -> AsyncIterator[ScriptedHouse]:
         yield ScriptedHouse(fleet, bridge, ledger, nats)
 
 
-async def known(url: str, *, devices: int) -> None:
-    """Return when a bridge knows so many devices: a page that comes before is told that the fleet is not available."""
-    async with asyncio.timeout(GUARD_S), httpx.AsyncClient(base_url=url, timeout=GUARD_S, trust_env=False) as http:
-        while True:
-            health = await http.get("/health")
-            if health.status_code == 200 and len(health.json()["devices"]) == devices:
-                return
-            await asyncio.sleep(POLL_S)
+async def known(url: str, *, devices: int, models: set[str] | None = None) -> None:
+    """Return when a bridge knows so many devices, with these models and no others where they are given: a page that comes before is
+    told that the fleet is not available, or what it was like for another test."""
+    told: Any = None
+    try:
+        async with asyncio.timeout(GUARD_S), httpx.AsyncClient(base_url=url, timeout=GUARD_S, trust_env=False) as http:
+            while True:
+                health = await http.get("/health")
+                told = health.json()
+                right = len(told.get("devices", ())) == devices and models in (None, set(told.get("models", ())))
+                if health.status_code == 200 and right:
+                    return
+                await asyncio.sleep(POLL_S)
+    except TimeoutError as error:
+        error.add_note(f"{devices} devices with {models or 'any models'} were expected, and the bridge says: {told}")
+        raise
 
 
 async def _lived_in(made: House) -> None:

@@ -16,6 +16,9 @@ from tests.scripted_fleet import ScriptedJob
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
+DEVICES = ("nano", "orin", "pi5")
+"""Of the house whose devices are simulated."""
+
 BAD = """() => {
   const made = (kind, properties) => Object.assign(document.createElement(kind), properties);
   const wide = made("pre", { id: "wide", textContent: "x".repeat(400) });
@@ -23,15 +26,16 @@ BAD = """() => {
   const pale = made("p", { id: "pale", textContent: "hardly to be read" });
   pale.style.cssText = "color: #777; background: #888";
   const bare = made("button", { id: "bare", type: "button" });
-  bare.style.cssText = "display: block; outline: none; width: 16px; height: 16px; border: 0; background: #333; box-shadow: none";
+  bare.style.cssText = "display: block; outline: none; border: 0; background: #333; box-shadow: none";
   const near = made("button", { id: "near", type: "button", ariaLabel: "Near" });
-  near.style.cssText = "display: block; width: 16px; height: 16px; padding: 0; border: 1px solid";
+  near.style.cssText = "display: block; padding: 0; border: 1px solid";
+  for (const small of [bare, near]) Object.assign(small.style, { width: "16px", height: "16px", minHeight: 0 });
   const hidden = made("button", { id: "hidden", type: "button", textContent: "below" });
   hidden.style.cssText = "position: absolute; left: -9999px";
   const trap = made("input", { id: "trap", ariaLabel: "Trap" });
   trap.addEventListener("keydown", (event) => event.key === "Tab" && event.preventDefault());
   const after = made("a", { id: "after", href: "#after", textContent: "After the trap" });
-  document.querySelector("#main").append(wide, pale, bare, near, hidden, trap, after);
+  document.querySelector("#view").append(wide, pale, bare, near, hidden, trap, after);
 }"""
 
 
@@ -43,16 +47,17 @@ USE = """async (addresses) => {
   const { default: htm } = await import(address("htm"));
   const { default: uPlot } = await import(address("uplot"));
   const { default: DOMPurify } = await import(address("dompurify"));
+  const { markup } = await import(`/ui/${JSON.parse(document.body.dataset.boot).edition}/core/html.js`);
   const html = htm.bind(h);
   function Counter() {
     const [count, setCount] = useState(1);
     useEffect(() => { setCount(2); }, []);
     return html`<p id="drawn">1 and then ${count}</p>`;
   }
-  const place = document.querySelector("#main").appendChild(document.createElement("div"));
+  const place = document.querySelector("#view").appendChild(document.createElement("div"));
   render(html`<${Counter} />`, place);
   const plot = new uPlot({ width: 200, height: 100, series: [{}, { stroke: "red" }] }, [[1, 2, 3], [3, 1, 2]], place);
-  const cleaned = DOMPurify.sanitize("<b>kept</b><i>not</i>", { ALLOWED_TAGS: ["b"] });
+  const cleaned = DOMPurify.sanitize("<b>kept</b><i>not</i>", { ALLOWED_TAGS: ["b"], TRUSTED_TYPES_POLICY: markup });
   return [String(cleaned), plot.root.isConnected && plot.ctx.canvas.width > 0];
 }"""
 
@@ -60,13 +65,13 @@ USE = """async (addresses) => {
 async def test_the_page_as_it_is_has_no_faults(browser: Browser, scripted: ScriptedHouse) -> None:
     """One load shows it in every look, each on a screenshot; by keyboard everything is reached; nothing was noted."""
     async with opened(browser, scripted.url) as visit:
-        await expect(visit.page.locator("#fleet-text")).to_have_text("2 devices ready")
+        await expect(visit.page.locator("#standing-text")).to_have_text("2 devices ready")
         faults = await visit.inspected("harness")
         walk = await visit.walked()
         path = await visit.snap("harness-whole", whole=True)
 
     assert (faults, walk.faults) == ([], [])
-    assert walk.names[0] == "link Skip to your message"
+    assert walk.names[0] == "link Skip to the page's content"
     assert {"button New chat", "textbox Your message", "combobox Model"} <= set(walk.names)
     pictures = [path.with_name(f"harness-{theme}-{width}.png") for theme in THEMES for width in WIDTHS]
     assert all(one.read_bytes().startswith(b"\x89PNG") for one in [path, *pictures])
@@ -75,7 +80,7 @@ async def test_the_page_as_it_is_has_no_faults(browser: Browser, scripted: Scrip
 async def test_what_is_bad_is_found(browser: Browser, scripted: ScriptedHouse) -> None:
     """Each check names the element that it is about."""
     async with opened(browser, scripted.url, width=320) as visit:
-        await expect(visit.page.locator("#fleet-text")).to_have_text("2 devices ready")
+        await _drawn(visit)
         await visit.page.evaluate(BAD)
         wide, found, walk = await overflow(visit.page), await visit.barriers(), await visit.walked()
 
@@ -159,13 +164,15 @@ async def test_an_exact_state_can_be_held(browser: Browser, scripted: ScriptedHo
 async def test_the_house_answers_and_has_a_past(browser: Browser, house: House) -> None:
     """Three simulated devices, each with a job that the ledger has; the page asks one of them."""
     async with opened(browser, house.url) as visit:
-        await expect(visit.page.locator("#fleet-text")).to_have_text("3 devices ready")
+        await expect(visit.page.locator("#standing-text")).to_have_text("3 devices ready")
         await _asks(visit, "Hello?")
         await expect(visit.page.locator(".route").last).to_be_visible()
-        jobs = (await (await visit.page.context.request.get(f"{house.url}/api/v1/jobs")).json())["jobs"]
+        # Of each one: the newest of all may be another test's.
+        asked = [visit.page.context.request.get(f"{house.url}/api/v1/jobs?device={one}&limit=1") for one in DEVICES]
+        jobs = [job for answer in asked for job in (await (await answer).json())["jobs"]]
 
-    assert {job["device"] for job in jobs} >= {"nano", "orin", "pi5"}
-    assert [len(house.processes(device)) for device in ("nano", "orin", "pi5")] == [2, 2, 2]
+    assert [job["device"] for job in jobs] == list(DEVICES)
+    assert [len(house.processes(device)) for device in DEVICES] == [2, 2, 2]
 
 
 async def test_a_key_opens_what_it_may_see(browser: Browser, house: House) -> None:
@@ -184,6 +191,7 @@ async def test_a_key_opens_what_it_may_see(browser: Browser, house: House) -> No
 async def test_the_modules_of_others_work_under_the_page_s_policy(browser: Browser, scripted: ScriptedHouse) -> None:
     """Preact with its hooks and htm draw, uPlot plots, DOMPurify cleans: each imported as the pages import it, nothing refused."""
     async with opened(browser, scripted.url) as visit:
+        await _drawn(visit)
         names = await visit.page.evaluate(USE, [f"/ui/vendor/{path.name}" for path in sorted(VENDOR.glob("*.mjs"))])
         await expect(visit.page.locator("#drawn")).to_have_text("1 and then 2")
 
@@ -198,6 +206,12 @@ def _about(found: list[str], name: str) -> set[str]:
 def _told(faults: list[str], name: str) -> set[str]:
     """What a walk says of an element."""
     return {one.split(": <")[0] for one in faults if f'id="{name}"' in one}
+
+
+async def _drawn(visit: Visit) -> None:
+    """Return when the view is there: what was put in its place before would go."""
+    await expect(visit.page.get_by_label("Your message")).to_be_visible()
+    await expect(visit.page.locator("#standing-text")).to_have_text("2 devices ready")
 
 
 async def _asks(visit: Visit, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The chat page's colours can be read: WCAG contrast of each pair that the style sheet puts together, in both schemes."""
+"""The pages' colours can be read: WCAG contrast of each pair that the style sheets put together, in both schemes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 
 import dispatcher.bridge
 
-STYLE = (Path(dispatcher.bridge.__file__).parent / "ui" / "style.css").read_text()
-_LIGHT, _DARK = STYLE.split("@media (prefers-color-scheme: dark)", 1)
+UI = Path(dispatcher.bridge.__file__).parent / "ui"
+TOKENS = (UI / "style" / "tokens.css").read_text()
+_LIGHT, _DARK, _CHOSEN = re.split(r"@media \(prefers-color-scheme: dark\)|\n:root\[data-theme=\"dark\"\]", TOKENS)
 _NAMED = re.compile(r"--([\w-]+): (#[0-9a-f]{6});")
 SCHEMES = {"light": dict(_NAMED.findall(_LIGHT)), "dark": dict(_NAMED.findall(_LIGHT)) | dict(_NAMED.findall(_DARK))}
 
@@ -37,6 +38,7 @@ SIGNS = [
     ("good", "ground"),
     ("good", "raised"),
     ("accent", "raised"),
+    *((f"series-{number}", ground) for number in range(1, 7) for ground in ("raised", "ground")),
 ]
 
 
@@ -67,8 +69,16 @@ def test_frames_and_signs_can_be_seen(scheme: str, front: str, back: str) -> Non
     assert contrast(SCHEMES[scheme][front], SCHEMES[scheme][back]) >= 3
 
 
-def test_no_rule_names_a_colour_of_its_own() -> None:
-    """All colours are named at the top, where these tests see them."""
-    rules = STYLE.split("*, *::before", 1)[1]
+def test_who_has_chosen_the_dark_scheme_gets_the_same_one() -> None:
+    """It stands there twice: for whom the browser chooses, and for who has chosen on the page."""
+    of_the_browser, of_the_reader = (re.findall(r"--[\w-]+: [^;]+;", text) for text in (_DARK, _CHOSEN))
 
-    assert re.findall(r"#[0-9a-fA-F]{3,8}\b|\brgba?\(|\bhsla?\(", rules) == []
+    assert of_the_browser == of_the_reader
+
+
+def test_no_rule_names_a_colour_of_its_own() -> None:
+    """All colours are named at the top of one file, where these tests see them."""
+    others = [path.read_text() for folder in ("style", "views") for path in sorted((UI / folder).glob("*.css"))]
+    rules = "\n".join([_CHOSEN.split("*, *::before", 1)[1], *(text for text in others if text != TOKENS)])
+
+    assert re.findall(r"#[0-9a-fA-F]{3,8}\b|\brgba?\((?!var\()|\bhsla?\(", rules) == []

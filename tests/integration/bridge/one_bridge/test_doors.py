@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -253,7 +254,8 @@ async def test_loopback_names_are_answered(http: httpx.AsyncClient, host: str) -
 async def test_every_answer_has_the_security_headers(http: httpx.AsyncClient) -> None:
     """Pages, data and refusals alike; the pages' policies name no other host."""
     page = {"accept": "text/html"}
-    responses = [await http.get(path, headers=page) for path in ("/", "/docs", "/ui/chat.js", "/v1/models", "/nothing")]
+    [script] = re.findall(r'type="module" src="([^"]+)"', (await http.get("/", headers=page)).text)
+    responses = [await http.get(path, headers=page) for path in ("/", "/docs", script, "/v1/models", "/nothing")]
     policies = [response.headers["content-security-policy"] for response in responses]
 
     assert (

@@ -1,0 +1,40 @@
+// Requests to the bridge: JSON in, JSON out, and every refusal as one kind of error. It knows no view.
+
+/** A refusal in words for people; `code` is stable, `retryAfter` is in seconds. */
+export class Refused extends Error {
+  constructor(message, { status = 0, code = "", param = "", retryAfter = null } = {}) {
+    super(message);
+    Object.assign(this, { status, code, param, retryAfter });
+  }
+}
+
+/** Send a request and give the response. Throws `Refused`, and `AbortError` when `signal` says so. A stranger is told to the page. */
+export async function send(method, path, body, { signal, headers } = {}) {
+  const asked = { method, signal, headers: { "content-type": "application/json", ...headers }, body: body && JSON.stringify(body) };
+  const response = await fetch(path, asked).catch((error) => {
+    throw error.name === "AbortError" ? error : new Refused("The bridge can't be reached. Check that Drover runs, then try again.", { code: "unreachable" });
+  });
+  if (response.ok) return response;
+  if (response.status === 401) dispatchEvent(new Event("drover-stranger"));
+  throw refusal((await response.json().catch(() => ({}))).error, response);
+}
+
+/** Make the error from what the bridge said; `response` counts where that says nothing. */
+export function refusal(error, response = {}) {
+  const { message = `The bridge answered ${response.status}.`, code, param, retry_after_s: wait } = error ?? {};
+  const retryAfter = wait ?? (Number(response.headers?.get("retry-after")) || null);
+  return new Refused(message, { status: response.status ?? 0, code, param, retryAfter });
+}
+
+const json = (...request) => send(...request).then((response) => (response.status === 204 ? null : response.json()));
+
+export const get = (path, options) => json("GET", path, undefined, options);
+export const post = (path, body = {}, options) => json("POST", path, body, options);
+export const patch = (path, body, options) => json("PATCH", path, body, options);
+export const del = (path, options) => json("DELETE", path, undefined, options);
+
+/** Write a query from what is known: `query("/a", { since: 1, model: "" })` is `/a?since=1`. */
+export function query(path, values) {
+  const known = Object.entries(values).filter(([, value]) => (value ?? "") !== "");
+  return known[0] ? `${path}?${new URLSearchParams(known)}` : path;
+}

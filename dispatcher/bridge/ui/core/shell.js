@@ -1,0 +1,155 @@
+// The page around the views: which one is open, who may come in, and what is the same everywhere.
+import { send } from "./api.js";
+import { html, script, show } from "./html.js";
+import { follow, hear } from "./live.js";
+import { announce, Crash } from "./parts.js";
+
+const KEYS_OFF = "drover-keys-off";
+const THEME = "drover-theme";
+const boot = JSON.parse(document.body.dataset.boot);
+const at = (id) => document.getElementById(id);
+const main = at("view");
+let leave = () => {};
+let turn = 0;
+let shown;
+
+/** Show the view of an address, without reading the page anew: what another view has begun goes on. */
+async function open(view, first) {
+  const mine = ++turn;
+  style(view.name);
+  const { default: View } = await import(`../views/${view.name}.js`);
+  if (mine !== turn) return;
+  leave();
+  shown = view.name;
+  main.replaceChildren();
+  leave = show(html`<${Crash} key=${view.name}><${View} /><//>`, main);
+  document.title = `${view.title} · Drover`;
+  for (const link of document.querySelectorAll("[data-view]")) link.ariaCurrent = link.dataset.view === view.name ? "page" : null;
+  if (first) return;
+  (main.querySelector("[autofocus]") ?? main).focus({ preventScroll: true });
+  scrollTo(0, 0);
+}
+
+function style(name) {
+  const href = new URL(`../views/${name}.css`, import.meta.url).pathname;
+  if (document.querySelector(`link[href="${href}"]`)) return;
+  document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href }));
+}
+
+const viewAt = (path) => boot.views.find((view) => view.path === path);
+
+function go(view) {
+  at("menu").hidePopover();
+  // Modules of this edition are gone once the bridge has another: then the page is read anew, as any link would do.
+  open(view).catch(() => location.reload());
+}
+
+addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[href]");
+  if (!link || link.target || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+  const url = new URL(link.href);
+  const view = url.origin === location.origin && !link.hasAttribute("download") && viewAt(url.pathname);
+  if (!view) return;
+  event.preventDefault();
+  // As the browser does it, a place within the page would be an entry of the history, and be taken for another view.
+  if (url.hash && url.pathname === location.pathname) return document.getElementById(url.hash.slice(1))?.focus();
+  // A link to `?…` leaves the view as it is, and that reads the address anew: `useQuery`.
+  const within = link.getAttribute("href")[0] === "?";
+  history.pushState(within, "", url);
+  if (within) dispatchEvent(new Event("popstate"));
+  else go(view);
+});
+// One listener for all that can be copied: it comes and goes. This way to copy is there over plain HTTP as well.
+addEventListener("click", ({ target }) => {
+  if (!target.matches?.(".copy")) return;
+  getSelection().selectAllChildren(target.closest(".pre, .theirs, .raw").querySelector("pre, .words"));
+  if (document.execCommand("copy")) announce((target.textContent = "Copied"));
+});
+addEventListener("popstate", (event) => {
+  const view = viewAt(location.pathname);
+  // The chat alone reads its address but once.
+  if (!view || (view.name === shown && shown !== "chat")) return;
+  event.stopImmediatePropagation();
+  go(view);
+});
+// It lies over the view.
+main.addEventListener("focusin", () => at("menu").hidePopover());
+
+// Keys of the keyboard are named where they lead: `aria-keyshortcuts`.
+addEventListener("keydown", (event) => {
+  const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  const found = document.querySelector(`[aria-keyshortcuts="${CSS.escape(event.key)}"]`);
+  if (!found || (event.key !== "?" && localStorage.getItem(KEYS_OFF))) return;
+  event.preventDefault();
+  if (found.matches("input")) found.focus();
+  else found.click();
+});
+at("list-keys").onclick = () => at("keys").showModal();
+at("single-keys").checked = !localStorage.getItem(KEYS_OFF);
+at("single-keys").onchange = ({ target }) => localStorage.setItem(KEYS_OFF, target.checked ? "" : "1");
+
+at("theme").value = document.documentElement.dataset.theme;
+at("theme").onchange = ({ target: { value } }) => {
+  localStorage.setItem(THEME, value);
+  document.documentElement.dataset.theme = value;
+  dispatchEvent(new Event(THEME));
+};
+
+// The door: a key is traded for a session that no script can read, and the page begins anew.
+const door = at("door");
+// Another dialog goes first: it may show what is shown only once.
+function askForKey() {
+  const other = document.querySelector("dialog[open]");
+  if (!other) door.showModal();
+  else if (other !== door) setTimeout(askForKey, 1000);
+}
+// Behind it nothing would work.
+door.oncancel = (event) => event.preventDefault();
+door.onsubmit = async (event) => {
+  event.preventDefault();
+  const field = at("door-key");
+  try {
+    await send("POST", "/api/v1/session", { key: field.value.trim() });
+    location.reload();
+  } catch (refused) {
+    door.querySelector("[role=alert]").textContent = refused.message;
+    field.select();
+  }
+};
+const out = at("leave");
+if (out) out.onclick = () => send("DELETE", "/api/v1/session").catch(() => {}).then(() => location.assign("/"));
+
+/** Keep the line in the head true: whether a chat can be answered, and whether anybody still tells. */
+function watchFleet() {
+  const [line, text] = [at("standing"), at("standing-text")];
+  let lost = false;
+  let fleet = null;
+  const tell = () => {
+    const says = lost ? "No word from the bridge" : fleet ? fleetText(fleet) : "Looking for the fleet";
+    line.dataset.state = lost || fleet?.reason ? "down" : fleet ? "up" : "unknown";
+    at("lost").hidden = !lost;
+    if (text.textContent !== says) text.textContent = line.title = says;
+  };
+  hear("link", (now) => {
+    if (now === "stranger") askForKey();
+    tell((lost = now === "lost"));
+  });
+  hear("fleet", (now) => tell((fleet = now)));
+}
+
+function fleetText({ reason, counts: { ready } }) {
+  if (reason) return reason.charAt(0).toUpperCase() + reason.slice(1);
+  return `${ready} device${ready === 1 ? "" : "s"} ready`;
+}
+
+addEventListener("drover-stranger", askForKey);
+if (boot.stranger) askForKey();
+if (boot.views.length) {
+  follow();
+  watchFleet();
+}
+const first = boot.views.find((view) => view.name === boot.view);
+if (first) open(first, true);
+// There is none over plain HTTP from another machine.
+navigator.serviceWorker?.register(script(`/sw.js?edition=${boot.edition}`)).catch(() => {});

@@ -1,0 +1,253 @@
+// Chat: one conversation, and the question that comes next.
+import { post } from "../core/api.js";
+import { bytes } from "../core/format.js";
+import { html, useEffect, useState } from "../core/html.js";
+import { ModelPicker, StrategyPicker, useModels } from "../core/models.js";
+import { announce, Page, Read, Sheet } from "../core/parts.js";
+import { Answer } from "../core/reply.js";
+import { newTalk, talkOf } from "./chat/talk.js";
+
+const IDEAS = ["Why is the sky blue?", "Write a haiku about a herd of small computers."];
+const WHOLE = "drover-whole-answers";
+const PDF = "application/pdf";
+const NONE = { types: [], per_message: 0 };
+// What was chosen and typed stays while another view is open.
+const wish = { model: "auto" };
+const DRAFT = "drover-draft";
+const draft = { text: sessionStorage.getItem(DRAFT) ?? "", files: [] };
+const write = (text) => sessionStorage.setItem(DRAFT, (draft.text = text));
+const page = document.scrollingElement;
+let following = true;
+
+const field = () => document.getElementById("message");
+const toEnd = () => {
+  following = true;
+  page.scrollTop = page.scrollHeight;
+};
+const ask = (talk, ...asked) => {
+  write(draft.text);
+  talk.ask(...asked).then((one) => one && wordless(talk, one));
+  toEnd();
+  // Not before a sheet is gone.
+  setTimeout(() => field()?.focus());
+};
+/** What got no word can be had back: at once where it is gone or nobody takes it as it stands, else after a reload. */
+const wordless = (talk, { text, box = [], reply: { error } }) => {
+  if (talk !== talkOf() || draft.text || draft.files[0]) return;
+  if (error && ![400, 413, 422].includes(error.status)) return sessionStorage.setItem(DRAFT, text);
+  write(text);
+  draft.files = box;
+  if (field()) field().value = text;
+  talk.tell();
+  announce("Your question is back in its box");
+};
+// While an input method composes a character, Enter belongs to it.
+const sends = (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  event.target.form.requestSubmit();
+};
+
+export default function Chat() {
+  const [talk, set] = useState(() => talkOf(new URLSearchParams(location.search).get("c")));
+  const [, redraw] = useState();
+  const known = useModels();
+  const more = useFollowing();
+  talk.tell = () => redraw({});
+  // The address names the conversation, for a reload and for whoever comes back.
+  useEffect(() => history.replaceState(null, "", talk.id ? `?c=${talk.id}` : location.pathname), [talk.id]);
+  const fresh = () => {
+    set(newTalk());
+    write(draft.text);
+    field().focus();
+  };
+  const choose = (name) => (value) => {
+    wish[name] = value || undefined;
+    redraw({});
+  };
+  const { branch } = talk;
+  return html`<${Page} title="Chat" beside=${html`<div class="row">
+      <button type="button" onClick=${fresh}>New chat</button>
+      <label class="check"><input type="checkbox" class="whole" defaultChecked=${Boolean(localStorage.getItem(WHOLE))}
+        onChange=${({ target }) => localStorage.setItem(WHOLE, target.checked ? "yes" : "")} /> Show answers when complete</label>
+    </div>`}>
+    ${!talk.kept && html`<p class="note">Nothing is kept: no ledger runs. This conversation ends with the page.</p>`}
+    <${Read} read=${talk}>${() => !branch.length && html`<section class="hello">
+      <h2>Ask your fleet</h2>
+      <p>Each question goes to the device that suits it best. Under every answer stands which one it was, and why.</p>
+      <div class="row">${IDEAS.map((text) => html`<button type="button" class="idea" onClick=${() => ask(talk, { text }, { ...wish })}>${text}</button>`)}</div>
+    </section>`}<//>
+    <ol class="talk" aria-label="Conversation">${branch.map((one) => html`<${Turn} talk=${talk} one=${one} known=${known} />`)}</ol>
+    <div class="dock">
+      ${more && html`<button type="button" class="latest" onClick=${toEnd}>Newest text</button>`}
+      <${Composer} talk=${talk} limits=${known.limits}>
+        <${ModelPicker} known=${known} value=${wish.model} choose=${choose("model")} />
+        <${StrategyPicker} known=${known} value=${wish.strategy ?? ""} choose=${choose("strategy")} />
+      <//>
+    </div>
+  <//>`;
+}
+
+/** Follow the end while it is in sight; gives whether there is more by now below what is. */
+function useFollowing() {
+  const [more, set] = useState(false);
+  useEffect(() => {
+    const look = () => {
+      following = page.scrollHeight - page.scrollTop - page.clientHeight < 120;
+      if (following) set(false);
+    };
+    const grown = new ResizeObserver(() => {
+      if (!following) set(true);
+      else if (document.querySelector(".turn")) toEnd();
+    });
+    grown.observe(document.body);
+    addEventListener("scroll", look);
+    return () => {
+      grown.disconnect();
+      removeEventListener("scroll", look);
+    };
+  }, []);
+  return more;
+}
+
+/** One exchange: the question, its answer, and what can be done with both. */
+function Turn({ talk, one, known }) {
+  const [open, set] = useState(false);
+  const { reply, text, parent, wish: wished } = one;
+  const again = (changed, wish) => ask(talk, { ...one, ...changed }, { ...wished, anew: true, ...wish }, parent);
+  const opens = (label) => html`<button type="button" class="quiet" onClick=${() => set(true)}>${label}</button>`;
+  return html`<li class="turn">
+    <h2 class="unseen">Question and answer</h2>
+    ${text !== undefined && html`<${Question} talk=${talk} one=${one}>${opens("Edit")}<//>`}
+    <div class="theirs" role="group" aria-label="Answer">
+      <${Answer} reply=${reply} again=${() => again()} opens=${() => talk.recall(one)} />
+      ${one.unkept && html`<p class="note">This answer could not be kept.</p>`}
+      ${reply.over && reply.text && html`<div class="row does">
+        ${reply.account.job && html`<${Thumb} talk=${talk} one=${one} rating="up" label="Good answer" /><${Thumb} talk=${talk} one=${one} rating="down" label="Bad answer" />`}
+        <button type="button" class="quiet copy">Copy</button>
+        ${text && opens("Ask elsewhere")}
+      </div>`}
+    </div>
+    ${open && html`<${AskAgain} text=${text} wished=${wished?.model} known=${known} again=${again} close=${() => set(false)} />`}
+  </li>`;
+}
+
+function Question({ talk, one: { text, images = [], files = [], ...one }, children }) {
+  const beside = one.parent.children;
+  const at = beside.findIndex(({ reply }) => reply === one.reply);
+  const step = (by, sign, label) => html`<button type="button" class="quiet" aria-label=${label} disabled=${!beside[at + by]}
+    onClick=${() => talk.show(beside[at + by])}>${sign}</button>`;
+  return html`<div class="mine">
+    <div class="bubble" role="group" aria-label="Question" tabindex=${text.length > 1500 ? 0 : undefined}>
+      ${images.map((data, number) => html`<img src=${`data:image/*;base64,${data}`} alt=${`Image ${number + 1} of the question`} />`)}
+      ${files.map(({ name }) => html`<span class="file">${name}</span>`)}${text}
+    </div>
+    <div class="row does">
+      ${beside[1] && html`<span class="row branches" role="group" aria-label="Ways that this was asked">
+        ${step(-1, "‹", "The one before")}<span>${at + 1}/${beside.length}</span>${step(1, "›", "The next one")}
+      </span>`}
+      ${children}
+    </div>
+  </div>`;
+}
+
+function Thumb({ talk, one, rating, label }) {
+  const given = one.rated === rating;
+  const give = async () => {
+    try {
+      await post("/api/v1/feedback", { job: one.reply.account.job, rating: given ? null : rating });
+      one.rated = !given && rating;
+      talk.tell();
+      announce(given ? "Your thumb is taken back" : `Thanks: thumb ${rating}`);
+    } catch ({ message }) {
+      announce(message);
+    }
+  };
+  return html`<button type="button" class="quiet thumb" aria-pressed=${given} onClick=${give}>${label}</button>`;
+}
+
+/** The question once more, in other words or of another device that has the model. */
+function AskAgain({ text, wished, known: { models, devices }, again, close }) {
+  const places = models.find(({ name }) => name === wished)?.devices ?? devices.map(({ name }) => name);
+  const send = (event) => {
+    event.preventDefault();
+    const now = event.target.question.value.trim();
+    close();
+    again({ text: now }, { device: event.submitter?.value || undefined, anew: now === text });
+  };
+  return html`<${Sheet} title="Ask again" close=${close}><form onSubmit=${send}>
+    <textarea name="question" rows="3" aria-label="Your question" autofocus defaultValue=${text} onKeyDown=${sends}></textarea>
+    <div class="row"><button class="primary">Ask the fleet</button>${places.map((name) => html`<button value=${name}>Ask ${name}</button>`)}</div>
+  </form><//>`;
+}
+
+const read = (file) =>
+  new Promise((done) => {
+    const reader = new FileReader();
+    reader.onload = () => done(reader.result);
+    reader.readAsDataURL(file);
+  });
+
+/** Where a question is written, with the files that go with it. */
+function Composer({ talk, limits: { images = NONE, documents = NONE, upload_bytes: room = 0 }, children }) {
+  const { files } = draft;
+  const [fault, refuse] = useState("");
+  const types = [...images.types, ...documents.types];
+  const limits = `${types.map((type) => type.split("/")[1].toUpperCase()).join(", ")}: ${images.per_message} images and ${documents.per_message} PDFs, ${bytes(room / 1.34)} together.`;
+  const change = (all) => {
+    draft.files = all;
+    talk.tell();
+  };
+  const add = async (added) => {
+    const all = [...files];
+    let wrong = "";
+    for (const file of [...added]) {
+      const { name, size, type } = file;
+      const pdf = type === PDF;
+      if (!size) wrong = `${name} is empty.`;
+      else if (!types.includes(type)) wrong = `${name} is none of these. ${limits}`;
+      else if (all.filter((one) => one.pdf === pdf).length >= (pdf ? documents : images).per_message) wrong = `${name} is one too many. ${limits}`;
+      else if (all.reduce((sum, one) => sum + one.size, size) * 1.34 > room) wrong = `${name} is too large. ${limits}`;
+      else all.push({ name, size, pdf, url: await read(file) });
+    }
+    refuse(wrong);
+    change(all);
+  };
+  const drop = (dropped) => {
+    change(files.filter((one) => one !== dropped));
+    announce(`${dropped.name} removed`);
+    field().focus();
+  };
+  const send = (event) => {
+    event.preventDefault();
+    const text = field().value.trim();
+    if (talk.running) {
+      if (event.submitter) talk.stop();
+    } else if (text || files.length) {
+      const sent = files.map(({ name, pdf, url }) => ({ name, pdf, data: url.split(",")[1] }));
+      field().value = draft.text = "";
+      change([]);
+      ask(talk, { text, box: files, images: sent.filter(({ pdf }) => !pdf).map(({ data }) => data), files: sent.filter(({ pdf }) => pdf).map(({ name, data }) => ({ name, data })) }, { ...wish });
+    }
+    field().focus();
+  };
+  const keys = (event) => {
+    if (event.key === "Escape") talk.stop();
+    sends(event);
+  };
+  return html`<form class="composer" aria-label="Write a message" onSubmit=${send}>
+    ${fault && html`<p class="refused" role="alert">${fault}</p>`}
+    ${files[0] && html`<ul class="files" aria-label="Files of the message">${files.map((one) => html`
+      <li>${!one.pdf && html`<img src=${one.url} alt="" />`}<span>${one.name} <small>${bytes(one.size)}</small></span>
+        <button type="button" class="quiet" aria-label=${`Remove ${one.name}`} onClick=${() => drop(one)}>✕</button></li>`)}</ul>`}
+    <textarea id="message" rows="1" aria-label="Your message" placeholder="Ask anything" enterkeyhint="send" autofocus
+      defaultValue=${draft.text} onInput=${({ target }) => write(target.value)} onKeyDown=${keys} onPaste=${({ clipboardData }) => add(clipboardData.files)}></textarea>
+    <div class="row controls">
+      <label class="button attach">Attach<input type="file" class="unseen" multiple accept=${types.join()}
+        onChange=${({ target }) => { add(target.files); target.value = ""; }} /></label>
+      ${children}
+      <button class="primary">${talk.running ? "Stop" : "Send"}</button>
+    </div>
+    <p class="note hint">${types[0] && limits} <span>Enter sends, Shift+Enter breaks the line, Esc stops.</span></p>
+  </form>`;
+}

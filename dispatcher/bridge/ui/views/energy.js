@@ -1,0 +1,1 @@
+export { Energy as default } from "./figures.js";

@@ -1,0 +1,1 @@
+export { Latency as default } from "./figures.js";

@@ -1,0 +1,147 @@
+"""The view of what the fleet is asked: a live table, what may be done with a job, and one job's whole way."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import httpx
+import pytest
+from playwright.async_api import Browser, expect
+
+from common.keys import Scope
+from tests.browser import barriers, opened
+from tests.e2e.web.houses import GUARD_S, House
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_jobs_are_found_read_and_copied(browser: Browser, house: House) -> None:
+    """Filters and order stand in the address; a job opens with its clocks, attempts, route and record, as a page
+    that Back leaves, and gives the focus back;
+    columns stay hidden after a reload. It fits every window, and all of it is reached by keyboard."""
+    job = (await house.ask("Which sheep is black?", model="auto@orin"))["x_drover"]["job"]
+    await kept(house, job)
+    async with opened(browser, house.url, f"/activity?device=orin&q={job}") as visit:
+        page = visit.page
+        row = page.locator("main tbody tr")
+        await expect(row).to_have_count(1)
+        told = " ".join((await row.inner_text()).split())
+        await row.get_by_role("link").press("Enter")
+        sheet = page.get_by_role("dialog")
+        await expect(sheet.locator(".clocks li").last).to_contain_text("Total")
+        trace = await sheet.inner_text()
+        address, why = page.url, await sheet.get_by_role("link").get_attribute("href")
+        await sheet.get_by_text("As text").click()
+        await sheet.get_by_role("button", name="Copy").click()
+        await expect(page.locator("#announce")).to_contain_text("cop", ignore_case=True)
+        record = await sheet.locator("pre").inner_text()
+        faults = await barriers(page)
+        await page.keyboard.press("Escape")
+        back = await page.evaluate("document.activeElement.getAttribute('href')")
+        await expect(sheet).to_have_count(0)
+        closed = page.url
+        await page.go_forward()
+        await expect(sheet).to_be_visible()
+        await page.go_back()
+        await expect(sheet).to_have_count(0)
+        await page.get_by_label("Text").fill("")
+        await page.get_by_label("State").select_option("done")
+        await page.get_by_role("button", name="Total").click()
+        await page.get_by_text("Columns").click()
+        await page.get_by_label("Why").uncheck()
+        faults += await visit.inspected("activity")
+        walk = await visit.walked()
+        await page.reload()
+        await expect(row.first).to_be_visible()
+        heads = await page.locator("thead th").all_inner_texts()
+        devices = set(await row.locator("td:nth-child(4)").all_inner_texts())
+
+    for fact in (r"done tinyllama\S+ orin pinned", r"\b12\b", r" J (measured|estimated) simulated"):
+        assert re.search(fact, told)
+    for fact in ("Clocks", "Prefill", "First token", "Decode", "Attempts", "simulated"):
+        assert fact in trace
+    assert f'"job": "{job}"' in record
+    assert address.endswith(f"job={job}")
+    assert (why, back) == (f"/explain?job={job}", f"?device=orin&q={job}&job={job}")
+    assert closed.endswith(f"/activity?device=orin&q={job}")
+    assert page.url.endswith("/activity?device=orin&state=done&sort=-total_s")
+    assert heads[:5] == ["Time", "State", "Model", "Device", "Queue"]
+    assert devices == {"orin"}
+    assert (faults, walk.faults) == ([], [])
+
+
+async def test_what_waits_is_seen_and_can_be_cancelled(browser: Browser, house: House) -> None:
+    """One job runs on a device that does not get on with it, another one waits for its slot: both are there at once, with what
+    they do and the time that passes. Both can be cancelled; the outcome is announced, and the focus stays in the row. What is new
+    meanwhile moves nothing while one reads."""
+    _, simulator = house.processes("pi5")
+    async with opened(browser, house.url, "/activity?device=pi5") as visit, asyncio.TaskGroup() as tasks:
+        page = visit.page
+        rows = page.locator("main tbody tr")
+        await expect(rows.first).to_be_visible()
+        before = await rows.count()
+        simulator.suspend()
+        try:
+            runs = tasks.create_task(asked(house, "Is anybody there?"))
+            await expect(rows.first).to_contain_text("running")
+            waits = tasks.create_task(asked(house, "And who else?"))
+            await expect(rows.first).to_contain_text("queued, number 1")
+            told = await rows.nth(1).inner_text()
+            await rows.first.get_by_role("button").focus()
+            await visit.snap("activity-waits")
+            await page.keyboard.press("Enter")
+            await expect(page.locator("#announce")).to_contain_text("is cancelled")
+            await expect(rows.first).to_contain_text("cancelled")
+            focus = await page.evaluate("document.activeElement.closest('tr')?.rowIndex")
+            await rows.nth(1).get_by_role("button").press("Enter")
+            await expect(rows.nth(1)).to_contain_text("cancelled")
+            await expect(rows.nth(1).get_by_text("\N{EN DASH}").first).to_be_visible()
+            codes = [await waits, await runs]
+        finally:
+            simulator.resume()
+        await house.ask("And which one is white?", model="auto@pi5")
+        await expect(page.get_by_role("button", name="1 new")).to_be_visible()
+        held = await rows.count()
+        await page.get_by_role("button", name="1 new").click()
+        await expect(rows).to_have_count(before + 3)
+
+    assert re.search(r"running, (load|prefill)", told)
+    assert re.search(r"\d m?s\b", told)
+    assert codes == ["cancelled", "cancelled"]
+    assert (focus, held) == (1, before + 2)
+
+
+async def test_a_key_sees_its_own_jobs(browser: Browser, house: House) -> None:
+    """Others' jobs are not there; the view says what it waits for, and when the ledger's answer is refused it says why."""
+    async with opened(browser, await house.keyed(), "/activity", key=await house.key(Scope.CHAT)) as visit:
+        visit.welcome.append("503")
+        page = visit.page
+        await expect(page.locator(".empty")).to_contain_text("No job fits")
+        refusal = {
+            "error": {"message": "no ledger answers: start one with `drover ledger`", "code": "ledger_unavailable"}
+        }
+        await page.route("**/api/v1/jobs?*", lambda route: route.fulfill(status=503, json=refusal))
+        await page.get_by_label("In the last").select_option("hour")
+        await expect(page.get_by_role("alert")).to_contain_text("No ledger answers: start one with `drover ledger`.")
+        faults = await barriers(page)
+
+    assert faults == []
+
+
+async def asked(house: House, prompt: str) -> str:
+    """Ask what is not answered; give the code of the refusal."""
+    body: dict[str, Any] = {"model": "auto@pi5", "messages": [{"role": "user", "content": prompt}]}
+    async with httpx.AsyncClient(base_url=house.url, timeout=GUARD_S, trust_env=False) as http:
+        return str((await http.post("/v1/chat/completions", json=body)).json()["error"]["code"])
+
+
+async def kept(house: House, job: str) -> None:
+    """Return when the ledger has a job."""
+    async with (
+        asyncio.timeout(GUARD_S),
+        httpx.AsyncClient(base_url=house.url, timeout=GUARD_S, trust_env=False) as http,
+    ):
+        while (await http.get(f"/api/v1/jobs/{job}")).status_code == 404:  # noqa: ASYNC110  # it tells nobody
+            await asyncio.sleep(0.05)

@@ -1,0 +1,466 @@
+"""The view that chats, in headless Chromium: a real bridge and ledger, and a scripted fleet on a real NATS server."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from playwright.async_api import Locator, expect
+
+from common import errors
+from tests.browser import HANG_S
+from tests.e2e.web.chats import Chat, answer_from_orin, endless
+from tests.integration.bridge.files.documents import written
+from tests.integration.bridge.files.pictures import drawn
+from tests.scripted_fleet import ScriptedJob
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_an_answer_grows_while_it_is_written(chat: Chat) -> None:
+    """The first words are on the page while the device still writes the rest; the text is no live region, and says that it is
+    busy until its end, which is told once."""
+    may_go_on = asyncio.Event()
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.route("orin")
+        await job.token("First words")
+        await may_go_on.wait()
+        await job.token(" and the last.")
+        await job.end()
+
+    chat.fleet.script = script
+    await chat.ask("Go on")
+    await expect(chat.words).to_have_text("First words")
+    busy = await chat.words.get_attribute("aria-busy")
+    live = await chat.words.evaluate("(node) => node.closest('[aria-live]') !== null")
+    may_go_on.set()
+    await expect(chat.words).to_have_text("First words and the last.")
+    await expect(chat.page.locator("#announce")).to_have_text("Answer from orin: First words and the last.")
+
+    assert ("true", False, None) == (busy, live, await chat.words.get_attribute("aria-busy"))
+
+
+async def test_under_an_answer_stands_where_it_ran_and_why(chat: Chat) -> None:
+    """Device, model, reason, time to first token, tokens per second, and that it was simulated; unfolded each term of the score
+    with its weight, the job's id, and where to look further. An answer of a device is not called cached, also where the cache was
+    asked."""
+
+    async def script(job: ScriptedJob) -> None:
+        job.cache = {"outcome": "miss", "why": "never asked before"}
+        await answer_from_orin(job)
+
+    chat.fleet.script = script
+    await chat.ask("Why is the sky blue?")
+    await chat.answered()
+    job = str((await chat.asked())["job"])
+    route = chat.page.locator(".route")
+    shown = await _facts(route)
+    await route.locator("summary").click()
+    await expect(route.locator(".explain")).to_contain_text("0.88 \u00d7 0.40")
+    await expect(route.locator(".explain")).to_contain_text(job)
+    links = [await link.get_attribute("href") for link in await route.locator("a").all()]
+
+    assert shown == {
+        "device": "Device: orin",
+        "model": "Model: llama3.2:3b",
+        "reason": "Why: hybrid 0.81",
+        "ttft": "Time to first token: 0.31 s to first token",
+        "tps": "Speed: 17.4 tok/s",
+        "simulated": "Origin: simulated",
+    }
+    assert [f"/explain?job={job}", f"/activity?job={job}"] == links
+
+
+RECORD: dict[str, object] = {
+    "job": "j", "state": "done", "device": "orin", "model": "llama3.2:3b", "reason": "hybrid 0.81", "simulated": True,
+    "attempts": [{"device": "orin", "model": "llama3.2:3b", "outcome": "ok", "total_s": 1.25}],
+    "usage": {"prompt_tokens": 7, "completion_tokens": 20}, "engine": {"load_s": None, "prefill_s": 0.1, "decode_s": 0.8},
+    "energy": {"joules": 3.5, "measured": True, "source": "ina3221"}, "cost_usd": 0.0, "cache": None, "terms": None,
+    "queue_s": 0.2, "first_token_s": 0.31, "total_s": 1.25,
+}  # fmt: skip
+
+
+async def test_what_an_answer_took_is_told_after_a_reload(chat: Chat) -> None:
+    """The newest one's line is whole at once, by the record of its job; the line of another when it is unfolded. What was said
+    elsewhere meanwhile is there when the page is seen again."""
+    for question in ("Why is the sky blue?", "And at dusk?"):
+        await chat.ask(question)
+        await chat.answered()
+    found = {"id": "j", "object": "job", "state": "done", "record": RECORD}
+    await chat.page.route("**/api/v1/jobs/*", lambda route: route.fulfill(json=found))
+    await chat.page.reload()
+    first, last = chat.page.locator(".route").first, chat.page.locator(".route").last
+    await expect(last.locator("[data-fact=energy]")).to_have_text("Energy: 3.5 J measured")
+    bare, whole = await _facts(first), await _facts(last)
+    await first.locator("summary").click()
+    await expect(first.locator(".attempts")).to_have_text("orin (llama3.2:3b): ok after 1.25 s")
+    unfolded = await _facts(first)
+    await chat.page.unroute("**/api/v1/jobs/*")
+    talk = chat.page.url.partition("?c=")[2]
+    turns = [{"role": "user", "content": "Elsewhere"}, {"role": "assistant", "content": "Indeed."}]
+    api = f"{chat.visit.url}/api/v1/conversations/{talk}/turns"
+    kept = await chat.page.context.request.post(api, data={"messages": turns})
+    await chat.page.evaluate("() => document.dispatchEvent(new Event('visibilitychange', { bubbles: true }))")
+    await expect(chat.questions.last).to_have_text("Elsewhere")
+
+    assert 201 == kept.status
+    assert {"device": "Device: nano", "model": "Model: llama3.2:1b"} == bare
+    assert whole == unfolded
+    assert whole == {
+        "device": "Device: orin",
+        "model": "Model: llama3.2:3b",
+        "reason": "Why: hybrid 0.81",
+        "queue": "Queue: 0.20 s queued",
+        "ttft": "Time to first token: 0.31 s to first token",
+        "tps": "Speed: 25.0 tok/s",
+        "energy": "Energy: 3.5 J measured",
+        "cost": "Cost: free",
+        "simulated": "Origin: simulated",
+    }
+
+
+async def _facts(route: Locator) -> dict[str, str]:
+    """Read the line under an answer, fact by fact."""
+    return {
+        str(await fact.get_attribute("data-fact")): " ".join((await fact.inner_text()).split())
+        for fact in await route.locator("[data-fact]").all()
+    }
+
+
+async def test_stop_cancels_the_job(chat: Chat) -> None:
+    """The fleet hears the cancel of this job, by the button and by Escape; what was written stays, and the next question is asked
+    behind it; where nothing was, the question is back in its box. Enter sends, Shift+Enter breaks the line, and the focus stays
+    where one types."""
+    chat.fleet.script = endless
+    await chat.box.focus()
+    await chat.page.keyboard.type("one")
+    await chat.page.keyboard.press("Shift+Enter")
+    await chat.page.keyboard.type("two")
+    await chat.page.keyboard.press("Enter")
+    await expect(chat.words).to_have_text("Once upon a time")
+    await chat.page.keyboard.press("Escape")
+    first = await chat.asked()
+    async with asyncio.timeout(HANG_S):
+        cancelled = [await chat.fleet.cancels.get()]
+    await expect(chat.page.locator("#announce")).to_have_text("Stopped")
+    await expect(chat.box).to_be_focused()
+    await chat.ask("And another")
+    await expect(chat.words).to_have_text(["Once upon a time"] * 2)
+    await chat.button("Stop").click()
+    second = await chat.asked()
+    async with asyncio.timeout(HANG_S):
+        cancelled.append(await chat.fleet.cancels.get())
+    await expect(chat.box).to_be_focused()
+
+    async def silent(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.cancelled.wait()
+
+    chat.fleet.script = silent
+    await chat.ask("Something")
+    third = await chat.asked()
+    await chat.page.keyboard.press("Escape")
+    await expect(chat.page.locator("#announce")).to_have_text("Your question is back in its box")
+    await expect(chat.box).to_have_value("Something")
+    async with asyncio.timeout(HANG_S):
+        cancelled.append(await chat.fleet.cancels.get())
+    chat.fleet.script = answer_from_orin
+    await chat.ask("Something else")
+    await chat.answered()
+    said = await chat.said()
+
+    assert [first["job"], second["job"], third["job"]] == cancelled
+    assert ["one\ntwo", "Once upon a time", "And another", "Once upon a time", "Something else"] == said
+    assert ["Once upon a time", "Once upon a time", "The sky is blue."] == await chat.words.all_inner_texts()
+
+
+async def test_the_waiting_line_tells_what_happens(chat: Chat) -> None:
+    """Queued with its position and the wait, then loading with the estimate, then the text; a question of a page goes before what
+    nobody watches. A device that is lost is named, and the answer goes on."""
+    steps = [asyncio.Event() for _ in range(3)]
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.stay(steps[0], "queue", 12.0, position=3)
+        await job.route("orin", "llama3.2:3b")
+        await job.stay(steps[1], "load", 7.0)
+        await job.token("Here I ")
+        await job.route("nano", "llama3.2:3b", "orin is lost", attempt=2)
+        await job.stay(steps[2], "prefill")
+        await job.token("am.")
+        await job.end()
+
+    chat.fleet.script = script
+    await chat.ask("Hello?")
+    line = chat.page.locator(".waiting")
+    await expect(line).to_contain_text("Queued, position 3, about 12 s")
+    await expect(line).to_contain_text("· 2 s")
+    steps[0].set()
+    await expect(line).to_contain_text("Loading llama3.2:3b on orin, about 7 s")
+    steps[1].set()
+    await expect(line).to_contain_text("orin is lost. nano reads your message")
+    await expect(chat.words).to_have_text("Here I")
+    steps[2].set()
+    await chat.answered()
+
+    await expect(chat.words).to_have_text("Here I am.")
+    await expect(line).to_have_count(0)
+    assert "interactive" == (await chat.asked())["priority"]
+
+
+@pytest.mark.parametrize("accepted", [True, False], ids=["after the acceptance", "at the door"])
+async def test_an_error_is_shown_with_a_way_out(chat: Chat, accepted: bool) -> None:
+    """The message and the wait are readable, and "Try again" asks the same question again, for an answer that was not given
+    before."""
+
+    async def failing(job: ScriptedJob) -> None:
+        if accepted:
+            await job.ack()
+        await job.fail(errors.NoDevice("no device is ready: start one", retry_after_s=4))
+
+    chat.fleet.script = failing
+    await chat.ask("Anyone there?")
+    error = chat.page.get_by_role("alert")
+    await expect(error).to_contain_text("No device is ready: start one. Try again in 4 s.")
+    chat.fleet.script = answer_from_orin
+    await chat.button("Try again").click()
+    await chat.answered()
+    first, second = await chat.asked(), await chat.asked()
+
+    await expect(error).to_have_count(0)
+    assert [None, "refresh"] == [one.get("cache") for one in (first, second)]
+    assert first["messages"] == second["messages"]
+
+
+async def test_a_question_that_failed_does_not_haunt_the_next_one(chat: Chat) -> None:
+    """Asking something else gives it up: neither its text nor its "Try again" stays in play. Nobody keeps it, so after a reload it
+    is in the box, as is what was typed there."""
+
+    async def failing(job: ScriptedJob) -> None:
+        await job.fail(errors.NoDevice("no device is ready"))
+
+    chat.fleet.script = failing
+    await chat.ask("First")
+    await expect(chat.button("Try again")).to_be_visible()
+    await chat.page.reload()
+    await expect(chat.box).to_have_value("First")
+    await chat.box.press("Enter")
+    await expect(chat.button("Try again")).to_be_visible()
+    chat.fleet.script = answer_from_orin
+    await chat.ask("Second")
+    await chat.answered()
+    await chat.said()
+    await chat.said()
+
+    await expect(chat.button("Try again")).to_have_count(0)
+    assert (["Second"], ["Second"]) == (await chat.said(), await chat.questions.all_inner_texts())
+
+
+async def test_an_answer_from_the_cache_says_so(chat: Chat) -> None:
+    """The line under it has the word, and how old the answer is; nobody has to know a colour."""
+    ages = {34.2: "cached 34 s ago", 600: "cached 10 min ago", 7200: "cached 2 h ago", None: "cached"}
+    for age_s, says in ages.items():
+
+        async def script(job: ScriptedJob, age_s: float | None = age_s) -> None:
+            await job.ack()
+            await job.hit({"outcome": "hit", "kind": "exact", "age_s": age_s})
+            await job.token("As I said.")
+            await job.end()
+
+        chat.fleet.script = script
+        await chat.ask("Why?")
+        await chat.answered()
+
+        await expect(chat.page.locator("[data-fact=cached]").last).to_have_text(f"Origin: {says}")
+
+
+async def test_a_new_chat_forgets_what_was_said_and_what_was_being_written(chat: Chat) -> None:
+    """The second question carries the first one and its answer; a new chat neither, its address names no conversation, and the job
+    that ran is cancelled."""
+    chat.fleet.script = answer_from_orin
+    await chat.ask("Why is the sky blue?")
+    await chat.answered()
+    await chat.ask("And at dusk?")
+    await chat.answered()
+    chat.fleet.script = endless
+    await chat.ask("Tell me a story")
+    await expect(chat.words.last).to_have_text("Once upon a time")
+    await chat.begin_anew()
+    async with asyncio.timeout(HANG_S):
+        await chat.fleet.cancels.get()
+    address = chat.page.url
+    chat.fleet.script = answer_from_orin
+    await chat.ask("Hi")
+    await chat.answered()
+    said = [await chat.said() for _ in range(4)]
+
+    assert "?c=" not in address
+    assert [["Why is the sky blue?"], ["Why is the sky blue?", "The sky is **blue**.", "And at dusk?"]] == said[:2]
+    assert ["Hi"] == said[3]
+
+
+async def test_a_model_or_a_device_can_be_chosen(chat: Chat) -> None:
+    """The picker lists what the heartbeats say can chat, and the job asks for what was picked."""
+    picker = chat.page.get_by_label("Model")
+    await expect(picker.locator("option")).to_have_count(8)
+    values = [await option.get_attribute("value") for option in await picker.locator("option").all()]
+    await picker.select_option("auto@orin")
+    await chat.ask("Hi")
+    await chat.answered()
+    request = await chat.asked()
+    await picker.select_option("auto")
+
+    assert (values, request["model"], request["device"]) == (
+        ["auto", "auto:fast", "auto:eco", "auto:local", "llama3.2:1b", "llama3.2:3b", "auto@nano", "auto@orin"],
+        "auto",
+        "orin",
+    )
+
+
+async def test_a_question_can_be_edited_and_asked_elsewhere(chat: Chat) -> None:
+    """Each way that it was asked stands beside the others, also after a reload: what follows is that branch's own."""
+    await chat.ask("Why is the sky blue?")
+    await chat.answered()
+    await chat.ask("And at dusk?")
+    await chat.answered()
+    await chat.button("Edit").first.click()
+    await expect(chat.page.get_by_label("Your question")).to_be_focused()
+    await chat.page.keyboard.press("Escape")
+    await expect(chat.button("Edit").first).to_be_focused()
+    await chat.button("Edit").first.click()
+    await chat.page.get_by_label("Your question").fill("Why is grass green?")
+    await chat.page.keyboard.press("Enter")
+    await expect(chat.questions).to_have_text(["Why is grass green?"])
+    await chat.answered()
+    await chat.button("Ask elsewhere").click()
+    barriers = await chat.visit.barriers()
+    await chat.button("Ask orin").click()
+    await expect(chat.box).to_be_focused()
+    await expect(chat.page.locator(".branches")).to_contain_text("3/3")
+    await chat.answered()
+    said = [await chat.asked() for _ in range(4)]
+    await chat.page.reload()
+    await expect(chat.page.locator(".branches")).to_contain_text("3/3")
+    await chat.button("The one before").click()
+    await expect(chat.page.locator(".branches")).to_contain_text("2/3")
+    await chat.button("The one before").click()
+    await expect(chat.questions).to_have_text(["Why is the sky blue?", "And at dusk?"])
+    await chat.ask("And at dawn?")
+    await chat.answered()
+
+    assert [] == barriers
+    assert [1, 3, 1, 1] == [len(one["messages"]) for one in said]
+    assert (None, "orin") == (said[2].get("device"), said[3]["device"])
+    assert ["Why is the sky blue?", "Hello there!", "And at dusk?", "Hello there!", "And at dawn?"] == await chat.said()
+
+
+async def test_an_answer_goes_on_while_another_view_is_open(chat: Chat) -> None:
+    """Coming back shows it, with what was typed meanwhile; left by a reload it broke off, and can be asked for again."""
+    may_go_on = asyncio.Event()
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.route()
+        await job.token("Once upon")
+        await may_go_on.wait()
+        await job.token(" a time.")
+        await job.end()
+
+    chat.fleet.script = script
+    await chat.ask("Tell me a story")
+    await expect(chat.words).to_have_text("Once upon")
+    await chat.box.fill("and then")
+    await chat.page.get_by_role("link", name="Conversations", exact=True).click()
+    await expect(chat.page.get_by_role("heading", name="Conversations", level=1)).to_be_visible()
+    may_go_on.set()
+    await chat.page.get_by_role("link", name="Chat", exact=True).click()
+    await expect(chat.words).to_have_text("Once upon a time.")
+    await expect(chat.box).to_have_value("and then")
+    chat.fleet.script = endless
+    await chat.ask("Another")
+    await expect(chat.words.last).to_have_text("Once upon a time")
+    await chat.box.fill("and")
+    await chat.page.reload()
+    await expect(chat.page.get_by_role("alert")).to_contain_text("The answer broke off")
+    await expect(chat.box).to_have_value("and")
+    await expect(chat.words).to_have_text(["Once upon a time.", "Once upon a time"])
+    chat.fleet.script = answer_from_orin
+    await chat.button("Try again").click()
+    await chat.answered()
+
+    await expect(chat.words).to_have_text(["Once upon a time.", "The sky is blue."])
+
+
+BIG = """(picker) => {
+  const chosen = new DataTransfer();
+  chosen.items.add(new File([new Uint8Array(16 << 20)], "big.png", { type: "image/png" }));
+  picker.files = chosen.files;
+  picker.dispatchEvent(new Event("change"));
+}"""
+
+
+async def test_files_are_refused_before_they_are_sent(chat: Chat) -> None:
+    """What may come along is said beforehand; what may not is refused by name. Images have a preview, and can be taken out."""
+    picker = chat.page.locator("input[type=file]")
+    await expect(chat.page.locator(".hint")).to_contain_text("JPEG, PNG, WEBP, GIF, PDF: 16 images and 4 PDFs")
+    await picker.set_input_files([{"name": "notes.docx", "mimeType": "application/msword", "buffer": b"x"}])
+    await expect(chat.page.get_by_role("alert")).to_contain_text("notes.docx is none of these. JPEG")
+    await picker.set_input_files([{"name": "blank.pdf", "mimeType": "application/pdf", "buffer": b""}])
+    await expect(chat.page.get_by_role("alert")).to_have_text("blank.pdf is empty.")
+    await picker.evaluate(BIG)
+    await expect(chat.page.get_by_role("alert")).to_contain_text("big.png is too large")
+    many = [{"name": f"{n}.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-"} for n in range(5)]
+    await picker.set_input_files(many)
+    await expect(chat.page.get_by_role("alert")).to_contain_text("4.pdf is one too many")
+    for number in range(4):
+        await chat.button(f"Remove {number}.pdf").click()
+    await picker.set_input_files(
+        [
+            {"name": "red.png", "mimeType": "image/png", "buffer": drawn("PNG")},
+            {"name": "gone.png", "mimeType": "image/png", "buffer": drawn("PNG")},
+            {"name": "bees.pdf", "mimeType": "application/pdf", "buffer": written("Bees sleep in winter.")},
+        ]
+    )
+    await expect(chat.page.locator(".files img")).to_have_count(2)
+    await chat.button("Remove gone.png").click()
+    await expect(chat.box).to_be_focused()
+    broken = {"name": "torn.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-"}
+    await picker.set_input_files([broken])
+    await chat.ask("What is this?")
+    await expect(chat.page.get_by_role("alert")).to_contain_text("it can't be read")
+    await expect(chat.box).to_have_value("What is this?")
+    await chat.button("Remove torn.pdf").click()
+    await chat.ask("What is this?")
+    await chat.answered()
+    [sent] = (await chat.asked())["messages"]
+    await chat.page.reload()
+
+    await expect(chat.questions.locator("img")).to_have_count(1)
+    assert 1 == len(sent["images"])
+    assert "The file 'bees.pdf' has 1 page(s):\n\nBees sleep in winter.\n\nWhat is this?" == sent["content"]
+
+
+async def test_answers_may_wait_until_they_are_complete(chat: Chat) -> None:
+    """For those who are read to: until then the page says what is done, and no half of a sentence."""
+    may_go_on = asyncio.Event()
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.route()
+        await job.token("Half")
+        await job.stay(may_go_on, "decode")
+        await job.token(" and half")
+        await job.end()
+
+    chat.fleet.script = script
+    await chat.page.get_by_label("Show answers when complete").check()
+    await chat.ask("Why?")
+    await expect(chat.page.locator(".waiting")).to_contain_text("nano writes")
+    await expect(chat.words).to_be_hidden()
+    may_go_on.set()
+    await chat.answered()
+
+    await expect(chat.words).to_have_text("Half and half")
+    await chat.page.get_by_label("Show answers when complete").uncheck()
