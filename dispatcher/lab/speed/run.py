@@ -22,7 +22,7 @@ from common.subjects import Subjects
 from dispatcher.experiments.writing import beside, write_manifest, write_rows
 from dispatcher.lab import http
 from dispatcher.lab.speed import answers, cached, likeness, raw, routing
-from dispatcher.lab.speed.door import measure
+from dispatcher.lab.speed.door import measure, pages
 from dispatcher.lab.speed.door.stage import Door, door
 from dispatcher.lab.speed.raw import Client
 from dispatcher.lab.speed.source import CHUNK, CHUNKS, SOURCE_MODEL, SOURCE_SUBJECT
@@ -73,12 +73,14 @@ def write(result: Mapping[str, Any], output: Path) -> None:
 
 async def _measure(plan: Plan, say: Say) -> dict[str, Any]:
     rounds = []
+    say("open pages")
+    looked_on = await pages.opened(plan.rounds, plan.door.pages_s, plan.door.jobs)
     async with door() as bridge, stage() as where, raw.client(where.nats_url) as client:
         say("memory, and clients that wait")
         once = await measure.once(bridge, plan.door)
         for number in range(1, plan.rounds + 1):
             say(f"round {number} of {plan.rounds}")
-            rounds.append({**once, **await _round(plan, where, client, bridge)})
+            rounds.append({**once, **looked_on[number - 1], **await _round(plan, where, client, bridge)})
     figures = {name: _spread([one[name] for one in rounds]) for name in rounds[0]}
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),

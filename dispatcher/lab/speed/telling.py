@@ -25,6 +25,8 @@ SHOWN: Mapping[str, tuple[str, str]] = {
     "agent_cpu_ms_per_job": ("CPU of the agent for a job", "ms"),
     "http_bridge_cpu_ms": ("CPU of the bridge for a request", "ms"),
     "http_all_cpu_ms": ("CPU of all three for a request", "ms"),
+    "door_pages_50_20_bridge_percent": ("CPU of the bridge for an open page, one of 20, 50 devices", "% of a core"),
+    "door_pages_50_20_ledger_percent": ("CPU of the ledger for the same", "% of a core"),
 }
 """What is shown side by side; all others are in the rows, which have a line for each round."""
 

@@ -47,11 +47,29 @@ async def test_a_quick_round_measures_everything(tmp_path: Path) -> None:
         "door_idle_events_kb_each",
         "door_idle_chats_core_percent",
         "door_slow_reader_ratio",
+        "door_pages_3_1_ratio",
+        "door_pages_50_none_ledger_percent",
+        "door_pages_50_20_bridge_percent",
     } <= figures.keys()
-    assert {"door_open_whole_all_cpu_ms", "door_open_stream_all_cpu_ms", "door_both_rss_mb"} == {
+    pages = {f"door_pages_{devices}_{count}_bridge_percent" for devices in (3, 50) for count in (1, 20)}
+    assert {"door_open_whole_all_cpu_ms", "door_open_stream_all_cpu_ms", "door_both_rss_mb"} | pages == {
         one["figure"] for one in told["expected"] if one["met"] == (one["median"] <= one["limit"])
     }
     assert (tmp_path / "bridge.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+async def test_open_pages_are_measured_alone(tmp_path: Path) -> None:
+    """Each fleet without pages, with one and with many; a page whose stream or question is refused would end it."""
+    status, out, err = await module("door.pages", "--rounds", "1", "--seconds", "0.2", "--jobs", "9", cwd=tmp_path)
+    wanted = [
+        f"door_pages_{devices}_{rest}"
+        for devices in (3, 50)
+        for rest in ("none_bridge_percent", "1_ratio", "20_bridge_percent", "20_ledger_percent")
+    ]
+
+    assert (0, "") == (status, err if status else "")
+    assert [] == [name for name in wanted if not re.search(rf"^{name} +-?[\d.]+ ", out, re.MULTILINE)]
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import psutil
 
 from dispatcher.lab.speed.door.crowd import flood, idle
 from dispatcher.lab.speed.door.delay import delays
+from dispatcher.lab.speed.door.pages import FLEETS, PAGES
 from dispatcher.lab.speed.door.price import post_all, prices, short
 from dispatcher.lab.speed.door.stage import Door
 
@@ -25,9 +26,14 @@ class Plan:
     turns: int = 3
     clients: int = 1000
     seconds: float = 10.0
+    pages_s: float = 15.0
+    """Of each figure of open pages: a whole number of what they ask every few seconds."""
+
+    jobs: int = 2000
+    """That the ledger has while pages are open."""
 
 
-QUICK = Plan(requests=16, streams=8, turns=1, clients=20, seconds=0.5)
+QUICK = Plan(requests=16, streams=8, turns=1, clients=20, seconds=0.5, pages_s=0.5, jobs=40)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,7 @@ EXPECTED = (
     Expectation("door_open_whole_all_cpu_ms", 2.0),
     Expectation("door_open_stream_all_cpu_ms", 2.0),
     Expectation("door_both_rss_mb", 140.0),
+    *(Expectation(f"door_pages_{devices}_{count}_bridge_percent", 2.0) for devices in FLEETS for count in PAGES),
 )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from dispatcher.lab.speed.door.delay import AT_ONCE
+from dispatcher.lab.speed.door.pages import FLEETS, JOBS_PER_S, PAGES
 from dispatcher.lab.speed.door.price import CASES, PROCESSES, WAYS
 from dispatcher.lab.speed.door.stage import SLOTS
 
@@ -38,6 +39,15 @@ ROWS = (
         (f"door_idle_{kind}_kb_each", "each, KB"),
         (f"door_idle_{kind}_core_percent", "CPU of the bridge, % of a core"),
     )) for kind, what in (("events", "events of a queued job"), ("chats", "chats that wait in the line"))),
+    *((f"bridge: open pages, {devices} devices and {JOBS_PER_S:g} jobs a second", (
+        (f"door_pages_{devices}_none_bridge_percent", "bridge without pages, % of a core"),
+        (f"door_pages_{devices}_none_ledger_percent", "ledger without pages, % of a core"),
+        *(row for count in PAGES for name in [f"door_pages_{devices}_{count}"] for row in (
+            (f"{name}_bridge_percent", f"bridge, each of {count}, % of a core"),
+            (f"{name}_ledger_percent", f"ledger, each of {count}, % of a core"),
+            (f"{name}_ratio", f"bridge with {count} / without"),
+        )),
+    )) for devices in FLEETS),
     ("memory after 20 requests, no embedder", (
         ("door_bridge_rss_mb", "bridge, RSS, MB"),
         ("door_dispatcher_rss_mb", "dispatcher, RSS, MB"),
@@ -56,6 +66,11 @@ _SAID = {
     "door_open_whole_all_cpu_ms": "the whole path, CPU-ms a short request",
     "door_open_stream_all_cpu_ms": "the whole path, CPU-ms a short streamed request",
     "door_both_rss_mb": "bridge and dispatcher, MB of RSS without the embedder",
+    **{
+        f"door_pages_{devices}_{count}_bridge_percent": f"bridge for an open page, one of {count}, {devices} devices: % of a core"
+        for devices in FLEETS
+        for count in PAGES
+    },
 }
 
 
