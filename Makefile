@@ -8,7 +8,7 @@ BIN := .venv/bin
 unexport PROMPT
 ask: export DROVER_ASK_PROMPT := $(value PROMPT)
 
-.PHONY: help up ask test chaos clients check format bench build settings vendor lock setup setup-dev clean clean-all
+.PHONY: help up ask test chaos clients check format bench screenshots build settings vendor lock setup setup-dev clean clean-all
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ format: setup-dev ## format the code and sort the imports
 
 bench: setup ## measure the bus, the dispatcher, the bridge and a decision; ARGS="--json" and others go to it
 	@exec $(BIN)/drover lab speed $(ARGS)
+
+screenshots: setup-dev ## take the README's pictures anew, of a simulated fleet in headless Chromium
+	@exec $(BIN)/python -m tests.screenshots
 
 build: setup ## make the wheel and the source archive in dist/
 	$(BIN)/python -m hatchling build

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import struct
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
+from dispatcher.bridge.pages.assets import UI, Assets
+from dispatcher.bridge.pages.views import VIEWS
 from dispatcher.router.policy_file import policy_from
 from dispatcher.routing import RoutingPolicy
 from dispatcher.routing.strategies import STRATEGIES
@@ -140,6 +143,46 @@ def test_every_link_in_readme_leads_somewhere() -> None:
     )
 
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_readme_shows_three_pictures() -> None:
+    """As `make screenshots` takes them: of one size, and light enough for whoever clones."""
+    pictures = sorted((ROOT / "docs" / "pictures").iterdir())
+    sizes = [struct.unpack(">II", one.read_bytes()[16:24]) for one in pictures]
+
+    assert ["chat.png", "fleet.png", "route.png"] == [one.name for one in pictures]
+    assert [] == [one.name for one in pictures if f"](docs/pictures/{one.name})" not in README]
+    assert ([(1280, 800)] * 3, []) == (sizes, [one.name for one in pictures if one.stat().st_size > 120_000])
+
+
+IMPORTS = re.compile(r"""\b(?:from|import)\s*\(?\s*["'](\.{1,2}/[^"']+)["']""")
+
+
+def modules_of(view: str) -> set[str]:
+    """Give the modules that an open view may load: what they import, also later."""
+    found, left = set[str](), {f"views/{view}.js", "core/first.js", "core/shell.js"}
+    while left:
+        found.add(name := left.pop())
+        said = IMPORTS.findall((UI / name).read_text(encoding="utf-8"))
+        near = {(UI / name).parent.joinpath(one).resolve().relative_to(UI).as_posix() for one in said}
+        left |= near - found
+    return found
+
+
+def test_no_view_is_heavier_than_readme_says() -> None:
+    """Compressed as they are sent, with what is loaded only when an answer comes."""
+    [most] = re.findall(r"(\d+) kB of JavaScript \(gzip\) at most", README)
+    assets = Assets()
+    weights = {one.name: sum(_weight(assets, name) for name in modules_of(one.name)) for one in VIEWS}
+
+    assert any(name.startswith("vendor/marked") for name in modules_of("chat"))
+    assert [name for name, weight in weights.items() if weight > int(most) * 1000] == []
+
+
+def _weight(assets: Assets, name: str) -> int:
+    asset = assets.get(name)
+    assert asset is not None, f"{name} is imported, and not there"
+    return len(asset.data)
 
 
 def test_every_knob_in_readme_exists() -> None:
