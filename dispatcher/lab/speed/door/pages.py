@@ -44,7 +44,7 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 """CPU time is counted in these."""
 
 LATENCY_S, ENERGY_S = 5.0, 30.0
-"""How often the views ask: `ui/views/latency.js` at its shorter periods, and `ui/views/energy.js`, which asks for four sums."""
+"""How often the views ask, as `ui/views/figures.js` says: Latency at its shorter periods, and Energy, which asks for four sums."""
 
 
 @dataclass(frozen=True, slots=True)
