@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import ConfigDict, FailFast, Field
@@ -59,7 +59,8 @@ class Owner:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """One message that is kept. `parent` is the one before it: two with the same parent are branches. Answers name the job, device
-    and model that they come from, and how the text ended when not as usual."""
+    and model that they come from, and how the text ended when not as usual; `rating` is the thumb that its owner has given one: it
+    is told with the turn, and kept elsewhere."""
 
     id: Id
     message: Message
@@ -70,6 +71,7 @@ class Turn:
     model: Name | None = None
     completion_tokens: Whole | None = None
     broken_off: bool = False
+    rating: Literal["up", "down"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ from common.errors import BadRequest, PayloadTooLarge, UnknownConversation
 from dispatcher.ledger.database import Database
 from dispatcher.ledger.fitting import fitting
 from dispatcher.ledger.tables import conversations, turns
-from dispatcher.ledger.talk.rows import conversation_of, its, one, owned, snippet, turn_of, words
+from dispatcher.ledger.talk.rows import conversation_of, its, one, owned, snippet, turn_of, turns_of, words
 from dispatcher.ledger.talk.tree import Node, Tree
 
 SEARCH_S = 2.0
@@ -174,7 +174,7 @@ async def _backwards(connection: AsyncConnection, asked: Get, path: Sequence[str
     """Give turns of a path, the last one first."""
     for end in range(len(path), 0, -ROWS_AT_ONCE):
         some = path[max(0, end - ROWS_AT_ONCE) : end]
-        ask = select(turns).where(*its(asked.owner, asked.id), turns.c.id.in_(some))
+        ask = turns_of(asked.owner, asked.id).where(turns.c.id.in_(some))
         found = {row["id"]: turn_of(dict(row)) for row in (await connection.execute(ask)).mappings()}
         for name in reversed(some):
             yield found[name]
@@ -192,14 +192,14 @@ async def export(database: Database, asked: Export, room_bytes: int) -> Exported
     """Give turns in the order in which they came. Raises `UnknownConversation`."""
     async with database.reading() as connection:
         conversation = await there(connection, asked.owner, asked.id)
-        wanted = its(asked.owner, asked.id)
+        wanted = turns_of(asked.owner, asked.id)
         if not asked.whole:
             path = (await tree_of(connection, asked.owner, asked.id)).path(conversation.head)
-            wanted.append(turns.c.id.in_(path))
+            wanted = wanted.where(turns.c.id.in_(path))
         room_bytes -= len(codec.encode(codec.plain(conversation)))
         shown, after, more = list[Turn](), asked.after, True
         while more and len(shown) < asked.limit:
-            ask = select(turns).where(*wanted, turns.c.number > after).order_by(turns.c.number)
+            ask = wanted.where(turns.c.number > after).order_by(turns.c.number)
             found = (await connection.execute(ask.limit(ROWS_AT_ONCE + 1))).mappings().all()
             some = found[: min(ROWS_AT_ONCE, asked.limit - len(shown))]
             read = [turn_of(dict(row)) for row in some]

@@ -7,13 +7,17 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table
+from sqlalchemy import ColumnElement, Select, Table, and_, select
 
 from common import codec
 from common.conversations import MOST_TURN_BYTES, MOST_TURN_CHARS, SNIPPET_CHARS, Conversation, Owner, Turn
 from common.errors import PayloadTooLarge
+from common.messages import Role
+from common.ratings import TIED
+from common.votes import mark_of
 from dispatcher.ledger.rows import Row
-from dispatcher.ledger.tables import conversations, turns
+from dispatcher.ledger.tables import conversations, feedback, turns
+from dispatcher.ledger.votes.keeping import ALONE
 
 _CONVERSATION = ("id", "title", "created_unix_s", "updated_unix_s", "head", "turns", "branched_from")
 _TURN = ("id", "parent", "created_unix_s", "job", "device", "model", "completion_tokens", "broken_off")
@@ -40,6 +44,19 @@ def one(owner: Owner, conversation: str) -> list[ColumnElement[bool]]:
 def its(owner: Owner, conversation: str) -> list[ColumnElement[bool]]:
     """Give the condition that a row of `turns` is one of its."""
     return [*owned(turns, owner), turns.c.conversation == conversation]
+
+
+def turns_of(owner: Owner, conversation: str) -> Select[Any]:
+    """Ask for its turns, each with what its owner has said of the answer of its job."""
+    thumb = and_(
+        feedback.c.tenant == owner.tenant,
+        feedback.c.voter == mark_of(owner.tenant, owner.user),
+        feedback.c.compared == ALONE,
+        feedback.c.job == turns.c.job,
+    )
+    return (
+        select(turns, feedback.c.score).select_from(turns.outerjoin(feedback, thumb)).where(*its(owner, conversation))
+    )
 
 
 def conversation_row(owner: Owner, new: Conversation, size_bytes: int) -> Row:
@@ -84,8 +101,16 @@ def said(turn: Turn) -> Row:
 def turn_of(row: Mapping[str, Any]) -> Turn:
     """Read the row of a turn. Raises `BadRequest` where it holds what none can."""
     wire = {name: row[name] for name in _TURN}
-    wire["message"] = codec.decode(row["message"].encode()) | {"content": row["content"]}
+    message = wire["message"] = codec.decode(row["message"].encode()) | {"content": row["content"]}
+    if message.get("role") == Role.ASSISTANT:  # the question is of the same job
+        wire["rating"] = _thumb(row.get("score"))
     return codec.build(Turn, wire)
+
+
+def _thumb(score: float | None) -> str | None:
+    if score is None or score == TIED:
+        return None
+    return "up" if score > TIED else "down"
 
 
 def require_bounded(turn: Turn, most_bytes: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from playwright.async_api import Locator, expect
+from playwright.async_api import Locator, Route, expect
 
 from common import errors
 from tests.browser import HANG_S
@@ -83,21 +83,30 @@ RECORD: dict[str, object] = {
 
 
 async def test_what_an_answer_took_is_told_after_a_reload(chat: Chat) -> None:
-    """The newest one's line is whole at once, by the record of its job; the line of another when it is unfolded. What was said
-    elsewhere meanwhile is there when the page is seen again."""
+    """The newest one's line is whole at once, by the record of its job; the line of another when it is unfolded. The thumb that was
+    given is shown as given. What was said elsewhere meanwhile is there when the page is seen again."""
     for question in ("Why is the sky blue?", "And at dusk?"):
         await chat.ask(question)
         await chat.answered()
     found = {"id": "j", "object": "job", "state": "done", "record": RECORD}
+
+    async def rated(route: Route) -> None:
+        kept = await (await route.fetch()).json()
+        kept["turns"][1]["rating"] = "up"  # the ledger of a scripted fleet has no records that could be judged
+        await route.fulfill(json=kept)
+
     await chat.page.route("**/api/v1/jobs/*", lambda route: route.fulfill(json=found))
+    await chat.page.route("**/export?*", rated)
     await chat.page.reload()
     first, last = chat.page.locator(".route").first, chat.page.locator(".route").last
     await expect(last.locator("[data-fact=energy]")).to_have_text("Energy: 3.5 J measured")
     bare, whole = await _facts(first), await _facts(last)
+    thumbs = [await one.get_attribute("aria-pressed") for one in await chat.page.locator(".thumb").all()]
     await first.locator("summary").click()
     await expect(first.locator(".attempts")).to_have_text("orin (llama3.2:3b): ok after 1.25 s")
     unfolded = await _facts(first)
-    await chat.page.unroute("**/api/v1/jobs/*")
+    for path in ("**/api/v1/jobs/*", "**/export?*"):
+        await chat.page.unroute(path)
     talk = chat.page.url.partition("?c=")[2]
     turns = [{"role": "user", "content": "Elsewhere"}, {"role": "assistant", "content": "Indeed."}]
     api = f"{chat.visit.url}/api/v1/conversations/{talk}/turns"
@@ -105,7 +114,7 @@ async def test_what_an_answer_took_is_told_after_a_reload(chat: Chat) -> None:
     await chat.page.evaluate("() => document.dispatchEvent(new Event('visibilitychange', { bubbles: true }))")
     await expect(chat.questions.last).to_have_text("Elsewhere")
 
-    assert 201 == kept.status
+    assert (201, ["true", "false", "false", "false"]) == (kept.status, thumbs)
     assert {"device": "Device: nano", "model": "Model: llama3.2:1b"} == bare
     assert whole == unfolded
     assert whole == {

@@ -41,13 +41,16 @@ from common.errors import (
     UnknownConversation,
 )
 from common.messages import Message, Role, ToolCall
+from common.votes import Thumb, mark_of
 from dispatcher.ledger import checking
 from dispatcher.ledger.database import Database, Place, opened
 from dispatcher.ledger.retention import DAY_S, prune
+from dispatcher.ledger.store import Store
 from dispatcher.ledger.tables import conversations, turns
 from dispatcher.ledger.talk import adopting
 from dispatcher.ledger.talk.rows import folded, snippet, words
-from tests.integration.ledger.builders import SUBJECTS
+from dispatcher.ledger.votes.keeping import keep_thumb
+from tests.integration.ledger.builders import NOON, SUBJECTS, came, job
 from tests.integration.ledger.talks import ANNA, BERT, OTHER, Talk, asked, chain, said, talking
 
 
@@ -100,6 +103,26 @@ async def test_what_is_kept_is_told_as_it_was(talk: Talk) -> None:
     assert (FULL, replace(tool, created_unix_s=now.updated_unix_s)) == found.turns
     assert replace(new, head="t", turns=2, updated_unix_s=now.updated_unix_s) == now == found.conversation
     assert (None, {}, None) == (found.summary, found.branches, found.next)
+
+
+async def test_a_thumb_is_told_with_the_answer_that_it_was_given(talk: Talk) -> None:
+    """To whoever gave it alone, and with the answer alone, not with its question; what is between up and down is neither."""
+    await Store(talk.database).write(came(*(job(number) for number in (1, 2, 3))))
+    told = {}
+    for user, scores in (("anna", (1.0, 0.0, 0.5)), ("bert", (0.0, 1.0, 0.5))):
+        owner = Owner(tenant="default", user=user)
+        voter = mark_of(owner.tenant, owner.user)
+        for number, score in enumerate(scores, 1):
+            thumb = Thumb(tenant="default", voter=voter, job=f"job-{number}", score=score)
+            await keep_thumb(talk.database, thumb, now_unix_s=NOON)
+        name = (await talk.ask.create(owner)).id
+        spoken = [replace(turn, job=f"job-{place // 2 + 1}") for place, turn in enumerate(chain(6))]
+        await talk.ask.append(owner, name, spoken)
+        page = (await talk.ask.get(owner, name)).turns
+        assert list(page) == await everything(talk, owner, name)
+        told[user] = [turn.rating for turn in page]
+
+    assert {"anna": [None, "up", None, "down", None, None], "bert": [None, "down", None, "up", None, None]} == told
 
 
 async def test_ids_have_128_random_bits_and_making_one_again_makes_no_other(light: Talk) -> None:

@@ -123,7 +123,7 @@ class Talk {
       if (role === "assistant") {
         if (before.asked !== parent) one = this.#add(before);
         else if (before.id !== parent) one = this.#add(before.parent, { text: before.text, images: before.images });
-        Object.assign(one, { id, reply: was(content, turn.broken_off, turn) });
+        Object.assign(one, { id, rated: turn.rating, reply: was(content, turn.broken_off, turn) });
       }
       found.set(id, one);
     }
