@@ -28,6 +28,9 @@ MOST_TURN_BYTES = 384 * 1024
 MOST_IMAGE_CHARS = 256 * 1024
 """Base64 of the images that a turn keeps, together; the others are dropped, and a note stands for them."""
 
+MOST_FILES = 32
+"""Of a turn, those of an earlier question that it asks another way included."""
+
 MOST_TITLE_CHARS = 200
 MOST_SUMMARY_CHARS = 20_000
 MOST_SEARCH_CHARS = 200
@@ -57,10 +60,29 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GivenFile:
+    """A PDF that came with a question; of its `pages` so many were `read`."""
+
+    name: Name
+    pages: Count
+    read: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What its user gave of a question with files, since its message is what models are told: what the files say, too. The user's
+    are the text from the character `begin` on, counted as Unicode does, and the first so many `images`."""
+
+    begin: Count = 0
+    images: Count = 0
+    files: Annotated[tuple[GivenFile, ...], FailFast(), MaxLen(MOST_FILES)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """One message that is kept. `parent` is the one before it: two with the same parent are branches. Answers name the job, device
     and model that they come from, and how the text ended when not as usual; `rating` is the thumb that its owner has given one: it
-    is told with the turn, and kept elsewhere."""
+    is told with the turn, and kept elsewhere. `given` is of questions with files."""
 
     id: Id
     message: Message
@@ -72,6 +94,7 @@ class Turn:
     completion_tokens: Whole | None = None
     broken_off: bool = False
     rating: Literal["up", "down"] | None = None
+    given: Given | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,10 +280,10 @@ def new_id() -> str:
 
 def keepable(turn: Turn) -> Turn:
     """Leave out the images that are more than a turn keeps; a note at the end of its text says how many. Pure."""
-    room, kept = MOST_IMAGE_CHARS, list[str]()
-    for image in turn.message.images:
+    room, kept = MOST_IMAGE_CHARS, list[int]()
+    for place, image in enumerate(turn.message.images):
         if len(image) <= room:
-            kept.append(image)
+            kept.append(place)
             room -= len(image)
     return _with_images(turn, kept, "too large to be kept")
 
@@ -270,9 +293,13 @@ def without_images(turn: Turn) -> Turn:
     return _with_images(turn, (), "left out")
 
 
-def _with_images(turn: Turn, kept: Sequence[str], why: str) -> Turn:
-    if not (gone := len(turn.message.images) - len(kept)):
+def _with_images(turn: Turn, kept: Sequence[int], why: str) -> Turn:
+    images, given = turn.message.images, turn.given
+    if not (gone := len(images) - len(kept)):
         return turn
+    if given is not None:
+        given = replace(given, images=sum(place < given.images for place in kept))
     note = f"[{gone} {'image was' if gone == 1 else 'images were'} here: {why}]"
     text = f"{turn.message.content}\n\n{note}" if turn.message.content else note
-    return replace(turn, message=replace(turn.message, content=text, images=tuple(kept)))
+    some = tuple(images[place] for place in kept)
+    return replace(turn, given=given, message=replace(turn.message, content=text, images=some))

@@ -13,6 +13,7 @@ from common.messages import ChatRequest
 from dispatcher.bridge.burden import lighten
 from dispatcher.bridge.callers import Caller, on_behalf
 from dispatcher.bridge.files.desk import Attached, Desk
+from dispatcher.bridge.files.filed import Filed
 from dispatcher.bridge.gate import Gate
 
 
@@ -48,13 +49,19 @@ class Asking:
                 async for frame in source:
                     yield frame
 
-    async def filed(self, chat: ChatRequest, caller: Caller, attached: Sequence[Attached]) -> ChatRequest:
-        """Give a chat with what its files say. Raises what they, and the gate, refuse it with."""
+    async def filed(self, chat: ChatRequest, caller: Caller, attached: Sequence[Attached]) -> Filed:
+        """Give a chat with what its files say, and what of it the user gave. Raises what they, and the gate, refuse it with."""
         with self.gate.running(caller):
-            return await self.prepared(chat, caller, attached)
+            found = await self.files.filed(chat, attached, whose=_whose(caller))
+            lighten()
+            return found
 
     async def prepared(self, chat: ChatRequest, caller: Caller, attached: Sequence[Attached] = ()) -> ChatRequest:
         """Give a chat whose files were looked at. Raises what they are refused with."""
-        found = await self.files.prepared(chat, attached, whose=None if caller.grant is None else caller.grant.key)
+        found = await self.files.prepared(chat, attached, whose=_whose(caller))
         lighten()
         return found
+
+
+def _whose(caller: Caller) -> str | None:
+    return None if caller.grant is None else caller.grant.key

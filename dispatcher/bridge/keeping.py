@@ -10,7 +10,7 @@ from typing import Any
 
 from common import frames
 from common.conversation_client import Conversations
-from common.conversations import MOST_IMAGE_CHARS, Turn, keepable
+from common.conversations import MOST_IMAGE_CHARS, Given, Turn, keepable
 from common.errors import FleetError, LedgerUnavailable
 from common.logs import get_logger
 from common.messages import ChatRequest, Message, Role
@@ -130,13 +130,17 @@ class Keeping:
         return replace(turn, message=replace(turn.message, images=images))
 
 
-def asked_turns(chat: ChatRequest, turns: Sequence[Turn], new: Sequence[Message]) -> tuple[Turn, ...]:
-    """Make turns of what is new behind others. What the system said is kept where it is not what it has said already. Pure."""
+def asked_turns(
+    chat: ChatRequest, turns: Sequence[Turn], new: Sequence[Message], given: Given | None = None
+) -> tuple[Turn, ...]:
+    """Make turns of what is new behind others; `given` is of the last. What the system said is kept where it is not what it has
+    said already. Pure."""
     system = next((turn.message for turn in reversed(turns) if turn.message.role is Role.SYSTEM), None)
     fresh = [message for message in new if message != system] or list(new)
     made = [Turn(id=asked_id(chat, place), message=message, job=chat.job) for place, message in enumerate(fresh)]
     made[:1] = [replace(turn, parent=turns[-1].id if turns else None) for turn in made[:1]]
     made[1:] = [replace(turn, parent=before.id) for before, turn in pairwise(made)]
+    made[-1:] = [replace(turn, given=given) for turn in made[-1:]]
     return tuple(made)
 
 

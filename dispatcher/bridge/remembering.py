@@ -11,18 +11,21 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from common import frames
-from common.conversations import Turn
+from common import codec, frames
+from common.conversations import Given, Turn
+from common.errors import BadRequest
 from common.messages import ChatRequest, conversation
 from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.contexts import Room, room_of
 from dispatcher.bridge.files.desk import Attached
+from dispatcher.bridge.files.filed import Filed
 from dispatcher.bridge.folding import Folding
 from dispatcher.bridge.keeping import Json, Keeping, Said, as_sent, asked_turns
 from dispatcher.bridge.memory.fitting import fitted
 from dispatcher.bridge.memory.summary import recalled
 from dispatcher.bridge.presence import Presence
+from dispatcher.bridge.speech import as_asked
 from dispatcher.bridge.threads import Thread, Threads
 
 MARGIN_BYTES = 128 * 1024
@@ -53,14 +56,23 @@ class Remembering:
     folding: Folding | None = None
 
     async def answered(
-        self, chat: ChatRequest, caller: Caller, thread: Thread, attached: Sequence[Attached] = ()
+        self,
+        chat: ChatRequest,
+        caller: Caller,
+        thread: Thread,
+        attached: Sequence[Attached] = (),
+        files_of: str | None = None,
     ) -> AsyncGenerator[frames.Frame, None]:
         """Give the frames of a chat's answer; what was said is kept before the last of them, once more where keeping it was
-        interrupted. What is `attached` is read first: its text is a part of the question, and remembered with it. Raises as `told`,
-        and as `Asking`."""
+        interrupted. What is `attached` is read first: its text is a part of the question, and remembered with it, as is that of the
+        files of the turn `files_of`. Raises as `told`, and as `Asking`."""
+        filed = Filed(chat=chat)
         if attached:
-            chat, attached = await self.asking.filed(chat, caller, attached), ()
-        told = await self.told(chat, caller, thread)
+            filed, attached = await self.asking.filed(chat, caller, attached), ()
+        if files_of is not None:
+            filed = filed.with_files_of(await self._asked(thread, files_of))
+        told = await self.told(filed.chat, caller, thread, filed.given)
+        del filed  # that has the images as they came
         chat = replace(chat, prompt=None, messages=())  # that has what it says
         said, kept = Said(), False
 
@@ -83,21 +95,31 @@ class Remembering:
             if not kept:
                 await self._kept(told, thread, said)
 
-    async def told(self, chat: ChatRequest, caller: Caller, thread: Thread) -> Told:
-        """Put the conversation in front of a chat, as much as fits the largest context that its model has on any device.
+    async def told(self, chat: ChatRequest, caller: Caller, thread: Thread, given: Given | None = None) -> Told:
+        """Put the conversation in front of a chat, as much as fits the largest context that its model has on any device. `given` is
+        what its user gave of it.
 
         What an earlier answer still waits for the ledger with is kept first. Raises as `Threads.before`, and as `fitted`.
         """
         await self.keeping.settle(thread)
         new, room = conversation(chat), self._room(chat, caller)
-        page = await self.threads.before(chat, thread, new, room)
+        page = await self.threads.before(chat, thread, new, room, given)
         past = recalled(page.turns, page.summary)
         found = fitted(past, new, chat, room, self.threads.most_bytes - MARGIN_BYTES)
         facts = {"id": thread.id, "told": len(found.messages), "left_out": found.left_out}
         if found.summarised:
             facts["summarised"] = True
+        if given is not None:
+            facts["files"] = [codec.plain(one) for one in given.files]
         told = replace(chat, prompt=None, messages=found.messages)
-        return Told(chat=told, asked=asked_turns(chat, page.turns, new), facts=facts)
+        return Told(chat=told, asked=asked_turns(chat, page.turns, new, given), facts=facts)
+
+    async def _asked(self, thread: Thread, turn: str) -> Turn:
+        await self.keeping.settle(thread)  # it may wait for the ledger itself
+        try:
+            return await self.threads.asked(thread, turn)
+        except BadRequest as error:
+            raise as_asked(error, {"turn": "files_of"}) from error
 
     async def _kept(self, told: Told, thread: Thread, said: Said) -> Json:
         """Keep what was said; where no word was, the question is not kept either: it can be asked again."""

@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from common import codec
 from common.conversation_client import Conversations
-from common.conversations import MOST_TURNS, Owner, Turns
+from common.conversations import MOST_TURNS, Given, Owner, Turn, Turns
 from common.errors import BadRequest, PayloadTooLarge
 from common.messages import ChatRequest, Message, Role
 from dispatcher.bridge.callers import Caller
@@ -60,13 +60,19 @@ class Threads:
     conversations: Conversations
     most_bytes: int
 
-    async def before(self, chat: ChatRequest, thread: Thread, new: Sequence[Message], room: Room) -> Turns:
+    async def before(
+        self, chat: ChatRequest, thread: Thread, new: Sequence[Message], room: Room, given: Given | None = None
+    ) -> Turns:
         """Give the turns before a chat that a model with `room` could be told. One that was sent before, under an id that its
-        sender chose, is told the same as then.
+        sender chose, is told the same as then. One that begins a conversation gives it its title, by what its user has `given`.
 
         Raises `UnknownConversation`, `LedgerUnavailable`, and `PayloadTooLarge` for a conversation that is full.
         """
-        page = await self._turns(chat, thread, new, room)
+        if thread.made:
+            there = await self.conversations.create(thread.owner, title=_title(new, given), new=thread.id)
+            if not there.turns:
+                return Turns(conversation=there)
+        page = await self._turns(chat, thread, room)
         if page.conversation.turns + len(new) + 1 > MOST_TURNS:
             raise PayloadTooLarge(
                 f"the conversation has {page.conversation.turns} turns, and at most {MOST_TURNS} are kept: begin a new one, or a "
@@ -75,11 +81,11 @@ class Threads:
             )
         return page
 
-    async def _turns(self, chat: ChatRequest, thread: Thread, new: Sequence[Message], room: Room) -> Turns:
-        if thread.made:
-            there = await self.conversations.create(thread.owner, title=_title(new), new=thread.id)
-            if not there.turns:
-                return Turns(conversation=there)
+    async def asked(self, thread: Thread, turn: str) -> Turn:
+        """Give one turn. Raises `UnknownConversation`, `BadRequest` for one that is not there, and `LedgerUnavailable`."""
+        return (await self.conversations.get(thread.owner, thread.id, turn=turn, limit=1)).turns[-1]
+
+    async def _turns(self, chat: ChatRequest, thread: Thread, room: Room) -> Turns:
         if chat.resends is None:
             first = asked_id(chat, 0)
             try:
@@ -102,5 +108,8 @@ def digest(*parts: str) -> str:
     return codec.digest({"of": list(parts)}, 32)
 
 
-def _title(new: Sequence[Message]) -> str:
-    return next((title_of(one.content) for one in new if one.role is Role.USER), "")
+def _title(new: Sequence[Message], given: Given | None) -> str:
+    said = [one.content for one in new if one.role is Role.USER]
+    if given is not None:
+        said[-1:] = [said[-1][given.begin :] or given.files[0].name]
+    return title_of(said[0]) if said else ""

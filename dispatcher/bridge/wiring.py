@@ -85,16 +85,18 @@ class Bridge:
         progress: bool = False,
         conversation: str | None = None,
         attached: Sequence[Attached] = (),
+        files_of: str | None = None,
     ) -> ChatAnswer:
         """Answer a chat, which has a job's id, as `dialect` writes it. `progress` tells each step as soon as it is known;
-        `conversation` names the one that the chat belongs to, or is `new`; `attached` are the files that came with it."""
+        `conversation` names the one that the chat belongs to, or is `new`; `attached` are the files that came with it, `files_of`
+        is the turn of that conversation whose files it has, too."""
         headers: dict[str, str] = {}
         if conversation is None:
             source = self.asking.frames(chat, caller, attached)
         else:
             thread = thread_of(conversation, chat, caller)
             headers[CONVERSATION_HEADER] = thread.id
-            source = self.remembering.answered(chat, caller, thread, attached)
+            source = self.remembering.answered(chat, caller, thread, attached, files_of)
         manner = Manner(stream=stream, progress=progress, hold_s=self.hold_s, headers=headers)
         return ChatAnswer(_named(chat), source, dialect, manner, self._means(caller))
 
@@ -122,6 +124,7 @@ class Bridge:
         stream: bool,
         progress: bool | None = None,
         attached: Sequence[Attached] = (),
+        files_of: str | None = None,
     ) -> ChatAnswer:
         """Answer a chat with what its headers ask for besides; `progress` None leaves to them whether each step is told. Raises
         `BadRequest`."""
@@ -135,6 +138,7 @@ class Bridge:
             progress=telling,
             conversation=asked.talk,
             attached=attached,
+            files_of=files_of,
         )
 
     def sent(self, asked: Entry, chat: ChatRequest) -> ChatRequest:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from common import codec
+from common.conversations import GivenFile
 from common.errors import PayloadTooLarge, UnreadableFile
 from common.logs import get_logger
-from common.messages import ChatRequest, Message, Role
+from common.messages import ChatRequest
+from dispatcher.bridge.files.filed import Filed
 from dispatcher.bridge.files.sandbox import Json, Limits, Sandbox, Work
 
 log = get_logger("files")
@@ -76,11 +78,22 @@ class Desk:
     ) -> ChatRequest:
         """Give the chat as it may travel; `whose` it is has a part of the places. What has no files comes back as it is. Raises
         `UnreadableFile`, `PayloadTooLarge` and `QueueFull`."""
-        for file in attached:
-            chat = await self._with_file(chat, file, whose)
+        if attached:
+            return (await self.filed(chat, attached, whose=whose)).chat
         if not any(message.images for message in chat.messages):
             return chat
         return await self._with_images(chat, whose)
+
+    async def filed(self, chat: ChatRequest, attached: Sequence[Attached], *, whose: str | None = None) -> Filed:
+        """Give the chat as `prepared` does, and what of it the user gave. Raises as that does."""
+        filed = Filed(chat=chat)
+        for file in attached:
+            if not file.is_pdf:
+                filed = filed.with_image(base64.b64encode(file.data).decode())
+        for file in attached:
+            if file.is_pdf:
+                filed = await self._with_pdf(filed, file, whose)
+        return replace(filed, chat=await self.prepared(filed.chat, whose=whose))
 
     async def images(self, images: Sequence[str | bytes], room_bytes: int, whose: str | None = None) -> tuple[str, ...]:
         """Check images, as base64, and give them as they fit into `room_bytes` together. Raises as `prepared` does."""
@@ -134,13 +147,12 @@ class Desk:
         )
         return replace(chat, messages=messages)
 
-    async def _with_file(self, chat: ChatRequest, file: Attached, whose: str | None) -> ChatRequest:
-        if not file.is_pdf:
-            return _handed(chat, images=(base64.b64encode(file.data).decode(),))
-        document = await self.pdf(file.data, self._left(chat), file.name, whose)
+    async def _with_pdf(self, filed: Filed, file: Attached, whose: str | None) -> Filed:
+        document = await self.pdf(file.data, self._left(filed.chat), file.name, whose)
         notes = "".join(f"[{note}]\n" for note in document.left_out)
         text = f"The file {file.name!r} has {document.pages} page(s):\n{notes}\n{document.text}"
-        return _handed(chat, text=text, images=document.images)
+        told = GivenFile(name=file.name, pages=document.pages, read=document.read)
+        return filed.with_document(text, document.images, told)
 
     def _left(self, chat: ChatRequest) -> int:
         """Give the bytes that the bus has left beside what a chat says without images. Raises `PayloadTooLarge`."""
@@ -166,14 +178,6 @@ def _base64(written: Sequence[bytes]) -> tuple[str, ...]:
         if not one.startswith(_JPEG) or not one.isascii():
             raise UnreadableFile("the file breaks its reader: send it in another format")
     return tuple(one.decode() for one in written)
-
-
-def _handed(chat: ChatRequest, *, text: str = "", images: tuple[str, ...] = ()) -> ChatRequest:
-    """Put a file before what the user said last."""
-    *before, last = chat.messages or (Message(role=Role.USER, content=chat.prompt or ""),)
-    content = f"{text}\n\n{last.content}".strip() if text else last.content
-    last = replace(last, content=content, images=(*last.images, *images))
-    return replace(chat, prompt=None, messages=(*before, last))
 
 
 def _missing(told: Json, images: int) -> Iterator[str]:

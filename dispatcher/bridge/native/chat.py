@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from common import codec, energy, frames
 from common.energy import Energy
-from common.errors import FleetError
+from common.errors import BadRequest, FleetError
 from common.keys import Scope
 from dispatcher.bridge.bodies import json_body
 from dispatcher.bridge.describing import RUNS, described
@@ -25,6 +25,7 @@ from dispatcher.bridge.openai import reply
 from dispatcher.bridge.reading import read_as
 from dispatcher.bridge.sse import COMMENT, EVENTS, event
 from dispatcher.bridge.surfaces import NATIVE
+from dispatcher.bridge.threads import NEW
 from dispatcher.bridge.wiring import Bridge
 from dispatcher.bridge.wishes import CHAT_PARAMETERS, CONVERSATION_PARAMETER
 
@@ -64,9 +65,14 @@ def chat_routes(bridge: Bridge) -> APIRouter:
             sent = replace(sent, priority=come.priority)
         # Every step is told, unless somebody would rather have headers that name the device.
         telling = None if PROGRESS_HEADER in http.headers else stream
-        files = attached(asked)
+        files, files_of = attached(asked), asked.files_of
+        if files_of is not None and come.talk in {None, NEW}:
+            raise BadRequest(
+                "files_of names a turn of a conversation: send its id as conversation_id", param="files_of"
+            )
         del asked  # what has been read is not kept for as long as the job waits and runs
-        return bridge.run(come, sent, NativeDialect(job=come.job), stream=stream, progress=telling, attached=files)
+        dialect = NativeDialect(job=come.job)
+        return bridge.run(come, sent, dialect, stream=stream, progress=telling, attached=files, files_of=files_of)
 
     return router
 

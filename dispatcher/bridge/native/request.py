@@ -131,12 +131,16 @@ class NativeChatRequest(NativeJobRequest):
         default_factory=list,
         description="PDFs and images that stand before the last message; a PDF's text is kept with it",
     )
+    files_of: Annotated[str, Field(max_length=64)] | None = Field(
+        None,
+        description="a turn of the conversation whose PDFs belong to this question too, which asks it another way",
+    )
 
 
 def to_chat(asked: NativeJobRequest, *, job: str, stream: bool) -> ChatRequest:
     """Give the request as it travels. Raises `BadRequest`."""
     wire = asked.model_dump(
-        exclude_unset=True, exclude={"conversation_id", "stream", "job", "files"}, exclude_none=True
+        exclude_unset=True, exclude={"conversation_id", "stream", "job", "files", "files_of"}, exclude_none=True
     )
     model, pinned = split_model(asked.model)
     if pinned is not None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypeAliasType, TypedDict  # pydantic wants these of Pythons before 3.12
 
+from common.conversations import GivenFile
 from common.energy import Energy
 from common.frames import Finish
 from common.records import TermsEntry
@@ -89,13 +90,14 @@ class CascadeTold(TypedDict):
 
 
 class ConversationTold(TypedDict):
-    """The conversation that a chat belongs to: how many messages its model was told, how many did not fit, and whether what was
-    said now is kept."""
+    """The conversation that a chat belongs to: how many messages its model was told, how many did not fit, what PDFs came with it,
+    and whether what was said now is kept."""
 
     id: str
     told: int
     left_out: int
     summarised: NotRequired[bool]
+    files: NotRequired[list[GivenFile]]
     turn: NotRequired[str]
     kept: NotRequired[bool]
     why: NotRequired[str]

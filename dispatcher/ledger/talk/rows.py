@@ -79,6 +79,7 @@ def conversation_of(row: Mapping[str, Any]) -> Conversation:
 def turn_row(owner: Owner, conversation: str, number: int, turn: Turn) -> Row:
     """Give the row of a turn."""
     texts = {**said(turn), "folded": folded(turn.message.content)}
+    given = "" if turn.given is None else codec.encode(codec.plain(turn.given)).decode()
     return {
         **{name: getattr(turn, name) for name in _TURN},
         "tenant": owner.tenant,
@@ -87,7 +88,8 @@ def turn_row(owner: Owner, conversation: str, number: int, turn: Turn) -> Row:
         "number": number,
         **texts,
         "summary": None,
-        "bytes": sum(len(text.encode()) for text in texts.values()),
+        "given": given or None,
+        "bytes": sum(len(text.encode()) for text in (*texts.values(), given)),
     }
 
 
@@ -104,6 +106,8 @@ def turn_of(row: Mapping[str, Any]) -> Turn:
     message = wire["message"] = codec.decode(row["message"].encode()) | {"content": row["content"]}
     if message.get("role") == Role.ASSISTANT:  # the question is of the same job
         wire["rating"] = _thumb(row.get("score"))
+    if row["given"] is not None:
+        wire["given"] = codec.decode(row["given"].encode())
     return codec.build(Turn, wire)
 
 

@@ -411,7 +411,8 @@ BIG = """(picker) => {
 
 
 async def test_files_are_refused_before_they_are_sent(chat: Chat) -> None:
-    """What may come along is said beforehand; what may not is refused by name. Images have a preview, and can be taken out."""
+    """What may come along is said beforehand; what may not is refused by name. Images have a preview, and can be taken out. A
+    question looks the same after a reload, and asked in other words it still has its files."""
     picker = chat.page.locator("input[type=file]")
     await expect(chat.page.locator(".hint")).to_contain_text("JPEG, PNG, WEBP, GIF, PDF: 16 images and 4 PDFs")
     await picker.set_input_files([{"name": "notes.docx", "mimeType": "application/msword", "buffer": b"x"}])
@@ -444,11 +445,22 @@ async def test_files_are_refused_before_they_are_sent(chat: Chat) -> None:
     await chat.ask("What is this?")
     await chat.answered()
     [sent] = (await chat.asked())["messages"]
+    await expect(chat.questions.locator(".file")).to_have_text("bees.pdf PDF, 1 page")
+    before = await chat.questions.inner_text()
     await chat.page.reload()
-
     await expect(chat.questions.locator("img")).to_have_count(1)
-    assert 1 == len(sent["images"])
+    after = await chat.questions.inner_text()
+    await chat.button("Edit").click()
+    await chat.page.get_by_label("Your question").fill("And this?")
+    await chat.page.keyboard.press("Enter")
+    await chat.answered()
+    [other] = (await chat.asked())["messages"]
+    await expect(chat.questions.locator(".file")).to_have_text("bees.pdf PDF, 1 page")
+
+    assert before == after
+    assert [1, 1] == [len(one["images"]) for one in (sent, other)]
     assert "The file 'bees.pdf' has 1 page(s):\n\nBees sleep in winter.\n\nWhat is this?" == sent["content"]
+    assert "The file 'bees.pdf' has 1 page(s):\n\nBees sleep in winter.\n\nAnd this?" == other["content"]
 
 
 async def test_answers_may_wait_until_they_are_complete(chat: Chat) -> None:

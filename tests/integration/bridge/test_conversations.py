@@ -25,7 +25,7 @@ from common.subjects import Subjects
 from tests.bridge_process import BridgeProcess, bridge_process
 from tests.integration.bridge.conftest import HOLD
 from tests.integration.bridge.files.documents import written
-from tests.integration.bridge.files.pictures import noise
+from tests.integration.bridge.files.pictures import drawn, noise
 from tests.integration.ledger.ledgers import LedgerProcess, ledger_process, until
 from tests.nats_server import NatsServer, nats_server
 from tests.scripted_fleet import ScriptedFleet, ScriptedJob, scripted_fleet
@@ -611,6 +611,60 @@ async def test_a_photograph_is_kept_as_it_was_sent_or_smaller(anna: httpx.AsyncC
 def a_pdf(name: str = "bees.pdf") -> dict[str, str]:
     """A file as `POST /api/v1/chat` takes it."""
     return {"name": name, "data": base64.b64encode(written("Bees sleep in winter.")).decode()}
+
+
+async def test_what_was_given_of_a_question_with_files_is_told_apart(
+    anna: httpx.AsyncClient, fleet: ScriptedFleet
+) -> None:
+    """Its own words, which name the conversation, its own image, and its PDFs with their pages. Asked another way it has the same
+    files without sending them again; the bridge says so at the end, too."""
+    image = base64.b64encode(drawn("PNG")).decode()
+    question = {"role": "user", "content": "When 🐝 do they sleep?", "images": [image]}
+    body = {"messages": [question], "files": [a_pdf(), a_pdf("two.pdf")], "conversation_id": "new"}
+    first = await anna.post("/api/v1/chat", json=body)
+    talk = first.headers["x-drover-conversation"]
+    kept = (await anna.get(f"{TALKS}/{talk}")).json()
+    turn = kept["turns"][0]
+    again = {"prompt": "Where do they sleep?", "conversation_id": talk, "files_of": turn["id"]}
+    select = await anna.post(f"{TALKS}/{talk}/select", json={"turn": None})
+    second = await anna.post("/api/v1/chat", json=again)
+    heard = [await told(fleet) for _ in range(2)]
+    other = (await anna.get(f"{TALKS}/{talk}")).json()["turns"][0]
+    files = [{"name": name, "pages": 1, "read": 1} for name in ("bees.pdf", "two.pdf")]
+
+    assert (200, 200, 200) == (first.status_code, select.status_code, second.status_code), first.text + second.text
+    assert (
+        "When 🐝 do they sleep?"
+        == turn["message"]["content"][turn["given"]["begin"] :]
+        == kept["conversation"]["title"]
+    )
+    assert (files, 1, 1) == (turn["given"]["files"], turn["given"]["images"], len(turn["message"]["images"]))
+    assert [files, files] == [one.json()["x_drover"]["conversation"]["files"] for one in (first, second)]
+    assert ("Where do they sleep?", files) == (
+        other["message"]["content"][other["given"]["begin"] :],
+        other["given"]["files"],
+    )
+    assert heard[1][0][1] == heard[0][0][1].replace("When 🐝 do they sleep?", "Where do they sleep?")
+
+
+async def test_files_of_a_turn_that_has_none_are_refused(anna: httpx.AsyncClient, fleet: ScriptedFleet) -> None:
+    """Nothing is asked without the files that were meant."""
+    answer = await ask(anna, "Why?")
+    talk = answer["x_drover"]["conversation"]
+    asked = [
+        ("a", {}, "files_of names a turn of a conversation"),
+        ("a", {"conversation_id": "new"}, "files_of names a turn of a conversation"),
+        (talk["turn"], {"conversation_id": talk["id"]}, "has no files: leave files_of out"),
+        ("none", {"conversation_id": talk["id"]}, "the conversation has no turn none"),
+        ("a b", {"conversation_id": talk["id"]}, "turn"),
+        ("a" * 65, {"conversation_id": talk["id"]}, "files_of"),
+    ]
+    for files_of, where, why in asked:
+        refused = await anna.post("/api/v1/chat", json={"prompt": "What is it?", "files_of": files_of, **where})
+        error = refused.json()["error"]
+
+        assert (400, "files_of", True) == (refused.status_code, error["param"], why in error["message"]), refused.text
+    assert 1 == fleet.jobs.qsize()
 
 
 async def test_what_a_pdf_says_is_remembered(anna: httpx.AsyncClient, fleet: ScriptedFleet) -> None:

@@ -24,6 +24,8 @@ from common.conversations import (
     MOST_TURN_CHARS,
     MOST_TURNS,
     Conversation,
+    Given,
+    GivenFile,
     Listed,
     Owner,
     Summary,
@@ -90,6 +92,7 @@ FULL = Turn(
     model="llama3.2:1b",
     completion_tokens=12,
     broken_off=True,
+    given=Given(begin=4, images=1, files=(GivenFile(name="üñí 🦕.pdf", pages=60, read=50),)),
 )
 
 
@@ -561,6 +564,20 @@ async def test_images_are_kept_up_to_a_bound_and_missed_in_words(light: Talk) ->
 
     assert "see\n\n[1 image was here: too large to be kept]" == kept.message.content
     assert (small, small) == kept.message.images
+
+
+async def test_what_is_given_of_a_question_is_told_without_the_images_that_were_left_out(light: Talk) -> None:
+    """Of the images that stay so many are its user's as are kept."""
+    large, small = "A" * (MOST_IMAGE_CHARS + 1), "aGk="
+    message = Message(role=Role.USER, content="Told.\n\nWhat?", images=(large, small, small))
+    given = Given(begin=7, images=2, files=(GivenFile(name="a.pdf", pages=1, read=1),))
+    new = await light.ask.create(ANNA)
+    await light.ask.append(ANNA, new.id, [Turn(id="q", message=message, given=given), said("a", parent="q")])
+    told, answer = (await light.ask.get(ANNA, new.id)).turns
+    note = "What?\n\n[1 image was here: too large to be kept]"
+
+    assert (replace(given, images=1), None) == (told.given, answer.given)
+    assert ((small, small), note) == (told.message.images, told.message.content[7:])
 
 
 async def test_what_is_forgotten_is_gone(talk: Talk) -> None:

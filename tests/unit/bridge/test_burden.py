@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from common import frames
-from common.conversations import Owner
+from common.conversations import Given, Owner
 from common.errors import UnreadableFile
 from common.messages import ChatRequest, Message, Role
 from dispatcher.bridge.asking import Asking
@@ -107,7 +107,7 @@ class Keeper:
 class Memory(Remembering):
     """Without a past."""
 
-    async def told(self, chat: ChatRequest, caller: Caller, thread: Thread) -> Told:
+    async def told(self, chat: ChatRequest, caller: Caller, thread: Thread, given: Given | None = None) -> Told:
         return Told(chat=chat, asked=asked_turns(chat, (), chat.messages), facts={})
 
 

@@ -121,9 +121,9 @@ function Turn({ talk, one, known }) {
     ${text !== undefined && html`<${Question} talk=${talk} one=${one}>${opens("Edit")}<//>`}
     <div class="theirs" role="group" aria-label="Answer">
       <${Answer} reply=${reply} again=${() => again()} opens=${() => talk.recall(one)} />
-      ${one.unkept && html`<p class="note">This answer could not be kept.</p>`}
+      ${reply.unkept && html`<p class="note">This answer could not be kept.</p>`}
       ${reply.over && reply.text && html`<div class="row does">
-        ${reply.account.job && html`<${Thumb} talk=${talk} one=${one} rating="up" label="Good answer" /><${Thumb} talk=${talk} one=${one} rating="down" label="Bad answer" />`}
+        ${reply.account.job && html`<${Thumb} talk=${talk} reply=${reply} rating="up" label="Good answer" /><${Thumb} talk=${talk} reply=${reply} rating="down" label="Bad answer" />`}
         <button type="button" class="quiet copy">Copy</button>
         ${text && opens("Ask elsewhere")}
       </div>`}
@@ -132,7 +132,7 @@ function Turn({ talk, one, known }) {
   </li>`;
 }
 
-function Question({ talk, one: { text, images = [], files = [], ...one }, children }) {
+function Question({ talk, one: { text, images = [], files = [], documents = files, ...one }, children }) {
   const beside = one.parent.children;
   const at = beside.findIndex(({ reply }) => reply === one.reply);
   const step = (by, sign, label) => html`<button type="button" class="quiet" aria-label=${label} disabled=${!beside[at + by]}
@@ -140,7 +140,7 @@ function Question({ talk, one: { text, images = [], files = [], ...one }, childr
   return html`<div class="mine">
     <div class="bubble" role="group" aria-label="Question" tabindex=${text.length > 1500 ? 0 : undefined}>
       ${images.map((data, number) => html`<img src=${`data:image/*;base64,${data}`} alt=${`Image ${number + 1} of the question`} />`)}
-      ${files.map(({ name }) => html`<span class="file">${name}</span>`)}${text}
+      ${documents.map(({ name, pages, read }) => html`<span class="file">${name} <small>PDF${pages && `, ${pages} page${pages > 1 ? "s" : ""}`}${read < pages && `, ${read} read`}</small></span>`)}${text}
     </div>
     <div class="row does">
       ${beside[1] && html`<span class="row branches" role="group" aria-label="Ways that this was asked">
@@ -151,12 +151,12 @@ function Question({ talk, one: { text, images = [], files = [], ...one }, childr
   </div>`;
 }
 
-function Thumb({ talk, one, rating, label }) {
-  const given = one.rated === rating;
+function Thumb({ talk, reply, rating, label }) {
+  const given = reply.rating === rating;
   const give = async () => {
     try {
-      await post("/api/v1/feedback", { job: one.reply.account.job, rating: given ? null : rating });
-      one.rated = !given && rating;
+      await post("/api/v1/feedback", { job: reply.account.job, rating: given ? null : rating });
+      reply.rating = !given && rating;
       talk.tell();
       announce(given ? "Your thumb is taken back" : `Thanks: thumb ${rating}`);
     } catch ({ message }) {
@@ -184,7 +184,7 @@ function AskAgain({ text, wished, known: { models, devices }, again, close }) {
 const read = (file) =>
   new Promise((done) => {
     const reader = new FileReader();
-    reader.onload = () => done(reader.result);
+    reader.onload = () => done(reader.result.split(",")[1]);
     reader.readAsDataURL(file);
   });
 
@@ -208,7 +208,7 @@ function Composer({ talk, limits: { images = NONE, documents = NONE, upload_byte
       else if (!types.includes(type)) wrong = `${name} is none of these. ${limits}`;
       else if (all.filter((one) => one.pdf === pdf).length >= (pdf ? documents : images).per_message) wrong = `${name} is one too many. ${limits}`;
       else if (all.reduce((sum, one) => sum + one.size, size) * 1.34 > room) wrong = `${name} is too large. ${limits}`;
-      else all.push({ name, size, pdf, url: await read(file) });
+      else all.push({ name, size, pdf, data: await read(file) });
     }
     refuse(wrong);
     change(all);
@@ -224,10 +224,9 @@ function Composer({ talk, limits: { images = NONE, documents = NONE, upload_byte
     if (talk.running) {
       if (event.submitter) talk.stop();
     } else if (text || files.length) {
-      const sent = files.map(({ name, pdf, url }) => ({ name, pdf, data: url.split(",")[1] }));
       field().value = draft.text = "";
       change([]);
-      ask(talk, { text, box: files, images: sent.filter(({ pdf }) => !pdf).map(({ data }) => data), files: sent.filter(({ pdf }) => pdf).map(({ name, data }) => ({ name, data })) }, { ...wish });
+      ask(talk, { text, box: files, images: files.flatMap(({ pdf, data }) => (pdf ? [] : data)), files: files.flatMap(({ pdf, name, data }) => (pdf ? { name, data } : [])) }, { ...wish });
     }
     field().focus();
   };
@@ -238,7 +237,7 @@ function Composer({ talk, limits: { images = NONE, documents = NONE, upload_byte
   return html`<form class="composer" aria-label="Write a message" onSubmit=${send}>
     ${fault && html`<p class="refused" role="alert">${fault}</p>`}
     ${files[0] && html`<ul class="files" aria-label="Files of the message">${files.map((one) => html`
-      <li>${!one.pdf && html`<img src=${one.url} alt="" />`}<span>${one.name} <small>${bytes(one.size)}</small></span>
+      <li>${!one.pdf && html`<img src=${`data:image/*;base64,${one.data}`} alt="" />`}<span>${one.name} <small>${bytes(one.size)}</small></span>
         <button type="button" class="quiet" aria-label=${`Remove ${one.name}`} onClick=${() => drop(one)}>✕</button></li>`)}</ul>`}
     <textarea id="message" rows="1" aria-label="Your message" placeholder="Ask anything" enterkeyhint="send" autofocus
       defaultValue=${draft.text} onInput=${({ target }) => write(target.value)} onKeyDown=${keys} onPaste=${({ clipboardData }) => add(clipboardData.files)}></textarea>

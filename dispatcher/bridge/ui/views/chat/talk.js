@@ -12,8 +12,8 @@ async function patiently(look) {
 }
 
 /** An answer that was given before this page was there. */
-const was = (text, broken, { job, device, model } = {}) =>
-  Object.assign(new Reply(), { text, job, device, model, phase: broken ? "failed" : "done", error: broken && { message: "It broke off before its end." } });
+const was = (text, broken, { job, device, model, rating } = {}) =>
+  Object.assign(new Reply(), { text, job, device, model, rating, phase: broken ? "failed" : "done", error: broken && { message: "It broke off before its end." } });
 
 class Talk {
   // Of the ledger.
@@ -42,16 +42,17 @@ class Talk {
    * Ask behind an exchange, by default the last one of the branch. `wish` has the model, device, strategy, and `anew`. Gives the new
    * exchange if it got no word, and stands nowhere else.
    */
-  async ask({ text, images, files, box }, wish, parent = this.head) {
+  async ask(asked, wish, parent = this.head) {
     // A question that found no answer is given up with the next one: nobody has kept it.
     while (parent.reply?.phase === "failed" && !parent.reply.text) parent = this.#drop(parent);
     const reply = new Reply((signal) => this.#frames(one, signal));
-    const one = (this.head = this.#add(parent, { text, images, files, box, wish, reply }));
+    const one = (this.head = this.#add(parent, { ...asked, id: null, wish, reply }));
     this.tell();
     await reply.run();
-    const { turn, kept, later } = reply.end?.route?.conversation ?? {};
+    const { turn, kept, later, files: read } = reply.end?.route?.conversation ?? {};
+    one.documents ??= read;
     if (turn) this.#head = one.id = turn;
-    one.unkept = kept === false && !later;
+    reply.unkept = kept === false && !later;
     going.delete(this.id);
     const lost = !reply.text && reply.phase !== "done";
     // Of what broke off a reload still offers to try again.
@@ -59,7 +60,7 @@ class Talk {
     if (!reply.error) announce(reply.phase === "stopped" ? "Stopped" : `Answer from ${reply.account.device ?? "the fleet"}: ${reply.text}`);
     if (lost && !reply.error && this.head === one) this.show(this.#drop(one));
     this.tell();
-    return lost && !parent.children.some((other) => other !== one && other.text === text) && one;
+    return lost && !parent.children.some((other) => other !== one && other.text === asked.text) && one;
   }
 
   /** Show another exchange, and the newest of what was said behind it. */
@@ -116,14 +117,14 @@ class Talk {
   #take({ conversation, turns }) {
     const found = new Map();
     this.root.children = [];
-    for (const { id, parent, message: { role, content, images }, ...turn } of turns) {
+    for (const { id, parent, given, message: { role, content, images }, ...turn } of turns) {
       const before = found.get(parent) ?? this.root;
       let one = before;
-      if (role === "user") one = this.#add(before, { id, asked: id, text: content, images, reply: was("", true) });
+      if (role === "user") one = this.#add(before, { id, asked: id, text: [...content].slice(given?.begin).join(""), images: images?.slice(0, given?.images), documents: given?.files, reply: was("", true) });
       if (role === "assistant") {
         if (before.asked !== parent) one = this.#add(before);
-        else if (before.id !== parent) one = this.#add(before.parent, { text: before.text, images: before.images });
-        Object.assign(one, { id, rated: turn.rating, reply: was(content, turn.broken_off, turn) });
+        else if (before.id !== parent) one = this.#add(before.parent, before);
+        Object.assign(one, { id, reply: was(content, turn.broken_off, turn) });
       }
       found.set(id, one);
     }
@@ -179,10 +180,10 @@ class Talk {
     this.#head = turn;
   }
 
-  #body({ wish, files, text, images }) {
+  #body({ wish, files, documents, asked, text, images }) {
     const turn = (content, images) => ({ role: "user", content, images });
     const before = this.kept ? [] : this.branch.slice(0, -1).flatMap((one) => [turn(one.text, one.images), { role: "assistant", content: one.reply.text }]);
-    return { ...wish, files, messages: [...before, turn(text, images)], conversation_id: this.kept ? this.id ?? "new" : undefined };
+    return { ...wish, files, files_of: documents && !files ? asked : undefined, messages: [...before, turn(text, images)], conversation_id: this.kept ? this.id ?? "new" : undefined };
   }
 }
 
