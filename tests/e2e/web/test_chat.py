@@ -415,12 +415,17 @@ async def test_files_are_refused_before_they_are_sent(chat: Chat) -> None:
     question looks the same after a reload, and asked in other words it still has its files."""
     picker = chat.page.locator("input[type=file]")
     await expect(chat.page.locator(".hint")).to_contain_text("JPEG, PNG, WEBP, GIF, PDF: 16 images and 4 PDFs")
+    await expect(chat.page.locator(".hint")).to_contain_text("an image up to 24 megapixels, of a PDF the first 50 pages")
     await picker.set_input_files([{"name": "notes.docx", "mimeType": "application/msword", "buffer": b"x"}])
     await expect(chat.page.get_by_role("alert")).to_contain_text("notes.docx is none of these. JPEG")
     await picker.set_input_files([{"name": "blank.pdf", "mimeType": "application/pdf", "buffer": b""}])
     await expect(chat.page.get_by_role("alert")).to_have_text("blank.pdf is empty.")
     await picker.evaluate(BIG)
     await expect(chat.page.get_by_role("alert")).to_contain_text("big.png is too large")
+    vast = drawn("PNG", (6000, 4001), "1")
+    await picker.set_input_files([{"name": "vast.png", "mimeType": "image/png", "buffer": vast}])
+    await expect(chat.page.get_by_role("alert")).to_contain_text("vast.png has too many pixels")
+    await expect(chat.page.locator(".files")).to_have_count(0)
     many = [{"name": f"{n}.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-"} for n in range(5)]
     await picker.set_input_files(many)
     await expect(chat.page.get_by_role("alert")).to_contain_text("4.pdf is one too many")

@@ -9,8 +9,7 @@ import { newTalk, talkOf } from "./chat/talk.js";
 
 const IDEAS = ["Why is the sky blue?", "Write a haiku about a herd of small computers."];
 const WHOLE = "drover-whole-answers";
-const PDF = "application/pdf";
-const NONE = { types: [], per_message: 0 };
+const NONE = { types: [] };
 // What was chosen and typed stays while another view is open.
 const wish = { model: "auto" };
 const DRAFT = "drover-draft";
@@ -188,12 +187,15 @@ const read = (file) =>
     reader.readAsDataURL(file);
   });
 
+/** What an image has; of one that the browser can't read, the bridge says what is wrong. */
+const pixels = (file) => createImageBitmap(file).then(({ width, height }) => width * height, () => 0);
+
 /** Where a question is written, with the files that go with it. */
 function Composer({ talk, limits: { images = NONE, documents = NONE, upload_bytes: room = 0 }, children }) {
   const { files } = draft;
   const [fault, refuse] = useState("");
   const types = [...images.types, ...documents.types];
-  const limits = `${types.map((type) => type.split("/")[1].toUpperCase()).join(", ")}: ${images.per_message} images and ${documents.per_message} PDFs, ${bytes(room / 1.34)} together.`;
+  const limits = types[0] ? `${types.map((type) => type.split("/")[1].toUpperCase()).join(", ")}: ${images.per_message} images and ${documents.per_message} PDFs, ${bytes(room / 1.34)} together; of an image up to ${images.pixels / 1e6} megapixels, of a PDF the first ${documents.pages} pages.` : "";
   const change = (all) => {
     draft.files = all;
     talk.tell();
@@ -203,11 +205,13 @@ function Composer({ talk, limits: { images = NONE, documents = NONE, upload_byte
     let wrong = "";
     for (const file of [...added]) {
       const { name, size, type } = file;
-      const pdf = type === PDF;
+      const pdf = documents.types.includes(type);
+      const may = pdf ? documents : images;
       if (!size) wrong = `${name} is empty.`;
-      else if (!types.includes(type)) wrong = `${name} is none of these. ${limits}`;
-      else if (all.filter((one) => one.pdf === pdf).length >= (pdf ? documents : images).per_message) wrong = `${name} is one too many. ${limits}`;
+      else if (!may.types.includes(type)) wrong = `${name} is none of these. ${limits}`;
+      else if (all.filter((one) => one.pdf === pdf).length >= may.per_message) wrong = `${name} is one too many. ${limits}`;
       else if (all.reduce((sum, one) => sum + one.size, size) * 1.34 > room) wrong = `${name} is too large. ${limits}`;
+      else if ((await pixels(file)) > may.pixels) wrong = `${name} has too many pixels. ${limits}`;
       else all.push({ name, size, pdf, data: await read(file) });
     }
     refuse(wrong);
@@ -247,6 +251,6 @@ function Composer({ talk, limits: { images = NONE, documents = NONE, upload_byte
       ${children}
       <button class="primary">${talk.running ? "Stop" : "Send"}</button>
     </div>
-    <p class="note hint">${types[0] && limits} <span>Enter sends, Shift+Enter breaks the line, Esc stops.</span></p>
+    <p class="note hint">${limits} <span>Enter sends, Shift+Enter breaks the line, Esc stops.</span></p>
   </form>`;
 }
