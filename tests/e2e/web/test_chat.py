@@ -245,12 +245,18 @@ async def test_an_error_is_shown_with_a_way_out(chat: Chat, accepted: bool) -> N
 
 async def test_a_question_that_failed_does_not_haunt_the_next_one(chat: Chat) -> None:
     """Asking something else gives it up: neither its text nor its "Try again" stays in play. Nobody keeps it, so after a reload it
-    is in the box, as is what was typed there."""
+    is in the box, as is what was typed there, and what the bridge has not taken yet."""
 
     async def failing(job: ScriptedJob) -> None:
         await job.fail(errors.NoDevice("no device is ready"))
 
     chat.fleet.script = failing
+    await chat.page.route("**/api/v1/chat", lambda _: None)  # it stays on its way
+    await chat.ask("Zeroth")
+    await expect(chat.page.locator(".waiting")).to_be_visible()
+    await chat.page.reload()
+    await expect(chat.box).to_have_value("Zeroth")
+    await chat.page.unroute("**/api/v1/chat")
     await chat.ask("First")
     await expect(chat.button("Try again")).to_be_visible()
     await chat.page.reload()

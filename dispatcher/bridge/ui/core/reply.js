@@ -7,7 +7,8 @@ import { useNow } from "./live.js";
 import { growing } from "./markdown.js";
 import { Refusal } from "./parts.js";
 
-const BROKEN = { message: "The connection broke before the answer was complete.", code: "broken_off" };
+/** Of what has no end, whoever ended it. */
+export const BROKEN = { message: "It ended before it was complete." };
 const PHASES = { queue: "queued", route: "routed", load: "loading", prefill: "prefill", decode: "writing", tok: "writing" };
 const SAYS = {
   sent: () => "Waiting for the fleet",

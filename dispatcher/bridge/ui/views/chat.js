@@ -1,5 +1,5 @@
 // Chat: one conversation, and the question that comes next.
-import { post } from "../core/api.js";
+import { post, query } from "../core/api.js";
 import { bytes } from "../core/format.js";
 import { html, useEffect, useState } from "../core/html.js";
 import { ModelPicker, StrategyPicker, useModels } from "../core/models.js";
@@ -23,9 +23,10 @@ const toEnd = () => {
   following = true;
   page.scrollTop = page.scrollHeight;
 };
-const ask = (talk, ...asked) => {
-  write(draft.text);
-  talk.ask(...asked).then((one) => one && wordless(talk, one));
+const ask = (talk, asked, ...how) => {
+  // Whoever reloads before the bridge has it finds it in the box.
+  sessionStorage.setItem(DRAFT, draft.text || asked.text);
+  talk.ask(asked, ...how).then((one) => (one ? wordless(talk, one) : write(draft.text)));
   toEnd();
   // Not before a sheet is gone.
   setTimeout(() => field()?.focus());
@@ -33,7 +34,7 @@ const ask = (talk, ...asked) => {
 /** What got no word can be had back: at once where it is gone or nobody takes it as it stands, else after a reload. */
 const wordless = (talk, { text, box = [], reply: { error } }) => {
   if (talk !== talkOf() || draft.text || draft.files[0]) return;
-  if (error && ![400, 413, 422].includes(error.status)) return sessionStorage.setItem(DRAFT, text);
+  if (error && (!error.status || error.status > 422)) return sessionStorage.setItem(DRAFT, text);
   write(text);
   draft.files = box;
   if (field()) field().value = text;
@@ -52,9 +53,12 @@ export default function Chat() {
   const [, redraw] = useState();
   const known = useModels();
   const more = useFollowing();
-  talk.tell = () => redraw({});
+  talk.tell = (begun) => {
+    if (begun) write(draft.text);
+    redraw({});
+  };
   // The address names the conversation, for a reload and for whoever comes back.
-  useEffect(() => history.replaceState(null, "", talk.id ? `?c=${talk.id}` : location.pathname), [talk.id]);
+  useEffect(() => history.replaceState(null, "", query("/", { c: talk.id })), [talk.id]);
   const fresh = () => {
     set(newTalk());
     write(draft.text);
@@ -131,9 +135,9 @@ function Turn({ talk, one, known }) {
   </li>`;
 }
 
-function Question({ talk, one: { text, images = [], files = [], documents = files, ...one }, children }) {
-  const beside = one.parent.children;
-  const at = beside.findIndex(({ reply }) => reply === one.reply);
+function Question({ talk, one, children }) {
+  const { text, images = [], files = [], documents = files, parent: { children: beside } } = one;
+  const at = beside.indexOf(one);
   const step = (by, sign, label) => html`<button type="button" class="quiet" aria-label=${label} disabled=${!beside[at + by]}
     onClick=${() => talk.show(beside[at + by])}>${sign}</button>`;
   return html`<div class="mine">
@@ -187,15 +191,12 @@ const read = (file) =>
     reader.readAsDataURL(file);
   });
 
-/** What an image has; of one that the browser can't read, the bridge says what is wrong. */
-const pixels = (file) => createImageBitmap(file).then(({ width, height }) => width * height, () => 0);
-
 /** Where a question is written, with the files that go with it. */
 function Composer({ talk, limits: { images = NONE, documents = NONE, upload_bytes: room = 0 }, children }) {
   const { files } = draft;
   const [fault, refuse] = useState("");
   const types = [...images.types, ...documents.types];
-  const limits = types[0] ? `${types.map((type) => type.split("/")[1].toUpperCase()).join(", ")}: ${images.per_message} images and ${documents.per_message} PDFs, ${bytes(room / 1.34)} together; of an image up to ${images.pixels / 1e6} megapixels, of a PDF the first ${documents.pages} pages.` : "";
+  const limits = types[0] ? `${types.join(", ").replace(/\w+\//g, "").toUpperCase()}: ${images.per_message} images and ${documents.per_message} PDFs, ${bytes(room / 1.34)} together; of an image up to ${images.pixels / 1e6} megapixels, of a PDF the first ${documents.pages} pages.` : "";
   const change = (all) => {
     draft.files = all;
     talk.tell();
@@ -207,11 +208,13 @@ function Composer({ talk, limits: { images = NONE, documents = NONE, upload_byte
       const { name, size, type } = file;
       const pdf = documents.types.includes(type);
       const may = pdf ? documents : images;
+      // What the browser can't read the bridge refuses.
+      const { width, height } = await createImageBitmap(file).catch(() => ({}));
       if (!size) wrong = `${name} is empty.`;
       else if (!may.types.includes(type)) wrong = `${name} is none of these. ${limits}`;
       else if (all.filter((one) => one.pdf === pdf).length >= may.per_message) wrong = `${name} is one too many. ${limits}`;
       else if (all.reduce((sum, one) => sum + one.size, size) * 1.34 > room) wrong = `${name} is too large. ${limits}`;
-      else if ((await pixels(file)) > may.pixels) wrong = `${name} has too many pixels. ${limits}`;
+      else if (width * height > may.pixels) wrong = `${name} has too many pixels. ${limits}`;
       else all.push({ name, size, pdf, data: await read(file) });
     }
     refuse(wrong);

@@ -1,7 +1,7 @@
 // A conversation as a tree of exchanges (a question and its answer), of which one branch is shown. It goes on while no view shows it.
 import { get, post } from "../../core/api.js";
 import { announce } from "../../core/parts.js";
-import { chat, Reply } from "../../core/reply.js";
+import { BROKEN, chat, Reply } from "../../core/reply.js";
 
 const going = new Map();
 const path = (id) => `/api/v1/conversations/${id}`;
@@ -13,7 +13,7 @@ async function patiently(look) {
 
 /** An answer that was given before this page was there. */
 const was = (text, broken, { job, device, model, rating } = {}) =>
-  Object.assign(new Reply(), { text, job, device, model, rating, phase: broken ? "failed" : "done", error: broken && { message: "It broke off before its end." } });
+  Object.assign(new Reply(), { text, job, device, model, rating, phase: broken ? "failed" : "done", error: broken && BROKEN });
 
 class Talk {
   // Of the ledger.
@@ -49,8 +49,8 @@ class Talk {
     const one = (this.head = this.#add(parent, { ...asked, id: null, wish, reply }));
     this.tell();
     await reply.run();
-    const { turn, kept, later, files: read } = reply.end?.route?.conversation ?? {};
-    one.documents ??= read;
+    const { turn, kept, later, files } = reply.end?.route?.conversation ?? {};
+    one.documents ??= files;
     if (turn) this.#head = one.id = turn;
     reply.unkept = kept === false && !later;
     going.delete(this.id);
@@ -120,7 +120,7 @@ class Talk {
     for (const { id, parent, given, message: { role, content, images }, ...turn } of turns) {
       const before = found.get(parent) ?? this.root;
       let one = before;
-      if (role === "user") one = this.#add(before, { id, asked: id, text: [...content].slice(given?.begin).join(""), images: images?.slice(0, given?.images), documents: given?.files, reply: was("", true) });
+      if (role === "user") one = this.#add(before, { id, asked: id, text: [...content].slice(given?.begin).join(""), images: images.slice(0, given?.images), documents: given?.files, reply: was("", true) });
       if (role === "assistant") {
         if (before.asked !== parent) one = this.#add(before);
         else if (before.id !== parent) one = this.#add(before.parent, before);
@@ -147,7 +147,12 @@ class Talk {
     await this.#goOnBehind(one.parent);
     try {
       for await (const frame of chat(this.#body(one), signal)) {
-        if (frame.conversation) this.#begun(frame.conversation, one);
+        if (frame.conversation) {
+          this.id = frame.conversation;
+          going.set(this.id, this);
+          sessionStorage.setItem(this.id, one.text);
+          this.tell(true);
+        }
         yield frame;
       }
     } catch (error) {
@@ -155,13 +160,6 @@ class Talk {
       this.kept = false;
       yield* chat(this.#body(one), signal);
     }
-  }
-
-  #begun(id, { text }) {
-    this.id = id;
-    going.set(id, this);
-    sessionStorage.setItem(id, text);
-    this.tell();
   }
 
   /** Have the ledger go on behind an exchange, where it would not do so by itself. */
