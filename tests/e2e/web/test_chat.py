@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from playwright.async_api import Locator, Route, expect
+from playwright.async_api import Dialog, Locator, Route, expect
 
 from common import errors
 from tests.browser import HANG_S
@@ -372,8 +372,14 @@ async def test_a_question_can_be_edited_and_asked_elsewhere(chat: Chat) -> None:
 
 
 async def test_an_answer_goes_on_while_another_view_is_open(chat: Chat) -> None:
-    """Coming back shows it, with what was typed meanwhile; left by a reload it broke off, and can be asked for again."""
+    """Coming back shows it, with what was typed meanwhile. Before a reload ends it the browser asks; then it broke off, and can be
+    asked for again."""
     may_go_on = asyncio.Event()
+    warned: list[str] = []
+
+    async def leave(dialog: Dialog) -> None:
+        warned.append(dialog.type)
+        await dialog.accept()
 
     async def script(job: ScriptedJob) -> None:
         await job.ack()
@@ -397,6 +403,7 @@ async def test_an_answer_goes_on_while_another_view_is_open(chat: Chat) -> None:
     await chat.ask("Another")
     await expect(chat.words.last).to_have_text("Once upon a time")
     await chat.box.fill("and")
+    chat.page.on("dialog", leave)
     await chat.page.reload()
     await expect(chat.page.get_by_role("alert")).to_contain_text("The answer broke off")
     await expect(chat.box).to_have_value("and")
@@ -404,8 +411,11 @@ async def test_an_answer_goes_on_while_another_view_is_open(chat: Chat) -> None:
     chat.fleet.script = answer_from_orin
     await chat.button("Try again").click()
     await chat.answered()
-
+    await chat.page.reload()
     await expect(chat.words).to_have_text(["Once upon a time.", "The sky is blue."])
+    chat.page.remove_listener("dialog", leave)
+
+    assert ["beforeunload"] == warned
 
 
 BIG = """(picker) => {

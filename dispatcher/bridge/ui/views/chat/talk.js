@@ -187,6 +187,8 @@ class Talk {
 
 let open = new Talk();
 addEventListener("visibilitychange", () => open.look());
+// The browser asks before an answer ends with its page.
+onbeforeunload = () => open.running || null;
 
 /** The conversation that was open last, or that of an id, which may be under way. */
 export function talkOf(id) {
