@@ -372,8 +372,8 @@ async def test_a_question_can_be_edited_and_asked_elsewhere(chat: Chat) -> None:
 
 
 async def test_an_answer_goes_on_while_another_view_is_open(chat: Chat) -> None:
-    """Coming back shows it, with what was typed meanwhile. Before a reload ends it the browser asks; then it broke off, and can be
-    asked for again."""
+    """Coming back shows it, with what was typed meanwhile, which is sent when it is over, not before. Before a reload ends it the
+    browser asks; then it broke off, and can be asked for again."""
     may_go_on = asyncio.Event()
     warned: list[str] = []
 
@@ -392,7 +392,9 @@ async def test_an_answer_goes_on_while_another_view_is_open(chat: Chat) -> None:
     chat.fleet.script = script
     await chat.ask("Tell me a story")
     await expect(chat.words).to_have_text("Once upon")
-    await chat.box.fill("and then")
+    await chat.ask("and then")
+    await expect(chat.page.get_by_role("alert")).to_have_text("Wait for the answer, or stop it.")
+    await expect(chat.box).to_have_value("and then")
     await chat.page.get_by_role("link", name="Conversations", exact=True).click()
     await expect(chat.page.get_by_role("heading", name="Conversations", level=1)).to_be_visible()
     may_go_on.set()
@@ -400,7 +402,7 @@ async def test_an_answer_goes_on_while_another_view_is_open(chat: Chat) -> None:
     await expect(chat.words).to_have_text("Once upon a time.")
     await expect(chat.box).to_have_value("and then")
     chat.fleet.script = endless
-    await chat.ask("Another")
+    await chat.box.press("Enter")
     await expect(chat.words.last).to_have_text("Once upon a time")
     await chat.box.fill("and")
     chat.page.on("dialog", leave)
@@ -431,7 +433,9 @@ async def test_files_are_refused_before_they_are_sent(chat: Chat) -> None:
     question looks the same after a reload, and asked in other words it still has its files."""
     picker = chat.page.locator("input[type=file]")
     await expect(chat.page.locator(".hint")).to_contain_text("JPEG, PNG, WEBP, GIF, PDF: 16 images and 4 PDFs")
-    await expect(chat.page.locator(".hint")).to_contain_text("an image up to 24 megapixels, of a PDF the first 50 pages")
+    await expect(chat.page.locator(".hint")).to_contain_text(
+        "an image up to 24 megapixels, of a PDF the first 50 pages"
+    )
     await picker.set_input_files([{"name": "notes.docx", "mimeType": "application/msword", "buffer": b"x"}])
     await expect(chat.page.get_by_role("alert")).to_contain_text("notes.docx is none of these. JPEG")
     await picker.set_input_files([{"name": "blank.pdf", "mimeType": "application/pdf", "buffer": b""}])

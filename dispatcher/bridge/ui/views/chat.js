@@ -230,8 +230,10 @@ function Composer({ talk, limits: { images = NONE, documents = NONE, upload_byte
     const text = field().value.trim();
     if (talk.running) {
       if (event.submitter) talk.stop();
+      else refuse("Wait for the answer, or stop it.");
     } else if (text || files.length) {
       field().value = draft.text = "";
+      refuse("");
       change([]);
       ask(talk, { text, box: files, images: files.flatMap(({ pdf, data }) => (pdf ? [] : data)), files: files.flatMap(({ pdf, name, data }) => (pdf ? { name, data } : [])) }, { ...wish });
     }
