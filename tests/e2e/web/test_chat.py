@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 async def test_an_answer_grows_while_it_is_written(chat: Chat) -> None:
     """The first words are on the page while the device still writes the rest; the text is no live region, and says that it is
-    busy until its end, which is told once."""
+    busy until its end, which is told once. What is asked before that has to wait, and says so for as long."""
     may_go_on = asyncio.Event()
 
     async def script(job: ScriptedJob) -> None:
@@ -33,11 +33,16 @@ async def test_an_answer_grows_while_it_is_written(chat: Chat) -> None:
     chat.fleet.script = script
     await chat.ask("Go on")
     await expect(chat.words).to_have_text("First words")
+    await chat.ask("More")
+    early = chat.page.get_by_role("alert")
+    await expect(early).to_have_text("Wait for the answer, or stop it.")
     busy = await chat.words.get_attribute("aria-busy")
     live = await chat.words.evaluate("(node) => node.closest('[aria-live]') !== null")
     may_go_on.set()
     await expect(chat.words).to_have_text("First words and the last.")
     await expect(chat.page.locator("#announce")).to_have_text("Answer from orin: First words and the last.")
+    await expect(early).to_have_count(0)
+    await expect(chat.box).to_have_value("More")
 
     assert ("true", False, None) == (busy, live, await chat.words.get_attribute("aria-busy"))
 
@@ -401,6 +406,7 @@ async def test_an_answer_goes_on_while_another_view_is_open(chat: Chat) -> None:
     await chat.page.get_by_role("link", name="Chat", exact=True).click()
     await expect(chat.words).to_have_text("Once upon a time.")
     await expect(chat.box).to_have_value("and then")
+    await expect(chat.page.get_by_role("alert")).to_have_count(0)
     chat.fleet.script = endless
     await chat.box.press("Enter")
     await expect(chat.words.last).to_have_text("Once upon a time")

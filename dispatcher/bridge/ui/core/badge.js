@@ -32,7 +32,7 @@ export function Badge({ account = {}, energy = account.energy, usage, firstS, op
   ];
   return html`<details class="route" onToggle=${opens}>
     <summary><span class="line">${facts.map(([name, label, says]) => says && html`
-      <span class=${`fact ${name}`} data-fact=${name}><span class="unseen">${label}: </span>${says}</span>`)}</span><span class="more">Details</span></summary>
+      <span class="fact" data-fact=${name}><span class="unseen">${label}: </span>${says}</span>`)}</span><span class="more">Details</span></summary>
     <${Explained} account=${account} timings=${timings} energy=${energy} usage=${usage}>${job && html`<a href=${`/activity?job=${job}`}>All that happened</a>`}<//>
   </details>`;
 }

@@ -23,10 +23,10 @@ const toEnd = () => {
   following = true;
   page.scrollTop = page.scrollHeight;
 };
-const ask = (talk, asked, ...how) => {
+const ask = (talk, asked, how = { ...wish }, parent) => {
   // Whoever reloads before the bridge has it finds it in the box.
   sessionStorage.setItem(DRAFT, draft.text || asked.text);
-  talk.ask(asked, ...how).then((one) => (one ? wordless(talk, one) : write(draft.text)));
+  talk.ask(asked, how, parent).then((one) => (one ? wordless(talk, one) : write(draft.text)));
   toEnd();
   // Not before a sheet is gone.
   setTimeout(() => field()?.focus());
@@ -71,14 +71,14 @@ export default function Chat() {
   const { branch } = talk;
   return html`<${Page} title="Chat" beside=${html`<div class="row">
       <button type="button" onClick=${fresh}>New chat</button>
-      <label class="check"><input type="checkbox" class="whole" defaultChecked=${Boolean(localStorage.getItem(WHOLE))}
+      <label class="check"><input type="checkbox" class="whole" defaultChecked=${localStorage.getItem(WHOLE)}
         onChange=${({ target }) => localStorage.setItem(WHOLE, target.checked ? "yes" : "")} /> Show answers when complete</label>
     </div>`}>
     ${!talk.kept && html`<p class="note">Nothing is kept: no ledger runs. This conversation ends with the page.</p>`}
     <${Read} read=${talk}>${() => !branch.length && html`<section class="hello">
       <h2>Ask your fleet</h2>
       <p>Each question goes to the device that suits it best. Under every answer stands which one it was, and why.</p>
-      <div class="row">${IDEAS.map((text) => html`<button type="button" class="idea" onClick=${() => ask(talk, { text }, { ...wish })}>${text}</button>`)}</div>
+      <div class="row">${IDEAS.map((text) => html`<button type="button" class="idea" onClick=${() => ask(talk, { text })}>${text}</button>`)}</div>
     </section>`}<//>
     <ol class="talk" aria-label="Conversation">${branch.map((one) => html`<${Turn} talk=${talk} one=${one} known=${known} />`)}</ol>
     <div class="dock">
@@ -141,7 +141,7 @@ function Question({ talk, one, children }) {
   const step = (by, sign, label) => html`<button type="button" class="quiet" aria-label=${label} disabled=${!beside[at + by]}
     onClick=${() => talk.show(beside[at + by])}>${sign}</button>`;
   return html`<div class="mine">
-    <div class="bubble" role="group" aria-label="Question" tabindex=${text.length > 1500 ? 0 : undefined}>
+    <div class="bubble" role="group" aria-label="Question" tabindex=${text.length > 1500 && 0}>
       ${images.map((data, number) => html`<img src=${`data:image/*;base64,${data}`} alt=${`Image ${number + 1} of the question`} />`)}
       ${documents.map(({ name, pages, read }) => html`<span class="file">${name} <small>PDF${pages && `, ${pages} page${pages > 1 ? "s" : ""}`}${read < pages && `, ${read} read`}</small></span>`)}${text}
     </div>
@@ -233,12 +233,13 @@ function Composer({ talk, limits: { images = NONE, documents = NONE, upload_byte
       else refuse("Wait for the answer, or stop it.");
     } else if (text || files.length) {
       field().value = draft.text = "";
-      refuse("");
       change([]);
-      ask(talk, { text, box: files, images: files.flatMap(({ pdf, data }) => (pdf ? [] : data)), files: files.flatMap(({ pdf, name, data }) => (pdf ? { name, data } : [])) }, { ...wish });
+      ask(talk, { text, box: files, images: files.flatMap(({ pdf, data }) => (pdf ? [] : data)), files: files.flatMap(({ pdf, name, data }) => (pdf ? { name, data } : [])) });
     }
     field().focus();
   };
+  // What was wrong then is not now.
+  useEffect(() => refuse(""), [talk.running]);
   const keys = (event) => {
     if (event.key === "Escape") talk.stop();
     sends(event);
