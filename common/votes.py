@@ -1,7 +1,8 @@
 """What people say of answers, as it is kept: thumbs of one, and votes among several; and what it adds up to. It knows no database.
 
 Under `llm.v1.ledger.` the verb `vote` takes a `Vote`, `thumb` a `Thumb`, and `votes` a `VotesQuery`, which `Votes` answers. Whose
-word it is stands in `voter`, the mark by which that user's jobs end: empty where nobody is told apart. Reasons are not kept.
+word it is stands in `voter`, the mark by which that user's jobs end: empty where nobody is told apart. Reasons are not kept. Words
+on jobs that were answered just now have `wait_s`: so long the ledger waits for the records, which come a moment behind the answers.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ MOST_COUNTED = 20_000
 """Of what was said, the newest so many are counted."""
 
 MOST_CONTENDERS = 50
+
+RECORD_S = 3.0
+"""So long a word waits for the records of its jobs at most: they come some tens of milliseconds behind the answers, and later where
+NATS or the database has much to do."""
 
 Voter = Annotated[str, MaxLen(64)]
 
@@ -57,6 +62,7 @@ class _Word:
 
     tenant: Token
     voter: Voter = ""
+    wait_s: Annotated[float, Ge(0), Le(RECORD_S)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -143,11 +143,20 @@ class Doors:
         """Tell why a job went where it went, if it was here lately."""
         _, job, _, *owner = self._pipeline.subjects.tokens(delivery.subject)
         tenant = owner[0] if owner else _text(_body(delivery.data), "tenant")
-        told = self._pipeline.router.explained(job, tenant) or self._pipeline.cache.explained(job, tenant)
+        told = self._reasons(job, tenant)
         if told is not None:
-            self._reply(delivery, {"job": job, **told})
+            self._reply(delivery, told)
         elif delivery.reply:
-            self._spawn(self._unknown(delivery.reply, job, OTHERS_FIRST_S))
+            self._spawn(self._why_later(delivery.reply, job, tenant))
+
+    async def _why_later(self, reply: str, job: str, tenant: str | None) -> None:
+        """Look once more before it is unknown: an answer is out a moment before it is noted."""
+        await asyncio.sleep(OTHERS_FIRST_S)
+        await _send(self._pipeline.bus, reply, codec.encode(self._reasons(job, tenant) or unknown(job)))
+
+    def _reasons(self, job: str, tenant: str | None) -> dict[str, object] | None:
+        told = self._pipeline.router.explained(job, tenant) or self._pipeline.cache.explained(job, tenant)
+        return None if told is None else {"job": job, **told}
 
     def _look(self, delivery: Delivery) -> None:
         """Tell which jobs are here."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from common import codec, ledger
 from common.errors import BusTimeout, FleetError, LedgerUnavailable, NoResponders, UnknownJob
 from common.ratings import LOST, TIED, WON, Rating
 from common.subjects import is_token
-from common.votes import Thumb, Vote
+from common.votes import RECORD_S, Thumb, Vote
 from dispatcher.bridge.callers import Caller, first_known
 from dispatcher.bridge.wiring import Bridge
 
@@ -22,30 +23,30 @@ Told = dict[str, Any]
 
 NO_LEDGER = f"no ledger answers, which keeps what is said of answers: {ledger.WAY_OUT}"
 NOT_LEARNED = "what was learned is not unlearned: it fades"
+FORGOTTEN = "no dispatcher knows it any more"
+NO_RECORD = "the ledger has no record of it yet: say it again"
 _AWAY = (LedgerUnavailable, BusTimeout)
 
 
 async def rate(bridge: Bridge, caller: Caller, job: str, said: Mapping[str, Any], rating: Rating) -> Told:
-    """Say how an answer was. Raises `UnknownJob` where neither a dispatcher nor the ledger knows the job."""
+    """Say how an answer was. Raises `UnknownJob` where neither a dispatcher nor the ledger knows the job.
+
+    It is kept first: a job whose record is there is one that its dispatcher remembers, however short ago its answer came."""
     ids = caller.jobs_to_change(job)
-    learning = partial(bridge.drover.rate, said=dict(said), tenant=caller.tenant)
-    unknown: UnknownJob | None = None
-    told: Told = {"job": ids[0], "tenant": caller.tenant, "counted": False, "why": "no dispatcher knows it any more"}
-    try:
-        told = await first_known(ids, learning)
-    except UnknownJob as error:
-        unknown = error
+    named, unkept = ids[0], None
     try:
         named = await first_known(ids, partial(_thumb, bridge, caller, rating.reward))
+    except (UnknownJob, *_AWAY) as error:
+        unkept = error
+    try:
+        told = await first_known(ids, partial(bridge.drover.rate, said=dict(said), tenant=caller.tenant))
     except UnknownJob as error:
-        if unknown is not None:
-            raise unknown from error
-        return {**told, "kept": False, "why_not_kept": "the ledger has no record of it yet: say it again"}
-    except _AWAY as error:
-        if unknown is not None:
-            raise unknown from error
-        return {**told, "kept": False, "why_not_kept": error.message}
-    return {**told, **({} if unknown is None else {"job": named}), "kept": True}
+        if unkept is not None:
+            raise error from unkept
+        told = {"job": named, "tenant": caller.tenant, "counted": False, "why": FORGOTTEN}
+    if unkept is None:
+        return {**told, "kept": True}
+    return {**told, "kept": False, "why_not_kept": NO_RECORD if isinstance(unkept, UnknownJob) else unkept.message}
 
 
 async def take_back(bridge: Bridge, caller: Caller, job: str) -> Told:
@@ -61,7 +62,8 @@ async def vote(bridge: Bridge, caller: Caller, jobs: Sequence[str], winner: str 
     `LedgerUnavailable`: what is not kept is not learned from either."""
     ids = [_known(caller.job(job)) for job in jobs]
     best = None if winner is None else _known(caller.job(winner))
-    await _ask(bridge, "vote", Vote(tenant=caller.tenant, voter=_voter(caller), jobs=tuple(ids), winner=best))
+    said = Vote(tenant=caller.tenant, voter=_voter(caller), jobs=tuple(ids), winner=best)
+    await _keep(bridge, "vote", said, jobs=ids)
     async with asyncio.TaskGroup() as tasks:
         learning = [tasks.create_task(_learned(bridge, caller, job, score(job, ids, best))) for job in ids]
     told: Told = {"jobs": ids, "winner": best, "kept": True, "counted": sum(one.result() == "" for one in learning)}
@@ -83,15 +85,38 @@ async def _learned(bridge: Bridge, caller: Caller, job: str, said: Told) -> str:
     try:
         told = await bridge.drover.rate(job, said, tenant=caller.tenant)
     except UnknownJob:
-        return "no dispatcher knows it any more"
+        return FORGOTTEN
     except FleetError as error:
         return error.message
     return "" if told["counted"] else str(told.get("why", ""))
 
 
 async def _thumb(bridge: Bridge, caller: Caller, reward: float | None, job: str) -> str:
-    await _ask(bridge, "thumb", Thumb(tenant=caller.tenant, voter=_voter(caller), job=_known(job), score=reward))
+    said = Thumb(tenant=caller.tenant, voter=_voter(caller), job=_known(job), score=reward)
+    await _keep(bridge, "thumb", said, jobs=(job,))
     return job
+
+
+async def _keep(bridge: Bridge, verb: str, said: Thumb | Vote, *, jobs: Sequence[str]) -> None:
+    """Have the ledger keep a word. The records of jobs that were answered just now are on their way: it waits for those, and not
+    for ids that nobody knows."""
+    try:
+        await _ask(bridge, verb, said)
+    except UnknownJob:
+        async with asyncio.TaskGroup() as tasks:
+            remembered = [tasks.create_task(_remembered(bridge, said.tenant, job)) for job in jobs]
+        if not any(one.result() for one in remembered):
+            raise
+        await _ask(bridge, verb, replace(said, wait_s=RECORD_S))
+
+
+async def _remembered(bridge: Bridge, tenant: str, job: str) -> bool:
+    """Ask whether a dispatcher has had a job lately."""
+    try:
+        await bridge.drover.why(job, tenant=tenant)
+    except FleetError:
+        return False
+    return True
 
 
 async def _ask(bridge: Bridge, verb: str, said: Thumb | Vote) -> None:

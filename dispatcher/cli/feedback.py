@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 from common import codec, ledger
@@ -10,7 +11,7 @@ from common.bus import Bus
 from common.errors import BadRequest, FleetError, NoResponders, UnknownJob
 from common.ratings import read_rating
 from common.subjects import Subjects
-from common.votes import Thumb
+from common.votes import RECORD_S, Thumb
 from dispatcher.cli import running
 from dispatcher.cli.connect import open_bus, producer, shell_settings
 
@@ -32,6 +33,7 @@ async def feedback(job: str, words: dict[str, Any], *, tenant: str | None = None
     async with open_bus(settings) as bus, producer(bus, settings, tenant=tenant) as drover:
         try:
             told = await drover.rate(job, words)
+            thumb = replace(thumb, wait_s=RECORD_S)  # it was answered lately: its record may be on its way
         except UnknownJob as error:
             told, forgotten = {"counted": False, "why": "no dispatcher knows it any more"}, error
         why_not = await _kept(bus, Subjects(settings.bus.prefix), thumb)

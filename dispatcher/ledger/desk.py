@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from common import codec
@@ -18,6 +19,7 @@ from common.subjects import Subjects
 from common.votes import Thumb, Vote, VotesQuery
 from dispatcher.ledger import queries
 from dispatcher.ledger.answering import Answer, Answering
+from dispatcher.ledger.arrivals import Arrivals
 from dispatcher.ledger.database import Database
 from dispatcher.ledger.fitting import room
 from dispatcher.ledger.history import history
@@ -46,6 +48,7 @@ class Desk:
         database: Database,
         *,
         clock: Clock | None = None,
+        arrivals: Arrivals | None = None,
         answer_s: float = ANSWER_S,
         most_looked_at: int = MOST_LOOKED_AT,
     ) -> None:
@@ -53,6 +56,7 @@ class Desk:
         self._clock = clock or LoopClock()
         self._subjects = subjects
         self._database = database
+        self._arrivals = arrivals or Arrivals()
         self._most_looked_at = most_looked_at
         self.tally = Answering(bus, most_waiting=MOST_WAITING, answer_s=answer_s, late=SHORTER)
 
@@ -114,11 +118,13 @@ class Desk:
 
     async def _thumb(self, wire: Mapping[str, Any]) -> dict[str, Any]:
         asked = codec.build(Thumb, wire)
-        return codec.plain(await keeping.keep_thumb(self._database, asked, now_unix_s=self._clock.unix_s()))
+        keep = partial(keeping.keep_thumb, self._database, asked, now_unix_s=self._clock.unix_s())
+        return codec.plain(await self._arrivals.patiently(keep, asked.wait_s or 0.0))
 
     async def _vote(self, wire: Mapping[str, Any]) -> dict[str, Any]:
         asked = codec.build(Vote, wire)
-        return codec.plain(await keeping.keep_vote(self._database, asked, now_unix_s=self._clock.unix_s()))
+        keep = partial(keeping.keep_vote, self._database, asked, now_unix_s=self._clock.unix_s())
+        return codec.plain(await self._arrivals.patiently(keep, asked.wait_s or 0.0))
 
     async def _votes(self, wire: Mapping[str, Any]) -> dict[str, Any]:
         query = codec.build(VotesQuery, wire)

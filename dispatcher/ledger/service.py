@@ -26,6 +26,7 @@ from common.settings import load
 from common.subjects import Subjects, own_inbox
 from dispatcher.ledger import schema
 from dispatcher.ledger.answering import QUEUE, Answering
+from dispatcher.ledger.arrivals import Arrivals
 from dispatcher.ledger.database import Database, opened, place_of
 from dispatcher.ledger.desk import Desk
 from dispatcher.ledger.drain import FIRST_WAIT_S, LONGEST_WAIT_S, Drain
@@ -138,7 +139,9 @@ async def ledger(
 ) -> AsyncIterator[Open]:
     """Answer questions. `stop` passes on the wish to read the settings again."""
     subjects = Subjects(settings.bus.prefix)
-    drain = Drain(bus, JetStream(bus), subjects, Store(database), ack_wait_s=settings.ledger.ack_wait_s)
+    arrivals = Arrivals()
+    store = Store(database, written=arrivals.tell)
+    drain = Drain(bus, JetStream(bus), subjects, store, ack_wait_s=settings.ledger.ack_wait_s)
     talk = TalkDesk(
         bus,
         subjects,
@@ -150,7 +153,7 @@ async def ledger(
     )
     at = Open(
         drain,
-        Desk(bus, subjects, database),
+        Desk(bus, subjects, database, arrivals=arrivals),
         KeyDesk(bus, subjects, database),
         talk,
         Reloader(settings, KNOBS, prepare(talk), process="ledger"),

@@ -43,9 +43,13 @@ Came = Read | Rejected
 class Store:
     """The tables, for one writer."""
 
-    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, database: Database, *, clock: Callable[[], float] = time.time, written: Callable[[], None] = lambda: None
+    ) -> None:
+        """Write into `database`; `written` is called when something is there that was not."""
         self._database = database
         self._clock = clock
+        self._written = written
 
     async def write(self, batch: Sequence[Came]) -> int:
         """Write a batch as one transaction; when it returns, all of it is there. Gives how many could not be kept.
@@ -55,9 +59,11 @@ class Store:
         """
         try:
             await self._write(batch)
+            refused = sum(isinstance(one, Rejected) for one in batch)
         except RowRefused:
-            return await self._one_by_one(batch)
-        return sum(isinstance(one, Rejected) for one in batch)
+            refused = await self._one_by_one(batch)
+        self._written()
+        return refused
 
     async def _one_by_one(self, batch: Sequence[Came]) -> int:
         refused = 0

@@ -36,12 +36,18 @@ async def ask(house: Estate, key: str, method: str, path: str, body: Any = None)
     return await house.http.request(method, f"/api/v1/{path}", json=body, headers=bearer(key))
 
 
-async def answers(house: Estate, key: str, strategies: Sequence[str] = STRATEGIES) -> list[str]:
-    """Answers to the same question, each chosen otherwise, that the ledger has heard of; their ids."""
+async def answered_now(house: Estate, key: str, prompt: str, strategies: Sequence[str] = STRATEGIES) -> list[str]:
+    """Answers as below, with nothing waited for behind them."""
     jobs = []
     for strategy in strategies:
-        told = await ask(house, key, "POST", "chat", {"prompt": "hi", "strategy": strategy})
+        told = await ask(house, key, "POST", "chat", {"prompt": prompt, "strategy": strategy})
         jobs.append(told.json()["job"])
+    return jobs
+
+
+async def answers(house: Estate, key: str, strategies: Sequence[str] = STRATEGIES) -> list[str]:
+    """Answers to the same question, each chosen otherwise, that the ledger has heard of; their ids."""
+    jobs = await answered_now(house, key, "hi", strategies)
     for job in jobs:
 
         async def known(job: str = job) -> bool:
@@ -85,6 +91,21 @@ async def test_a_thumb_is_kept_changed_and_taken_back(house: Estate, ann: str) -
     assert [(True, True), (False, True), (False, False)] == [(one["counted"], one["kept"]) for one in told]
     assert [(1, 0), (0, 1)] == found
     assert "not unlearned" in told[2]["why"]
+
+
+async def test_what_is_said_in_the_moment_of_the_answer_is_kept(house: Estate, ann: str) -> None:
+    """Its record is on its way still: ten votes and ten thumbs, each said as the answer ends."""
+    told = []
+    for number in range(10):
+        one, two = await answered_now(house, ann, f"which of you is {number}?")
+        told.append(await ask(house, ann, "POST", "votes", {"jobs": [one, two], "winner": two}))
+        (job,) = await answered_now(house, ann, f"what is {number}?", ["hybrid"])
+        told.append(await ask(house, ann, "POST", "feedback", {"job": job, "rating": "up"}))
+    counted = await sums(house, ann)
+
+    assert [200] * 20 == [one.status_code for one in told]
+    assert {(True, 2), (True, True)} == {(one.json()["kept"], one.json()["counted"]) for one in told}
+    assert (10, 10) == (counted["votes"], counted["thumbs"])
 
 
 async def test_a_thumb_of_the_command_line_is_kept_too(house: Estate, ann: str, tmp_path: Path) -> None:
