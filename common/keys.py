@@ -47,7 +47,7 @@ class Scope(StrEnum):
 
     CHAT = "chat"  # ask, and keep conversations
     ROUTE = "route"  # be told where a question would go, and why one went where it went
-    FLEET = "read:fleet"  # see devices, everybody's jobs and what they took
+    FLEET = "read:fleet"  # see devices, everybody's jobs and what they took; with a key for a part of the fleet, of that alone
     ADMIN = "admin"  # all of it, and keys of all tenants, draining and settings: whoever has it owns the whole fleet
 
 

@@ -21,7 +21,7 @@ from common.bus import Bus
 from common.errors import BusTimeout, GarbledReply, LedgerUnavailable, NoResponders
 from common.history import HistoryQuery
 from common.latency import LatencyQuery
-from common.messages import Count, Number, Token
+from common.messages import MOST_PATTERNS, Count, Number, Texts, Token
 from common.subjects import Subjects
 
 ASK_S = 10.0
@@ -78,11 +78,14 @@ class JobsQuery(Span):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnergyQuery(Span):
-    """Asks for sums over job records, of one tenant's or all; `step_s` is of those by time."""
+    """Asks for sums over job records, of one tenant's or all; `step_s` is of those by time. With `allow_devices` or `allow_models`
+    what came of devices and models that fit these patterns is counted alone, and no job that none was chosen for."""
 
     by: By = By.DEVICE
     step_s: Annotated[int, Ge(LEAST_STEP_S), Le(MOST_STEP_S)] = STEP_S
     tenant: Token | None = None
+    allow_devices: Annotated[Texts, MaxLen(MOST_PATTERNS)] = ()
+    allow_models: Annotated[Texts, MaxLen(MOST_PATTERNS)] = ()
     limit: Annotated[int, Ge(1), Le(MOST_ROWS)] = 100
 
 

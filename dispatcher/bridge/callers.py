@@ -42,6 +42,14 @@ class Jobs:
         return self.tenant in {None, tenant} and (self.ending is None or job.endswith(self.ending))
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Patterns of the models and devices that somebody sees; empty ones fit all."""
+
+    models: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """Whose request it is. `user` owns conversations; `grant` is None where no keys are asked for, and then all is
@@ -59,9 +67,20 @@ class Caller:
 
     @property
     def sees_all(self) -> bool:
-        """Whether no part of the fleet is hidden from it."""
+        """Whether no part of the fleet is hidden from it: its key is for all of it, or an administrator's, who makes such keys."""
         grant = self.grant
-        return grant is None or not (grant.models or grant.devices) or self.may(Scope.FLEET)
+        return grant is None or not (grant.models or grant.devices) or self.may(Scope.ADMIN)
+
+    @property
+    def oversees(self) -> bool:
+        """Whether it is told what everybody does: it may see the fleet (read:fleet), and all of it. Who sees a part is told of its
+        own user's jobs: others' tell of the rest, by what they wait for and where they were tried."""
+        return self.sees_all and self.may(Scope.FLEET)
+
+    @property
+    def part(self) -> Part | None:
+        """What of the fleet it sees; None for all."""
+        return None if self.grant is None or self.sees_all else Part(self.grant.models, self.grant.devices)
 
     @property
     def mark(self) -> str:
@@ -70,8 +89,8 @@ class Caller:
 
     @property
     def jobs_listed(self) -> Jobs:
-        """Whose jobs it is told of in lists: everybody's (read:fleet), or its own user's."""
-        return Jobs() if self.may(Scope.FLEET) else Jobs(self.tenant, self.mark or None)
+        """Whose jobs it is told of in lists: everybody's, or its own user's."""
+        return Jobs() if self.oversees else Jobs(self.tenant, self.mark or None)
 
     def job(self, name: str) -> str:
         """Give the id of this user's own job of a name; an id of its own is its own name."""
@@ -85,8 +104,8 @@ class Caller:
 
     def jobs_to_see(self, name: str) -> tuple[str, ...]:
         """Give the ids that may be meant by a job to be looked at: its own of that name, and behind it any of its tenant's for who
-        may see those (read:fleet)."""
-        return self._meant(name, others=self.may(Scope.FLEET))
+        is told of those."""
+        return self._meant(name, others=self.oversees)
 
     def jobs_to_change(self, name: str) -> tuple[str, ...]:
         """Give the ids that may be meant by a job to be cancelled or judged: its own of that name, and behind it any of its
@@ -104,8 +123,15 @@ def listed(caller: Caller, tenant: str | None) -> Jobs:
     if tenant is None or tenant == seen.tenant:
         return seen
     if seen.tenant is not None:
-        raise NotAllowed("this key sees its own jobs: it lacks the scope read:fleet", param="tenant")
+        raise NotAllowed(f"this key sees its own jobs: {why_own(caller)}", param="tenant")
     return Jobs(tenant)
+
+
+def why_own(caller: Caller) -> str:
+    """Say why a caller is told of its own alone."""
+    if caller.may(Scope.FLEET):
+        return "it is for a part of the fleet, and others' are told to keys that are for all of it"
+    return "it lacks the scope read:fleet"
 
 
 async def first_known(ids: Sequence[str], ask: Callable[[str], Awaitable[T]]) -> T:

@@ -98,4 +98,4 @@ def _had(record: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _seen(bridge: Bridge, caller: Caller, told: dict[str, Any]) -> Response:
     """Answer with a decision, as far as the caller may see the fleet."""
-    return answered(told if caller.sees_all else within(told, bridge.fleet(caller)))
+    return answered(told if caller.sees_all else within(told, bridge.seen(caller)))

@@ -200,13 +200,19 @@ def narrowed(fleet: Fleet, *, models: Sequence[str], devices: Sequence[str]) -> 
     """Give the part of a fleet that fits these patterns; empty ones fit all. A device without a model that does is out."""
     if not models and not devices:
         return fleet
-    by_model, by_device = tuple(models) or None, tuple(devices) or None
-    found: dict[str, Device] = {}
-    for name, device in fleet.devices.items():
-        left = {model: info for model, info in device.models.items() if matches(model, by_model)}
-        if matches(name, by_device) and (left or by_model is None):
-            found[name] = replace(device, models=left)
-    return Fleet(found)
+    left = {name: fitting(device, models=models, devices=devices) for name, device in fleet.devices.items()}
+    return Fleet({name: device for name, device in left.items() if device is not None})
+
+
+def fitting(device: Device, *, models: Sequence[str], devices: Sequence[str]) -> Device | None:
+    """Give a device with those of its models that fit, and what is known of them; None where it, or none of them, does."""
+    if not matches(device.name, tuple(devices) or None):
+        return None
+    if not models:
+        return device
+    left = {model: info for model, info in device.models.items() if matches(model, tuple(models))}
+    speeds = {model: speed for model, speed in device.beat.speeds.items() if canonical(model) in left}
+    return replace(device, models=left, beat=replace(device.beat, speeds=speeds)) if left else None
 
 
 def allowed(fleet: Fleet, grant: Grant | None) -> Fleet:

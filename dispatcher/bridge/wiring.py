@@ -75,6 +75,10 @@ class Bridge:
         """Give the part of the fleet that a caller may use, and so may see."""
         return allowed(self.presence.fleet(), caller.grant)
 
+    def seen(self, caller: Caller) -> Fleet:
+        """The part of the fleet that a caller is told of."""
+        return self.presence.fleet() if caller.sees_all else self.fleet(caller)
+
     def answer(
         self,
         chat: ChatRequest,

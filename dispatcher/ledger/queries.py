@@ -5,13 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, case, func, literal, literal_column, null, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    Table,
+    and_,
+    case,
+    func,
+    literal,
+    literal_column,
+    null,
+    select,
+    union,
+    union_all,
+)
 
 from common import codec
 from common.dates import dated
 from common.latency import Window
 from common.ledger import By, DevicesQuery, EnergyQuery, EnergyRow, JobsQuery, Span
 from common.messages import CHAT
+from common.patterns import matches
 from common.records import DeviceEntry, JobEntry, PowerEntry
 from dispatcher.ledger import rows
 from dispatcher.ledger.database import Database
@@ -30,6 +45,9 @@ _KEYS: Mapping[By, str] = {
     By.SITE: "site",
     By.TIME: "received_unix_s",
 }
+
+Fitting = Mapping[str, list[str]]
+"""Of a column the values that are asked for; of others all are."""
 
 _UNKNOWN = ("cost_usd", "saved_usd", "cloud_usd", "saved_against", "total_s", "first_token_s")
 """What a job has, and an attempt does not."""
@@ -101,13 +119,24 @@ async def find_power(database: Database, query: DevicesQuery) -> list[PowerEntry
 
 async def sum_energy(database: Database, query: EnergyQuery) -> list[EnergyRow]:
     """Give sums by group: what is by time newest first, else the hungriest first; and one more than the limit."""
-    found = await _all(database, _summing(query))
+    found = await _all(database, _summing(query, await _fitting(database, query)))
     return [_energy_row(_stepped(row, query.step_s) if query.by is By.TIME else row) for row in found]
 
 
-def _summing(query: EnergyQuery) -> Select[*tuple[Any, ...]]:
+async def _fitting(database: Database, query: EnergyQuery) -> Fitting:
+    """Name the devices and models of the span that fit what is asked for: patterns are no SQL."""
+    fits: dict[str, list[str]] = {}
+    for name, patterns in (("device", query.allow_devices), ("model", query.allow_models)):
+        if patterns:
+            there = [select(of.c[name]).where(*within(of.c.received_unix_s, query)) for of in (jobs, shares)]
+            found = await _all(database, union(*there))
+            fits[name] = [row[name] for row in found if row[name] is not None and matches(row[name], tuple(patterns))]
+    return fits
+
+
+def _summing(query: EnergyQuery, fits: Fitting) -> Select[*tuple[Any, ...]]:
     """Jobs are counted where their answer came from, joules where they were drawn: a losing attempt is its own device's."""
-    both = union_all(_counted(query), _drawn(query)).subquery()
+    both = union_all(_counted(query, fits), _drawn(query, fits)).subquery()
     c = both.c
     joules, tokens = func.sum(c.joules), func.sum(c.energy_tokens)
     one_currency = func.count(c.currency.distinct()) == 1
@@ -135,7 +164,7 @@ def _summing(query: EnergyQuery) -> Select[*tuple[Any, ...]]:
     return totals.order_by(first, c.key).limit(query.limit + 1)
 
 
-def _counted(query: EnergyQuery) -> Select[*tuple[Any, ...]]:
+def _counted(query: EnergyQuery, fits: Fitting) -> Select[*tuple[Any, ...]]:
     done = jobs.c.state == "done"
     nothing = literal(0.0)
     return select(
@@ -162,10 +191,10 @@ def _counted(query: EnergyQuery) -> Select[*tuple[Any, ...]]:
         jobs.c.saved_against,
         case((done, jobs.c.total_s)).label("total_s"),
         case((done, jobs.c.first_token_s)).label("first_token_s"),
-    ).where(*_of_tenant(jobs, query), *within(jobs.c.received_unix_s, query))
+    ).where(*_wanted(jobs, query, fits), *within(jobs.c.received_unix_s, query))
 
 
-def _drawn(query: EnergyQuery) -> Select[*tuple[Any, ...]]:
+def _drawn(query: EnergyQuery, fits: Fitting) -> Select[*tuple[Any, ...]]:
     none = [literal(0).label(name) for name in _COUNTS]
     taken = ("joules", "idle_joules", "lost_joules", "measured_joules")
     priced = ("cost", "currency", "co2e_g")
@@ -177,7 +206,7 @@ def _drawn(query: EnergyQuery) -> Select[*tuple[Any, ...]]:
         shares.c.tokens.label("energy_tokens"),
         *(shares.c[name] for name in priced),
         *unknown,
-    ).where(*_of_tenant(shares, query), *within(shares.c.received_unix_s, query))
+    ).where(*_wanted(shares, query, fits), *within(shares.c.received_unix_s, query))
 
 
 def _key(table: Table, query: EnergyQuery) -> ColumnElement[Any]:
@@ -187,8 +216,9 @@ def _key(table: Table, query: EnergyQuery) -> ColumnElement[Any]:
     return stepped.label("key")
 
 
-def _of_tenant(table: Table, query: EnergyQuery) -> list[ColumnElement[bool]]:
-    return [] if query.tenant is None else [table.c.tenant == query.tenant]
+def _wanted(table: Table, query: EnergyQuery, fits: Fitting) -> list[ColumnElement[bool]]:
+    of_tenant = [] if query.tenant is None else [table.c.tenant == query.tenant]
+    return [*of_tenant, *(table.c[name].in_(names) for name, names in fits.items())]
 
 
 def _absent(like: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -217,7 +247,9 @@ def _energy_row(row: dict[str, Any]) -> EnergyRow:
     return codec.build(EnergyRow, row | {name: int(row[name]) for name in (*_COUNTS, "energy_tokens")})
 
 
-async def _all(database: Database, ask: Select[*tuple[Any, ...]]) -> list[dict[str, Any]]:
+async def _all(
+    database: Database, ask: Select[*tuple[Any, ...]] | CompoundSelect[*tuple[Any, ...]]
+) -> list[dict[str, Any]]:
     async with database.reading() as connection:
         found = await connection.execute(ask)
         return [dict(row) for row in found.mappings()]

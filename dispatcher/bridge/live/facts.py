@@ -47,7 +47,10 @@ class FleetFacts:
     def _event(self, caller: Caller) -> bytes:
         fleet = allowed(self._presence.fleet(), caller.grant)
         health = judge(fleet, word=self._word, bus=self._bus.connected)
-        return event(codec.encode(facts_of(health, fully=caller.may(Scope.FLEET))), name="fleet")
+        told = facts_of(health, fully=caller.may(Scope.FLEET))
+        if not caller.sees_all and "dispatcher_devices" in told:
+            told["dispatcher_devices"] = [name for name in told["dispatcher_devices"] if name in fleet.devices]
+        return event(codec.encode(told), name="fleet")
 
 
 def audience_of(caller: Caller) -> Audience:

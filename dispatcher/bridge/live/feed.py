@@ -14,16 +14,15 @@ from common import codec
 from common.bus import Bus, Delivery, Subscription
 from common.clock import Clock
 from common.errors import BadRequest, FleetError
-from common.keys import Scope
 from common.running import MOST_JOBS, Running, RunningQuery
 from common.subjects import Subjects
 from dispatcher.bridge import sse
 from dispatcher.bridge.callers import Caller
-from dispatcher.bridge.live.devices import DeviceBoard
+from dispatcher.bridge.live.devices import Boards, DeviceBoard
 from dispatcher.bridge.live.endings import read_ending
 from dispatcher.bridge.live.facts import FleetFacts
 from dispatcher.bridge.live.jobs import JobBook
-from dispatcher.bridge.live.queue import SILENT_S, Queue
+from dispatcher.bridge.live.queue import SILENT_S, Queue, part_of
 from dispatcher.bridge.live.writing import Behind, Latest
 from dispatcher.bridge.presence import Presence
 
@@ -69,7 +68,7 @@ class Feed:
     def __init__(self, sources: Sources) -> None:
         self._from = sources
         self._facts = FleetFacts(sources.presence, sources.bus)
-        self._board = DeviceBoard(sources.presence)
+        self._boards = Boards(sources.presence)
         self._book = JobBook()
         self._queue = Queue()
         self._wanted = Counter[str]()
@@ -78,9 +77,11 @@ class Feed:
         self.turn = asyncio.Event()
         """Set at the next tick, and another one then."""
 
-    def want(self, kinds: Iterable[str], number: int) -> None:
+    def want(self, caller: Caller, kinds: Iterable[str], number: int) -> None:
         """Count streams that want these kinds: what none does is not asked for, and is begun anew for the next one that does."""
         kinds = tuple(kinds)
+        if DEVICES in kinds:
+            self._boards.want(caller.part, number)
         if number > 0:
             for kind in kinds:
                 if not self._wanted[kind]:
@@ -92,8 +93,6 @@ class Feed:
         if kind == FLEET:
             self._facts = FleetFacts(self._from.presence, self._from.bus)
         elif kind == DEVICES:
-            self._board = DeviceBoard(self._from.presence)
-            self._board.look()
             self._look_at_s = 0.0
         elif kind == JOBS:
             self._book = JobBook()
@@ -103,11 +102,10 @@ class Feed:
 
     def parts(self, caller: Caller, kinds: Sequence[str]) -> list[Part]:
         """Give what a caller's stream is told."""
-        fully = caller.may(Scope.FLEET)
         made: dict[str, Callable[[], Part]] = {
             FLEET: lambda: Latest(partial(self._facts.told, caller)),
-            DEVICES: lambda: Behind(self._board.since, lambda: self._board.version),
-            QUEUE: lambda: Latest(partial(self._queue.told, fully=fully)),
+            DEVICES: lambda: _cards(self._boards.of(caller.part)),
+            QUEUE: lambda: Latest(partial(self._queue.told, part_of(caller))),
             JOBS: lambda: Behind(partial(self._book.since, seen=caller.jobs_listed), lambda: self._book.version),
         }
         return [_Steady(self._from.clock), *(make() for kind, make in made.items() if kind in kinds)]
@@ -168,10 +166,9 @@ class Feed:
     def _tick(self) -> None:
         now_s = self._from.clock.monotonic()
         if now_s >= self._look_at_s:
-            if self._wanted[DEVICES]:
-                self._board.look()
+            self._boards.look()
             self._facts.look()
-            self._look_at_s = now_s + self._board.every_s
+            self._look_at_s = now_s + self._boards.every_s
         if not self._from.bus.connected:
             self._blind_until_s = now_s + SILENT_S  # nobody could be heard: that says nothing of them
         elif now_s >= self._blind_until_s:
@@ -194,6 +191,10 @@ class _Steady:
             return b""
         self._due_s = now_s + STEADY_S
         return sse.event(codec.encode({"now_unix_s": round(self._clock.unix_s(), 3)}), name="steady")
+
+
+def _cards(board: DeviceBoard) -> Behind:
+    return Behind(board.since, lambda: board.version)
 
 
 async def _end(heard: Subscription) -> None:

@@ -65,11 +65,11 @@ class Hub:
             )
         feed = self._begun()
         self._users[user] += 1
-        feed.want(kinds, 1)
+        feed.want(caller, kinds, 1)
         try:
             yield feed
         finally:
-            feed.want(kinds, -1)
+            feed.want(caller, kinds, -1)
             self._users[user] -= 1
             self._users += Counter()  # drops who has none
             if not self._users and self._work is not None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from common import codec
+from common.keys import Scope
+from common.patterns import matches
 from common.running import Running
+from dispatcher.bridge.callers import Caller, Part
 from dispatcher.bridge.sse import event
 
 SILENT_S = 10.0
@@ -27,7 +30,7 @@ class Queue:
     def __init__(self) -> None:
         self._words: dict[str, _Word] = {}
         self._known = False
-        self._made: dict[bool, bytes] = {}
+        self._made: dict[Part | None, bytes] = {}
 
     def take(self, told: Running, now_s: float) -> None:
         """Take in what a dispatcher tells."""
@@ -43,17 +46,22 @@ class Queue:
             self._made.clear()
         return silent
 
-    def told(self, *, fully: bool) -> bytes:
-        """Write how many wait; `fully` for what as well. Nothing while nobody has said."""
+    def told(self, part: Part | None) -> bytes:
+        """Write how many wait, and of a part of the fleet also for what. Nothing while nobody has said."""
         if not self._known:
             return b""
-        if fully not in self._made:
-            told = sums([word.told for word in self._words.values()], fully=fully)
-            self._made[fully] = event(codec.encode(told), name="queue")
-        return self._made[fully]
+        if part not in self._made:
+            told = sums([word.told for word in self._words.values()], part)
+            self._made[part] = event(codec.encode(told), name="queue")
+        return self._made[part]
 
 
-def sums(words: list[Running], *, fully: bool) -> Mapping[str, Any]:
+def part_of(caller: Caller) -> Part | None:
+    """Give the part of the fleet of which a caller is told what is waited for; None for none of it."""
+    return (caller.part or Part()) if caller.may(Scope.FLEET) else None
+
+
+def sums(words: list[Running], part: Part | None) -> Mapping[str, Any]:
     """Add up what dispatchers tell."""
     told: dict[str, Any] = {
         "waiting": sum(one.waiting for one in words),
@@ -61,7 +69,13 @@ def sums(words: list[Running], *, fully: bool) -> Mapping[str, Any]:
         "limit": sum(one.queue_limit for one in words),
         "dispatchers": len(words),
     }
-    if fully:
-        told["by_model"] = dict(sum((Counter(one.waiting_by_model) for one in words), Counter[str]()))
-        told["by_device"] = dict(sum((Counter(one.waiting_by_device) for one in words), Counter[str]()))
+    if part is not None:
+        told["by_model"] = _counted((one.waiting_by_model for one in words), part.models)
+        told["by_device"] = _counted((one.waiting_by_device for one in words), part.devices)
     return told
+
+
+def _counted(counts: Iterable[Mapping[str, int]], patterns: tuple[str, ...]) -> dict[str, int]:
+    """Add up counts of the names that fit."""
+    both = sum((Counter(one) for one in counts), Counter[str]())
+    return {name: number for name, number in both.items() if matches(name, patterns or None)}

@@ -88,10 +88,10 @@ def figure_routes(bridge: Bridge) -> APIRouter:
         **LATENCY,
     )
     async def latency(http: Request) -> Response:
-        asked, grant = codec.plain(queried(_Latency, http)), caller_of(http).grant
+        asked, part = codec.plain(queried(_Latency, http)), caller_of(http).part
         asked.setdefault("until_unix_s", bridge.clock.unix_s())
-        if grant is not None:
-            asked |= {"allow_devices": grant.devices, "allow_models": grant.models}
+        if part is not None:
+            asked |= {"allow_devices": part.devices, "allow_models": part.models}
         return answered(await from_ledger(bridge, "latency", LatencyQuery(**asked)))
 
     @router.get(
@@ -116,10 +116,10 @@ def _may_be_told(bridge: Bridge, caller: Caller, name: str) -> bool:
     """Tell whether a device is there. One that is not may be in the ledger; nobody knows its models any more. Raises
     `UnknownDevice` for what can be none, and what the key is not for."""
     if name in bridge.presence.fleet().devices:
-        if name not in bridge.fleet(caller).devices:
+        if name not in bridge.seen(caller).devices:
             raise unknown_device(name)
         return True
-    patterns = None if caller.grant is None else caller.grant.devices or None
+    patterns = None if caller.part is None else caller.part.devices or None
     if not is_token(name) or not matches(name, patterns):
         raise unknown_device(name)
     return False

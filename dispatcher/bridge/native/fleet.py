@@ -52,12 +52,12 @@ def _add_lists(router: APIRouter, bridge: Bridge) -> None:
 
     @router.get(
         "/devices",
-        summary="All devices, as their last heartbeat says",
+        summary="The devices that your key is for, as their last heartbeat says",
         dependencies=bridge.gate.depends(Scope.FLEET),
         **described(surface=NATIVE, schema=FleetDevices),
     )
-    async def devices() -> Response:
-        found = sorted(bridge.presence.fleet().devices.values(), key=lambda one: one.name)
+    async def devices(http: Request) -> Response:
+        found = sorted(bridge.seen(caller_of(http)).devices.values(), key=lambda one: one.name)
         return answered({"devices": [device_card(one, bridge.presence.heard_unix_s(one.name)) for one in found]})
 
     for path, scope, answer in (("/models", Scope.CHAT, models), ("/devices", Scope.FLEET, devices)):

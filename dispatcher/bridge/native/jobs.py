@@ -76,7 +76,9 @@ LIST_PARAMETERS = (
     parameter("strategy", "that chose, as it was asked for", type="string"),
     parameter("error", "the code of what it failed with, such as deadline", type="string"),
     parameter(
-        "tenant", "whose; who may not see the fleet (read:fleet) is told of its own user's jobs alone", type="string"
+        "tenant",
+        "whose; who may not see all of the fleet (read:fleet) is told of its own user's jobs alone",
+        type="string",
     ),
 )
 

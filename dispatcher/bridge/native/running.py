@@ -31,7 +31,9 @@ WITHIN_S = 2.0
 
 PARAMETERS = (
     limit_of(MOST_JOBS, MOST_JOBS),
-    parameter("tenant", "whose; who may not see the fleet (read:fleet) is told of its own user's alone", type="string"),
+    parameter(
+        "tenant", "whose; who may not see all of the fleet (read:fleet) is told of its own user's alone", type="string"
+    ),
 )
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
+from annotated_types import Ge, Le
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from common import codec
 from common.keys import Scope
 from common.ledger import LEAST_STEP_S, MOST_ROWS, MOST_STEP_S, STEP_S, By, EnergyQuery, Span
-from common.messages import split_target
+from common.messages import Token, split_target
 from dispatcher.bridge.bodies import answered
+from dispatcher.bridge.callers import Part
 from dispatcher.bridge.describing import described
 from dispatcher.bridge.gate import caller_of
 from dispatcher.bridge.native.replies import SPAN, Json, from_ledger, limit_of, parameter, queried
@@ -48,6 +51,14 @@ ENERGY = described(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Energy(Span):
+    by: By = By.DEVICE
+    step_s: Annotated[int, Ge(LEAST_STEP_S), Le(MOST_STEP_S)] = STEP_S
+    tenant: Token | None = None
+    limit: Annotated[int, Ge(1), Le(MOST_ROWS)] = 100
+
+
 def spending_routes(bridge: Bridge) -> APIRouter:
     """The routes `/api/v1/energy` and `/api/v1/usage`."""
     router = APIRouter(prefix="/api/v1", tags=["spending"])
@@ -56,9 +67,12 @@ def spending_routes(bridge: Bridge) -> APIRouter:
         "/energy", summary="Joules, tokens and money, summed", dependencies=bridge.gate.depends(Scope.FLEET), **ENERGY
     )
     async def energy(http: Request) -> Response:
-        told = await from_ledger(bridge, "energy", queried(EnergyQuery, http))
+        asked, caller = queried(_Energy, http), caller_of(http)
+        part = caller.part or Part()
+        query = EnergyQuery(**codec.plain(asked), allow_devices=part.devices, allow_models=part.models)
+        told = await from_ledger(bridge, "energy", query)
         names = {row["saved_against"] for row in told.get("rows", ()) if row.get("saved_against")}
-        prices = [*filter(None, (_price(bridge.fleet(caller_of(http)), name) for name in sorted(names)))]
+        prices = [*filter(None, (_price(bridge.seen(caller), name) for name in sorted(names)))]
         return answered({**told, "savings": {"assumption": ASSUMPTION, "prices": prices}})
 
     @router.get(

@@ -17,7 +17,7 @@ from common.ratings import MOST_COMPARED, read_rating
 from common.votes import Contest, VotesQuery
 from dispatcher.bridge import judging
 from dispatcher.bridge.bodies import answered, json_body
-from dispatcher.bridge.callers import Caller
+from dispatcher.bridge.callers import Caller, why_own
 from dispatcher.bridge.decisions import FeedbackTold
 from dispatcher.bridge.describing import ASKS, GUARDED, described
 from dispatcher.bridge.gate import caller_of
@@ -45,7 +45,9 @@ PARAMETERS = (
         default=str(Contest.DEVICE),
     ),
     *SPAN,
-    parameter("tenant", "whose; who may not see the fleet (read:fleet) is told of its own user's alone", type="string"),
+    parameter(
+        "tenant", "whose; who may not see all of the fleet (read:fleet) is told of its own user's alone", type="string"
+    ),
 )
 
 _Name = Annotated[str, Field(min_length=1, max_length=MOST_NAME_CHARS)]
@@ -131,9 +133,9 @@ def _taken_back(said: dict[str, Any]) -> bool:
 
 def _whose(asked: _Asked, caller: Caller) -> VotesQuery:
     """Keep a caller to its own words, unless it may see the whole fleet. Raises `NotAllowed`."""
-    if not caller.may(keys.Scope.FLEET):
+    if not caller.oversees:
         if asked.tenant not in {None, caller.tenant}:
-            raise NotAllowed("this key sees its own votes: it lacks the scope read:fleet", param="tenant")
+            raise NotAllowed(f"this key sees its own votes: {why_own(caller)}", param="tenant")
         voter = caller.mark.removeprefix("-")
     else:
         voter = None

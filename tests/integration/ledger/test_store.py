@@ -178,6 +178,25 @@ async def test_one_tenant_s_sums_are_its_own_however_many_others_there_are(datab
     assert ([every["small"]], 1, []) == (one, one[0].jobs, none)
 
 
+@pytest.mark.parametrize("by", [By.DEVICE, By.TENANT, By.TIME])
+async def test_sums_are_of_the_devices_and_models_that_are_asked_for(database: Database, by: By) -> None:
+    """By patterns: jobs that they answered, and joules that they drew, also for what another one answered; a job that nobody was
+    chosen for is in none."""
+    there = job(1), job(2, device="pi", model="tiny:1b", attempts=()), job(3, device=None, model=None, attempts=())
+    await Store(database).write(came(*there))
+    everybody = await summed(database, By.DEVICE)
+
+    async def only(**allowed: tuple[str, ...]) -> tuple[int, float]:
+        rows = await queries.sum_energy(database, EnergyQuery(by=by, **allowed))
+        return sum(row.jobs for row in rows), sum(row.joules for row in rows)
+
+    lost = next(one for one in there[0].attempts if one.device != "orin").device
+    assert (1, everybody["orin"].joules) == await only(allow_devices=("or*",))
+    assert (0, everybody[lost].joules) == await only(allow_devices=(lost,))
+    assert (1, everybody["pi"].joules) == await only(allow_devices=("*",), allow_models=("tiny*",))
+    assert (0, 0.0) == await only(allow_devices=("nobody",))
+
+
 async def test_joules_are_counted_where_they_were_drawn(database: Database) -> None:
     """A job is counted on the device that answered, and what a losing attempt took on the one that lost."""
     await Store(database).write(came(job(1), job(2)))

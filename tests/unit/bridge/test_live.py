@@ -12,11 +12,11 @@ from common.bus.memory import MemoryBroker, MemoryBus
 from common.errors import BadRequest, BusDisconnected, FleetError
 from common.frames import Phase
 from common.keys import Scope
-from common.messages import Heartbeat, ModelInfo
+from common.messages import Heartbeat, ModelInfo, Speed
 from common.running import Running, RunningJob
 from common.subjects import Subjects
-from dispatcher.bridge.callers import Caller, Jobs
-from dispatcher.bridge.live.devices import MOST_GONE, DeviceBoard
+from dispatcher.bridge.callers import Caller, Jobs, Part
+from dispatcher.bridge.live.devices import MOST_GONE, Boards, DeviceBoard
 from dispatcher.bridge.live.endings import Ending, ended_card, read_ending
 from dispatcher.bridge.live.feed import Feed, Sources
 from dispatcher.bridge.live.jobs import ECHO_S, MOST_OVER, JobBook
@@ -49,8 +49,8 @@ class Fleet:
     def beat(self, *names: str, **fields: Any) -> None:
         for name in names:
             self._beats += 1
-            models = (ModelInfo(name="tiny", loaded=True, expires_unix_s=5.0),)
-            beat = Heartbeat(device=name, boot="b1", seq=self._beats, models=models, **fields)
+            usual = {"models": (ModelInfo(name="tiny", loaded=True, expires_unix_s=5.0),)}
+            beat = Heartbeat(**{"device": name, "boot": "b1", "seq": self._beats, **usual, **fields})
             self.presence.hear(Delivery(SUBJECTS.heartbeat(name), codec.encode(codec.plain(beat))))
 
     def since(self, version: int) -> dict[str, Any]:
@@ -141,11 +141,50 @@ def test_too_many_names_that_are_gone_cost_the_whole_list() -> None:
 def test_many_devices_are_looked_at_less_often() -> None:
     """Of a thousand the cards would take a good part of a core."""
     fleet = Fleet()
-    few = fleet.board.every_s
+    boards = Boards(fleet.presence)
+    boards.want(None, 1)
+    few = boards.every_s
     fleet.beat(*(f"d{number}" for number in range(500)))
-    fleet.board.look()
+    boards.look()
 
-    assert (1.0, 5.0) == (few, fleet.board.every_s)
+    assert (1.0, 5.0) == (few, boards.every_s)
+
+
+def test_a_board_of_a_part_tells_of_that() -> None:
+    """Of the devices that fit, with the models that do; what does not any more is gone, and the rest of the fleet is no news."""
+    fleet = Fleet()
+    fleet.beat("nano", "pi", speeds={"tiny": Speed(jobs=1)})
+    boards, lab, big = Boards(fleet.presence), Part(devices=("n*",)), Part(models=("llama*",))
+    for part in (lab, big, lab):
+        boards.want(part, 1)
+    first, nothing = read(boards.of(lab).since(-1)), read(boards.of(big).since(-1))
+    known = boards.of(lab).version
+    fleet.beat("pi", temperature_c=60.0)
+    fleet.beat("pi", models=(ModelInfo(name="tiny"), ModelInfo(name="llama3")), speeds={"tiny": Speed(jobs=1)})
+    boards.look()
+    grown, known_big = read(boards.of(big).since(0)), boards.of(big).version
+    fleet.beat("pi")
+    boards.look()
+
+    assert (["nano"], [], b"") == (names(first), names(nothing), boards.of(lab).since(known))
+    assert [("pi", ["llama3:latest"], {})] == [
+        (card["name"], [model["name"] for model in card["models"]], card["speeds"]) for card in grown["devices"]
+    ]
+    assert ["pi"] == read(boards.of(big).since(known_big))["gone"]
+
+
+def test_a_board_that_nobody_looks_at_is_dropped() -> None:
+    """As long as one does it is the same."""
+    boards, lab = Boards(Fleet().presence), Part(devices=("n*",))
+    boards.want(lab, 1)
+    board = boards.of(lab)
+    boards.want(lab, 1)
+    boards.want(lab, -1)
+
+    assert boards.of(lab) is board
+    boards.want(lab, -1)
+    boards.want(lab, 1)
+    assert boards.of(lab) is not board
 
 
 # -- jobs ------------------------------------------------------------------------------------------------------------------------
@@ -273,15 +312,28 @@ def test_an_end_of_which_nothing_was_known_has_its_times() -> None:
 def test_the_queue_is_the_sum_of_all_lines() -> None:
     """Of dispatchers that still say something; what is waited for is told only to who sees the fleet."""
     queue = Queue()
-    nothing = queue.told(fully=True)
+    nothing = queue.told(Part())
     queue.take(Running(dispatcher="one", running=5, waiting=2, queue_limit=10, waiting_by_model={"auto": 2}), 0.0)
     queue.take(Running(dispatcher="two", running=1, waiting=1, queue_limit=10, waiting_by_model={"auto": 1}), SILENT_S)
-    both = read(queue.told(fully=False))
+    both = read(queue.told(None))
     silent = queue.sweep(SILENT_S + 1)
 
     assert (b"", {"waiting": 3, "running": 3, "limit": 20, "dispatchers": 2}) == (nothing, both)
-    assert ({"one"}, {"auto": 1}) == (silent, read(queue.told(fully=True))["by_model"])
-    assert {"waiting": 0, "running": 0, "limit": 0, "dispatchers": 0} == sums([], fully=False)
+    assert ({"one"}, {"auto": 1}) == (silent, read(queue.told(Part()))["by_model"])
+    assert {"waiting": 0, "running": 0, "limit": 0, "dispatchers": 0} == sums([], None)
+
+
+def test_who_sees_a_part_is_told_what_waits_for_that() -> None:
+    """And how many wait in all, as everybody is."""
+    line = Running(
+        dispatcher="one", waiting=3, waiting_by_model={"tiny": 2, "large": 1}, waiting_by_device={"nano": 1, "pi": 1}
+    )
+    told = [sums([line], part) for part in (Part(models=("tiny*",)), Part(devices=("nano",)))]
+
+    assert [({"tiny": 2}, {"nano": 1, "pi": 1}), ({"tiny": 2, "large": 1}, {"nano": 1})] == [
+        (one["by_model"], one["by_device"]) for one in told
+    ]
+    assert {3} == {one["waiting"] for one in told}
 
 
 def test_what_is_told_whole_is_told_when_it_differs() -> None:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import codec
-from common.errors import BadRequest, LedgerUnavailable, NoDispatcher, UnknownJob
+from common.errors import BadRequest, LedgerUnavailable, NoDispatcher, NotAllowed, UnknownJob
 from common.keys import Grant, Scope
 from common.subjects import is_token
-from dispatcher.bridge.callers import Caller, first_known, granted
+from dispatcher.bridge.callers import Caller, Jobs, Part, first_known, granted, listed
 from dispatcher.bridge.entry import chat_entry, entry
 from dispatcher.bridge.presence import narrowed
 from dispatcher.bridge.seeing import within
@@ -62,6 +62,23 @@ def test_who_may_see_others_jobs_and_who_may_end_them(scope: Scope, sees: bool, 
     caller, theirs = granted(replace(GRANT, scopes=(scope,))), BOB.job("j1")
 
     assert (sees, changes) == (theirs in caller.jobs_to_see(theirs), theirs in caller.jobs_to_change(theirs))
+
+
+@pytest.mark.parametrize("confined", [{"devices": ("nano",)}, {"models": ("tiny*",)}])
+def test_who_sees_a_part_of_the_fleet_sees_its_own_jobs(confined: dict[str, Any]) -> None:
+    """Others' tell where else they were tried; an administrator, who makes keys, sees all."""
+    scopes = (Scope.CHAT, Scope.ROUTE, Scope.FLEET)
+    part = granted(replace(GRANT, scopes=scopes, **confined))
+    admin = granted(replace(GRANT, scopes=(Scope.ADMIN,), **confined))
+    theirs = BOB.job("j1")
+
+    assert (False, False, Part(**confined)) == (part.sees_all, part.oversees, part.part)
+    assert (False, Jobs("acme", ANN.mark)) == (theirs in part.jobs_to_see(theirs), part.jobs_listed)
+    assert (True, True, None, Jobs()) == (admin.sees_all, admin.oversees, admin.part, admin.jobs_listed)
+    with pytest.raises(NotAllowed, match="part of the fleet"):
+        listed(part, "other")
+    with pytest.raises(NotAllowed, match="lacks the scope read:fleet"):
+        listed(ANN, "other")
 
 
 @given(NAMES)
