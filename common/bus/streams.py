@@ -82,10 +82,12 @@ class StreamState:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Up to which number a consumer has delivered each message at least once, and up to which all are settled for it."""
+    """Up to which number a consumer has delivered each message at least once, and up to which all are settled for it; `pending` are
+    those that it has not delivered yet."""
 
     delivered: int
     settled: int
+    pending: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from common.tracing import traced
 from dispatcher.bridge import listening
 from dispatcher.bridge.allocator import return_large_blocks
 from dispatcher.bridge.asking import Asking
+from dispatcher.bridge.backlog import Untaken
 from dispatcher.bridge.belated import belated
 from dispatcher.bridge.composing import compose
 from dispatcher.bridge.connections import KEEP_ALIVE_S, Bounds, Connection, room, uvicorn
@@ -118,7 +119,8 @@ async def joined(
             presence=presence,
             folding=await stack.enter_async_context(folding(asking, conversations)) if tree.bridge.summaries else None,
         )
-        live = Hub(Sources(bus=bus, subjects=subjects, presence=presence, clock=clock))
+        untaken = Untaken(bus, subjects, clock)
+        live = Hub(Sources(bus=bus, subjects=subjects, presence=presence, untaken=untaken, clock=clock))
         await stack.enter_async_context(live.open(stop))
         terms = Terms.of(tree.bridge)
         bridge = Bridge(
@@ -130,6 +132,7 @@ async def joined(
             conversations=conversations,
             remembering=remembering,
             presence=presence,
+            untaken=untaken,
             experiments=Folder(tree.bridge.results.absolute()),
             clock=clock,
             curfew=curfew,

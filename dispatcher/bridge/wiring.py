@@ -14,6 +14,7 @@ from common.messages import ChatRequest
 from common.subjects import Subjects
 from dispatcher.bridge.answer import ChatAnswer, Manner, Means, Source
 from dispatcher.bridge.asking import Asking
+from dispatcher.bridge.backlog import Untaken
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.embedding import embedded
 from dispatcher.bridge.entry import Entry
@@ -62,6 +63,7 @@ class Bridge:
     conversations: Conversations
     remembering: Remembering
     presence: Presence
+    untaken: Untaken
     experiments: Folder
     clock: Clock
     curfew: Curfew

@@ -169,6 +169,7 @@ def _bridge(fleet: _Fleet) -> Rights:
             "$SRV.PING.llm-dispatcher",
             "$SRV.STATS.llm-dispatcher",
             f"$JS.API.STREAM.INFO.{names.jobs}",
+            *(f"$JS.API.CONSUMER.INFO.{names.jobs}.{priority}" for priority in _PRIORITIES),
             *_looked(names.jobs, names.results),
             *_answers(Role.OPERATOR, Role.OBSERVER),
         ),

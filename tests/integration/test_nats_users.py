@@ -172,6 +172,7 @@ $JS.API.CONSUMER.CREATE.LLM_RESULTS                      -        -
 $JS.API.CONSUMER.CREATE.LLM_RESULTS.spy                  -        -
 $JS.API.CONSUMER.DELETE.LLM_JOBS.normal                  -        -
 $JS.API.CONSUMER.INFO.LLM_RECORDS.ledger                 DLO      -
+$JS.API.CONSUMER.INFO.LLM_JOBS.normal                    DBO      -
 $JS.API.CONSUMER.MSG.NEXT.LLM_JOBS.normal                D        -
 $JS.API.CONSUMER.MSG.NEXT.LLM_RECORDS.ledger             L        -
 $JS.API.DIRECT.GET.LLM_JOBS                              DBO      -

@@ -94,7 +94,8 @@ class JetStream:
     async def progress(self, stream: str, consumer: str) -> Progress:
         """Say how far a consumer is."""
         info = await self._ask(f"CONSUMER.INFO.{stream}.{consumer}", None)
-        return Progress(int(info["delivered"]["stream_seq"]), int(info["ack_floor"]["stream_seq"]))
+        delivered, settled = (int(info[name]["stream_seq"]) for name in ("delivered", "ack_floor"))
+        return Progress(delivered, settled, int(info["num_pending"]))
 
     def puller(self, stream: str, consumer: str) -> AbstractAsyncContextManager[Puller]:
         """Read from a consumer."""

@@ -17,6 +17,7 @@ from common.errors import BadRequest, FleetError
 from common.running import MOST_JOBS, Running, RunningQuery
 from common.subjects import Subjects
 from dispatcher.bridge import sse
+from dispatcher.bridge.backlog import Untaken
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.live.devices import Boards, DeviceBoard
 from dispatcher.bridge.live.endings import read_ending
@@ -37,8 +38,8 @@ _ASKED = (JOBS, QUEUE)
 TICK_S = 0.5
 """Streams look for news so often, and send no more than one piece each time."""
 
-ASK_S, WORD_S = 1.0, 2.0
-"""How often dispatchers are asked for their jobs, and one of them for its word."""
+ASK_S, WORD_S, LIE_S = 1.0, 2.0, 2.0
+"""How often dispatchers are asked for their jobs, one of them for its word, and the server for what lies in the durable queue."""
 
 STEADY_S = 10.0
 """How often the bridge tells its clock: by it a page knows what is stale, and that the stream lives."""
@@ -59,6 +60,7 @@ class Sources:
     bus: Bus
     subjects: Subjects
     presence: Presence
+    untaken: Untaken
     clock: Clock
 
 
@@ -116,6 +118,7 @@ class Feed:
         async with self._hearing(asking), asyncio.TaskGroup() as tasks:
             tasks.create_task(_again(partial(self._ask, asking), ASK_S))
             tasks.create_task(_again(self._word, WORD_S))
+            tasks.create_task(_again(self._lie, LIE_S))
             while True:
                 self._tick()
                 await asyncio.sleep(TICK_S)
@@ -162,6 +165,10 @@ class Feed:
     async def _word(self) -> None:
         if self._wanted[FLEET]:
             await self._facts.ask()
+
+    async def _lie(self) -> None:
+        if self._wanted[QUEUE]:
+            self._queue.lie(await self._from.untaken.told())
 
     def _tick(self) -> None:
         now_s = self._from.clock.monotonic()

@@ -1,4 +1,4 @@
-"""How many jobs wait, as dispatchers tell it; it asks none of them."""
+"""How many jobs wait, as dispatchers tell it, and how many for a dispatcher; it asks nobody."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common import codec
+from common.durable_backlog import Backlog
 from common.keys import Scope
 from common.patterns import matches
 from common.running import Running
@@ -29,7 +30,8 @@ class Queue:
 
     def __init__(self) -> None:
         self._words: dict[str, _Word] = {}
-        self._known = False
+        self._untaken: Backlog | None = None
+        self._looked = self._known = False
         self._made: dict[Part | None, bytes] = {}
 
     def take(self, told: Running, now_s: float) -> None:
@@ -37,6 +39,15 @@ class Queue:
         self._words[told.dispatcher] = _Word(told, now_s)
         self._known = True
         self._made.clear()
+
+    def lie(self, untaken: Backlog | None) -> None:
+        """Take in what lies in the durable queue. By the second time dispatchers have had theirs: who has said nothing is not
+        there."""
+        self._known |= self._looked and untaken is not None
+        self._looked = True
+        if untaken != self._untaken:
+            self._untaken = untaken
+            self._made.clear()
 
     def sweep(self, now_s: float) -> frozenset[str]:
         """Forget dispatchers that say nothing any more, and name them."""
@@ -51,7 +62,7 @@ class Queue:
         if not self._known:
             return b""
         if part not in self._made:
-            told = sums([word.told for word in self._words.values()], part)
+            told = {**sums([word.told for word in self._words.values()], part), **_lying(self._untaken)}
             self._made[part] = event(codec.encode(told), name="queue")
         return self._made[part]
 
@@ -73,6 +84,10 @@ def sums(words: list[Running], part: Part | None) -> Mapping[str, Any]:
         told["by_model"] = _counted((one.waiting_by_model for one in words), part.models)
         told["by_device"] = _counted((one.waiting_by_device for one in words), part.devices)
     return told
+
+
+def _lying(untaken: Backlog | None) -> Mapping[str, Any]:
+    return {} if untaken is None else {"durable": codec.plain(untaken)}
 
 
 def _counted(counts: Iterable[Mapping[str, int]], patterns: tuple[str, ...]) -> dict[str, int]:

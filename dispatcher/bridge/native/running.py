@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from common import codec
+from common.durable_backlog import Backlog
 from common.errors import BadRequest, FleetError, NoDispatcher
 from common.gathering import Gathered, gather
 from common.keys import Scope
@@ -57,13 +58,15 @@ def running_routes(bridge: Bridge) -> APIRouter:
         asked, caller = queried(_Asked, http), caller_of(http)
         seen = listed(caller, asked.tenant)
         query = RunningQuery(tenant=seen.tenant, ending=seen.ending, limit=asked.limit)
-        found = await _gathered(bridge, query)
-        return answered(page(_read(found), silent=found.silent, limit=asked.limit))
+        untaken = await bridge.untaken.told()
+        found = await _gathered(bridge, query, untaken)
+        told = page(_read(found), silent=found.silent, limit=asked.limit)
+        return answered(told if untaken is None else {**told, "durable": codec.plain(untaken)})
 
     return router
 
 
-async def _gathered(bridge: Bridge, query: RunningQuery) -> Gathered:
+async def _gathered(bridge: Bridge, query: RunningQuery, untaken: Backlog | None) -> Gathered:
     """Ask every dispatcher. Raises `NoDispatcher` where none tells anything, and what one refuses with."""
     body = codec.encode(codec.plain(query))
     found = await gather(
@@ -72,8 +75,9 @@ async def _gathered(bridge: Bridge, query: RunningQuery) -> Gathered:
     if found.told:
         return found
     refusals: Iterable[FleetError] = found.errors
+    waits = f"; {untaken.waiting} durable jobs wait for one" if untaken is not None and untaken.waiting else ""
     raise next(iter(refusals), None) or NoDispatcher(
-        "no dispatcher tells what runs: start one with `drover dispatcher`, or one of this version"
+        f"no dispatcher tells what runs{waits}: start one with `drover dispatcher`, or one of this version"
     )
 
 

@@ -10,6 +10,7 @@ from typing_extensions import TypeAliasType, TypedDict  # pydantic wants these o
 from common import conversations, history, key_requests, latency, votes
 from common.conversations import Conversation, Turn
 from common.durable import Note, Stage
+from common.durable_backlog import Backlog
 from common.frames import Finish
 from common.keys import Budget, Grant
 from common.ledger import By, EnergyRow
@@ -211,13 +212,15 @@ class JobPage(TypedDict):
 
 class RunningJobs(TypedDict):
     """Jobs that wait or run now; `more` tells that some are left out. `running` and `waiting` count those of the whole fleet, and
-    `silent` names dispatchers that did not answer. A durable job is among them as soon as a dispatcher has taken it."""
+    `silent` names dispatchers that did not answer. A durable job is among them as soon as a dispatcher has taken it; `durable`
+    tells of those that none has taken yet, whosever they are, where that is known."""
 
     jobs: list[RunningJob]
     more: bool
     running: int
     waiting: int
     silent: list[str]
+    durable: NotRequired[Backlog]
 
 
 class VoteTold(TypedDict):

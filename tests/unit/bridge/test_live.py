@@ -9,12 +9,14 @@ import pytest
 from common import codec
 from common.bus import Delivery
 from common.bus.memory import MemoryBroker, MemoryBus
+from common.durable_backlog import Backlog
 from common.errors import BadRequest, BusDisconnected, FleetError
 from common.frames import Phase
 from common.keys import Scope
 from common.messages import Heartbeat, ModelInfo, Speed
 from common.running import Running, RunningJob
 from common.subjects import Subjects
+from dispatcher.bridge.backlog import Untaken
 from dispatcher.bridge.callers import Caller, Jobs, Part
 from dispatcher.bridge.live.devices import MOST_GONE, Boards, DeviceBoard
 from dispatcher.bridge.live.endings import Ending, ended_card, read_ending
@@ -323,6 +325,21 @@ def test_the_queue_is_the_sum_of_all_lines() -> None:
     assert {"waiting": 0, "running": 0, "limit": 0, "dispatchers": 0} == sums([], None)
 
 
+def test_what_lies_in_the_durable_queue_is_told_beside_it() -> None:
+    """Also while no dispatcher says anything, once they have had the time to; and left out where nobody knows."""
+    queue, lies = Queue(), Backlog(waiting=3, oldest_unix_s=100.0)
+    queue.lie(lies)
+    first = queue.told(None)
+    queue.lie(lies)
+    alone = read(queue.told(None))
+    queue.take(Running(dispatcher="one", waiting=2), 0.0)
+    both = read(queue.told(None))
+    queue.lie(None)
+
+    assert (b"", {"waiting": 3, "oldest_unix_s": 100.0}, 0) == (first, alone["durable"], alone["dispatchers"])
+    assert (2, 3, False) == (both["waiting"], both["durable"]["waiting"], "durable" in read(queue.told(None)))
+
+
 def test_who_sees_a_part_is_told_what_waits_for_that() -> None:
     """And how many wait in all, as everybody is."""
     line = Running(
@@ -379,8 +396,10 @@ class HalfDeaf(MemoryBus):
 
 async def test_a_feed_that_can_not_hear_all_holds_nothing() -> None:
     """It is begun again each second for as long as there is no bus: what one run had subscribed would stay for ever."""
-    bus, presence = HalfDeaf(), Fleet().presence
+    bus, presence, clock = HalfDeaf(), Fleet().presence, HandClock()
+    untaken = Untaken(bus, SUBJECTS, clock)
+    feed = Feed(Sources(bus=bus, subjects=SUBJECTS, presence=presence, untaken=untaken, clock=clock))
     with pytest.raises(FleetError, match="gone"):
-        await Feed(Sources(bus=bus, subjects=SUBJECTS, presence=presence, clock=HandClock())).run()
+        await feed.run()
 
     assert 0 == bus.held
