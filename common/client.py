@@ -275,7 +275,10 @@ class Drover:
         self, job: str, said: dict[str, Any], *, tenant: str | None = None, timeout_s: float = EXPLAIN_S
     ) -> dict[str, Any]:
         """Say how an answer was: `{"rating": "up"}` or `{"score": 0.3}`, perhaps with `reason` and `source` (user, vote, judge).
-        Raises `BadRequest`, `UnknownJob`, `NoDispatcher`, `BusTimeout`."""
+
+        It is learned from, and where a ledger runs kept as nobody's in particular, unless `keep` is false. Raises `BadRequest`,
+        `UnknownJob`, `NoDispatcher`, `BusTimeout`.
+        """
         subject = self._subjects.control(require_token("job", job), "feedback", tenant or self._tenant)
         order = codec.encode_request({**said, "tenant": tenant or self._tenant})
         return await self._told(subject, order, timeout_s, key="counted")

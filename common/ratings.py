@@ -26,7 +26,8 @@ class Rating:
     """What somebody says of an answer: thumbs, or a score from 0 to 1. One of the two is needed.
 
     `source` is a claim that nobody proves: none counts for more than a thumb, so there is nothing to win by a false one. `over` are
-    jobs of the same tenant whose answers were thought worse than this one."""
+    jobs of the same tenant whose answers were thought worse than this one. Who asks the ledger itself to keep the word, as its
+    user's, says so by `keep`: else the dispatcher has it kept, as nobody's."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -35,6 +36,7 @@ class Rating:
     reason: Annotated[str, MaxLen(2000)] = ""
     source: Literal["user", "vote", "judge"] = "user"
     over: Annotated[tuple[Token, ...], FailFast(), MaxLen(MOST_COMPARED - 1)] = ()
+    keep: Annotated[bool, Strict()] = True
 
     @property
     def reward(self) -> float:

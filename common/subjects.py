@@ -97,7 +97,7 @@ class Subjects:
 
     def ledger(self, verb: str) -> str:
         """Where operators ask the ledger for `jobs`, `devices`, `energy`, `latency` or `history`, and the bridge for `votes`
-        too; it has it keep a `vote` or a `thumb`, and `drover feedback` a `thumb`."""
+        too; it has it keep a `vote` or a `thumb`, as `drover feedback` and dispatchers do."""
         return f"{self.prefix}.ledger.{verb}"
 
     def keys(self, verb: str) -> str:

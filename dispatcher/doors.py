@@ -12,12 +12,13 @@ from common.errors import BadRequest, FleetError, InternalError, UnknownJob
 from common.heartbeats import read_heartbeat
 from common.logs import get_logger
 from common.messages import CHAT, EMBED
-from common.ratings import read_rating
+from common.ratings import Rating, read_rating
 from common.subjects import QUEUE_DISPATCH, is_inbox
 from dispatcher.again import Offer
 from dispatcher.cache import CacheDesk
 from dispatcher.overdraw import Overdraw
 from dispatcher.pipeline import Pipeline, Spawn
+from dispatcher.ratings import kept
 from dispatcher.running import running_now
 from dispatcher.sharing import MOST_KEEP_S, AttachRequest
 from dispatcher.unknown import OTHERS_FIRST_S, unknown
@@ -206,13 +207,22 @@ class Doors:
                 return
 
     def _rated(self, delivery: Delivery, job: str, tenant: str | None, body: dict[str, object]) -> None:
-        """Take what somebody says of an answer; what can't be read is told by whoever knows the job."""
+        """Take what somebody says of an answer; what can't be read is told by whoever knows the job. It is kept too, unless its
+        sender sees to that."""
         try:
-            said = self._pipeline.router.feedback.rate(job, tenant, read_rating(body))
+            rating = read_rating(body)
+            said = self._pipeline.router.feedback.rate(job, tenant, rating)
         except BadRequest as error:
             self._reply(delivery, {"job": job, "error": error.to_wire()})
-        else:
+            return
+        if said is None or not rating.keep:
             self._answer(delivery, job, said)
+        else:
+            self._spawn(self._kept(delivery.reply, said, rating))
+
+    async def _kept(self, reply: str, said: dict[str, object], rating: Rating) -> None:
+        bus = self._pipeline.bus
+        await _send(bus, reply, codec.encode(await kept(bus, self._pipeline.subjects, said, rating)))
 
     def _status(self, job: str, tenant: str | None) -> dict[str, object] | None:
         try:

@@ -23,6 +23,9 @@ Told = dict[str, Any]
 
 NO_LEDGER = f"no ledger answers, which keeps what is said of answers: {ledger.WAY_OUT}"
 NOT_LEARNED = "what was learned is not unlearned: it fades"
+UNKEPT = {"keep": False}
+"""What dispatchers are told besides: the word is its user's, as whose the ledger is asked here to keep it."""
+
 FORGOTTEN = "no dispatcher knows it any more"
 NO_RECORD = "the ledger has no record of it yet: say it again"
 _AWAY = (LedgerUnavailable, BusTimeout)
@@ -39,7 +42,7 @@ async def rate(bridge: Bridge, caller: Caller, job: str, said: Mapping[str, Any]
     except (UnknownJob, *_AWAY) as error:
         unkept = error
     try:
-        told = await first_known(ids, partial(bridge.drover.rate, said=dict(said), tenant=caller.tenant))
+        told = await first_known(ids, partial(bridge.drover.rate, said={**said, **UNKEPT}, tenant=caller.tenant))
     except UnknownJob as error:
         if unkept is not None:
             raise error from unkept
@@ -83,7 +86,7 @@ def score(job: str, jobs: Sequence[str], winner: str | None) -> Told:
 async def _learned(bridge: Bridge, caller: Caller, job: str, said: Told) -> str:
     """Tell a dispatcher; gives why nothing is learned from it, and nothing where it is."""
     try:
-        told = await bridge.drover.rate(job, said, tenant=caller.tenant)
+        told = await bridge.drover.rate(job, {**said, **UNKEPT}, tenant=caller.tenant)
     except UnknownJob:
         return FORGOTTEN
     except FleetError as error:

@@ -32,7 +32,7 @@ async def feedback(job: str, words: dict[str, Any], *, tenant: str | None = None
     thumb = Thumb(tenant=tenant or settings.bridge.tenant, job=job, score=read_rating(words).reward)
     async with open_bus(settings) as bus, producer(bus, settings, tenant=tenant) as drover:
         try:
-            told = await drover.rate(job, words)
+            told = await drover.rate(job, {**words, "keep": False})  # it is kept below, also of a job that is forgotten
             thumb = replace(thumb, wait_s=RECORD_S)  # it was answered lately: its record may be on its way
         except UnknownJob as error:
             told, forgotten = {"counted": False, "why": "no dispatcher knows it any more"}, error

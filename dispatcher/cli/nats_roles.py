@@ -135,6 +135,7 @@ def _dispatcher(fleet: _Fleet) -> Rights:
         publish=(
             *fleet("dev.*.job", "dev.*.cancel", "dev.*.probe", "roll", "peer.*", "peer.*.attach", "ctl.*.cancel"),
             *fleet("cache.*.bar", "evt.job.*.*", "evt.dev.*.*", "evt.route.*.*", "rec.job.*", "rec.device.*"),
+            *fleet("ledger.thumb", "ledger.vote"),
             *fleet("result.*.*", "dlq.*.*"),
             *_answers(Role.DISPATCHER, Role.BRIDGE, Role.OPERATOR, Role.OBSERVER),
             f"{own_inbox(Role.PRODUCER)}.>",

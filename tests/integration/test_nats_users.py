@@ -113,6 +113,8 @@ llm.v1.dlq.expired.acme                                  D        O
 # The ledger, keys and conversations.
 llm.v1.ledger.jobs                                       BOV      L
 llm.v1.ledger.stats                                      BO       L
+llm.v1.ledger.thumb                                      DBO      L
+llm.v1.ledger.vote                                       DBO      L
 llm.v1.keys.check                                        B        L
 llm.v1.keys.reserve                                      B        L
 llm.v1.keys.release                                      B        L

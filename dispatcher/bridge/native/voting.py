@@ -28,6 +28,11 @@ from dispatcher.bridge.surfaces import NATIVE
 from dispatcher.bridge.wiring import Bridge
 
 EXAMPLE = '{"jobs":["first","second"],"winner":"second"}'
+ELSEWHERE = {
+    "over": "POST /api/v1/votes compares",
+    "keep": "what is said here is kept wherever a ledger runs",
+}
+
 MOST_NAME_CHARS = 512
 """Of a job as its caller may know it: by an `Idempotency-Key`, which may be longer than an id."""
 
@@ -83,8 +88,9 @@ def feedback_routes(bridge: Bridge, prefix: str) -> APIRouter:
         job = said.pop("job", None)
         if not isinstance(job, str) or not job:
             raise BadRequest('job is missing: send {"job":"…","rating":"up"}', param="job")
-        if "over" in said:
-            raise BadRequest("over has no place in the body of this request: POST /api/v1/votes compares", param="over")
+        for name, instead in ELSEWHERE.items():
+            if name in said:
+                raise BadRequest(f"{name} has no place in the body of this request: {instead}", param=name)
         caller = caller_of(http)
         if _taken_back(said):
             return answered(await judging.take_back(bridge, caller, job))

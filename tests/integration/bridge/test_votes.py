@@ -10,9 +10,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from common import codec
 from common.keys import Scope
 from tests.commands import drover
-from tests.integration.bridge.estate import Estate, bearer, estate
+from tests.integration.bridge.estate import HANG_S, SUBJECTS, Estate, bearer, estate
 from tests.integration.ledger.ledgers import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -128,6 +129,51 @@ async def test_a_thumb_of_the_command_line_is_kept_too(house: Estate, ann: str, 
     assert ([False, False, False], True) == (["keep" in end.err for end in ends], "never-was" in ends[2].err)
 
 
+async def raw(house: Estate, job: str, tail: str = "", **said: Any) -> dict[str, Any]:
+    """Say how an answer was as `nats req` does."""
+    subject = f"{SUBJECTS.control(job, 'feedback')}{tail}"
+    return codec.decode((await house.fleet.bus.request(subject, codec.encode(said), timeout_s=HANG_S)).data)
+
+
+async def test_what_is_said_on_the_bus_alone_is_kept(house: Estate, ann: str) -> None:
+    """As nobody's, in the moment of the answer, and the last word; with what the answer was preferred to it is a vote. A job that
+    no dispatcher knows is no more known for it."""
+    seer = await house.key(scopes=(Scope.CHAT, Scope.FLEET))
+    before = await sums(house, seer)
+    one, two = await answered_now(house, ann, "who is heard on the bus?")
+    told = [
+        await raw(house, one, rating="up"),
+        await raw(house, one, rating="down"),
+        await raw(house, two, ".default", score=0.75, source="judge"),
+        await raw(house, two, score=1.0, source="vote", over=[one]),
+    ]
+    wrong = [await raw(house, two, score=1.0, over=[two]), await raw(house, "never-was", rating="up")]
+    after = await sums(house, seer)
+
+    assert [True, False, True, False] == [said["counted"] for said in told]
+    assert [True] * 4 == [said["kept"] for said in told]
+    assert (False, True) == (wrong[0]["kept"], "names one twice" in wrong[0]["why_not_kept"])
+    assert "unknown_job" == wrong[1]["error"]["code"]
+    assert (2, 1) == (after["thumbs"] - before["thumbs"], after["votes"] - before["votes"])
+    assert 0 == (await sums(house, ann))["thumbs"]
+
+
+async def test_what_is_said_otherwise_is_kept_once(house: Estate, ann: str, tmp_path: Path) -> None:
+    """By HTTP, whose words are their user's, and by the command line, whose word is the one of the bus."""
+    seer, where = await house.key(scopes=(Scope.CHAT, Scope.FLEET)), house.fleet.nats.url
+    before = await sums(house, seer)
+    one, two = await answered_now(house, ann, "who is heard but once?")
+    await ask(house, ann, "POST", "votes", {"jobs": [one, two], "winner": two})
+    await ask(house, ann, "POST", "feedback", {"job": one, "rating": "up"})
+    by_http = await sums(house, seer)
+    await drover("feedback", one, "down", cwd=tmp_path, NATS_URL=where)
+    await raw(house, one, rating="up")
+    after = await sums(house, seer)
+
+    assert (1, 1) == (by_http["votes"] - before["votes"], by_http["thumbs"] - before["thumbs"])
+    assert (1, 2) == (after["votes"] - before["votes"], after["thumbs"] - before["thumbs"])
+
+
 async def test_votes_are_their_users_and_a_fleet_reader_sees_the_tenants(house: Estate, ann: str) -> None:
     """Another user of the tenant sees none of it, and may not ask for another tenant's; who may see the fleet sees all of one, also
     where it may not vote."""
@@ -182,7 +228,14 @@ async def test_a_wrong_question_is_named(house: Estate, ann: str, query: str, na
 
 
 @pytest.mark.parametrize(
-    "said", [{}, {"rating": None, "score": 1.0}, {"rating": "up", "over": ["a"]}, {"rating": "meh"}]
+    "said",
+    [
+        {},
+        {"rating": None, "score": 1.0},
+        {"rating": "up", "over": ["a"]},
+        {"rating": "up", "keep": False},
+        {"rating": "meh"},
+    ],
 )
 async def test_a_rating_that_is_none_is_refused_at_the_door(house: Estate, ann: str, said: dict[str, Any]) -> None:
     """Whatever the job, which need not be known for that; but a score beside an absent thumb is one."""

@@ -197,6 +197,17 @@ async def test_off_takes_ratings_and_learns_nothing(tmp_path: Path) -> None:
     assert (told["configured"], False) == (told["learned"], (tmp_path / "feedback.json").exists())
 
 
+async def test_without_a_ledger_a_rating_is_learned_from_and_not_kept(tmp_path: Path) -> None:
+    """And whoever rates is told so, unless it sees to that itself."""
+    async with fleet(tmp_path) as (house, _):
+        await asked(house, "j-1")
+        await asked(house, "j-2")
+        first, second = await rate(house, "j-1", rating="up"), await rate(house, "j-2", rating="up", keep=False)
+
+    assert (True, False, "no ledger answers") == (first["counted"], first["kept"], first["why_not_kept"])
+    assert (True, False) == (second["counted"], "kept" in second)
+
+
 async def test_a_job_counts_once_and_a_stranger_does_not_count(tmp_path: Path) -> None:
     """A second thumb is taken and not counted; another tenant knows no such job, nor does anyone know one that never was."""
     async with fleet(tmp_path) as (house, _):
@@ -222,6 +233,7 @@ async def test_a_job_counts_once_and_a_stranger_does_not_count(tmp_path: Path) -
         {"rating": "up", "raeson": "too slow"},
         {"score": 1.0, "source": "vote", "over": [f"j-{number}" for number in range(8)]},
         {"score": 1.0, "source": "vote", "over": "j-2"},
+        {"rating": "up", "keep": "no"},
     ],
 )
 async def test_a_rating_that_is_none_is_refused_by_name(tmp_path: Path, said: dict[str, Any]) -> None:
