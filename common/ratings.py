@@ -27,7 +27,10 @@ class Rating:
 
     `source` is a claim that nobody proves: none counts for more than a thumb, so there is nothing to win by a false one. `over` are
     jobs of the same tenant whose answers were thought worse than this one. Who asks the ledger itself to keep the word, as its
-    user's, says so by `keep`: else the dispatcher has it kept, as nobody's."""
+    user's, says so by `keep`: else the dispatcher has it kept, as nobody's.
+
+    A job counts once. `word` names the one that is said: said again otherwise under the same name it takes the place of the one
+    before, and `withdrawn` takes that back; one without a name stays."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -37,6 +40,8 @@ class Rating:
     source: Literal["user", "vote", "judge"] = "user"
     over: Annotated[tuple[Token, ...], FailFast(), MaxLen(MOST_COMPARED - 1)] = ()
     keep: Annotated[bool, Strict()] = True
+    word: Annotated[str, MaxLen(64)] = ""
+    withdrawn: Annotated[bool, Strict()] = False
 
     @property
     def reward(self) -> float:
@@ -49,5 +54,10 @@ class Rating:
 def read_rating(body: Mapping[str, object]) -> Rating:
     """Read what was said. Raises `BadRequest` that names what is wrong."""
     rating = codec.build(Rating, {key: value for key, value in body.items() if key != "tenant"})  # whose job it is
-    _ = rating.reward
+    if not rating.withdrawn:
+        _ = rating.reward
+    elif rating.rating is not None or rating.score is not None or rating.over or not rating.word:
+        raise BadRequest(
+            'withdrawn takes a word back by its name alone: {"withdrawn":true,"word":"…"}', param="withdrawn"
+        )
     return rating

@@ -22,13 +22,14 @@ async def kept(bus: Bus, subjects: Subjects, told: dict[str, Any], rating: Ratin
     """Have a word kept as nobody's in particular, and add to what is told of it whether it is; said again it replaces the one
     before."""
     why_not = await _why_not(bus, subjects, _word(str(told["job"]), str(told["tenant"]), rating))
-    return {**told, "kept": not why_not} | ({"why_not_kept": why_not} if why_not else {})
+    there = not why_not and not rating.withdrawn
+    return {**told, "kept": there} | ({"why_not_kept": why_not} if why_not else {})
 
 
 def _word(job: str, tenant: str, rating: Rating) -> Thumb | Vote:
     if rating.over:
         return Vote(tenant=tenant, jobs=(job, *rating.over), winner=job, wait_s=RECORD_S)
-    return Thumb(tenant=tenant, job=job, score=rating.reward, wait_s=RECORD_S)
+    return Thumb(tenant=tenant, job=job, score=None if rating.withdrawn else rating.reward, wait_s=RECORD_S)
 
 
 async def _why_not(bus: Bus, subjects: Subjects, word: Thumb | Vote) -> str:

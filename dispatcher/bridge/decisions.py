@@ -145,8 +145,8 @@ class Learned(TypedDict):
 
 
 class FeedbackTold(TypedDict):
-    """Whether what was said of an answer is learned from, and `why` not, in which `mode`; and whether the ledger has kept it, for
-    the sums of votes, and `why_not_kept`."""
+    """Whether what was said of an answer is learned from, and `why` not, in which `mode`; of what is taken back whether it is
+    `unlearned`; and whether the ledger has kept it, for the sums of votes, and `why_not_kept`."""
 
     job: str
     tenant: str
@@ -155,3 +155,4 @@ class FeedbackTold(TypedDict):
     mode: NotRequired[str]
     why: NotRequired[str]
     why_not_kept: NotRequired[str]
+    unlearned: NotRequired[bool]

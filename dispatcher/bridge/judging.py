@@ -1,6 +1,7 @@
 """What a caller says of answers, told to who learns from it and to who keeps it; it knows no path, and no body.
 
-Routing learns from a word once, and can't unlearn it: what is said again or taken back changes only what is kept.
+Routing learns from one word on a job. Words have names, so that who says another, or takes it back, changes its own and nobody
+else's.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from common import codec, ledger
+from common.codec import digest
 from common.errors import BusTimeout, FleetError, LedgerUnavailable, NoResponders, UnknownJob
 from common.ratings import LOST, TIED, WON, Rating
 from common.subjects import is_token
@@ -22,9 +24,11 @@ from dispatcher.bridge.wiring import Bridge
 Told = dict[str, Any]
 
 NO_LEDGER = f"no ledger answers, which keeps what is said of answers: {ledger.WAY_OUT}"
-NOT_LEARNED = "what was learned is not unlearned: it fades"
 UNKEPT = {"keep": False}
 """What dispatchers are told besides: the word is its user's, as whose the ledger is asked here to keep it."""
+
+THUMB = "thumb"
+WORD_CHARS = 16
 
 FORGOTTEN = "no dispatcher knows it any more"
 NO_RECORD = "the ledger has no record of it yet: say it again"
@@ -41,8 +45,9 @@ async def rate(bridge: Bridge, caller: Caller, job: str, said: Mapping[str, Any]
         named = await first_known(ids, partial(_thumb, bridge, caller, rating.reward))
     except (UnknownJob, *_AWAY) as error:
         unkept = error
+    learned = {**said, **UNKEPT, "word": THUMB + caller.mark}
     try:
-        told = await first_known(ids, partial(bridge.drover.rate, said={**said, **UNKEPT}, tenant=caller.tenant))
+        told = await first_known(ids, partial(bridge.drover.rate, said=learned, tenant=caller.tenant))
     except UnknownJob as error:
         if unkept is not None:
             raise error from unkept
@@ -53,11 +58,22 @@ async def rate(bridge: Bridge, caller: Caller, job: str, said: Mapping[str, Any]
 
 
 async def take_back(bridge: Bridge, caller: Caller, job: str) -> Told:
-    """Forget a thumb. Raises `LedgerUnavailable`."""
-    for one in caller.jobs_to_change(job):
-        if is_token(one):
-            await _thumb(bridge, caller, None, one)
-    return {"job": job, "tenant": caller.tenant, "counted": False, "why": NOT_LEARNED, "kept": False}
+    """Forget a thumb, and have routing unlearn it. Raises `LedgerUnavailable`."""
+    ids = [one for one in caller.jobs_to_change(job) if is_token(one)]
+    for one in ids:
+        await _thumb(bridge, caller, None, one)
+    told: Told = {"job": job, "tenant": caller.tenant, "counted": False, "unlearned": False, "kept": False}
+    said = {"withdrawn": True, **UNKEPT, "word": THUMB + caller.mark}
+    try:
+        return (
+            {**told, **await first_known(ids, partial(bridge.drover.rate, said=said, tenant=caller.tenant))}
+            if ids
+            else told
+        )
+    except UnknownJob:
+        return {**told, "why": FORGOTTEN}
+    except FleetError as error:
+        return {**told, "why": error.message}
 
 
 async def vote(bridge: Bridge, caller: Caller, jobs: Sequence[str], winner: str | None) -> Told:
@@ -68,7 +84,10 @@ async def vote(bridge: Bridge, caller: Caller, jobs: Sequence[str], winner: str 
     said = Vote(tenant=caller.tenant, voter=_voter(caller), jobs=tuple(ids), winner=best)
     await _keep(bridge, "vote", said, jobs=ids)
     async with asyncio.TaskGroup() as tasks:
-        learning = [tasks.create_task(_learned(bridge, caller, job, score(job, ids, best))) for job in ids]
+        word = f"vote-{digest({'jobs': sorted(ids)}, WORD_CHARS)}{caller.mark}"
+        learning = [
+            tasks.create_task(_learned(bridge, caller, job, {**score(job, ids, best), "word": word})) for job in ids
+        ]
     told: Told = {"jobs": ids, "winner": best, "kept": True, "counted": sum(one.result() == "" for one in learning)}
     why = sorted({one.result() for one in learning if one.result()})
     return told | ({"why": "; ".join(why)} if why else {})

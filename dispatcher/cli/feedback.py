@@ -15,6 +15,9 @@ from common.votes import RECORD_S, Thumb
 from dispatcher.cli import running
 from dispatcher.cli.connect import open_bus, producer, shell_settings
 
+WORD = "shell"
+"""By this name a word from a shell replaces the one before."""
+
 THUMBS = frozenset({"up", "down"})
 
 
@@ -32,7 +35,8 @@ async def feedback(job: str, words: dict[str, Any], *, tenant: str | None = None
     thumb = Thumb(tenant=tenant or settings.bridge.tenant, job=job, score=read_rating(words).reward)
     async with open_bus(settings) as bus, producer(bus, settings, tenant=tenant) as drover:
         try:
-            told = await drover.rate(job, {**words, "keep": False})  # it is kept below, also of a job that is forgotten
+            # It is kept below, also of a job that is forgotten.
+            told = await drover.rate(job, {**words, "word": WORD, "keep": False})
             thumb = replace(thumb, wait_s=RECORD_S)  # it was answered lately: its record may be on its way
         except UnknownJob as error:
             told, forgotten = {"counted": False, "why": "no dispatcher knows it any more"}, error

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from common import codec
 from common.errors import AttemptError, BadRequest, NoDevice
@@ -24,6 +25,7 @@ from dispatcher.outcomes import Candidate, Delivered, Job, Settled, Terms
 from dispatcher.router.affinity import goes_on
 from dispatcher.router.feedback_file import FeedbackFile
 from dispatcher.router.feedback_state import MOST_KINDS, MOST_TENANTS, State, kept_of, learned_of
+from dispatcher.router.lessons import Lessons
 from dispatcher.routing import RoutingPolicy
 from dispatcher.routing.feedback import (
     EXPLORATION,
@@ -32,8 +34,6 @@ from dispatcher.routing.feedback import (
     Learned,
     Outcome,
     Source,
-    changed,
-    heard,
     latency_reward,
 )
 from dispatcher.routing.strategies.tiers import STRONG
@@ -53,6 +53,11 @@ LEAST_MOVE = 1e-4
 
 DIGITS = 4
 
+OFF = "feedback is off"
+RATED = "it was rated before"
+NOTHING_SAID = "nothing was learned from this word"
+TOO_LATE = "what was learned from it can't be told apart any more: it fades"
+
 
 class FeedbackMode(StrEnum):
     """What is learned from: nothing, what people and judges say, or also what clocks, failures and repeated questions tell."""
@@ -66,9 +71,30 @@ class FeedbackMode(StrEnum):
 class _Tenant:
     """What is known of one tenant; `made` is the owner's policy as it was learned, and what it was made of."""
 
-    learned: Learned = field(default_factory=Learned)
+    lessons: Lessons = field(default_factory=Lessons)
     kinds: dict[str, tuple[int, float]] = field(default_factory=dict)
     made: tuple[RoutingPolicy, Learned, RoutingPolicy] | None = None
+
+    @property
+    def learned(self) -> Learned:
+        return self.lessons.learned
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """The rating that counts for a job, and its number among the outcomes."""
+
+    rating: Rating
+    number: int
+
+    def means(self, rating: Rating) -> bool:
+        """Tell whether it is the word that is changed, or taken back."""
+        return bool(rating.word) and rating.word == self.rating.word
+
+    def same(self, rating: Rating) -> bool:
+        """Tell whether the same is said again."""
+        own = self.rating
+        return (own.reward, own.source, own.over) == (rating.reward, rating.source, rating.over)
 
 
 @dataclass(slots=True)
@@ -79,7 +105,7 @@ class _Trace:
     rival: Terms | None
     strong: bool | None
     kind: str
-    rated: bool = False
+    said: _Said | None = None
 
 
 @dataclass(slots=True)
@@ -94,6 +120,8 @@ class Feedback:
     _traces: OrderedDict[tuple[str, str], _Trace] = field(default_factory=OrderedDict)
     _asked: OrderedDict[bytes, tuple[float, tuple[str, str]]] = field(default_factory=OrderedDict)
     _tenants: OrderedDict[str, _Tenant] = field(default_factory=OrderedDict)
+    _numbers: Iterator[int] = field(default_factory=count)
+    """Of outcomes: one that is forgotten with its tenant is met again by none."""
     _file: FeedbackFile = field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,7 +140,7 @@ class Feedback:
             log.warning("feedback.unread", path=str(self.file), error=str(error)[:200])
             return
         for name, kept in state.tenants.items():
-            self._tenants[name] = _Tenant(learned_of(kept), dict(kept.kinds))
+            self._tenants[name] = _Tenant(Lessons(learned_of(kept)), dict(kept.kinds))
         self._file.written = True
         log.info("feedback.read", path=str(self.file), tenants=len(self._tenants))
 
@@ -159,20 +187,43 @@ class Feedback:
     # -- what is said --------------------------------------------------------------------------------------------
 
     def rate(self, job: str, tenant: str | None, rating: Rating) -> dict[str, Any] | None:
-        """Take a rating of a job that ended here lately; None for one that is not known. A job counts once."""
+        """Take a rating of a job that ended here lately; None for one that is not known. A job counts once: another word of the
+        same name takes the place of the one that does, or takes it back."""
         found = self._found(job, tenant)
         if found is None:
             return None
         of, trace = found
-        why = "feedback is off" if self.mode is FeedbackMode.OFF else "it was rated before" if trace.rated else ""
-        counted = not why
-        log.info("feedback.rated", job=job, tenant=of, reward=rating.reward, source=rating.source, counted=counted)
-        trace.rated = True
-        if counted:
-            self._count_kind(of, trace.kind, rating.reward)
-            self._hear(of, self._beside(of, trace, rating.over), Source(rating.source), rating.reward)
-        told = {"job": job, "tenant": of, "counted": counted, "mode": str(self.mode)}
-        return told if counted else told | {"why": why}
+        why = OFF if self.mode is FeedbackMode.OFF else self._withdraw(of, trace, rating)
+        if not (why or rating.withdrawn or trace.said):
+            self._learn(of, trace, rating)
+        counted = not why and not rating.withdrawn
+        said: dict[str, Any] = {"unlearned": not why} if rating.withdrawn else {}
+        log.info("feedback.rated", job=job, tenant=of, source=rating.source, counted=counted, **said)
+        told = {"job": job, "tenant": of, "counted": counted, "mode": str(self.mode), **said}
+        return told | {"why": why} if why else told
+
+    def _withdraw(self, tenant: str, trace: _Trace, rating: Rating) -> str:
+        """Take back what a word takes the place of; gives why that can't be, and nothing where it is done or there is nothing.
+
+        1. Nothing was said. 2. Something else was. 3. The same is said again. 4. What was learned since lies on top of it.
+        """
+        said = trace.said
+        if said is None:  # 1
+            return NOTHING_SAID if rating.withdrawn else ""
+        if not said.means(rating):  # 2
+            return NOTHING_SAID if rating.withdrawn else RATED
+        if not rating.withdrawn and said.same(rating):  # 3
+            return ""
+        if not self._known(tenant).lessons.forget(said.number):  # 4
+            return TOO_LATE
+        self._count_kind(tenant, trace.kind, said.rating.reward, -1)
+        trace.said = None
+        return ""
+
+    def _learn(self, tenant: str, trace: _Trace, rating: Rating) -> None:
+        self._count_kind(tenant, trace.kind, rating.reward, 1)
+        number = self._hear(tenant, self._beside(tenant, trace, rating.over), Source(rating.source), rating.reward)
+        trace.said = _Said(rating, number)
 
     def note(self, job: Job, delivered: Delivered, total_s: float) -> None:
         """Remember a job, so that whoever rates it hears what came of it, and read off how it went what nobody will say."""
@@ -205,7 +256,7 @@ class Feedback:
             self._asked.popitem(last=False)
         if before is not None and 0.0 <= job.received_s - before[0] <= RETRY_S:
             answered = self._traces.get(before[1])
-            if answered is not None and not answered.rated:
+            if answered is not None and answered.said is None:
                 self._hear(job.tenant, answered, Source.RETRY, 0.0)
 
     def _found(self, job: str, tenant: str | None) -> tuple[str, _Trace] | None:
@@ -225,16 +276,21 @@ class Feedback:
         middle = {name: sum(getattr(one, name) for one in known) / len(known) for name in TERMS}
         return replace(trace, rival=Terms(**middle))
 
-    def _hear(self, tenant: str, trace: _Trace, source: Source, reward: float) -> None:
-        known = self._known(tenant)
+    def _hear(self, tenant: str, trace: _Trace, source: Source, reward: float) -> int:
+        """Take in an outcome, and give its number."""
+        number = next(self._numbers)
         outcome = Outcome(source=source, reward=reward, chosen=trace.chosen, rival=trace.rival, strong=trace.strong)
-        known.learned = heard(known.learned, outcome)
+        self._known(tenant).lessons.hear(number, outcome)
+        return number
 
-    def _count_kind(self, tenant: str, kind: str, reward: float) -> None:
+    def _count_kind(self, tenant: str, kind: str, reward: float, more: Literal[1, -1]) -> None:
+        """Count a rating of a kind of question, or take one out again."""
         kinds = self._known(tenant).kinds
-        if kind in kinds or len(kinds) < MOST_KINDS:
-            count, mean = kinds.get(kind, (0, 0.0))
-            kinds[kind] = count + 1, mean + (reward - mean) / (count + 1)
+        number, mean = kinds.get(kind, (0, 0.0))
+        if number + more > 0 and (number or len(kinds) < MOST_KINDS):
+            kinds[kind] = number + more, min(1.0, max(0.0, mean + more * (reward - mean) / (number + more)))
+        elif number:
+            del kinds[kind]
 
     def _known(self, tenant: str) -> _Tenant:
         """Give what is known of a tenant that is heard now."""
@@ -260,7 +316,7 @@ class Feedback:
 
     def _apply(self, tenant: str, known: _Tenant) -> bool:
         """Apply what was heard of a tenant's jobs; False when there was nothing."""
-        known.learned, change = changed(known.learned)
+        change = known.lessons.change(next(self._numbers))
         if change is not None and change.moved >= LEAST_MOVE:
             self._tell(tenant, change)
         return change is not None

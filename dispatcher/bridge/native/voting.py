@@ -31,14 +31,16 @@ EXAMPLE = '{"jobs":["first","second"],"winner":"second"}'
 ELSEWHERE = {
     "over": "POST /api/v1/votes compares",
     "keep": "what is said here is kept wherever a ledger runs",
+    "word": "what you say again replaces what you said before",
+    "withdrawn": '{"rating":null} takes a thumb back',
 }
 
 MOST_NAME_CHARS = 512
 """Of a job as its caller may know it: by an `Idempotency-Key`, which may be longer than an id."""
 
 SAID = (
-    'With `"rating":null` the thumb is taken back. Of what a user says of a job the last word is kept; routing learns from the '
-    "first one alone, and does not unlearn it."
+    'With `"rating":null` the thumb is taken back. Of what a user says of a job the last word is kept, and learned from in the '
+    "place of the one before; of the words of several, and of thumbs and votes, routing learns from the first."
 )
 
 PARAMETERS = (

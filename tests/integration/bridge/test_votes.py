@@ -64,7 +64,7 @@ async def sums(house: Estate, key: str, by: str = "strategy", **more: str) -> di
 
 
 async def test_a_vote_counts_and_is_learned_from(house: Estate, ann: str) -> None:
-    """By strategy one won; by device, of which there is one, nobody did; said again otherwise it is changed, and learned once."""
+    """By strategy one won; by device, of which there is one, nobody did; said again otherwise it is changed, and learned anew."""
     one, two = await answers(house, ann)
     first = (await ask(house, ann, "POST", "votes", {"jobs": [one, two], "winner": two})).json()
     counted = await sums(house, ann)
@@ -76,22 +76,44 @@ async def test_a_vote_counts_and_is_learned_from(house: Estate, ann: str) -> Non
         (one["key"], one["wins"], one["losses"], one["win_share"]) for one in counted["contenders"]
     ]
     assert [{"one": "hybrid", "other": "least_loaded", "wins": 0, "losses": 1, "ties": 0}] == counted["pairs"]
-    assert (0, "it was rated before", None) == (again["counted"], again["why"], again["winner"])
+    assert {"jobs": [two, one], "winner": None, "kept": True, "counted": 2} == again
     assert [("hybrid", 1), ("least_loaded", 1)] == [(one["key"], one["ties"]) for one in changed["contenders"]]
     assert (0, []) == ((await sums(house, ann, "device"))["votes"], (await sums(house, ann, "device"))["contenders"])
 
 
 async def test_a_thumb_is_kept_changed_and_taken_back(house: Estate, ann: str) -> None:
-    """Routing hears the first one; what is kept is the last."""
+    """What is kept is the last one, and so is what routing has learned."""
     (job,) = await answers(house, ann, ["hybrid"])
     told, found = [], []
     for said in ({"rating": "up"}, {"score": 0.1}, {"rating": None}):
         told.append((await ask(house, ann, "POST", "feedback", {"job": job, **said})).json())
         found += [(one["up"], one["down"]) for one in (await sums(house, ann))["contenders"]]
 
-    assert [(True, True), (False, True), (False, False)] == [(one["counted"], one["kept"]) for one in told]
+    assert [(True, True), (True, True), (False, False)] == [(one["counted"], one["kept"]) for one in told]
     assert [(1, 0), (0, 1)] == found
-    assert "not unlearned" in told[2]["why"]
+    assert (True, False) == (told[2]["unlearned"], "why" in told[2])
+
+
+async def test_what_is_taken_back_is_unlearned(house: Estate) -> None:
+    """As routing itself tells it, of a tenant that has said nothing else; also what a vote had said before it was changed. A word
+    of the vote is not the thumb's to take back."""
+    tess = await house.key(tenant="taught", user="tess", scopes=(Scope.CHAT, Scope.ROUTE))
+    question = {"model": "auto", "messages": [{"role": "user", "content": "what was learned?"}]}
+    one, two = await answered_now(house, tess, "what will be taken back?")
+    (three,) = await answered_now(house, tess, "and what will not?", ["hybrid"])
+    for winner in (one, two):
+        await ask(house, tess, "POST", "votes", {"jobs": [one, two], "winner": winner})
+    await ask(house, tess, "POST", "feedback", {"job": three, "rating": "up"})
+    back = [(await ask(house, tess, "POST", "feedback", {"job": job, "rating": None})).json() for job in (three, one)]
+
+    async def unlearned() -> bool:
+        told = (await ask(house, tess, "POST", "route/explain", question)).json()["feedback"]
+        return (2, [2]) == (told["outcomes"], [kind["rated"] for kind in told["kinds"].values()])
+
+    await until(unlearned)
+    assert [(True, ""), (False, "nothing was learned from this word")] == [
+        (told["unlearned"], told.get("why", "")) for told in back
+    ]
 
 
 async def test_what_is_said_in_the_moment_of_the_answer_is_kept(house: Estate, ann: str) -> None:
@@ -156,6 +178,23 @@ async def test_what_is_said_on_the_bus_alone_is_kept(house: Estate, ann: str) ->
     assert "unknown_job" == wrong[1]["error"]["code"]
     assert (2, 1) == (after["thumbs"] - before["thumbs"], after["votes"] - before["votes"])
     assert 0 == (await sums(house, ann))["thumbs"]
+
+
+async def test_a_word_of_the_bus_is_taken_back_by_its_name(house: Estate, ann: str) -> None:
+    """Out of the ledger, and out of what was learned."""
+    seer = await house.key(scopes=(Scope.CHAT, Scope.FLEET))
+    before = await sums(house, seer)
+    (job,) = await answered_now(house, ann, "what has a name?", ["hybrid"])
+    told = [
+        await raw(house, job, rating="up", word="ops"),
+        await raw(house, job, score=0.2, word="ops"),
+        await raw(house, job, withdrawn=True, word="ops"),
+    ]
+
+    assert [(True, True, None), (True, True, None), (False, False, True)] == [
+        (said["counted"], said["kept"], said.get("unlearned")) for said in told
+    ]
+    assert before["thumbs"] == (await sums(house, seer))["thumbs"]
 
 
 async def test_what_is_said_otherwise_is_kept_once(house: Estate, ann: str, tmp_path: Path) -> None:

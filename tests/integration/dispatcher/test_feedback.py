@@ -197,6 +197,61 @@ async def test_off_takes_ratings_and_learns_nothing(tmp_path: Path) -> None:
     assert (told["configured"], False) == (told["learned"], (tmp_path / "feedback.json").exists())
 
 
+async def test_a_word_that_has_a_name_is_changed_and_taken_back(tmp_path: Path) -> None:
+    """By the same name: routing has then learned what it would have without the one before. Another's word stays as it is."""
+    async with fleet(tmp_path / "said") as (house, _), fleet(tmp_path / "never") as (other, _):
+        for name in ("j-1", "j-2", "j-3"):
+            await asked(house, name)
+            await asked(other, name)
+        told = [
+            await rate(house, "j-1", rating="up", word="ann"),
+            await rate(house, "j-1", rating="down", word="ann"),
+            await rate(house, "j-1", rating="down", word="ann"),
+            await rate(house, "j-1", rating="up", word="bob"),
+            await rate(house, "j-1", withdrawn=True, word="bob"),
+            await rate(house, "j-2", rating="down", word="ann"),
+            await rate(house, "j-2", withdrawn=True, word="ann"),
+            await rate(house, "j-2", withdrawn=True, word="ann"),
+            await rate(house, "j-3", rating="up"),
+        ]
+        await rate(other, "j-1", rating="down")
+        await rate(other, "j-3", rating="up")
+        for each in (house, other):
+            each.pipeline.router.feedback.refresh()
+        ours, theirs = [each.pipeline.router.feedback for each in (house, other)]
+        kinds = [(await weights(each))["kinds"] for each in (house, other)]
+
+    assert [True, True, True, False, False, True, False, False, True] == [said["counted"] for said in told]
+    assert [(4, False), (6, True), (7, False)] == [
+        (number, said["unlearned"]) for number, said in enumerate(told) if "unlearned" in said
+    ]
+    assert {
+        3: "it was rated before",
+        4: "nothing was learned from this word",
+        7: "nothing was learned from this word",
+    } == {number: said["why"] for number, said in enumerate(told) if "why" in said}
+    assert (ours.learned("default"), kinds[0]) == (theirs.learned("default"), kinds[1])
+
+
+async def test_thumbs_that_are_taken_back_move_the_weights_back(tmp_path: Path) -> None:
+    """Fifteen that have moved them, each applied by itself; and the change is told as others are."""
+    async with fleet(tmp_path) as (house, changes):
+        feedback = house.pipeline.router.feedback
+        for number in range(16):
+            await asked(house, f"j-{number}")
+            await rate(house, f"j-{number}", rating="down" if number else "up", word="ann")
+            feedback.refresh()
+        moved = feedback.learned("default").factors
+        for number in range(16):
+            await rate(house, f"j-{number}", withdrawn=True, word="ann")
+        feedback.refresh()
+        await until(lambda: bool(changes) and changes[-1]["outcomes"] == 0, "the change is told")
+        told = await weights(house)
+
+    assert (True, {}) == (moved["topic"] < 1.0, told["kinds"])
+    assert (told["configured"], 0) == (told["learned"], told["outcomes"])
+
+
 async def test_without_a_ledger_a_rating_is_learned_from_and_not_kept(tmp_path: Path) -> None:
     """And whoever rates is told so, unless it sees to that itself."""
     async with fleet(tmp_path) as (house, _):
@@ -234,6 +289,10 @@ async def test_a_job_counts_once_and_a_stranger_does_not_count(tmp_path: Path) -
         {"score": 1.0, "source": "vote", "over": [f"j-{number}" for number in range(8)]},
         {"score": 1.0, "source": "vote", "over": "j-2"},
         {"rating": "up", "keep": "no"},
+        {"rating": "up", "word": "w" * 65},
+        {"withdrawn": True},
+        {"withdrawn": True, "word": "ann", "rating": "up"},
+        {"withdrawn": True, "word": "ann", "over": ["j-2"]},
     ],
 )
 async def test_a_rating_that_is_none_is_refused_by_name(tmp_path: Path, said: dict[str, Any]) -> None:
