@@ -16,7 +16,7 @@ export default function Conversations() {
     return () => clearTimeout(timer);
   }, [text]);
   return html`<${Page} title="Conversations">
-    <label class="field">Search<input type="search" aria-keyshortcuts="/" ref=${field} value=${text} maxlength="200" placeholder="Words that all have to be in it" onInput=${({ target }) => type(target.value)} /></label>
+    <label class="field sought">Search<input type="search" aria-keyshortcuts="/" ref=${field} value=${text} maxlength="200" placeholder="Words that all have to be in it" onInput=${({ target }) => type(target.value)} /></label>
     <${Talks} key=${q} q=${q} field=${field} />
   <//>`;
 }

@@ -115,7 +115,7 @@ export function Energy() {
       get(query("/api/v1/energy", { by, since_unix_s: edges[from], until_unix_s: edges[from + 1], limit: 1000, step_s: by === "time" ? (days > 1 ? 3600 : 900) : "" }), { signal }));
     return { told: await Promise.all(asked), days, edges };
   }, [days, last], 30);
-  return html`<${Page} title="Energy and cost" wide><div class="stack">
+  return html`<${Page} title="Energy and cost" wide><div class="stack energy">
     <${Now} />
     <div class="fields">
       <${Choice} label="Period" name="days" options=${DAYS} value=${days} choose=${(days) => change({ days })} />

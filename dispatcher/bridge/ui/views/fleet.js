@@ -27,7 +27,7 @@ export default function Fleet() {
         <${Choice} label="Sort" name="sort" value=${sort} options=${SORTS} choose=${(sort) => change({ sort })} />
       </div>
       ${!shown[0] && html`<${Empty}>Nothing here fits “${q}”. <button type="button" onClick=${() => change({ q: "" })}>Show all devices</button><//>`}
-      <div class="grid">${shown.map((one) => html`<${Device} key=${one.name} ...${one} href=${query("", { ...asked, device: one.name })} />`)}</div>`
+      <div class="grid fleet">${shown.map((one) => html`<${Device} key=${one.name} ...${one} href=${query("", { ...asked, device: one.name })} />`)}</div>`
     : devices ? html`<${Empty}>No device has been heard. Start an agent beside an Ollama: <code>NATS_URL=nats://${location.hostname}:4222 drover-agent</code><//>`
     : html`<p class="loading">Listening for devices</p>`}
     ${device && html`<${History} key=${device} name=${device} span=${span} change=${change} leave=${leave} simulated=${devices?.find(({ name }) => name === device)?.simulated} />`}
