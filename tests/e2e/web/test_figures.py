@@ -41,10 +41,12 @@ SHADES = """() => [...new Set([...document.querySelectorAll(".heat i")].map((one
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A house whose ledger has a day with three jobs, one on the day before, and seven of `MODEL` some minutes ago."""
+    """A house whose ledger has a day with three jobs, one on the day before, and seven of `MODEL` some minutes ago; and a
+    `dear` day, on which more was paid than it would have cost in the cloud."""
 
     house: ScriptedHouse
     day: str
+    dear: str
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -58,7 +60,8 @@ async def past(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Past]:
 async def _lived(house: ScriptedHouse) -> Past:
     now = datetime.now().astimezone()
     noon = now.replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=2)
-    entries = [*_days(noon), *_lately(now.timestamp() - 300)]
+    dear = noon - timedelta(days=20)
+    entries = [*_days(noon), *_dear(dear), *_lately(now.timestamp() - 300)]
     for entry in entries:
         await _tell(house.fleet, entry)
     async with httpx.AsyncClient(base_url=house.url, trust_env=False) as http:
@@ -69,12 +72,17 @@ async def _lived(house: ScriptedHouse) -> Past:
             return wanted <= {one["record"] for one in kept}
 
         await until(written)
-    return Past(house, noon.strftime("%Y-%m-%d"))
+    return Past(house, noon.strftime("%Y-%m-%d"), dear.strftime("%Y-%m-%d"))
 
 
 def _days(noon: datetime) -> Sequence[JobEntry]:
     at, before = noon.timestamp(), (noon - timedelta(days=1)).timestamp()
     return [*(job(900 + nth, received_unix_s=at + nth) for nth in range(3)), job(910, received_unix_s=before)]
+
+
+def _dear(noon: datetime) -> Sequence[JobEntry]:
+    at = noon.timestamp()
+    return [job(960, received_unix_s=at, saved_usd=1.0), job(961, received_unix_s=at + 7200, saved_usd=-3.0)]
 
 
 def _lately(at: float) -> Sequence[JobEntry]:
@@ -114,7 +122,7 @@ async def test_latency_is_a_map_lines_and_tables(browser: Browser, past: Past) -
         by_device = await _rows(page, "By device")
         faults, walk = await visit.inspected("latency"), await visit.walked()
 
-        await _tell(past.house.fleet, replace(_lately(time.time())[3], record=f"01{960:024d}"))
+        await _tell(past.house.fleet, replace(_lately(time.time())[3], record=f"01{990:024d}"))
         await expect(page.get_by_text("5 answers: p50 0.50 s")).to_have_count(2)
         told = await _cell_of(page, 3)
         await page.get_by_role("button", name="Table of Total: when, and how long").click()
@@ -150,7 +158,8 @@ async def _cell_of(page: Page, count: int) -> str:
 async def test_energy_is_compared_and_says_what_it_stands_on(browser: Browser, past: Past) -> None:
     """The watts that are drawn now, measured or estimated; a day beside the one before, in joules, money and carbon; by device and
     by model; the price that savings stand on, and where it is set. The period is in the address; a day that never was
-    is today. It holds in every look."""
+    is today. What was paid beyond the cloud's price is no saving. It holds in every
+    look."""
     priced = ModelInfo(name="gpt-4o", input_usd_per_mtok=2.5, output_usd_per_mtok=10.0)
     cloud = Heartbeat(device="cloud", boot="b1", seq=1, interval_s=60.0, models=(priced,), remote=True)
     await past.house.fleet.bus.publish(SUBJECTS.heartbeat("cloud"), codec.encode(codec.plain(cloud)))
@@ -174,6 +183,8 @@ async def test_energy_is_compared_and_says_what_it_stands_on(browser: Browser, p
         address = page.url
         await page.goto(f"{past.house.url}/energy?day=2024-02-30")
         await expect(page.locator("input[type=date]")).to_have_value(time.strftime("%Y-%m-%d"))
+        await page.locator("input[type=date]").fill(past.dear)
+        await expect(page.get_by_text("$2.00 overpaid, $0.50 really paid.")).to_be_visible()
 
     assert (faults, walk.faults) == ([], [])
     assert compared == [

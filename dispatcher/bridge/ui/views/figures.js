@@ -89,7 +89,8 @@ function Heat({ title, times, of, bounds }) {
 
 const DAYS = { 1: "Day", 7: "7 days", 30: "30 days" };
 const STEPS = { 1: [3600, "hour"], 7: [21600, "step"], 30: [86400, "day"] };
-const add = (values) => values.reduce((one, other) => one + other, 0);
+/** The sum of those that are known; of none it is unknown. */
+const add = (values) => values.filter(known).reduce((sum, one) => (sum ?? 0) + one, undefined);
 const energy = (j) => wattHours(known(j) ? j / 3600 : j);
 const usd = (value) => money(value);
 const FIGURES = [
@@ -97,6 +98,8 @@ const FIGURES = [
   ["Energy an answer", "joules_per_answer", joules], ["Energy a token", "joules_per_token", joules], ["Cost of the energy", "cost", money], ["CO2e", "co2e_g", grams],
   ["Paid for cloud models", "cost_usd", usd], ["If all were in the cloud", "cloud_usd", usd], ["Saved against that", "saved_usd", usd],
 ];
+// What rows tell that adds up; joules per something do not, and are made of these.
+const SUMS = ["jobs", "simulated_jobs", "energy_tokens", ...FIGURES.map(([, name]) => name).filter((name) => !name.includes("_per_"))];
 const shown = (rows) => FIGURES.filter(([, name]) => rows.some((row) => known(row[name])));
 const told = (row, [, name, write]) => write(row[name], row.currency) || "–";
 
@@ -127,26 +130,23 @@ export function Energy() {
 
 function Now() {
   const devices = useLive("devices")?.filter((one) => !one.remote) ?? [];
-  const told = devices.filter((one) => known(one.watts)).map((one) => ({ ...one, live: one.liveness === "alive", origin: one.watts_source === "simulated" ? "simulated" : one.watts_measured ? "measured" : "estimated" }));
-  const live = told.filter((one) => one.live);
+  const told = devices.filter((one) => known(one.watts));
+  const live = told.filter((one) => one.liveness === "alive");
+  const origin = (one) => (one.watts_source === "simulated" ? "simulated" : one.watts_measured ? "measured" : "estimated");
   const drawn = (some) => watts(add(some.map((one) => one.watts)));
-  const by = [...new Set(live.map((one) => one.origin))].map((origin) => `${drawn(live.filter((one) => one.origin === origin))} ${origin}`);
+  const by = Object.entries(Object.groupBy(live, origin)).map(([origin, some]) => `${drawn(some)} ${origin}`);
   const most = Math.max(...told.map((one) => Math.max(one.busy_w ?? 0, one.watts)));
   return html`<section class="card"><h2>Watts now</h2>
     <p>${live[0] && html`<b class="large">${drawn(live)}</b> `}<span class="note">${by.join(", ")}${live[0] && "; "}${live.length} of ${devices.length} devices tell what they draw</span></p>
-    <div class="grid">${told.map((one) => html`<${Meter} key=${one.name} label=${one.name} value=${one.watts} most=${most} says=${`${watts(one.watts)} ${one.origin}${one.live ? "" : ", not heard any more"}`} />`)}</div>
+    <div class="grid">${told.map((one) => html`<${Meter} key=${one.name} label=${one.name} value=${one.watts} most=${most} says=${`${watts(one.watts)} ${origin(one)}${live.includes(one) ? "" : ", not heard any more"}`} />`)}</div>
   </section>`;
 }
 
 /** All rows as one; what none of them knows stays unknown, and sums of several currencies are no sum. */
 function total(rows) {
-  const all = {};
-  for (const row of rows) {
-    row.measured = row.joules * row.measured_share;
-    for (const name in row) if (row[name] >= 0 && known(row[name])) all[name] = (all[name] ?? 0) + row[name];
-  }
+  const all = Object.fromEntries(SUMS.map((name) => [name, add(rows.map((row) => row[name]))]));
   const [currency, another] = new Set(rows.map((row) => row.currency).filter(Boolean));
-  return { ...all, currency, cost: another ? null : all.cost, joules_per_answer: all.joules / all.energy_answers, joules_per_token: all.joules / all.energy_tokens };
+  return { ...all, measured: add(rows.map((row) => row.joules * row.measured_share)), currency, cost: another ? null : all.cost, joules_per_answer: all.joules / all.energy_answers, joules_per_token: all.joules / all.energy_tokens };
 }
 
 function Spent({ told: [{ rows: past }, { rows: now, savings }, devices, models], days, edges }) {
@@ -165,7 +165,7 @@ function Spent({ told: [{ rows: past }, { rows: now, savings }, devices, models]
         <p>${known(all.cost) ? "Each answer was priced when it ended." : "Energy has no price here, so its cost and carbon are left out."}</p>
         <p class="note">Set by <code>[tariff]</code> of the routing file.</p></div>
       <div class="card"><h2>Against the cloud</h2>
-        <p>${known(all.saved_usd) ? html`<b class="large">${money(all.saved_usd)}</b> saved, ${money(all.cost_usd ?? 0)} really paid.` : "Nothing is compared: no model here has a price."}</p>
+        <p>${known(all.saved_usd) ? html`<b class="large">${money(Math.abs(all.saved_usd))}</b> ${all.saved_usd < 0 ? "overpaid" : "saved"}, ${money(all.cost_usd ?? 0)} really paid.` : "Nothing is compared: no model here has a price."}</p>
         ${savings.prices.map((one) => html`<p>${one.name} takes ${money(one.input_usd_per_mtok)} for a million tokens in, ${money(one.output_usd_per_mtok)} out.</p>`)}
         <p class="note">${savings.assumption}</p></div>
     </div>`;
