@@ -28,6 +28,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 MODEL = "figures:1b"
 """No other test's: it tells these answers from theirs."""
 
+WORDLESS = "wordless:1b"
+"""Of its answers nobody knows when the first token came."""
+
 DRAWN = """(canvas) => {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   return data.some((value) => value !== 0);
@@ -41,8 +44,8 @@ SHADES = """() => [...new Set([...document.querySelectorAll(".heat i")].map((one
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A house whose ledger has a day with three jobs, one on the day before, and seven of `MODEL` some minutes ago; and a
-    `dear` day, on which more was paid than it would have cost in the cloud."""
+    """A house whose ledger has a day with three jobs, one on the day before, and seven of `MODEL` some minutes ago; yesterday's
+    first and last; and a `dear` day, on which more was paid than it would have cost in the cloud."""
 
     house: ScriptedHouse
     day: str
@@ -61,7 +64,8 @@ async def _lived(house: ScriptedHouse) -> Past:
     now = datetime.now().astimezone()
     noon = now.replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=2)
     dear = noon - timedelta(days=20)
-    entries = [*_days(noon), *_dear(dear), *_lately(now.timestamp() - 300)]
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    entries = [*_days(noon), *_dear(dear), *_lately(now.timestamp() - 300), *_yesterday(midnight)]
     for entry in entries:
         await _tell(house.fleet, entry)
     async with httpx.AsyncClient(base_url=house.url, trust_env=False) as http:
@@ -85,10 +89,16 @@ def _dear(noon: datetime) -> Sequence[JobEntry]:
     return [job(960, received_unix_s=at, saved_usd=1.0), job(961, received_unix_s=at + 7200, saved_usd=-3.0)]
 
 
+def _yesterday(midnight: datetime) -> Sequence[JobEntry]:
+    before = midnight - timedelta(days=1)
+    return [job(970, received_unix_s=before.timestamp()), job(971, received_unix_s=midnight.timestamp() - 1)]
+
+
 def _lately(at: float) -> Sequence[JobEntry]:
     quick = [job(920 + nth, first_token_s=0.25, total_s=0.5) for nth in range(3)]
     others = [job(930, first_token_s=2.0, total_s=4.0), job(940, state="failed"), job(941, state="cancelled"), hit(950)]
-    return [replace(one, received_unix_s=at, model=MODEL) for one in [*quick, *others]]
+    wordless = job(980, received_unix_s=at, model=WORDLESS, first_token_s=None)
+    return [wordless, *(replace(one, received_unix_s=at, model=MODEL) for one in [*quick, *others])]
 
 
 async def _tell(fleet: ScriptedFleet, entry: JobEntry) -> None:
@@ -109,7 +119,8 @@ async def _rows(page: Page, name: str) -> list[list[str]]:
 
 async def test_latency_is_a_map_lines_and_tables(browser: Browser, past: Past) -> None:
     """The first token apart from the whole, each with its percentiles in words; what failed and what the cache gave is counted
-    apart. A new answer comes by itself; the cell under the cursor is told; the map is a table as well. It holds in every look."""
+    apart. A new answer comes by itself; the cell under the cursor is told; the map is a table as well. A time that no answer has
+    told is said to be unknown. It holds in every look."""
     async with opened(browser, past.house.url, f"/latency?period=900&model={MODEL}") as visit:
         page = visit.page
         heat = page.get_by_role("application", name="Total: when, and how long. 4 answers: p50 0.50 s, p95 4.00 s")
@@ -122,7 +133,7 @@ async def test_latency_is_a_map_lines_and_tables(browser: Browser, past: Past) -
         by_device = await _rows(page, "By device")
         faults, walk = await visit.inspected("latency"), await visit.walked()
 
-        await _tell(past.house.fleet, replace(_lately(time.time())[3], record=f"01{990:024d}"))
+        await _tell(past.house.fleet, replace(_lately(time.time())[4], record=f"01{990:024d}"))
         await expect(page.get_by_text("5 answers: p50 0.50 s")).to_have_count(2)
         told = await _cell_of(page, 3)
         await page.get_by_role("button", name="Table of Total: when, and how long").click()
@@ -131,6 +142,10 @@ async def test_latency_is_a_map_lines_and_tables(browser: Browser, past: Past) -
         await page.get_by_role("combobox", name="Device").select_option("orin")
         await expect(page.get_by_role("heading", name="First token: when, and how long")).to_be_visible()
         address = page.url
+        await page.get_by_role("combobox", name="Model").select_option(WORDLESS)
+        await expect(page.locator(".empty")).to_have_text("No answer here has told this.")
+        await expect(page.get_by_role("img", name="No answer here has told this.")).to_be_visible()
+        await expect(page.get_by_role("img", name="1 answers: p50")).to_be_visible()
 
     assert (faults, walk.faults, drawn) == ([], [], [True] * 2)
     assert len(shades) == 2
@@ -158,7 +173,7 @@ async def _cell_of(page: Page, count: int) -> str:
 async def test_energy_is_compared_and_says_what_it_stands_on(browser: Browser, past: Past) -> None:
     """The watts that are drawn now, measured or estimated; a day beside the one before, in joules, money and carbon; by device and
     by model; the price that savings stand on, and where it is set. The period is in the address; a day that never was
-    is today. What was paid beyond the cloud's price is no saving. It holds in every
+    is today, and that is compared with as much of yesterday. What was paid beyond the cloud's price is no saving. It holds in every
     look."""
     priced = ModelInfo(name="gpt-4o", input_usd_per_mtok=2.5, output_usd_per_mtok=10.0)
     cloud = Heartbeat(device="cloud", boot="b1", seq=1, interval_s=60.0, models=(priced,), remote=True)
@@ -183,6 +198,8 @@ async def test_energy_is_compared_and_says_what_it_stands_on(browser: Browser, p
         address = page.url
         await page.goto(f"{past.house.url}/energy?day=2024-02-30")
         await expect(page.locator("input[type=date]")).to_have_value(time.strftime("%Y-%m-%d"))
+        await expect(page.locator("thead", has_text="What")).to_contain_text("Day before, until then")
+        so_far = await _rows(page, "This period and the one before")
         await page.locator("input[type=date]").fill(past.dear)
         await expect(page.get_by_text("$2.00 overpaid, $0.50 really paid.")).to_be_visible()
 
@@ -206,6 +223,7 @@ async def test_energy_is_compared_and_says_what_it_stands_on(browser: Browser, p
         ("nano", "1.67 mWh", "\N{EN DASH}"),
     ]
     assert "days=7" in address
+    assert [row[2] for row in so_far if row[0] == "Answers"] == ["1"]
 
 
 async def test_without_a_ledger_the_reason_and_the_watts_are_there(browser: Browser) -> None:

@@ -10,7 +10,7 @@ const PERIODS = { 900: "15 min", 3600: "1 h", 21600: "6 h", 86400: "24 h" };
 const TIMES = { first_token: "First token", total: "Total" };
 const SHARES = ["p50", "p95", "p99"];
 const ENDS = [["Answered by models", "answered"], ["From the cache", "cache_hits", "in none of the times"], ["Failed", "failed"], ["Refused", "refused"], ["Cancelled", "cancelled"]];
-const summary = (of) => `${number(of.count)} answers: ${SHARES.map((name) => `${name} ${seconds(of[`${name}_s`])}`).join(", ")}.`;
+const summary = (of) => (of.count ? `${number(of.count)} answers: ${SHARES.map((name) => `${name} ${seconds(of[`${name}_s`])}`).join(", ")}.` : "No answer here has told this.");
 
 export function Latency() {
   const [{ period = "3600", time = "total", device = "", model = "" }, change] = useQuery();
@@ -43,7 +43,7 @@ function Spread({ outcomes, time, columns, since_unix_s: since, step_s: step, le
     <${Facts} facts=${[...ENDS.map(([title, name, note]) => [title, number(outcomes[name]), note]), told.simulated > 0 && ["Simulated", number(told.simulated)]]} />
     ${cut && html`<p class="note">There were too many: some from before ${moment(cut)} are left out.</p>`}
     ${told.total.count ? html`
-      <div class="card"><${Heat} title=${`${TIMES[time]}: when, and how long`} times=${times} of=${told[time]} bounds=${told.bounds_s} /></div>
+      ${told[time].count ? html`<div class="card"><${Heat} title=${`${TIMES[time]}: when, and how long`} times=${times} of=${told[time]} bounds=${told.bounds_s} /></div>` : html`<${Empty}>${summary(told[time])}<//>`}
       <div class="pair">${Object.keys(TIMES).map((time) => html`<div class="card">
         <${Chart} title=${`${TIMES[time]}: percentiles`} summary=${summary(told[time])} times=${times} series=${SHARES.map((name) => lines(told[time], name))} format=${seconds} /></div>`)}</div>
       <div class="pair broad">${named("Device", told.devices)}${named("Model", told.models)}</div>
@@ -106,17 +106,20 @@ const told = (row, [, name, write]) => write(row[name], row.currency) || "–";
 export function Energy() {
   const [{ days: asked, day }, change] = useQuery();
   const days = DAYS[asked] ? asked : "1";
-  const today = new Date().toLocaleDateString("sv");
-  const last = new Date(`${day}T00:00`).toLocaleDateString("sv") === day ? day : today;
+  const date = (at) => new Date(at).toLocaleDateString("sv");
+  const today = date(nowS() * 1000);
+  const last = date(`${day}T00:00`) === day && day < today ? day : today;
   const midnight = (on) => {
     const at = new Date(`${last}T00:00`);
     return at.setDate(at.getDate() + on) / 1000; // a day may have 23 or 25 hours
   };
-  const edges = [midnight(1 - 2 * days), midnight(1 - days), midnight(1)];
   const read = useRead(async (signal) => {
-    const asked = [["time", 0], ["time", 1], ["device", 1], ["model", 1]].map(([by, from]) =>
-      get(query("/api/v1/energy", { by, since_unix_s: edges[from], until_unix_s: edges[from + 1], limit: 1000, step_s: by === "time" ? (days > 1 ? 3600 : 900) : "" }), { signal }));
-    return { told: await Promise.all(asked), days, edges };
+    const [before, since, until] = [midnight(1 - 2 * days), midnight(1 - days), midnight(1)];
+    // What has not ended is compared with as much of what was before.
+    const cut = Math.min(since, before + nowS() - since);
+    const asked = [["time", before, cut], ["time", since, until], ["device", since, until], ["model", since, until]].map(([by, since_unix_s, until_unix_s]) =>
+      get(query("/api/v1/energy", { by, since_unix_s, until_unix_s, limit: 1000, step_s: by === "time" ? (days > 1 ? 3600 : 900) : "" }), { signal }));
+    return { told: await Promise.all(asked), days, edges: [before, cut, since, until] };
   }, [days, last], 30);
   return html`<${Page} title="Energy and cost" wide><div class="stack energy">
     <${Now} />
@@ -151,8 +154,10 @@ function total(rows) {
 
 function Spent({ told: [{ rows: past }, { rows: now, savings }, devices, models], days, edges }) {
   const [all, old] = [total(now), total(past)];
-  if (!all.jobs && !old.jobs) return html`<${Empty}>No jobs in this period, nor in the one before. Choose another, or ask in the chat.<//>`;
-  const names = days > 1 ? [`These ${days} days`, `${days} before`] : ["This day", "Day before"];
+  if (!all.jobs && !old.jobs) return html`<${Empty}>No jobs in this period, nor in what it would be compared with. Choose another, or ask in the chat.<//>`;
+  const [, cut, since] = edges;
+  const [so, then] = cut < since ? [" so far", ", until then"] : ["", ""];
+  const names = days > 1 ? [`These ${days} days${so}`, `${days} before${then}`] : [`This day${so}`, `Day before${then}`];
   return html`
     ${all.joules > 0 && html`<p class="note">${share(all.measured / all.joules)} of this energy was measured${all.measured < all.joules && ", the rest is estimated"}${all.simulated_jobs > 0 && `; ${number(all.simulated_jobs)} of ${number(all.jobs)} jobs ran on simulated devices`}.</p>`}
     <div class="pair">
@@ -178,15 +183,15 @@ function Compared({ all, old, names }) {
   ]} />`;
 }
 
-function Lines({ now, past, names, days, edges: [before, since, until] }) {
+function Lines({ now, past, names, days, edges: [before, cut, since, until] }) {
   const [step, word] = STEPS[days];
   const times = Array.from({ length: Math.round((until - since) / step) }, (_, at) => since + at * step);
-  const line = (name, rows, from) => {
-    const values = times.map((_, at) => (from + at * step > nowS() ? null : 0));
+  const line = (name, rows, from, end) => {
+    const values = times.map((_, at) => (from + at * step > end ? null : 0));
     for (const row of rows) values[Math.max(0, Math.min(Math.floor((row.from_unix_s - from) / step), times.length - 1))] += row.joules / 3600;
     return { name, values };
   };
-  const series = [line(names[0], now, since), line(names[1], past, before)].slice(0, past[0] ? 2 : 1);
+  const series = [line(names[0], now, since, nowS()), line(names[1], past, before, cut)].slice(0, past[0] ? 2 : 1);
   const says = series.map(({ name, values }) => `${name}: ${wattHours(add(values))}, at most ${wattHours(Math.max(...values))} in one ${word}.`).join(" ");
   return html`<${Chart} title=${`Energy by ${word}`} summary=${says} series=${series} times=${times} format=${wattHours} />`;
 }
