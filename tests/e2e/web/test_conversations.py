@@ -34,8 +34,8 @@ async def talks(browser: Browser, scripted: ScriptedHouse) -> list[str]:
 async def test_conversations_are_found_and_looked_after(
     browser: Browser, scripted: ScriptedHouse, talks: list[str], tmp_path: Path
 ) -> None:
-    """All are there, a page at a time; a search finds words in their turns, stands in the address, and leads to the turn. Titles
-    are text. After each order the focus is where one goes on."""
+    """All are there, a page at a time; a search finds words in their turns, stands in the address, and leads to the turn; Back has
+    it in its field again. Titles are text. After each order the focus is where one goes on."""
     async with opened(browser, scripted.url, "/conversations") as visit:
         page = visit.page
         cards, announced, search = page.locator(".talks li"), page.locator("#announce"), page.get_by_label("Search")
@@ -52,6 +52,12 @@ async def test_conversations_are_found_and_looked_after(
         await expect(announced).to_have_text("Found: 1")
         found = await cards.locator("a").first.get_attribute("href")
         address = page.url
+        await page.get_by_role("link", name="Conversations", exact=True).click()
+        await expect(search).to_have_value("")
+        await expect(cards).to_have_count(20)
+        await page.go_back()
+        await expect(search).to_have_value("kelvin there")
+        await expect(cards).to_have_count(1)
         await page.get_by_role("button", name=f"Rename {XSS}").press("Enter")
         await page.get_by_label("Title").fill("Heat & cold")
         await page.keyboard.press("Enter")

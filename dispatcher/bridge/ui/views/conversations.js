@@ -1,7 +1,7 @@
 // What was said, and is kept: found again, renamed, taken away, and forgotten.
 import { del, patch, query } from "../core/api.js";
 import { moment } from "../core/format.js";
-import { html, useEffect, useRef, useState } from "../core/html.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../core/html.js";
 import { announce, Confirm, Empty, Page, Read, Refusal, Sheet, useAct, useGet, useQuery } from "../core/parts.js";
 
 const ALL = "/api/v1/conversations";
@@ -11,7 +11,9 @@ export default function Conversations() {
   const [{ q }, set] = useQuery();
   const [text, type] = useState(q);
   const field = useRef();
-  useEffect(() => {
+  // At once, so that neither the timer nor an older search takes away what was typed since.
+  useLayoutEffect(() => type(q), [q]);
+  useLayoutEffect(() => {
     const timer = setTimeout(() => set({ q: text }), PAUSE_MS);
     return () => clearTimeout(timer);
   }, [text]);
