@@ -142,16 +142,16 @@ async def test_operators_drain_a_device_have_it_resume_and_load(browser: Browser
 async def test_many_devices_none_and_what_one_was_like(browser: Browser, scripted: ScriptedHouse) -> None:
     """An empty fleet says how an agent is started, and a link that breaks off says so above all; sixty devices fit every window.
     What a device was like is drawn, said in words and listed, for the time that is chosen, and stands in the address; Back
-    leaves it."""
+    leaves it. One clock goes for all cards, and a name's own slash is no step of an address."""
     async with opened(browser, scripted.url, "/offline") as visit:
         visit.welcome += ["events", "offline"]
         page = visit.page
-        await page.add_init_script(OWN_STREAM)
+        await page.add_init_script(OWN_STREAM + CLOCKS)
         await tells(page, [])
         await page.goto(f"{scripted.url}/fleet")
         await expect(page.locator(".empty")).to_contain_text("drover-agent")
         await expect(page.locator(".refusal")).to_contain_text("No word from the bridge.")
-        await tells(page, [card(number) for number in range(60)])
+        await tells(page, [*(card(number) for number in range(59)), {**card(60), "name": "rack/7"}])
         await page.route("**/history?*", lambda route: route.fulfill(json=HISTORY))
         await page.goto(f"{scripted.url}/fleet?sort=state")
         await page.get_by_role("link", name="d7", exact=True).click()
@@ -168,6 +168,10 @@ async def test_many_devices_none_and_what_one_was_like(browser: Browser, scripte
         await expect(sheet).to_have_count(0)
         await expect(page).to_have_url(f"{scripted.url}/fleet?sort=state")
         await expect(page.locator(".device")).to_have_count(60)
+        clocks = await page.evaluate("clocks.length")
+        await page.route("**/drain", lambda route: route.fulfill(json={"state": "draining"}))
+        async with page.expect_request("**/drain") as ordered:
+            await page.get_by_role("button", name="Drain rack/7").click()
         await page.locator(".map summary").click()
         for width in WIDTHS:
             await visit.seen_as("dark", width)
@@ -180,8 +184,18 @@ async def test_many_devices_none_and_what_one_was_like(browser: Browser, scripte
         "0 to 1, 0.5 at last",
     ]
     assert [one.split("\t")[1:] for one in events] == [["lost", "ready", "no heartbeat for 30 s"]]
+    assert (clocks, (await ordered.value).url) == (1, f"{scripted.url}/api/v1/devices/rack%2F7/drain")
     assert faults == []
 
+
+CLOCKS = """;
+const every = setInterval;
+globalThis.clocks = [];
+globalThis.setInterval = (does, ms, ...more) => {
+  if (ms === 1000) clocks.push(does);
+  return every(does, ms, ...more);
+};"""
+"""Those that are started to tell the seconds."""
 
 HISTORY = {
     "device": "d7",

@@ -12,6 +12,7 @@ const SORTS = { name: "Name", state: "State", watts: "Watts", temperature_c: "He
 
 export default function Fleet() {
   const told = useLive("devices");
+  const now = useNow();
   const [asked, change, leave] = useQuery();
   const { q = "", sort = "name", device, span } = asked;
   // The share of its memory that each uses, where it says.
@@ -27,7 +28,7 @@ export default function Fleet() {
         <${Choice} label="Sort" name="sort" value=${sort} options=${SORTS} choose=${(sort) => change({ sort })} />
       </div>
       ${!shown[0] && html`<${Empty}>Nothing here fits “${q}”. <button type="button" onClick=${() => change({ q: "" })}>Show all devices</button><//>`}
-      <div class="grid fleet">${shown.map((one) => html`<${Device} key=${one.name} ...${one} href=${query("", { ...asked, device: one.name })} />`)}</div>`
+      <div class="grid fleet">${shown.map((one) => html`<${Device} key=${one.name} ...${one} now=${now} href=${query("", { ...asked, device: one.name })} />`)}</div>`
     : devices ? html`<${Empty}>No device has been heard. Start an agent beside an Ollama: <code>NATS_URL=nats://${location.hostname}:4222 drover-agent</code><//>`
     : html`<p class="loading">Listening for devices</p>`}
     ${device && html`<${History} key=${device} name=${device} span=${span} change=${change} leave=${leave} simulated=${devices?.find(({ name }) => name === device)?.simulated} />`}
@@ -44,11 +45,10 @@ const Plan = ({ devices }) => html`<details class="map card" open=${devices.leng
   })}
   </div></details>`;
 
-function Device({ href, ...device }) {
+function Device({ href, now, ...device }) {
   const { name, state, full, models, throttling, warnings } = device;
   const lost = useLive("link") === "lost";
   const waiting = useLive("queue")?.by_device?.[name];
-  const now = useNow();
   const age = Math.max(0, now - device.seen_unix_s);
   const stale = device.liveness !== "alive" || (lost && age > 3 * (device.interval_s ?? 1));
   const there = state !== "dead";
@@ -82,7 +82,7 @@ function Orders({ name, state, models }) {
   const choice = useRef();
   const order = (verb, what, body) => html`<button type="button" aria-busy=${busy} aria-label=${`${verb} ${what}`} onClick=${() => act(async () => {
     load(body?.model);
-    const told = await post(`/api/v1/devices/${name}/${verb.toLowerCase()}`, body);
+    const told = await post(`/api/v1/devices/${encodeURIComponent(name)}/${verb.toLowerCase()}`, body);
     announce(`${what} is ${told.state}`);
     if (body) choice.current.focus();
     pick("");
