@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import pytest
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from common import key_client
 from common.key_requests import AddKey, Limit
@@ -27,10 +29,12 @@ async def _status(url: str, secret: str) -> int:
 
 
 async def _secret(page: Page) -> str:
-    """Read the secret that is shown, and close its dialog: it is nowhere on the page from then on."""
+    """Read the secret that is shown, copy it, and close its dialog: it is nowhere on the page from then on."""
     shown = page.locator("code.secret")
     secret = str(await shown.text_content())
     await expect(page.get_by_text("It is shown this once")).to_be_visible()
+    await page.get_by_role("button", name="Copy").click()
+    await expect(page.get_by_role("button", name="Copied")).to_be_visible()
     await page.get_by_role("button", name="Close").click()
     await expect(shown).to_have_count(0)
     assert secret not in await page.content()
@@ -38,8 +42,16 @@ async def _secret(page: Page) -> str:
 
 
 async def _made(visit: Visit) -> tuple[str, Locator]:
-    """Make a key; a budget that is none is refused at its field, and what was written elsewhere stays."""
+    """Make a key; a budget that is none is refused at its field, and what was written elsewhere stays. Two presses on a slow link
+    make one."""
     page = visit.page
+    asked, pressed = list[Route](), asyncio.Event()
+
+    async def slowly(route: Route) -> None:
+        asked.append(route)
+        await pressed.wait()
+        await route.continue_()
+
     await page.get_by_role("button", name="New key").click()
     await page.get_by_label("Name").fill("anna")
     await page.get_by_role("checkbox", name="route").check()
@@ -55,7 +67,12 @@ async def _made(visit: Visit) -> tuple[str, Locator]:
     await expect(page.locator("label", has_text="Requests a minute").get_by_role("alert")).to_contain_text("1000000")
     await page.get_by_label("Requests a minute").fill("60")
     await page.get_by_label("Expires").fill("2099-12-31")
+    await page.route("**/api/v1/keys", slowly)
+    await page.get_by_role("button", name="Keep").dblclick()
     await page.get_by_role("button", name="Keep").click()
+    pressed.set()
+    await expect(page.locator("code.secret")).to_be_visible()
+    assert len(asked) == 1
     return await _secret(page), page.get_by_role("row").filter(has_text="anna")
 
 
@@ -63,10 +80,11 @@ async def test_an_administrator_makes_changes_and_ends_keys(browser: Browser, ho
     """A secret is shown once, and lets in; another one ends it; what is revoked is asked about first, and then only listed with the
     ended. The page holds in every look, and its form by keyboard."""
     url = await house.keyed()
-    async with opened(browser, url, "/keys", key=await house.key(*EVERYTHING)) as visit:
+    async with opened(browser, url, "/keys", key=await house.key(*EVERYTHING), permissions=["clipboard-read"]) as visit:
         page = visit.page
         await expect(page.get_by_role("heading", name="All keys")).to_be_visible()
         first, row = await _made(visit)
+        copied = await page.evaluate("navigator.clipboard.readText()")
         await expect(row).to_contain_text("chat, route")
         await expect(row).to_contain_text("5000 tokens/day")
         faults = await visit.inspected("keys")
@@ -100,6 +118,7 @@ async def test_an_administrator_makes_changes_and_ends_keys(browser: Browser, ho
         await expect(page.get_by_text("This is the key that you use now: this page closes.")).to_be_visible()
 
     assert (faults, walk.faults, barriers) == ([], [], [])
+    assert copied == first
     assert (let_in, after, await _status(url, second)) == (200, [401, 200], 401)
     assert "checkbox read:fleet: see devices, and everybody's jobs" in walk.names
 

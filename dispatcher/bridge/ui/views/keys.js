@@ -3,7 +3,7 @@ import { del, patch, post } from "../core/api.js";
 import { moment, number } from "../core/format.js";
 import { html, useRef, useState } from "../core/html.js";
 import { nowS } from "../core/live.js";
-import { announce, Confirm, Empty, Facts, Meter, Page, Read, Refusal, Sheet, Table, useGet, useQuery } from "../core/parts.js";
+import { announce, Confirm, Empty, Facts, Meter, Page, Read, Refusal, Sheet, Table, useAct, useGet, useQuery } from "../core/parts.js";
 
 const KEYS = "/api/v1/keys";
 const MAY = {
@@ -84,28 +84,26 @@ const FIELDS = [
 
 /** A form for a new key, or for one that is there: what was changed is sent. */
 function Edit({ grant, first, open, done, close }) {
-  const [error, fail] = useState();
+  const { act, busy, error } = useAct();
   const old = grant ?? { scopes: [first ? "admin" : "chat"], tenant: "default", models: [], devices: [], budgets: [] };
   const { expires_unix_s: end } = old;
   const texts = { ...old, models: old.models.join(", "), devices: old.devices.join(", "), budgets: old.budgets.map(budget).join(", "), expires_unix_s: end && new Date(end * 1000).toLocaleDateString("sv") };
-  const save = async (event) => {
+  const save = (event) => {
     event.preventDefault();
     const form = new FormData(event.target);
     const body = { scopes: form.getAll("scopes") };
-    try {
+    act(async () => {
       for (const [name, , , parse = String] of FIELDS) if (form.get(name) !== String(texts[name] ?? "")) body[name] = parse(form.get(name)) || undefined;
       if (grant) body.lift = ["expires_unix_s", ...Object.keys(LIMITS)].filter((name) => old[name] && !form.get(name));
       done(await (grant ? patch(`${KEYS}/${grant.key}`, body) : post(KEYS, body)), `${form.get("name")} is kept`);
-    } catch (refused) {
-      fail(refused);
-    }
+    });
   };
   const wrong = (name) => error?.param?.split(".")[0] === name && html`<span class="refused" role="alert">${error.message}</span>`;
   return html`<${Sheet} title=${grant ? `Key ${grant.name}` : "New key"} close=${close}><form onSubmit=${save}>
     ${FIELDS.map(([name, title, more]) => html`<label class="field">${title}<input name=${name} defaultValue=${texts[name]} readonly=${grant && name === "tenant"} ...${more} />${wrong(name)}</label>`)}
     <fieldset><legend>It may</legend>${first && html`<p>Without admin nobody could manage keys on this page any more.</p>`}${Object.entries(MAY).map(([one, says]) => html`<label class="check"><input type="checkbox" name="scopes" value=${one} defaultChecked=${old.scopes.includes(one)} />${one}: ${says}</label>`)}${wrong("scopes")}</fieldset>
     ${error && !error.param && html`<${Refusal} error=${error} />`}
-    <div class="row"><button class="primary">Keep</button>${grant && ACTS.map((act) => html`<button type="button" onClick=${() => open({ Shown: Act, grant, act })}>${act[0]}</button>`)}</div>
+    <div class="row"><button class="primary" aria-busy=${busy}>Keep</button>${grant && ACTS.map((act) => html`<button type="button" onClick=${() => open({ Shown: Act, grant, act })}>${act[0]}</button>`)}</div>
   </form><//>`;
 }
 
@@ -123,10 +121,10 @@ function Act({ grant, own, act: [title, says, act], close, done }) {
 /** A secret, as long as this is open and no longer. */
 function Secret({ secret, first, close }) {
   const [said, say] = useState();
-  const copy = () => navigator.clipboard.writeText(secret).then(() => say("Copied"));
   const enter = () => post("/api/v1/session", { key: secret }).then(() => location.reload(), (error) => say(error.message));
   return html`<${Sheet} title="The secret" close=${close}>
-    <p>It is shown this once: nobody can tell it again.</p><code class="secret">${secret}</code>
-    <div class="row">${navigator.clipboard && html`<button class="primary" onClick=${copy}>Copy</button>`}${first && html`<button onClick=${enter}>Log in with it</button>`}<span role="status">${said}</span></div>
+    <p>It is shown this once: nobody can tell it again.</p>
+    <div class="raw"><pre><code class="secret">${secret}</code></pre><button class="primary copy">Copy</button></div>
+    ${first && html`<p><button onClick=${enter}>Log in with it</button></p>`}<p role="status">${said}</p>
   <//>`;
 }
