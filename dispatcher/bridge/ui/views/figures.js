@@ -193,7 +193,7 @@ function Lines({ now, past, names, days, edges: [before, cut, since, until] }) {
   };
   const series = [line(names[0], now, since, nowS()), line(names[1], past, before, cut)].slice(0, past[0] ? 2 : 1);
   const says = series.map(({ name, values }) => `${name}: ${wattHours(add(values))}, at most ${wattHours(Math.max(...values))} in one ${word}.`).join(" ");
-  return html`<${Chart} title=${`Energy by ${word}`} summary=${says} series=${series} times=${times} format=${wattHours} />`;
+  return html`<${Chart} title=${`Energy by ${word}`} summary=${says} series=${series} times=${times} format=${wattHours} height=${360} />`;
 }
 
 function Sums({ what, rows }) {
