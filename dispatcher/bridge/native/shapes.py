@@ -331,11 +331,12 @@ class SavingsReckoned(TypedDict):
 
 
 class EnergySums(TypedDict):
-    """Sums over jobs; `more` tells that rows are left out, `step_s` is of sums by time."""
+    """Sums over jobs; `total` is of the rows that are told, `more` tells that some are left out, `step_s` is of sums by time."""
 
     by: By
     step_s: NotRequired[int]
     rows: list[EnergyRow]
+    total: EnergyRow
     more: bool
     savings: SavingsReckoned
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from common import codec
 from common.keys import Scope
-from common.ledger import LEAST_STEP_S, MOST_ROWS, MOST_STEP_S, STEP_S, By, EnergyQuery, Span
+from common.ledger import LEAST_STEP_S, MOST_ROWS, MOST_STEP_S, STEP_S, By, EnergyQuery, EnergyRow, Span
 from common.messages import Token, split_target
 from dispatcher.bridge.bodies import answered
 from dispatcher.bridge.callers import Part
@@ -30,6 +30,9 @@ ASSUMPTION = (
     "another model's answer would have another length. Where no model of the fleet has a price, nothing is reckoned: an agent with "
     "DROVER_BACKEND=openai tells those of its DROVER_CLOUD_MODELS."
 )
+
+ALL = "all"
+"""The key of the sum of all rows."""
 
 ENERGY = described(
     surface=NATIVE,
@@ -73,7 +76,8 @@ def spending_routes(bridge: Bridge) -> APIRouter:
         told = await from_ledger(bridge, "energy", query)
         names = {row["saved_against"] for row in told.get("rows", ()) if row.get("saved_against")}
         prices = [*filter(None, (_price(bridge.seen(caller), name) for name in sorted(names)))]
-        return answered({**told, "savings": {"assumption": ASSUMPTION, "prices": prices}})
+        total = codec.plain(whole(told.get("rows", ())))
+        return answered({**told, "total": total, "savings": {"assumption": ASSUMPTION, "prices": prices}})
 
     @router.get(
         "/usage",
@@ -93,6 +97,33 @@ def spending_routes(bridge: Bridge) -> APIRouter:
         return answered(told)
 
     return router
+
+
+_SUMS = (
+    "jobs", "answered", "cache_hits", "simulated_jobs", "prompt_tokens", "completion_tokens", "joules", "idle_joules",
+    "lost_joules", "energy_tokens", "energy_answers", "cost", "co2e_g", "cost_usd", "saved_usd", "cloud_usd",
+)  # fmt: skip
+"""Of what rows tell, what adds up."""
+
+
+def whole(rows: Sequence[Mapping[str, Any]]) -> EnergyRow:
+    """Give all rows as one; what none of them knows stays unknown, and sums of several currencies are no sum."""
+    known = {name: [row[name] for row in rows if row.get(name) is not None] for name in _SUMS}
+    sums: Json = {"jobs": 0} | {name: sum(values) for name, values in known.items() if values}
+    currencies, against = ({row[name] for row in rows if row.get(name)} for name in ("currency", "saved_against"))
+    if len(currencies) > 1:
+        del sums["cost"]
+    joules, tokens, answers = (sums.get(name) for name in ("joules", "energy_tokens", "energy_answers"))
+    measured = sum(row.get("joules", 0.0) * (row.get("measured_share") or 0.0) for row in rows)
+    return EnergyRow(
+        key=ALL,
+        **sums,
+        currency=currencies.pop() if len(currencies) == 1 else None,
+        saved_against=against.pop() if len(against) == 1 else None,
+        joules_per_token=joules / tokens if joules is not None and tokens else None,
+        joules_per_answer=joules / answers if joules is not None and answers else None,
+        measured_share=measured / joules if joules else None,
+    )
 
 
 def _price(fleet: Fleet, name: str) -> PriceTold | None:

@@ -99,7 +99,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
 
 
 async def test_energy_is_told_by_time(house: House) -> None:
-    """A row for each step in which something was, newest first; how long steps are is told, too."""
+    """A row for each step in which something was, newest first, and their sum; how long steps are is told, too."""
     told = await house.told("seer", "energy", by="time", step_s=1800, since_unix_s=NOON)
 
     assert ("time", 1800, [(NOON + 3600, 12.0), (NOON, 12.0)]) == (
@@ -107,6 +107,7 @@ async def test_energy_is_told_by_time(house: House) -> None:
         told["step_s"],
         [(row["from_unix_s"], row["joules"]) for row in told["rows"]],
     )
+    assert (2, 24.0, 12.0) == tuple(told["total"][name] for name in ("answered", "joules", "joules_per_answer"))
 
 
 @pytest.mark.parametrize("wrong", [{"step_s": 59}, {"step_s": 31 * 86_400 + 1}, {"step_s": "1h"}, {"by": "hour"}])

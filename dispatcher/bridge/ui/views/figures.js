@@ -89,8 +89,7 @@ function Heat({ title, times, of, bounds }) {
 
 const DAYS = { 1: "Day", 7: "7 days", 30: "30 days" };
 const STEPS = { 1: [3600, "hour"], 7: [21600, "step"], 30: [86400, "day"] };
-/** The sum of those that are known; of none it is unknown. */
-const add = (values) => values.filter(known).reduce((sum, one) => (sum ?? 0) + one, undefined);
+const add = (values) => values.reduce((one, other) => one + other, 0);
 const energy = (j) => wattHours(known(j) ? j / 3600 : j);
 const usd = (value) => money(value);
 const FIGURES = [
@@ -98,8 +97,6 @@ const FIGURES = [
   ["Energy an answer", "joules_per_answer", joules], ["Energy a token", "joules_per_token", joules], ["Cost of the energy", "cost", money], ["CO2e", "co2e_g", grams],
   ["Paid for cloud models", "cost_usd", usd], ["If all were in the cloud", "cloud_usd", usd], ["Saved against that", "saved_usd", usd],
 ];
-// What rows tell that adds up; joules per something do not, and are made of these.
-const SUMS = ["jobs", "simulated_jobs", "energy_tokens", ...FIGURES.map(([, name]) => name).filter((name) => !name.includes("_per_"))];
 const shown = (rows) => FIGURES.filter(([, name]) => rows.some((row) => known(row[name])));
 const told = (row, [, name, write]) => write(row[name], row.currency) || "–";
 
@@ -145,21 +142,13 @@ function Now() {
   </section>`;
 }
 
-/** All rows as one; what none of them knows stays unknown, and sums of several currencies are no sum. */
-function total(rows) {
-  const all = Object.fromEntries(SUMS.map((name) => [name, add(rows.map((row) => row[name]))]));
-  const [currency, another] = new Set(rows.map((row) => row.currency).filter(Boolean));
-  return { ...all, measured: add(rows.map((row) => row.joules * row.measured_share)), currency, cost: another ? null : all.cost, joules_per_answer: all.joules / all.energy_answers, joules_per_token: all.joules / all.energy_tokens };
-}
-
-function Spent({ told: [{ rows: past }, { rows: now, savings }, devices, models], days, edges }) {
-  const [all, old] = [total(now), total(past)];
+function Spent({ told: [{ rows: past, total: old }, { rows: now, total: all, savings }, devices, models], days, edges }) {
   if (!all.jobs && !old.jobs) return html`<${Empty}>No jobs in this period, nor in what it would be compared with. Choose another, or ask in the chat.<//>`;
   const [, cut, since] = edges;
   const [so, then] = cut < since ? [" so far", ", until then"] : ["", ""];
   const names = days > 1 ? [`These ${days} days${so}`, `${days} before${then}`] : [`This day${so}`, `Day before${then}`];
   return html`
-    ${all.joules > 0 && html`<p class="note">${share(all.measured / all.joules)} of this energy was measured${all.measured < all.joules && ", the rest is estimated"}${all.simulated_jobs > 0 && `; ${number(all.simulated_jobs)} of ${number(all.jobs)} jobs ran on simulated devices`}.</p>`}
+    ${all.joules > 0 && html`<p class="note">${share(all.measured_share)} of this energy was measured${all.measured_share < 1 && ", the rest is estimated"}${all.simulated_jobs > 0 && `; ${number(all.simulated_jobs)} of ${number(all.jobs)} jobs ran on simulated devices`}.</p>`}
     <div class="pair">
       <div class="card"><h2>Compared</h2><${Compared} all=${all} old=${old} names=${names} /></div>
       <div class="card"><${Lines} now=${now} past=${past} names=${names} days=${days} edges=${edges} /></div>
