@@ -340,7 +340,8 @@ async def test_a_model_or_a_device_can_be_chosen(chat: Chat) -> None:
 
 
 async def test_a_question_can_be_edited_and_asked_elsewhere(chat: Chat) -> None:
-    """Each way that it was asked stands beside the others, also after a reload: what follows is that branch's own."""
+    """Each way that it was asked stands beside the others, also after a reload: what follows is that branch's own. Who finds words
+    of another branch is led to that."""
     await chat.ask("Why is the sky blue?")
     await chat.answered()
     await chat.ask("And at dusk?")
@@ -369,11 +370,16 @@ async def test_a_question_can_be_edited_and_asked_elsewhere(chat: Chat) -> None:
     await expect(chat.questions).to_have_text(["Why is the sky blue?", "And at dusk?"])
     await chat.ask("And at dawn?")
     await chat.answered()
+    shown = await chat.said()
+    await chat.page.get_by_role("link", name="Conversations", exact=True).click()
+    await chat.page.get_by_label("Search").fill("grass")
+    await chat.page.locator(".talks li", has_text="grass").first.get_by_role("link").first.click()
+    await expect(chat.questions).to_have_text(["Why is grass green?"])
 
     assert [] == barriers
     assert [1, 3, 1, 1] == [len(one["messages"]) for one in said]
     assert (None, "orin") == (said[2].get("device"), said[3]["device"])
-    assert ["Why is the sky blue?", "Hello there!", "And at dusk?", "Hello there!", "And at dawn?"] == await chat.said()
+    assert ["Why is the sky blue?", "Hello there!", "And at dusk?", "Hello there!", "And at dawn?"] == shown
 
 
 async def test_an_answer_goes_on_while_another_view_is_open(chat: Chat) -> None:

@@ -49,7 +49,10 @@ const sends = (event) => {
 };
 
 export default function Chat() {
-  const [talk, set] = useState(() => talkOf(new URLSearchParams(location.search).get("c")));
+  const [talk, set] = useState(() => {
+    const asked = new URLSearchParams(location.search);
+    return talkOf(asked.get("c"), asked.get("turn"));
+  });
   const [, redraw] = useState();
   const known = useModels();
   const more = useFollowing();

@@ -74,7 +74,9 @@ class Talk {
     this.head.reply?.stop();
   }
 
-  async load(id) {
+  /** Read it, and show the branch of a turn, by default the last one. */
+  async load(id, turn) {
+    let wanted;
     Object.assign(this, { id, value: false, error: null });
     // As this page was left.
     const asked = sessionStorage.getItem(id);
@@ -82,11 +84,12 @@ class Talk {
     try {
       await patiently(async () => {
         const found = await get(`${path(id)}/export?whole=true`);
-        if (!this.running) this.#take(found);
+        if (!this.running) wanted = this.#take(found).get(turn);
         return !lost();
       });
       if (lost()) this.head = this.#add(this.head, { text: asked, reply: was("", true) });
       sessionStorage.removeItem(id);
+      if (wanted) this.show(wanted);
       this.value = true;
       this.recall(this.head);
     } catch (error) {
@@ -130,6 +133,7 @@ class Talk {
     }
     this.#head = conversation.head ?? null;
     this.head = found.get(this.#head) ?? this.root;
+    return found;
   }
 
   #add(parent, said) {
@@ -190,12 +194,10 @@ addEventListener("visibilitychange", () => open.look());
 // The browser asks before an answer ends with its page.
 onbeforeunload = () => open.running || null;
 
-/** The conversation that was open last, or that of an id, which may be under way. */
-export function talkOf(id) {
-  if (id && id !== open.id) {
-    open = going.get(id) ?? new Talk();
-    if (!open.id) open.load(id);
-  }
+/** The conversation that was open last, or that of an id, which may be under way; else by the branch of a turn, if one is named. */
+export function talkOf(id, turn) {
+  if (id && id !== open.id) open = going.get(id) ?? new Talk();
+  if (id && (turn ? !open.running : !open.id)) open.load(id, turn);
   return open;
 }
 
