@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from dispatcher.bridge.headers import PAGE_POLICY
+from dispatcher.bridge.pages.minified import minified
 from dispatcher.bridge.statuses import NothingThere
 
 UI = Path(__file__).parents[1] / "ui"
@@ -35,10 +35,6 @@ APART = ("vendor/swagger-ui",)
 """What only `/docs` loads: 1.7 MB that need not be in memory, and have their version in their name."""
 
 _SQUEEZED = frozenset({".js", ".mjs", ".css", ".svg"})
-
-
-_COMMENTS = re.compile(rb"^[ \t]*(?://[^\n]*|/\*\*.*?\*/[ \t]*)\n", re.MULTILINE | re.DOTALL)
-_INDENTATION = re.compile(rb"^[ \t]+", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +82,20 @@ class Assets:
 
 
 def _read(folder: Path) -> Iterator[tuple[str, Asset]]:
-    for file in sorted(folder.rglob("*")):
-        name = file.relative_to(folder).as_posix()
-        kind = KINDS.get(file.suffix)
-        if kind is not None and file.is_file() and not name.startswith(APART):
-            data, squeezed = file.read_bytes(), file.suffix in _SQUEEZED
-            if file.suffix == ".js":
-                data = without_comments(data)
-            # Without a time of its own, so that the same file makes the same bytes, and the same edition.
-            yield name, Asset(kind, gzip.compress(data, 9, mtime=0) if squeezed else data, squeezed)
-
-
-def without_comments(module: bytes) -> bytes:
-    """Leave out comments that have lines of their own, and indentation: they are for those who read the source, and are a seventh
-    of what would be sent. Vendored modules (`.mjs`) are sent as they are."""
-    return _INDENTATION.sub(b"", _COMMENTS.sub(b"", module))
+    files = {
+        name: file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.suffix in KINDS
+        and file.is_file()
+        and not (name := file.relative_to(folder).as_posix()).startswith(APART)
+    }
+    # Vendored modules (`.mjs`) are sent as they were published.
+    files |= minified({name: data for name, data in files.items() if name.endswith(".js")})
+    for name, data in files.items():
+        suffix = Path(name).suffix
+        squeezed = suffix in _SQUEEZED
+        # Without a time of its own, so that the same file makes the same bytes, and the same edition.
+        yield name, Asset(KINDS[suffix], gzip.compress(data, 9, mtime=0) if squeezed else data, squeezed)
 
 
 class Versioned(StaticFiles):
