@@ -91,7 +91,8 @@ class Presented:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """What a key is for. `tenant` is whom its jobs count for, `user` whose conversations it opens; empty `models` and `devices`
-    allow all, else patterns of which one must fit. Without `requests_per_minute` or `parallel` there is no such limit.
+    allow all, else patterns of which one must fit. Without `requests_per_minute` or `parallel` there is no such limit; of requests
+    those count that give the fleet work, and who only reads uses up none.
 
     `session` tells that it was given to a browser for a while, in exchange for the key that `key` names: rights, limits and budgets
     are that key's.

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from common import codec
 from common.keys import Scope
-from dispatcher.bridge.gate import Need
+from dispatcher.bridge.gate import Asks, Need
 from dispatcher.bridge.schemas import REF, Way, schemas
 from dispatcher.bridge.surfaces import OPENAI, Surface
 
@@ -175,7 +175,13 @@ def _say_who_may(found: Json, app: FastAPI) -> None:
             if operation is not None:
                 operation["security"] = [{name: []} for name in _WAYS_IN]
                 asked = f"needs the scope `{need}`" if need else "takes any key"
+                asked += "; counts among the requests that a key has a minute" if gives_work(route) else ""
                 operation["description"] = " ".join([*filter(None, [operation.get("description")]), f"({asked})"])
+
+
+def gives_work(route: RouteContext) -> bool:
+    """Tell whether a gated route gives the fleet work, by what counts its requests."""
+    return any(isinstance(one.call, Asks) for one in route.dependant.dependencies)
 
 
 def gated(app: FastAPI) -> list[tuple[RouteContext, Scope | None]]:

@@ -24,7 +24,9 @@ _Models = Annotated[
     list[str] | None, typer.Option("--model", help="allow models of this pattern, as 'llama3*' [default: all]")
 ]
 _Devices = Annotated[list[str] | None, typer.Option("--device", help="allow devices of this pattern [default: all]")]
-_Rpm = Annotated[int | None, typer.Option("--rpm", min=1, max=1_000_000, help="requests a minute at most")]
+_Rpm = Annotated[
+    int | None, typer.Option("--rpm", min=1, max=1_000_000, help="questions a minute at most; reading is none")
+]
 _Parallel = Annotated[int | None, typer.Option("--parallel", min=1, max=100_000, help="jobs at once at most")]
 _Budgets = Annotated[
     list[str] | None,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from common import settings
 from dispatcher.bridge.app import joined
+from dispatcher.bridge.describing import RUNS, gives_work
 from dispatcher.bridge.gate.gate import Need
 from dispatcher.bridge.pages.views import VIEWS
 from dispatcher.bridge.sse import Curfew
@@ -38,17 +41,34 @@ def gated(route: RouteContext) -> bool:
     return any(isinstance(one.call, Need) for one in needs)
 
 
-async def test_every_route_asks_who_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new one that does not is a door that stands open; and `/openapi.json` says of each that it does."""
+async def routed(monkeypatch: pytest.MonkeyPatch) -> tuple[list[RouteContext], dict[str, Any]]:
+    """Give the routes of a bridge, and what `/openapi.json` says of its paths."""
     async with nats_server() as nats:
         for name, value in {"NATS_URL": nats.url, "DROVER_LEDGER": "off", "DROVER_HTTP_KEYS": "off"}.items():
             monkeypatch.setenv(name, value)
         async with joined(settings.load(BridgeSettings), Curfew()) as (app, _):
-            routes = list(iter_route_contexts(app.routes))
-            described = app.openapi()["paths"]
+            return list(iter_route_contexts(app.routes)), app.openapi()["paths"]
+
+
+async def test_every_route_asks_who_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new one that does not is a door that stands open; and `/openapi.json` says of each that it does."""
+    routes, described = await routed(monkeypatch)
     behind = {str(route.path_format) for route in routes if gated(route)}
     said = {path for path, methods in described.items() if all("security" in method for method in methods.values())}
 
     assert set() == {str(route.path) for route in routes if not gated(route)} - OPEN.keys() - REFUSES
     assert said | {"/api/v1/session"} == behind & described.keys() | {"/api/v1/session"}
     assert len(behind) > 20
+
+
+async def test_every_route_that_runs_jobs_is_counted_as_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And none that only reads: by the statuses that each says it may answer with. `/openapi.json` tells which are."""
+    routes, described = await routed(monkeypatch)
+    count = {str(route.path_format) for route in routes if gated(route) and gives_work(route)}
+    run = {path for path, methods in described.items() if "499" in methods.get("post", {}).get("responses", {})}
+    told = {path for path, methods in described.items() if "counts among the requests" in str(methods)}
+
+    assert run == told == count & described.keys()
+    assert {"/v1/jobs"} == count - described.keys()  # an alias
+    assert 499 in RUNS
+    assert len(run) > 10

@@ -42,7 +42,7 @@ def anthropic_routes(bridge: Bridge) -> APIRouter:
     """The routes below `/v1/messages`."""
     router = bridge.gate.router(Scope.CHAT, prefix="/v1/messages", tags=["messages"])
 
-    @router.post("", summary="Chat with the fleet, as Anthropic has it", **MESSAGES)
+    @router.post("", summary="Chat with the fleet, as Anthropic has it", dependencies=bridge.gate.asks(), **MESSAGES)
     async def messages(http: Request) -> Response:
         asked = request.read(await json_body(http))
         come, stream = chat_entry(caller_of(http), http.headers), bool(asked.stream)

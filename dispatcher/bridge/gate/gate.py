@@ -77,6 +77,16 @@ class Need:
         await self._gate.let_in(http, self.scope)
 
 
+class Asks:
+    """What a route depends on besides that gives the fleet work: of these alone a key has so many a minute."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def __call__(self, http: Request) -> None:
+        self._gate.count_asked(caller_of(http))
+
+
 class Gate:
     """Knows who asks, and lets in who may. `fleet` gives it as it is now."""
 
@@ -113,6 +123,11 @@ class Gate:
         """Give what a single route depends on that needs `scope`, as `dependencies`; None lets in every key."""
         return [Depends(Need(self, scope))]
 
+    def asks(self) -> list[Any]:
+        """Give what a gated route depends on besides where a request gives the fleet work, as `dependencies`. What only reads is
+        none, nor is a question that a dispatcher judges and no device answers: who looks what is left must not use it up."""
+        return [Depends(Asks(self))]
+
     async def let_in(self, http: Request, scope: Scope | None) -> None:
         """Find out who asks, and leave it for the route. Raises `Unauthorized`, `NotAllowed` and `TooMany`."""
         caller = await self.identified(http)
@@ -125,11 +140,16 @@ class Gate:
             self.count(http, caller.grant, caller.shown)
 
     def count(self, http: Request, grant: Grant, presented: Presented | None) -> None:
-        """Count a request of a key. Raises `TooMany`."""
+        """Count that a key comes, whatever for. Raises `TooMany`."""
         asked_s = None if presented is None else self.grants.asked_s(presented)
         # Read by the middleware that writes headers, also onto what is refused from here on.
         http.state.standing = partial(self._standing, grant, -math.inf if asked_s is None else asked_s)
-        self._limiter.take(grant, self._clock.monotonic())
+        self._limiter.come(grant, self._clock.monotonic())
+
+    def count_asked(self, caller: Caller) -> None:
+        """Count a request that gives the fleet work, before its body is read. Raises `TooMany`."""
+        if caller.grant is not None:
+            self._limiter.ask(caller.grant, self._clock.monotonic())
 
     def _standing(self, grant: Grant, at_s: float) -> dict[str, Standing]:
         """Say how a key stands at this moment, by what is counted; `at_s` is when the ledger was asked for the grant."""

@@ -1,4 +1,4 @@
-"""How often a key may ask, and how many jobs it may have at once; plain counting, with the clock as an argument.
+"""How often a key may ask and come, and how many jobs it may have at once; plain counting, with the clock as an argument.
 
 Each bridge counts for itself: behind several of them a key has as many times its limit.
 """
@@ -17,6 +17,14 @@ MOST_KEYS = 10_000
 """So many keys are counted for; one that has not asked for long makes room, and begins anew."""
 
 MINUTE_S = 60.0
+
+COMES_FOR_EACH = 10
+"""Where a key may ask so often a minute, it may come so many times as often, for whatever: who asks looks for the answer too, and
+at what else the fleet does."""
+
+FEWEST_COMES = 600
+"""So often it may come at least: a few open pages read a few times a second, and not ten times."""
+
 PARALLEL_RETRY_S = 1.0
 
 MOST_FOLLOWED = 32
@@ -56,35 +64,67 @@ class _Told:
     at_s: float
 
 
-class Limiter:
+class _Buckets:
     """A bucket for each key, which fills evenly and holds one minute's worth."""
 
     def __init__(self) -> None:
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def take(self, key: str, limit: int, now_s: float) -> float:
+        """Take one out; where there is none, nothing is taken, and this gives the seconds until there is one."""
+        bucket = self.filled(key, limit, now_s)
+        if bucket.left < 1.0 - NOISE:
+            return (1.0 - bucket.left) * MINUTE_S / limit
+        bucket.left -= 1.0
+        return 0.0
+
+    def filled(self, key: str, limit: int, now_s: float) -> _Bucket:
+        """Give a key's bucket as it is now."""
+        bucket = self._buckets.setdefault(key, _Bucket(float(limit), now_s))
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > MOST_KEYS:
+            self._buckets.popitem(last=False)
+        bucket.left = min(float(limit), bucket.left + (now_s - bucket.at_s) * limit / MINUTE_S)
+        bucket.at_s = now_s
+        return bucket
+
+
+class Limiter:
+    """Counts for each key what it asks, and apart from that how often it comes at all: who may ask no more may still look why."""
+
+    def __init__(self) -> None:
+        self._asked = _Buckets()
+        self._come = _Buckets()
         self._running: dict[str, int] = {}
         self._followed: dict[str, int] = {}
         self._budgets: OrderedDict[str, dict[tuple[Unit, Period], _Told]] = OrderedDict()
 
-    def take(self, grant: Grant, now_s: float) -> None:
-        """Count a request. Raises `TooMany`, with the time until there is room."""
+    def ask(self, grant: Grant, now_s: float) -> None:
+        """Count a request that gives the fleet work. Raises `TooMany`, with the time until there is room."""
         limit = grant.requests_per_minute
-        if limit is None:
-            return
-        bucket = self._filled(grant.key, limit, now_s)
-        if bucket.left < 1.0 - NOISE:
-            wait_s = (1.0 - bucket.left) * MINUTE_S / limit
+        if limit is not None and (wait_s := self._asked.take(grant.key, limit, now_s)):
             raise TooMany(
                 f"key {grant.name!r} may ask {limit} times a minute: wait {rounded_up(wait_s, 1):g} s, or have its limit raised",
                 retry_after_s=wait_s,
             )
-        bucket.left -= 1.0
+
+    def come(self, grant: Grant, now_s: float) -> None:
+        """Count a request, whatever it is for, where the key may not ask as often as it likes. Raises `TooMany` as `ask`."""
+        if grant.requests_per_minute is None:
+            return
+        most = max(FEWEST_COMES, COMES_FOR_EACH * grant.requests_per_minute)
+        if wait_s := self._come.take(grant.key, most, now_s):
+            raise TooMany(
+                f"key {grant.name!r} may send {most} requests a minute, also of those that only read: look less often",
+                retry_after_s=wait_s,
+            )
 
     def requests(self, grant: Grant, now_s: float) -> Standing | None:
-        """Say how a key stands with its requests; None where it has no limit."""
+        """Say how a key stands with what it may ask; None where it has no limit."""
         limit = grant.requests_per_minute
         if limit is None:
             return None
-        left = self._filled(grant.key, limit, now_s).left
+        left = self._asked.filled(grant.key, limit, now_s).left
         return Standing(limit=limit, remaining=int(left + NOISE), reset_s=(limit - left) * MINUTE_S / limit)
 
     def note(self, key: str, budgets: Iterable[Budget], at_s: float) -> None:
@@ -144,15 +184,6 @@ class Limiter:
             )
         with _one_more(self._followed, grant.key):
             yield
-
-    def _filled(self, key: str, limit: int, now_s: float) -> _Bucket:
-        bucket = self._buckets.setdefault(key, _Bucket(float(limit), now_s))
-        self._buckets.move_to_end(key)
-        if len(self._buckets) > MOST_KEYS:
-            self._buckets.popitem(last=False)
-        bucket.left = min(float(limit), bucket.left + (now_s - bucket.at_s) * limit / MINUTE_S)
-        bucket.at_s = now_s
-        return bucket
 
 
 @contextmanager

@@ -52,6 +52,7 @@ def chat_routes(bridge: Bridge) -> APIRouter:
     @router.post(
         "/chat",
         summary="Chat with the fleet, as on NATS",
+        dependencies=bridge.gate.asks(),
         description="As a stream it gives the events `ack`, `route`, `ka` (with the phase, and the place in the queue), `tok`, and "
         "`end` or `err`; their data are the frames that producers get.",
         **CHAT,

@@ -109,6 +109,7 @@ def _add_durable(router: APIRouter, bridge: Bridge, prefix: str) -> None:
     @router.post(
         "",
         summary="Submit a job that survives every process",
+        dependencies=bridge.gate.asks(),
         **described(
             NativeJobRequest,
             surface=NATIVE,

@@ -80,9 +80,9 @@ def ollama_routes(bridge: Bridge) -> APIRouter:
 
 
 def _answering(bridge: Bridge) -> APIRouter:
-    router = bridge.gate.router(Scope.CHAT)
+    router, asks = bridge.gate.router(Scope.CHAT), bridge.gate.asks()
 
-    @router.post("/chat", summary="Chat, as Ollama has it", **CHAT)
+    @router.post("/chat", summary="Chat, as Ollama has it", dependencies=asks, **CHAT)
     async def chat(http: Request) -> Response:
         asked = request.read(request.OllamaChat, await _body(http), request.CHAT_EXAMPLE)
         messages = request.chat_messages(asked)
@@ -92,7 +92,7 @@ def _answering(bridge: Bridge) -> APIRouter:
         dialect = ChatLines(job=come.job, now=bridge.clock.unix_s)
         return bridge.run(come, _wanted(bridge, come, asked, messages), dialect, stream=asked.streams)
 
-    @router.post("/generate", summary="Answer a prompt, as Ollama has it", **GENERATE)
+    @router.post("/generate", summary="Answer a prompt, as Ollama has it", dependencies=asks, **GENERATE)
     async def generate(http: Request) -> Response:
         asked = request.read(request.OllamaGenerate, await _body(http), request.GENERATE_EXAMPLE)
         messages = request.generate_messages(asked)
@@ -106,14 +106,14 @@ def _answering(bridge: Bridge) -> APIRouter:
 
 
 def _embedding(bridge: Bridge) -> APIRouter:
-    router = bridge.gate.router(Scope.CHAT)
+    router, asks = bridge.gate.router(Scope.CHAT), bridge.gate.asks()
 
-    @router.post("/embed", summary="Embed texts, as Ollama has it", **EMBED)
+    @router.post("/embed", summary="Embed texts, as Ollama has it", dependencies=asks, **EMBED)
     async def embed_texts(http: Request) -> Response:
         asked = request.read(embed.OllamaEmbed, await _body(http), embed.EXAMPLE)
         return _embedded(bridge, http, asked, embed.texts_of(asked), legacy=False)
 
-    @router.post("/embeddings", summary="Embed one text, as Ollama's older API has it", **EMBEDDINGS)
+    @router.post("/embeddings", summary="Embed one text, as Ollama's older API has it", dependencies=asks, **EMBEDDINGS)
     async def embed_prompt(http: Request) -> Response:
         asked = request.read(embed.OllamaEmbeddings, await _body(http), embed.LEGACY_EXAMPLE)
         return _embedded(bridge, http, asked, [asked.prompt] if asked.prompt else [], legacy=True)

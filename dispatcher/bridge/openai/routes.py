@@ -54,8 +54,9 @@ EMBEDDINGS = described(
 def openai_routes(bridge: Bridge) -> APIRouter:
     """The routes below `/v1`."""
     router = bridge.gate.router(Scope.CHAT, prefix="/v1")
+    asks = bridge.gate.asks()
 
-    @router.post("/chat/completions", summary="Chat with the fleet", tags=["chat"], **CHAT)
+    @router.post("/chat/completions", summary="Chat with the fleet", tags=["chat"], dependencies=asks, **CHAT)
     async def chat_completions(http: Request) -> Response:
         asked = request.read(await json_body(http))
         come = chat_entry(caller_of(http), http.headers, conversation_id=asked.conversation_id)
@@ -64,7 +65,13 @@ def openai_routes(bridge: Bridge) -> APIRouter:
         dialect = ChatDialect(job=str(chat.job), created=int(bridge.clock.unix_s()), include_usage=usage)
         return bridge.run(come, chat, dialect, stream=not chat.hold)
 
-    @router.post("/completions", summary="Answer a prompt, as OpenAI's older API has it", tags=["chat"], **COMPLETION)
+    @router.post(
+        "/completions",
+        summary="Answer a prompt, as OpenAI's older API has it",
+        tags=["chat"],
+        dependencies=asks,
+        **COMPLETION,
+    )
     async def legacy_completions(http: Request) -> Response:
         asked = completions.read(await json_body(http))
         come = entry(caller_of(http), http.headers)
@@ -77,7 +84,13 @@ def openai_routes(bridge: Bridge) -> APIRouter:
         )
         return bridge.run(come, chat, dialect, stream=not chat.hold)
 
-    @router.post("/responses", summary="Chat with the fleet by items; nothing is kept", tags=["chat"], **RESPONSE)
+    @router.post(
+        "/responses",
+        summary="Chat with the fleet by items; nothing is kept",
+        tags=["chat"],
+        dependencies=asks,
+        **RESPONSE,
+    )
     async def create_response(http: Request) -> Response:
         asked = responses.read(await json_body(http))
         come = chat_entry(caller_of(http), http.headers)
@@ -85,7 +98,7 @@ def openai_routes(bridge: Bridge) -> APIRouter:
         writer = Writer(job=str(chat.job), created=int(bridge.clock.unix_s()), asked=asked)
         return bridge.run(come, chat, ResponseDialect(writer, bridge.clock.unix_s), stream=not chat.hold)
 
-    @router.post("/embeddings", summary="Embed texts", tags=["embeddings"], **EMBEDDINGS)
+    @router.post("/embeddings", summary="Embed texts", tags=["embeddings"], dependencies=asks, **EMBEDDINGS)
     async def create_embeddings(http: Request) -> Response:
         asked = embeddings.read(await json_body(http))
         come = entry(caller_of(http), http.headers)

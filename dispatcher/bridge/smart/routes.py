@@ -91,6 +91,7 @@ def smart_routes(bridge: Bridge) -> APIRouter:
     @router.post(
         "/route",
         summary="Have one prompt answered by the model that suits it",
+        dependencies=bridge.gate.asks(),
         **described(
             RouteRequest,
             statuses=RUNS,
@@ -106,6 +107,7 @@ def smart_routes(bridge: Bridge) -> APIRouter:
     @router.post(
         "/route/with-file",
         summary="The same, about an image or a PDF",
+        dependencies=bridge.gate.asks(),
         description="A file that can't be read is left out: then `file_processed` is false, and `file_processing_error` says why.",
         **form_body(RouteForm, described(statuses=RUNS, schema=RouteAnswer, parameters=PARAMETERS)),
     )

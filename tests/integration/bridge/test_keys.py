@@ -168,8 +168,9 @@ async def test_a_scope_that_is_lacking_is_named(house: House) -> None:
 
 async def test_requests_a_minute_are_counted_and_told(house: House) -> None:
     """The headers count down; the one too many gets 429, and when to come again."""
+    house.fleet.forget()
     secret = await house.key(requests_per_minute=2)
-    one, two, three = [await house.http.get("/v1/models", headers=bearer(secret)) for _ in range(3)]
+    one, two, three = [await house.chat(secret) for _ in range(3)]
 
     told = [answer.headers["x-ratelimit-remaining-requests"] for answer in (one, two, three)]
     assert ([200, 200, 429], ["1", "0", "0"]) == ([a.status_code for a in (one, two, three)], told)
@@ -177,13 +178,30 @@ async def test_requests_a_minute_are_counted_and_told(house: House) -> None:
     assert "rate_limit" == three.json()["error"]["code"]
 
 
-async def test_a_login_is_a_request_of_its_key(house: House) -> None:
-    """The one too many gets 429 like any other, and no session: each of them writes in the ledger."""
-    secret = await house.key(requests_per_minute=1)
-    one, two = [await house.http.post("/api/v1/session", json={"key": secret}) for _ in range(2)]
-    house.http.cookies.clear()
+EXPLAINED = {"json": {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}}
 
-    assert ([201, 429], True) == ([one.status_code, two.status_code], "set-cookie" not in two.headers)
+
+async def test_who_only_reads_uses_up_no_requests(house: House) -> None:
+    """A page logs in and reads all the time, and its user has not asked yet; who may ask no more can look why. Where a question
+    would go is no device's work, so it is a reading, too."""
+    house.fleet.forget()
+    secret = await house.key(requests_per_minute=1, scopes=(Scope.CHAT, Scope.ROUTE))
+    headers = bearer(secret)
+    told = [await house.http.post("/api/v1/session", json={"key": secret}) for _ in range(2)]
+    house.http.cookies.clear()
+    told += [
+        await house.http.get(path, headers=headers) for path in ("/api/v1/session", "/api/v1/limits", "/v1/models")
+    ]
+    told += [await house.http.post("/api/v1/route/explain", headers=headers, **EXPLAINED)]
+    async with house.http.stream("GET", "/ui/events", headers=headers) as events:
+        told.append(events)
+    first, second = [await house.chat(secret) for _ in range(2)]
+    why = await house.http.get("/api/v1/session", headers=headers)
+
+    assert {"1"} == {one.headers["x-ratelimit-remaining-requests"] for one in told}
+    assert not [one.status_code for one in told if one.status_code not in {200, 201, 503}]
+    assert [200, 429, 200] == [one.status_code for one in (first, second, why)]
+    assert ["0", 1] == [why.headers["x-ratelimit-remaining-requests"], why.json()["key"]["requests_per_minute"]]
 
 
 async def test_jobs_at_once_are_counted(house: House) -> None:

@@ -236,23 +236,50 @@ def test_a_minute_s_worth_may_come_at_once_and_then_evenly() -> None:
     """Six a minute: six now, and one more each ten seconds; the error says when."""
     limiter, grant = Limiter(), replace(GRANT, requests_per_minute=6)
     for _ in range(6):
-        limiter.take(grant, 0.0)
+        limiter.ask(grant, 0.0)
     with pytest.raises(TooMany) as early:
-        limiter.take(grant, 4.0)
-    limiter.take(grant, 10.1)
+        limiter.ask(grant, 4.0)
+    limiter.ask(grant, 10.1)
 
     assert early.value.retry_after_s == pytest.approx(6.0)
     with pytest.raises(TooMany):
-        limiter.take(grant, 10.2)
+        limiter.ask(grant, 10.2)
 
 
 def test_who_has_no_limit_is_not_counted() -> None:
     """Nothing is told of it, either."""
     limiter = Limiter()
     for _ in range(1000):
-        limiter.take(GRANT, 0.0)
+        limiter.ask(GRANT, 0.0)
+        limiter.come(GRANT, 0.0)
 
     assert limiter.requests(GRANT, 0.0) is None
+
+
+@pytest.mark.parametrize(("may_ask", "may_come"), [(3, 600), (60, 600), (100, 1000)])
+def test_coming_uses_up_nothing_of_asking(may_ask: int, may_come: int) -> None:
+    """And has a bound of its own, far enough for who only looks; who may not come may come again soon."""
+    limiter, grant = Limiter(), replace(GRANT, requests_per_minute=may_ask)
+    for _ in range(may_come):
+        limiter.come(grant, 0.0)
+    with pytest.raises(
+        TooMany, match=f"may send {may_come} requests a minute, also of those that only read"
+    ) as flooded:
+        limiter.come(grant, 0.0)
+
+    assert Standing(limit=may_ask, remaining=may_ask, reset_s=0.0) == limiter.requests(grant, 0.0)
+    assert flooded.value.retry_after_s == pytest.approx(60.0 / may_come)
+
+
+def test_asking_uses_up_nothing_of_coming() -> None:
+    """Whoever may ask no more can look why."""
+    limiter, grant = Limiter(), replace(GRANT, requests_per_minute=1)
+    limiter.ask(grant, 0.0)
+    with pytest.raises(TooMany, match="may ask 1 times a minute: wait 60 s, or have its limit raised"):
+        limiter.ask(grant, 0.0)
+
+    for _ in range(600):
+        limiter.come(grant, 0.0)
 
 
 @settings(max_examples=60)
@@ -264,7 +291,7 @@ def test_never_more_than_the_limit_beyond_the_first_minute_s_worth(steps: list[f
     for step_s in steps:
         now_s += step_s
         try:
-            limiter.take(grant, now_s)
+            limiter.ask(grant, now_s)
             passed += 1
         except TooMany as error:
             waits_s.append(error.retry_after_s or 0.0)
