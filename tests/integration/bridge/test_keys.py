@@ -321,6 +321,22 @@ async def test_what_a_budget_has_left_is_told_as_it_is(house: House) -> None:
     assert [there, there] == [one["reserved"] for one in (used["budgets"][0], session["key"]["budgets"][0])]
 
 
+async def test_an_administrator_sees_what_is_used_of_each_budget(house: House) -> None:
+    """In the list of all keys, as its owner does: what is spent, what is set aside, of how much, and when it begins anew."""
+    house.fleet.forget()
+    secret, which = await house.key(**tokens(100_000)), house.made[-1]
+    admin = await house.key(scopes=(Scope.ADMIN,))
+    before_s = time.time()
+    await house.chat(secret)
+    listed = await house.http.get("/api/v1/keys", params={"which": which}, headers=bearer(admin))
+    there = await reserved(house, which)
+    (budget,) = listed.json()["keys"][0]["budgets"]
+
+    assert there > 0
+    assert (0, there, 100_000) == (budget["spent"], budget["reserved"], budget["limit"])
+    assert before_s < budget["resets_unix_s"] <= time.time() + 86_400
+
+
 async def test_who_names_no_bound_is_answered_from_a_small_budget(house: House) -> None:
     """Where 4,096 tokens are never left: the job is bounded by what there is, and nothing more is set aside; under an id of its
     client's own it is refused, with what to name."""
