@@ -95,7 +95,8 @@ class Grant:
     those count that give the fleet work, and who only reads uses up none.
 
     `session` tells that it was given to a browser for a while, in exchange for the key that `key` names: rights, limits and budgets
-    are that key's.
+    are that key's. Of a session `expires_unix_s` is when its browser has to log in again, and `key_expires_unix_s` when the
+    key ends, if ever.
     """
 
     key: Token
@@ -113,6 +114,7 @@ class Grant:
     last_used_unix_s: Number | None = None
     revoked: bool = False
     session: bool = False
+    key_expires_unix_s: Number | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,8 +47,9 @@ async def check(database: Database, asked: CheckKey, now_unix_s: float) -> Grant
         grant = (await grants(connection, [key], now_unix_s))[0]
     if key is row:
         return grant
-    ends = [one for one in (grant.expires_unix_s, row["expires_unix_s"]) if one is not None]
-    return replace(grant, session=True, expires_unix_s=min(ends, default=None))
+    key_ends = grant.expires_unix_s
+    ends = [one for one in (key_ends, row["expires_unix_s"]) if one is not None]
+    return replace(grant, session=True, expires_unix_s=min(ends, default=None), key_expires_unix_s=key_ends)
 
 
 async def grants(connection: AsyncConnection, rows: Sequence[Row], now_unix_s: float) -> list[Grant]:

@@ -221,6 +221,19 @@ async def test_a_session_is_its_key_for_a_while(world: World) -> None:
     )
 
 
+async def test_a_session_tells_its_own_end_and_its_key_s(world: World) -> None:
+    """They are two things to whoever has logged in: when to do so again, and when to ask for another key."""
+    sessions = [
+        await keyring.login(world.database, log_in((await world.add(name, expires_unix_s=ends)).secret), NOON)
+        for name, ends in (("for ever", None), ("for a day", NOON + 86_400.0))
+    ]
+    told = [await world.check(one.secret) for one in sessions]
+
+    assert [(NOON + 3600.0, None), (NOON + 3600.0, NOON + 86_400.0)] == [
+        (one.expires_unix_s, one.key_expires_unix_s) for one in told
+    ]
+
+
 async def test_a_session_ends_with_its_key(world: World) -> None:
     """Or before: by itself, or by a logout, which only who has it can ask for."""
     key = await world.add(expires_unix_s=NOON + 7200.0)
