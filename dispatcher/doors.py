@@ -19,6 +19,7 @@ from dispatcher.cache import CacheDesk
 from dispatcher.overdraw import Overdraw
 from dispatcher.pipeline import Pipeline, Spawn
 from dispatcher.ratings import kept
+from dispatcher.register import ON_REQUEST
 from dispatcher.running import running_now
 from dispatcher.sharing import MOST_KEEP_S, AttachRequest
 from dispatcher.unknown import OTHERS_FIRST_S, unknown
@@ -196,7 +197,7 @@ class Doors:
             case "cancel" if party is not None:
                 self._pipeline.leave(job, party, tenant=tenant, keep_s=_seconds(body, "keep_s"))
             case "cancel":
-                known = self._pipeline.cancel(job, "on request", tenant=tenant)
+                known = self._pipeline.cancel(job, ON_REQUEST, tenant=tenant)
                 if known or not self._queued():  # else whoever has looked through the queue says how it is
                     self._answer(delivery, job, {"job": job, "cancelled": True} if known else None)
             case "status":

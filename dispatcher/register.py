@@ -13,6 +13,9 @@ from dispatcher.delivery.sink import Followed
 from dispatcher.outcomes import Job
 from dispatcher.sharing import Inquiry
 
+ON_REQUEST = "its user, or an administrator, asked for that"
+"""Why a job ends that somebody cancels: whoever reads it may be another than who did so, and no order says who it is."""
+
 
 @dataclass(slots=True, eq=False)
 class Running:

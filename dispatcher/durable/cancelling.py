@@ -23,6 +23,7 @@ from dispatcher.durable.lane import Lane
 from dispatcher.durable.notes import Notes
 from dispatcher.durable.run import DurableRun
 from dispatcher.pipeline import Spawn
+from dispatcher.register import ON_REQUEST
 from dispatcher.unknown import OTHERS_FIRST_S, unknown
 
 log = get_logger("durable")
@@ -140,7 +141,7 @@ class Cancelling:
         newest = await notes.look()
         if newest is not None and newest.final:
             return newest.state is Stage.CANCELLED  # an order that comes again: the answer to the first may be lost
-        error = JobCancelled(f"job {job} was cancelled: on request, before it ran")
+        error = JobCancelled(f"job {job} was cancelled before it ran: {ON_REQUEST}")
         note = Note(job=job, tenant=tenant, state=Stage.CANCELLED, at_unix_s=lane.clock.unix_s(), error=error.to_wire())
         # It stays in the queue, and whoever takes it finds the final note, at the latest when it wants to store its own. A server
         # of 2.9 that is told to delete what was not delivered yet skips as many of the others (see `Streams.delete`).

@@ -33,6 +33,7 @@ from dispatcher.durable.run import DurableRun
 from dispatcher.durable.verdict import EXHAUSTED, Again, last_error, lost_too_often
 from dispatcher.outcomes import Job
 from dispatcher.pipeline import Pipeline, Spawn
+from dispatcher.register import ON_REQUEST
 
 log = get_logger("durable")
 
@@ -206,7 +207,7 @@ class Lane:
             await self.ending.failed(run, error)
             return
         if run.cancelled:
-            await self.ending.called_off(run, JobCancelled(f"job {run.job} was cancelled: on request"))
+            await self.ending.called_off(run, JobCancelled(f"job {run.job} was cancelled: {ON_REQUEST}"))
             return
         if self._runs_here(job):
             # A live job of the same tenant has this id: its answer is not ours.

@@ -40,9 +40,10 @@ async def test_a_job_is_cancelled_while_nothing_is_pulled() -> None:
         await here.streams.declare(StreamSpec(name="OTHER", subjects=(here.subjects.dead("*", "*"),)))
         async with dispatching(here):
             cancelled = await here.jobs.cancel(job)
-            end = (await here.over(job)).state
+            end = await here.over(job)
 
-    assert (True, Stage.CANCELLED) == (cancelled, end)
+    assert (True, Stage.CANCELLED) == (cancelled, end.state)
+    assert "was cancelled before it ran: its user, or an administrator, asked for that" in (end.error or {})["message"]
 
 
 async def test_an_order_that_comes_again_is_told_the_same() -> None:

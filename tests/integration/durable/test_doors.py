@@ -334,7 +334,7 @@ async def _events(client: httpx.AsyncClient, url: str, *, last: str = "", most: 
 
 
 async def test_cancelling_over_http() -> None:
-    """A running job ends as cancelled."""
+    """A running job ends as cancelled, and says who may have wanted that: whoever reads it may be another."""
     async with world() as here:
         hold = Hold(then=ANSWER)
         await here.device("nano", hold)
@@ -345,6 +345,7 @@ async def test_cancelling_over_http() -> None:
             note = await here.over(job)
 
     assert (True, Stage.CANCELLED) == (said.json()["cancelled"], note.state)
+    assert f"job {job} was cancelled: its user, or an administrator, asked for that" == (note.error or {})["message"]
 
 
 async def test_the_routes_are_described() -> None:
