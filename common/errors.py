@@ -292,6 +292,12 @@ class BackendError(AttemptError):
 
     code = "backend"
 
+    @property
+    def summary(self) -> str:
+        """Its message, and the `fault` among its details: what the server's client said of it, which says little to who asked."""
+        fault = self.details.get("fault")
+        return f"{self.message} ({fault})" if fault else self.message
+
 
 class ModelNotLoadable(AttemptError):
     """The device can't load the model."""

@@ -284,6 +284,11 @@ def translated(host: str, model: str = "") -> Iterator[None]:
         raise GarbledReply(
             f"what {host} sent is not Ollama's format ({type(error).__name__}): is OLLAMA_HOST right?"
         ) from error
+    except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
+        raise BackendError(
+            f"Ollama at {host} broke off: it was stopped, or it crashed; ask again, and another device if that goes on",
+            fault=f"{type(error).__name__}: {error}"[:200],
+        ) from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as error:
         said = str(error) or "no reason given"
         raise BackendError(f"the connection to Ollama at {host} broke ({type(error).__name__}: {said})") from error

@@ -20,6 +20,7 @@ from common.errors import (
     ModelNotLoadable,
     UnknownModel,
     UnsupportedByModel,
+    from_wire,
 )
 
 HOST = "http://nano:11434"
@@ -129,6 +130,20 @@ def test_builtin_errors_that_the_package_lets_through(error: Exception, expected
     """A line that is no JSON, or JSON but no object, is raised as it comes."""
     with pytest.raises(expected), translated(HOST, "m"):
         raise error
+
+
+def test_a_server_that_dies_is_told_in_words_and_its_fault_in_the_record() -> None:
+    """Who has asked reads what happened and what to try; what the client called it is for whoever reads records."""
+    said = "peer closed connection without sending complete message body (incomplete chunked read)"
+    with pytest.raises(BackendError) as caught, translated(HOST, "m"):
+        raise httpx.RemoteProtocolError(said)
+    told = from_wire(caught.value.to_wire())
+
+    assert (
+        f"Ollama at {HOST} broke off: it was stopped, or it crashed; ask again, and another device if that goes on"
+        == (told.message)
+    )
+    assert f"{told.message} (RemoteProtocolError: {said})" == told.summary
 
 
 def test_our_own_errors_pass_unchanged() -> None:
