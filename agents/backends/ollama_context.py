@@ -64,7 +64,7 @@ def too_long(need: ContextNeed, model: str, limit: int) -> ContextTooLong:
     """Say that the model itself is the limit."""
     return ContextTooLong(
         f"{model} has a context of {limit} tokens, and the request needs about {need.least} ({need.prompt} of them for the "
-        "prompt, by a careful estimate): shorten it, lower max_tokens, or ask for a model with a longer context",
+        "prompt, by a careful estimate): shorten it, ask for a shorter answer (max_tokens), or for a model with a longer context",
         param="messages",
         model=model,
         estimated_tokens=need.least,

@@ -89,5 +89,5 @@ def plain_too_large(size_bytes: int, most_bytes: int) -> PayloadTooLarge:
     """Say that a body is too large, whatever files it has."""
     return PayloadTooLarge(
         f"the body has {size_bytes} bytes or more, and {most_bytes} are taken, files aside: shorten the conversation, "
-        "or raise DROVER_HTTP_MAX_BODY_BYTES together with the bus's max_payload"
+        "or begin another one; whoever runs the bridge can take more (DROVER_HTTP_MAX_BODY_BYTES, with the bus's max_payload)"
     )

@@ -112,7 +112,8 @@ def _kept_out(
     dear = [out for out in removed if out.filter == "cost"]
     if dear and not others & _PASSING:  # 5
         return TooDear(
-            f"what could answer may cost too much: raise max_cost_usd, or lower max_tokens ({_reasons(dear)})",
+            f"what could answer may cost too much ({_reasons(dear)}): raise max_cost_usd, the most that it may cost, or ask for a "
+            "shorter answer (max_tokens)",
             param="max_cost_usd",
         )
     unable = [out for out in removed if out.filter in _UNABLE]
@@ -190,7 +191,7 @@ def _unable(removed: list[Removed], wanted: Features) -> FleetError:
         return UnsupportedByModel("no model can do this: " + _reasons(removed), param="model")
     return ContextTooLong(
         f"no model that could do this has a context of {wanted.context_tokens} tokens, which the prompt and its answer need by a "
-        f"careful estimate: shorten the prompt, or lower max_tokens ({_reasons(small)})",
+        f"careful estimate ({_reasons(small)}): shorten what is asked, or ask for a shorter answer (max_tokens)",
         param="messages",
         estimated_tokens=wanted.context_tokens,
     )

@@ -199,6 +199,7 @@ def test_too_small_a_limit_is_an_error_of_its_own() -> None:
 
     assert (TooDear, "max_cost_usd") == (type(error), error.details["param"])
     assert "raise max_cost_usd" in error.message
+    assert error.message.endswith("or ask for a shorter answer (max_tokens)")
 
 
 def test_nothing_may_cost_nothing() -> None:
