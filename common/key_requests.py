@@ -24,6 +24,7 @@ from common.keys import (
     Scope,
     Unit,
 )
+from common.labels import Shown
 from common.messages import MOST_PATTERNS, Count, Number, Token
 
 MOST_KEYS = 10_000
@@ -42,6 +43,8 @@ LONGEST_SESSION_S = 30 * 86_400.0
 LONGEST_OVERLAP_S = 30 * 86_400.0
 
 Name = Annotated[str, MinLen(1), MaxLen(MOST_NAME_CHARS)]
+NewName = Annotated[Name, Shown]
+Party = Annotated[Token, Shown]
 Pattern = Annotated[str, MinLen(1), MaxLen(200)]
 # Without FailFast, which no union can hold; there are few of each.
 Patterns = Annotated[tuple[Pattern, ...], MaxLen(MOST_PATTERNS)]
@@ -95,9 +98,9 @@ class ReleaseJob(_Closed):
 class AddKey(_Closed):
     """`add`. Without `user` the key's own id stands for one."""
 
-    name: Name
-    tenant: Token = "default"
-    user: Token | None = None
+    name: NewName
+    tenant: Party = "default"
+    user: Party | None = None
     scopes: Scopes = (Scope.CHAT,)
     models: Patterns = ()
     devices: Patterns = ()
@@ -121,7 +124,7 @@ class ChangeKey(_Closed):
     What is in `lift` is taken away."""
 
     which: Name
-    name: Name | None = None
+    name: NewName | None = None
     scopes: Scopes | None = None
     models: Patterns | None = None
     devices: Patterns | None = None

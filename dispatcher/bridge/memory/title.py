@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-import unicodedata
+
+from common.labels import acts
 
 MOST_CHARS = 80
 _LOOKED_AT = 2000
@@ -13,7 +14,6 @@ _WIDE = "\u3002\uff01\uff1f"
 _SENTENCE = re.compile(rf"(?<=[.!?…])\s|(?<=[{_WIDE}])")
 _LEAST_CHARS = 10
 """A sentence that is shorter says less than the line: "Hello." or "e.g."."""
-_JOINERS = "\u200c\u200d"
 
 
 def title_of(question: str) -> str:
@@ -28,8 +28,7 @@ def title_of(question: str) -> str:
 
 def _printable(line: str) -> str:
     """Put a blank for what a terminal or a page would act on: control signs, and those that turn the direction of text."""
-    acts = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
-    return "".join(" " if unicodedata.category(sign) in acts and sign not in _JOINERS else sign for sign in line)
+    return "".join(" " if acts(sign) else sign for sign in line)
 
 
 def _bounded(text: str) -> str:

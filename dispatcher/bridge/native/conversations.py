@@ -30,6 +30,7 @@ from common.conversations import (
     new_id,
 )
 from common.errors import BadRequest, UnknownConversation
+from common.labels import Shown
 from common.messages import Message
 from common.subjects import is_token
 from dispatcher.bridge.belated import Belated
@@ -54,6 +55,9 @@ from dispatcher.bridge.wiring import Bridge
 FOUND = GUARDED | {404}
 CHANGES = ASKS | {409}
 
+NewTitle = Annotated[Title, Shown]
+"""What is kept already may hold anything."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Closed:
@@ -62,12 +66,12 @@ class _Closed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Titled(_Closed):
-    title: Title = ""
+    title: NewTitle = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Renamed(_Closed):
-    title: Title
+    title: NewTitle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,7 @@ class _At(_Closed):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _BranchAt(_Closed):
     turn: Id
-    title: Title | None = None
+    title: NewTitle | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

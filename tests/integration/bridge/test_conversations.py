@@ -362,6 +362,24 @@ async def test_a_search_that_can_not_be_done_names_its_own_parameter(anna: httpx
     assert [("bad_request", "q")] * 4 == [(one["code"], one["param"]) for one in told]
 
 
+@pytest.mark.parametrize("sign", ["\u202e", "\x1b", "\n"])
+async def test_a_title_has_no_sign_that_turns_what_stands_behind_it(anna: httpx.AsyncClient, sign: str) -> None:
+    """By whichever verb it is given: with it one conversation would look like another, and so would the page behind it."""
+    talk = (await anna.post(TALKS, json={"title": "zebra fdp"})).json()["id"]
+    title = {"title": f"zebra {sign}fdp"}
+    refused = [
+        await anna.post(TALKS, json=title),
+        await anna.patch(f"{TALKS}/{talk}", json=title),
+        await anna.post(f"{TALKS}/{talk}/branch", json={"turn": "t1", **title}),
+    ]
+    kept = (await anna.get(f"{TALKS}/{talk}")).json()["conversation"]["title"]
+    await anna.delete(f"{TALKS}/{talk}")
+
+    assert [(400, "title")] * 3 == [(one.status_code, one.json()["error"]["param"]) for one in refused]
+    assert [True] * 3 == [f"U+{ord(sign):04X} is no sign that can be seen" in one.text for one in refused]
+    assert "zebra fdp" == kept
+
+
 async def test_one_is_renamed_searched_branched_and_exported(anna: httpx.AsyncClient) -> None:
     """What its owner does with it, by every verb."""
     talk = (await ask(anna, "The zebra"))["x_drover"]["conversation"]["id"]
