@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import httpx
 import pytest
@@ -22,6 +23,14 @@ SHUT_AT_ONCE = """() => new MutationObserver(() => dispatchEvent(new Event("drov
 """The page is told that it may not go on whenever anything on it has changed."""
 
 
+WORDED = """async () => {
+  const { moment, sentence } = await import(`/ui/${JSON.parse(document.body.dataset.boot).edition}/core/format.js`);
+  const told = ["key k may ask 3 times", "broken.pdf: it can't be read", "max_tokens: it is no number"];
+  return [...told.map(sentence), moment(new Date(2020, 0, 2, 15, 4, 5) / 1000)];
+}"""
+"""How refusals and times are told: with a capital, but for what has one way to be written; and one way for all times."""
+
+
 async def _status(url: str, secret: str) -> int:
     """Give what a bridge answers to who shows this."""
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as http:
@@ -29,13 +38,16 @@ async def _status(url: str, secret: str) -> int:
 
 
 async def _secret(page: Page) -> str:
-    """Read the secret that is shown, copy it, and close its dialog: it is nowhere on the page from then on."""
+    """Read the secret that is shown, copy it, and close its dialog, by what says that it is kept: it is nowhere then."""
     shown = page.locator("code.secret")
     secret = str(await shown.text_content())
     await expect(page.get_by_text("It is shown this once")).to_be_visible()
     await page.get_by_role("button", name="Copy").click()
     await expect(page.get_by_role("button", name="Copied")).to_be_visible()
-    await page.get_by_role("button", name="Close").click()
+    for _ in range(2):  # a browser asks a page once whether it may close a dialog
+        await page.keyboard.press("Escape")
+        await expect(shown).to_be_visible()
+    await page.get_by_role("button", name="I have kept it").click()
     await expect(shown).to_have_count(0)
     assert secret not in await page.content()
     return secret
@@ -86,7 +98,9 @@ async def test_an_administrator_makes_changes_and_ends_keys(browser: Browser, ho
         first, row = await _made(visit)
         copied = await page.evaluate("navigator.clipboard.readText()")
         await expect(row).to_contain_text("chat, route")
-        await expect(row).to_contain_text("5000 tokens/day")
+        bars = row.locator("meter")
+        await expect(bars).to_have_count(2)
+        used = [str(await one.get_attribute("aria-label")) for one in await bars.all()]
         faults = await visit.inspected("keys")
         let_in = await _status(url, first)
 
@@ -119,6 +133,10 @@ async def test_an_administrator_makes_changes_and_ends_keys(browser: Browser, ho
 
     assert (faults, walk.faults, barriers) == ([], [], [])
     assert copied == first
+    assert [
+        "1.5 usd/month: 0 usd spent, 0 usd set aside",
+        "5000 tokens/day: 0 tokens spent, 0 tokens set aside",
+    ] == sorted(re.sub(r"; anew (\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d$", "", says) for says in used)
     assert (let_in, after, await _status(url, second)) == (200, [401, 200], 401)
     assert "checkbox read:fleet: see devices, and everybody's jobs" in walk.names
 
@@ -133,12 +151,19 @@ async def test_a_person_sees_their_own_key_and_no_other(browser: Browser, house:
         own = page.locator("section").filter(has=page.get_by_role("heading", name="Your key: berta"))
         await expect(own).to_contain_text("ask, and keep conversations")
         await expect(own).to_contain_text("llama3*")
+        await expect(own.locator("dt", has_text="Logged in until").locator("+ dd")).to_have_text(
+            re.compile(r"\d\d:\d\d:\d\d$")
+        )
+        await expect(own.locator("dt", has_text="Expires").locator("+ dd")).to_have_text("never")
+        worded = await page.evaluate(WORDED)
         said = await own.locator("meter").get_attribute("aria-label")
         headings = await page.get_by_role("heading", level=2).all_text_contents()
         faults = await visit.barriers()
 
     assert str(said).startswith("5000 tokens/day: 0 tokens spent, 0 tokens set aside; anew ")
     assert "All keys" not in headings
+    assert ["Key k may ask 3 times.", "broken.pdf: it can't be read.", "max_tokens: it is no number."] == worded[:3]
+    assert "2020-01-02 15:04:05" == worded[3]
     assert faults == []
 
 

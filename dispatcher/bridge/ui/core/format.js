@@ -44,13 +44,8 @@ export function money(value, currency = "USD") {
   return Number(value).toLocaleString("en", { style: "currency", currency, ...digits });
 }
 
-/** `14:03:12` today, with its date else; by the reader's own time zone. */
-export function moment(unixS) {
-  if (!known(unixS)) return "";
-  const at = new Date(unixS * 1000);
-  const time = at.toLocaleTimeString([], { hour12: false });
-  return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString()} ${time}`;
-}
+/** `14:03:12` today, else `2026-12-01 14:03:12`, by the reader's own time zone: the same wherever the page was set up. */
+export const moment = said((unixS) => new Date(unixS * 1000).toLocaleString("sv").replace(`${new Date().toLocaleDateString("sv")} `, ""));
 
-/** A text as a sentence: a capital, and a full stop. */
-export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+/** A text as a sentence: a capital, where it begins with a word and not with the name of a file or a field, and a full stop. */
+export const sentence = (text) => text.replace(/^[a-z](?=[a-z']*[ ,])/, (letter) => letter.toUpperCase()) + (/[.!?]$/.test(text) ? "" : ".");

@@ -84,8 +84,11 @@ export const Read = ({ read: { value, error, again }, children }) => html`
   <${Refusal} error=${error} again=${again} />
   ${value ? children(value) : !error && html`<p class="loading">Reading</p>`}`;
 
-/** A dialog over the page; Escape and its button close it, and the focus goes back to where it was. */
-export function Sheet({ title, close, children }) {
+/**
+ * A dialog over the page; Escape and its button close it, and the focus goes back to where it was. With `leave`, its button's own
+ * words, that alone closes it: what it shows is lost with it. Not every browser knows `closedby`, nor keeps to `cancel` each time.
+ */
+export function Sheet({ title, close, leave, children }) {
   const dialog = useRef();
   // At once: where one follows another, the door waits for both.
   useLayoutEffect(() => {
@@ -97,8 +100,8 @@ export function Sheet({ title, close, children }) {
       before?.focus?.();
     };
   }, []);
-  return html`<dialog class="sheet" ref=${dialog} aria-labelledby="sheet-title" onClose=${close}>
-    <header class="page-head"><h2 id="sheet-title">${title}</h2><button type="button" class="quiet" onClick=${close}>Close</button></header>
+  return html`<dialog class="sheet" ref=${dialog} aria-labelledby="sheet-title" closedby=${leave && "none"} onCancel=${(event) => leave && event.preventDefault()} onClose=${close}>
+    <header class="page-head"><h2 id="sheet-title">${title}</h2><button type="button" class="quiet" onClick=${close}>${leave ?? "Close"}</button></header>
     ${children}
   </dialog>`;
 }

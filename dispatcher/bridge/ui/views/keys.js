@@ -10,7 +10,7 @@ const MAY = {
   chat: "ask, and keep conversations",
   route: "be told where questions go, and why",
   "read:fleet": "see devices, and everybody's jobs",
-  admin: "all of it, and keys of all tenants",
+  admin: "do everything: also manage devices, and everybody's keys",
 };
 const LIMITS = { requests_per_minute: "Requests a minute", parallel: "Jobs at once" };
 const SCALES = { tokens: ["tokens", 1], micro_usd: ["usd", 1e6], millijoules: ["J", 1e3] };
@@ -18,27 +18,27 @@ const SCALES = { tokens: ["tokens", 1], micro_usd: ["usd", 1e6], millijoules: ["
 const listed = (names) => names.join(", ") || "all";
 const amount = (unit, value) => `${number(value / SCALES[unit][1])} ${SCALES[unit][0]}`;
 const budget = ({ unit, limit, period }) => `${limit / SCALES[unit][1]} ${SCALES[unit][0]}/${period}`;
-const ends = ({ expires_unix_s: end }) => (end ? moment(end) : "never");
+const ends = (end) => moment(end) || "never";
 const state = ({ revoked, expires_unix_s: end }) => (revoked ? "revoked" : end < nowS() ? "expired" : "live");
+const Budgets = ({ budgets }) => budgets[0] && budgets.map((one) => html`<${Meter} label=${budget(one)} value=${one.spent + one.reserved} most=${one.limit}
+  says=${`${amount(one.unit, one.spent)} spent, ${amount(one.unit, one.reserved)} set aside; anew ${ends(one.resets_unix_s)}`} />`);
 
 const COLUMNS = [
   ["Id", ({ key }) => key], ["Tenant", ({ tenant }) => tenant], ["State", state], ["May", ({ scopes }) => listed(scopes)], ...Object.entries(LIMITS).map(([name, title]) => [title, (grant) => grant[name]]),
-  ["Budgets", ({ budgets }) => budgets.map(budget).join(", ")], ["Models", ({ models }) => listed(models)], ["Devices", ({ devices }) => listed(devices)], ["Last used", (grant) => moment(grant.last_used_unix_s)], ["Expires", ends],
+  ["Budgets", Budgets], ["Models", ({ models }) => listed(models)], ["Devices", ({ devices }) => listed(devices)], ["Last used", (grant) => moment(grant.last_used_unix_s)], ["Expires", ({ expires_unix_s: end }) => ends(end)],
 ];
 
 export default () => html`<${Page} title="Keys and limits" wide><div class="keyring">
   <${Read} read=${useGet("/api/v1/session")}>${({ key, keys, scopes }) => html`
     <section class="card"><h2>${key ? `Your key: ${key.name}` : "No key is needed"}</h2>
-      ${key ? html`<${Own} grant=${key} scopes=${scopes} />` : html`<p>${keys === "none" ? "There is none, so the door is open to this machine. The first key shuts it, for this page too." : "The bridge's settings let everybody in."}</p>`}
+      ${key ? html`<${Own} grant=${key} />` : html`<p>${keys === "none" ? "There is none, so the door is open to this machine. The first key shuts it, for this page too." : "The bridge's settings let everybody in."}</p>`}
     </section>
     ${scopes.includes("admin") && html`<${All} own=${key?.key} first=${keys === "none"} />`}`}<//>
 </div><//>`;
 
-const Own = ({ grant, scopes }) => html`
-  <p>It may ${scopes.map((one) => MAY[one]).join("; ")}.</p>
-  <${Facts} facts=${COLUMNS.map(([title, show]) => [title, show(grant)])} />
-  ${grant.budgets.map((one) => html`<${Meter} label=${budget(one)} value=${one.spent + one.reserved} most=${one.limit}
-    says=${`${amount(one.unit, one.spent)} spent, ${amount(one.unit, one.reserved)} set aside${one.resets_unix_s ? `; anew ${moment(one.resets_unix_s)}` : ""}`} />`)}`;
+const Own = ({ grant }) => html`
+  <p>It may ${grant.scopes.map((one) => MAY[one]).join("; ")}.</p>
+  <${Facts} facts=${[...COLUMNS.map(([title, show]) => [title, show({ ...grant, expires_unix_s: grant.key_expires_unix_s })]), ["Logged in until", moment(grant.expires_unix_s)]]} />`;
 
 function All({ own, first }) {
   const [{ all = false }, change] = useQuery();
@@ -122,7 +122,7 @@ function Act({ grant, own, act: [title, says, act], close, done }) {
 function Secret({ secret, first, close }) {
   const [said, say] = useState();
   const enter = () => post("/api/v1/session", { key: secret }).then(() => location.reload(), (error) => say(error.message));
-  return html`<${Sheet} title="The secret" close=${close}>
+  return html`<${Sheet} title="The secret" close=${close} leave="I have kept it">
     <p>It is shown this once: nobody can tell it again.</p>
     <div class="raw"><pre><code class="secret">${secret}</code></pre><button class="primary copy">Copy</button></div>
     ${first && html`<p><button onClick=${enter}>Log in with it</button></p>`}<p role="status">${said}</p>
