@@ -1,0 +1,82 @@
+"""Space within templates, which is left out of what is sent, and what it would mean there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dispatcher.bridge.pages.assets import UI
+from dispatcher.bridge.pages.minified import minified
+
+_TEXT = re.compile(r"`|\$\{|\\.|[^`\\$]+|\$", re.DOTALL)
+_PATTERN = re.compile(r"/(?![/*])(?:\\.|\[(?:\\.|[^\]\\])*\]|[^/\\\[\n])+/\w*")
+_CODE = re.compile(r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[\w$]+|\s+|.""", re.DOTALL)
+_BEFORE_PATTERN = frozenset("(,=:[!&|?{};>")
+
+
+@dataclass
+class Template:
+    """A text between backticks; `depth` counts the braces of what is put in and not read to its end."""
+
+    markup: bool
+    text: str = ""
+    depth: int = 0
+
+
+def test_no_template_depends_on_what_is_not_sent() -> None:
+    """There are texts of several lines in markup alone, where the space around tags is none, and other space is one."""
+    depends = [
+        f"{file.name}: {line.strip()}"
+        for file in sorted(UI.rglob("*.js"))
+        for template in templates(file.read_text())
+        for line in template.text.split("\n")[1:]
+        if not template.markup
+    ]
+
+    assert [] == depends
+
+
+def test_space_around_tags_goes() -> None:
+    """Between attributes, and between words, one space stays."""
+    written = b"export const drawn = () => html`\n  <p class='a'\n    id='b'>\n    two\n    words ${one}\n  </p>\n  <b>x</b>`;\n"
+
+    assert b"html`<p class='a'\nid='b'>two\nwords ${one}</p><b>x</b>`" in minified({"a.js": written})["a.js"]
+
+
+def test_templates_are_found_within_one_another() -> None:
+    """And behind patterns and comments that hold a backtick."""
+    module = "f(`a\n b${c ? html`\n // d${'`'}` : /`/} e`); // `\nconst g = `h`;"
+
+    assert [(True, "\n // d"), (False, "a\n b e"), (False, "h")] == [
+        (one.markup, one.text) for one in templates(module)
+    ]
+
+
+def templates(module: str) -> Iterator[Template]:
+    """Give the template literals of a module, each without what is put in."""
+    within, last, here = list[Template](), ";", 0
+    while here < len(module):
+        if within and within[-1].depth == 0:
+            said = _found(_TEXT, module, here)
+            if said == "`":
+                yield within.pop()
+            elif said == "${":
+                within[-1].depth = 1
+            else:
+                within[-1].text += said
+        else:
+            pattern = _PATTERN.match(module, here) if last[-1] in _BEFORE_PATTERN else None
+            said = pattern[0] if pattern else _found(_CODE, module, here)
+            if said == "`":
+                within.append(Template(markup=last == "html"))
+            elif within:
+                within[-1].depth += (said == "{") - (said == "}")
+        here += len(said)
+        last = last if said.isspace() or said.startswith(("//", "/*")) else said
+
+
+def _found(pattern: re.Pattern[str], module: str, here: int) -> str:
+    found = pattern.match(module, here)
+    assert found is not None
+    return found[0]
