@@ -43,25 +43,28 @@ export class Crash extends Component {
 
 /**
  * Load something and keep it: `read(signal)` gives it, anew whenever `by` changes, every `everyS` seconds while the page is
- * visible, and when `again` is called. What was read last stays while the next is on its way, and when that fails.
+ * visible, and when `again` is called. What was read last stays while the next is on its way, and when that fails for the same `by`.
  */
 export function useRead(read, by = [], everyS = 0) {
   const [{ value, error, busy }, set] = useState({ value: null, error: null, busy: true });
   const [turn, next] = useState(0);
+  const wanted = JSON.stringify(by);
   const again = () => next((old) => old + 1);
   useEffect(() => {
     const abort = new AbortController();
     set((old) => ({ ...old, busy: true }));
     read(abort.signal).then(
-      (value) => set({ value, error: null, busy: false }),
-      (error) => error.name !== "AbortError" && set((old) => ({ ...old, error, busy: false })),
+      (value) => set({ value, of: wanted, error: null, busy: false }),
+      // What was read for another choice is no answer to this one.
+      (error) => error.name !== "AbortError" && set((old) => ({ ...old, value: old.of === wanted ? old.value : null, error, busy: false })),
     );
     return () => abort.abort();
-  }, [turn, ...by]);
+  }, [turn, wanted]);
   useEffect(() => {
-    const timer = everyS && setInterval(() => document.hidden || again(), everyS * 1000);
+    // From when the answer is in: one that takes longer than that would never come.
+    const timer = everyS && !busy && setInterval(() => document.hidden || again(), everyS * 1000);
     return () => clearInterval(timer);
-  }, [everyS]);
+  }, [everyS, busy]);
   return { value, error, busy, again };
 }
 
