@@ -81,7 +81,8 @@ def _view(view: View, gate: Gate, shell: Shell) -> Handler:
             shown = Shown(view=None, fault="Nobody can be let in", why=error.message)
             return shell.page(shown, status=verdict(error).status)
         menu = tuple(open_to(caller))
-        seen = Shown(view=view, menu=menu, scopes=caller.scopes, came=caller.grant is not None)
+        came, user = caller.grant is not None, caller.tenant + caller.mark
+        seen = Shown(view=view, menu=menu, scopes=caller.scopes, came=came, user=user)
         if view not in menu:  # 3
             if view.path == "/" and menu:
                 return RedirectResponse(menu[0].path, headers={"cache-control": "no-cache"})

@@ -22,15 +22,21 @@ HTML = "text/html; charset=utf-8"
 class Shown:
     """What a page is rendered for: the view that is open, and those of the menu. Without a view it says why there is none: `fault`
     is its title, and `why` a sentence; a `stranger` is asked for a key. `scopes` is what may be done, and whoever `came` in with a
-    key may go again."""
+    key may go again. `user` is whose the page is, as its stream says it (`live/stream.py`)."""
 
     view: View | None
     menu: Sequence[View] = ()
     scopes: Collection[Scope] = ()
     came: bool = False
+    user: str = ""
     stranger: bool = False
     fault: str = ""
     why: str = ""
+
+    @property
+    def may(self) -> str:
+        """All that scripts of the page ask for: scopes, views, and whether there is anything to `leave`."""
+        return " ".join(sorted({*self.scopes, *(view.name for view in self.menu), *(["leave"] if self.came else [])}))
 
 
 class Shell:

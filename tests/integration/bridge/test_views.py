@@ -115,6 +115,20 @@ async def test_a_stranger_gets_the_door_alone(
     assert [] == [page.text for page in pages if 'id="door-key"' not in page.text]
 
 
+async def test_a_page_knows_whose_it_is_and_what_they_may(house: tuple[httpx.AsyncClient, dict[Any, str]]) -> None:
+    """Its user is named as its stream of events names them: a page whose stream is another's is read anew. What scripts ask for is
+    named once: scopes, views, and for who came in with a key, that they may leave. A stranger has nothing of it."""
+    http, made = house
+    scopes = (Scope.CHAT,)
+    page, stranger = await http.get("/keys", headers=bearer(made[scopes])), await http.get("/keys")
+    async with http.stream("GET", "/ui/events", headers=bearer(made[scopes])) as stream:
+        hello = json.loads(await anext(line[6:] async for line in stream.aiter_lines() if line.startswith("data: ")))
+    told = [re.findall(r'data-may="([^"]*)" data-user="([^"]*)"', one.text) for one in (page, stranger)]
+
+    assert [(" ".join(sorted({*SEEN[scopes], "chat", "leave"})), hello["tenant"] + hello["own"])] == told[0]
+    assert [("", "")] == told[1]
+
+
 async def test_a_session_that_has_ended_is_a_stranger(house: tuple[httpx.AsyncClient, dict[Any, str]]) -> None:
     """A browser with a cookie sees its views, and the door once it has logged out."""
     http, made = house

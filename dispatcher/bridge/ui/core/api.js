@@ -38,3 +38,12 @@ export function query(path, values) {
   const known = Object.entries(values).filter(([, value]) => (value ?? "") !== "");
   return known[0] ? `${path}?${new URLSearchParams(known)}` : path;
 }
+/** Load a module, named as from here. */
+export const load = (path) => import(path).catch((error) => {
+  console.error(error);
+  throw new Refused("A part of this page can't be loaded. Check that Drover runs, then read the page anew.", { code: "unreachable" });
+});
+
+/** Whether whoever looks may do something (a scope), or see a view (its name). */
+export const may = (what) => document.body.dataset.may.split(" ").includes(what);
+

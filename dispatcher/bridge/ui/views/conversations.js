@@ -1,5 +1,5 @@
 // What was said, and is kept: found again, renamed, taken away, and forgotten.
-import { del, patch, query } from "../core/api.js";
+import { del, may, patch, query } from "../core/api.js";
 import { moment } from "../core/format.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../core/html.js";
 import { announce, Confirm, Empty, Page, Read, Refusal, Sheet, useAct, useGet, useQuery } from "../core/parts.js";
@@ -49,7 +49,7 @@ function Talks({ q, before, field }) {
     done(`${told?.conversations ?? "It is"} forgotten`);
   } });
   return html`<${Read} read=${read}>${({ conversations, next, kept_days: days }) => html`
-    ${!conversations[0] && html`<${Empty}>${next ? "Not among the newest: look further." : before ? "There are no more." : q ? "No conversation has all of these words." : `Nothing is kept yet: ask something in the chat.${document.getElementById("leave") ? " What was said before there were keys comes back by drover keys adopt NAME." : ""}`}<//>`}
+    ${!conversations[0] && html`<${Empty}>${next ? "Not among the newest: look further." : before ? "There are no more." : q ? "No conversation has all of these words." : `Nothing is kept yet: ask something in the chat.${may("leave") ? " What was said before there were keys comes back by drover keys adopt NAME." : ""}`}<//>`}
     <ul class="talks" ref=${list}>${conversations.map((one) => html`<${Talk} key=${one.conversation.id + one.turn} ...${one} rename=${rename} forget=${forget} />`)}</ul>
     ${next && (more ? html`<${Talks} q=${q} before=${next} field=${field} />` : html`<p class="row"><button type="button" onClick=${() => go(true)}>Earlier ones</button></p>`)}
     ${!before && html`<p class="note">They are yours alone. ${days ? `What nobody goes on with for ${days} days is forgotten.` : "They are kept until you forget them."}</p>`}

@@ -1,5 +1,5 @@
 // The fleet as it is: a map of it, a card for each device, and what a device was.
-import { post, query } from "../core/api.js";
+import { may, post, query } from "../core/api.js";
 import { Chart } from "../core/chart.js";
 import { bytes, degrees, duration, figure, known, moment, share, watts } from "../core/format.js";
 import { html, useRef, useState } from "../core/html.js";
@@ -70,7 +70,7 @@ function Device({ href, now, ...device }) {
       ${loaded.map((one) => html`<li key=${one.name}><b>${one.name}</b> <small>${one.memory_bytes ? `${bytes(one.memory_bytes)}, ` : ""}${left(one.expires_unix_s)}</small></li>`)}
       ${models.length > loaded.length && html`<li><small>${loaded[0] ? "" : "no model in memory, "}${models.length - loaded.length} on disk</small></li>`}
     </ul>
-    ${there && document.body.dataset.may.includes("admin") && html`<${Orders} ...${device} />`}
+    ${there && may("admin") && html`<${Orders} ...${device} />`}
   </article>`;
 }
 
