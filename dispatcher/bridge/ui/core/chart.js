@@ -1,7 +1,8 @@
 // Lines over time, drawn by uPlot in the page's colours, told in words, and as a table for who can't see or point.
+import { load } from "./api.js";
 import { figure, moment } from "./format.js";
 import { html, useEffect, useRef, useState } from "./html.js";
-import { Table } from "./parts.js";
+import { Refusal, Table } from "./parts.js";
 
 const DASHES = [["solid"], ["dashed", 9, 4], ["dotted", 2, 3]];
 const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
@@ -15,11 +16,12 @@ export function useCanvas() {
   const [width, resize] = useState(0);
   const [theme, turn] = useState();
   useEffect(() => {
-    const abort = new AbortController(); // has a signal, as listeners take it
+    const abort = new AbortController();
+    const { signal } = abort;
     const watch = new ResizeObserver(([{ contentRect }]) => contentRect.width && resize(contentRect.width | 0));
     watch.observe(box.current);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", turn, abort);
-    addEventListener("drover-theme", turn, abort);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", turn, { signal });
+    addEventListener("drover-theme", turn, { signal });
     return () => {
       watch.disconnect();
       abort.abort();
@@ -48,11 +50,12 @@ export const byTime = (times, series, format) => ({
 /** A chart of up to three `series`, each `{ name, values }` with a value or null for each of `times` (Unix, s); `format` writes values. */
 export function Chart({ title, summary, series, times, height = 220, format = figure }) {
   const [box, width, theme] = useCanvas();
+  const [error, fail] = useState();
   const { current: cursor } = useRef({ y: false, drag: { x: false } });
   useEffect(() => {
     let plot;
     let gone = !width;
-    import("../vendor/uplot-1.6.32.mjs").then(({ default: Plot }) => {
+    load("../vendor/uplot-1.6.32.mjs").then(({ default: Plot }) => {
       if (gone) return;
       const axis = { stroke: token("--ink-soft"), font: `12px ${token("--sans")}`, grid: { stroke: token("--line"), width: 1 }, ticks: { show: false } };
       const lines = series.map(({ name }, nth) => ({ label: name, value: (_, one) => format(one), stroke: token(`--series-${nth + 1}`), width: 2, dash: DASHES[nth].slice(1), points: { show: true, size: 4 } }));
@@ -66,12 +69,12 @@ export function Chart({ title, summary, series, times, height = 220, format = fi
         axes: [{ ...axis, size: 28, values: (_, splits, __, ___, step) => splits.map((one) => clock(one, step)) }, { ...axis, size: 72, values: (_, splits) => splits.map(format) }],
         series: [{ label: "Time", value: (_, at) => moment(at) }, ...lines],
       }, [times, ...series.map(({ values }) => values.map((one) => one ?? null))], box.current);
-    });
+    }).catch(fail);
     return () => {
       gone = true;
       if (plot) Object.assign(cursor, { left: plot.cursor.left, top: plot.cursor.top });
       plot?.destroy();
     };
   }, [width, theme, JSON.stringify([times, series])]);
-  return html`<${Figure} title=${title} summary=${summary} table=${() => byTime(times, series, format)}><div class="plot" role="img" aria-label=${summary} ref=${box} style=${{ minHeight: height }}></div><//>`;
+  return html`<${Figure} title=${title} summary=${summary} table=${() => byTime(times, series, format)}><${Refusal} error=${error} again=${() => location.reload()} /><div class="plot" role="img" aria-label=${summary} ref=${box} style=${{ minHeight: height }}></div><//>`;
 }
