@@ -26,18 +26,22 @@ export function refusal(error, response = {}) {
   return new Refused(message, { status: response.status ?? 0, code, param, retryAfter });
 }
 
-const json = (...request) => send(...request).then((response) => (response.status === 204 ? null : response.json()));
+/** What the bridge answers. It is waited for `waitS`, since whoever asked can't ask anew before. */
+async function json(method, path, body, { signal, waitS = 30 } = {}) {
+  const late = AbortSignal.timeout(waitS * 1000);
+  try {
+    const response = await send(method, path, body, { signal: AbortSignal.any([late, signal].filter(Boolean)) });
+    return response.status === 204 ? null : await response.json();
+  } catch (error) {
+    throw late.aborted ? new Refused(`The bridge has not answered within ${waitS} s. What it was asked to do may be done later: look before you try again.`, { code: "late" }) : error;
+  }
+}
 
 export const get = (path, options) => json("GET", path, undefined, options);
 export const post = (path, body = {}, options) => json("POST", path, body, options);
 export const patch = (path, body, options) => json("PATCH", path, body, options);
 export const del = (path, options) => json("DELETE", path, undefined, options);
 
-/** Write a query from what is known: `query("/a", { since: 1, model: "" })` is `/a?since=1`. */
-export function query(path, values) {
-  const known = Object.entries(values).filter(([, value]) => (value ?? "") !== "");
-  return known[0] ? `${path}?${new URLSearchParams(known)}` : path;
-}
 /** Load a module, named as from here. */
 export const load = (path) => import(path).catch((error) => {
   console.error(error);
@@ -47,3 +51,8 @@ export const load = (path) => import(path).catch((error) => {
 /** Whether whoever looks may do something (a scope), or see a view (its name). */
 export const may = (what) => document.body.dataset.may.split(" ").includes(what);
 
+/** Write a query from what is known: `query("/a", { since: 1, model: "" })` is `/a?since=1`. */
+export function query(path, values) {
+  const known = Object.entries(values).filter(([, value]) => (value ?? "") !== "");
+  return known[0] ? `${path}?${new URLSearchParams(known)}` : path;
+}

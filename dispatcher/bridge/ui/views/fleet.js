@@ -82,7 +82,7 @@ function Orders({ name, state, models }) {
   const choice = useRef();
   const order = (verb, what, body) => html`<button type="button" aria-busy=${busy} aria-label=${`${verb} ${what}`} onClick=${() => act(async () => {
     load(body?.model);
-    const told = await post(`/api/v1/devices/${encodeURIComponent(name)}/${verb.toLowerCase()}`, body);
+    const told = await post(`/api/v1/devices/${encodeURIComponent(name)}/${verb.toLowerCase()}`, body, { waitS: 90 });
     announce(`${what} is ${told.state}`);
     if (body) choice.current.focus();
     pick("");
