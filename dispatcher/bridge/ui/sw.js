@@ -16,6 +16,7 @@ self.addEventListener("fetch", (event) => {
 async function keep() {
   const cache = await caches.open(NAME);
   const page = await fetch(PAGE);
+  if (!page.ok) throw new Error(`${PAGE}: ${page.status}`);
   const made = [...(await page.clone().text()).matchAll(/(?:href|src)="(\/ui\/[^"]+)"/g)].map(([, address]) => address);
   await cache.put(PAGE, page);
   await cache.addAll(made);
