@@ -66,6 +66,10 @@ PAGE_POLICY = (
 """No remote host, images included: an answer's markdown can't carry text away. Trusted types leave one
 policy, `drover`, as the only maker of HTML and of workers' addresses: see `ui/core/html.js`."""
 
+FORGET = {"clear-site-data": '"storage"'}
+"""For whoever logs out: browsers forget what any tab kept of what was typed, and the page puts back its colours and columns. They
+do so over HTTPS and at localhost alone; elsewhere the page forgets what its own tab kept."""
+
 DOCS_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"

@@ -21,6 +21,7 @@ from dispatcher.bridge.describing import ASKS, described
 from dispatcher.bridge.gate.credentials import Site, require_own_page, shown
 from dispatcher.bridge.gate.gate import Gate, Keys, caller_of
 from dispatcher.bridge.gate.grants import AsOf, nameless
+from dispatcher.bridge.headers import FORGET
 from dispatcher.bridge.surfaces import NATIVE
 
 SESSION_S = 12 * 3600.0
@@ -97,7 +98,7 @@ def session_routes(gate: Gate, bus: Bus, subjects: Subjects, clock: Clock) -> AP
         if found.by_browser:
             require_own_page(http.method, http.headers, gate.site)
         await gate.grants.end(found.presented)
-        return Response(status_code=204, headers={"set-cookie": _cookie(gate.site, "", 0)})
+        return Response(status_code=204, headers={"set-cookie": _cookie(gate.site, "", 0), **FORGET})
 
     return router
 

@@ -504,7 +504,7 @@ async def test_behind_tls_the_cookie_is_secure_and_bound_to_its_host(house: Hous
 
 
 async def test_a_session_that_is_given_up_is_over(house: House) -> None:
-    """After the logout the cookie is worth nothing, wherever it was copied to."""
+    """After the logout the cookie is worth nothing, wherever it was copied to; and browsers forget what a page has kept."""
     secret = await house.key()
     opened = await house.http.post("/api/v1/session", json={"key": secret})
     mine = {"cookie": f"drover={re.split('[=;]', opened.headers['set-cookie'])[1]}", "sec-fetch-site": "same-origin"}
@@ -514,6 +514,7 @@ async def test_a_session_that_is_given_up_is_over(house: House) -> None:
     after = await becomes(401, lambda: house.http.get("/api/v1/session", headers=mine))
 
     assert (204, 401) == (left.status_code, after.status_code)
+    assert '"storage"' == left.headers["clear-site-data"]
 
 
 @pytest.mark.parametrize(
