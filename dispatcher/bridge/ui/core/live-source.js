@@ -1,14 +1,21 @@
 // The one stream of what goes on, and what is known from it: in the worker that all tabs share, or in a page that has none.
+import { refusal, send } from "./api.js";
+
 const AGAIN_MS = [1000, 60000];
 const MOST_JOBS = 300;
+
+/** What is known before anything is told. `user` is who is told, and `why` says why nothing is. */
+export const NOTHING = { link: "waiting", user: null, why: null, fleet: null, devices: null, jobs: [], queue: null, steady: null };
 
 /** Follows `/ui/events` while it is wanted, and calls `tell(kind, value)` for whatever changes. */
 export class LiveSource {
   #tell;
-  #source = null;
+  #going = null;
   #timer = 0;
   #wait = AGAIN_MS[0];
-  state = { link: "waiting", fleet: null, devices: null, jobs: [], queue: null, steady: null };
+  // Three times the bridge's `steady_s`, which it tells first.
+  #silent = 30000;
+  state = { ...NOTHING };
 
   constructor(tell) {
     this.#tell = tell;
@@ -17,32 +24,60 @@ export class LiveSource {
   /** Follow, or stop: nobody looks at hidden tabs, and what they show is told anew when they are seen. Who comes waits for nothing. */
   want(wanted) {
     if (!wanted) this.#close("resting");
-    else if (!this.#source) this.#open();
+    else if (!this.#going) this.#follow();
   }
 
-  #open() {
-    clearTimeout(this.#timer);
-    const source = new EventSource("/ui/events");
-    this.#source = source;
-    source.onopen = () => {
+  // Not by an `EventSource`: that tells neither what the bridge says when it refuses, nor that it has fallen silent.
+  async #follow() {
+    const going = (this.#going = new AbortController());
+    let fault;
+    try {
+      this.#listen();
+      const { body } = await send("GET", "/ui/events", undefined, going);
       this.#wait = AGAIN_MS[0];
       this.#set("link", "live");
-    };
-    source.onerror = () => {
-      // Also where the browser would try again by itself: it does so every three seconds, for ever, and in step with all others.
-      this.#close("lost");
-      this.#timer = setTimeout(() => this.#open(), this.#wait * (0.5 + Math.random()));
-      this.#wait = Math.min(this.#wait * 2, AGAIN_MS[1]);
-    };
-    source.addEventListener("end", ({ data }) => JSON.parse(data).error.code === "unauthorized" && this.#close("stranger"));
-    for (const [kind, read] of Object.entries(KINDS)) {
-      source.addEventListener(kind, ({ data }) => this.#set(kind, read(JSON.parse(data), this.state[kind])));
+      await events(body, (kind, told) => this.#going === going && this.#take(kind, told));
+    } catch (refused) {
+      fault = refused;
     }
+    if (this.#going === going) this.#lose(fault);
+  }
+
+  #listen() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#lose(), this.#silent);
+  }
+
+  #take(kind, told) {
+    this.#listen();
+    if (kind === "end") throw refusal(told.error);
+    if (kind !== "hello") return this.#set(kind, KINDS[kind]?.(told, this.state[kind]) ?? told);
+    this.#silent = 3000 * told.steady_s;
+    this.#serve(told.tenant + told.own);
+  }
+
+  /** What one user was told is not for the next. */
+  #serve(user) {
+    if (user === this.state.user) return;
+    for (const known of Object.entries({ ...NOTHING, link: this.state.link, user })) this.#set(...known);
+  }
+
+  #lose({ code, message } = {}) {
+    if (code === "unauthorized") {
+      this.#serve(null);
+      this.#close("waiting");
+      // It is not kept: whoever looks next may have come in.
+      return this.#tell("link", "stranger");
+    }
+    this.#set("why", message);
+    this.#close("lost");
+    this.#timer = setTimeout(() => this.#follow(), this.#wait * (0.5 + Math.random()));
+    this.#wait = Math.min(this.#wait * 2, AGAIN_MS[1]);
   }
 
   #close(link) {
-    this.#source?.close();
-    this.#source = null;
+    this.#going?.abort();
+    this.#going = null;
     clearTimeout(this.#timer);
     this.#set("link", link);
   }
@@ -53,8 +88,24 @@ export class LiveSource {
   }
 }
 
-/** What each event says, given what was known. */
-const KINDS = { fleet: (told) => told, queue: (told) => told, steady: (told) => told.now_unix_s - Date.now() / 1000, devices, jobs };
+/** Give each event of a stream to `take`, until it ends or breaks off. */
+async function events(body, take) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read().catch(() => ({ done: true }));
+    if (done) return;
+    const told = (rest + value).split("\n\n");
+    rest = told.pop();
+    for (const one of told) {
+      const { event, data } = Object.fromEntries(one.split("\n").map((line) => line.split(/: (.*)/)));
+      if (data) take(event, JSON.parse(data));
+    }
+  }
+}
+
+/** What an event says, given what was known; others are known as they are told. */
+const KINDS = { steady: (told) => told.now_unix_s - Date.now() / 1000, devices, jobs };
 
 /** The cards by name, with those that changed; of others that were heard only the time is told. */
 function devices({ whole, devices: changed = [], seen = {}, gone = [] }, old) {
@@ -75,14 +126,14 @@ function jobs({ whole, jobs: changed }, old) {
 if ("onconnect" in globalThis) {
   const ports = new Map();
   const source = new LiveSource((...told) => {
-    for (const port of ports.keys()) port.postMessage(told);
+    for (const [port, visible] of ports) if (visible) port.postMessage(told);
   });
   globalThis.onconnect = ({ ports: [port] }) => {
     port.onmessage = ({ data: visible }) => {
       ports.set(port, visible);
       if (visible === null) ports.delete(port);
       source.want([...ports.values()].includes(true));
+      if (visible) for (const known of Object.entries(source.state)) port.postMessage(known);
     };
-    for (const known of Object.entries(source.state)) port.postMessage(known);
   };
 }

@@ -1,9 +1,9 @@
 // What goes on in the fleet, for all views: the last of each kind that the stream told, and a hook for components.
 import { script, useEffect, useState } from "./html.js";
-import { LiveSource } from "./live-source.js";
+import { LiveSource, NOTHING } from "./live-source.js";
 
 const REST_MS = 20000;
-const state = { link: "waiting", fleet: null, devices: null, jobs: [], queue: null, steady: null };
+const state = { ...NOTHING };
 const hearers = new Set();
 
 function take(kind, value) {
@@ -14,24 +14,28 @@ function take(kind, value) {
 /** Begin to follow; once, by who is let in. */
 export function follow() {
   let want;
-  if (globalThis.SharedWorker) {
-    const { port } = new SharedWorker(script(new URL("live-source.js", import.meta.url).href), { type: "module", name: "drover" });
-    port.onmessage = ({ data }) => take(...data);
-    want = (visible) => port.postMessage(visible);
-  } else {
-    const source = new LiveSource(take);
-    want = (visible) => source.want(visible);
-  }
   let rest = 0;
   const look = () => {
     clearTimeout(rest);
     if (document.hidden) rest = setTimeout(want, REST_MS, false);
     else want(true);
   };
+  const alone = () => {
+    const source = new LiveSource(take);
+    want = (visible) => source.want(visible);
+    look();
+  };
+  if (globalThis.SharedWorker) {
+    const worker = new SharedWorker(script(new URL("live-source.js", import.meta.url).href), { type: "module", name: "drover" });
+    worker.port.onmessage = ({ data }) => take(...data);
+    // Its script is gone, with its edition.
+    worker.onerror = alone;
+    want = (visible) => worker.port.postMessage(visible);
+    look();
+  } else alone();
   document.addEventListener("visibilitychange", look);
   addEventListener("pageshow", look);
   addEventListener("pagehide", () => want(null));
-  look();
 }
 
 /** Hear each new value of a kind; gives how to stop. */
