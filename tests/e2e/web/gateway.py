@@ -28,6 +28,10 @@ class Gateway:
     """How often each path was asked for."""
     open: Counter[str] = field(default_factory=Counter)
     """How many requests of a path are being answered now."""
+    silenced: set[str] = field(default_factory=set)
+    """Paths whose answers go no further, as from a machine that has lost its network: connections stay open."""
+    refused: set[str] = field(default_factory=set)
+    """Paths that a proxy with nothing behind it answers."""
     reports: list[str] = field(default_factory=list)
     """What browsers say that the content policy refused."""
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -79,25 +83,32 @@ async def _serve(made: Gateway, bridge: str, reader: StreamReader, writer: Strea
     if path == SINK:
         made.reports.append(body.decode())
         await made.note(made.open, path, 0)
-        writer.write(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
-        await writer.drain()
-        return
+        return await _answered(writer, b"204 No Content")
+    if path in made.refused:
+        return await _answered(writer, b"502 Bad Gateway")
     await made.note(made.open, path)
     try:
-        await _passed_on(bridge, _alone(head) + body, reader, writer)
+        await _passed_on(bridge, _alone(head) + body, reader, writer, lambda: path in made.silenced)
     finally:
         await made.note(made.open, path, -1)
 
 
-async def _passed_on(bridge: str, request: bytes, reader: StreamReader, writer: StreamWriter) -> None:
+async def _answered(writer: StreamWriter, status: bytes) -> None:
+    writer.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+    await writer.drain()
+
+
+async def _passed_on(
+    bridge: str, request: bytes, reader: StreamReader, writer: StreamWriter, silenced: Callable[[], bool]
+) -> None:
     """Ask the bridge, and copy its answer until either side has enough."""
     there, back = await asyncio.open_connection(urlsplit(bridge).hostname, urlsplit(bridge).port)
     try:
         back.write(request)
         head = _alone(await there.readuntil(b"\r\n\r\n"))
-        writer.write(_POLICY.sub(rb"\1; report-uri " + SINK.encode(), head))
+        begin = _POLICY.sub(rb"\1; report-uri " + SINK.encode(), head)
         async with asyncio.TaskGroup() as tasks:
-            both = [tasks.create_task(_copied(there, writer)), tasks.create_task(reader.read(1))]
+            both = [tasks.create_task(_copied(begin, there, writer, silenced)), tasks.create_task(reader.read(1))]
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             for task in both:
                 task.cancel()
@@ -105,10 +116,13 @@ async def _passed_on(bridge: str, request: bytes, reader: StreamReader, writer: 
         back.close()
 
 
-async def _copied(there: StreamReader, writer: StreamWriter) -> None:
-    while data := await there.read(65536):
+async def _copied(data: bytes, there: StreamReader, writer: StreamWriter, silenced: Callable[[], bool]) -> None:
+    while data:
+        if silenced():
+            await asyncio.Event().wait()  # until who asked hangs up
         writer.write(data)
         await writer.drain()
+        data = await there.read(65536)
 
 
 def _alone(head: bytes) -> bytes:

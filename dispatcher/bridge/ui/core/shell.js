@@ -1,11 +1,14 @@
 // The page around the views: which one is open, who may come in, and what is the same everywhere.
-import { send } from "./api.js";
+import { del, load, post } from "./api.js";
+import { sentence } from "./format.js";
 import { html, script, show } from "./html.js";
 import { follow, hear } from "./live.js";
 import { announce, Crash } from "./parts.js";
 
 const KEYS_OFF = "drover-keys-off";
 const THEME = "drover-theme";
+const USER = "drover-user";
+const SESSION = "/api/v1/session";
 const boot = JSON.parse(document.body.dataset.boot);
 const at = (id) => document.getElementById(id);
 const main = at("view");
@@ -13,14 +16,28 @@ let leave = () => {};
 let turn = 0;
 let shown;
 
+// What was typed and not sent is for nobody else; a stranger sees no view, and may be the same again.
+const { user } = document.body.dataset;
+if (user && sessionStorage.getItem(USER) !== user) {
+  sessionStorage.clear();
+  sessionStorage.setItem(USER, user);
+}
+
 /** Show the view of an address, without reading the page anew: what another view has begun goes on. */
 async function open(view, first) {
   const mine = ++turn;
-  style(view.name);
-  const { default: View } = await import(`../views/${view.name}.js`);
-  if (mine !== turn) return;
-  leave();
   shown = view.name;
+  style(view.name);
+  const View = await load(`../views/${view.name}.js`).then(
+    (module) => module.default,
+    (error) => {
+      if (first) return () => { throw error; };
+      // Modules of this edition are gone once the bridge has another: then the page is read anew, as any link would do.
+      location.reload();
+    },
+  );
+  if (mine !== turn || !View) return;
+  leave();
   main.replaceChildren();
   leave = show(html`<${Crash} key=${view.name}><${View} /><//>`, main);
   document.title = `${view.title} · Drover`;
@@ -40,8 +57,7 @@ const viewAt = (path) => boot.views.find((view) => view.path === path);
 
 function go(view) {
   at("menu").hidePopover();
-  // Modules of this edition are gone once the bridge has another: then the page is read anew, as any link would do.
-  open(view).catch(() => location.reload());
+  open(view);
 }
 
 addEventListener("click", (event) => {
@@ -55,7 +71,7 @@ addEventListener("click", (event) => {
   if (url.hash && url.pathname === location.pathname) return document.getElementById(url.hash.slice(1))?.focus();
   // A link to `?…` leaves the view as it is, and that reads the address anew: `useQuery`.
   const within = link.getAttribute("href")[0] === "?";
-  history.pushState(within, "", url);
+  history[url.href === location.href ? "replaceState" : "pushState"](within, "", url);
   if (within) dispatchEvent(new Event("popstate"));
   else go(view);
 });
@@ -63,7 +79,9 @@ addEventListener("click", (event) => {
 addEventListener("click", ({ target }) => {
   if (!target.matches?.(".copy")) return;
   getSelection().selectAllChildren(target.closest(".pre, .theirs, .raw").querySelector("pre, .words"));
-  if (document.execCommand("copy")) announce((target.textContent = "Copied"));
+  if (!document.execCommand("copy")) return;
+  announce((target.textContent = "Copied"));
+  setTimeout(() => (target.textContent = "Copy"), 3000);
 });
 addEventListener("popstate", (event) => {
   const view = viewAt(location.pathname);
@@ -78,7 +96,7 @@ main.addEventListener("focusin", () => at("menu").hidePopover());
 // Keys of the keyboard are named where they lead: `aria-keyshortcuts`.
 addEventListener("keydown", (event) => {
   const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
-  if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (typing || event.repeat || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const found = document.querySelector(`[aria-keyshortcuts="${CSS.escape(event.key)}"]`);
   if (!found || (event.key !== "?" && localStorage.getItem(KEYS_OFF))) return;
   event.preventDefault();
@@ -98,19 +116,20 @@ at("theme").onchange = ({ target: { value } }) => {
 
 // The door: a key is traded for a session that no script can read, and the page begins anew.
 const door = at("door");
-// Another dialog goes first: it may show what is shown only once.
+let asking;
+// It lies over all other dialogs, but for those that go first: what they show is shown only once.
 function askForKey() {
-  const other = document.querySelector("dialog[open]");
-  if (!other) door.showModal();
-  else if (other !== door) setTimeout(askForKey, 1000);
+  clearTimeout(asking);
+  if (document.querySelector("dialog[open] [data-first]")) asking = setTimeout(askForKey, 1000);
+  else if (!door.open) door.showModal();
 }
 // Behind it nothing would work.
-door.oncancel = (event) => event.preventDefault();
+door.onclose = askForKey;
 door.onsubmit = async (event) => {
   event.preventDefault();
   const field = at("door-key");
   try {
-    await send("POST", "/api/v1/session", { key: field.value.trim() });
+    await post(SESSION, { key: field.value.trim() });
     location.reload();
   } catch (refused) {
     door.querySelector("[role=alert]").textContent = refused.message;
@@ -118,7 +137,18 @@ door.onsubmit = async (event) => {
   }
 };
 const out = at("leave");
-if (out) out.onclick = () => send("DELETE", "/api/v1/session").catch(() => {}).then(() => location.assign("/"));
+if (out) out.onclick = async () => {
+  const kept = { ...localStorage };
+  try {
+    await del(SESSION);
+  } catch (refused) {
+    if (refused.status !== 401) return (at("stayed").textContent = sentence(refused.message));
+  }
+  // The bridge has browsers forget everything, where they know how to: what was typed goes, the colours stay.
+  sessionStorage.clear();
+  Object.assign(localStorage, kept);
+  location.assign("/");
+};
 
 /** Keep the line in the head true: whether a chat can be answered, and whether anybody still tells. */
 function watchFleet() {
@@ -131,9 +161,11 @@ function watchFleet() {
     at("lost").hidden = !lost;
     if (text.textContent !== says) text.textContent = line.title = says;
   };
+  hear("why", (why) => (at("why").textContent = sentence(why ?? "Check that Drover runs")));
   hear("link", (now) => {
-    if (now === "stranger") askForKey();
-    tell((lost = now === "lost"));
+    const turned = now === "lost" || (lost && now !== "live");
+    if (turned !== lost) announce(turned ? "No word from the bridge" : "The bridge is back");
+    tell((lost = turned));
   });
   hear("fleet", (now) => tell((fleet = now)));
 }
@@ -145,10 +177,14 @@ function fleetText({ reason, counts: { ready } }) {
 
 addEventListener("drover-stranger", askForKey);
 if (boot.stranger) askForKey();
-if (boot.views.length) {
-  follow();
-  watchFleet();
-}
+hear("link", (now) => {
+  if (now === "stranger") askForKey();
+  // Somebody has come in by another tab.
+  if (now === "live" && (door.open || !user)) location.reload();
+});
+hear("user", (now) => now && now !== user && location.reload());
+if (user) watchFleet();
+follow();
 const first = boot.views.find((view) => view.name === boot.view);
 if (first) open(first, true);
 // There is none over plain HTTP from another machine.

@@ -99,7 +99,7 @@ function Edit({ grant, first, open, done, close }) {
     });
   };
   const wrong = (name) => error?.param?.split(".")[0] === name && html`<span class="refused" role="alert">${error.message}</span>`;
-  return html`<${Sheet} title=${grant ? `Key ${grant.name}` : "New key"} close=${close}><form onSubmit=${save}>
+  return html`<${Sheet} title=${grant ? `Key ${grant.name}` : "New key"} close=${close}><form data-first onSubmit=${save}>
     ${FIELDS.map(([name, title, more]) => html`<label class="field">${title}<input name=${name} defaultValue=${texts[name]} readonly=${grant && name === "tenant"} ...${more} />${wrong(name)}</label>`)}
     <fieldset><legend>It may</legend>${first && html`<p>Without admin nobody could manage keys on this page any more.</p>`}${Object.entries(MAY).map(([one, says]) => html`<label class="check"><input type="checkbox" name="scopes" value=${one} defaultChecked=${old.scopes.includes(one)} />${one}: ${says}</label>`)}${wrong("scopes")}</fieldset>
     ${error && !error.param && html`<${Refusal} error=${error} />`}
@@ -124,7 +124,7 @@ function Secret({ secret, first, close }) {
   const enter = () => post("/api/v1/session", { key: secret }).then(() => location.reload(), (error) => say(error.message));
   return html`<${Sheet} title="The secret" close=${close} leave="I have kept it">
     <p>It is shown this once: nobody can tell it again.</p>
-    <div class="raw"><pre><code class="secret">${secret}</code></pre><button class="primary copy">Copy</button></div>
+    <div class="raw"><pre><code class="secret" data-first>${secret}</code></pre><button class="primary copy">Copy</button></div>
     ${first && html`<p><button onClick=${enter}>Log in with it</button></p>`}<p role="status">${said}</p>
   <//>`;
 }

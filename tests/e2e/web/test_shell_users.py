@@ -1,0 +1,94 @@
+"""The page as its users change: what one was told, typed and chose, and the next one who comes in."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from common import key_client
+from common.key_requests import AddKey
+from common.keys import Scope
+from tests.browser import HANG_S, opened
+from tests.e2e.web.houses import SUBJECTS, House
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_what_one_user_was_told_and_typed_is_not_for_the_next(browser: Browser, house: House) -> None:
+    """The key of one ends: each tab asks for another, also one with a device's history open, and however often one presses Escape.
+    Another user comes in by one tab: the others follow. Jobs, devices and drafts of the first are gone."""
+    url = await house.keyed()
+    first = await key_client.add(house.bus, SUBJECTS, AddKey(name="one", user="one", scopes=(Scope.CHAT, Scope.FLEET)))
+    second = await key_client.add(house.bus, SUBJECTS, AddKey(name="two", user="two"))
+    async with opened(browser, url, "/", key=first.secret) as visit:
+        visit.welcome.append(" 40[13] ")
+        page, wall = visit.page, await visit.page.context.new_page()
+        await page.get_by_label("Your message").fill("for my eyes alone")
+        await wall.goto(f"{url}/fleet?device=nano")
+        await expect(wall.locator("dialog.sheet[open] h2")).to_contain_text("nano")
+        job = await _asked(url, first.secret)
+        await page.get_by_role("link", name="Activity").click()
+        await expect(page.locator(f'#view [href$="{job}"]')).to_be_visible()
+        await key_client.revoke(house.bus, SUBJECTS, first.grant.key)
+        for tab in page, wall:
+            await expect(tab.locator("#door")).to_be_visible()
+            for _ in range(3):
+                await tab.keyboard.press("Escape")
+            await expect(tab.locator("#door")).to_be_visible()
+        await _come_in(page, second.secret)
+        await expect(page.get_by_text("No job fits.")).to_be_visible()
+        await expect(wall.get_by_role("heading", name="Fleet is not for this key")).to_be_visible()
+        await page.get_by_role("link", name="Chat").click()
+        await expect(page.get_by_label("Your message")).to_have_value("")
+        kept = await page.evaluate("JSON.stringify(sessionStorage)")
+
+    assert "for my eyes alone" not in kept
+
+
+async def test_who_logs_out_leaves_nothing_of_what_was_typed(browser: Browser, house: House) -> None:
+    """Where the bridge can't be reached the session goes on, and the page says so; else what was typed is gone in all tabs, and the
+    colours stay."""
+    url = await house.keyed()
+    secret = await house.key(Scope.CHAT)
+    async with opened(browser, url, "/", key=secret) as visit:
+        visit.welcome += [" 401 ", "ERR_"]
+        page, other = visit.page, await visit.page.context.new_page()
+        await other.goto(f"{url}/keys")
+        await other.evaluate("sessionStorage.setItem('drover-draft', 'typed in another tab')")
+        await page.get_by_label("Your message").fill("for my eyes alone")
+        await page.get_by_label("Colours").select_option("dark")
+        await page.route("**/api/v1/session", lambda route: route.abort())
+        await page.get_by_role("button", name="Log out").click()
+        await expect(page.locator("#stayed")).to_have_text(
+            "The bridge can't be reached. Check that Drover runs, then try again."
+        )
+        here = await page.get_by_label("Your message").input_value()
+        await page.unroute("**/api/v1/session")
+        await page.get_by_role("button", name="Log out").click()
+        await expect(page.locator("#door")).to_be_visible()
+        await expect(other.locator("#door")).to_be_visible()
+        kept = [await tab.evaluate("JSON.stringify({ ...sessionStorage, ...localStorage })") for tab in (page, other)]
+        await _come_in(page, secret)
+        await expect(page.get_by_label("Your message")).to_have_value("")
+        await expect(page.get_by_label("Colours")).to_have_value("dark")
+        await expect(other.get_by_role("heading", name="Your key")).to_be_visible()
+
+    assert here == "for my eyes alone"
+    assert [] == [one for one in kept if "eyes" in one or "typed" in one]
+
+
+async def _asked(url: str, secret: str) -> str:
+    """Have a user's question answered, so that a stream tells that it is; gives its job."""
+    asked = {"model": "auto", "messages": [{"role": "user", "content": "Whose job is this?"}], "max_tokens": 4}
+    async with httpx.AsyncClient(trust_env=False, timeout=HANG_S) as http:
+        answer = await http.post(
+            f"{url}/v1/chat/completions", json=asked, headers={"authorization": f"Bearer {secret}"}
+        )
+    assert answer.status_code == 200, answer.text
+    return answer.headers["x-drover-job"]
+
+
+async def _come_in(page: Page, secret: str) -> None:
+    await page.get_by_label("Key", exact=True).fill(secret)
+    await page.keyboard.press("Enter")
