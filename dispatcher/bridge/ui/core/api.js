@@ -26,6 +26,22 @@ export function refusal(error, response = {}) {
   return new Refused(message, { status: response.status ?? 0, code, param, retryAfter });
 }
 
+/** Each event of a stream, with its name before it, until the stream ends or breaks off. */
+export async function* events({ body }) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read().catch(() => ({ done: true }));
+    if (done) return;
+    const told = (rest + value).split("\n\n");
+    rest = told.pop();
+    for (const one of told) {
+      const { event, data } = Object.fromEntries(one.split("\n").map((line) => line.split(/: (.*)/)));
+      if (data) yield [event, JSON.parse(data)];
+    }
+  }
+}
+
 /** What the bridge answers. It is waited for `waitS`, since whoever asked can't ask anew before. */
 async function json(method, path, body, { signal, waitS = 30 } = {}) {
   const late = AbortSignal.timeout(waitS * 1000);

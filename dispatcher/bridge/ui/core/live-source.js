@@ -1,5 +1,5 @@
 // The one stream of what goes on, and what is known from it: in the worker that all tabs share, or in a page that has none.
-import { refusal, send } from "./api.js";
+import { events, refusal, send } from "./api.js";
 
 const AGAIN_MS = [1000, 60000];
 const MOST_JOBS = 300;
@@ -33,10 +33,10 @@ export class LiveSource {
     let fault;
     try {
       this.#listen();
-      const { body } = await send("GET", "/ui/events", undefined, going);
+      const stream = await send("GET", "/ui/events", undefined, going);
       this.#wait = AGAIN_MS[0];
       this.#set("link", "live");
-      await events(body, (kind, told) => this.#going === going && this.#take(kind, told));
+      for await (const [kind, told] of events(stream)) if (this.#going === going) this.#take(kind, told);
     } catch (refused) {
       fault = refused;
     }
@@ -85,22 +85,6 @@ export class LiveSource {
   #set(kind, value) {
     this.state[kind] = value;
     this.#tell(kind, value);
-  }
-}
-
-/** Give each event of a stream to `take`, until it ends or breaks off. */
-async function events(body, take) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read().catch(() => ({ done: true }));
-    if (done) return;
-    const told = (rest + value).split("\n\n");
-    rest = told.pop();
-    for (const one of told) {
-      const { event, data } = Object.fromEntries(one.split("\n").map((line) => line.split(/: (.*)/)));
-      if (data) take(event, JSON.parse(data));
-    }
   }
 }
 

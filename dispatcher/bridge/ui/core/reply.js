@@ -1,5 +1,5 @@
 // One answer from the question to its end: the request and its frames, where it stands, what it says, and how that is shown.
-import { refusal, send } from "./api.js";
+import { events, refusal, send } from "./api.js";
 import { Badge } from "./badge.js";
 import { duration } from "./format.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
@@ -29,20 +29,12 @@ export async function* chat({ anew, ...asked }, signal) {
   const response = await send("POST", "/api/v1/chat", { priority: "interactive", ...asked, stream: true }, { signal, headers });
   const [job, conversation] = ["job", "conversation"].map((name) => response.headers.get(`x-drover-${name}`));
   yield { t: "open", job, conversation };
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read().catch(() => ({ done: true }));
-    if (done) throw refusal(BROKEN);
-    const lines = (rest + value).split("\n");
-    rest = lines.pop();
-    for (const line of lines.filter((one) => one.startsWith("data: "))) {
-      const frame = JSON.parse(line.slice(6));
-      if (frame.t === "err") throw refusal(frame);
-      yield frame;
-      if (frame.t === "end") return;
-    }
+  for await (const [, frame] of events(response)) {
+    if (frame.t === "err") throw refusal(frame);
+    yield frame;
+    if (frame.t === "end") return;
   }
+  throw refusal(BROKEN);
 }
 
 /**
