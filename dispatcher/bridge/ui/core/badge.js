@@ -1,4 +1,5 @@
 // The line under an answer: where it ran, why, and what it took; the details behind it. It knows the account of a job alone.
+import { may } from "./api.js";
 import { duration, joules, known, money, rate, seconds } from "./format.js";
 import { html } from "./html.js";
 import { Facts, Origin } from "./parts.js";
@@ -50,7 +51,7 @@ export const Explained = ({ account: { terms, weights = {}, score, attempts = []
     ["Energy from", energy?.source, known(energy?.uncertainty) && `± ${Math.round(energy.uncertainty * 100)} %`],
   ]} />
   ${job && html`<p class="row job"><span>Job <code>${job}</code></span>
-    ${document.querySelector("[data-view=explain]") && html`<a href=${`/explain?job=${job}`}>Why this device</a>`}${children}</p>`}
+    ${may("explain") && html`<a href=${`/explain?job=${job}`}>Why this device</a>`}${children}</p>`}
 </div>`;
 
 function Score({ terms, weights, score }) {
