@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from common.keys import Scope
 from tests.browser import barriers, opened
@@ -114,7 +114,7 @@ async def test_what_waits_is_seen_and_can_be_cancelled(browser: Browser, house: 
 
 
 async def test_a_key_sees_its_own_jobs(browser: Browser, house: House) -> None:
-    """Others' jobs are not there; the view says what it waits for, and when the ledger's answer is refused it says why."""
+    """Others' jobs are not there; where the ledger's answer is late the view says what it waits for, and when it is refused, why."""
     async with opened(browser, await house.keyed(), "/activity", key=await house.key(Scope.CHAT)) as visit:
         visit.welcome.append("503")
         page = visit.page
@@ -122,8 +122,16 @@ async def test_a_key_sees_its_own_jobs(browser: Browser, house: House) -> None:
         refusal = {
             "error": {"message": "no ledger answers: start one with `drover ledger`", "code": "ledger_unavailable"}
         }
-        await page.route("**/api/v1/jobs?*", lambda route: route.fulfill(status=503, json=refusal))
+        seen = asyncio.Event()
+
+        async def late(route: Route) -> None:
+            await seen.wait()
+            await route.fulfill(status=503, json=refusal)
+
+        await page.route("**/api/v1/jobs?*", late)
         await page.get_by_label("In the last").select_option("hour")
+        await expect(page.get_by_text("The ledger or a dispatcher takes long")).to_be_visible()
+        seen.set()
         await expect(page.get_by_role("alert")).to_contain_text("No ledger answers: start one with `drover ledger`.")
         faults = await barriers(page)
 

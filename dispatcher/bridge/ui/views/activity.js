@@ -4,7 +4,7 @@ import { cost, drawn, Explained } from "../core/badge.js";
 import { figure, known, moment, number, seconds } from "../core/format.js";
 import { html, useRef, useState } from "../core/html.js";
 import { nowS, useLive, useNow } from "../core/live.js";
-import { announce, Empty, Facts, Page, Read, Refusal, Sheet, Table, useAct, useGet, useQuery, useRead } from "../core/parts.js";
+import { announce, Empty, Facts, Page, Read, Reading, Refusal, Sheet, Table, useAct, useGet, useQuery, useRead } from "../core/parts.js";
 
 const KEEP = "drover-activity-hidden";
 const STATES = ["queued", "running", "done", "failed", "refused", "cancelled", "gone"];
@@ -130,7 +130,7 @@ export default function Activity() {
     <${Refusal} error=${error ?? read.error} again=${!error && read.again} />
     ${fresh > 0 && html`<button type="button" class="primary fresh" onClick=${show}>${fresh} new</button>`}
     ${shown[0] ? html`<div class="jobs" ref=${frame}><${Table} caption="Jobs" columns=${columns} rows=${shown} id=${({ id }) => id} sort=${sort} resort=${(sort) => change({ sort })} /></div>`
-      : html`<${Empty}>${read.busy ? "Reading" : "No job fits. What the fleet is asked appears here at once."}<//>`}
+      : read.busy ? html`<${Reading} />` : html`<${Empty}>No job fits. What the fleet is asked appears here at once.<//>`}
     ${read.value?.more && limit < 1000 && html`<p><button type="button" aria-busy=${read.busy} onClick=${() => grow(Math.min(1000, limit * 4))}>Older jobs</button></p>`}
     ${job && html`<${Trace} key=${job} id=${job} row=${jobs.get(job)} close=${() => leave({ job: "" })} />`}
   <//>`;
