@@ -77,7 +77,7 @@ async def test_what_waits_is_seen_and_can_be_cancelled(browser: Browser, house: 
     they do and the time that passes. Both can be cancelled; the outcome is announced, and the focus stays in the row. What is new
     meanwhile moves nothing while one reads."""
     _, simulator = house.processes("pi5")
-    async with opened(browser, house.url, "/activity?device=pi5") as visit, asyncio.TaskGroup() as tasks:
+    async with opened(browser, house.url, "/activity?device=pi5", width=1280) as visit, asyncio.TaskGroup() as tasks:
         page = visit.page
         rows = page.locator("main tbody tr")
         await expect(rows.first).to_be_visible()
@@ -90,6 +90,8 @@ async def test_what_waits_is_seen_and_can_be_cancelled(browser: Browser, house: 
             await expect(rows.first).to_contain_text("queued, number 1")
             told = await rows.nth(1).inner_text()
             await rows.first.get_by_role("button").focus()
+            beyond = await page.locator(".table").evaluate("(frame) => frame.scrollWidth - frame.clientWidth")
+            heads = await page.locator("thead th").all_inner_texts()
             await visit.snap("activity-waits")
             await page.keyboard.press("Enter")
             await expect(page.locator("#announce")).to_contain_text("is cancelled")
@@ -111,6 +113,8 @@ async def test_what_waits_is_seen_and_can_be_cancelled(browser: Browser, house: 
     assert re.search(r"\d m?s\b", told)
     assert codes == ["cancelled", "cancelled"]
     assert (focus, held) == (1, before + 2)
+    assert heads == ["Time", "State", "Model", "Device", "Why", "Queue", "First token", "Total", "Tokens out", "Energy"]
+    assert beyond == 0
 
 
 async def test_a_key_sees_its_own_jobs(browser: Browser, house: House) -> None:

@@ -7,6 +7,8 @@ import { nowS, useLive, useNow } from "../core/live.js";
 import { announce, Empty, Facts, Page, Read, Reading, Refusal, Sheet, Table, useAct, useGet, useQuery, useRead } from "../core/parts.js";
 
 const KEEP = "drover-activity-hidden";
+// Few need these, and the rest has room in a window of 1280 pixels.
+const HIDDEN = "strategy prompt_tokens tps cost_usd";
 const STATES = ["queued", "running", "done", "failed", "refused", "cancelled", "gone"];
 const SINCE = { 900: "15 minutes", 3600: "hour", 86400: "day", 604800: "week" };
 const LIMIT = 50;
@@ -27,7 +29,7 @@ function Elapsed({ at }) {
 const COLUMNS = [
   ["model", "Model"],
   ["device", "Device"],
-  ["reason", "Why"],
+  ["why", "Why"],
   ["strategy", "Strategy"],
   ["queue_s", "Queue", seconds],
   ["first_token_s", "First token", seconds],
@@ -37,7 +39,6 @@ const COLUMNS = [
   ["tps", "tok/s", figure],
   ["joules", "Energy", (j, job) => (j === 0 ? "–" : drawn(job))],
   ["cost_usd", "Cost", (_, job) => cost(job)],
-  ["says", "Error"],
 ].map(([name, title, write]) => ({ name, title, number: write, show: write && ((one) => write(one[name], one)) }));
 
 /** One row from what the stream and the ledger tell, which have other names for the same. */
@@ -58,7 +59,8 @@ function flat(told) {
     strategy: job.strategy ?? job.decision?.strategy,
     tps: decode > 0.001 ? tokens / decode : null,
     measured: job.measured ?? job.joules_measured,
-    says: job.error_message ?? error,
+    // Of what went wrong that is asked first.
+    why: job.error_message ?? error ?? job.reason,
   };
 }
 
@@ -140,7 +142,7 @@ const State = ({ state, position, phase }) => html`<span class="job-state" data-
 
 /** Which columns are shown: this browser keeps it. */
 function useColumns() {
-  const [hidden, hide] = useState(() => (localStorage.getItem(KEEP) ?? "strategy").split(" "));
+  const [hidden, hide] = useState(() => (localStorage.getItem(KEEP) ?? HIDDEN).split(" "));
   const turn = ({ target: { name, checked } }) => {
     const now = [...hidden.filter((one) => one !== name), checked ? "" : name];
     localStorage.setItem(KEEP, now.join(" "));
