@@ -82,13 +82,10 @@ export function useAct() {
   return { act, busy, error };
 }
 
-/** That something is on its way; after a moment also what is waited for: a ledger that hangs keeps the bridge waiting for seconds. */
-export const Reading = () => html`<p class="loading">Reading<span class="late">The ledger or a dispatcher takes long. If it does not answer, you are told within half a minute.</span></p>`;
-
-/** What was read, its refusal, or that it is on its way. */
+/** What was read, its refusal, or that it is on its way; after a moment also what is waited for: a ledger that hangs takes seconds. */
 export const Read = ({ read: { value, error, again }, children }) => html`
   <${Refusal} error=${error} again=${again} />
-  ${value ? children(value) : !error && html`<${Reading} />`}`;
+  ${value ? children(value) : !error && html`<p class="loading">Reading<span class="late">The ledger or a dispatcher takes long.</span></p>`}`;
 
 /**
  * A dialog over the page; Escape and its button close it, and the focus goes back to where it was. With `leave`, its button's own

@@ -4,11 +4,9 @@ import { cost, drawn, Explained } from "../core/badge.js";
 import { figure, known, moment, number, seconds } from "../core/format.js";
 import { html, useRef, useState } from "../core/html.js";
 import { nowS, useLive, useNow } from "../core/live.js";
-import { announce, Empty, Facts, Page, Read, Reading, Refusal, Sheet, Table, useAct, useGet, useQuery, useRead } from "../core/parts.js";
+import { announce, Empty, Facts, Page, Read, Refusal, Sheet, Table, useAct, useGet, useQuery, useRead } from "../core/parts.js";
 
 const KEEP = "drover-activity-hidden";
-// Few need these, and the rest has room in a window of 1280 pixels.
-const HIDDEN = "strategy prompt_tokens tps cost_usd";
 const STATES = ["queued", "running", "done", "failed", "refused", "cancelled", "gone"];
 const SINCE = { 900: "15 minutes", 3600: "hour", 86400: "day", 604800: "week" };
 const LIMIT = 50;
@@ -65,7 +63,7 @@ function flat(told) {
 }
 
 /** The jobs that fit what is asked for: what the stream tells now, and what the ledger has, which knows more of each. */
-function useJobs({ q = "", sort, since, state, device, model, strategy, error }, limit) {
+function useJobs({ q, sort, since, state, device, model, strategy, error }, limit) {
   const filters = { state, device, model, strategy, error };
   // By quarters of an hour: the same question is not asked again each second.
   const from = since && Math.floor(nowS() / 900) * 900 - since;
@@ -102,7 +100,7 @@ export default function Activity() {
   const [seen, turn] = useColumns();
   const { act, error } = useAct();
   const [limit, grow] = useState(LIMIT);
-  const { jobs, rows, read } = useJobs({ ...asked, sort }, limit);
+  const { jobs, rows, read } = useJobs({ ...asked, q, sort }, limit);
   const { frame, shown, fresh, show } = useStay(rows, jobs, JSON.stringify(asked));
   const cancel = ({ target }, id) => {
     // The button goes with the job, maybe before the answer comes.
@@ -132,7 +130,7 @@ export default function Activity() {
     <${Refusal} error=${error ?? read.error} again=${!error && read.again} />
     ${fresh > 0 && html`<button type="button" class="primary fresh" onClick=${show}>${fresh} new</button>`}
     ${shown[0] ? html`<div class="jobs" ref=${frame}><${Table} caption="Jobs" columns=${columns} rows=${shown} id=${({ id }) => id} sort=${sort} resort=${(sort) => change({ sort })} /></div>`
-      : read.busy ? html`<${Reading} />` : html`<${Empty}>No job fits. What the fleet is asked appears here at once.<//>`}
+      : html`<${Read} read=${{ value: !read.busy }}>${() => html`<${Empty}>No job fits. What the fleet is asked appears here at once.<//>`}<//>`}
     ${read.value?.more && limit < 1000 && html`<p><button type="button" aria-busy=${read.busy} onClick=${() => grow(Math.min(1000, limit * 4))}>Older jobs</button></p>`}
     ${job && html`<${Trace} key=${job} id=${job} row=${jobs.get(job)} close=${() => leave({ job: "" })} />`}
   <//>`;
@@ -142,7 +140,8 @@ const State = ({ state, position, phase }) => html`<span class="job-state" data-
 
 /** Which columns are shown: this browser keeps it. */
 function useColumns() {
-  const [hidden, hide] = useState(() => (localStorage.getItem(KEEP) ?? HIDDEN).split(" "));
+  // Few need these, and the rest has room in a window of 1280 pixels.
+  const [hidden, hide] = useState(() => (localStorage.getItem(KEEP) ?? "strategy prompt_tokens tps cost_usd").split(" "));
   const turn = ({ target: { name, checked } }) => {
     const now = [...hidden.filter((one) => one !== name), checked ? "" : name];
     localStorage.setItem(KEEP, now.join(" "));
