@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from playwright.async_api import APIRequestContext, Browser, Page, Request, expect
@@ -19,7 +20,8 @@ LONG = "words " * 250
 
 async def test_answers_are_compared_and_a_vote_is_counted(browser: Browser, house: House) -> None:
     """Two devices stand there to begin with, and a third choice may come. Each is asked for real, without the cache; times, speed
-    and joules stand side by side. A vote is kept, may be changed, and counts among experiments; the answers stay meanwhile."""
+    and joules stand side by side. A vote is kept, may be changed, and counts among experiments; all of it stays meanwhile, and
+    after a reload. The address tells who is compared, and not what is asked."""
     asked: list[Request] = []
     async with opened(browser, house.url, "/compare") as visit:
         page = visit.page
@@ -46,11 +48,15 @@ async def test_answers_are_compared_and_a_vote_is_counted(browser: Browser, hous
         await expect(page.get_by_role("region", name="Votes")).to_contain_text("perf")
         await expect(page).to_have_url(f"{house.url}/experiments?by=strategy")
         await page.go_back()
-        await expect(page.locator(".answers .card")).to_have_count(2)
+        await page.reload()
+        await expect(page.locator(".answers .card [data-fact=device]")).to_have_count(2)
+        await expect(page.get_by_role("button", name="None is better")).to_have_attribute("aria-pressed", "true")
+        question = await page.get_by_label("One question to all of them").input_value()
 
     chats = [one.post_data_json for one in asked if one.url.endswith("/chat")]
     votes = [one.post_data_json for one in asked if one.url.endswith("/votes")]
     assert said == "All answers are here"
+    assert (question, page.url) == ("Which of you is faster?", f"{house.url}/compare?sides=auto%40nano%2Cauto+perf")
     assert [(one["model"], one.get("strategy"), one["cache"]) for one in chats] == [
         ("auto@nano", None, "off"),
         ("auto", "perf", "off"),
@@ -64,8 +70,9 @@ async def test_answers_are_compared_and_a_vote_is_counted(browser: Browser, hous
 
 
 async def test_answers_grow_side_by_side_and_end_as_they_may(browser: Browser, scripted: ScriptedHouse) -> None:
-    """One breaks off, and says why; another is stopped, and its device is told. What has no two whole answers has no vote. The
-    longer of two texts scrolls on where the shorter has ended."""
+    """Those of the address are asked. One breaks off, and says why; another is stopped, and its device is told; a reload
+    does so too, and leaves what they said. What has no two whole answers has no vote. The longer of two texts scrolls on where the
+    shorter has ended."""
     seen = asyncio.Event()
 
     async def script(job: ScriptedJob) -> None:
@@ -79,9 +86,10 @@ async def test_answers_grow_side_by_side_and_end_as_they_may(browser: Browser, s
             await job.stay(seen, "decode")
 
     scripted.fleet.script = script
-    async with opened(browser, scripted.url, "/compare") as visit:
+    async with opened(browser, scripted.url, "/compare?sides=auto@nano,auto@orin+perf") as visit:
         page = visit.page
         await expect(page.get_by_label("Model of B")).to_have_value("auto@orin")
+        await expect(page.get_by_label("Strategy of B")).to_have_value("perf")
         await page.get_by_label("One question to all of them").fill("Go on")
         await page.get_by_role("button", name="Ask all").click()
         await expect(page.locator(".card").first.get_by_role("alert")).to_contain_text("Nano is lost")
@@ -96,10 +104,22 @@ async def test_answers_grow_side_by_side_and_end_as_they_may(browser: Browser, s
         jobs = {
             job.request["device"]: job.id for job in (await scripted.fleet.jobs.get(), await scripted.fleet.jobs.get())
         }
+        seen.clear()
+        await page.get_by_role("button", name="Ask all").click()
+        await expect(page.locator(".card .waiting")).to_have_text(["orin writes"])
+        await page.reload()
+        await expect(page.locator(".card").first.get_by_role("alert")).to_contain_text("Nano is lost")
+        await expect(page.locator(".card").last).to_contain_text(
+            re.compile(r"words\s+(Stopped|The answer broke off)"), use_inner_text=True
+        )
+        async with asyncio.timeout(HANG_S):
+            again = await scripted.fleet.cancels.get()
+        seen.set()
         buttons = await page.locator("#view button").all_inner_texts()
         await visit.snap("compare-ended", whole=True)
 
     assert cancelled == jobs["orin"]
+    assert again != cancelled
     assert buttons == ["Ask all", "Add one"]
     assert ends == [True, True]
 

@@ -4,30 +4,41 @@ import { cost, drawn } from "../core/badge.js";
 import { known, rate, seconds } from "../core/format.js";
 import { html, useEffect, useState } from "../core/html.js";
 import { ModelPicker, StrategyPicker, useModels } from "../core/models.js";
-import { announce, Page, Refusal, Table, useAct } from "../core/parts.js";
+import { announce, Page, Refusal, Table, useAct, useQuery } from "../core/parts.js";
 import { Answer, Reply } from "../core/reply.js";
 
 const LETTERS = "ABCD";
+const KEEP = "drover-compare";
 
-// It stays while another view is open, and the answers that are on their way go on.
-const kept = { prompt: "", sides: [], replies: [] };
+// It stays while another view is open, and the answers that are on their way go on. A reload breaks these off, and leaves what they said.
+const kept = { prompt: "", replies: [], ...JSON.parse(sessionStorage.getItem(KEEP)) };
+kept.replies = kept.replies.map((one) => Object.assign(new Reply(), one));
+kept.replies.forEach((one) => one.stop());
+// What an error says is no field of its own.
+const written = (name, value) => (value instanceof Error ? { ...value, message: value.message } : value);
+addEventListener("pagehide", () => sessionStorage.setItem(KEEP, JSON.stringify(kept, written)));
 
 export default function Compare() {
   const there = useModels();
   const [, turn] = useState();
-  const set = (changed, one = kept) => {
-    Object.assign(one, changed);
+  const set = (changed) => {
+    Object.assign(kept, changed);
     turn({});
   };
-  const { prompt, sides, replies } = kept;
+  const { prompt, replies, chosen } = kept;
+  const [{ sides: given = kept.sides }, change] = useQuery();
+  // In the address as `model,model strategy`.
+  const sides = given?.split(",", LETTERS.length).map((side) => side.split(" ")) ?? [];
+  const put = (at, ...side) => change({ sides: sides.toSpliced(at, 1, ...side).map((one) => one.join(" ").trim()) });
   const running = replies.some(({ over }) => !over);
   const ready = !running && sides[0] && prompt.trim();
   const done = replies.filter(({ phase }) => phase === "done");
   useEffect(() => {
     // Two that differ are what one comes for.
     const places = [...there.devices.map(({ name }) => `auto@${name}`), ...there.models.map(({ name }) => name)];
-    if (there.models[0] && !sides[0]) set({ sides: [...places, "auto"].slice(0, 2).map((model) => ({ model })) });
-  }, [there.models.length]);
+    kept.sides = given || (there.models[0] && `${[...places, "auto"].slice(0, 2)}`);
+    change({ sides: kept.sides });
+  }, [given, there.models.length]);
   useEffect(() => {
     const left = replies.map((one) => one.hear(() => one.over && set()));
     return () => left.forEach((leave) => leave());
@@ -36,8 +47,8 @@ export default function Compare() {
   const ask = async (event) => {
     event.preventDefault();
     if (!ready) return;
-    const replies = sides.map((side, at) => Object.assign(new Reply({ ...side, prompt, cache: "off", anew: true }), { letter: LETTERS[at] }));
-    set({ replies });
+    const replies = sides.map(([model, strategy], at) => Object.assign(new Reply({ model, strategy, prompt, cache: "off", anew: true }), { letter: LETTERS[at] }));
+    set({ replies, chosen: null });
     await Promise.all(replies.map((one) => one.run()));
     announce("All answers are here");
   };
@@ -47,17 +58,17 @@ export default function Compare() {
         <textarea rows="3" value=${prompt} onInput=${({ target }) => set({ prompt: target.value })} onKeyDown=${(event) => event.key === "Enter" && !event.shiftKey && !event.isComposing && ask(event)} maxlength="100000"></textarea>
       </label>
       <div class="sides">
-        ${sides.map((side, at) => html`<fieldset class="row side">
+        ${sides.map(([model, strategy], at) => html`<fieldset class="row side">
           <legend>${LETTERS[at]}</legend>
-          <${ModelPicker} known=${there} value=${side.model} label=${`Model of ${LETTERS[at]}`} choose=${(model) => set({ model }, side)} />
-          <${StrategyPicker} known=${there} value=${side.strategy} label=${`Strategy of ${LETTERS[at]}`} choose=${(strategy) => set({ strategy: strategy || undefined }, side)} />
-          ${sides[2] && html`<button type="button" class="quiet" onClick=${() => set({ sides: sides.filter((one) => one !== side) })}>Leave out ${LETTERS[at]}</button>`}
+          <${ModelPicker} known=${there} value=${model} label=${`Model of ${LETTERS[at]}`} choose=${(model) => put(at, [model, strategy])} />
+          <${StrategyPicker} known=${there} value=${strategy} label=${`Strategy of ${LETTERS[at]}`} choose=${(strategy) => put(at, [model, strategy])} />
+          ${sides[2] && html`<button type="button" class="quiet" onClick=${() => put(at)}>Leave out ${LETTERS[at]}</button>`}
         </fieldset>`)}
       </div>
       <div class="row">
         <button class="primary" disabled=${!ready}>Ask all</button>
         ${running && html`<button type="button" onClick=${() => replies.forEach((one) => one.stop())}>Stop all</button>`}
-        ${!sides[3] && html`<button type="button" onClick=${() => set({ sides: [...sides, { model: "auto" }] })}>Add one</button>`}
+        ${!sides[3] && html`<button type="button" onClick=${() => put(sides.length, ["auto"])}>Add one</button>`}
       </div>
     </form>
     <${Refusal} error=${there.error} again=${there.again} />
@@ -68,7 +79,7 @@ export default function Compare() {
           <div class="text" tabindex="0" role="group" aria-label=${`Text of ${reply.letter}`}><${Answer} reply=${reply} /></div></article>`)}
       </div>
       ${done[0] && html`<${Differences} done=${done} />`}
-      ${done[1] && !running && html`<${Vote} done=${done} />`}
+      ${done[1] && !running && html`<${Vote} done=${done} chosen=${chosen} set=${set} />`}
     </section>`}
   <//>`;
 }
@@ -104,12 +115,11 @@ function Differences({ done }) {
 }
 
 /** Which one is better; it is kept with the experiments, and routing learns from it. */
-function Vote({ done }) {
-  const [chosen, choose] = useState();
+function Vote({ done, chosen, set }) {
   const { act, error } = useAct();
   const vote = (winner, says) => html`<button type="button" aria-pressed=${chosen === says} onClick=${() => act(async () => {
     await post("/api/v1/votes", { jobs: done.map(({ job }) => job), winner });
-    choose(says);
+    set({ chosen: says });
     announce("Your vote is kept");
   })}>${says}</button>`;
   return html`<div class="vote">
