@@ -60,8 +60,8 @@ async def test_a_dry_run_shows_what_scores_are_made_of(browser: Browser, house: 
 
 async def test_weights_are_tried_out_and_a_past_job_is_told(browser: Browser, house: House) -> None:
     """A slider asks the bridge with three weights that are 1 together, options say where they stood before, and `Reset` goes
-    back. A job is chosen from the newest, stands in the address with its reason, one that no device had says so, and one that
-    nobody knows is refused in words."""
+    back. They stand in the address, the question does not, and a reload leaves both. A job is chosen from the newest, stands in the
+    address with its reason, one that no device had says so, and one that nobody knows is refused in words."""
     async with opened(browser, house.url, "/explain?strategy=hybrid") as visit:
         page = visit.page
         await expect(page.get_by_role("status")).to_contain_text("would be chosen")
@@ -72,8 +72,17 @@ async def test_weights_are_tried_out_and_a_past_job_is_told(browser: Browser, ho
         await expect(page.get_by_text("0.00·C (fit) + 1.00·Sim (topic) + 0.00·H (health)")).to_be_visible()
         await expect(page.locator(".options .mark", has_text="↑ was ").first).to_be_visible()
         by_topic = await page.evaluate(SCORES)
+        tried = page.url
+        await page.get_by_label("Question").fill("Is this private?")
+        async with page.expect_request(lambda one: "private" in (one.post_data or "")):
+            await page.keyboard.press("Tab")
+        await page.reload()
+        await expect(page.get_by_role("spinbutton", name="w2·Sim (topic)")).to_have_value("1.00")
+        await expect(page.get_by_label("Question")).to_have_value("Is this private?")
+        reloaded = page.url
         await page.get_by_role("button", name="Reset").click()
         await expect(page.get_by_role("spinbutton", name="w1·C (fit)")).to_have_value("0.40")
+        await expect(page).to_have_url(f"{house.url}/explain?strategy=hybrid")
 
         job = page.get_by_label("Past job")
         await job.fill(str(await page.locator("datalist option").first.get_attribute("value")))
@@ -97,5 +106,6 @@ async def test_weights_are_tried_out_and_a_past_job_is_told(browser: Browser, ho
     assert all_of_it == {"tokens": 1, "topic": 0, "health": 0}
     assert none_of_it == {"tokens": 0, "topic": 0.5, "health": 0.5}
     assert [one["score"] for one in by_topic] == pytest.approx([one["parts"][1] for one in by_topic], abs=2e-3)
+    assert tried == reloaded == f"{house.url}/explain?strategy=hybrid&tokens=0&topic=1&health=0"
     assert "job=" in address
     assert refused == []

@@ -8,6 +8,7 @@ import { announce, Facts, Page, Read, Refusal, Table, useGet, useQuery, useRead 
 const TERMS = { tokens: "w1·C (fit)", topic: "w2·Sim (topic)", health: "w3·H (health)" };
 const NAMES = Object.keys(TERMS);
 const CALM_MS = 250;
+const KEEP = "drover-dry-run";
 
 export default function Route() {
   const [query, ask] = useQuery();
@@ -23,20 +24,24 @@ export default function Route() {
 const PastJob = ({ job }) => html`<${Read} read=${useGet(`/api/v1/route/${encodeURIComponent(job)}`)}>
   ${(told) => html`<${Decision} told=${told} />`}<//>`;
 
-function DryRun({ query: { model = "auto", strategy }, ask }) {
-  const [prompt, write] = useState("Why is the sky blue?");
-  const [weights, weigh] = useState();
+function DryRun({ query, ask }) {
+  const { model = "auto", strategy } = query;
+  const [prompt, write] = useState(sessionStorage.getItem(KEEP) ?? "Why is the sky blue?");
+  const [weights, weigh] = useState(each((name) => Number(query[name])));
   const known = useModels();
   const explain = (weights) => async (signal) => {
-    await new Promise((go) => setTimeout(go, CALM_MS)); // each counts for the key, and whoever drags would ask a hundred times
+    // Each counts for the key, and whoever drags would ask a hundred times.
+    await new Promise((go) => setTimeout(go, CALM_MS));
+    sessionStorage.setItem(KEEP, prompt);
     const told = await post("/api/v1/route/explain", { model, strategy, weights, messages: [{ role: "user", content: prompt }] }, { signal });
+    ask({ ...weights });
     announce(title(told, "would be"));
     return told;
   };
   const asked = useRead(explain(), [model, strategy, prompt]);
   const own = asked.value;
-  const tries = own && weighs(own) && weights;
-  const tried = useRead(tries ? explain(tries) : async () => null, [own, tries]);
+  const tries = own && weighs(own) && weights.health >= 0 && weights;
+  const tried = useRead(tries ? explain(tries) : async () => own && ask(each(() => "")), [own, tries]);
   return html`
     <div class="card">
       <p>Nothing is run: a dispatcher only says where this would go now.</p>
@@ -46,25 +51,26 @@ function DryRun({ query: { model = "auto", strategy }, ask }) {
         <${StrategyPicker} known=${known} value=${strategy} choose=${(strategy) => ask({ strategy })} />
         <button onClick=${asked.again}>Ask again</button>
       </div>
-      ${own && (weighs(own) ? html`<${Weights} weights=${weights ?? own.weights} weigh=${weigh} />` : "This strategy has no weights to try.")}
+      ${own && (weighs(own) ? html`<${Weights} weights=${tries || own.weights} weigh=${weigh} />` : "This strategy has no weights to try.")}
     </div>
     <${Read} read=${!asked.error && tries && (tried.value || tried.error) ? tried : asked}>${(told) => html`<${Decision} told=${told} own=${own} />`}<//>`;
 }
 
 const weighs = ({ weights = {} }) => NAMES.every((name) => name in weights);
+const each = (weight) => Object.fromEntries(NAMES.map((name) => [name, weight(name)]));
 
 /** The three are 1 together: the others give way as they are to each other. */
 function Weights({ weights, weigh }) {
   const move = (name) => ({ target }) => {
     const to = Math.min(1, Math.max(0, target.value));
     const rest = 1 - weights[name];
-    weigh(Object.fromEntries(NAMES.map((one) => [one, one === name ? to : rest ? (weights[one] * (1 - to)) / rest : (1 - to) / 2])));
+    weigh(each((one) => (one === name ? to : rest ? (weights[one] * (1 - to)) / rest : (1 - to) / 2)));
   };
   return html`<fieldset class="weights"><legend>Weights to try</legend>
     ${NAMES.map((name) => html`<label class=${`part ${name}`}>${TERMS[name]}
       <input type="range" max="1" step=".01" value=${weights[name]} onInput=${move(name)} />
       <input type="number" aria-label=${TERMS[name]} value=${weights[name].toFixed(2)} onChange=${move(name)} step="any" /></label>`)}
-    <button onClick=${() => weigh()}>Reset</button>
+    <button onClick=${() => weigh({})}>Reset</button>
   </fieldset>`;
 }
 
