@@ -57,8 +57,8 @@ RICH = replace(
 
 
 async def test_runs_are_shown_side_by_side(browser: Browser, house: House, tmp_path: Path) -> None:
-    """The list leads to a run by an address: its caveats, each figure with its interval in words and as a dot, its plots as points
-    and as tables, and its rows as files. A manifest that can't be read says why; what was not measured is left out."""
+    """The list leads to a run by an address: its caveats, each figure with its interval in words and as a dot on a scale, its plots
+    as points and as tables, and its rows as files. A manifest that can't be read says why; what was not measured is left out."""
     _leave(house.results)
     async with opened(browser, house.url, "/experiments") as visit:
         page = visit.page
@@ -73,7 +73,7 @@ async def test_runs_are_shown_side_by_side(browser: Browser, house: House, tmp_p
         cards = await page.locator(".grid .card").all_inner_texts()
         dots = await page.locator(".dot-line").evaluate_all("(all) => all.map((one) => one.getAttribute('style'))")
         lines = await page.locator(".drawn path").evaluate_all("(all) => all.map((one) => one.getAttribute('d'))")
-        ticks = await page.locator(".ticks").nth(1).inner_text()
+        ticks = await page.locator(".drawn .ticks").nth(1).inner_text()
         faults += await visit.inspected("experiments-run")
         shares = await page.get_by_role("region", name="Who answered").locator("tr").all_inner_texts()
         await page.get_by_role("button", name="Table of Latency").press("Enter")
@@ -92,6 +92,7 @@ async def test_runs_are_shown_side_by_side(browser: Browser, house: House, tmp_p
     assert broken.startswith("bad.manifest.json can't be read. Kind:")
     assert [one.split("\n")[0] for one in cards] == ["questions that got an answer", "median time, s"]
     assert "1 (0.5 to 2) ± 0.25" in cards[1]
+    assert cards[1].split()[-5:] == ["0", "1", "2", "3", "4"]
     assert dots == [
         "--low: 100; --at: 100; --high: 100;",
         "--low: 12.5; --at: 25; --high: 50;",

@@ -53,9 +53,9 @@ function scaled(values, log) {
 
 function Metric({ name, what, unit, better, arms }) {
   const all = arms.map(({ figures, ...arm }) => ({ ...arm, ...figures[name] })).filter(({ value }) => known(value));
-  const [place] = scaled(all.flatMap(({ value, low = value, high = value }) => [0, low, high]));
+  const [place, scale] = scaled(all.flatMap(({ value, low = value, high = value }) => [0, low, high]));
   return all[0] && html`<section class="card"><h3>${what}${unit && `, ${unit}`}</h3><p class="note">${better && `${better} is good`}</p>
-    <dl class="arms">${all.map((arm) => html`<dt>${arm.name} ${arm.test}</dt><dd><${Value} ...${arm} place=${place} /></dd>`)}</dl></section>`;
+    <dl class="arms">${all.map((arm) => html`<dt>${arm.name} ${arm.test}</dt><dd><${Value} ...${arm} place=${place} /></dd>`)}</dl>${scale}</section>`;
 }
 
 function Plot({ title, x, y, shape, bars, lines, ...log }) {
@@ -75,7 +75,7 @@ function Plot({ title, x, y, shape, bars, lines, ...log }) {
 
 const VOTES = [
   { title: "Name", name: "key" },
-  { title: "Share of wins", show: ({ win_share: value, win_share_low: low, win_share_high: high }) => known(value) && html`<${Value} ...${{ value, low, high }} place=${(part) => part * 100} write=${share} />` },
+  { title: "Share of wins, 0 to 100 %", show: ({ win_share: value, win_share_low: low, win_share_high: high }) => known(value) && html`<${Value} ...${{ value, low, high }} place=${(part) => part * 100} write=${share} />` },
   ...counts({ wins: "Wins", losses: "Losses", ties: "Ties", up: "Thumbs up", down: "Thumbs down" }),
 ];
 
