@@ -118,7 +118,8 @@ async def test_what_waits_is_seen_and_can_be_cancelled(browser: Browser, house: 
 
 
 async def test_a_key_sees_its_own_jobs(browser: Browser, house: House) -> None:
-    """Others' jobs are not there; where the ledger's answer is late the view says what it waits for, and when it is refused, why."""
+    """Others' jobs are not there; where the ledger's answer is late the view says what it waits for, and when it is refused,
+    why."""
     async with opened(browser, await house.keyed(), "/activity", key=await house.key(Scope.CHAT)) as visit:
         visit.welcome.append("503")
         page = visit.page
