@@ -71,8 +71,8 @@ async def test_answers_are_compared_and_a_vote_is_counted(browser: Browser, hous
 
 async def test_answers_grow_side_by_side_and_end_as_they_may(browser: Browser, scripted: ScriptedHouse) -> None:
     """Those of the address are asked. One breaks off, and says why; another is stopped, and its device is told; a reload
-    does so too, and leaves what they said. What has no two whole answers has no vote. The longer of two texts scrolls on where the
-    shorter has ended."""
+    does so too, and leaves what they said. What has no two whole answers has no vote, and is announced as such. The longer of two
+    texts scrolls on where the shorter has ended."""
     seen = asyncio.Event()
 
     async def script(job: ScriptedJob) -> None:
@@ -98,6 +98,7 @@ async def test_answers_grow_side_by_side_and_end_as_they_may(browser: Browser, s
         ends = await _scrolled(page)
         await page.get_by_role("button", name="Stop all").click()
         await expect(page.locator(".card").last).to_contain_text("Stopped.")
+        await expect(page.locator("#announce")).to_have_text("0 of 2 answers are here")
         async with asyncio.timeout(HANG_S):
             cancelled = await scripted.fleet.cancels.get()
         seen.set()

@@ -50,7 +50,8 @@ export default function Compare() {
     const replies = sides.map(([model, strategy], at) => Object.assign(new Reply({ model, strategy, prompt, cache: "off", anew: true }), { letter: LETTERS[at] }));
     set({ replies, chosen: null });
     await Promise.all(replies.map((one) => one.run()));
-    announce("All answers are here");
+    const came = replies.filter(({ phase }) => phase === "done").length;
+    announce(`${came < replies.length ? `${came} of ${replies.length}` : "All"} answers are here`);
   };
   return html`<${Page} title="Compare" wide>
     <form class="asking" onSubmit=${ask}>
