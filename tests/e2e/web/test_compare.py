@@ -19,9 +19,9 @@ LONG = "words " * 250
 
 
 async def test_answers_are_compared_and_a_vote_is_counted(browser: Browser, house: House) -> None:
-    """Two devices stand there to begin with, and a third choice may come. Each is asked for real, without the cache; times, speed
-    and joules stand side by side. A vote is kept, may be changed, and counts among experiments; all of it stays meanwhile, and
-    after a reload. The address tells who is compared, and not what is asked."""
+    """Two devices stand there to begin with, and one more may come: connections are few. Each is asked for real, without the cache;
+    times, speed and joules stand side by side. A vote is kept, may be changed, and counts among experiments; all of it stays
+    meanwhile, and after a reload. The address tells who is compared, and not what is asked."""
     asked: list[Request] = []
     async with opened(browser, house.url, "/compare") as visit:
         page = visit.page
@@ -29,6 +29,7 @@ async def test_answers_are_compared_and_a_vote_is_counted(browser: Browser, hous
         await expect(page.get_by_label("Model of B")).to_have_value("auto@orin")
         await page.get_by_role("button", name="Add one").press("Enter")
         await page.get_by_label("Strategy of C").select_option("perf")
+        await expect(page.get_by_role("button", name="Add one")).to_have_count(0)
         await page.get_by_role("button", name="Leave out B").press("Enter")
         await page.get_by_label("One question to all of them").fill("Which of you is faster?")
         await page.keyboard.press("Enter")

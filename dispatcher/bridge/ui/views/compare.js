@@ -7,7 +7,8 @@ import { ModelPicker, StrategyPicker, useModels } from "../core/models.js";
 import { announce, Page, Refusal, Table, useAct, useQuery } from "../core/parts.js";
 import { Answer, Reply } from "../core/reply.js";
 
-const LETTERS = "ABCD";
+// Each holds a connection, and by HTTP/1.1 a browser has six: the live stream and a chat take two, and to cancel takes one.
+const LETTERS = "ABC";
 const KEEP = "drover-compare";
 
 // It stays while another view is open, and the answers that are on their way go on. A reload breaks these off, and leaves what they said.
@@ -25,20 +26,21 @@ export default function Compare() {
     Object.assign(kept, changed);
     turn({});
   };
-  const { prompt, replies, chosen } = kept;
+  const { prompt, replies, vote } = kept;
   const [{ sides: given = kept.sides }, change] = useQuery();
+  // Two that differ are what one comes for.
+  const places = [...there.devices.map(({ name }) => `auto@${name}`), ...there.models.map(({ name }) => name), "auto"].slice(0, 2);
+  const chosen = given || (there.models[0] && places.join());
   // In the address as `model,model strategy`.
-  const sides = given?.split(",", LETTERS.length).map((side) => side.split(" ")) ?? [];
+  const sides = chosen?.split(",", LETTERS.length).map((side) => side.split(" ")) ?? [];
   const put = (at, ...side) => change({ sides: sides.toSpliced(at, 1, ...side).map((one) => one.join(" ").trim()) });
   const running = replies.some(({ over }) => !over);
   const ready = !running && sides[0] && prompt.trim();
   const done = replies.filter(({ phase }) => phase === "done");
   useEffect(() => {
-    // Two that differ are what one comes for.
-    const places = [...there.devices.map(({ name }) => `auto@${name}`), ...there.models.map(({ name }) => name)];
-    kept.sides = given || (there.models[0] && `${[...places, "auto"].slice(0, 2)}`);
-    change({ sides: kept.sides });
-  }, [given, there.models.length]);
+    kept.sides = chosen;
+    change({ sides: chosen });
+  }, [chosen]);
   useEffect(() => {
     const left = replies.map((one) => one.hear(() => one.over && set()));
     return () => left.forEach((leave) => leave());
@@ -48,7 +50,7 @@ export default function Compare() {
     event.preventDefault();
     if (!ready) return;
     const replies = sides.map(([model, strategy], at) => Object.assign(new Reply({ model, strategy, prompt, cache: "off", anew: true }), { letter: LETTERS[at] }));
-    set({ replies, chosen: null });
+    set({ replies, vote: null });
     await Promise.all(replies.map((one) => one.run()));
     const came = replies.filter(({ phase }) => phase === "done").length;
     announce(`${came < replies.length ? `${came} of ${replies.length}` : "All"} answers are here`);
@@ -69,7 +71,7 @@ export default function Compare() {
       <div class="row">
         <button class="primary" disabled=${!ready}>Ask all</button>
         ${running && html`<button type="button" onClick=${() => replies.forEach((one) => one.stop())}>Stop all</button>`}
-        ${!sides[3] && html`<button type="button" onClick=${() => put(sides.length, ["auto"])}>Add one</button>`}
+        ${!sides[2] && html`<button type="button" onClick=${() => put(sides.length, ["auto"])}>Add one</button>`}
       </div>
     </form>
     <${Refusal} error=${there.error} again=${there.again} />
@@ -80,7 +82,7 @@ export default function Compare() {
           <div class="text" tabindex="0" role="group" aria-label=${`Text of ${reply.letter}`}><${Answer} reply=${reply} /></div></article>`)}
       </div>
       ${done[0] && html`<${Differences} done=${done} />`}
-      ${done[1] && !running && html`<${Vote} done=${done} chosen=${chosen} set=${set} />`}
+      ${done[1] && !running && html`<${Vote} done=${done} said=${vote} set=${set} />`}
     </section>`}
   <//>`;
 }
@@ -116,11 +118,11 @@ function Differences({ done }) {
 }
 
 /** Which one is better; it is kept with the experiments, and routing learns from it. */
-function Vote({ done, chosen, set }) {
+function Vote({ done, said, set }) {
   const { act, error } = useAct();
-  const vote = (winner, says) => html`<button type="button" aria-pressed=${chosen === says} onClick=${() => act(async () => {
+  const vote = (winner, says) => html`<button type="button" aria-pressed=${said === says} onClick=${() => act(async () => {
     await post("/api/v1/votes", { jobs: done.map(({ job }) => job), winner });
-    set({ chosen: says });
+    set({ vote: says });
     announce("Your vote is kept");
   })}>${says}</button>`;
   return html`<div class="vote">
