@@ -17,6 +17,11 @@ from tests.e2e.web.houses import GUARD_S, House
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
+NOBODY = {"error": {"message": "no dispatcher is there to cancel it", "code": "no_dispatcher"}}
+
+ROW = "document.activeElement.closest('tr')?.rowIndex"
+
+
 async def test_jobs_are_found_read_and_copied(browser: Browser, house: House) -> None:
     """Filters and order stand in the address; a job opens with its clocks, attempts, route and record, as a page
     that Back leaves, and gives the focus back;
@@ -78,6 +83,7 @@ async def test_what_waits_is_seen_and_can_be_cancelled(browser: Browser, house: 
     meanwhile moves nothing while one reads."""
     _, simulator = house.processes("pi5")
     async with opened(browser, house.url, "/activity?device=pi5", width=1280) as visit, asyncio.TaskGroup() as tasks:
+        visit.welcome.append("503")
         page = visit.page
         rows = page.locator("main tbody tr")
         await expect(rows.first).to_be_visible()
@@ -93,13 +99,31 @@ async def test_what_waits_is_seen_and_can_be_cancelled(browser: Browser, house: 
             beyond = await page.locator(".table").evaluate("(frame) => frame.scrollWidth - frame.clientWidth")
             heads = await page.locator("thead th").all_inner_texts()
             await visit.snap("activity-waits")
-            await page.keyboard.press("Enter")
-            await expect(page.locator("#announce")).to_contain_text("is cancelled")
-            await expect(rows.first).to_contain_text("cancelled")
-            focus = await page.evaluate("document.activeElement.closest('tr')?.rowIndex")
+            seen = asyncio.Event()
+            cancels: list[str] = []
+
+            async def answer(route: Route) -> None:
+                cancels.append(route.request.url)
+                if len(cancels) == 1:
+                    await seen.wait()
+                if len(cancels) == 2:
+                    await route.fulfill(status=503, json=NOBODY)
+                else:
+                    await route.continue_()
+
+            await page.route("**/api/v1/jobs/*", answer)
+            async with page.expect_request(lambda one: one.method == "DELETE"):
+                await page.keyboard.press("Enter")
             await rows.nth(1).get_by_role("button").press("Enter")
+            await expect(rows.nth(1).get_by_role("alert")).to_contain_text("No dispatcher is there")
+            await rows.nth(1).get_by_role("button").press("Enter")
+            await expect(page.locator("#announce")).to_contain_text("is cancelled")
             await expect(rows.nth(1)).to_contain_text("cancelled")
             await expect(rows.nth(1).get_by_text("\N{EN DASH}").first).to_be_visible()
+            focus = [await page.evaluate(ROW)]
+            seen.set()
+            await expect(rows.first).to_contain_text("cancelled")
+            focus.append(await page.evaluate(ROW))
             codes = [await waits, await runs]
         finally:
             simulator.resume()
@@ -112,14 +136,14 @@ async def test_what_waits_is_seen_and_can_be_cancelled(browser: Browser, house: 
     assert re.search(r"running, (load|prefill)", told)
     assert re.search(r"\d m?s\b", told)
     assert codes == ["cancelled", "cancelled"]
-    assert (focus, held) == (1, before + 2)
+    assert (focus, held) == ([2, 2], before + 2)
     assert heads == ["Time", "State", "Model", "Device", "Why", "Queue", "First token", "Total", "Tokens out", "Energy"]
     assert beyond == 0
 
 
 async def test_a_key_sees_its_own_jobs(browser: Browser, house: House) -> None:
-    """Others' jobs are not there; where the ledger's answer is late the view says what it waits for, and when it is refused,
-    why."""
+    """Others' jobs are not there; where the ledger's answer
+    is late the view says what it waits for, and when it is refused, why."""
     async with opened(browser, await house.keyed(), "/activity", key=await house.key(Scope.CHAT)) as visit:
         visit.welcome.append("503")
         page = visit.page

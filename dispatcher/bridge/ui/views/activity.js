@@ -98,22 +98,12 @@ export default function Activity() {
   const [{ job, ...asked }, change, leave] = useQuery();
   const { q = "", sort = "-at" } = asked;
   const [seen, turn] = useColumns();
-  const { act, error } = useAct();
   const [limit, grow] = useState(LIMIT);
   const { jobs, rows, read } = useJobs({ ...asked, q, sort }, limit);
   const { frame, shown, fresh, show } = useStay(rows, jobs, JSON.stringify(asked));
-  const cancel = ({ target }, id) => {
-    // The button goes with the job, maybe before the answer comes.
-    const link = target.closest("tr").querySelector("a");
-    return act(async () => {
-      const { cancelled } = await del(`/api/v1/jobs/${id}`);
-      announce(`Job ${id} ${cancelled ? "is cancelled" : "was over already"}`);
-      link.focus();
-    });
-  };
   const columns = [
     { name: "at", title: "Time", show: ({ id, at }) => html`<a href=${query("", { ...asked, job: id })}>${moment(at)}</a>` },
-    { name: "state", title: "State", show: (one) => html`<${State} ...${one} />${going(one) && html`<button type="button" class="quiet" aria-label=${`Cancel job ${one.id}`} onClick=${(event) => cancel(event, one.id)}>Cancel</button>`}` },
+    { name: "state", title: "State", show: (one) => html`<${State} ...${one} />${going(one) && html`<${Cancel} id=${one.id} />`}` },
     ...COLUMNS.filter(({ name }) => seen(name)),
   ];
   const pick = (name, label, values) => html`<label class="field">${label}<select value=${asked[name] ?? ""} onChange=${({ target }) => change({ [name]: target.value })}>
@@ -127,16 +117,31 @@ export default function Activity() {
         ${COLUMNS.map(({ name, title }) => html`<label class="check"><input type="checkbox" name=${name} checked=${seen(name)} onChange=${turn} />${title}</label>`)}
       </details>
     </div>
-    <${Refusal} error=${error ?? read.error} again=${!error && read.again} />
     ${fresh > 0 && html`<button type="button" class="primary fresh" onClick=${show}>${fresh} new</button>`}
-    ${shown[0] ? html`<div class="jobs" ref=${frame}><${Table} caption="Jobs" columns=${columns} rows=${shown} id=${({ id }) => id} sort=${sort} resort=${(sort) => change({ sort })} /></div>`
-      : html`<${Read} read=${{ value: !read.busy }}>${() => html`<${Empty}>No job fits. What the fleet is asked appears here at once.<//>`}<//>`}
+    <${Read} read=${{ ...read, value: shown[0] || !read.busy }}>${() => shown[0]
+      ? html`<div class="jobs" ref=${frame}><${Table} caption="Jobs" columns=${columns} rows=${shown} id=${({ id }) => id} sort=${sort} resort=${(sort) => change({ sort })} /></div>`
+      : html`<${Empty}>No job fits. What the fleet is asked appears here at once.<//>`}<//>
     ${read.value?.more && limit < 1000 && html`<p><button type="button" aria-busy=${read.busy} onClick=${() => grow(Math.min(1000, limit * 4))}>Older jobs</button></p>`}
     ${job && html`<${Trace} key=${job} id=${job} row=${jobs.get(job)} close=${() => leave({ job: "" })} />`}
   <//>`;
 }
 
 const State = ({ state, position, phase }) => html`<span class="job-state" data-state=${state}>${[state, { queued: position && `number ${position}`, running: phase }[state]].filter(Boolean).join(", ")}</span>`;
+
+/** It ends one job: each has its own, since an answer may take long. */
+function Cancel({ id }) {
+  const { act, busy, error } = useAct();
+  const cancel = ({ target }) => {
+    // The button goes with the job, maybe before the answer comes.
+    const link = target.closest("tr").querySelector("a");
+    return act(async () => {
+      const { cancelled } = await del(`/api/v1/jobs/${id}`);
+      announce(`Job ${id} ${cancelled ? "is cancelled" : "was over already"}`);
+      if ([target, document.body].includes(document.activeElement)) link.focus();
+    });
+  };
+  return html`<button type="button" class="quiet" aria-busy=${busy} aria-label=${`Cancel job ${id}`} onClick=${cancel}>Cancel</button><${Refusal} error=${error} />`;
+}
 
 /** Which columns are shown: this browser keeps it. */
 function useColumns() {
