@@ -17,6 +17,13 @@ from tests.e2e.web.houses import GUARD_S, House
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
+SOME = {
+    "jobs": [{"job": "new", "state": "done", "received_unix_s": 1e9, "model": "m", "usage": {}}],
+    "more": True,
+    "next": "1",
+}
+"""There are more."""
+
 NOBODY = {"error": {"message": "no dispatcher is there to cancel it", "code": "no_dispatcher"}}
 
 ROW = "document.activeElement.closest('tr')?.rowIndex"
@@ -142,12 +149,17 @@ async def test_what_waits_is_seen_and_can_be_cancelled(browser: Browser, house: 
 
 
 async def test_a_key_sees_its_own_jobs(browser: Browser, house: House) -> None:
-    """Others' jobs are not there; where the ledger's answer
+    """Others' jobs are not there; a text that no job has may be in one that was not read, and it says so; where the ledger's answer
     is late the view says what it waits for, and when it is refused, why."""
     async with opened(browser, await house.keyed(), "/activity", key=await house.key(Scope.CHAT)) as visit:
         visit.welcome.append("503")
         page = visit.page
         await expect(page.locator(".empty")).to_contain_text("No job fits")
+        await page.route("**/api/v1/jobs?*", lambda route: route.fulfill(json=SOME), times=1)
+        await page.reload()
+        await page.get_by_label("Text").fill("old")
+        await expect(page.locator(".empty")).to_contain_text("No job of the newest 1 fits")
+        await expect(page.get_by_role("button", name="Older jobs")).to_be_visible()
         refusal = {
             "error": {"message": "no ledger answers: start one with `drover ledger`", "code": "ledger_unavailable"}
         }

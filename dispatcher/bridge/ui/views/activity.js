@@ -120,7 +120,7 @@ export default function Activity() {
     ${fresh > 0 && html`<button type="button" class="primary fresh" onClick=${show}>${fresh} new</button>`}
     <${Read} read=${{ ...read, value: shown[0] || !read.busy }}>${() => shown[0]
       ? html`<div class="jobs" ref=${frame}><${Table} caption="Jobs" columns=${columns} rows=${shown} id=${({ id }) => id} sort=${sort} resort=${(sort) => change({ sort })} /></div>`
-      : html`<${Empty}>No job fits. What the fleet is asked appears here at once.<//>`}<//>
+      : html`<${Empty}>No job${q && read.value?.more && ` of the newest ${jobs.size}`} fits. What the fleet is asked appears here at once.<//>`}<//>
     ${read.value?.more && limit < 1000 && html`<p><button type="button" aria-busy=${read.busy} onClick=${() => grow(Math.min(1000, limit * 4))}>Older jobs</button></p>`}
     ${job && html`<${Trace} key=${job} id=${job} row=${jobs.get(job)} close=${() => leave({ job: "" })} />`}
   <//>`;
