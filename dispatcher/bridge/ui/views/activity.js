@@ -159,7 +159,7 @@ function useColumns() {
 function Trace({ id, row, close }) {
   const read = useRead(async (signal) => row ?? get(`/api/v1/jobs/${encodeURIComponent(id)}`, { signal }).then((told) => flat({ ...told, ...told.record })), [!row]);
   return html`<${Sheet} title=${`Job ${id}`} close=${close}>
-    <${Read} read=${row ? { value: row } : read}>${(job) => html`<div class="stack">
+    <${Read} read=${row ? { value: row } : read}>${(job) => html`<div class="stack trace">
       <${Facts} facts=${[["Time", moment(job.at)], ["State", html`<${State} ...${job} />`], ...COLUMNS.map(({ name, title, show }) => [title, show ? show(job) : job[name]])]} />
       <${Explained} account=${job} timings=${job} energy=${job.energy} usage=${job.usage} />
       <details class="raw"><summary>As text</summary><pre tabindex="0">${JSON.stringify(job.told, null, 2)}</pre><button type="button" class="copy">Copy</button></details>
