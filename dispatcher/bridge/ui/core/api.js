@@ -6,6 +6,10 @@ export class Refused extends Error {
     super(message);
     Object.assign(this, { status, code, param, retryAfter });
   }
+
+  toJSON() {
+    return { ...this, message: this.message };
+  }
 }
 
 /** Send a request and give the response. Throws `Refused`, and `AbortError` when `signal` says so. A stranger is told to the page. */

@@ -15,9 +15,7 @@ const KEEP = "drover-compare";
 const kept = { prompt: "", replies: [], ...JSON.parse(sessionStorage.getItem(KEEP)) };
 kept.replies = kept.replies.map((one) => Object.assign(new Reply(), one));
 kept.replies.forEach((one) => one.stop());
-// What an error says is no field of its own.
-const written = (name, value) => (value instanceof Error ? { ...value, message: value.message } : value);
-addEventListener("pagehide", () => sessionStorage.setItem(KEEP, JSON.stringify(kept, written)));
+addEventListener("pagehide", () => sessionStorage.setItem(KEEP, JSON.stringify(kept)));
 
 export default function Compare() {
   const there = useModels();
