@@ -44,7 +44,8 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 """CPU time is counted in these."""
 
 LATENCY_S, ENERGY_S = 5.0, 30.0
-"""How often the views ask, as `ui/views/figures.js` says: Latency at its shorter periods, and Energy, which asks for four sums."""
+"""How often the views ask: Latency at its shorter periods, and Energy, which asks for four sums. What they ask is held to the views
+by tests/e2e/web/test_polled.py."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +106,9 @@ class Page:
         """Read the stream and ask as the views do, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._events())
-            tasks.create_task(self._asks(_latency(), LATENCY_S))
+            tasks.create_task(self._asks(latency_asks(), LATENCY_S))
             # One after the other and not all at once, so that each stretch of time has its share of them.
-            tasks.create_task(self._asks(_energy(), ENERGY_S / len(_energy())))
+            tasks.create_task(self._asks(energy_asks(), ENERGY_S / len(energy_asks())))
 
     async def _events(self) -> None:
         async with reading(self._port) as reader:
@@ -131,11 +132,12 @@ class Page:
             connection.abandon()
 
 
-def _latency() -> tuple[str, ...]:
+def latency_asks() -> tuple[str, ...]:
+    """Give what the view of an hour asks."""
     return ("/api/v1/latency?since_s=3600",)
 
 
-def _energy() -> tuple[str, ...]:
+def energy_asks() -> tuple[str, ...]:
     """Give what the view of a day asks: its quarters of an hour and those of the day before, and sums by device and by model."""
     day_s = 86_400
     midnight = int(time.time()) // day_s * day_s
@@ -193,7 +195,7 @@ async def _filled(where: House, kept: int) -> None:
     connection = await http.connect("127.0.0.1", where.port)
 
     async def there() -> bool:
-        _, told = await connection.call("GET", _latency()[0])
+        _, told = await connection.call("GET", latency_asks()[0])
         return bool(codec.decode(told).get("outcomes", {}).get("answered", 0) >= kept)
 
     await until(there, f"the ledger did not have {kept} jobs")

@@ -1,0 +1,53 @@
+"""What the hungriest views ask again and again, beside the bench that acts like them (`dispatcher.lab.speed.door.pages`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from playwright.async_api import Browser, Page, Request, expect
+
+from dispatcher.lab.speed.door.pages import energy_asks, latency_asks
+from tests.browser import opened
+from tests.e2e.web.houses import House
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+Kind = tuple[str, dict[str, str]]
+
+
+async def test_the_bench_asks_what_the_views_ask(browser: Browser, house: House) -> None:
+    """The same paths with the same parameters, and no others."""
+    async with opened(browser, house.url, "/activity", width=1280) as visit:
+        await expect(visit.page.locator(".jobs, .empty").first).to_be_visible()
+        latency = await _asked(visit.page, "Latency", len(latency_asks()))
+        energy = await _asked(visit.page, "Energy and cost", len(energy_asks()))
+
+    assert latency == _kinds(latency_asks())
+    assert energy == _kinds(energy_asks())
+
+
+async def _asked(page: Page, view: str, first: int) -> list[Kind]:
+    """Open a view, and give what it asks until that was answered, and so many at least."""
+    answered: list[str] = []
+
+    def hear(request: Request) -> None:
+        if "/api/" in request.url:
+            answered.append(request.url)
+
+    page.on("requestfinished", hear)
+    async with page.expect_event("requestfinished", lambda _: len(answered) >= first):
+        await page.get_by_role("link", name=view, exact=True).click()
+    await expect(page.locator("#view .loading")).to_have_count(0)
+    page.remove_listener("requestfinished", hear)
+    return _kinds(answered)
+
+
+def _kinds(addresses: Sequence[str]) -> list[Kind]:
+    """Give paths with their parameters, in one order; which time is asked for is left out."""
+    found = [urlsplit(address) for address in addresses]
+    return sorted(
+        ((url.path, {name: "" if "unix" in name else value for name, value in parse_qsl(url.query)}) for url in found),
+        key=str,
+    )
