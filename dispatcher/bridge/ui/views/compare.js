@@ -36,9 +36,9 @@ export default function Compare() {
   const ready = !running && sides[0] && prompt.trim();
   const done = replies.filter(({ phase }) => phase === "done");
   useEffect(() => {
-    kept.sides = chosen;
-    change({ sides: chosen });
-  }, [chosen]);
+    kept.sides = given;
+    change({ sides: given });
+  }, [given]);
   useEffect(() => {
     const left = replies.map((one) => one.hear(() => one.over && set()));
     return () => left.forEach((leave) => leave());
