@@ -89,7 +89,7 @@ async def test_runs_are_shown_side_by_side(browser: Browser, house: House, tmp_p
 
     assert "Bench of mixed\tbench\tsimulated" in listed
     assert "hybrid, token:500" in listed
-    assert broken.startswith("bad.manifest.json can't be read. Kind:")
+    assert broken.startswith("bad.manifest.json can't be read. kind:")
     assert [one.split("\n")[0] for one in cards] == ["questions that got an answer", "median time, s"]
     assert "1 (0.5 to 2) ± 0.25" in cards[1]
     assert cards[1].split()[-5:] == ["0", "1", "2", "3", "4"]
