@@ -54,7 +54,7 @@ settings: setup ## write the examples in deploy/config and deploy/nats anew from
 	$(BIN)/python deploy/config/generate.py
 	$(BIN)/python deploy/nats/generate.py
 
-vendor: setup ## fetch the pages' third-party files anew from npm; ARGS="--check" compares those that are here, without network
+vendor: setup-dev ## fetch the pages' third-party files anew from npm; ARGS="--check" compares those that are here, without network
 	$(BIN)/python deploy/vendor.py $(ARGS)
 
 lock: ## resolve deploy/locks/ anew; ARGS="--upgrade" takes newer versions, ARGS=clients those of `make clients`

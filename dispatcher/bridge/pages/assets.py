@@ -94,8 +94,14 @@ def _read(folder: Path) -> Iterator[tuple[str, Asset]]:
     for name, data in files.items():
         suffix = Path(name).suffix
         squeezed = suffix in _SQUEEZED
-        # Without a time of its own, so that the same file makes the same bytes, and the same edition.
-        yield name, Asset(KINDS[suffix], gzip.compress(data, 9, mtime=0) if squeezed else data, squeezed)
+        yield name, Asset(KINDS[suffix], _gzipped(folder / name, data) if squeezed else data, squeezed)
+
+
+def _gzipped(file: Path, data: bytes) -> bytes:
+    """Compress a file, if that was not done better beforehand (vendored modules; `deploy/vendor.py`)."""
+    ready = file.with_name(f"{file.name}.gz")
+    # Without a time of its own, so that the same file makes the same bytes, and the same edition.
+    return ready.read_bytes() if ready.exists() else gzip.compress(data, 9, mtime=0)
 
 
 class Versioned(StaticFiles):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import importlib.util
 import json
@@ -49,8 +50,19 @@ def test_a_file_is_as_it_was_published(home: Path, package: dict[str, str], file
 def test_there_is_no_file_that_the_manifest_does_not_name(home: Path) -> None:
     """Nothing is served whose origin is not written down."""
     found = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
+    named = {file["path"] for where, _, file in FILES if where == home}
+    squeezed = {f"{name}.gz" for name in named if name.endswith(".mjs")}
 
-    assert found - {"VENDOR.md"} == {file["path"] for where, _, file in FILES if where == home} | {"manifest.json"}
+    assert found - {"VENDOR.md"} == named | squeezed | {"manifest.json"}
+
+
+@pytest.mark.parametrize("module", sorted(VENDOR.glob("*.mjs")), ids=lambda path: path.name)
+def test_what_was_compressed_beforehand_is_the_module_beside_it(module: Path) -> None:
+    """And it is smaller than what the bridge would make of it."""
+    ready = module.with_name(f"{module.name}.gz").read_bytes()
+
+    assert gzip.decompress(ready) == module.read_bytes()
+    assert len(ready) < len(gzip.compress(module.read_bytes(), 9))
 
 
 def test_no_module_asks_for_what_is_not_there() -> None:
@@ -95,7 +107,7 @@ def test_the_check_needs_no_network() -> None:
 
 
 def test_the_check_finds_what_was_touched(tmp_path: Path) -> None:
-    """A byte more, a stray file and a pin that is not the manifest's are each refused by name."""
+    """Other bytes compressed, a byte more, a stray file and a pin that is not the manifest's are each refused by name."""
     script = _script()
     home = tmp_path
     script.PACKAGES = [replace(package, home=home) for package in script.PACKAGES if package.name == "htm"]
@@ -106,6 +118,10 @@ def test_the_check_finds_what_was_touched(tmp_path: Path) -> None:
     script.check(home)
 
     module = home / f"htm-{htm['version']}.mjs"
+    squeezed = module.with_name(f"{module.name}.gz")
+    squeezed.write_bytes(gzip.compress(b"another"))
+    with pytest.raises(script.Unvendored, match=rf"'{squeezed.name}'\] other bytes"):
+        script.check(home)
     module.write_bytes(module.read_bytes() + b" ")
     with pytest.raises(script.Unvendored, match=r"other bytes or pins .* \['htm'\]"):
         script.check(home)
