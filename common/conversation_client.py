@@ -37,6 +37,7 @@ from common.conversations import (
     Where,
     keepable,
     new_id,
+    spoken,
     without_images,
 )
 from common.errors import PayloadTooLarge
@@ -79,10 +80,17 @@ class Conversations:
         return await self._ask("search", Search(owner=owner, text=text, limit=limit, before=before), Page)
 
     async def get(
-        self, owner: Owner, conversation: str, *, turn: str | None = None, limit: int = MOST_AT_ONCE
+        self,
+        owner: Owner,
+        conversation: str,
+        *,
+        turn: str | None = None,
+        limit: int = MOST_AT_ONCE,
+        accounts: bool = True,
     ) -> Turns:
-        """Give the last turns of the branch that ends with `turn`, or the head: a page."""
-        return await self._ask("get", Get(owner=owner, id=conversation, turn=turn, limit=limit), Turns)
+        """Give the last turns of the branch that ends with `turn`, or the head: a page, with the `accounts` of answers."""
+        asked = Get(owner=owner, id=conversation, turn=turn, limit=limit, accounts=accounts)
+        return await self._ask("get", asked, Turns)
 
     async def history(
         self,
@@ -95,17 +103,18 @@ class Conversations:
     ) -> Turns:
         """Give what a model has to know of a branch: its summary, and every turn behind those that it covers, the newest until they
         have `most_chars`, an image being as many as the tokens that a model reads it as. The turns before are given too where
-        they shared a page. Behind `most_images`, the newest, a note stands for those of a turn."""
-        page = await self.get(owner, conversation, turn=turn)
+        they shared a page. Behind `most_images`, the newest, a note stands for those of a turn. Questions that got no word are not
+        among it."""
+        page = await self.get(owner, conversation, turn=turn, accounts=False)
         turns, left = _sparing(page.turns, most_images)
         most_chars -= _chars(page.turns)
         while page.next is not None and not _covered(page.summary, turns) and most_chars > 0:
-            before = await self.get(owner, conversation, turn=page.next)
+            before = await self.get(owner, conversation, turn=page.next, accounts=False)
             some, left = _sparing(before.turns, left)
             turns = some + turns
             most_chars -= _chars(before.turns)
             page = replace(page, next=before.next)
-        return replace(page, turns=turns)
+        return replace(page, turns=spoken(turns))
 
     async def rename(self, owner: Owner, conversation: str, title: str) -> Conversation:
         """Give it another title."""

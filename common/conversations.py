@@ -8,7 +8,7 @@ larger than the bus carries: what is long comes in pages.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import ConfigDict, FailFast, Field
 
-from common.messages import Count, Message, Name, Number, Token, Whole
+from common.messages import Count, Document, Message, Name, Number, Role, Token, Whole
 
 MOST_TURNS = 2000
 """Of one conversation, all branches together; its tree is looked at whole."""
@@ -42,6 +42,10 @@ LISTED = 20
 """Conversations of a page whose asker names no number."""
 MOST_CURSOR_CHARS = 128
 SNIPPET_CHARS = 160
+MOST_ENDED_CHARS = 500
+
+HANGUP = "hangup"
+"""The code of what ended an answer that its owner has stopped, or left: nobody can tell these apart."""
 
 Id = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$")]
 Title = Annotated[str, MaxLen(MOST_TITLE_CHARS)]
@@ -79,10 +83,19 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """Why an answer ended early: the code of the error, and its message; `HANGUP` where whoever asked did not wait."""
+
+    code: Token
+    message: Annotated[str, MaxLen(MOST_ENDED_CHARS)] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """One message that is kept. `parent` is the one before it: two with the same parent are branches. Answers name the job, device
-    and model that they come from, and how the text ended when not as usual; `rating` is the thumb that its owner has given one: it
-    is told with the turn, and kept elsewhere. `given` is of questions with files."""
+    and model that they come from, and by what `error` they were broken off; one of those without a word stands for an answer that
+    never came. `rating` is the thumb that its owner has given one, and `account` what its job took, as the last frame of a chat
+    tells that: both are told with the turn, and kept elsewhere. `given` is of questions with files."""
 
     id: Id
     message: Message
@@ -95,6 +108,14 @@ class Turn:
     broken_off: bool = False
     rating: Literal["up", "down"] | None = None
     given: Given | None = None
+    error: Ended | None = None
+    account: Document | None = None
+
+    @property
+    def wordless(self) -> bool:
+        """Whether it stands for an answer that never came."""
+        message = self.message
+        return self.error is not None and not (message.content or message.tool_calls) and message.role is Role.ASSISTANT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,10 +188,12 @@ class Search(Listing):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Get(AskedOf):
-    """Asks for the last turns of the branch that ends with `turn`; absent is the head."""
+    """Asks for the last turns of the branch that ends with `turn`; absent is the head. Without `accounts` nobody needs to look what
+    their jobs took."""
 
     turn: Id | None = None
     limit: TurnLimit = MOST_AT_ONCE
+    accounts: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,6 +299,13 @@ class Deleted:
 def new_id() -> str:
     """Give an id that nobody can guess: 128 random bits."""
     return secrets.token_hex(16)
+
+
+def spoken(turns: Iterable[Turn]) -> tuple[Turn, ...]:
+    """Leave out the questions that got no word, with what stands for their answers: no model is told of them. Pure."""
+    turns = tuple(turns)
+    unanswered = {turn.job for turn in turns if turn.wordless}
+    return tuple(turn for turn in turns if turn.job is None or turn.job not in unanswered)
 
 
 def keepable(turn: Turn) -> Turn:

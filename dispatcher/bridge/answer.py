@@ -42,7 +42,7 @@ STAY_S = 1.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
     """How an answer is to be given. `progress` sends headers and every step as soon as they are known; `headers` are told with
-    it besides."""
+    it besides, and with a refusal where that is kept in the conversation that they name."""
 
     stream: bool
     progress: bool = False
@@ -245,7 +245,8 @@ class ChatAnswer(Response):
         self.outcome, self._over = error.code, True
         if not out.open:
             refused = self._dialect.surface.refusal(error, self._job, self._accepted, taken)
-            refused.raw_headers.extend(self._besides())
+            if "conversation" in (failure.route or {}):
+                refused.raw_headers.extend(self._besides())
             return refused
         await out.close(self._dialect.broken(error, taken))
         return None

@@ -10,7 +10,7 @@ from typing import Any
 
 from common import frames
 from common.conversation_client import Conversations
-from common.conversations import MOST_IMAGE_CHARS, Given, Turn, keepable
+from common.conversations import HANGUP, MOST_ENDED_CHARS, MOST_IMAGE_CHARS, Ended, Given, Turn, keepable
 from common.errors import FleetError, LedgerUnavailable
 from common.logs import get_logger
 from common.messages import ChatRequest, Message, Role
@@ -46,6 +46,7 @@ class Said:
     text: list[str] = field(default_factory=list)
     note: frames.RouteNote | None = None
     end: frames.End | None = None
+    error: FleetError | None = None
 
     def hear(self, frame: frames.Frame) -> None:
         """Remember what a frame says."""
@@ -56,13 +57,19 @@ class Said:
                 self.note = frame
             case frames.End():
                 self.end = frame
+            case frames.Err():
+                self.error = frame.error
             case _:
                 pass
 
     @property
-    def anything(self) -> bool:
-        """Whether there is an answer, or a part of one."""
-        return bool(self.text) or self.end is not None
+    def fault(self) -> Ended | None:
+        """By what it ended early, if it did."""
+        if self.end is not None:
+            return None
+        if self.error is None:
+            return Ended(code=HANGUP, message="nobody waited for its end")
+        return Ended(code=self.error.code, message=self.error.message[:MOST_ENDED_CHARS])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +152,9 @@ def asked_turns(
 
 
 def _answer(chat: ChatRequest, asked: Turn, said: Said) -> Turn:
-    """Make a turn of an answer; without an end it broke off. Its id has its words: another answer to the same is a branch."""
-    text, broken_off = "".join(said.text), said.end is None
+    """Make a turn of an answer, also of one that never came. Its id has its words: another answer to the same is a branch."""
+    text, fault = "".join(said.text), said.fault
+    broken_off = fault is not None
     return Turn(
         id=digest(str(chat.job), "answer", f"{broken_off}{text}"),
         parent=asked.id,
@@ -156,6 +164,7 @@ def _answer(chat: ChatRequest, asked: Turn, said: Said) -> Turn:
         model=None if said.note is None else said.note.model,
         completion_tokens=None if said.end is None else said.end.usage.completion_tokens,
         broken_off=broken_off,
+        error=fault,
     )
 
 

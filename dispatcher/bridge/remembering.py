@@ -2,7 +2,8 @@
 
 Two chats at once in one conversation become two branches, each behind the turn that it was asked behind, and the one that ends last
 is the one that goes on: no answer is lost, and nobody is refused after a device has worked for a minute. A chat that failed or was
-left before its first word leaves nothing; one that broke off later leaves its words, marked.
+left leaves its words, and by what it was broken off; before its first word it leaves its question alone, of which no model is told,
+and which takes the place of the same one before.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from common import codec, frames
 from common.conversations import Given, Turn
-from common.errors import BadRequest
+from common.errors import BadRequest, FleetError
 from common.messages import ChatRequest, conversation
 from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.callers import Caller
@@ -34,11 +35,12 @@ MARGIN_BYTES = 128 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """A chat with what stands in front of it; `asked` are the turns that are new with it."""
+    """A chat with what stands in front of it; `asked` are the turns that are new with it. With a `refusal` nobody can be asked."""
 
     chat: ChatRequest
     asked: tuple[Turn, ...]
     facts: Json
+    refusal: FleetError | None = None
 
     def sent(self, chat: ChatRequest) -> Told:
         """Give the same with its images as they were made to travel."""
@@ -65,7 +67,7 @@ class Remembering:
     ) -> AsyncGenerator[frames.Frame, None]:
         """Give the frames of a chat's answer; what was said is kept before the last of them, once more where keeping it was
         interrupted. What is `attached` is read first: its text is a part of the question, and remembered with it, as is that of the
-        files of the turn `files_of`. Raises as `told`, and as `Asking`."""
+        files of the turn `files_of`. A refusal is a frame where its question is kept. Raises as `told`."""
         filed = Filed(chat=chat)
         if attached:
             filed, attached = await self.asking.filed(chat, caller, attached), ()
@@ -74,45 +76,50 @@ class Remembering:
         told = await self.told(filed.chat, caller, thread, filed.given)
         del filed  # that has the images as they came
         chat = replace(chat, prompt=None, messages=())  # that has what it says
-        said, kept = Said(), False
+        said, facts = Said(), None
 
         def hand(sent: ChatRequest) -> None:
             nonlocal told
             told = told.sent(sent)  # what came is not kept for as long as the job waits and runs
 
         try:
-            async with aclosing(self.asking.frames(told.chat, caller, sent=hand)) as source:
+            job = self.asking.frames(told.chat, caller, sent=hand)
+            async with aclosing(_ended(job, told.refusal)) as source:
                 async for frame in source:
                     said.hear(frame)
                     if isinstance(frame, frames.End | frames.Err):
                         facts = await self._kept(told, thread, said)
-                        kept = True
+                        frame = replace(frame, route={**(frame.route or {}), "conversation": facts})  # noqa: PLW2901
                     if isinstance(frame, frames.End):
                         self._fold(chat, caller, thread, said.note)
-                        frame = replace(frame, route={**(frame.route or {}), "conversation": facts})  # noqa: PLW2901
                     yield frame
         finally:
-            if not kept:
+            if facts is None:
                 await self._kept(told, thread, said)
 
     async def told(self, chat: ChatRequest, caller: Caller, thread: Thread, given: Given | None = None) -> Told:
         """Put the conversation in front of a chat, as much as fits the largest context that its model has on any device. `given` is
         what its user gave of it.
 
-        What an earlier answer still waits for the ledger with is kept first. Raises as `Threads.before`, and as `fitted`.
+        What an earlier answer still waits for the ledger with is kept first. Raises as `Threads.before`; what `fitted` raises is
+        the refusal.
         """
         await self.keeping.settle(thread)
         new, room = conversation(chat), self._room(chat, caller)
         page = await self.threads.before(chat, thread, new, room, given)
         past = recalled(page.turns, page.summary)
-        found = fitted(past, new, chat, room, self.threads.most_bytes - MARGIN_BYTES)
+        asked = asked_turns(chat, page.turns, new, given)
+        try:
+            found = fitted(past, new, chat, room, self.threads.most_bytes - MARGIN_BYTES)
+        except FleetError as error:
+            return Told(chat=chat, asked=asked, facts={"id": thread.id}, refusal=error)
         facts = {"id": thread.id, "told": len(found.messages), "left_out": found.left_out}
         if found.summarised:
             facts["summarised"] = True
         if given is not None:
             facts["files"] = [codec.plain(one) for one in given.files]
         told = replace(chat, prompt=None, messages=found.messages)
-        return Told(chat=told, asked=asked_turns(chat, page.turns, new, given), facts=facts)
+        return Told(chat=told, asked=asked, facts=facts)
 
     async def _asked(self, thread: Thread, turn: str) -> Turn:
         await self.keeping.settle(thread)  # it may wait for the ledger itself
@@ -122,9 +129,6 @@ class Remembering:
             raise as_asked(error, {"turn": "files_of"}) from error
 
     async def _kept(self, told: Told, thread: Thread, said: Said) -> Json:
-        """Keep what was said; where no word was, the question is not kept either: it can be asked again."""
-        if not said.anything:
-            return told.facts
         return told.facts | await self.keeping.keep(told.chat, thread, told.asked, said)
 
     def _fold(self, chat: ChatRequest, caller: Caller, thread: Thread, note: frames.RouteNote | None) -> None:
@@ -134,3 +138,17 @@ class Remembering:
 
     def _room(self, chat: ChatRequest, caller: Caller) -> Room:
         return room_of(chat, caller, self.presence.fleet())
+
+
+async def _ended(
+    job: AsyncGenerator[frames.Frame, None], refusal: FleetError | None
+) -> AsyncGenerator[frames.Frame, None]:
+    """Give the frames of a job, the last of them terminal: what it is refused with becomes one too, as does a `refusal` before."""
+    try:
+        if refusal is not None:
+            raise refusal
+        async with aclosing(job) as source:
+            async for frame in source:
+                yield frame
+    except FleetError as error:
+        yield frames.Err(error)

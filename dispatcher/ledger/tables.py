@@ -267,11 +267,12 @@ turns = Table(
     Column("summary", TEXT),
     Column("bytes", BigInteger, nullable=False),
     Column("given", TEXT),
+    Column("error", TEXT),
     Index("turns_number", "tenant", "user_id", "conversation", "number"),
 )
 """A tree: `parent` is the turn before, and `number` the order in which they came, so that a parent's is smaller. `message` is what
 a message has besides its text, `summary` a text that stands for all turns of the branch up to this one, and `bytes` what the turn
-takes without it. `given` tells what the user gave of a question with files."""
+takes without it. `given` tells what the user gave of a question with files, `error` by what an answer was broken off."""
 
 feedback = Table(
     "feedback",

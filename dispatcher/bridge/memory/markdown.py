@@ -24,7 +24,8 @@ def pieces(turns: Iterable[Turn]) -> Iterator[str]:
     for turn in turns:
         facts = [_when(turn.created_unix_s), *(fact for fact in (turn.model, turn.device) if fact)]
         if turn.broken_off:
-            facts.append("broken off")
+            why = "" if turn.error is None else f" ({turn.error.code})"
+            facts.append(f"{'no answer' if turn.wordless else 'broken off'}{why}")
         told = [turn.message.content] if turn.message.content else []
         if images := len(turn.message.images):
             told.append(f"*({images} {'image' if images == 1 else 'images'})*")

@@ -174,7 +174,7 @@ async def _backwards(connection: AsyncConnection, asked: Get, path: Sequence[str
     """Give turns of a path, the last one first."""
     for end in range(len(path), 0, -ROWS_AT_ONCE):
         some = path[max(0, end - ROWS_AT_ONCE) : end]
-        ask = turns_of(asked.owner, asked.id).where(turns.c.id.in_(some))
+        ask = turns_of(asked.owner, asked.id, accounts=asked.accounts).where(turns.c.id.in_(some))
         found = {row["id"]: turn_of(dict(row)) for row in (await connection.execute(ask)).mappings()}
         for name in reversed(some):
             yield found[name]

@@ -7,16 +7,26 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, func, select
 
 from common import codec
-from common.conversations import MOST_TURN_BYTES, MOST_TURN_CHARS, SNIPPET_CHARS, Conversation, Owner, Turn
+from common.conversations import (
+    MOST_TURN_BYTES,
+    MOST_TURN_CHARS,
+    SNIPPET_CHARS,
+    Conversation,
+    Ended,
+    Given,
+    Owner,
+    Turn,
+)
 from common.errors import PayloadTooLarge
 from common.messages import Role
 from common.ratings import TIED
 from common.votes import mark_of
 from dispatcher.ledger.rows import Row
-from dispatcher.ledger.tables import conversations, feedback, turns
+from dispatcher.ledger.tables import conversations, feedback, jobs, turns
+from dispatcher.ledger.talk.accounts import COLUMNS, account_of
 from dispatcher.ledger.votes.keeping import ALONE
 
 _CONVERSATION = ("id", "title", "created_unix_s", "updated_unix_s", "head", "turns", "branched_from")
@@ -46,17 +56,26 @@ def its(owner: Owner, conversation: str) -> list[ColumnElement[bool]]:
     return [*owned(turns, owner), turns.c.conversation == conversation]
 
 
-def turns_of(owner: Owner, conversation: str) -> Select[Any]:
-    """Ask for its turns, each with what its owner has said of the answer of its job."""
+def turns_of(owner: Owner, conversation: str, *, accounts: bool = True) -> Select[Any]:
+    """Ask for its turns, each with what its owner has said of the answer of its job, and what that took, if it has `accounts`."""
     thumb = and_(
         feedback.c.tenant == owner.tenant,
         feedback.c.voter == mark_of(owner.tenant, owner.user),
         feedback.c.compared == ALONE,
         feedback.c.job == turns.c.job,
     )
-    return (
-        select(turns, feedback.c.score).select_from(turns.outerjoin(feedback, thumb)).where(*its(owner, conversation))
-    )
+    told = select(turns, feedback.c.score)
+    found = turns.outerjoin(feedback, thumb)
+    if accounts:
+        # A job's id may come again: the newest record is of what the answer says.
+        newest = (
+            select(func.max(jobs.c.record))
+            .where(jobs.c.tenant == owner.tenant, jobs.c.job == turns.c.job)
+            .correlate(turns)
+            .scalar_subquery()
+        )
+        told, found = told.add_columns(*COLUMNS), found.outerjoin(jobs, jobs.c.record == newest)
+    return told.select_from(found).where(*its(owner, conversation))
 
 
 def conversation_row(owner: Owner, new: Conversation, size_bytes: int) -> Row:
@@ -79,7 +98,7 @@ def conversation_of(row: Mapping[str, Any]) -> Conversation:
 def turn_row(owner: Owner, conversation: str, number: int, turn: Turn) -> Row:
     """Give the row of a turn."""
     texts = {**said(turn), "folded": folded(turn.message.content)}
-    given = "" if turn.given is None else codec.encode(codec.plain(turn.given)).decode()
+    given, error = _text(turn.given), _text(turn.error)
     return {
         **{name: getattr(turn, name) for name in _TURN},
         "tenant": owner.tenant,
@@ -89,8 +108,13 @@ def turn_row(owner: Owner, conversation: str, number: int, turn: Turn) -> Row:
         **texts,
         "summary": None,
         "given": given or None,
-        "bytes": sum(len(text.encode()) for text in (*texts.values(), given)),
+        "error": error or None,
+        "bytes": sum(len(text.encode()) for text in (*texts.values(), given, error)),
     }
+
+
+def _text(part: Given | Ended | None) -> str:
+    return "" if part is None else cleaned(codec.encode(codec.plain(part)).decode())
 
 
 def said(turn: Turn) -> Row:
@@ -106,8 +130,10 @@ def turn_of(row: Mapping[str, Any]) -> Turn:
     message = wire["message"] = codec.decode(row["message"].encode()) | {"content": row["content"]}
     if message.get("role") == Role.ASSISTANT:  # the question is of the same job
         wire["rating"] = _thumb(row.get("score"))
-    if row["given"] is not None:
-        wire["given"] = codec.decode(row["given"].encode())
+        wire["account"] = account_of(row)
+    for name in ("given", "error"):
+        if row[name] is not None:
+            wire[name] = codec.decode(row[name].encode())
     return codec.build(Turn, wire)
 
 

@@ -41,6 +41,7 @@ from dispatcher.ledger.talk.rows import (
     titled,
     turn_row,
 )
+from dispatcher.ledger.talk.wordless import forget_tries, wordless
 
 AT_ONCE = 100
 """Conversations that are forgotten in one transaction: what comes meanwhile waits for it."""
@@ -123,16 +124,18 @@ async def branch(database: Database, asked: Branch, *, now_unix_s: float, most: 
 
 
 async def append(database: Database, asked: Append, *, now_unix_s: float, most_bytes: int) -> Conversation:
-    """Keep turns, all or none. Raises `UnknownConversation`, `BadRequest` for a parent that is not there, `ConversationConflict`,
-    `PayloadTooLarge` when it would have too many, and `NotAllowed` when its owner's would have more than `most_bytes` together."""
+    """Keep turns, all or none, in place of tries of the same question that got no word. Raises `UnknownConversation`, `BadRequest`
+    for a parent that is not there, `ConversationConflict`, `PayloadTooLarge` when it would have too many, and `NotAllowed` when its
+    owner's would have more than `most_bytes` together."""
     async with database.writing() as connection:
         there = await held(connection, asked.owner, asked.id)
-        known = await _known(
-            connection, asked, [name for turn in asked.turns for name in (turn.id, turn.parent) if name]
-        )
+        names = [there.head, *(name for turn in asked.turns for name in (turn.id, turn.parent))]
+        known = await _known(connection, asked, [name for name in names if name])
         if not (fresh := new_turns(there, asked, known)):
             return there
-        if there.turns + len(fresh) > MOST_TURNS:
+        tries = await forget_tries(connection, asked, fresh)
+        count = there.turns - tries.turns + len(fresh)
+        if count > MOST_TURNS:
             raise PayloadTooLarge(
                 f"the conversation has {there.turns} turns, and at most {MOST_TURNS} are kept: begin a new one, or a branch of it"
             )
@@ -141,15 +144,24 @@ async def append(database: Database, asked: Append, *, now_unix_s: float, most_b
         dated = [turn if turn.created_unix_s else replace(turn, created_unix_s=now_unix_s) for turn in fresh]
         rows = [turn_row(asked.owner, asked.id, number + place, turn) for place, turn in enumerate(dated, 1)]
         size_bytes = sum(row["bytes"] for row in rows)
+        size_bytes -= tries.size_bytes
         await _require_room(connection, asked.owner, size_bytes, most_bytes)
         await connection.execute(insert(turns), rows)
         changed: dict[str, Any] = {
-            "head": fresh[-1].id,
-            "turns": there.turns + len(fresh),
+            "head": _head(there, fresh, known),
+            "turns": count,
             "updated_unix_s": max(now_unix_s, there.updated_unix_s),
         }
         await _change(connection, asked, **changed, bytes=conversations.c.bytes + size_bytes)
         return replace(there, **changed)
+
+
+def _head(there: Conversation, fresh: Sequence[Turn], known: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say where it goes on: what got no word comes too late where it has been gone on with meanwhile."""
+    last, head = fresh[-1], there.head
+    if not last.wordless or head in {None, fresh[0].parent} or wordless(known[head]):
+        return last.id
+    return head
 
 
 def new_turns(there: Conversation, asked: Append, known: Mapping[str, Mapping[str, Any]]) -> list[Turn]:
@@ -262,6 +274,6 @@ async def _change(connection: AsyncConnection, asked: AskedOf, **values: Any) ->
 
 async def _known(connection: AsyncConnection, asked: AskedOf, names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     """Give those of some turns that are there, and what they say."""
-    columns = (turns.c.id, turns.c.parent, turns.c.content, turns.c.message)
+    columns = (turns.c.id, turns.c.parent, turns.c.content, turns.c.message, turns.c.error)
     ask = select(*columns).where(*its(asked.owner, asked.id), turns.c.id.in_(set(names)))
     return {row["id"]: dict(row) for row in (await connection.execute(ask)).mappings()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from playwright.async_api import Dialog, Locator, Route, expect
@@ -78,40 +79,40 @@ async def test_under_an_answer_stands_where_it_ran_and_why(chat: Chat) -> None:
     assert [f"/explain?job={job}", f"/activity?job={job}"] == links
 
 
-RECORD: dict[str, object] = {
-    "job": "j", "state": "done", "device": "orin", "model": "llama3.2:3b", "reason": "hybrid 0.81", "simulated": True,
-    "attempts": [{"device": "orin", "model": "llama3.2:3b", "outcome": "ok", "total_s": 1.25}],
-    "usage": {"prompt_tokens": 7, "completion_tokens": 20}, "engine": {"load_s": None, "prefill_s": 0.1, "decode_s": 0.8},
-    "energy": {"joules": 3.5, "measured": True, "source": "ina3221"}, "cost_usd": 0.0, "cache": None, "terms": None,
-    "queue_s": 0.2, "first_token_s": 0.31, "total_s": 1.25,
+ACCOUNT: dict[str, object] = {
+    "job": "j", "device": "orin", "model": "llama3.2:3b", "reason": "hybrid 0.81", "simulated": True,
+    "attempts": [{"device": "orin", "model": "llama3.2:3b", "outcome": "ok", "s": 1.25}],
+    "usage": {"prompt_tokens": 7, "completion_tokens": 20}, "cost_usd": 0.0,
+    "energy": {"joules": 3.5, "measured": True, "source": "ina3221"},
+    "timings": {"queue_s": 0.2, "first_token_s": 0.31, "prefill_s": 0.1, "decode_s": 0.8, "decode_tps": 25.0, "total_s": 1.25},
 }  # fmt: skip
 
 
 async def test_what_an_answer_took_is_told_after_a_reload(chat: Chat) -> None:
-    """The newest one's line is whole at once, by the record of its job; the line of another when it is unfolded. The thumb that was
-    given is shown as given. What was said elsewhere meanwhile is there when the page is seen again."""
+    """The line under each is whole at once, without a question about its job; where no record of that is there, it says where the
+    answer is from. The thumb that was given is shown as given. What was said elsewhere meanwhile is there when the page is seen
+    again."""
     for question in ("Why is the sky blue?", "And at dusk?"):
         await chat.ask(question)
         await chat.answered()
-    found = {"id": "j", "object": "job", "state": "done", "record": RECORD}
+    looked_up = list[str]()
+    chat.page.on("request", lambda request: looked_up.append(request.url) if "/api/v1/jobs/" in request.url else None)
 
     async def rated(route: Route) -> None:
         kept = await (await route.fetch()).json()
-        kept["turns"][1]["rating"] = "up"  # the ledger of a scripted fleet has no records that could be judged
+        # The ledger of a scripted fleet has no records, and so nothing that could be judged.
+        kept["turns"][1] |= {"rating": "up", "account": ACCOUNT}
         await route.fulfill(json=kept)
 
-    await chat.page.route("**/api/v1/jobs/*", lambda route: route.fulfill(json=found))
     await chat.page.route("**/export?*", rated)
     await chat.page.reload()
     first, last = chat.page.locator(".route").first, chat.page.locator(".route").last
-    await expect(last.locator("[data-fact=energy]")).to_have_text("Energy: 3.5 J measured")
-    bare, whole = await _facts(first), await _facts(last)
+    await expect(first.locator("[data-fact=energy]")).to_have_text("Energy: 3.5 J measured")
+    whole, bare = await _facts(first), await _facts(last)
     thumbs = [await one.get_attribute("aria-pressed") for one in await chat.page.locator(".thumb").all()]
     await first.locator("summary").click()
     await expect(first.locator(".attempts")).to_have_text("orin (llama3.2:3b): ok after 1.25 s")
-    unfolded = await _facts(first)
-    for path in ("**/api/v1/jobs/*", "**/export?*"):
-        await chat.page.unroute(path)
+    await chat.page.unroute("**/export?*")
     talk = chat.page.url.partition("?c=")[2]
     turns = [{"role": "user", "content": "Elsewhere"}, {"role": "assistant", "content": "Indeed."}]
     api = f"{chat.visit.url}/api/v1/conversations/{talk}/turns"
@@ -119,9 +120,8 @@ async def test_what_an_answer_took_is_told_after_a_reload(chat: Chat) -> None:
     await chat.page.evaluate("() => document.dispatchEvent(new Event('visibilitychange', { bubbles: true }))")
     await expect(chat.questions.last).to_have_text("Elsewhere")
 
-    assert (201, ["true", "false", "false", "false"]) == (kept.status, thumbs)
+    assert (201, ["true", "false", "false", "false"], []) == (kept.status, thumbs, looked_up)
     assert {"device": "Device: nano", "model": "Model: llama3.2:1b"} == bare
-    assert whole == unfolded
     assert whole == {
         "device": "Device: orin",
         "model": "Model: llama3.2:3b",
@@ -177,6 +177,7 @@ async def test_stop_cancels_the_job(chat: Chat) -> None:
     third = await chat.asked()
     await chat.page.keyboard.press("Escape")
     await expect(chat.page.locator("#announce")).to_have_text("Your question is back in its box")
+    await expect(chat.page.locator(".composer .note").first).to_have_text("Your question is back in its box")
     await expect(chat.box).to_have_value("Something")
     async with asyncio.timeout(HANG_S):
         cancelled.append(await chat.fleet.cancels.get())
@@ -185,6 +186,12 @@ async def test_stop_cancels_the_job(chat: Chat) -> None:
     await chat.answered()
     said = await chat.said()
 
+    await chat.page.reload()
+    await expect(chat.page.get_by_text("Stopped.", exact=True)).to_have_count(2)
+    await expect(chat.page.get_by_role("alert")).to_have_count(0)
+    badges = [await _facts(route) for route in await chat.page.locator(".route").all()]
+
+    assert [{"device": "Device: nano", "model": "Model: llama3.2:1b"}] * 2 == badges[:2]
     assert [first["job"], second["job"], third["job"]] == cancelled
     assert ["one\ntwo", "Once upon a time", "And another", "Once upon a time", "Something else"] == said
     assert ["Once upon a time", "Once upon a time", "The sky is blue."] == await chat.words.all_inner_texts()
@@ -249,8 +256,8 @@ async def test_an_error_is_shown_with_a_way_out(chat: Chat, accepted: bool) -> N
 
 
 async def test_a_question_that_failed_does_not_haunt_the_next_one(chat: Chat) -> None:
-    """Asking something else gives it up: neither its text nor its "Try again" stays in play. Nobody keeps it, so after a reload it
-    is in the box, as is what was typed there, and what the bridge has not taken yet."""
+    """After a reload it stands there, with why it has no answer, and can be asked again; what the bridge has not taken yet is in
+    the box. Asking something else gives it up: neither its text nor its "Try again" stays in play, and it can be gone back to."""
 
     async def failing(job: ScriptedJob) -> None:
         await job.fail(errors.NoDevice("no device is ready"))
@@ -265,8 +272,13 @@ async def test_a_question_that_failed_does_not_haunt_the_next_one(chat: Chat) ->
     await chat.ask("First")
     await expect(chat.button("Try again")).to_be_visible()
     await chat.page.reload()
-    await expect(chat.box).to_have_value("First")
-    await chat.box.press("Enter")
+    await expect(chat.questions).to_have_text(["First"])
+    await expect(chat.page.get_by_role("alert")).to_contain_text("No answer")
+    await expect(chat.page.get_by_role("alert")).to_contain_text("No device is ready.")
+    await expect(chat.page.get_by_role("alert").locator("code")).to_have_text("no_device")
+    await expect(chat.box).to_have_value("")
+    await chat.button("Try again").click()
+    await expect(chat.page.locator(".waiting")).to_have_count(0)
     await expect(chat.button("Try again")).to_be_visible()
     chat.fleet.script = answer_from_orin
     await chat.ask("Second")
@@ -276,6 +288,16 @@ async def test_a_question_that_failed_does_not_haunt_the_next_one(chat: Chat) ->
 
     await expect(chat.button("Try again")).to_have_count(0)
     assert (["Second"], ["Second"]) == (await chat.said(), await chat.questions.all_inner_texts())
+    await chat.page.reload()
+    await expect(chat.page.locator(".branches")).to_contain_text("2/2")
+    await chat.button("The one before").click()
+    await expect(chat.questions).to_have_text(["First"])
+    await chat.button("Try again").click()
+    await chat.answered()
+    await expect(chat.questions).to_have_text(["First"])
+    await chat.page.reload()
+    await expect(chat.page.locator(".branches")).to_contain_text("2/2")
+    await expect(chat.words).to_have_text(["The sky is blue."])
 
 
 async def test_an_answer_from_the_cache_says_so(chat: Chat) -> None:
@@ -296,27 +318,40 @@ async def test_an_answer_from_the_cache_says_so(chat: Chat) -> None:
         await expect(chat.page.locator("[data-fact=cached]").last).to_have_text(f"Origin: {says}")
 
 
-async def test_a_new_chat_forgets_what_was_said_and_what_was_being_written(chat: Chat) -> None:
-    """The second question carries the first one and its answer; a new chat neither, its address names no conversation, and the job
-    that ran is cancelled."""
+async def test_a_new_chat_forgets_what_was_said_and_lets_what_is_being_written_go_on(chat: Chat) -> None:
+    """The second question carries the first one and its answer; a new chat neither, and its address names no conversation. The
+    answer that was being written is complete where it was asked."""
+    may_go_on = asyncio.Event()
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.route()
+        await job.token("Once upon")
+        await may_go_on.wait()
+        await job.token(" a time.")
+        await job.end()
+
     chat.fleet.script = answer_from_orin
     await chat.ask("Why is the sky blue?")
     await chat.answered()
     await chat.ask("And at dusk?")
     await chat.answered()
-    chat.fleet.script = endless
+    chat.fleet.script = script
     await chat.ask("Tell me a story")
-    await expect(chat.words.last).to_have_text("Once upon a time")
+    await expect(chat.words.last).to_have_text("Once upon")
+    old = chat.page.url
     await chat.begin_anew()
-    async with asyncio.timeout(HANG_S):
-        await chat.fleet.cancels.get()
-    address = chat.page.url
+    await expect(chat.page).not_to_have_url(re.compile("c="))
     chat.fleet.script = answer_from_orin
     await chat.ask("Hi")
     await chat.answered()
     said = [await chat.said() for _ in range(4)]
+    may_go_on.set()
+    await expect(chat.page.locator("#announce")).to_have_text("Answer from nano: Once upon a time.")
+    await chat.page.goto(old)
+    await expect(chat.words.last).to_have_text("Once upon a time.")
 
-    assert "?c=" not in address
+    assert chat.fleet.cancels.empty()
     assert [["Why is the sky blue?"], ["Why is the sky blue?", "The sky is **blue**.", "And at dusk?"]] == said[:2]
     assert ["Hi"] == said[3]
 

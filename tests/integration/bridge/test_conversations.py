@@ -238,12 +238,14 @@ async def test_who_hangs_up_finds_what_was_said_so_far(anna: httpx.AsyncClient, 
 
     await until(kept)
     assert [("user", "A tale", False), ("assistant", "Once upon", True)] == await turns(anna, talk)
+    last = (await anna.get(f"{TALKS}/{talk}")).json()["turns"][-1]
+    assert ("hangup", "nano", "llama3.2:1b") == (last["error"]["code"], last["device"], last["model"])
 
 
-async def test_a_job_that_fails_half_way_leaves_its_words_and_one_that_never_spoke_leaves_nothing(
+async def test_what_broke_off_says_why_and_a_question_that_got_no_word_is_kept_until_it_is_asked_again(
     anna: httpx.AsyncClient, fleet: ScriptedFleet
 ) -> None:
-    """So that a question that was refused can be asked again."""
+    """No model is told of it. Asked in the same words it stands there once, whatever became of it; in other words beside."""
 
     async def breaks(job: ScriptedJob) -> None:
         await job.ack()
@@ -254,16 +256,37 @@ async def test_a_job_that_fails_half_way_leaves_its_words_and_one_that_never_spo
     async def refuses(job: ScriptedJob) -> None:
         await job.fail(errors.NoDevice("no device is ready"))
 
-    talk = (await anna.post(TALKS, json={"title": "Trouble"})).json()["id"]
-    body = {"messages": [{"role": "user", "content": "hi"}], "conversation_id": talk, "stream": True}
-    fleet.script = refuses
-    refused = await anna.post(CHATS, json=body)
-    after_refusal = await turns(anna, talk)
-    fleet.script = breaks
-    await anna.post(CHATS, json=body)
+    def body(text: str, talk: str) -> Any:
+        return {"messages": [{"role": "user", "content": text}], "conversation_id": talk, "stream": True}
 
-    assert (503, []) == (refused.status_code, after_refusal)
+    fleet.script = refuses
+    refused = [await anna.post(CHATS, json=body("first words", "new"))]
+    talk = refused[0].headers["x-drover-conversation"]
+    refused += [await anna.post(CHATS, json=body(text, talk)) for text in ("first words", "hi " * 4000, "hi", "hi")]
+    after_refusals = await turns(anna, talk)
+    found = (await anna.get(TALKS, params={"q": "first words"})).json()["conversations"]
+    fleet.script = breaks
+    await anna.post(CHATS, json=body("hi", talk))
+    page = (await anna.get(f"{TALKS}/{talk}")).json()
+    beside = page["branches"][page["turns"][0]["id"]]
+    first = (await anna.get(f"{TALKS}/{talk}", params={"turn": beside[0]})).json()["turns"]
+    whole = (await anna.get(f"{TALKS}/{talk}/export", params={"whole": True})).json()
+    asked = [await told(fleet) for _ in range(5)]
+
+    assert [503, 503, 400, 503, 503] == [one.status_code for one in refused]
+    assert {talk} == {one.headers["x-drover-conversation"] for one in refused}
+    assert [("user", "hi", False), ("assistant", "", True)] == after_refusals
+    assert [(talk, 6, True)] == [
+        (one["conversation"]["id"], one["conversation"]["turns"], "turn" in one) for one in found
+    ]
+    assert [1] * 5 == [len(one) for one in asked]
     assert [("user", "hi", False), ("assistant", "Half", True)] == await turns(anna, talk)
+    assert ["first words"] == [one["message"]["content"] for one in first]
+    assert {"code": "device_lost", "message": "nano went away"} == page["turns"][1]["error"]
+    assert [("", "no_device"), ("", "context_length_exceeded"), ("Half", "device_lost")] == [
+        (one["message"].get("content", ""), one["error"]["code"]) for one in whole["turns"] if "error" in one
+    ]
+    assert (6, 6) == (len(whole["turns"]), whole["conversation"]["turns"])
 
 
 async def test_the_same_job_sent_twice_is_kept_once(anna: httpx.AsyncClient, fleet: ScriptedFleet) -> None:

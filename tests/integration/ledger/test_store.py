@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, select, text, update
+from sqlalchemy import Table, insert, select, text, update
 
 from common.bus.streams import Kept
+from common.conversations import Ended, Owner, Turn
 from common.errors import ConfigError, LedgerUnavailable
 from common.ledger import By, DevicesQuery, EnergyQuery, EnergyRow, JobsQuery
-from common.messages import Usage
+from common.messages import Message, Role, Usage
 from common.records import STREAM_AGE_S, Entry, JobEntry
 from dispatcher.cli.energy_view import total
 from dispatcher.ledger import checking, queries, schema
@@ -25,7 +26,8 @@ from dispatcher.ledger.moving import count, database_source
 from dispatcher.ledger.retention import prune
 from dispatcher.ledger.sqlite_file import sole_writer
 from dispatcher.ledger.store import MOST_REJECTED, Came, Read, Store
-from dispatcher.ledger.tables import ENDING, KEPT, jobs, power, rejected
+from dispatcher.ledger.tables import ENDING, KEPT, jobs, power, rejected, turns
+from dispatcher.ledger.talk.rows import turn_of, turn_row, turns_of
 from tests.integration.ledger.builders import NOON, came, came_raw, elsewhere, event, hit, job, minute, payload
 
 DAY_S = 86_400.0
@@ -436,6 +438,30 @@ async def test_an_earlier_step_is_brought_up_to_date(place: Place) -> None:
 
         assert (schema.newest(), 2) == (await schema.version(database), gone.power_merged)
         assert minute(1).energy_j + minute(2).energy_j == kept == await drawn(database)
+
+
+async def test_answers_of_an_earlier_step_that_broke_off_say_so(place: Place) -> None:
+    """Why, nobody knew then."""
+    owner = Owner(tenant="default", user="anna")
+    answers = {
+        name: Turn(id=name, message=Message(role=Role.ASSISTANT), broken_off=name == "off") for name in ("off", "on")
+    }
+    async with opened(place) as database:
+        await schema.upgrade(database)
+        async with database.writing() as connection:
+            await connection.execute(insert(turns), [turn_row(owner, "c", 1, turn) for turn in answers.values()])
+            for statement in (
+                "ALTER TABLE turns DROP COLUMN error",
+                "ALTER TABLE turns DROP COLUMN given",
+                "UPDATE ledger_version SET version_num = '0009'",
+            ):
+                await connection.execute(text(statement))
+        await schema.upgrade(database)
+        async with database.reading() as connection:
+            rows = (await connection.execute(turns_of(owner, "c").order_by(turns.c.id))).mappings().all()
+
+    fault = Ended(code="interrupted", message="it ended before it was complete")
+    assert [replace(answers["off"], error=fault), answers["on"]] == [turn_of(row) for row in rows]
 
 
 async def test_two_that_start_at_once_make_the_tables_once(place: Place) -> None:

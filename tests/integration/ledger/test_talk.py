@@ -24,6 +24,7 @@ from common.conversations import (
     MOST_TURN_CHARS,
     MOST_TURNS,
     Conversation,
+    Ended,
     Given,
     GivenFile,
     Listed,
@@ -93,6 +94,7 @@ FULL = Turn(
     completion_tokens=12,
     broken_off=True,
     given=Given(begin=4, images=1, files=(GivenFile(name="üñí 🦕.pdf", pages=60, read=50),)),
+    error=Ended(code="device_lost", message="nano üñí went away"),
 )
 
 
@@ -126,6 +128,73 @@ async def test_a_thumb_is_told_with_the_answer_that_it_was_given(talk: Talk) -> 
         told[user] = [turn.rating for turn in page]
 
     assert {"anna": [None, "up", None, "down", None, None], "bert": [None, "down", None, "up", None, None]} == told
+
+
+async def test_what_its_job_took_is_told_with_an_answer(talk: Talk) -> None:
+    """By its newest record, where the id came again, as the last frame of a chat tells it; with neither the question nor what a
+    model is told, and of nobody else's jobs. Without a record its turn says where it ran."""
+    mine, theirs = ANNA.tenant, "elsewhere"
+    old, new, other = job(1, tenant=mine), job(2, job="job-1", tenant=mine, reason="newest"), job(3, tenant=theirs)
+    await Store(talk.database).write(came(old, new, other))
+    name = (await talk.ask.create(ANNA)).id
+    spoken = [replace(turn, job=("job-1", "job-3")[place // 2]) for place, turn in enumerate(chain(4))]
+    await talk.ask.append(ANNA, name, spoken)
+    page = (await talk.ask.get(ANNA, name)).turns
+    (account,) = (turn.account for turn in page if turn.account is not None)
+    bare = [turn.account for turn in (await talk.ask.history(ANNA, name)).turns]
+    same = {name: account[name] for name in ("job", "device", "model", "reason", "cost_usd", "simulated", "usage")}
+
+    assert ([None] * 4, page[1].account, list(page)) == (bare, account, await everything(talk, ANNA, name))
+    assert {one: codec.plain(new).get(one, False) for one in same} == same
+    assert new.energy is not None
+    assert (new.energy.joules, new.total_s, new.attempts[0].total_s) == (
+        account["energy"]["joules"],
+        account["timings"]["total_s"],
+        account["attempts"][0]["s"],
+    )
+
+
+def tried(number: int, text: str = "why?", parent: str | None = None) -> list[Turn]:
+    """A question that got no word."""
+    fault = Ended(code="no_device", message="no device is ready")
+    question = replace(asked(f"q{number}", text, parent), job=f"j{number}")
+    answer = replace(said(f"a{number}", "", question.id), job=f"j{number}", broken_off=True, error=fault)
+    return [question, answer]
+
+
+async def test_a_question_that_got_no_word_is_kept_once_and_told_to_no_model(talk: Talk) -> None:
+    """It is found by its words. Asked again at the same place it takes the place of its tries, and so does its answer; one that
+    came otherwise stays beside it, and so does one behind which something stands."""
+    name = (await talk.ask.create(ANNA, title="talk")).id
+    for number in (1, 2):
+        here = await talk.ask.append(ANNA, name, tried(number))
+    known = (here.head, here.turns, await titles(talk, ANNA, "why?"))
+    await talk.ask.append(ANNA, name, tried(3, "else?"))
+    await talk.ask.append(ANNA, name, [asked("note", "by hand", "a3")])
+    untold = [turn.id for turn in (await talk.ask.history(ANNA, name)).turns]
+    await talk.ask.append(ANNA, name, tried(4, "else?"))
+    question, answer = tried(5)
+    there = replace(answer, error=None, broken_off=False, message=Message(role=Role.ASSISTANT, content="so"))
+    await talk.ask.append(ANNA, name, [question, there])
+    ids = [turn.id for turn in await everything(talk, ANNA, name)]
+    async with talk.database.reading() as connection:
+        counted = (await connection.execute(select(conversations.c.turns, conversations.c.bytes))).one()
+        size = sum((await connection.execute(select(turns.c.bytes))).scalars())
+
+    assert (("a2", 2, ["talk"]), ["note"]) == (known, untold)
+    assert ["q3", "a3", "note", "q4", "a4", "q5", "a5"] == ids
+    assert (7, size) == tuple(counted)
+
+
+async def test_what_got_no_word_is_not_gone_on_with_where_something_else_was_said(talk: Talk) -> None:
+    """Whoever stops waits for nobody: the next answer may be kept before."""
+    name = (await talk.ask.create(ANNA)).id
+    await talk.ask.append(ANNA, name, chain(2))
+    late = await talk.ask.append(ANNA, name, tried(1, parent="t2"))
+    await talk.ask.append(ANNA, name, [asked("q", "meanwhile", "t2"), said("a", "so", "q")])
+    later = await talk.ask.append(ANNA, name, tried(2, parent="t2"))
+
+    assert ("a1", "a", 6) == (late.head, later.head, later.turns)
 
 
 async def test_ids_have_128_random_bits_and_making_one_again_makes_no_other(light: Talk) -> None:

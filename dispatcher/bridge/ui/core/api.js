@@ -1,10 +1,12 @@
 // Requests to the bridge: JSON in, JSON out, and every refusal as one kind of error. It knows no view.
 
-/** A refusal in words for people; `code` is stable, `retryAfter` is in seconds. */
+const SILENT_MS = 40000;
+
+/** A refusal in words for people; `code` is stable, `retryAfter` is in seconds, `talk` is the conversation that has its question. */
 export class Refused extends Error {
-  constructor(message, { status = 0, code = "", param = "", retryAfter = null } = {}) {
+  constructor(message, { status = 0, code = "", param = "", retryAfter = null, talk } = {}) {
     super(message);
-    Object.assign(this, { status, code, param, retryAfter });
+    Object.assign(this, { status, code, param, retryAfter, talk });
   }
 
   toJSON() {
@@ -27,14 +29,17 @@ export async function send(method, path, body, { signal, headers } = {}) {
 export function refusal(error, response = {}) {
   const { message = `The bridge answered ${response.status}.`, code, param, retry_after_s: wait } = error ?? {};
   const retryAfter = wait ?? (Number(response.headers?.get("retry-after")) || null);
-  return new Refused(message, { status: response.status ?? 0, code, param, retryAfter });
+  return new Refused(message, { status: response.status ?? 0, code, param, retryAfter, talk: response.headers?.get("x-drover-conversation") });
 }
 
-/** Each event of a stream, with its name before it, until the stream ends or breaks off. */
+/** Each event of a stream, with its name before it, until the stream ends, breaks off, or is silent: the bridge speaks every 10 seconds. */
 export async function* events({ body }) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
+  let [rest, timer] = ["", 0];
   for (;;) {
+    // A connection that nobody is behind may stay open for a quarter of an hour.
+    clearTimeout(timer);
+    timer = setTimeout(() => reader.cancel(), SILENT_MS);
     const { value, done } = await reader.read().catch(() => ({ done: true }));
     if (done) return;
     const told = (rest + value).split("\n\n");

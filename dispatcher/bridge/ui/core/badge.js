@@ -12,13 +12,10 @@ export const cost = ({ cost_usd: usd, cost_estimated: about }) => known(usd) && 
 /** What was drawn, and whether somebody measured it. */
 export const drawn = (energy) => known(energy?.joules) && html`${joules(energy.joules)} <${Origin} measured=${Boolean(energy.measured)} /> ${energy.simulated && "simulated"}`;
 
-/**
- * `account` is the `route` of the last frame, `energy` is of that frame, or of the account. `firstS` is what the page itself measured,
- * for want of better.
- */
-export function Badge({ account = {}, energy = account.energy, usage, firstS, opens }) {
-  const { timings = {}, cache, job, saved_usd: saved } = account;
-  const { queue_s: queue, first_token_s: first = firstS } = timings;
+/** `account` is the `route` of the last frame, with the `energy` and `usage` of that. */
+export function Badge({ account }) {
+  const { timings = {}, cache, energy, job, saved_usd: saved, usage } = account;
+  const { queue_s: queue, first_token_s: first } = timings;
   const facts = [
     ["device", "Device", account.device],
     ["model", "Model", account.model],
@@ -31,7 +28,7 @@ export function Badge({ account = {}, energy = account.energy, usage, firstS, op
     ["cost", "Cost", [cost(account), saved > 0 && `${money(saved)} saved`].filter(Boolean).join(", ")],
     ["simulated", "Origin", account.simulated && "simulated"],
   ];
-  return html`<details class="route" onToggle=${opens}>
+  return html`<details class="route">
     <summary><span class="line">${facts.map(([name, label, says]) => says && html`
       <span class="fact" data-fact=${name}><span class="unseen">${label}: </span>${says}</span>`)}</span><span class="more">Details</span></summary>
     <${Explained} account=${account} timings=${timings} energy=${energy} usage=${usage}>${job && html`<a href=${`/activity?job=${job}`}>All that happened</a>`}<//>

@@ -9,6 +9,8 @@ import { Refusal } from "./parts.js";
 
 /** Of what has no end, whoever ended it. */
 export const BROKEN = { message: "It ended before it was complete." };
+/** It would be as long the next time. */
+const TOO_LONG = "context_length_exceeded";
 const PHASES = { queue: "queued", route: "routed", load: "loading", prefill: "prefill", decode: "writing", tok: "writing" };
 const SAYS = {
   sent: () => "Waiting for the fleet",
@@ -39,8 +41,8 @@ export async function* chat({ anew, ...asked }, signal) {
 
 /**
  * An answer. `asked` is what `chat` takes, or a function of a signal that gives the frames. `phase` is sent, queued, routed, loading,
- * prefill, writing, and at last done, stopped or failed; `error` says why. `end` is the last frame, whose `route` is the account of
- * the job. It goes on while no view shows it.
+ * prefill, writing, and at last done, stopped or failed; `error` says why. `end` is the last frame, `account` what is known of the
+ * job. It goes on while no view shows it.
  */
 export class Reply {
   #abort = new AbortController();
@@ -48,6 +50,7 @@ export class Reply {
   phase = "sent";
   text = "";
   device = "a device";
+  account = this;
   begunMs = Date.now();
 
   constructor(asked) {
@@ -58,8 +61,9 @@ export class Reply {
     return !(this.phase in SAYS);
   }
 
-  get account() {
-    return this.end?.route ?? this;
+  /** Whether it ended without a word, though not because there was none to say. */
+  get lost() {
+    return this.over && this.phase !== "done" && !this.text;
   }
 
   /** Ask. Resolves when it is over, and never throws. */
@@ -68,7 +72,7 @@ export class Reply {
     const { signal } = this.#abort;
     try {
       for await (const frame of typeof asked === "function" ? asked(signal) : chat(asked, signal)) this.#take(frame);
-      this.#stand({ phase: "done", endedMs: Date.now() });
+      this.#stand({ phase: "done" });
     } catch (error) {
       this.#stand({ phase: "failed", error });
     }
@@ -89,16 +93,16 @@ export class Reply {
   #take(frame) {
     if (this.over) return;
     const { t, phase = t, position, eta_ms: etaMs } = frame;
-    if (t === "tok") {
-      this.firstS ??= (Date.now() - this.begunMs) / 1000;
-      this.text += frame.d;
-    } else if (t === "route") {
+    if (t === "tok") this.text += frame.d;
+    else if (t === "route") {
       const { device, model, reason, attempt } = frame;
       // The device that it was on is lost, or too slow: what it wrote stays, and the next goes on behind that.
       if (attempt > 1 && device !== this.device) this.movedFrom = this.device;
       Object.assign(this, { device, model, reason });
-    } else if (t === "end") this.end = frame;
-    else this.job = frame.job ?? this.job;
+    } else if (t === "end") {
+      this.end = frame;
+      this.account = { ...frame.route, energy: frame.energy, usage: frame.usage };
+    } else this.job = frame.job ?? this.job;
     this.#stand({ phase: PHASES[phase] ?? this.phase, position, etaMs: etaMs && Date.now() + etaMs });
   }
 
@@ -152,14 +156,14 @@ export function ReplyText({ reply }) {
   return html`<div class="words" ref=${node}></div>`;
 }
 
-/** All of an answer: its text, what it waits for, what became of it, and the line under that; `opens` is called when that is unfolded. */
-export function Answer({ reply, again, opens }) {
+/** All of an answer: its text, what it waits for, what became of it, and the line under that. */
+export function Answer({ reply, again }) {
   useReply(reply);
-  const { account, end, error, firstS, over, phase, text } = reply;
+  const { account, error, over, phase, text } = reply;
   return html`<${ReplyText} reply=${reply} />
     ${!over && html`<${Waiting} reply=${reply} />`}
     ${phase === "stopped" && html`<p class="note">Stopped.</p>`}
     ${phase === "done" && !text && html`<p class="note">The model gave no text.</p>`}
-    <${Refusal} title=${text ? "The answer broke off" : "No answer"} error=${error} again=${again} />
-    ${over && !error && account.job && html`<${Badge} account=${account} energy=${end?.energy} usage=${end?.usage} firstS=${firstS} opens=${opens} />`}`;
+    <${Refusal} title=${text ? "The answer broke off" : "No answer"} error=${error} again=${error?.code !== TOO_LONG && again} />
+    ${over && (text || !error) && account.job && html`<${Badge} account=${account} />`}`;
 }

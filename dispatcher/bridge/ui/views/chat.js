@@ -3,7 +3,7 @@ import { post, query } from "../core/api.js";
 import { bytes } from "../core/format.js";
 import { html, useEffect, useState } from "../core/html.js";
 import { ModelPicker, StrategyPicker, useModels } from "../core/models.js";
-import { announce, Page, Read, Sheet } from "../core/parts.js";
+import { announce, Page, Read, Refusal, Sheet, useAct } from "../core/parts.js";
 import { Answer } from "../core/reply.js";
 import { newTalk, talkOf } from "./chat/talk.js";
 
@@ -31,15 +31,15 @@ const ask = (talk, asked, how = { ...wish }, parent) => {
   // Not before a sheet is gone.
   setTimeout(() => field()?.focus());
 };
-/** What got no word can be had back: at once where it is gone or nobody takes it as it stands, else after a reload. */
-const wordless = (talk, { text, box = [], reply: { error } }) => {
-  if (talk !== talkOf() || draft.text || draft.files[0]) return;
-  if (error && (!error.status || error.status > 422)) return sessionStorage.setItem(DRAFT, text);
+/** What was typed and got no word goes back into its box, where it is gone or nobody takes it as it stands. */
+const wordless = (talk, { text, box, reply: { error } }) => {
+  if (!box || talk !== talkOf() || draft.text || draft.files[0] || (error && (!error.status || error.status > 422))) return;
   write(text);
   draft.files = box;
   if (field()) field().value = text;
+  talk.says = "Your question is back in its box";
   talk.tell();
-  announce("Your question is back in its box");
+  announce(talk.says);
 };
 // While an input method composes a character, Enter belongs to it.
 const sends = (event) => {
@@ -78,7 +78,8 @@ export default function Chat() {
         onChange=${({ target }) => localStorage.setItem(WHOLE, target.checked ? "yes" : "")} /> Show answers when complete</label>
     </div>`}>
     ${!talk.kept && html`<p class="note">Nothing is kept: no ledger runs. This conversation ends with the page.</p>`}
-    <${Read} read=${talk}>${() => !branch.length && html`<section class="hello">
+    <${Refusal} error=${known.error} again=${known.again} />
+    <${Read} read=${{ ...talk, value: talk.loaded }}>${() => !branch.length && html`<section class="hello">
       <h2>Ask your fleet</h2>
       <p>Each question goes to the device that suits it best. Under every answer stands which one it was, and why.</p>
       <div class="row">${IDEAS.map((text) => html`<button type="button" class="idea" onClick=${() => ask(talk, { text })}>${text}</button>`)}</div>
@@ -120,13 +121,13 @@ function useFollowing() {
 function Turn({ talk, one, known }) {
   const [open, set] = useState(false);
   const { reply, text, parent, wish: wished } = one;
-  const again = (changed, wish) => ask(talk, { ...one, ...changed }, { ...wished, anew: true, ...wish }, parent);
+  const again = (changed, wish) => ask(talk, { ...one, box: null, ...changed }, { ...wished, anew: true, ...wish }, parent);
   const opens = (label) => html`<button type="button" class="quiet" onClick=${() => set(true)}>${label}</button>`;
   return html`<li class="turn">
     <h2 class="unseen">Question and answer</h2>
     ${text !== undefined && html`<${Question} talk=${talk} one=${one}>${opens("Edit")}<//>`}
     <div class="theirs" role="group" aria-label="Answer">
-      <${Answer} reply=${reply} again=${() => again()} opens=${() => talk.recall(one)} />
+      <${Answer} reply=${reply} again=${() => again()} />
       ${reply.unkept && html`<p class="note">This answer could not be kept.</p>`}
       ${reply.over && reply.text && html`<div class="row does">
         ${reply.account.job && html`<${Thumb} talk=${talk} reply=${reply} rating="up" label="Good answer" /><${Thumb} talk=${talk} reply=${reply} rating="down" label="Bad answer" />`}
@@ -258,6 +259,7 @@ function Composer({ talk, limits: { images = NONE, documents = NONE, upload_byte
       <label class="button attach">Attach<input type="file" class="unseen" multiple accept=${types.join()}
         onChange=${({ target }) => { add(target.files); target.value = ""; }} /></label>
       ${children}
+    ${talk.says && html`<p class="note">${talk.says}</p>`}
       <button class="primary">${talk.running ? "Stop" : "Send"}</button>
     </div>
     <p class="note hint">${limits} <span>Enter sends, Shift+Enter breaks the line, Esc stops.</span></p>

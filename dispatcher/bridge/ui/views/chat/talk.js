@@ -4,6 +4,7 @@ import { announce } from "../../core/parts.js";
 import { BROKEN, chat, Reply } from "../../core/reply.js";
 
 const going = new Map();
+let born = 0;
 const path = (id) => `/api/v1/conversations/${id}`;
 
 /** Look until it is found, for two seconds at most: what breaks off is kept a moment later. */
@@ -12,8 +13,10 @@ async function patiently(look) {
 }
 
 /** An answer that was given before this page was there. */
-const was = (text, broken, { job, device, model, rating } = {}) =>
-  Object.assign(new Reply(), { text, job, device, model, rating, phase: broken ? "failed" : "done", error: broken && BROKEN });
+function was({ message: { content: text }, error, account, job, device, model, rating }) {
+  const phase = !error ? "done" : error.code === "hangup" && text ? "stopped" : "failed";
+  return Object.assign(new Reply(), { text, rating, phase, error: phase === "failed" && error, account: account ?? { job, device, model } });
+}
 
 class Talk {
   // Of the ledger.
@@ -23,8 +26,7 @@ class Talk {
   id = null;
   // False where no ledger is there: then all of it is sent each time.
   kept = true;
-  // False while it is read: see `Read`.
-  value = true;
+  loaded = true;
   tell = () => {};
   again = () => this.load(this.id);
 
@@ -40,11 +42,13 @@ class Talk {
 
   /**
    * Ask behind an exchange, by default the last one of the branch. `wish` has the model, device, strategy, and `anew`. Gives the new
-   * exchange if it got no word, and stands nowhere else.
+   * exchange if it got no word.
    */
   async ask(asked, wish, parent = this.head) {
-    // A question that found no answer is given up with the next one: nobody has kept it.
-    while (parent.reply?.phase === "failed" && !parent.reply.text) parent = this.#drop(parent);
+    // No model is told of a question that got no word: the next one stands beside it, or takes its place.
+    while (parent.reply?.lost) parent = parent.parent;
+    parent.children = parent.children.filter((other) => !other.reply.lost || other.text !== asked.text);
+    this.says = "";
     const reply = new Reply((signal) => this.#frames(one, signal));
     const one = (this.head = this.#add(parent, { ...asked, id: null, wish, reply }));
     this.tell();
@@ -54,13 +58,17 @@ class Talk {
     if (turn) this.#head = one.id = turn;
     reply.unkept = kept === false && !later;
     going.delete(this.id);
-    const lost = !reply.text && reply.phase !== "done";
     // Of what broke off a reload still offers to try again.
-    if (lost || !reply.error) sessionStorage.removeItem(this.id);
-    if (!reply.error) announce(reply.phase === "stopped" ? "Stopped" : `Answer from ${reply.account.device ?? "the fleet"}: ${reply.text}`);
-    if (lost && !reply.error && this.head === one) this.show(this.#drop(one));
+    if (!reply.error) {
+      sessionStorage.removeItem(this.id);
+      announce(reply.phase === "stopped" ? "Stopped" : `Answer from ${reply.account.device ?? "the fleet"}: ${reply.text}`);
+    }
+    if (reply.lost && !reply.error && this.head === one) {
+      parent.children = parent.children.filter((other) => other !== one);
+      this.show(parent);
+    }
     this.tell();
-    return lost && !parent.children.some((other) => other !== one && other.text === asked.text) && one;
+    return reply.lost && one;
   }
 
   /** Show another exchange, and the newest of what was said behind it. */
@@ -77,21 +85,20 @@ class Talk {
   /** Read it, and show the branch of a turn, by default the last one. */
   async load(id, turn) {
     let wanted;
-    Object.assign(this, { id, value: false, error: null });
-    // As this page was left.
-    const asked = sessionStorage.getItem(id);
-    const lost = () => asked !== null && this.head.text !== asked;
+    Object.assign(this, { id, loaded: false, error: null });
+    // Where this page was left in the middle of an answer: its end is kept a moment later.
+    const left = sessionStorage.getItem(id);
     try {
       await patiently(async () => {
         const found = await get(`${path(id)}/export?whole=true`);
         if (!this.running) wanted = this.#take(found).get(turn);
-        return !lost();
+        return left !== `${this.#head}`;
       });
-      if (lost()) this.head = this.#add(this.head, { text: asked, reply: was("", true) });
+      const { reply } = this.head;
+      if (left && reply?.phase === "stopped") Object.assign(reply, { phase: "failed", error: BROKEN });
       sessionStorage.removeItem(id);
       if (wanted) this.show(wanted);
-      this.value = true;
-      this.recall(this.head);
+      this.loaded = true;
     } catch (error) {
       this.error = error;
     }
@@ -100,34 +107,23 @@ class Talk {
 
   /** Read it anew where it has gone on elsewhere; what only this page knows of stays. */
   async look() {
-    if (document.hidden || !this.id || !this.value || this.running || this.head.reply?.error) return;
+    if (document.hidden || !this.id || !this.loaded || this.running || this.head.reply?.error) return;
     const { conversation } = await get(`${path(this.id)}?limit=1`).catch(() => ({}));
     if (conversation?.head && conversation.head !== this.#head && !this.running) this.load(this.id);
-  }
-
-  /** Have the figures of an answer that was given before this page was there: the ledger knows them. */
-  async recall({ reply }) {
-    if (!reply?.job || reply.end || !reply.over) return;
-    const { record } = await get(`/api/v1/jobs/${reply.job}`).catch(() => ({}));
-    if (!record) return;
-    const { usage, engine } = record;
-    const decode = engine.decode_s ?? record.total_s - record.first_token_s;
-    const tps = decode > 0.001 ? usage.completion_tokens / decode : null;
-    reply.end = { usage, route: { ...record, timings: { ...record, ...engine, decode_tps: tps } } };
-    this.tell();
   }
 
   #take({ conversation, turns }) {
     const found = new Map();
     this.root.children = [];
-    for (const { id, parent, given, message: { role, content, images }, ...turn } of turns) {
+    for (const turn of turns) {
+      const { id, parent, given, message: { role, content, images } } = turn;
       const before = found.get(parent) ?? this.root;
       let one = before;
-      if (role === "user") one = this.#add(before, { id, asked: id, text: [...content].slice(given?.begin).join(""), images: images.slice(0, given?.images), documents: given?.files, reply: was("", true) });
+      if (role === "user") one = this.#add(before, { id, asked: id, text: [...content].slice(given?.begin).join(""), images: images.slice(0, given?.images), documents: given?.files, reply: was({ message: { content: "" }, error: BROKEN }) });
       if (role === "assistant") {
         if (before.asked !== parent) one = this.#add(before);
         else if (before.id !== parent) one = this.#add(before.parent, before);
-        Object.assign(one, { id, reply: was(content, turn.broken_off, turn) });
+        Object.assign(one, { id, reply: was(turn) });
       }
       found.set(id, one);
     }
@@ -137,14 +133,9 @@ class Talk {
   }
 
   #add(parent, said) {
-    const one = { ...said, parent, children: [] };
+    const one = { ...said, key: (born += 1), parent, children: [] };
     parent.children.push(one);
     return one;
-  }
-
-  #drop(one) {
-    one.parent.children = one.parent.children.filter((other) => other !== one);
-    return one.parent;
   }
 
   async *#frames(one, signal) {
@@ -154,12 +145,16 @@ class Talk {
         if (frame.conversation) {
           this.id = frame.conversation;
           going.set(this.id, this);
-          sessionStorage.setItem(this.id, one.text);
+          sessionStorage.setItem(this.id, this.#head);
           this.tell(true);
         }
         yield frame;
       }
     } catch (error) {
+      if (error.talk) {
+        this.id = error.talk;
+        this.tell(true);
+      }
       if (this.id || error.code !== "ledger") throw error;
       this.kept = false;
       yield* chat(this.#body(one), signal);
@@ -192,7 +187,7 @@ class Talk {
 let open = new Talk();
 addEventListener("visibilitychange", () => open.look());
 // The browser asks before an answer ends with its page.
-onbeforeunload = () => open.running || null;
+onbeforeunload = () => open.running || going.size || null;
 
 /** The conversation that was open last, or that of an id, which may be under way; else by the branch of a turn, if one is named. */
 export function talkOf(id, turn) {
@@ -201,7 +196,5 @@ export function talkOf(id, turn) {
   return open;
 }
 
-export function newTalk() {
-  open.stop();
-  return (open = new Talk());
-}
+/** Another one; what is asked in the last goes on. */
+export const newTalk = () => (open = new Talk());
