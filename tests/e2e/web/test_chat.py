@@ -51,7 +51,7 @@ async def test_an_answer_grows_while_it_is_written(chat: Chat) -> None:
 async def test_under_an_answer_stands_where_it_ran_and_why(chat: Chat) -> None:
     """Device, model, reason, time to first token, tokens per second, and that it was simulated; unfolded each term of the score
     with its weight, the job's id, and where to look further. An answer of a device is not called cached, also where the cache was
-    asked."""
+    asked. A thumb that nobody takes says so."""
 
     async def script(job: ScriptedJob) -> None:
         job.cache = {"outcome": "miss", "why": "never asked before"}
@@ -77,7 +77,14 @@ async def test_under_an_answer_stands_where_it_ran_and_why(chat: Chat) -> None:
         "simulated": "Origin: simulated",
     }
     assert [f"/explain?job={job}", f"/activity?job={job}"] == links
+    await chat.page.route("**/api/v1/feedback", lambda one: one.fulfill(status=503, json=AWAY))
+    chat.visit.welcome.append(r"/api/v1/feedback: .* 503 ")
+    await chat.button("Good answer").click()
+    await expect(chat.page.locator(".turn").get_by_role("alert")).to_contain_text("No ledger answers.")
+    await chat.page.unroute("**/api/v1/feedback")
 
+
+AWAY = {"error": {"message": "no ledger answers", "type": "server_error", "param": None, "code": "ledger"}}
 
 ACCOUNT: dict[str, object] = {
     "job": "j", "device": "orin", "model": "llama3.2:3b", "reason": "hybrid 0.81", "simulated": True,
@@ -90,8 +97,8 @@ ACCOUNT: dict[str, object] = {
 
 async def test_what_an_answer_took_is_told_after_a_reload(chat: Chat) -> None:
     """The line under each is whole at once, without a question about its job; where no record of that is there, it says where the
-    answer is from. The thumb that was given is shown as given. What was said elsewhere meanwhile is there when the page is seen
-    again."""
+    answer is from. What could not be read says so, nothing can be asked meanwhile, and no files go along. The thumb that was given
+    is shown as given. What was said elsewhere meanwhile is there when the page is seen again."""
     for question in ("Why is the sky blue?", "And at dusk?"):
         await chat.ask(question)
         await chat.answered()
@@ -104,8 +111,23 @@ async def test_what_an_answer_took_is_told_after_a_reload(chat: Chat) -> None:
         kept["turns"][1] |= {"rating": "up", "account": ACCOUNT}
         await route.fulfill(json=kept)
 
-    await chat.page.route("**/export?*", rated)
+    away = ("**/export?*", "**/api/v1/limits")
+    for path in away:
+        await chat.page.route(path, lambda one: one.fulfill(status=503, json=AWAY))
+        chat.visit.welcome.append(rf"{path.strip('*?')}.* 503 ")
     await chat.page.reload()
+    await expect(chat.page.get_by_role("alert")).to_have_count(2)
+    await expect(chat.page.locator("input[type=file]")).to_be_disabled()
+    await chat.ask("Too early")
+    await expect(chat.page.locator(".composer").get_by_role("alert")).to_have_text("Wait until all is read.")
+    await expect(chat.box).to_have_value("Too early")
+    await chat.box.fill("")
+    for path in away:
+        await chat.page.unroute(path)
+    await chat.page.route("**/export?*", rated)
+    for _ in away:
+        await chat.button("Try again").first.click()
+        await expect(chat.page.locator("input[type=file]")).to_be_enabled()
     first, last = chat.page.locator(".route").first, chat.page.locator(".route").last
     await expect(first.locator("[data-fact=energy]")).to_have_text("Energy: 3.5 J measured")
     whole, bare = await _facts(first), await _facts(last)
@@ -144,9 +166,9 @@ async def _facts(route: Locator) -> dict[str, str]:
 
 
 async def test_stop_cancels_the_job(chat: Chat) -> None:
-    """The fleet hears the cancel of this job, by the button and by Escape; what was written stays, and the next question is asked
-    behind it; where nothing was, the question is back in its box. Enter sends, Shift+Enter breaks the line, and the focus stays
-    where one types."""
+    """The fleet hears the cancel of this job, by the button and by Escape, though not by that of an input method; what was written
+    stays, also after a reload, and the next question is asked behind it; where nothing was, the question is back in its box. Enter
+    sends, Shift+Enter breaks the line, and the focus stays where one types."""
     chat.fleet.script = endless
     await chat.box.focus()
     await chat.page.keyboard.type("one")
@@ -154,6 +176,8 @@ async def test_stop_cancels_the_job(chat: Chat) -> None:
     await chat.page.keyboard.type("two")
     await chat.page.keyboard.press("Enter")
     await expect(chat.words).to_have_text("Once upon a time")
+    await chat.box.dispatch_event("keydown", {"key": "Escape", "isComposing": True, "bubbles": True})
+    await expect(chat.button("Stop")).to_be_visible()
     await chat.page.keyboard.press("Escape")
     first = await chat.asked()
     async with asyncio.timeout(HANG_S):
@@ -357,7 +381,7 @@ async def test_a_new_chat_forgets_what_was_said_and_lets_what_is_being_written_g
 
 
 async def test_a_model_or_a_device_can_be_chosen(chat: Chat) -> None:
-    """The picker lists what the heartbeats say can chat, and the job asks for what was picked."""
+    """The picker lists what the heartbeats say can chat, also what comes later, and the job asks for what was picked."""
     picker = chat.page.get_by_label("Model")
     await expect(picker.locator("option")).to_have_count(8)
     values = [await option.get_attribute("value") for option in await picker.locator("option").all()]
@@ -366,6 +390,8 @@ async def test_a_model_or_a_device_can_be_chosen(chat: Chat) -> None:
     await chat.answered()
     request = await chat.asked()
     await picker.select_option("auto")
+    await chat.fleet.beat("nano", ("llama3.2:1b", "brand-new:1b"))
+    await expect(picker.locator("option[value='brand-new:1b']")).to_have_count(1)
 
     assert (values, request["model"], request["device"]) == (
         ["auto", "auto:fast", "auto:eco", "auto:local", "llama3.2:1b", "llama3.2:3b", "auto@nano", "auto@orin"],
@@ -375,8 +401,8 @@ async def test_a_model_or_a_device_can_be_chosen(chat: Chat) -> None:
 
 
 async def test_a_question_can_be_edited_and_asked_elsewhere(chat: Chat) -> None:
-    """Each way that it was asked stands beside the others, also after a reload: what follows is that branch's own. Who finds words
-    of another branch is led to that."""
+    """Each way that it was asked stands beside the others, also after a reload: what follows is that branch's own, and so is what
+    was unfolded. Who finds words of another branch is led to that."""
     await chat.ask("Why is the sky blue?")
     await chat.answered()
     await chat.ask("And at dusk?")
@@ -399,8 +425,11 @@ async def test_a_question_can_be_edited_and_asked_elsewhere(chat: Chat) -> None:
     said = [await chat.asked() for _ in range(4)]
     await chat.page.reload()
     await expect(chat.page.locator(".branches")).to_contain_text("3/3")
+    await chat.page.locator(".route summary").click()
+    await expect(chat.page.locator(".route[open]")).to_have_count(1)
     await chat.button("The one before").click()
     await expect(chat.page.locator(".branches")).to_contain_text("2/3")
+    await expect(chat.page.locator(".route[open]")).to_have_count(0)
     await chat.button("The one before").click()
     await expect(chat.questions).to_have_text(["Why is the sky blue?", "And at dusk?"])
     await chat.ask("And at dawn?")
@@ -467,6 +496,14 @@ async def test_an_answer_goes_on_while_another_view_is_open(chat: Chat) -> None:
     assert ["beforeunload"] == warned
 
 
+TWICE = """(picker) => {
+  for (const name of ["one.pdf", "two.pdf"]) {
+    const chosen = new DataTransfer();
+    chosen.items.add(new File(["%PDF-"], name, { type: "application/pdf" }));
+    picker.files = chosen.files;
+    picker.dispatchEvent(new Event("change"));
+  }
+}"""
 BIG = """(picker) => {
   const chosen = new DataTransfer();
   chosen.items.add(new File([new Uint8Array(16 << 20)], "big.png", { type: "image/png" }));
@@ -476,8 +513,9 @@ BIG = """(picker) => {
 
 
 async def test_files_are_refused_before_they_are_sent(chat: Chat) -> None:
-    """What may come along is said beforehand; what may not is refused by name. Images have a preview, and can be taken out. A
-    question looks the same after a reload, and asked in other words it still has its files."""
+    """What may come along is said beforehand; what may not is refused by name. What is chosen while a file is read loses none.
+    Images have a preview, and can be taken out. A question looks the same after a reload, and asked in other words it still has its
+    files."""
     picker = chat.page.locator("input[type=file]")
     await expect(chat.page.locator(".hint")).to_contain_text("JPEG, PNG, WEBP, GIF, PDF: 16 images and 4 PDFs")
     await expect(chat.page.locator(".hint")).to_contain_text(
@@ -493,6 +531,9 @@ async def test_files_are_refused_before_they_are_sent(chat: Chat) -> None:
     await picker.set_input_files([{"name": "vast.png", "mimeType": "image/png", "buffer": vast}])
     await expect(chat.page.get_by_role("alert")).to_contain_text("vast.png has too many pixels")
     await expect(chat.page.locator(".files")).to_have_count(0)
+    await picker.evaluate(TWICE)
+    for name in ("one.pdf", "two.pdf"):
+        await chat.button(f"Remove {name}").click()
     many = [{"name": f"{n}.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-"} for n in range(5)]
     await picker.set_input_files(many)
     await expect(chat.page.get_by_role("alert")).to_contain_text("4.pdf is one too many")

@@ -68,7 +68,7 @@ async def test_what_others_write_can_do_no_harm(browser: Browser, scripted: Scri
 
 async def test_a_bridge_that_dies_is_told_and_comes_back(browser: Browser, scripted: ScriptedHouse) -> None:
     """Killed in the middle of an answer: what was written stays, and it is said that it broke off. While it is away questions are
-    answered so at once; when it is back the same page goes on."""
+    answered so at once; when it is back the same page goes on. One that has said nothing for 40 s is given up."""
     settings = {"DROVER_LEDGER": "on", "DROVER_HTTP_KEYS": "off"}
     scripted.fleet.script = endless
     async with bridge_process(scripted.nats.url, **settings) as first:
@@ -95,6 +95,12 @@ async def test_a_bridge_that_dies_is_told_and_comes_back(browser: Browser, scrip
 
                 await expect(chat.words).to_have_text("The sky is blue.")
                 await expect(error).to_have_count(0)
+                chat.fleet.script = endless
+                await chat.page.clock.install()
+                await chat.ask("And then?")
+                await expect(chat.words.last).to_have_text("Once upon a time")
+                await chat.page.clock.fast_forward(41_000)
+                await expect(error).to_contain_text("The answer broke off")
 
 
 async def test_long_talks_and_long_answers_touch_what_is_new_alone(chat: Chat) -> None:

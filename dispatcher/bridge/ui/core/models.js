@@ -7,24 +7,25 @@ import { useRead } from "./parts.js";
 /** A model that only embeds can't chat; one that says nothing of itself may. */
 const chats = ({ capabilities: can = [] }) => can.length === 0 || can.includes("completion");
 
-let kept = null;
+let kept = {};
 
 /** The virtual names, the models that can chat (each with its `devices`), their devices with their states, strategies, and limits. */
 export function useModels() {
-  const { value = null, error, again } = useRead(readAll, []);
   const live = useLive("devices");
-  const { models = [], limits = {} } = value ?? kept ?? {};
+  // Anew when there are others.
+  const { value, error, again } = useRead(readAll, [live?.map(({ name, models }) => [name, models?.map((one) => one.name)]).join()]);
+  const { models = [], limits = {} } = value ?? kept;
   const real = models.filter((one) => !one.virtual && chats(one));
   const states = new Map((live ?? []).map((one) => [one.name, one.state]));
   const devices = [...new Set(real.flatMap((one) => one.devices ?? []))].sort().map((name) => ({ name, state: states.get(name) }));
-  return { virtual: models.filter((one) => one.virtual), models: real, devices, strategies: limits.strategies ?? [], limits, error, again };
+  return { virtual: models.filter((one) => one.virtual), models: real, devices, strategies: limits.strategies ?? [], limits, error: error ?? limits.error, again };
 }
 
 async function readAll(signal) {
   const [{ models }, limits] = await Promise.all([
     get("/api/v1/models", { signal }),
     // A chat without files is one, too.
-    get("/api/v1/limits", { signal }).catch(() => ({})),
+    get("/api/v1/limits", { signal }).catch((error) => ({ ...kept.limits, error })),
   ]);
   kept = { models, limits };
   return kept;

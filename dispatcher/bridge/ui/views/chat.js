@@ -84,7 +84,7 @@ export default function Chat() {
       <p>Each question goes to the device that suits it best. Under every answer stands which one it was, and why.</p>
       <div class="row">${IDEAS.map((text) => html`<button type="button" class="idea" onClick=${() => ask(talk, { text })}>${text}</button>`)}</div>
     </section>`}<//>
-    <ol class="talk" aria-label="Conversation">${branch.map((one) => html`<${Turn} talk=${talk} one=${one} known=${known} />`)}</ol>
+    <ol class="talk" aria-label="Conversation">${branch.map((one) => html`<${Turn} key=${one.key} talk=${talk} one=${one} known=${known} />`)}</ol>
     <div class="dock">
       ${more && html`<button type="button" class="latest" onClick=${toEnd}>Newest text</button>`}
       <${Composer} talk=${talk} limits=${known.limits}>
@@ -130,7 +130,7 @@ function Turn({ talk, one, known }) {
       <${Answer} reply=${reply} again=${() => again()} />
       ${reply.unkept && html`<p class="note">This answer could not be kept.</p>`}
       ${reply.over && reply.text && html`<div class="row does">
-        ${reply.account.job && html`<${Thumb} talk=${talk} reply=${reply} rating="up" label="Good answer" /><${Thumb} talk=${talk} reply=${reply} rating="down" label="Bad answer" />`}
+        ${reply.account.job && html`<${Thumbs} talk=${talk} reply=${reply} />`}
         <button type="button" class="quiet copy">Copy</button>
         ${text && opens("Ask elsewhere")}
       </div>`}
@@ -158,19 +158,19 @@ function Question({ talk, one, children }) {
   </div>`;
 }
 
-function Thumb({ talk, reply, rating, label }) {
-  const given = reply.rating === rating;
-  const give = async () => {
-    try {
+function Thumbs({ talk, reply }) {
+  const { act, error } = useAct();
+  const thumb = ([rating, label]) => {
+    const given = reply.rating === rating;
+    const give = async () => {
       await post("/api/v1/feedback", { job: reply.account.job, rating: given ? null : rating });
       reply.rating = !given && rating;
       talk.tell();
       announce(given ? "Your thumb is taken back" : `Thanks: thumb ${rating}`);
-    } catch ({ message }) {
-      announce(message);
-    }
+    };
+    return html`<button type="button" class="quiet thumb" aria-pressed=${given} onClick=${() => act(give)}>${label}</button>`;
   };
-  return html`<button type="button" class="quiet thumb" aria-pressed=${given} onClick=${give}>${label}</button>`;
+  return html`${Object.entries({ up: "Good answer", down: "Bad answer" }).map(thumb)}<${Refusal} error=${error} />`;
 }
 
 /** The question once more, in other words or of another device that has the model. */
@@ -191,9 +191,11 @@ function AskAgain({ text, wished, known: { models, devices }, again, close }) {
 const read = (file) =>
   new Promise((done) => {
     const reader = new FileReader();
-    reader.onload = () => done(reader.result.split(",")[1]);
+    reader.onloadend = () => done(reader.result?.split(",")[1]);
     reader.readAsDataURL(file);
   });
+
+let reading = 0;
 
 /** Where a question is written, with the files that go with it. */
 function Composer({ talk, limits: { images = NONE, documents = NONE, upload_bytes: room = 0 }, children }) {
@@ -206,23 +208,29 @@ function Composer({ talk, limits: { images = NONE, documents = NONE, upload_byte
     talk.tell();
   };
   const add = async (added) => {
-    const all = [...files];
     let wrong = "";
+    reading += 1;
     for (const file of [...added]) {
       const { name, size, type } = file;
       const pdf = documents.types.includes(type);
       const may = pdf ? documents : images;
-      // What the browser can't read the bridge refuses.
+      // What the browser can't read as an image the bridge refuses.
       const { width, height } = await createImageBitmap(file).catch(() => ({}));
-      if (!size) wrong = `${name} is empty.`;
-      else if (!may.types.includes(type)) wrong = `${name} is none of these. ${limits}`;
-      else if (all.filter((one) => one.pdf === pdf).length >= may.per_message) wrong = `${name} is one too many. ${limits}`;
-      else if (all.reduce((sum, one) => sum + one.size, size) * 1.34 > room) wrong = `${name} is too large. ${limits}`;
-      else if (width * height > may.pixels) wrong = `${name} has too many pixels. ${limits}`;
-      else all.push({ name, size, pdf, data: await read(file) });
+      const data = size * 1.34 < room && (await read(file));
+      const all = draft.files;
+      const fault = [
+        [!size, "is empty."],
+        [!may.types.includes(type), `is none of these. ${limits}`],
+        [all.filter((one) => one.pdf === pdf).length >= may.per_message, `is one too many. ${limits}`],
+        [all.reduce((sum, one) => sum + one.size, size) * 1.34 > room, `is too large. ${limits}`],
+        [width * height > may.pixels, `has too many pixels. ${limits}`],
+        [!data, "can't be read."],
+      ].find(([is]) => is);
+      if (fault) wrong = `${name} ${fault[1]}`;
+      else change([...all, { name, size, pdf, data }]);
     }
+    reading -= 1;
     refuse(wrong);
-    change(all);
   };
   const drop = (dropped) => {
     change(files.filter((one) => one !== dropped));
@@ -235,7 +243,8 @@ function Composer({ talk, limits: { images = NONE, documents = NONE, upload_byte
     if (talk.running) {
       if (event.submitter) talk.stop();
       else refuse("Wait for the answer, or stop it.");
-    } else if (text || files.length) {
+    } else if (!talk.loaded || reading) refuse("Wait until all is read.");
+    else if (text || files.length) {
       field().value = draft.text = "";
       change([]);
       ask(talk, { text, box: files, images: files.flatMap(({ pdf, data }) => (pdf ? [] : data)), files: files.flatMap(({ pdf, name, data }) => (pdf ? { name, data } : [])) });
@@ -245,21 +254,21 @@ function Composer({ talk, limits: { images = NONE, documents = NONE, upload_byte
   // What was wrong then is not now.
   useEffect(() => refuse(""), [talk.running]);
   const keys = (event) => {
-    if (event.key === "Escape") talk.stop();
+    if (event.key === "Escape" && !event.isComposing) talk.stop();
     sends(event);
   };
   return html`<form class="composer" aria-label="Write a message" onSubmit=${send}>
     ${fault && html`<p class="refused" role="alert">${fault}</p>`}
+    ${talk.says && html`<p class="note">${talk.says}</p>`}
     ${files[0] && html`<ul class="files" aria-label="Files of the message">${files.map((one) => html`
       <li>${!one.pdf && html`<img src=${`data:image/*;base64,${one.data}`} alt="" />`}<span>${one.name} <small>${bytes(one.size)}</small></span>
         <button type="button" class="quiet" aria-label=${`Remove ${one.name}`} onClick=${() => drop(one)}>✕</button></li>`)}</ul>`}
     <textarea id="message" rows="1" aria-label="Your message" placeholder="Ask anything" enterkeyhint="send" autofocus
-      defaultValue=${draft.text} onInput=${({ target }) => write(target.value)} onKeyDown=${keys} onPaste=${({ clipboardData }) => add(clipboardData.files)}></textarea>
+      defaultValue=${draft.text} onInput=${({ target }) => write(target.value)} onKeyDown=${keys} onPaste=${({ clipboardData }) => types[0] && add(clipboardData.files)}></textarea>
     <div class="row controls">
-      <label class="button attach">Attach<input type="file" class="unseen" multiple accept=${types.join()}
+      <label class="button attach">Attach<input type="file" class="unseen" multiple disabled=${!types[0]} accept=${types.join()}
         onChange=${({ target }) => { add(target.files); target.value = ""; }} /></label>
       ${children}
-    ${talk.says && html`<p class="note">${talk.says}</p>`}
       <button class="primary">${talk.running ? "Stop" : "Send"}</button>
     </div>
     <p class="note hint">${limits} <span>Enter sends, Shift+Enter breaks the line, Esc stops.</span></p>
