@@ -2,11 +2,14 @@
 
 const SILENT_MS = 40000;
 
-/** A refusal in words for people; `code` is stable, `retryAfter` is in seconds, `talk` is the conversation that has its question. */
+/**
+ * A refusal in words for people, and what is known of it: `status`, a `code` that is stable, `param`, `retryAfter` in seconds, and as
+ * `talk` the conversation that has kept its question.
+ */
 export class Refused extends Error {
-  constructor(message, { status = 0, code = "", param = "", retryAfter = null, talk } = {}) {
+  constructor(message, known) {
     super(message);
-    Object.assign(this, { status, code, param, retryAfter, talk });
+    Object.assign(this, known);
   }
 
   toJSON() {
@@ -28,8 +31,8 @@ export async function send(method, path, body, { signal, headers } = {}) {
 /** Make the error from what the bridge said; `response` counts where that says nothing. */
 export function refusal(error, response = {}) {
   const { message = `The bridge answered ${response.status}.`, code, param, retry_after_s: wait } = error ?? {};
-  const retryAfter = wait ?? (Number(response.headers?.get("retry-after")) || null);
-  return new Refused(message, { status: response.status ?? 0, code, param, retryAfter, talk: response.headers?.get("x-drover-conversation") });
+  const said = (name) => response.headers?.get(name);
+  return new Refused(message, { status: response.status, code, param, retryAfter: wait ?? Number(said("retry-after")), talk: said("x-drover-conversation") });
 }
 
 /** Each event of a stream, with its name before it, until the stream ends, breaks off, or is silent: the bridge speaks every 10 seconds. */

@@ -9,8 +9,6 @@ import { Refusal } from "./parts.js";
 
 /** Of what has no end, whoever ended it. */
 export const BROKEN = { message: "It ended before it was complete." };
-/** It would be as long the next time. */
-const TOO_LONG = "context_length_exceeded";
 const PHASES = { queue: "queued", route: "routed", load: "loading", prefill: "prefill", decode: "writing", tok: "writing" };
 const SAYS = {
   sent: () => "Waiting for the fleet",
@@ -41,8 +39,8 @@ export async function* chat({ anew, ...asked }, signal) {
 
 /**
  * An answer. `asked` is what `chat` takes, or a function of a signal that gives the frames. `phase` is sent, queued, routed, loading,
- * prefill, writing, and at last done, stopped or failed; `error` says why. `end` is the last frame, `account` what is known of the
- * job. It goes on while no view shows it.
+ * prefill, writing, and at last done, stopped or failed; `error` says why. `account` is what is known of the job: at last
+ * it is `route`, that of the last frame with its `energy` and `usage`. It goes on while no view shows it.
  */
 export class Reply {
   #abort = new AbortController();
@@ -50,7 +48,6 @@ export class Reply {
   phase = "sent";
   text = "";
   device = "a device";
-  account = this;
   begunMs = Date.now();
 
   constructor(asked) {
@@ -59,6 +56,10 @@ export class Reply {
 
   get over() {
     return !(this.phase in SAYS);
+  }
+
+  get account() {
+    return this.route ?? this;
   }
 
   /** Whether it ended without a word, though not because there was none to say. */
@@ -99,10 +100,8 @@ export class Reply {
       // The device that it was on is lost, or too slow: what it wrote stays, and the next goes on behind that.
       if (attempt > 1 && device !== this.device) this.movedFrom = this.device;
       Object.assign(this, { device, model, reason });
-    } else if (t === "end") {
-      this.end = frame;
-      this.account = { ...frame.route, energy: frame.energy, usage: frame.usage };
-    } else this.job = frame.job ?? this.job;
+    } else if (t === "end") this.route = { ...frame.route, energy: frame.energy, usage: frame.usage };
+    else this.job = frame.job ?? this.job;
     this.#stand({ phase: PHASES[phase] ?? this.phase, position, etaMs: etaMs && Date.now() + etaMs });
   }
 
@@ -164,6 +163,6 @@ export function Answer({ reply, again }) {
     ${!over && html`<${Waiting} reply=${reply} />`}
     ${phase === "stopped" && html`<p class="note">Stopped.</p>`}
     ${phase === "done" && !text && html`<p class="note">The model gave no text.</p>`}
-    <${Refusal} title=${text ? "The answer broke off" : "No answer"} error=${error} again=${error?.code !== TOO_LONG && again} />
+    <${Refusal} title=${text ? "The answer broke off" : "No answer"} error=${error} again=${error?.code !== "context_length_exceeded" && again} />
     ${over && (text || !error) && account.job && html`<${Badge} account=${account} />`}`;
 }

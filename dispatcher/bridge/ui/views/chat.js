@@ -33,7 +33,7 @@ const ask = (talk, asked, how = { ...wish }, parent) => {
 };
 /** What was typed and got no word goes back into its box, where it is gone or nobody takes it as it stands. */
 const wordless = (talk, { text, box, reply: { error } }) => {
-  if (!box || talk !== talkOf() || draft.text || draft.files[0] || (error && (!error.status || error.status > 422))) return;
+  if (!box || talk !== talkOf() || draft.text || draft.files[0] || (error && !(error.status <= 422))) return;
   write(text);
   draft.files = box;
   if (field()) field().value = text;
@@ -130,7 +130,7 @@ function Turn({ talk, one, known }) {
       <${Answer} reply=${reply} again=${() => again()} />
       ${reply.unkept && html`<p class="note">This answer could not be kept.</p>`}
       ${reply.over && reply.text && html`<div class="row does">
-        ${reply.account.job && html`<${Thumbs} talk=${talk} reply=${reply} />`}
+        ${reply.account.job && html`<${Thumb} talk=${talk} reply=${reply} rating="up" label="Good answer" /><${Thumb} talk=${talk} reply=${reply} rating="down" label="Bad answer" />`}
         <button type="button" class="quiet copy">Copy</button>
         ${text && opens("Ask elsewhere")}
       </div>`}
@@ -158,19 +158,16 @@ function Question({ talk, one, children }) {
   </div>`;
 }
 
-function Thumbs({ talk, reply }) {
+function Thumb({ talk, reply, rating, label }) {
   const { act, error } = useAct();
-  const thumb = ([rating, label]) => {
-    const given = reply.rating === rating;
-    const give = async () => {
-      await post("/api/v1/feedback", { job: reply.account.job, rating: given ? null : rating });
-      reply.rating = !given && rating;
-      talk.tell();
-      announce(given ? "Your thumb is taken back" : `Thanks: thumb ${rating}`);
-    };
-    return html`<button type="button" class="quiet thumb" aria-pressed=${given} onClick=${() => act(give)}>${label}</button>`;
+  const given = reply.rating === rating;
+  const give = async () => {
+    await post("/api/v1/feedback", { job: reply.account.job, rating: given ? null : rating });
+    reply.rating = !given && rating;
+    talk.tell();
+    announce(given ? "Your thumb is taken back" : `Thanks: thumb ${rating}`);
   };
-  return html`${Object.entries({ up: "Good answer", down: "Bad answer" }).map(thumb)}<${Refusal} error=${error} />`;
+  return html`<button type="button" class="quiet thumb" aria-pressed=${given} onClick=${() => act(give)}>${label}</button><${Refusal} error=${error} />`;
 }
 
 /** The question once more, in other words or of another device that has the model. */
@@ -218,15 +215,12 @@ function Composer({ talk, limits: { images = NONE, documents = NONE, upload_byte
       const { width, height } = await createImageBitmap(file).catch(() => ({}));
       const data = size * 1.34 < room && (await read(file));
       const all = draft.files;
-      const fault = [
-        [!size, "is empty."],
-        [!may.types.includes(type), `is none of these. ${limits}`],
-        [all.filter((one) => one.pdf === pdf).length >= may.per_message, `is one too many. ${limits}`],
-        [all.reduce((sum, one) => sum + one.size, size) * 1.34 > room, `is too large. ${limits}`],
-        [width * height > may.pixels, `has too many pixels. ${limits}`],
-        [!data, "can't be read."],
-      ].find(([is]) => is);
-      if (fault) wrong = `${name} ${fault[1]}`;
+      if (!size) wrong = `${name} is empty.`;
+      else if (!may.types.includes(type)) wrong = `${name} is none of these. ${limits}`;
+      else if (all.filter((one) => one.pdf === pdf).length >= may.per_message) wrong = `${name} is one too many. ${limits}`;
+      else if (all.reduce((sum, one) => sum + one.size, size) * 1.34 > room) wrong = `${name} is too large. ${limits}`;
+      else if (width * height > may.pixels) wrong = `${name} has too many pixels. ${limits}`;
+      else if (!data) wrong = `${name} can't be read.`;
       else change([...all, { name, size, pdf, data }]);
     }
     reading -= 1;

@@ -105,7 +105,7 @@ const ROWS = [
 
 /** What the answers differ in: the best of each row is marked in words. */
 function Differences({ done }) {
-  const all = done.map(({ account, end, letter }) => ({ letter, ...account, ...account.timings, ...end.energy }));
+  const all = done.map(({ account, letter }) => ({ letter, ...account, ...account.timings, ...account.energy }));
   const show = (one) => ([, name, write, pick]) => {
     const values = all.map((other) => other[name]).filter(known);
     const [value, best] = [one[name], pick(...values)];

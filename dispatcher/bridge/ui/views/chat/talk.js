@@ -15,7 +15,7 @@ async function patiently(look) {
 /** An answer that was given before this page was there. */
 function was({ message: { content: text }, error, account, job, device, model, rating }) {
   const phase = !error ? "done" : error.code === "hangup" && text ? "stopped" : "failed";
-  return Object.assign(new Reply(), { text, rating, phase, error: phase === "failed" && error, account: account ?? { job, device, model } });
+  return Object.assign(new Reply(), { text, rating, phase, error: phase === "failed" && error, route: account ?? { job, device, model } });
 }
 
 class Talk {
@@ -53,7 +53,7 @@ class Talk {
     const one = (this.head = this.#add(parent, { ...asked, id: null, wish, reply }));
     this.tell();
     await reply.run();
-    const { turn, kept, later, files } = reply.end?.route?.conversation ?? {};
+    const { turn, kept, later, files } = reply.account.conversation ?? {};
     one.documents ??= files;
     if (turn) this.#head = one.id = turn;
     reply.unkept = kept === false && !later;
@@ -96,7 +96,6 @@ class Talk {
       });
       const { reply } = this.head;
       if (left && reply?.phase === "stopped") Object.assign(reply, { phase: "failed", error: BROKEN });
-      sessionStorage.removeItem(id);
       if (wanted) this.show(wanted);
       this.loaded = true;
     } catch (error) {
