@@ -42,7 +42,7 @@ def fitted(past: Recalled, new: Sequence[Message], chat: ChatRequest, room: Room
     if room.known and not trim(room.tokens, chat.options.max_tokens or LEAST_ANSWER_TOKENS).fits:
         raise ContextTooLong(
             f"what is new has some {trim(room.tokens, 0).tokens} tokens, and no device has more than {room.tokens} for "
-            f"{chat.model}: shorten it, or ask for a shorter answer",
+            f"{chat.model}: shorten it, ask for a shorter answer, or of a model with a longer context",
             param="messages",
         )
     found = trim(room.tokens, chat.options.max_tokens or ANSWER_TOKENS)
