@@ -99,13 +99,13 @@ class DevicesQuery(Span):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnergyRow:
-    """Sums of one group. `measured_share` is the part of `joules` that comes from sensors; of simulated
-    devices those are the simulator's. `energy_tokens` are those of `completion_tokens` that the joules were drawn for: answers from
-    the cache and of models elsewhere have none, and `joules_per_token` is by these, as `joules_per_answer` is by `energy_answers`;
-    what was lost is in both. `cost` and `co2e_g` are of the jobs that had a tariff. `cost_usd` is what models elsewhere were paid,
-    `cloud_usd` what the answers would have cost at the model `saved_against`, which is told where it is one for all, and
-    `saved_usd` the difference; none of them where nothing in the fleet costs. `from_unix_s` is where a step begins: sums by time
-    have it."""
+    """Sums of one group. `measured_share` is the part of `joules` that comes from sensors; of simulated devices those are the
+    simulator's. `energy_tokens` are those of `completion_tokens` that the joules were drawn for: answers from the cache and of
+    models elsewhere have none, and `joules_per_token` is by these, as `joules_per_answer` is by `energy_answers`; what was lost
+    is in both; `cancelled_joules` are those of `lost_joules` whose jobs were cancelled. `cost` and `co2e_g` are of the jobs
+    that had a tariff. `cost_usd` is what models elsewhere were paid, `cloud_usd` what the answers would have cost at the model
+    `saved_against`, which is told where it is one for all, and `saved_usd` the difference; none of them where nothing in the
+    fleet costs. `from_unix_s` is where a step begins: sums by time have it."""
 
     key: str
     from_unix_s: Number | None = None
@@ -118,6 +118,7 @@ class EnergyRow:
     joules: Number = 0.0
     idle_joules: Number = 0.0
     lost_joules: Number = 0.0
+    cancelled_joules: Number = 0.0
     energy_tokens: Count = 0
     joules_per_token: Number | None = None
     energy_answers: Count = 0

@@ -49,6 +49,7 @@ def total(rows: Sequence[EnergyRow]) -> EnergyRow:
         joules=joules_,
         idle_joules=sum(row.idle_joules for row in rows),
         lost_joules=sum(row.lost_joules for row in rows),
+        cancelled_joules=sum(row.cancelled_joules for row in rows),
         energy_tokens=tokens,
         joules_per_token=joules_ / tokens if tokens and joules_ else None,
         measured_share=measured_share(rows),

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Table,
     and_,
     case,
+    exists,
     func,
     literal,
     literal_column,
@@ -144,7 +145,7 @@ def _summing(query: EnergyQuery, fits: Fitting) -> Select[*tuple[Any, ...]]:
     totals = select(
         c.key,
         *(func.sum(c[name]).label(name) for name in _COUNTS),
-        *(func.sum(c[name]).label(name) for name in ("joules", "idle_joules", "lost_joules")),
+        *(func.sum(c[name]).label(name) for name in ("joules", "idle_joules", "lost_joules", "cancelled_joules")),
         tokens.label("energy_tokens"),
         (joules / func.nullif(tokens, 0)).label("joules_per_token"),
         (joules / func.nullif(func.sum(c.energy_answers), 0)).label("joules_per_answer"),
@@ -180,6 +181,7 @@ def _counted(query: EnergyQuery, fits: Fitting) -> Select[*tuple[Any, ...]]:
         nothing.label("idle_joules"),
         nothing.label("lost_joules"),
         nothing.label("measured_joules"),
+        nothing.label("cancelled_joules"),
         literal(0).label("energy_tokens"),
         _absent(shares.c.cost).label("cost"),
         _absent(shares.c.currency).label("currency"),
@@ -203,10 +205,17 @@ def _drawn(query: EnergyQuery, fits: Fitting) -> Select[*tuple[Any, ...]]:
         _key(shares, query),
         *none,
         *(shares.c[name] for name in taken),
+        _cancelled().label("cancelled_joules"),
         shares.c.tokens.label("energy_tokens"),
         *(shares.c[name] for name in priced),
         *unknown,
     ).where(*_wanted(shares, query, fits), *within(shares.c.received_unix_s, query))
+
+
+def _cancelled() -> ColumnElement[float]:
+    """Give what was lost of a share since its job was cancelled: few have lost anything, and those alone are sought."""
+    cancelled = exists().where(jobs.c.record == shares.c.record, jobs.c.state == "cancelled")
+    return case((shares.c.lost_joules == 0, 0.0), (cancelled, shares.c.lost_joules), else_=0.0)
 
 
 def _key(table: Table, query: EnergyQuery) -> ColumnElement[Any]:

@@ -101,7 +101,7 @@ def spending_routes(bridge: Bridge) -> APIRouter:
 
 _SUMS = (
     "jobs", "answered", "cache_hits", "simulated_jobs", "prompt_tokens", "completion_tokens", "joules", "idle_joules",
-    "lost_joules", "energy_tokens", "energy_answers", "cost", "co2e_g", "cost_usd", "saved_usd", "cloud_usd",
+    "lost_joules", "cancelled_joules", "energy_tokens", "energy_answers", "cost", "co2e_g", "cost_usd", "saved_usd", "cloud_usd",
 )  # fmt: skip
 """Of what rows tell, what adds up."""
 

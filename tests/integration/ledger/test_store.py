@@ -215,6 +215,19 @@ async def test_joules_are_counted_where_they_were_drawn(database: Database) -> N
     )
 
 
+async def test_what_cancelling_lost_is_told_apart_from_failures(database: Database) -> None:
+    """Of what was lost that of cancelled jobs, on the device that drew it, however it is cut."""
+    await Store(database).write(came(job(1), job(2, state="cancelled"), job(3, state="failed")))
+    by_device = await summed(database, By.DEVICE)
+
+    assert {"orin": (0.0, 0.0), "nano": (6.0, 2.0)} == {
+        key: (row.lost_joules, row.cancelled_joules) for key, row in by_device.items()
+    }
+    for by in By:
+        found = (await summed(database, by)).values()
+        assert (by, 2.0) == (by, pytest.approx(sum(row.cancelled_joules for row in found)))
+
+
 async def test_all_sums_are_of_the_same_whole(database: Database) -> None:
     """However it is cut, nothing is lost and nothing counted twice."""
     plain = job(3, energy=None, attempts=(), device=None, model=None, site=None, state="refused", cost_usd=None)
