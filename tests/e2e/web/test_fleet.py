@@ -83,7 +83,7 @@ async def test_a_card_says_how_its_device_is(browser: Browser, scripted: Scripte
 
 async def test_what_is_silent_says_that_its_figures_are_old(browser: Browser, scripted: ScriptedHouse) -> None:
     """A device whose heartbeats stop is told to be lost, in words, and its figures to be the last; nothing can
-    be ordered of it. What is refused to an operator stands on the card in full."""
+    be ordered of it, and the head counts who is ready of all. What is refused to an operator stands on the card in full."""
     await scripted.fleet.beat("nano", (), interval_s=0.2, watts=3.0, watts_measured=False)
     async with opened(browser, scripted.url, "/fleet") as visit:
         visit.welcome.append("502")
@@ -92,6 +92,8 @@ async def test_what_is_silent_says_that_its_figures_are_old(browser: Browser, sc
         await expect(card).to_contain_text("lost")
         await expect(card).to_contain_text("these are its last figures")
         await expect(page.get_by_role("link", name="nano, lost, 3 W")).to_be_visible()
+        await expect(page.locator("#standing-text")).to_have_text("1 of 2 devices ready")
+        await expect(page.locator("#standing")).to_have_attribute("data-state", "part")
         orders = await card.get_by_role("button").count()
         told = await card.inner_text()
         await page.get_by_role("button", name="Drain orin").click()

@@ -157,7 +157,7 @@ function watchFleet() {
   let fleet = null;
   const tell = () => {
     const says = lost ? "No word from the bridge" : fleet ? fleetText(fleet) : "Looking for the fleet";
-    line.dataset.state = lost || fleet?.reason ? "down" : fleet ? "up" : "unknown";
+    line.dataset.state = lost || fleet?.reason ? "down" : fleet?.counts.ready < fleet?.counts.devices ? "part" : fleet ? "up" : "unknown";
     at("lost").hidden = !lost;
     if (text.textContent !== says) text.textContent = line.title = says;
   };
@@ -170,9 +170,9 @@ function watchFleet() {
   hear("fleet", (now) => tell((fleet = now)));
 }
 
-function fleetText({ reason, counts: { ready } }) {
+function fleetText({ reason, counts: { ready, devices } }) {
   if (reason) return reason.charAt(0).toUpperCase() + reason.slice(1);
-  return `${ready} device${ready === 1 ? "" : "s"} ready`;
+  return `${ready < devices ? `${ready} of ` : ""}${devices} device${devices === 1 ? "" : "s"} ready`;
 }
 
 addEventListener("drover-stranger", askForKey);
