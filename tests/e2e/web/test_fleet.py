@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from common import codec
 from common.keys import Scope
@@ -110,8 +110,8 @@ async def test_what_is_silent_says_that_its_figures_are_old(browser: Browser, sc
 
 
 async def test_operators_drain_a_device_have_it_resume_and_load(browser: Browser, house: House) -> None:
-    """The outcome is announced, the card follows, and the focus stays where it was; without admin there are no orders. What the
-    ledger knows of the device opens by its address."""
+    """The outcome is announced, the card follows, and the focus stays where it was, also where it has gone on meanwhile; without
+    admin there are no orders. What the ledger knows of the device opens by its address."""
     async with opened(browser, house.url, "/fleet?q=pi5") as visit:
         page = visit.page
         state = page.locator(".device .state")
@@ -129,6 +129,19 @@ async def test_operators_drain_a_device_have_it_resume_and_load(browser: Browser
         await expect(page.locator("#announce")).to_have_text(f"{model} on pi5 is loaded")
         await expect(models).to_be_focused()
         await expect(page.locator(".models b", has_text=model)).to_be_visible()
+
+        async def once_typed(route: Route) -> None:
+            await page.get_by_label("Name, state or model").press("Control+a")
+            await page.keyboard.type("PI")
+            await route.fulfill(json={"state": "loaded"})
+
+        await page.route("**/load", once_typed)
+        other = await models.locator("option").nth(1).inner_text()
+        await models.select_option(other)
+        await page.get_by_role("button", name=f"Load {other} on pi5").click()
+        await expect(page.locator("#announce")).to_have_text(f"{other} on pi5 is loaded")
+        await page.keyboard.type("5")
+        await expect(page).to_have_url(f"{house.url}/fleet?q=PI5")
 
     async with opened(
         browser, await house.keyed(), "/fleet?device=pi5", key=await house.key(Scope.CHAT, Scope.FLEET)

@@ -80,11 +80,12 @@ function Orders({ name, state, models }) {
   const [model, pick] = useState("");
   const [loads, load] = useState();
   const choice = useRef();
-  const order = (verb, what, body) => html`<button type="button" aria-busy=${busy} aria-label=${`${verb} ${what}`} onClick=${() => act(async () => {
+  const order = (verb, what, body) => html`<button type="button" aria-busy=${busy} aria-label=${`${verb} ${what}`} onClick=${({ target }) => act(async () => {
     load(body?.model);
     const told = await post(`/api/v1/devices/${encodeURIComponent(name)}/${verb.toLowerCase()}`, body, { waitS: 90 });
     announce(`${what} is ${told.state}`);
-    if (body) choice.current.focus();
+    // This button goes away, and takes the focus along, unless that has gone on meanwhile.
+    if (body && target.matches(":focus")) choice.current.focus();
     pick("");
   })}>${verb}</button>`;
   return html`<footer class="row">
