@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
@@ -120,7 +121,7 @@ async def _rows(page: Page, name: str) -> list[list[str]]:
 async def test_latency_is_a_map_lines_and_tables(browser: Browser, past: Past) -> None:
     """The first token apart from the whole, each with its percentiles in words; what failed and what the cache gave is counted
     apart. A new answer comes by itself; the cell under the cursor is told; the map is a table as well. A time that no answer has
-    told is said to be unknown. It holds in every look."""
+    told is said to be unknown. A day has 24 hours at the axis. It holds in every look."""
     async with opened(browser, past.house.url, f"/latency?period=900&model={MODEL}") as visit:
         page = visit.page
         heat = page.get_by_role("application", name="Total: when, and how long. 4 answers: p50 0.50 s, p95 4.00 s")
@@ -141,6 +142,7 @@ async def test_latency_is_a_map_lines_and_tables(browser: Browser, past: Past) -
         await page.get_by_role("radio", name="First token").check()
         await page.get_by_role("combobox", name="Device").select_option("orin")
         await expect(page.get_by_role("heading", name="First token: when, and how long")).to_be_visible()
+        tick = await page.locator(".ticks").last.locator("span").first.inner_text()
         address = page.url
         await page.get_by_role("combobox", name="Model").select_option(WORDLESS)
         await expect(page.locator(".empty")).to_have_text("No answer here has told this.")
@@ -161,6 +163,7 @@ async def test_latency_is_a_map_lines_and_tables(browser: Browser, past: Past) -
 async def _cell_of(page: Page, count: int) -> str:
     """Go through the heat map by arrow keys to a cell with so many, on the lowest line that has any, and give what is told."""
     for _ in range(3):
+    assert re.fullmatch(r"\d\d:\d\d", tick)
         await page.locator(".heat").press("ArrowUp")
     for _ in range(60):
         said = await page.get_by_role("status").inner_text()

@@ -156,7 +156,7 @@ async def test_operators_drain_a_device_have_it_resume_and_load(browser: Browser
 
 async def test_many_devices_none_and_what_one_was_like(browser: Browser, scripted: ScriptedHouse) -> None:
     """An empty fleet says how an agent is started, and a link that breaks off says so above all; sixty devices fit every window.
-    What a device was like is drawn, said in words and listed, for the time that is chosen, and stands in the address; Back
+    What a device was like is drawn, said in words and listed, for all of the time that is chosen, and stands in the address; Back
     leaves it. One clock goes for all cards, and a name's own slash is no step of an address."""
     async with opened(browser, scripted.url, "/offline") as visit:
         visit.welcome += ["events", "offline"]
@@ -177,6 +177,8 @@ async def test_many_devices_none_and_what_one_was_like(browser: Browser, scripte
         said = [await one.get_attribute("aria-label") for one in await sheet.get_by_role("img").all()]
         events = await sheet.get_by_role("region").locator("tbody tr").all_inner_texts()
         faults = await barriers(page)
+        await sheet.get_by_role("button", name="Table of Power").click()
+        await expect(sheet.get_by_role("region", name="Power").locator("tbody tr")).to_have_count(60)
         await sheet.get_by_label("Day").check()
         await expect(page).to_have_url(f"{scripted.url}/fleet?sort=state&device=d7&span=86400")
         await page.go_back()

@@ -8,7 +8,7 @@ const DASHES = [["solid"], ["dashed", 9, 4], ["dotted", 2, 3]];
 const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
 
 /** A time at an axis: hours and minutes, or the day where steps are that long. */
-export const clock = (unixS, stepS = 0) => new Date(unixS * 1000).toLocaleString([], stepS < 86400 ? { timeStyle: "short" } : { day: "numeric", month: "short" });
+export const clock = (unixS, stepS) => new Date(unixS * 1000).toLocaleString("sv").slice(...(stepS >= 86400 ? [5, 10] : [11, 16]));
 
 /** What a drawing goes by: its element, that element's width, and what is another when the colours change. */
 export function useCanvas() {
@@ -63,7 +63,7 @@ export function Chart({ title, summary, series, times, height = 220, format = fi
         width,
         height,
         cursor,
-        padding: [8, 12, 0, 0],
+        padding: [8, 20, 0, 0], // half of a time fits beside the last
         legend: { markers: { dash: (_, nth) => DASHES[nth - 1][0] } },
         scales: { y: { range: (_, __, most) => [0, (most || 1) * 1.08] } },
         axes: [{ ...axis, size: 28, values: (_, splits, __, ___, step) => splits.map((one) => clock(one, step)) }, { ...axis, size: 72, values: (_, splits) => splits.map(format) }],

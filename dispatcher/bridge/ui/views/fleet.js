@@ -107,20 +107,19 @@ function History({ name, span = "3600", change, leave, simulated }) {
   const read = useGet(`/api/v1/devices/${encodeURIComponent(name)}/history?since_s=${span}`, 60);
   return html`<${Sheet} title=${simulated ? `${name} (simulated)` : name} close=${() => leave({ device: "", span: "" })}>
     <${Choice} label="The last" name="span" value=${span} options=${SPANS} choose=${(span) => change({ span })} />
-    <${Read} read=${read}>${({ points, events, step_s: step }) => html`<div class="stack">
-      ${points[0] ? DRAWN.map((one) => drawn(points, step, simulated, ...one)) : html`<${Empty}>Nothing was told in this time. The ledger keeps what devices tell, minute by minute.<//>`}
+    <${Read} read=${read}>${({ points, events, ...span }) => html`<div class="stack">
+      ${points[0] ? DRAWN.map((one) => drawn(points, span, simulated, ...one)) : html`<${Empty}>Nothing was told in this time. The ledger keeps what devices tell, minute by minute.<//>`}
       ${events[0] && html`<h3>What it went through</h3><${Table} caption="What it went through" rows=${events} columns=${[{ title: "Time", show: (one) => moment(one.at_unix_s) }, { title: "What happened", show: ({ event }) => word(event) }, { title: "State since", name: "state" }, { title: "Why", name: "why" }]} />`}
     </div>`}<//>
   <//>`;
 }
 
-function drawn(points, step, simulated, title, field, format) {
+function drawn(points, { since_unix_s: since, until_unix_s: until, step_s: step }, simulated, title, field, format) {
   const told = new Map(points.map((one) => [one.from_unix_s, one[field]]));
   const values = [...told.values()].filter(known);
   if (!values.length) return null;
-  const [begin, end] = [points[0], points.at(-1)].map((one) => one.from_unix_s);
-  // Steps of which nothing was told are gaps.
-  const times = Array.from({ length: (end - begin) / step + 1 }, (_, nth) => begin + nth * step);
+  // All of the time that was asked for: steps of which nothing was told are gaps.
+  const times = Array.from({ length: (until - since) / step }, (_, nth) => since + nth * step);
   const measured = simulated || field !== "watts" ? "" : points.every((one) => one.measured_share > 0.9) ? ", measured" : ", estimated at least in part";
   return html`<${Chart} key=${field} title=${title} height=${140} times=${times} format=${format} series=${[{ name: title, values: times.map((at) => told.get(at)) }]}
     summary=${`${format(Math.min(...values))} to ${format(Math.max(...values))}, ${format(values.at(-1))} at last${measured}`} />`;
