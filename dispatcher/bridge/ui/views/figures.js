@@ -93,8 +93,8 @@ const add = (values) => values.reduce((one, other) => one + other, 0);
 const energy = (j) => wattHours(known(j) ? j / 3600 : j);
 const usd = (value) => money(value);
 const FIGURES = [
-  ["Energy of answers", "joules", energy], ["Idle meanwhile", "idle_joules", energy], ["Lost by failures", "lost_joules", energy], ["Answers", "answered", number], ["Of these with energy", "energy_answers", number],
-  ["Energy an answer", "joules_per_answer", joules], ["Energy a token", "joules_per_token", joules], ["Cost of the energy", "cost", money], ["CO2e", "co2e_g", grams],
+  ["Energy of answers", "joules", energy], ["Energy an answer", "joules_per_answer", joules], ["Energy a token", "joules_per_token", joules], ["Idle meanwhile", "idle_joules", energy], ["Lost", "lost_joules", energy], ["Of this cancelled", "cancelled_joules", energy],
+  ["Answers", "answered", number], ["Of these with energy", "energy_answers", number], ["Cost of the energy", "cost", money], ["CO2e", "co2e_g", grams],
   ["Paid for cloud models", "cost_usd", usd], ["If all were in the cloud", "cloud_usd", usd], ["Saved against that", "saved_usd", usd],
 ];
 const shown = (rows) => FIGURES.filter(([, name]) => rows.some((row) => known(row[name])));
@@ -187,7 +187,7 @@ function Lines({ now, past, names, days, edges: [before, cut, since, until] }) {
 
 function Sums({ what, rows }) {
   const bar = (row, [, name, write]) => write === joules && row[name] && html`<meter aria-hidden="true" max=${Math.max(...rows.map((one) => one[name] ?? 0))} value=${row[name]}></meter>`;
-  return html`<div class="card sums"><h2>By ${what}</h2><${Table} caption=${`Energy by ${what}`} id=${(row) => row.key} rows=${rows} columns=${[
-    { title: "Name", show: ({ key }) => (key === "-" ? "from the cache, or not run" : key) }, ...[...shown(rows), ["Measured", "measured_share", share]].map((one) => ({ title: one[0], number: true, show: (row) => html`${told(row, one)}${bar(row, one)}` })),
+  return html`<div class="card sums"><h2>By ${what}</h2><${Table} caption=${`Energy by ${what}`} id=${({ key }) => key} rows=${rows.filter((row) => FIGURES.some(([, name]) => row[name]))} columns=${[
+    { title: "Name", show: ({ key }) => (key === "-" ? "not run" : key) }, ...[...shown(rows), ["Measured", "measured_share", share]].map((one) => ({ title: one[0], number: true, show: (row) => html`${told(row, one)}${bar(row, one)}` })),
   ]} /></div>`;
 }
