@@ -49,13 +49,13 @@ function All({ own, first }) {
     open(secret ? { Shown: Secret, secret } : {});
     if (!first) read.again();
   };
-  const name = (grant) => html`<button onClick=${() => open({ Shown: Edit, grant })}>${grant.name}</button>`;
+  const name = (grant) => html`<button onClick=${() => open({ Shown: Edit, grant })}>${grant.name}</button> ${grant.key}`;
   return html`<section class="stack"><h2>All keys</h2>
     <div class="row">
       <button class="primary" onClick=${() => open({ Shown: Edit })}>New key</button>
       <label class="check"><input type="checkbox" checked=${all} onChange=${({ target }) => change({ all: target.checked || "" })} /> Ended ones too</label>
     </div>
-    <${Read} read=${read}>${({ keys, next }) => html`<${Table} caption="Keys" columns=${[["Name", name], ...COLUMNS].map(([title, show]) => ({ title, show }))} id=${({ key }) => key} rows=${keys} />
+    <${Read} read=${read}>${({ keys, next }) => html`<${Table} caption="Keys" columns=${[["Name", name], ...COLUMNS.slice(1)].map(([title, show]) => ({ title, show }))} id=${({ key }) => key} rows=${keys} />
       ${!keys[0] && html`<${Empty}>There are no keys.<//>`}${next && html`<p>There are more: drover keys list.</p>`}`}<//>
     ${Shown && html`<${Shown} ...${shown} own=${own} first=${first} open=${open} close=${() => (first && shown.secret ? location.reload() : open({}))} done=${done} />`}
   </section>`;
