@@ -94,6 +94,9 @@ async def test_what_is_silent_says_that_its_figures_are_old(browser: Browser, sc
         await expect(page.get_by_role("link", name="nano, lost, 3 W")).to_be_visible()
         await expect(page.locator("#standing-text")).to_have_text("1 of 2 devices ready")
         await expect(page.locator("#standing")).to_have_attribute("data-state", "part")
+        await page.set_viewport_size({"width": 320, "height": 850})
+        cut = await page.locator("#standing-text").evaluate("(one) => one.scrollHeight > one.clientHeight")
+        await visit.snap("fleet-head-narrow")
         orders = await card.get_by_role("button").count()
         told = await card.inner_text()
         await page.get_by_role("button", name="Drain orin").click()
@@ -105,7 +108,7 @@ async def test_what_is_silent_says_that_its_figures_are_old(browser: Browser, sc
 
     assert "No word for" in told
     assert "3 W estimated" in " ".join(told.split())
-    assert (orders, "Jobs" in told, "dead" in told) == (0, False, False)
+    assert (orders, "Jobs" in told, "dead" in told, cut) == (0, False, False, False)
     assert faults == []
 
 
