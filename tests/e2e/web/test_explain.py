@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.browser import opened
 from tests.e2e.web.houses import House
@@ -30,6 +31,18 @@ async def _weighed(page: Page, key: str) -> dict[str, Any]:
     async with page.expect_request(lambda one: "weights" in (one.post_data or "")) as asked:
         await page.get_by_role("slider", name="w1·C (fit)").press(key)
     return dict((await asked.value).post_data_json["weights"])
+
+
+async def _typed(page: Page, field: Locator, *pieces: str) -> None:
+    """Type in place of what is there; each piece is answered before the next, and nothing of it is lost."""
+    await field.press("ControlOrMeta+a")
+    for piece in pieces:
+        async with page.expect_response("**/api/v1/route/explain"):
+            await page.keyboard.type(piece)
+    await expect(
+        page.get_by_role("heading", name="chosen").or_(page.get_by_role("heading", name="cache"))
+    ).to_be_visible()
+    await expect(field).to_have_value("".join(pieces))
 
 
 async def test_a_dry_run_shows_what_scores_are_made_of(browser: Browser, house: House) -> None:
@@ -59,8 +72,9 @@ async def test_a_dry_run_shows_what_scores_are_made_of(browser: Browser, house: 
 
 
 async def test_weights_are_tried_out_and_a_past_job_is_told(browser: Browser, house: House) -> None:
-    """A slider asks the bridge with three weights that are 1 together, options say where they stood before, and `Reset` goes
-    back. They stand in the address, the question does not, and a reload leaves both. A job is chosen from the newest, stands in the
+    """A slider asks the bridge with three weights that are 1 together, options say where they stood before, and `Reset` goes back.
+    What is typed, a question or a weight, stays while answers come in. They stand in the address, the question does not, and a
+    reload leaves both. Where the cache would answer the headline says so. A job is chosen from the newest, stands in the
     address with its reason, one that no device had says so, and one that nobody knows is refused in words."""
     async with opened(browser, house.url, "/explain?strategy=hybrid") as visit:
         page = visit.page
@@ -73,9 +87,13 @@ async def test_weights_are_tried_out_and_a_past_job_is_told(browser: Browser, ho
         await expect(page.locator(".options .mark", has_text="↑ was ").first).to_be_visible()
         by_topic = await page.evaluate(SCORES)
         tried = page.url
-        await page.get_by_label("Question").fill("Is this private?")
-        async with page.expect_request(lambda one: "private" in (one.post_data or "")):
-            await page.keyboard.press("Tab")
+        await page.get_by_role("button", name="Reset").click()
+        await _typed(page, page.get_by_role("spinbutton", name="w2·Sim (topic)"), "0.3", "5")
+        await page.get_by_label("Question").focus()
+        await expect(page.get_by_role("spinbutton", name="w2·Sim (topic)")).to_have_value("0.35")
+        await _typed(page, page.get_by_label("Question"), "Is ", "this ", "private?")
+        await page.get_by_role("spinbutton", name="w2·Sim (topic)").fill("2")
+        await expect(page).to_have_url(re.compile("tokens=0&topic=1"))
         await page.reload()
         await expect(page.get_by_role("spinbutton", name="w2·Sim (topic)")).to_have_value("1.00")
         await expect(page.get_by_label("Question")).to_have_value("Is this private?")
@@ -84,7 +102,15 @@ async def test_weights_are_tried_out_and_a_past_job_is_told(browser: Browser, ho
         await expect(page.get_by_role("spinbutton", name="w1·C (fit)")).to_have_value("0.40")
         await expect(page).to_have_url(f"{house.url}/explain?strategy=hybrid")
 
+        await house.ask("Who keeps this?", max_tokens=None)
+        again = await house.ask("Who keeps this?", max_tokens=None)
+        await _typed(page, page.get_by_label("Question"), "Who keeps this?")
+        await expect(page.locator("h2").first).to_contain_text("The cache would answer; without it ")
+
         job = page.get_by_label("Past job")
+        await job.fill(again["x_drover"]["job"])
+        await job.press("Enter")
+        await expect(page.locator("h2").first).to_have_text("The cache answered")
         await job.fill(str(await page.locator("datalist option").first.get_attribute("value")))
         await job.press("Enter")
         await expect(page.get_by_role("heading", name="was chosen")).to_be_visible()
