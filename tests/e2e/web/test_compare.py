@@ -17,6 +17,13 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 LONG = "words " * 250
 
+FADE = """() => {
+  const line = document.querySelector(".answers .waiting");
+  const room = line.getBoundingClientRect().top - line.previousElementSibling.getBoundingClientRect().bottom;
+  return [parseFloat(getComputedStyle(line, "::after").height), room];
+}"""
+"""How high the shade is that a text which goes on fades into, and how much room is below its end, in pixels."""
+
 
 async def test_answers_are_compared_and_a_vote_is_counted(browser: Browser, house: House) -> None:
     """Two devices stand there to begin with, and one more may come: connections are few. Each is asked for real, without the cache;
@@ -97,6 +104,7 @@ async def test_answers_grow_side_by_side_and_end_as_they_may(browser: Browser, s
         await expect(page.locator(".card .waiting")).to_have_text(["orin writes"])
         await page.locator(".text").first.hover()
         ends = await _scrolled(page)
+        hidden = await page.evaluate(FADE)
         await page.get_by_role("button", name="Stop all").click()
         await expect(page.locator(".card").last).to_contain_text("Stopped.")
         await expect(page.locator("#announce")).to_have_text("0 of 2 answers are here")
@@ -124,6 +132,7 @@ async def test_answers_grow_side_by_side_and_end_as_they_may(browser: Browser, s
     assert again != cancelled
     assert buttons == ["Ask all", "Add one"]
     assert ends == [True, True]
+    assert hidden == pytest.approx([32, 32], abs=1)
 
 
 async def _scrolled(page: Page) -> list[bool]:
