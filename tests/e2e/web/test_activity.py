@@ -24,20 +24,29 @@ SOME = {
 }
 """There are more."""
 
+WAITING = 'event: queue\ndata: {"waiting":0,"durable":{"waiting":3,"oldest_unix_s":1e9}}\n\n'
+"""The stream tells of jobs that no dispatcher has taken."""
+
 NOBODY = {"error": {"message": "no dispatcher is there to cancel it", "code": "no_dispatcher"}}
 
 ROW = "document.activeElement.closest('tr')?.rowIndex"
 
 
 async def test_jobs_are_found_read_and_copied(browser: Browser, house: House) -> None:
-    """Filters and order stand in the address; a job opens with its clocks, attempts, route and record, as a page
-    that Back leaves, and gives the focus back;
-    columns stay hidden after a reload. It fits every window, and all of it is reached by keyboard."""
+    """A text is looked for by its words, in any order. Filters and order stand in the address; a job opens with its clocks,
+    attempts, route and record, as a page that Back leaves, and gives the focus back; columns stay hidden after a reload. It
+    fits every window, and all of it is reached by keyboard."""
     job = (await house.ask("Which sheep is black?", model="auto@orin"))["x_drover"]["job"]
     await kept(house, job)
     async with opened(browser, house.url, f"/activity?device=orin&q={job}") as visit:
         page = visit.page
         row = page.locator("main tbody tr")
+        await expect(row).to_have_count(1)
+        await page.get_by_label("Text").fill(f" Tiny {job} orin")
+        await expect(row).to_have_count(1)
+        await page.get_by_label("Text").fill(f"{job} no such word")
+        await expect(row).to_have_count(0)
+        await page.get_by_label("Text").fill(job)
         await expect(row).to_have_count(1)
         told = " ".join((await row.inner_text()).split())
         await row.get_by_role("link").press("Enter")
@@ -149,14 +158,21 @@ async def test_what_waits_is_seen_and_can_be_cancelled(browser: Browser, house: 
 
 
 async def test_a_key_sees_its_own_jobs(browser: Browser, house: House) -> None:
-    """Others' jobs are not there; a text that no job has may be in one that was not read, and it says so; where the ledger's answer
-    is late the view says what it waits for, and when it is refused, why."""
+    """Others' jobs are not there; of durable ones that no dispatcher has taken it is told how many wait. A text that no job has may
+    be in one that was not read, and it says so; where the ledger's answer is late the view says what it waits for, and when it
+    is refused, why."""
     async with opened(browser, await house.keyed(), "/activity", key=await house.key(Scope.CHAT)) as visit:
         visit.welcome.append("503")
         page = visit.page
         await expect(page.locator(".empty")).to_contain_text("No job fits")
         await page.route("**/api/v1/jobs?*", lambda route: route.fulfill(json=SOME), times=1)
+        await page.add_init_script("delete globalThis.SharedWorker")
+        told = {"body": WAITING, "content_type": "text/event-stream"}
+        await page.route("**/ui/events", lambda route: route.fulfill(**told), times=1)
         await page.reload()
+        await expect(
+            page.get_by_text("3 durable jobs wait in the work queue, the oldest since 2001-09-0")
+        ).to_be_visible()
         await page.get_by_label("Text").fill("old")
         await expect(page.locator(".empty")).to_contain_text("No job of the newest 1 fits")
         await expect(page.get_by_role("button", name="Older jobs")).to_be_visible()
@@ -174,6 +190,7 @@ async def test_a_key_sees_its_own_jobs(browser: Browser, house: House) -> None:
         await expect(page.get_by_text("The ledger or a dispatcher takes long")).to_be_visible()
         seen.set()
         await expect(page.get_by_role("alert")).to_contain_text("No ledger answers: start one with `drover ledger`.")
+        await expect(page.locator("#lost")).to_be_hidden()
         faults = await barriers(page)
 
     assert faults == []

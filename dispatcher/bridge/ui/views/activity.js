@@ -6,22 +6,17 @@ import { html, useRef, useState } from "../core/html.js";
 import { nowS, useLive, useNow } from "../core/live.js";
 import { announce, Empty, Facts, Page, Read, Refusal, Sheet, Table, useAct, useGet, useQuery, useRead } from "../core/parts.js";
 
-const KEEP = "drover-activity-hidden";
-const STATES = ["queued", "running", "done", "failed", "refused", "cancelled", "gone"];
-const SINCE = { 900: "15 minutes", 3600: "hour", 86400: "day", 604800: "week" };
-const LIMIT = 50;
-
 // What was streamed until then is not counted.
 const counted = (tokens, { state }) => (state === "cancelled" && !tokens ? "–" : number(tokens));
 const going = ({ state }) => state === "queued" || state === "running";
 
 /** How long a job takes already, as far as is told. */
-function Elapsed({ at }) {
+const Elapsed = ({ at }) => {
   const now = useNow();
   const told = useRef(now);
   if (useLive("link") !== "lost") told.current = now;
   return seconds(Math.max(0, told.current - at));
-}
+};
 
 /** What may be hidden. */
 const COLUMNS = [
@@ -67,12 +62,13 @@ function useJobs({ q, sort, since, state, device, model, strategy, error }, limi
   const filters = { state, device, model, strategy, error };
   // By quarters of an hour: the same question is not asked again each second.
   const from = since && Math.floor(nowS() / 900) * 900 - since;
-  const read = useGet(query("/api/v1/jobs", { limit, since_unix_s: from, ...filters }), limit > LIMIT ? 0 : 30);
+  // What is more than at first is read once.
+  const read = useGet(query("/api/v1/jobs", { limit, since_unix_s: from, ...filters }), limit > 50 ? 0 : 30);
   const jobs = new Map([...useLive("jobs"), ...read.value?.jobs ?? []].map(flat).map((one) => [one.id, one]));
   const name = sort.replace("-", "");
   const way = name === sort ? 1 : -1;
   const rows = [...jobs.values()]
-    .filter((one) => Object.entries(filters).every(([name, value]) => !value || one[name] === value) && !(one.at < nowS() - since) && (!q || JSON.stringify(one.told).toLowerCase().includes(q.toLowerCase())))
+    .filter((one) => Object.entries(filters).every(([name, value]) => !value || one[name] === value) && !(one.at < nowS() - since) && (!q || q.toLowerCase().split(" ").every((word) => JSON.stringify(one.told).toLowerCase().includes(word))))
     // Those without such a figure come last.
     .sort(({ [name]: a }, { [name]: b }) => known(b) - known(a) || way * ((a > b) - (a < b)));
   return { jobs, rows, read };
@@ -98,30 +94,33 @@ export default function Activity() {
   const [{ job, ...asked }, change, leave] = useQuery();
   const { q = "", sort = "-at" } = asked;
   const [seen, turn] = useColumns();
-  const [limit, grow] = useState(LIMIT);
+  const [limit, grow] = useState(50);
   const { jobs, rows, read } = useJobs({ ...asked, q, sort }, limit);
+  const { waiting, oldest_unix_s: oldest } = useLive("queue")?.durable ?? {};
   const { frame, shown, fresh, show } = useStay(rows, jobs, JSON.stringify(asked));
   const columns = [
     { name: "at", title: "Time", show: ({ id, at }) => html`<a href=${query("", { ...asked, job: id })}>${moment(at)}</a>` },
     { name: "state", title: "State", show: (one) => html`<${State} ...${one} />${going(one) && html`<${Cancel} id=${one.id} />`}` },
     ...COLUMNS.filter(({ name }) => seen(name)),
   ];
-  const pick = (name, label, values) => html`<label class="field">${label}<select value=${asked[name] ?? ""} onChange=${({ target }) => change({ [name]: target.value })}>
-    <option value="">any</option>${[...new Set([asked[name], ...values])].map((one) => one && html`<option value=${one}>${SINCE[one] ?? one}</option>`)}</select></label>`;
-  const told = (name) => [...jobs.values()].map((one) => one[name]);
+  const states = ["queued", "running", "done", "failed", "refused", "cancelled", "gone"];
+  const since = { 900: "15 minutes", 3600: "hour", 86400: "day", 604800: "week" };
+  const pick = (name, label, values = [...jobs.values()].map((one) => one[name])) => html`<label class="field">${label}<select value=${asked[name] ?? ""} onChange=${({ target }) => change({ [name]: target.value })}>
+    <option value="">any</option>${[...new Set([asked[name], ...values])].map((one) => one && html`<option value=${one}>${since[one] ?? one}</option>`)}</select></label>`;
   return html`<${Page} title="Activity" wide>
     <div class="fields">
       <label class="field">Text<input type="search" aria-keyshortcuts="/" value=${q} onInput=${({ target }) => change({ q: target.value })} /></label>
-      ${pick("state", "State", STATES)} ${pick("device", "Device", told("device"))} ${pick("model", "Model", told("model"))} ${pick("since", "In the last", Object.keys(SINCE))}
+      ${pick("state", "State", states)} ${pick("device", "Device")} ${pick("model", "Model")} ${pick("since", "In the last", Object.keys(since))}
       <details class="columns"><summary class="button">Columns</summary>
         ${COLUMNS.map(({ name, title }) => html`<label class="check"><input type="checkbox" name=${name} checked=${seen(name)} onChange=${turn} />${title}</label>`)}
       </details>
     </div>
-    ${fresh > 0 && html`<button type="button" class="primary fresh" onClick=${show}>${fresh} new</button>`}
+    ${waiting > 0 && html`<p class="note">${waiting} durable ${waiting > 1 ? "jobs wait" : "job waits"} in the work queue${oldest && `, the oldest since ${moment(oldest)}`}.</p>`}
+    ${fresh > 0 && html`<button class="primary fresh" onClick=${show}>${fresh} new</button>`}
     <${Read} read=${{ ...read, value: shown[0] || !read.busy }}>${() => shown[0]
       ? html`<div class="jobs" ref=${frame}><${Table} caption="Jobs" columns=${columns} rows=${shown} id=${({ id }) => id} sort=${sort} resort=${(sort) => change({ sort })} /></div>`
       : html`<${Empty}>No job${q && read.value?.more && ` of the newest ${jobs.size}`} fits. What the fleet is asked appears here at once.<//>`}<//>
-    ${read.value?.more && limit < 1000 && html`<p><button type="button" aria-busy=${read.busy} onClick=${() => grow(Math.min(1000, limit * 4))}>Older jobs</button></p>`}
+    ${read.value?.more && limit < 1000 && html`<p><button aria-busy=${read.busy} onClick=${() => grow(Math.min(1000, limit * 4))}>Older jobs</button></p>`}
     ${job && html`<${Trace} key=${job} id=${job} row=${jobs.get(job)} close=${() => leave({ job: "" })} />`}
   <//>`;
 }
@@ -140,16 +139,17 @@ function Cancel({ id }) {
       if ([target, document.body].includes(document.activeElement)) link.focus();
     });
   };
-  return html`<button type="button" class="quiet" aria-busy=${busy} aria-label=${`Cancel job ${id}`} onClick=${cancel}>Cancel</button><${Refusal} error=${error} />`;
+  return html`<button class="quiet" aria-busy=${busy} aria-label=${`Cancel job ${id}`} onClick=${cancel}>Cancel</button><${Refusal} error=${error} />`;
 }
 
 /** Which columns are shown: this browser keeps it. */
 function useColumns() {
+  const keep = "drover-activity-hidden";
   // Few need these, and the rest has room in a window of 1280 pixels.
-  const [hidden, hide] = useState(() => (localStorage.getItem(KEEP) ?? "strategy prompt_tokens tps cost_usd").split(" "));
+  const [hidden, hide] = useState(() => (localStorage.getItem(keep) ?? "strategy prompt_tokens tps cost_usd").split(" "));
   const turn = ({ target: { name, checked } }) => {
     const now = [...hidden.filter((one) => one !== name), checked ? "" : name];
-    localStorage.setItem(KEEP, now.join(" "));
+    localStorage.setItem(keep, now.join(" "));
     hide(now);
   };
   return [(name) => !hidden.includes(name), turn];
@@ -162,7 +162,7 @@ function Trace({ id, row, close }) {
     <${Read} read=${row ? { value: row } : read}>${(job) => html`<div class="stack trace">
       <${Facts} facts=${[["Time", moment(job.at)], ["State", html`<${State} ...${job} />`], ...COLUMNS.map(({ name, title, show }) => [title, show ? show(job) : job[name]])]} />
       <${Explained} account=${job} timings=${job} energy=${job.energy} usage=${job.usage} />
-      <details class="raw"><summary>As text</summary><pre tabindex="0">${JSON.stringify(job.told, null, 2)}</pre><button type="button" class="copy">Copy</button></details>
+      <details class="raw"><summary>As text</summary><pre tabindex="0">${JSON.stringify(job.told, null, 2)}</pre><button class="copy">Copy</button></details>
     </div>`}<//>
   <//>`;
 }
