@@ -29,7 +29,7 @@ RICH = replace(
             n=4,
             figures={"success": Figure(value=1.0), "seconds": Figure(value=1.0, low=0.5, high=2.0, spread=0.25)},
         ),
-        Arm(name="token:500", n=4, figures={"seconds": Figure(value=4.0, low=3.0, high=4.0)}),
+        Arm(name="token:500", n=4, figures={"seconds": Figure(value=4.0, low=3.0, high=4.0, spread=1234.5)}),
     ),
     plots=(
         Plot(
@@ -43,7 +43,7 @@ RICH = replace(
                 Line(name="token:500", points=((3.0, 50.0), (8.0, 100.0))),
             ),
         ),
-        Plot(title="Both", x="s", y="J", shape="points", lines=(Line(name="hybrid", points=((1.0, 3.0),)),)),
+        Plot(title="Both", x="s", y="J", shape="points", lines=(Line(name="hybrid", points=((1.0, 3.0), (2.0, 0.0))),)),
         Plot(
             title="Who answered",
             x="strategy",
@@ -54,6 +54,24 @@ RICH = replace(
         ),
     ),
 )
+
+
+VOTES = {
+    "by": "device",
+    "votes": 3,
+    "thumbs": 0,
+    "contenders": [
+        {"key": "nano", "win_share": 0.0, "win_share_low": 0.0, "win_share_high": 0.56},
+        {"key": "orin", "win_share": 1.0, "win_share_low": 0.44, "win_share_high": 1.0},
+    ],
+}
+
+OUTSIDE = """() => [...document.querySelectorAll(".points path")].filter((path) => {
+  const [point, frame, half] = [path.getBoundingClientRect(), path.closest("svg").getBoundingClientRect(), 5];
+  return point.left - half < frame.left || point.right + half > frame.right
+    || point.top - half < frame.top || point.bottom + half > frame.bottom;
+}).map((path) => path.getAttribute("d"))"""
+"""Points that go beyond the frame of their plot."""
 
 
 async def test_runs_are_shown_side_by_side(browser: Browser, house: House, tmp_path: Path) -> None:
@@ -74,6 +92,10 @@ async def test_runs_are_shown_side_by_side(browser: Browser, house: House, tmp_p
         dots = await page.locator(".dot-line").evaluate_all("(all) => all.map((one) => one.getAttribute('style'))")
         lines = await page.locator(".drawn path").evaluate_all("(all) => all.map((one) => one.getAttribute('d'))")
         ticks = await page.locator(".drawn .ticks").nth(1).inner_text()
+        outside = await page.evaluate(OUTSIDE)
+        names = await page.locator(".arms dt").evaluate_all(
+            "(all) => all.map((one) => one.getClientRects().length && one.offsetHeight < 30)"
+        )
         faults += await visit.inspected("experiments-run")
         shares = await page.get_by_role("region", name="Who answered").locator("tr").all_inner_texts()
         await page.get_by_role("button", name="Table of Latency").press("Enter")
@@ -98,8 +120,9 @@ async def test_runs_are_shown_side_by_side(browser: Browser, house: House, tmp_p
         "--low: 12.5; --at: 25; --high: 50;",
         "--low: 75; --at: 100; --high: 100;",
     ]
-    assert [lines[0], lines[2]] == ["M0 50h0H50V0", "M0 0h0"]
+    assert [lines[0], lines[2]] == ["M0 50h0H50V0", "M0 0h0M100 100h0"]
     assert ticks.split() == ["0.5", "1", "2", "4", "8"]
+    assert (outside, names) == ([], [True, True, True])
     assert shares == ["answers, %, by strategy\thybrid\ttoken:500", "nano\t25\t75"]
     assert rows[0] == "hybrid\t0.5\t50"
     assert all(one in told for one in ("Joules are <b>estimated</b>.", "aarch64", "4 rows:"))
@@ -110,7 +133,8 @@ async def test_runs_are_shown_side_by_side(browser: Browser, house: House, tmp_p
 
 
 async def test_an_empty_folder_says_what_fills_it(browser: Browser, house: House) -> None:
-    """The command that measures is named, and where votes come from; a run that is gone is refused in words."""
+    """The command that measures is named, and where votes come from; their intervals begin below each other. A run
+    that is gone is refused in words."""
     for path in house.results.glob("*"):
         path.unlink()
     async with opened(browser, house.url, "/experiments?by=device") as visit:
@@ -126,10 +150,16 @@ async def test_an_empty_folder_says_what_fills_it(browser: Browser, house: House
         await expect(page.get_by_role("radio", name="Device")).to_be_checked()
         faults = await barriers(page)
         await visit.snap("experiments-empty")
+        await page.route("**/api/v1/votes?*", lambda route: route.fulfill(json=VOTES))
+        await page.reload()
+        lines = page.get_by_role("region", name="Votes").locator(".dot-line")
+        await expect(lines).to_have_count(2)
+        begin = await lines.evaluate_all("(all) => all.map((one) => one.getBoundingClientRect().left)")
         await page.goto(f"{house.url}/experiments?run=gone")
         await expect(page.get_by_role("alert")).to_contain_text("There is no experiment 'gone'")
 
     assert faults == []
+    assert begin[0] == begin[1]
 
 
 def _leave(results: Path) -> None:
