@@ -94,17 +94,16 @@ function scrollTogether({ target, currentTarget }) {
   }
 }
 
-// What it is called, what it is of an answer, and how that is written; and which is the best one.
-const ROWS = [
-  ["Time to first token", "first_token_s", seconds, Math.min],
-  ["Time in all", "total_s", seconds, Math.min],
-  ["Speed", "decode_tps", rate, Math.max],
-  ["Energy", "joules", (value, one) => drawn(one), Math.min],
-  ["Cost", "cost_usd", (value, one) => cost(one), Math.min],
-];
-
 /** What the answers differ in: the best of each row is marked in words. */
 function Differences({ done }) {
+  // What it is called, what it is of an answer, and how that is written; and which is the best one.
+  const rows = [
+    ["Time to first token", "first_token_s", seconds, Math.min],
+    ["Time in all", "total_s", seconds, Math.min],
+    ["Speed", "decode_tps", rate, Math.max],
+    ["Energy", "joules", (value, one) => drawn(one), Math.min],
+    ["Cost", "cost_usd", (value, one) => cost(one), Math.min],
+  ];
   const all = done.map(({ account, letter }) => ({ letter, ...account, ...account.timings, ...account.energy }));
   const show = (one) => ([, name, write, pick]) => {
     const values = all.map((other) => other[name]).filter(known);
@@ -112,7 +111,7 @@ function Differences({ done }) {
     if (!known(value)) return "not known";
     return html`${write(value, one)} ${value === best && values.some((other) => other !== best) && html`<small class="best">best</small>`}`;
   };
-  return html`<${Table} caption="Differences" columns=${[{ name: 0, title: "Figure" }, ...all.map((one) => ({ title: one.letter, number: true, show: show(one) }))]} rows=${ROWS.filter(([, name]) => all.some((one) => known(one[name])))} />`;
+  return html`<${Table} caption="Differences" columns=${[{ name: 0, title: "Figure" }, ...all.map((one) => ({ title: one.letter, number: true, show: show(one) }))]} rows=${rows.filter(([, name]) => all.some((one) => known(one[name])))} />`;
 }
 
 /** Which one is better; it is kept with the experiments, and routing learns from it. */

@@ -5,13 +5,12 @@ import { figure, known, moment, share, sentence } from "../core/format.js";
 import { html } from "../core/html.js";
 import { Choice, Empty, Facts, Page, Read, Table, useGet, useQuery } from "../core/parts.js";
 
-const ALL = "/api/v1/experiments";
 const counts = (titles) => Object.entries(titles).map(([name, title]) => ({ name, title, number: true }));
 
 export default function Experiments() {
   const [{ run }] = useQuery();
   return html`<${Page} title="Experiments" wide beside=${run && html`<a class="button" href="/experiments">All runs</a>`}>
-    <div class="stack lab">${run ? html`<${Run} at=${`${ALL}/${encodeURIComponent(run)}`} />` : html`<${Runs} /><${Votes} />`}</div>
+    <div class="stack lab">${run ? html`<${Run} at=${`/api/v1/experiments/${encodeURIComponent(run)}`} />` : html`<${Runs} /><${Votes} />`}</div>
   <//>`;
 }
 
@@ -24,7 +23,7 @@ const RUNS = [
   { title: "Side by side", show: ({ arms }) => arms.join(", ") },
 ];
 
-const Runs = () => html`<${Read} read=${useGet(ALL)}>${({ experiments, more, hint }) => html`
+const Runs = () => html`<${Read} read=${useGet("/api/v1/experiments")}>${({ experiments, more, hint }) => html`
   ${hint ? html`<${Empty}>${sentence(hint)}<//>` : html`<${Table} caption="Runs" columns=${RUNS} rows=${experiments.filter((one) => !one.broken)} />`}
   ${more && html`<p class="note">Only the newest are listed.</p>`}
   ${experiments.map(({ name, broken }) => broken && html`<p class="note wraps">${name} can't be read. ${sentence(broken)}</p>`)}`}<//>`;
@@ -73,17 +72,16 @@ function Plot({ title, x, y, shape, bars, lines, ...log }) {
   <//>`;
 }
 
-const VOTES = [
-  { title: "Name", name: "key" },
-  { title: "Share of wins, 0 to 100 %", show: ({ win_share: value, win_share_low: low, win_share_high: high }) => known(value) && html`<${Value} ...${{ value, low, high }} place=${(part) => part * 100} write=${share} />` },
-  ...counts({ wins: "Wins", losses: "Losses", ties: "Ties", up: "Thumbs up", down: "Thumbs down" }),
-];
-
 function Votes() {
+  const columns = [
+    { title: "Name", name: "key" },
+    { title: "Share of wins, 0 to 100 %", show: ({ win_share: value, win_share_low: low, win_share_high: high }) => known(value) && html`<${Value} ...${{ value, low, high }} place=${(part) => part * 100} write=${share} />` },
+    ...counts({ wins: "Wins", losses: "Losses", ties: "Ties", up: "Thumbs up", down: "Thumbs down" }),
+  ];
   const [{ by = "model" }, set] = useQuery();
   return html`<h2>What people prefer</h2>
   <${Choice} label="By" name="by" options=${{ model: "Model", device: "Device", strategy: "Strategy" }} value=${by} choose=${(by) => set({ by })} />
   <${Read} read=${useGet(query("/api/v1/votes", { by }))}>${({ contenders, votes, thumbs }) => contenders[0]
-    ? html`<${Table} caption="Votes" columns=${VOTES} rows=${contenders} /><p class="note">${votes} votes, ${thumbs} thumbs. Shares leave ties out.</p>`
+    ? html`<${Table} caption="Votes" columns=${columns} rows=${contenders} /><p class="note">${votes} votes, ${thumbs} thumbs. Shares leave ties out.</p>`
     : html`<${Empty}>Nobody has voted. <a href="/compare">Compare</a> answers, or give thumbs in the chat.<//>`}<//>`;
 }
