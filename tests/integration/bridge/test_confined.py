@@ -10,6 +10,8 @@ import pytest
 import pytest_asyncio
 
 from common import codec, key_client
+from common.bus.jetstream import JetStream
+from common.durable import Names
 from common.errors import FleetError
 from common.frames import Phase
 from common.key_requests import AddKey
@@ -18,6 +20,8 @@ from common.running import RunningJob
 from common.subjects import Subjects
 from common.votes import mark_of
 from dispatcher.briefs import COLUMNS
+from dispatcher.durable.declare import declare
+from dispatcher.settings import DurableSection
 from tests.bridge_process import bridge_process
 from tests.integration.bridge.watching import HANG_S, watcher
 from tests.integration.ledger.builders import NOON, event, job, minute, payload, subject_of
@@ -98,6 +102,8 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
                 return False
 
         await until(knows)
+        # As in any fleet with a dispatcher: without streams whoever is asked for a job waits for them first.
+        await declare(JetStream(fleet.bus), Names.below(SUBJECTS), SUBJECTS, DurableSection())
         issued = {name: await key_client.add(fleet.bus, SUBJECTS, asked) for name, asked in PEOPLE.items()}
         here = House(fleet, {name: client(bridge.url, one.secret) for name, one in issued.items()})
         last = job(1).attempts[-1:]

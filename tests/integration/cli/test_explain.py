@@ -101,7 +101,7 @@ async def test_a_tenant_may_be_named(place: Place, tmp_path: Path) -> None:
 
 
 async def test_an_answer_is_rated(place: Place, tmp_path: Path) -> None:
-    """`drover feedback` takes a thumb or a score; what counts no more, is nobody's or makes no sense is said."""
+    """`drover feedback` takes a thumb or a score, and another one in its place; what is nobody's or makes no sense is said."""
     for job in ("job-12", "job-13"):
         await (await place.house.ask(job=job)).reply()
         await place.house.event(job)
@@ -117,8 +117,8 @@ async def test_an_answer_is_rated(place: Place, tmp_path: Path) -> None:
     ]
 
     assert [0, 0, 0, 1, 1] == [end.status for end in ends], [end.err for end in ends]
-    assert ["job-12 rated down\n", "job-13 rated 0.25\n"] == [end.out for end in ends[:2]]
-    assert all(word in end.err for word, end in zip(("rated", "job-14", "up, down, or a score"), ends[2:], strict=True))
+    assert ["job-12 rated down\n", "job-13 rated 0.25\n", "job-12 rated up\n"] == [end.out for end in ends[:3]]
+    assert all(word in end.err for word, end in zip(("job-14", "up, down, or a score"), ends[3:], strict=True))
     assert all("the ledger does not keep it: none answers" in end.err for end in ends[:3])
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import dispatcher.bridge
 from dispatcher.bridge.headers import DOCS_POLICY, PAGE_POLICY
-from dispatcher.bridge.pages.assets import without_comments
+from dispatcher.bridge.pages.minified import minified
 from dispatcher.bridge.pages.views import VIEWS
 
 UI = Path(dispatcher.bridge.__file__).parent / "ui"
@@ -50,12 +50,13 @@ async def test_a_file_is_good_for_ever_under_the_address_of_its_edition(http: ht
     whole = await http.get(module, headers={"accept-encoding": "identity"})
     old = await http.get(module.replace(edition, "0123456789ab"))
     absent = await http.get(module.replace("shell.js", "nothing.js"))
+    shell = minified({"shell.js": (UI / "core" / "shell.js").read_bytes()})["shell.js"]
     kept = {squeezed.headers["cache-control"], whole.headers["cache-control"]}
 
     assert kept == {"public, max-age=31536000, immutable"}
     assert ("gzip", None) == (squeezed.headers.get("content-encoding"), whole.headers.get("content-encoding"))
     assert squeezed.headers["vary"] == whole.headers["vary"] == "accept-encoding"
-    assert squeezed.content == whole.content == without_comments((UI / "core" / "shell.js").read_bytes())
+    assert squeezed.content == whole.content == shell
     assert int(squeezed.headers["content-length"]) == len(gzip.compress(whole.content, 9, mtime=0))
     assert (404, "not_found") == (old.status_code, old.json()["error"]["code"])
     assert "read the page anew" in old.json()["error"]["message"]
