@@ -158,9 +158,9 @@ async def test_what_an_answer_took_is_told_after_a_reload(chat: Chat) -> None:
 
 
 async def _facts(route: Locator) -> dict[str, str]:
-    """Read the line under an answer, fact by fact."""
+    """Read the line under an answer, fact by fact, also where it is out of sight and therefore not laid out."""
     return {
-        str(await fact.get_attribute("data-fact")): " ".join((await fact.inner_text()).split())
+        str(await fact.get_attribute("data-fact")): " ".join((await fact.text_content() or "").split())
         for fact in await route.locator("[data-fact]").all()
     }
 

@@ -26,7 +26,7 @@ async def test_what_one_user_was_told_and_typed_is_not_for_the_next(browser: Bro
         page, wall = visit.page, await visit.page.context.new_page()
         await page.get_by_label("Your message").fill("for my eyes alone")
         await wall.goto(f"{url}/fleet?device=nano")
-        await expect(wall.locator("dialog.sheet[open] h2")).to_contain_text("nano")
+        await expect(wall.locator("dialog[open] #sheet-title")).to_contain_text("nano")
         job = await _asked(url, first.secret)
         await page.get_by_role("link", name="Activity").click()
         await expect(page.locator(f'#view [href$="{job}"]')).to_be_visible()
