@@ -16,8 +16,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_what_one_user_was_told_and_typed_is_not_for_the_next(browser: Browser, house: House) -> None:
-    """The key of one ends: each tab asks for another, also one with a device's history open, and however often one presses Escape.
-    Another user comes in by one tab: the others follow. Jobs, devices and drafts of the first are gone."""
+    """The key of one ends: each tab asks for another, with nothing behind, also where a device's history was open, and however
+    often one presses Escape. Another user comes in by one tab: the others follow. Jobs, devices and drafts of the first are
+    gone."""
     url = await house.keyed()
     first = await key_client.add(house.bus, SUBJECTS, AddKey(name="one", user="one", scopes=(Scope.CHAT, Scope.FLEET)))
     second = await key_client.add(house.bus, SUBJECTS, AddKey(name="two", user="two"))
@@ -33,6 +34,7 @@ async def test_what_one_user_was_told_and_typed_is_not_for_the_next(browser: Bro
         await key_client.revoke(house.bus, SUBJECTS, first.grant.key)
         for tab in page, wall:
             await expect(tab.locator("#door")).to_be_visible()
+            await expect(tab.locator("#view .page, .menu [data-view]")).to_have_count(0)
             for _ in range(3):
                 await tab.keyboard.press("Escape")
             await expect(tab.locator("#door")).to_be_visible()
@@ -47,14 +49,17 @@ async def test_what_one_user_was_told_and_typed_is_not_for_the_next(browser: Bro
 
 
 async def test_who_logs_out_leaves_nothing_of_what_was_typed(browser: Browser, house: House) -> None:
-    """Where the bridge can't be reached the session goes on, and the page says so; else what was typed is gone in all tabs, and the
-    colours stay."""
+    """Where the bridge can't be reached the session goes on, and the page says so; else all tabs show the door, and nothing behind
+    it. What was typed is gone in all of them, and the colours stay."""
     url = await house.keyed()
     secret = await house.key(Scope.CHAT)
     async with opened(browser, url, "/", key=secret) as visit:
         visit.welcome += [" 401 ", "ERR_"]
         page, other = visit.page, await visit.page.context.new_page()
-        await other.goto(f"{url}/keys")
+        await other.goto(f"{url}/compare")
+        await other.get_by_label("One question to all of them").fill("typed to compare")
+        await other.get_by_role("link", name="Keys and limits").click()
+        await expect(other.get_by_role("heading", name="Your key")).to_be_visible()
         await other.evaluate("sessionStorage.setItem('drover-draft', 'typed in another tab')")
         await page.get_by_label("Your message").fill("for my eyes alone")
         await page.get_by_label("Colours").select_option("dark")
@@ -68,6 +73,8 @@ async def test_who_logs_out_leaves_nothing_of_what_was_typed(browser: Browser, h
         await page.get_by_role("button", name="Log out").click()
         await expect(page.locator("#door")).to_be_visible()
         await expect(other.locator("#door")).to_be_visible()
+        for tab in page, other:
+            await expect(tab.locator("#view .page, .menu [data-view]")).to_have_count(0)
         kept = [await tab.evaluate("JSON.stringify({ ...sessionStorage, ...localStorage })") for tab in (page, other)]
         await _come_in(page, secret)
         await expect(page.get_by_label("Your message")).to_have_value("")

@@ -3,6 +3,8 @@ import { events, refusal, send } from "./api.js";
 
 const AGAIN_MS = [1000, 60000];
 const MOST_JOBS = 300;
+/** The channel on which a tab tells all others, and the worker, that its user has logged out. */
+export const LEFT = "drover-left";
 
 /** What is known before anything is told. `user` is who is told, and `why` says why nothing is. */
 export const NOTHING = { link: "waiting", user: null, why: null, fleet: null, devices: null, jobs: [], queue: null, steady: null };
@@ -19,6 +21,8 @@ export class LiveSource {
 
   constructor(tell) {
     this.#tell = tell;
+    // The bridge goes on to tell: the key is still good.
+    new BroadcastChannel(LEFT).onmessage = () => this.#lose({ code: "unauthorized" });
   }
 
   /** Follow, or stop: nobody looks at hidden tabs, and what they show is told anew when they are seen. Who comes waits for nothing. */

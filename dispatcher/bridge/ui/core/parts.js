@@ -19,7 +19,7 @@ export function announce(text) {
 export const Refusal = ({ error, again, title }) => error && html`
   <div class="refusal" role="alert">
     ${title && html`<strong>${title}</strong>`}
-    <p>${sentence(error.message)}${error.retryAfter ? ` Try again in ${Math.ceil(error.retryAfter)} s.` : ""}</p>
+    <p>${error.status === 401 ? "You are logged out. Read the page anew, and come in with a key." : sentence(error.message)}${error.retryAfter ? ` Try again in ${Math.ceil(error.retryAfter)} s.` : ""}</p>
     <div class="row">
       ${again && html`<button type="button" onClick=${again}>Try again</button>`}
       ${error.code && html`<code>${error.code}</code>`}

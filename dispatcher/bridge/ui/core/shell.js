@@ -3,6 +3,7 @@ import { del, load, post } from "./api.js";
 import { sentence } from "./format.js";
 import { html, script, show } from "./html.js";
 import { follow, hear } from "./live.js";
+import { LEFT } from "./live-source.js";
 import { announce, Crash } from "./parts.js";
 
 const KEYS_OFF = "drover-keys-off";
@@ -16,9 +17,10 @@ let leave = () => {};
 let turn = 0;
 let shown;
 
-// What was typed and not sent is for nobody else; a stranger sees no view, and may be the same again.
+// What was typed and not sent is for nobody else; a stranger sees no view, and may be the same again, unless that one has logged out.
 const { user } = document.body.dataset;
-if (user && sessionStorage.getItem(USER) !== user) {
+const last = sessionStorage.getItem(USER);
+if (!last || (user && user !== last)) {
   sessionStorage.clear();
   sessionStorage.setItem(USER, user);
 }
@@ -121,6 +123,8 @@ let asking;
 function askForKey() {
   clearTimeout(asking);
   if (document.querySelector("dialog[open] [data-first]")) asking = setTimeout(askForKey, 1000);
+  // Nothing of anybody's stands behind it.
+  else if (user) location.reload();
   else if (!door.open) door.showModal();
 }
 // Behind it nothing would work.
@@ -136,6 +140,13 @@ door.onsubmit = async (event) => {
     field.select();
   }
 };
+// Who logs out by one tab leaves them all, at once.
+const tabs = new BroadcastChannel(LEFT);
+const forget = () => {
+  sessionStorage.clear();
+  location.reload();
+};
+tabs.onmessage = forget;
 const out = at("leave");
 if (out) out.onclick = async () => {
   const kept = { ...localStorage };
@@ -145,9 +156,10 @@ if (out) out.onclick = async () => {
     if (refused.status !== 401) return (at("stayed").textContent = sentence(refused.message));
   }
   // The bridge has browsers forget everything, where they know how to: what was typed goes, the colours stay.
-  sessionStorage.clear();
   Object.assign(localStorage, kept);
-  location.assign("/");
+  tabs.postMessage("");
+  history.replaceState(null, "", "/");
+  forget();
 };
 
 /** Keep the line in the head true: whether a chat can be answered, and whether anybody still tells. */
