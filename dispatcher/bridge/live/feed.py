@@ -41,7 +41,7 @@ TICK_S = 0.5
 ASK_S, WORD_S, LIE_S = 1.0, 2.0, 2.0
 """How often dispatchers are asked for their jobs, one of them for its word, and the server for what lies in the durable queue."""
 
-STEADY_S = 10.0
+STEADY_S = 5.0
 """How often the bridge tells its clock: by it a page knows what is stale, and that the stream lives."""
 
 

@@ -18,7 +18,7 @@ from tests.e2e.web.houses import DEVICES, House, ScriptedHouse
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 STREAM = "/ui/events"
-ALMOST_SILENT_MS, STEP_MS, AGAIN_MS = 25_000, 200, 2_000
+ALMOST_SILENT_MS, STEP_MS, AGAIN_MS = 12_000, 200, 2_000
 """Steps are shorter than the time after which a page asks again: it does so when the test wants it to."""
 
 NO_WORKER = """SharedWorker = class extends EventTarget {

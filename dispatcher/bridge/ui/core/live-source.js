@@ -16,7 +16,7 @@ export class LiveSource {
   #timer = 0;
   #wait = AGAIN_MS[0];
   // Three times the bridge's `steady_s`, which it tells first.
-  #silent = 30000;
+  #silent = 15000;
   state = { ...NOTHING };
 
   constructor(tell) {
