@@ -91,6 +91,7 @@ async def test_weights_are_tried_out_and_a_past_job_is_told(browser: Browser, ho
         await _typed(page, page.get_by_role("spinbutton", name="w2·Sim (topic)"), "0.3", "5")
         await page.get_by_label("Question").focus()
         await expect(page.get_by_role("spinbutton", name="w2·Sim (topic)")).to_have_value("0.35")
+        await expect(page).to_have_url(re.compile(r"tokens=0\.\d{1,3}&topic=0\.35&health=0\.\d{1,3}$"))
         await _typed(page, page.get_by_label("Question"), "Is ", "this ", "private?")
         await page.get_by_role("spinbutton", name="w2·Sim (topic)").fill("2")
         await expect(page).to_have_url(re.compile("tokens=0&topic=1"))

@@ -34,7 +34,7 @@ function DryRun({ query, ask }) {
     await new Promise((go) => setTimeout(go, calmMs));
     sessionStorage.setItem(keep, prompt);
     const told = await post("/api/v1/route/explain", { model, strategy, weights, messages: [{ role: "user", content: prompt }] }, { signal });
-    ask({ ...weights });
+    ask(weights && each((name) => Number(weights[name].toFixed(3))));
     announce(title(told, "would be"));
     return told;
   };
