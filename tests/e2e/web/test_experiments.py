@@ -155,6 +155,7 @@ async def test_an_empty_folder_says_what_fills_it(browser: Browser, house: House
         lines = page.get_by_role("region", name="Votes").locator(".dot-line")
         await expect(lines).to_have_count(2)
         begin = await lines.evaluate_all("(all) => all.map((one) => one.getBoundingClientRect().left)")
+        await expect(page.get_by_text("Votes: 3, thumbs: 0.")).to_be_visible()
         await page.goto(f"{house.url}/experiments?run=gone")
         await expect(page.get_by_role("alert")).to_contain_text("There is no experiment 'gone'")
 

@@ -82,6 +82,6 @@ function Votes() {
   return html`<h2>What people prefer</h2>
   <${Choice} label="By" name="by" options=${{ model: "Model", device: "Device", strategy: "Strategy" }} value=${by} choose=${(by) => set({ by })} />
   <${Read} read=${useGet(query("/api/v1/votes", { by }))}>${({ contenders, votes, thumbs }) => contenders[0]
-    ? html`<${Table} caption="Votes" columns=${columns} rows=${contenders} /><p class="note">${votes} votes, ${thumbs} thumbs. Shares leave ties out.</p>`
+    ? html`<${Table} caption="Votes" columns=${columns} rows=${contenders} /><p class="note">Votes: ${votes}, thumbs: ${thumbs}. Shares leave ties out.</p>`
     : html`<${Empty}>Nobody has voted. <a href="/compare">Compare</a> answers, or give thumbs in the chat.<//>`}<//>`;
 }
