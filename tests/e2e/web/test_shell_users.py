@@ -14,6 +14,19 @@ from tests.e2e.web.houses import SUBJECTS, House
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
+SHOWN_ONCE = """() => {
+  const dialog = document.body.appendChild(Object.assign(document.createElement("dialog"), { open: true }));
+  dialog.appendChild(document.createElement("p")).dataset.first = "";
+}"""
+"""As a new key's secret stands there: the door waits for it."""
+
+KEYS = 'document.querySelector("[data-view=keys]").click()'
+
+SHOWN_ONCE_IS_READ = """() => {
+  history.replaceState(null, "", "/fleet?device=nano");
+  document.querySelector("dialog:has([data-first])").remove();
+}"""
+
 
 async def test_what_one_user_was_told_and_typed_is_not_for_the_next(browser: Browser, house: House) -> None:
     """The key of one ends: each tab asks for another, with nothing behind, also where a device's history was open, and however
@@ -29,9 +42,16 @@ async def test_what_one_user_was_told_and_typed_is_not_for_the_next(browser: Bro
         await wall.goto(f"{url}/fleet?device=nano")
         await expect(wall.locator("dialog[open] #sheet-title")).to_contain_text("nano")
         job = await _asked(url, first.secret)
+        await wall.evaluate(SHOWN_ONCE)
         await page.get_by_role("link", name="Activity").click()
         await expect(page.locator(f'#view [href$="{job}"]')).to_be_visible()
         await key_client.revoke(house.bus, SUBJECTS, first.grant.key)
+        await expect(page.locator("#door")).to_be_visible()
+        await wall.evaluate(KEYS)
+        await expect(wall.get_by_role("alert").first).to_contain_text(
+            "You are logged out. Read the page anew, and come in with a key."
+        )
+        await wall.evaluate(SHOWN_ONCE_IS_READ)
         for tab in page, wall:
             await expect(tab.locator("#door")).to_be_visible()
             await expect(tab.locator("#view .page, .menu [data-view]")).to_have_count(0)
