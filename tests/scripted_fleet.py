@@ -11,6 +11,7 @@ from common import codec, frames
 from common.bus import Bus, Delivery
 from common.bus.nats import NatsOptions, connect_nats
 from common.codec import Encoding
+from common.energy import Energy
 from common.errors import FleetError
 from common.messages import Heartbeat, ModelInfo, ToolCall, Usage
 from common.running import Running, RunningJob, RunningQuery
@@ -80,7 +81,11 @@ class ScriptedJob:
             await self.token(text)
 
     async def end(
-        self, finish: str = "stop", tool_calls: tuple[ToolCall, ...] = (), embeddings: tuple[str, ...] = ()
+        self,
+        finish: str = "stop",
+        tool_calls: tuple[ToolCall, ...] = (),
+        embeddings: tuple[str, ...] = (),
+        energy: Energy | None = None,
     ) -> None:
         """Complete the answer."""
         usage = Usage(prompt_tokens=7, completion_tokens=self._tokens)
@@ -91,6 +96,7 @@ class ScriptedJob:
                 usage=usage,
                 tool_calls=tool_calls,
                 embeddings=embeddings,
+                energy=energy,
                 route=self.account(),
             )
         )

@@ -9,6 +9,7 @@ import pytest
 from playwright.async_api import Dialog, Locator, Route, expect
 
 from common import errors
+from common.energy import Energy
 from tests.browser import HANG_S
 from tests.e2e.web.chats import Chat, answer_from_orin, endless
 from tests.integration.bridge.files.documents import written
@@ -325,7 +326,8 @@ async def test_a_question_that_failed_does_not_haunt_the_next_one(chat: Chat) ->
 
 
 async def test_an_answer_from_the_cache_says_so(chat: Chat) -> None:
-    """The line under it has the word, and how old the answer is; nobody has to know a colour."""
+    """The line under it has the word, and how old the answer is; nobody has to know a colour. That it took
+    nothing was not measured."""
     ages = {34.2: "cached 34 s ago", 600: "cached 10 min ago", 7200: "cached 2 h ago", None: "cached"}
     for age_s, says in ages.items():
 
@@ -333,13 +335,14 @@ async def test_an_answer_from_the_cache_says_so(chat: Chat) -> None:
             await job.ack()
             await job.hit({"outcome": "hit", "kind": "exact", "age_s": age_s})
             await job.token("As I said.")
-            await job.end()
+            await job.end(energy=Energy(measured=True))
 
         chat.fleet.script = script
         await chat.ask("Why?")
         await chat.answered()
 
         await expect(chat.page.locator("[data-fact=cached]").last).to_have_text(f"Origin: {says}")
+        await expect(chat.page.locator("[data-fact=energy]").last).to_have_text("Energy: 0 J")
 
 
 async def test_a_new_chat_forgets_what_was_said_and_lets_what_is_being_written_go_on(chat: Chat) -> None:

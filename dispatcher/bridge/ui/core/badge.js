@@ -10,7 +10,7 @@ const TERMS = { tokens: "Fits the size", topic: "Knows the topic", health: "Heal
 export const cost = ({ cost_usd: usd, cost_estimated: about }) => known(usd) && `${usd === 0 ? "free" : money(usd)}${about ? " (estimated)" : ""}`;
 
 /** What was drawn, and whether somebody measured it. */
-export const drawn = (energy) => known(energy?.joules) && html`${joules(energy.joules)} <${Origin} measured=${Boolean(energy.measured)} /> ${energy.simulated && "simulated"}`;
+export const drawn = (energy) => energy?.joules === 0 ? "0 J" : known(energy?.joules) && html`${joules(energy.joules)} <${Origin} measured=${Boolean(energy.measured)} /> ${energy.simulated && "simulated"}`;
 
 /** `account` is the `route` of the last frame, with the `energy` and `usage` of that. */
 export function Badge({ account }) {
