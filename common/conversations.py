@@ -45,7 +45,10 @@ SNIPPET_CHARS = 160
 MOST_ENDED_CHARS = 500
 
 HANGUP = "hangup"
-"""The code of what ended an answer that its owner has stopped, or left: nobody can tell these apart."""
+"""The code of what ended an answer that nobody waited for: its owner has left, or lost the connection."""
+
+PENDING = "pending"
+"""The code of what stands for an answer that is under way; it stays where the bridge ends before that."""
 
 Id = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$")]
 Title = Annotated[str, MaxLen(MOST_TITLE_CHARS)]
@@ -110,6 +113,11 @@ class Turn:
     given: Given | None = None
     error: Ended | None = None
     account: Document | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether it stands for an answer that may still come."""
+        return self.error is not None and self.error.code == PENDING
 
     @property
     def wordless(self) -> bool:

@@ -12,7 +12,7 @@ from common.bus import Bus, Delivery
 from common.bus.nats import NatsOptions, connect_nats
 from common.codec import Encoding
 from common.energy import Energy
-from common.errors import FleetError
+from common.errors import FleetError, JobCancelled
 from common.messages import Heartbeat, ModelInfo, ToolCall, Usage
 from common.running import Running, RunningJob, RunningQuery
 from common.subjects import QUEUE_DISPATCH, Subjects
@@ -250,6 +250,8 @@ class ScriptedFleet:
             self.cancels.put_nowait(job_id)
         if job_id in self._running:
             self._running[job_id].cancelled.set()
+            if delivery.reply:  # an order, which all who wait for the job are told of
+                self._tasks.create_task(self._running[job_id].fail(JobCancelled("the job was cancelled")))
         if delivery.reply:
             told = codec.encode({"cancelled": job_id in self._running})
             self._tasks.create_task(self.bus.publish(delivery.reply, told))

@@ -7,9 +7,10 @@ because the ledger knows a turn by its id.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from common import codec
 from common.conversation_client import Conversations
@@ -71,6 +72,7 @@ class Belated:
         self._hold_s = hold_s
         self._pause_s = pause_s
         self._held: dict[_Held, asyncio.Task[None]] = {}
+        self._beside = set[asyncio.Task[None]]()
         self._stopped = False
 
     def __len__(self) -> int:
@@ -93,6 +95,13 @@ class Belated:
         its = [one.size_bytes for one in self._held if one.parcel.owner == owner]
         return fits([one.size_bytes for one in self._held], 1) and (not owner.user or fits(its, 2))
 
+    def beside(self, keeping: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run what keeps something, and is given up when this ends."""
+        task = self._spawn(keeping)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+        return task
+
     async def settle(self, owner: Owner, conversation: str) -> None:
         """Keep what is held of a conversation before anybody reads it: else the next question would be told a past without the last
         answer, and those turns would come behind it as another branch. Raises `LedgerUnavailable` and `BusDisconnected`."""
@@ -106,6 +115,8 @@ class Belated:
             if not held.over:
                 log.warning("conversation.lost", job=held.parcel.turns[-1].job, why="the bridge ends")
             task.cancel()
+        for beside in self._beside:
+            beside.cancel()
 
     async def _keep(self, held: _Held) -> None:
         try:

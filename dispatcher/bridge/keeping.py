@@ -10,7 +10,7 @@ from typing import Any
 
 from common import frames
 from common.conversation_client import Conversations
-from common.conversations import HANGUP, MOST_ENDED_CHARS, MOST_IMAGE_CHARS, Ended, Given, Turn, keepable
+from common.conversations import HANGUP, MOST_ENDED_CHARS, MOST_IMAGE_CHARS, PENDING, Ended, Given, Turn, keepable
 from common.errors import FleetError, LedgerUnavailable
 from common.logs import get_logger
 from common.messages import ChatRequest, Message, Role
@@ -35,8 +35,15 @@ finds that it has kept the turns already."""
 AGAIN_S = 0.25
 """Between two of these tries."""
 
+BEGUN_S = 0.5
+"""So long the end of an answer waits until its question is kept: the other way round what stands for the answer would stay."""
+
 SHRINK_S = 10.0
 """Images that are too large to be kept get so long to be made smaller."""
+
+
+_LEFT = "whoever asked was gone before it was complete"
+_LEFT_BEFORE = "the page was closed or read anew before an answer came"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,8 +75,23 @@ class Said:
         if self.end is not None:
             return None
         if self.error is None:
-            return Ended(code=HANGUP, message="nobody waited for its end")
+            return Ended(code=HANGUP, message=_LEFT if self.text else _LEFT_BEFORE)
         return Ended(code=self.error.code, message=self.error.message[:MOST_ENDED_CHARS])
+
+
+@dataclass(slots=True, kw_only=True)
+class Begun:
+    """A question that is kept while its answer comes: `asked`, in the end as it is kept."""
+
+    asked: tuple[Turn, ...]
+    task: asyncio.Task[None] | None = None
+
+    async def turns(self) -> tuple[Turn, ...]:
+        """Give its turns when they are kept; what takes too long is given up."""
+        if self.task is not None and not self.task.done():
+            await asyncio.wait({self.task}, timeout=BEGUN_S)
+            self.task.cancel()
+        return self.asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +102,21 @@ class Keeping:
     files: Desk
     belated: Belated
     away_s: float = AWAY_S
+
+    def begin(self, chat: ChatRequest, thread: Thread, asked: Sequence[Turn]) -> Begun:
+        """Have a question kept before its answer comes: who asked finds it again if this process is killed meanwhile. Without a
+        ledger nothing is changed by it."""
+        begun = Begun(asked=tuple(asked))
+        begun.task = self.belated.beside(self._begin(chat, thread, begun))
+        return begun
+
+    async def _begin(self, chat: ChatRequest, thread: Thread, begun: Begun) -> None:
+        begun.asked = told = tuple([keepable(await self._small(turn, thread.key)) for turn in begun.asked])
+        try:
+            async with asyncio.timeout(TRY_S):
+                await self.conversations.append(thread.owner, thread.id, (*told, _stand_in(chat, told[-1])))
+        except (FleetError, TimeoutError) as error:
+            log.debug("conversation.unbegun", job=chat.job, error=type(error).__name__)
 
     async def keep(self, chat: ChatRequest, thread: Thread, asked: Sequence[Turn], said: Said) -> Json:
         """Keep what is new, and say how that went: no answer fails because it can't be kept. May be done again with the same.
@@ -149,6 +186,18 @@ def asked_turns(
     made[1:] = [replace(turn, parent=before.id) for before, turn in pairwise(made)]
     made[-1:] = [replace(turn, given=given) for turn in made[-1:]]
     return tuple(made)
+
+
+def _stand_in(chat: ChatRequest, asked: Turn) -> Turn:
+    """Make what stands for an answer until that comes."""
+    return Turn(
+        id=digest(str(chat.job), PENDING),
+        parent=asked.id,
+        message=Message(role=Role.ASSISTANT),
+        job=chat.job,
+        broken_off=True,
+        error=Ended(code=PENDING, message="it is still being written, or the bridge ended before it was"),
+    )
 
 
 def _answer(chat: ChatRequest, asked: Turn, said: Said) -> Turn:

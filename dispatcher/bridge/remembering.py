@@ -22,7 +22,7 @@ from dispatcher.bridge.contexts import Room, room_of
 from dispatcher.bridge.files.desk import Attached
 from dispatcher.bridge.files.filed import Filed
 from dispatcher.bridge.folding import Folding
-from dispatcher.bridge.keeping import Json, Keeping, Said, as_sent, asked_turns
+from dispatcher.bridge.keeping import Begun, Json, Keeping, Said, as_sent, asked_turns
 from dispatcher.bridge.memory.fitting import fitted
 from dispatcher.bridge.memory.summary import recalled
 from dispatcher.bridge.presence import Presence
@@ -76,7 +76,7 @@ class Remembering:
         told = await self.told(filed.chat, caller, thread, filed.given)
         del filed  # that has the images as they came
         chat = replace(chat, prompt=None, messages=())  # that has what it says
-        said, facts = Said(), None
+        said, facts, begun = Said(), None, None
 
         def hand(sent: ChatRequest) -> None:
             nonlocal told
@@ -87,15 +87,16 @@ class Remembering:
             async with aclosing(_ended(job, told.refusal)) as source:
                 async for frame in source:
                     said.hear(frame)
+                    begun = begun or self._begun(told, thread, frame)
                     if isinstance(frame, frames.End | frames.Err):
-                        facts = await self._kept(told, thread, said)
+                        facts = await self._kept(told, thread, said, begun)
                         frame = replace(frame, route={**(frame.route or {}), "conversation": facts})  # noqa: PLW2901
                     if isinstance(frame, frames.End):
                         self._fold(chat, caller, thread, said.note)
                     yield frame
         finally:
             if facts is None:
-                await self._kept(told, thread, said)
+                await self._kept(told, thread, said, begun)
 
     async def told(self, chat: ChatRequest, caller: Caller, thread: Thread, given: Given | None = None) -> Told:
         """Put the conversation in front of a chat, as much as fits the largest context that its model has on any device. `given` is
@@ -128,8 +129,14 @@ class Remembering:
         except BadRequest as error:
             raise as_asked(error, {"turn": "files_of"}) from error
 
-    async def _kept(self, told: Told, thread: Thread, said: Said) -> Json:
-        return told.facts | await self.keeping.keep(told.chat, thread, told.asked, said)
+    def _begun(self, told: Told, thread: Thread, frame: frames.Frame) -> Begun | None:
+        """Have the question kept, which nobody waits for, unless its answer is over."""
+        over = isinstance(frame, frames.End | frames.Err)
+        return None if over else self.keeping.begin(told.chat, thread, told.asked)
+
+    async def _kept(self, told: Told, thread: Thread, said: Said, begun: Begun | None) -> Json:
+        asked = told.asked if begun is None else await begun.turns()
+        return told.facts | await self.keeping.keep(told.chat, thread, asked, said)
 
     def _fold(self, chat: ChatRequest, caller: Caller, thread: Thread, note: frames.RouteNote | None) -> None:
         if self.folding is not None:

@@ -26,10 +26,12 @@ class Tries(NamedTuple):
 
 async def forget_tries(connection: AsyncConnection, asked: AskedOf, fresh: Sequence[Turn]) -> Tries:
     """Forget, of a question that comes with its answer, the tries at the same place, in the same words, that got none, and behind
-    which nothing stands: whoever asks until a device is there keeps one question."""
+    which nothing stands: whoever asks until a device is there keeps one question. Of an answer alone, what stood for it."""
     first = fresh[0]
-    if first.job is None or len(fresh) == 1:
+    if first.job is None:
         return Tries()
+    if len(fresh) == 1:
+        return await _forget_stand_in(connection, asked, first)
     beside = (turns.c.parent == first.parent, turns.c.job != first.job)
     jobs = select(turns.c.job).where(*its(asked.owner, asked.id), *beside, turns.c.content == said(first)["content"])
     ask = select(*_COLUMNS).where(*its(asked.owner, asked.id), turns.c.job.in_(jobs))
@@ -39,6 +41,17 @@ async def forget_tries(connection: AsyncConnection, asked: AskedOf, fresh: Seque
         one = list(some)
         if _is_try(one, fresh) and not await _goes_on(connection, asked, one):
             gone += one
+    return await _forget(connection, asked, gone)
+
+
+async def _forget_stand_in(connection: AsyncConnection, asked: AskedOf, answer: Turn) -> Tries:
+    same = (turns.c.parent == answer.parent, turns.c.job == answer.job)
+    rows = (await connection.execute(select(*_COLUMNS).where(*its(asked.owner, asked.id), *same))).mappings()
+    gone = [one for one in map(dict, rows) if wordless(one) and not await _goes_on(connection, asked, [one])]
+    return await _forget(connection, asked, gone)
+
+
+async def _forget(connection: AsyncConnection, asked: AskedOf, gone: Sequence[Row]) -> Tries:
     if gone:
         await connection.execute(delete(turns).where(*its(asked.owner, asked.id), _among(gone)))
     return Tries(len(gone), sum(row["bytes"] for row in gone))

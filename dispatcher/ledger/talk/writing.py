@@ -131,7 +131,10 @@ async def append(database: Database, asked: Append, *, now_unix_s: float, most_b
         there = await held(connection, asked.owner, asked.id)
         names = [there.head, *(name for turn in asked.turns for name in (turn.id, turn.parent))]
         known = await _known(connection, asked, [name for name in names if name])
-        if not (fresh := new_turns(there, asked, known)):
+        fresh = new_turns(there, asked, known)
+        if not fresh or (
+            fresh[-1].pending and len(fresh) < len(asked.turns)
+        ):  # its question has come, so what came of it has
             return there
         tries = await forget_tries(connection, asked, fresh)
         count = there.turns - tries.turns + len(fresh)

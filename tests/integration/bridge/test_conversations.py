@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -234,12 +235,56 @@ async def test_who_hangs_up_finds_what_was_said_so_far(anna: httpx.AsyncClient, 
         await fleet.cancels.get()
 
     async def kept() -> bool:
-        return bool(await turns(anna, talk))
+        return any(text for _, text, broken_off in await turns(anna, talk) if broken_off)
 
     await until(kept)
     assert [("user", "A tale", False), ("assistant", "Once upon", True)] == await turns(anna, talk)
     last = (await anna.get(f"{TALKS}/{talk}")).json()["turns"][-1]
     assert ("hangup", "nano", "llama3.2:1b") == (last["error"]["code"], last["device"], last["model"])
+
+
+async def test_a_question_is_kept_before_its_answer_which_takes_the_place_of_what_stood_for_it(
+    anna: httpx.AsyncClient, fleet: ScriptedFleet
+) -> None:
+    """A bridge that is killed meanwhile leaves it to be asked again. One who cancels the job has stopped it, and has not left."""
+    goes_on = asyncio.Event()
+
+    async def script(job: ScriptedJob) -> None:
+        await job.ack()
+        await job.route()
+        await job.token("Once")
+        await job.stay(goes_on, "decode")
+        if not job.cancelled.is_set():
+            await job.end()
+
+    fleet.script = script
+    meanwhile, ended = list[Any](), list[Any]()
+    talk = "new"
+    for stops in (False, True):
+        goes_on.clear()
+        body = {"messages": [{"role": "user", "content": "A tale"}], "conversation_id": talk, "stream": True}
+        async with anna.stream("POST", CHATS, json=body) as answer:
+            talk = answer.headers["x-drover-conversation"]
+            number = 2 * len(ended) + 2
+            await until(partial(_has_turns, anna, talk, number))
+            last = (await anna.get(f"{TALKS}/{talk}")).json()["turns"][-1]
+            meanwhile.append((last["message"].get("content", ""), last["error"]["code"]))
+            if stops:
+                gone = await anna.delete(f"/api/v1/jobs/{answer.headers['x-drover-job']}")
+                assert gone.json()["cancelled"], gone.text
+            goes_on.set()
+            await answer.aread()
+        page = (await anna.get(f"{TALKS}/{talk}/export", params={"whole": True})).json()
+        last = page["turns"][-1]
+        ended.append((last["message"]["content"], last.get("error", {}).get("code"), len(page["turns"])))
+        assert (last["id"], len(page["turns"])) == (page["conversation"]["head"], page["conversation"]["turns"])
+
+    assert [("", "pending")] * 2 == meanwhile
+    assert [("Once", None, 2), ("Once", "cancelled", 4)] == ended
+
+
+async def _has_turns(http: httpx.AsyncClient, talk: str, number: int) -> bool:
+    return len(await turns(http, talk)) == number
 
 
 async def test_what_broke_off_says_why_and_a_question_that_got_no_word_is_kept_until_it_is_asked_again(

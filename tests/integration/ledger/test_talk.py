@@ -23,6 +23,7 @@ from common.conversations import (
     MOST_IMAGE_CHARS,
     MOST_TURN_CHARS,
     MOST_TURNS,
+    PENDING,
     Conversation,
     Ended,
     Given,
@@ -184,6 +185,24 @@ async def test_a_question_that_got_no_word_is_kept_once_and_told_to_no_model(tal
     assert (("a2", 2, ["talk"]), ["note"]) == (known, untold)
     assert ["q3", "a3", "note", "q4", "a4", "q5", "a5"] == ids
     assert (7, size) == tuple(counted)
+
+
+async def test_an_answer_takes_the_place_of_what_stood_for_it(talk: Talk) -> None:
+    """With a word or without. What stands for one that has come already is not kept, and moves nothing."""
+    name = (await talk.ask.create(ANNA)).id
+    ends = [said("late", "so", "q1"), replace(tried(2, parent="late")[1], id="failed")]
+    heads = list[Any]()
+    for number, (parent, end) in enumerate(zip((None, "late"), ends, strict=True), 1):
+        question, stands = tried(number, parent=parent)
+        stands = replace(stands, error=Ended(code=PENDING))
+        end = replace(end, job=question.job)  # noqa: PLW2901
+        for turn in (stands, end, stands):
+            there = await talk.ask.append(ANNA, name, [question, turn])
+            heads.append((there.head, there.turns))
+
+    ids = [turn.id for turn in await everything(talk, ANNA, name)]
+    assert [("a1", 2), ("late", 2), ("late", 2), ("a2", 4), ("failed", 4), ("failed", 4)] == heads
+    assert ["q1", "late", "q2", "failed"] == ids
 
 
 async def test_what_got_no_word_is_not_gone_on_with_where_something_else_was_said(talk: Talk) -> None:
