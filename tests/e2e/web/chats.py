@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from playwright.async_api import Locator, Page, expect
 
@@ -52,6 +53,15 @@ class Chat:
         """Return when the newest answer has its route under it, and the next question may come."""
         await expect(self.page.locator(".turn").last.locator(".route")).to_be_visible()
         await expect(self.button("Send")).to_be_visible()
+
+    async def pending(self) -> None:
+        """Return when the ledger has the newest question, whose answer is under way."""
+        talk = parse_qs(urlsplit(self.page.url).query)["c"][0]
+        while True:
+            told = await self.page.context.request.get(f"{self.visit.url}/api/v1/conversations/{talk}?limit=1")
+            if (await told.json())["turns"][-1].get("error", {}).get("code") == "pending":
+                return
+            await asyncio.sleep(0.05)
 
     async def begin_anew(self) -> None:
         """Leave what was said before."""

@@ -68,7 +68,8 @@ async def test_what_others_write_can_do_no_harm(browser: Browser, scripted: Scri
 
 async def test_a_bridge_that_dies_is_told_and_comes_back(browser: Browser, scripted: ScriptedHouse) -> None:
     """Killed in the middle of an answer: what was written stays, and it is said that it broke off. While it is away questions are
-    answered so at once; when it is back the same page goes on. One that has said nothing for 40 s is given up."""
+    answered so at once; when it is back the same page goes on. One that has said nothing for 40 s is given up. A question whose
+    bridge was killed is found after a reload, and can be tried again; nobody has stopped it."""
     settings = {"DROVER_LEDGER": "on", "DROVER_HTTP_KEYS": "off"}
     scripted.fleet.script = endless
     async with bridge_process(scripted.nats.url, **settings) as first:
@@ -101,6 +102,24 @@ async def test_a_bridge_that_dies_is_told_and_comes_back(browser: Browser, scrip
                 await expect(chat.words.last).to_have_text("Once upon a time")
                 await chat.page.clock.fast_forward(41_000)
                 await expect(error).to_contain_text("The answer broke off")
+                await chat.page.clock.resume()
+                await chat.ask("At last?")
+                await expect(chat.words.last).to_have_text("Once upon a time")
+                await expect(chat.words).to_have_count(3)
+                await chat.pending()
+                second.process.kill()
+                await second.process.wait()
+                await expect(error.last).to_contain_text("The answer broke off")
+            async with bridge_process(scripted.nats.url, DROVER_HTTP_PORT=str(first.port), **settings) as third:
+                await _heard(third, scripted.fleet)
+                await chat.page.reload()
+                await expect(chat.questions).to_have_text(["Tell me a story", "And then?", "At last?"])
+                await expect(error.last).to_contain_text(
+                    "It is still being written, or the bridge ended before it was."
+                )
+                await expect(error.first).to_contain_text("It ended before it was complete.")
+                await expect(chat.page.get_by_text("Stopped.")).to_have_count(0)
+                await expect(chat.button("Try again")).to_have_count(2)
 
 
 async def test_long_talks_and_long_answers_touch_what_is_new_alone(chat: Chat) -> None:

@@ -1,5 +1,5 @@
 // One answer from the question to its end: the request and its frames, where it stands, what it says, and how that is shown.
-import { events, refusal, send } from "./api.js";
+import { del, events, refusal, send } from "./api.js";
 import { Badge } from "./badge.js";
 import { duration } from "./format.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
@@ -75,14 +75,19 @@ export class Reply {
       for await (const frame of typeof asked === "function" ? asked(signal) : chat(asked, signal)) this.#take(frame);
       this.#stand({ phase: "done" });
     } catch (error) {
-      this.#stand({ phase: "failed", error });
+      this.#stand(error.code === "cancelled" ? { phase: "stopped" } : { phase: "failed", error });
     }
   }
 
   /** Cancel the job; what was written stays. */
   stop() {
+    if (this.over) return;
     this.#stand({ phase: "stopped" });
-    this.#abort.abort();
+    const leave = () => this.#abort.abort();
+    if (!this.job) return leave();
+    // Who only leaves has not stopped it: its last word is waited for.
+    del(`/api/v1/jobs/${this.job}`).catch(leave);
+    setTimeout(leave, 3000);
   }
 
   /** Call `told` when something changed; gives how to stop. */

@@ -12,10 +12,15 @@ async function patiently(look) {
   for (let left = 8; left && !(await look()); left -= 1) await new Promise((done) => setTimeout(done, 250));
 }
 
+// What ended these answers needs no code: nothing failed.
+const OWN = ["hangup", "interrupted", "cancelled", "pending"];
+
 /** An answer that was given before this page was there. */
 function was({ message: { content: text }, error, account, job, device, model, rating }) {
-  const phase = !error ? "done" : error.code === "hangup" && text ? "stopped" : "failed";
-  return Object.assign(new Reply(), { text, rating, phase, error: phase === "failed" && error, route: account ?? { job, device, model } });
+  const { code, message } = error ?? {};
+  const phase = !error ? "done" : code === "cancelled" && text ? "stopped" : "failed";
+  const says = !OWN.includes(code) ? error : text ? BROKEN : { message };
+  return Object.assign(new Reply(), { text, rating, phase, pending: code === "pending", error: phase === "failed" && says, route: account ?? { job, device, model } });
 }
 
 class Talk {
@@ -92,10 +97,8 @@ class Talk {
       await patiently(async () => {
         const found = await get(`${path(id)}/export?whole=true`);
         if (!this.running) wanted = this.#take(found).get(turn);
-        return left !== `${this.#head}`;
+        return !left || (left !== `${this.#head}` && !this.head.reply?.pending);
       });
-      const { reply } = this.head;
-      if (left && reply?.phase === "stopped") Object.assign(reply, { phase: "failed", error: BROKEN });
       if (wanted) this.show(wanted);
       this.loaded = true;
     } catch (error) {
@@ -106,7 +109,7 @@ class Talk {
 
   /** Read it anew where it has gone on elsewhere; what only this page knows of stays. */
   async look() {
-    if (document.hidden || !this.id || !this.loaded || this.running || this.head.reply?.error) return;
+    if (document.hidden || !this.id || !this.loaded || this.running || (this.head.reply?.error && !this.head.id)) return;
     const { conversation } = await get(`${path(this.id)}?limit=1`).catch(() => ({}));
     if (conversation?.head && conversation.head !== this.#head && !this.running) this.load(this.id);
   }
@@ -166,7 +169,7 @@ class Talk {
     if (parent.reply && !parent.id) {
       await patiently(async () => {
         const { turns: [last] } = await get(`${path(this.id)}?limit=1`);
-        if (last?.job === parent.reply.job) this.#head = parent.id = last.id;
+        if (last?.job === parent.reply.job && last.error?.code !== "pending") this.#head = parent.id = last.id;
         return parent.id;
       });
     }
