@@ -37,6 +37,8 @@ DOCUMENTS = Limits(memory_bytes=512 << 20, cpu_s=20, wall_s=40.0)
 _PDF_WITHIN = 1024
 """Readers look for the mark so far behind the beginning."""
 
+_IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF")
+
 _JPEG = b"/9j/"  # the first bytes of every JPEG, as base64
 
 
@@ -49,8 +51,10 @@ class Attached:
 
     @property
     def is_pdf(self) -> bool:
-        """Tell by the bytes whether it claims to be a PDF; all else is looked at as an image."""
-        return b"%PDF-" in self.data[:_PDF_WITHIN]
+        """Tell whether it claims to be a PDF: by its bytes, or by its name where they are of no image. All else is looked at as an
+        image."""
+        named = self.name.lower().endswith(".pdf") and not self.data.startswith(_IMAGES)
+        return named or b"%PDF-" in self.data[:_PDF_WITHIN]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
