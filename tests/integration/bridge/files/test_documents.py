@@ -82,7 +82,7 @@ async def test_a_file_that_is_neither_is_refused(desk: Desk) -> None:
     """A program is no image and no PDF, whatever it is called; it is refused as what it is called, and a PDF by its name."""
     with pytest.raises(UnreadableFile, match="image 1 is no image that is taken: send JPEG, PNG, WebP or GIF"):
         await last_message(desk, b"MZ" + bytes(1000), "report")
-    with pytest.raises(UnreadableFile, match="report.pdf: it can't be read .*: print it to a new PDF"):
+    with pytest.raises(UnreadableFile, match=r"report\.pdf: it can't be read .*: print it to a new PDF"):
         await last_message(desk, b"MZ" + bytes(1000), "report.pdf")
 
 
