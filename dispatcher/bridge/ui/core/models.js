@@ -25,7 +25,10 @@ async function readAll(signal) {
   const [{ models }, limits] = await Promise.all([
     get("/api/v1/models", { signal }),
     // A chat without files is one, too.
-    get("/api/v1/limits", { signal }).catch((error) => ({ ...kept.limits, error })),
+    get("/api/v1/limits", { signal }).catch((error) => {
+      signal.throwIfAborted();
+      return { ...kept.limits, error };
+    }),
   ]);
   kept = { models, limits };
   return kept;

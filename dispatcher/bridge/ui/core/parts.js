@@ -53,10 +53,12 @@ export function useRead(read, by = [], everyS = 0) {
   useEffect(() => {
     const abort = new AbortController();
     set((old) => ({ ...old, busy: true }));
+    // What nobody waits for any more says nothing, whatever became of it.
+    const tell = (told) => abort.signal.aborted || set(told);
     read(abort.signal).then(
-      (value) => set({ value, of: wanted, error: null, busy: false }),
+      (value) => tell({ value, of: wanted, error: null, busy: false }),
       // What was read for another choice is no answer to this one.
-      (error) => error.name !== "AbortError" && set((old) => ({ ...old, value: old.of === wanted ? old.value : null, error, busy: false })),
+      (error) => tell((old) => ({ ...old, value: old.of === wanted ? old.value : null, error, busy: false })),
     );
     return () => abort.abort();
   }, [turn, wanted]);
