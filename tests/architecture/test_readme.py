@@ -155,7 +155,7 @@ def test_readme_shows_three_pictures() -> None:
     assert ([(1280, 800)] * 3, []) == (sizes, [one.name for one in pictures if one.stat().st_size > 120_000])
 
 
-IMPORTS = re.compile(r"""\b(?:from|import)\s*\(?\s*["'](\.{1,2}/[^"']+)["']""")
+IMPORTS = re.compile(r"""\b(?:from|import|load)\s*\(?\s*["'](\.{1,2}/[^"']+)["']""")
 
 
 def modules_of(view: str) -> set[str]:
@@ -176,6 +176,7 @@ def test_no_view_is_heavier_than_readme_says() -> None:
     weights = {one.name: sum(_weight(assets, name) for name in modules_of(one.name)) for one in VIEWS}
 
     assert any(name.startswith("vendor/marked") for name in modules_of("chat"))
+    assert any(name.startswith("vendor/uplot") for name in modules_of("latency"))
     assert [name for name, weight in weights.items() if weight > int(most) * 1000] == []
 
 
