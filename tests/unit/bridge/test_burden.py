@@ -20,7 +20,7 @@ from dispatcher.bridge.burden import Burdens
 from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.files.desk import Attached
 from dispatcher.bridge.gate import Place
-from dispatcher.bridge.keeping import Said, asked_turns
+from dispatcher.bridge.keeping import Begun, Said, asked_turns
 from dispatcher.bridge.remembering import Remembering, Told
 from dispatcher.bridge.smart.routes import SmartDialect, _frames
 from dispatcher.bridge.threads import Thread
@@ -98,6 +98,9 @@ class Keeper:
 
     def __init__(self) -> None:
         self.kept: Sequence[Any] = ()
+
+    def begin(self, _: ChatRequest, __: Thread, asked: Sequence[Any]) -> Begun:
+        return Begun(asked=tuple(asked))
 
     async def keep(self, _: ChatRequest, __: Thread, asked: Sequence[Any], ___: Said) -> dict[str, Any]:
         self.kept = asked
