@@ -578,7 +578,8 @@ async def test_an_own_stream_in_a_conversation(anna: httpx.AsyncClient) -> None:
 async def test_who_hangs_up_while_the_answer_is_kept_finds_all_of_it(
     house: House, anna: httpx.AsyncClient, fleet: ScriptedFleet
 ) -> None:
-    """The ledger hangs just then: the whole answer is sent to it once more, and stands there once, not marked."""
+    """The ledger hangs just then: the whole answer is sent to it once more, and stands there once, not marked. The first that is
+    sent to it is the question."""
     ends, appends = asyncio.Event(), asyncio.Queue[None]()
 
     async def script(job: ScriptedJob) -> None:
@@ -596,6 +597,7 @@ async def test_who_hangs_up_while_the_answer_is_kept_finds_all_of_it(
             talk = answer.headers["x-drover-conversation"]
             async for line in answer.aiter_lines():
                 if " upon" in line:  # leaving the loop is hanging up
+                    await appends.get()
                     house.ledger.process.send_signal(signal.SIGSTOP)
                     ends.set()
                     await appends.get()
