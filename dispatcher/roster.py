@@ -5,14 +5,19 @@ It owns this state and is the only one to change it; it knows neither the bus no
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from common.messages import DeviceState, Heartbeat, ModelInfo
 from dispatcher import breaker as breakers
 from dispatcher.breaker import Breaker, BreakerState
 from dispatcher.fleet import Device, Fleet, Liveness, canonical, tracked
+
+ANSWERED_S = 2.0
+"""So long a model that has answered is held to be in memory, whatever heartbeats say: an agent looks what is loaded a quarter of a
+second behind a job at best, and a busy one needs more. Else the next turn of a conversation would find it not loaded, and go
+elsewhere."""
 
 
 class Change(StrEnum):
@@ -46,10 +51,17 @@ class DeviceEvent:
 
 @dataclass(slots=True)
 class _Seen:
+    """What was heard of a device; `answered` are models that answered although it had not told that they are loaded, and when."""
+
     at_s: float
     boot: str
     seq: int
     before: str = ""
+    answered: dict[str, float] = field(default_factory=dict)
+
+    def lately(self, boot: str, now_s: float) -> dict[str, float]:
+        """Give those of them that count still."""
+        return {name: at_s for name, at_s in self.answered.items() if boot == self.boot and now_s - at_s <= ANSWERED_S}
 
 
 class Roster:
@@ -96,7 +108,10 @@ class Roster:
             self.stale_beats += 1
             return False
         before = "" if seen is None else (seen.before if seen.boot == beat.boot else seen.boot)
-        self._seen[beat.device] = _Seen(now_s, beat.boot, beat.seq, before)
+        answered = {} if seen is None or not seen.answered else seen.lately(beat.boot, now_s)
+        self._seen[beat.device] = _Seen(now_s, beat.boot, beat.seq, before, answered)
+        if answered:
+            beat = _believed(beat, answered)
         new = self._device(beat, old)
         self._devices[beat.device] = new
         change = _change(old, new)
@@ -134,13 +149,15 @@ class Roster:
         if device is not None:
             self._devices[name] = replace(device, others=max(device.others, device.beat.slots - device.own + 1))
 
-    def attempt_succeeded(self, name: str, first_token_s: float | None) -> None:
-        """Note that an attempt ended well, for the health term and the breaker; `first_token_s` of a model that was in memory."""
+    def attempt_succeeded(self, name: str, model: str, first_token_s: float | None, now_s: float) -> None:
+        """Note that an attempt ended well, for the health term and the breaker; `first_token_s` of a model that was in memory. The
+        model is now."""
         device = self._devices.get(name)
         if device is not None:
             track = tracked(device.track, ok=True, first_token_s=first_token_s)
             self._devices[name] = replace(device, track=track)
             self._set_breaker(name, breakers.succeeded())
+            self._has_answered(name, canonical(model), now_s)
 
     def attempt_failed(self, name: str, why: str, now_s: float) -> None:
         """Note that a device failed an attempt; several in a row open its breaker."""
@@ -161,6 +178,16 @@ class Roster:
         device = self._devices.get(name)
         if device is not None and device.liveness is Liveness.ALIVE:
             self._mark(device, Liveness.SUSPECT, Change.SUSPECT)
+
+    def _has_answered(self, name: str, model: str, now_s: float) -> None:
+        """Believe that a model is in memory, if its device has not told so."""
+        device, seen = self._devices[name], self._seen[name]
+        info = device.models.get(model)
+        if info is not None and not info.loaded:
+            seen.answered[model] = now_s
+            beat = _believed(device.beat, seen.answered)
+            self._devices[name] = new = replace(device, beat=beat, models=_models(beat))
+            self._tell(Change.ROOM, new)
 
     def _set_breaker(self, name: str, breaker: Breaker) -> None:
         """Keep it, and say so when it lets jobs through that it kept out before, or the other way round."""
@@ -206,6 +233,12 @@ def _late(seen: _Seen, beat: Heartbeat) -> bool:
 def _holding(device: Device, own: int) -> Device:
     """Give the device with another count of our attempts; written out, since `replace` is slow and this runs twice a job."""
     return Device(device.beat, device.models, device.liveness, own, device.others, device.track, device.breaker)
+
+
+def _believed(beat: Heartbeat, answered: Collection[str]) -> Heartbeat:
+    """Give a heartbeat with models in memory that have answered."""
+    models = tuple(replace(one, loaded=True) if canonical(one.name) in answered else one for one in beat.models)
+    return replace(beat, models=models)
 
 
 def _models(beat: Heartbeat) -> dict[str, ModelInfo]:

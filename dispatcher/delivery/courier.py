@@ -175,7 +175,7 @@ class Courier:
             case None:
                 # A load is predicted by itself: the average is of what comes after it.
                 first_token_s = attempt.first_token_s if attempt.candidate.warm else None
-                self.roster.attempt_succeeded(device, first_token_s)
+                self.roster.attempt_succeeded(device, attempt.candidate.model, first_token_s, now_s)
                 self._note(run, attempt, now_s, whole=True)
                 if first_token_s is not None:
                     self._first_tokens.note(device, attempt.candidate.model, first_token_s)

@@ -270,7 +270,7 @@ def test_errors_are_averaged(outcomes: list[bool], expected: float) -> None:
     roster.observe(beat(), 0.0)
     for ok in outcomes:
         if ok:
-            roster.attempt_succeeded("nano", None)
+            roster.attempt_succeeded("nano", "llama3.2:1b", None, 1.0)
         else:
             roster.attempt_failed("nano", "backend: no", 1.0)
 
@@ -281,14 +281,43 @@ def test_first_tokens_are_averaged() -> None:
     """The time to the first token starts with the first one seen, and moves a fifth towards each newer one."""
     roster = Roster()
     roster.observe(beat(), 0.0)
-    roster.attempt_succeeded("nano", 1.0)
+    roster.attempt_succeeded("nano", "llama3.2:1b", 1.0, 1.0)
     roster.attempt_failed("nano", "backend: no", 1.0)
-    roster.attempt_succeeded("nano", 2.0)
+    roster.attempt_succeeded("nano", "llama3.2:1b", 2.0, 1.0)
 
     assert (pytest.approx(1.2), 3) == (
         nano(roster).track.first_token_s,
         nano(roster).track.attempts,
     )  # 1 + 0.2 x (2 - 1)
+
+
+def test_a_model_that_has_answered_is_in_memory() -> None:
+    """Heartbeats of the time before its load say otherwise for a moment: two seconds later they are believed."""
+    roster = Roster()
+    roster.observe(beat(models=(model("tiny", loaded=False), model("other", loaded=False))), 0.0)
+    changes = told(roster)
+
+    def loaded() -> list[str]:
+        return [info.name for info in nano(roster).models.values() if info.loaded]
+
+    roster.attempt_succeeded("nano", "tiny", None, 1.0)
+    seen = [loaded()]
+    for seq, now_s in ((2, 1.1), (3, 3.0), (4, 3.01)):
+        roster.observe(beat(seq=seq, models=(model("tiny", loaded=False), model("other", loaded=False))), now_s)
+        seen.append(loaded())
+
+    assert [["tiny"], ["tiny"], ["tiny"], []] == seen
+    assert [("room", "nano"), ("room", "nano")] == changes  # it is, and it is not
+
+
+def test_a_new_process_has_nothing_in_memory_because_the_one_before_had() -> None:
+    """What answered before a restart says nothing of what is loaded behind it."""
+    roster = Roster()
+    roster.observe(beat(models=(model("tiny", loaded=False),)), 0.0)
+    roster.attempt_succeeded("nano", "tiny", None, 1.0)
+    roster.observe(beat(boot="boot-2", models=(model("tiny", loaded=False),)), 1.1)
+
+    assert not nano(roster).models["tiny:latest"].loaded
 
 
 def test_changes_are_told_when_the_roster_has_them() -> None:
@@ -332,7 +361,7 @@ def test_failures_in_a_row_open_the_breaker_for_a_while() -> None:
     roster.observe(beat(seq=2), 6.0)
     roster.sweep(6.1)  # 1.2 + 5 = 6.2 has not come
     roster.sweep(6.3)
-    roster.attempt_succeeded("nano", None)
+    roster.attempt_succeeded("nano", "llama3.2:1b", None, 1.0)
 
     assert [("tripped", False), ("restored", True), ("restored", True)] == changes
 
