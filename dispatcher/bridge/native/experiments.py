@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, Annotated, Any, ClassVar, Literal
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Depends, Path, Request
 from pydantic import ConfigDict
 from starlette.responses import Response
 
 from common import codec, keys
+from common.errors import NotAllowed
 from dispatcher.bridge.bodies import answered
 from dispatcher.bridge.describing import GUARDED, described
 from dispatcher.bridge.gate import caller_of
@@ -49,7 +50,11 @@ class _Wanted:
 
 def experiment_routes(bridge: Bridge) -> APIRouter:
     """The routes below `/api/v1/experiments`. Files are read beside the loop."""
-    router = bridge.gate.router(keys.Scope.FLEET, prefix="/api/v1/experiments", tags=["experiments"])
+    router = APIRouter(
+        prefix="/api/v1/experiments",
+        tags=["experiments"],
+        dependencies=[*bridge.gate.depends(keys.Scope.FLEET), Depends(_require_all)],
+    )
 
     @router.get(
         "",
@@ -86,6 +91,16 @@ def experiment_routes(bridge: Bridge) -> APIRouter:
         return Download(_pieces(file, form), f"{found.id}-rows", form, bridge.curfew, recalls=recalls)
 
     return router
+
+
+async def _require_all(http: Request) -> None:
+    """Let in who sees all of the fleet: rows and figures are of all devices together, and can't be told in part. Raises
+    `NotAllowed`."""
+    if not caller_of(http).sees_all:
+        raise NotAllowed(
+            "this key is for a part of the fleet, and what was measured tells of all of it: ask with a key that is for all "
+            "(`drover keys change --any-device --any-model` makes it one)"
+        )
 
 
 async def _found(bridge: Bridge, experiment: str) -> Found:

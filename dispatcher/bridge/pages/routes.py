@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from common import codec
 from common.errors import FleetError, Unauthorized
 from dispatcher.bridge.bodies import answered
+from dispatcher.bridge.callers import Caller
 from dispatcher.bridge.gate import Gate
 from dispatcher.bridge.headers import PAGE_POLICY
 from dispatcher.bridge.pages.assets import UI, Assets
@@ -86,11 +87,19 @@ def _view(view: View, gate: Gate, shell: Shell) -> Handler:
         if view not in menu:  # 3
             if view.path == "/" and menu:
                 return RedirectResponse(menu[0].path, headers={"cache-control": "no-cache"})
-            why = f"This key lacks the scope {view.scope}, which the view needs. Whoever looks after the fleet can give it."
-            return shell.page(replace(seen, view=None, fault=f"{view.title} is not for this key", why=why), status=403)
+            fault = f"{view.title} is not for this key"
+            return shell.page(replace(seen, view=None, fault=fault, why=_why_not(view, caller)), status=403)
         return shell.page(seen)
 
     return show
+
+
+def _why_not(view: View, caller: Caller) -> str:
+    if view.scope is not None and not caller.may(view.scope):
+        return (
+            f"This key lacks the scope {view.scope}, which the view needs. Whoever looks after the fleet can give it."
+        )
+    return "This key is for a part of the fleet, and the view tells of all of it. Whoever looks after the fleet can change that."
 
 
 def _or_card(shown: Handler) -> Handler:

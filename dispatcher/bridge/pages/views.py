@@ -12,13 +12,14 @@ from dispatcher.bridge.callers import Caller
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """One view. `name` is that of its module and its style in `ui/views/`, `icon` the outline of its sign on a field of 24 x 24;
-    without a `scope` it is open to every key."""
+    without a `scope` it is open to every key. One of the `whole` fleet tells nothing in part."""
 
     name: str
     path: str
     title: str
     scope: Scope | None
     icon: str
+    whole: bool = False
 
 
 VIEWS: Sequence[View] = (
@@ -77,6 +78,7 @@ VIEWS: Sequence[View] = (
         title="Experiments",
         scope=Scope.FLEET,
         icon="M9 3h6M10 3v6l-5 10h14l-5-10V3M7 15h10",
+        whole=True,
     ),
     View(
         name="activity",
@@ -98,4 +100,6 @@ VIEWS: Sequence[View] = (
 
 def open_to(caller: Caller) -> Iterator[View]:
     """Give the views that a caller may see."""
-    yield from (view for view in VIEWS if view.scope is None or caller.may(view.scope))
+    for view in VIEWS:
+        if (view.scope is None or caller.may(view.scope)) and (caller.sees_all or not view.whole):
+            yield view

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -176,6 +177,7 @@ async def test_what_it_is_for_is_told(house: House) -> None:
         ("/api/v1/jobs?tenant=acme", 403),
         ("/api/v1/running?tenant=acme", 403),
         ("/api/v1/votes?tenant=acme", 403),
+        ("/api/v1/experiments", 403),
     ],
 )
 async def test_what_is_asked_for_by_name_is_not_there(house: House, path: str, status: int) -> None:
@@ -200,3 +202,39 @@ async def test_the_stream_tells_of_the_part(house: House) -> None:
     assert ({HERE, ELSEWHERE}, {OWN, "others"}) == (set(seer.cards), set(seer.jobs))
     assert [] == [name for name in (ELSEWHERE, "far:1b", "others") if name in told]
     assert 2 == part.last("queue")["running"]
+
+
+@pytest.mark.parametrize("tail", ["", "/bench", "/bench/rows", "/bench/rows?format=jsonl"])
+async def test_what_was_measured_is_told_of_all_or_not_at_all(house: House, tail: str) -> None:
+    """By none of the routes, before anything is looked up; the refusal names the way out."""
+    path = f"/api/v1/experiments{tail}"
+    part, seer = [await house.clients[who].get(path) for who in ("part", "seer")]
+
+    assert (403, "not_allowed") == (part.status_code, part.json()["error"]["code"])
+    assert "drover keys change --any-device --any-model" in part.json()["error"]["message"]
+    assert (404 if tail else 200) == seer.status_code
+
+
+async def test_the_page_has_no_view_of_it_either(house: House) -> None:
+    """Neither in the menu nor at its address, which says why; who sees all of the fleet has it."""
+    page = {"accept": "text/html"}
+    part, seer, admin = [
+        await house.clients[who].get("/experiments", headers=page) for who in ("part", "seer", "admin")
+    ]
+
+    assert [403, 200, 200] == [one.status_code for one in (part, seer, admin)]
+    assert [False, True, True] == ['data-view="experiments"' in one.text for one in (part, seer, admin)]
+    assert 'data-view="fleet"' in part.text
+    assert "This key is for a part of the fleet" in part.text
+
+
+async def test_metrics_name_nothing_of_the_fleet(house: House) -> None:
+    """They ask for no key, so a key hides nothing of them: they count requests by route and status."""
+    await house.told("seer", f"/api/v1/devices/{ELSEWHERE}/history?{SPAN}")
+    await house.told("seer", "/api/v1/jobs/others")
+    labels = set(re.findall(r'="([^"]*)"', (await house.clients["part"].get("/metrics")).text))
+
+    assert {"/api/v1/devices/{name}/history", "/api/v1/jobs/{job}"} <= labels
+    assert [] == [
+        one for one in labels if any(name in one for name in (HERE, ELSEWHERE, ":1b", "others", "ann", "seer"))
+    ]
