@@ -16,6 +16,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import ConfigDict, FailFast, Field
 
+from common.labels import Shown
 from common.messages import Count, Document, Message, Name, Number, Role, Token, Whole
 
 MOST_TURNS = 2000
@@ -52,6 +53,8 @@ PENDING = "pending"
 
 Id = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$")]
 Title = Annotated[str, MaxLen(MOST_TITLE_CHARS)]
+"""As it is told: what was kept before titles were checked may hold anything."""
+NewTitle = Annotated[Title, Shown]
 Cursor = Annotated[str, MaxLen(MOST_CURSOR_CHARS)]
 Limit = Annotated[int, Ge(1), Le(MOST_LISTED)]
 """How many conversations a page may have."""
@@ -175,7 +178,7 @@ class AskedOf(Asked):
 class Create(AskedOf):
     """Makes one under a new id; asked again, it is the same one."""
 
-    title: Title = ""
+    title: NewTitle = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +211,7 @@ class Get(AskedOf):
 class Rename(AskedOf):
     """Gives it another title."""
 
-    title: Title
+    title: NewTitle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +227,7 @@ class Branch(AskedOf):
 
     turn: Id
     new: Id
-    title: Title | None = None
+    title: NewTitle | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,14 +23,13 @@ from common.conversations import (
     Cursor,
     Id,
     Limit,
-    Title,
+    NewTitle,
     Turn,
     TurnLimit,
     Where,
     new_id,
 )
 from common.errors import BadRequest, UnknownConversation
-from common.labels import Shown
 from common.messages import Message
 from common.subjects import is_token
 from dispatcher.bridge.belated import Belated
@@ -54,9 +53,6 @@ from dispatcher.bridge.wiring import Bridge
 
 FOUND = GUARDED | {404}
 CHANGES = ASKS | {409}
-
-NewTitle = Annotated[Title, Shown]
-"""What is kept already may hold anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,9 +53,7 @@ async def create(database: Database, asked: Create, *, now_unix_s: float, most: 
     async with database.writing() as connection:
         if (there := await _find(connection, asked.owner, asked.id)) is not None:
             return there
-        new = Conversation(
-            id=asked.id, title=cleaned(asked.title), created_unix_s=now_unix_s, updated_unix_s=now_unix_s
-        )
+        new = Conversation(id=asked.id, title=asked.title, created_unix_s=now_unix_s, updated_unix_s=now_unix_s)
         await _insert(connection, asked.owner, new, 0, most)
         return new
 
@@ -65,7 +63,7 @@ async def rename(database: Database, asked: Rename) -> Conversation:
     async with database.writing() as connection:
         there = await held(connection, asked.owner, asked.id)
         await _change(connection, asked, **titled(asked.title))
-        return replace(there, title=cleaned(asked.title))
+        return replace(there, title=asked.title)
 
 
 async def choose(database: Database, asked: Select) -> Conversation:
@@ -104,7 +102,7 @@ async def branch(database: Database, asked: Branch, *, now_unix_s: float, most: 
             raise unknown_turn(asked.turn)
         new = Conversation(
             id=asked.new,
-            title=source.title if asked.title is None else cleaned(asked.title),
+            title=source.title if asked.title is None else asked.title,
             created_unix_s=now_unix_s,
             updated_unix_s=now_unix_s,
             head=asked.turn,

@@ -739,14 +739,41 @@ async def test_a_wrong_question_is_answered_with_what_is_wrong(light: Talk) -> N
     assert (await light.ask.listed(ANNA)).conversations == ()
 
 
+@pytest.mark.parametrize("sign", ["\u202e", "\x1b", "\n", "\0"])
+async def test_a_title_has_no_sign_that_turns_what_stands_behind_it(light: Talk, sign: str) -> None:
+    """By whichever verb it is given on the bus, and by our own client: all pass the message's type. What was kept before stays as
+    it was, also in a copy."""
+    title = f"zebra {sign}fdp"
+    name = (await light.ask.create(ANNA, title="zebra")).id
+    await light.ask.append(ANNA, name, [asked("t1", "Why?")])
+    more = {"create": {}, "rename": {}, "branch": {"turn": "t1", "new": "copy"}}
+    body = {"owner": codec.plain(ANNA), "id": name, "title": title}
+    refused = [await raw(light, verb, body | fields) for verb, fields in more.items()]
+    with pytest.raises(BadRequest, match="is no sign that can be seen"):
+        await light.ask.rename(ANNA, name, title)
+    kept = (await light.ask.get(ANNA, name)).conversation.title
+    async with light.database.writing() as connection:
+        await connection.execute(update(conversations).values(title="old\u202e"))
+    copy = await light.ask.branch(ANNA, name, "t1")
+
+    assert [BadRequest.code] * 3 == [one["error"]["code"] for one in refused]
+    assert [True] * 3 == [f"U+{ord(sign):04X} is no sign" in one["error"]["message"] for one in refused], refused
+    assert ("zebra", "old\u202e", 2) == (kept, copy.title, len((await light.ask.listed(ANNA)).conversations))
+
+
+async def raw(talk: Talk, verb: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Ask on the bus, as a program that is none of ours would."""
+    return codec.decode((await talk.bus.request(SUBJECTS.conversations(verb), codec.encode(body), timeout_s=20.0)).data)
+
+
 async def test_signs_that_no_database_takes_are_refused_or_replaced(talk: Talk) -> None:
     """In a text NUL becomes a replacement, on both; in a name it is refused by one, and found by neither."""
-    name = (await talk.ask.create(ANNA, title="a\0b")).id
+    name = (await talk.ask.create(ANNA, title="ab")).id
     await talk.ask.append(ANNA, name, [asked("t1", "c\0d", model="m")])
     await talk.ask.summarise(ANNA, name, Summary(covers="t1", text="e\0f"))
     found = await talk.ask.get(ANNA, name)
 
-    assert ("a\ufffdb", "c\ufffdd") == (found.conversation.title, found.turns[0].message.content)
+    assert "c\ufffdd" == found.turns[0].message.content
     assert found.summary == Summary(covers="t1", text="e\ufffdf")
     with pytest.raises(BadRequest):
         await talk.ask.append(ANNA, name, [asked("t2", "half of one: \ud800")])
