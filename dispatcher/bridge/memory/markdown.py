@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from common.conversations import Conversation, Turn
+from common.conversations import Conversation, Given, GivenFile, Turn
 from common.dates import dated
 from common.messages import Role
 
@@ -15,22 +15,36 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>#|])")
 
 def heading(conversation: Conversation) -> str:
     """Give what stands first."""
-    title = _SPECIAL.sub(r"\\\1", " ".join(conversation.title.split())) or "Conversation"
+    title = _in_line(conversation.title) or "Conversation"
     return f"# {title}\n\n*{_when(conversation.created_unix_s)}*\n"
 
 
 def pieces(turns: Iterable[Turn]) -> Iterator[str]:
-    """Give a piece for each turn; what it says stands as it was written, and images only as their number."""
+    """Give a piece for each turn; what it says stands as it was written, images only as their number, and of a question with files
+    what its user gave: what those say was for the model."""
     for turn in turns:
         facts = [_when(turn.created_unix_s), *(fact for fact in (turn.model, turn.device) if fact)]
         if turn.broken_off:
             why = "" if turn.error is None else f" ({turn.error.code})"
             facts.append(f"{'no answer' if turn.wordless else 'broken off'}{why}")
-        told = [turn.message.content] if turn.message.content else []
-        if images := len(turn.message.images):
+        given = turn.given or Given(images=len(turn.message.images))
+        text = turn.message.content[given.begin :]
+        told = [text] if text else []
+        told += [f"*({_file(one)})*" for one in given.files]
+        if images := len(turn.message.images[: given.images]):
             told.append(f"*({images} {'image' if images == 1 else 'images'})*")
         told += [f"*(calls {call.name})*" for call in turn.message.tool_calls]
         yield "\n".join(("", f"## {_NAMES[turn.message.role]}", "", f"*{', '.join(facts)}*", "", "\n\n".join(told), ""))
+
+
+def _file(one: GivenFile) -> str:
+    pages = f", {one.pages} {'page' if one.pages == 1 else 'pages'}" if one.pages else ""
+    return f"{_in_line(one.name)}{pages}{f', {one.read} read' if one.read < one.pages else ''}"
+
+
+def _in_line(name: str) -> str:
+    """Write what somebody has called something, so that it neither ends its line nor marks it up."""
+    return _SPECIAL.sub(r"\\\1", " ".join(name.split()))
 
 
 def _when(unix_s: float) -> str:

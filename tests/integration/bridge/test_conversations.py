@@ -718,6 +718,7 @@ async def test_what_was_given_of_a_question_with_files_is_told_apart(
     second = await anna.post("/api/v1/chat", json=again)
     heard = [await told(fleet) for _ in range(2)]
     other = (await anna.get(f"{TALKS}/{talk}")).json()["turns"][0]
+    page = (await anna.get(f"{TALKS}/{talk}/export", params={"format": "markdown"})).text
     files = [{"name": name, "pages": 1, "read": 1} for name in ("bees.pdf", "two.pdf")]
 
     assert (200, 200, 200) == (first.status_code, select.status_code, second.status_code), first.text + second.text
@@ -733,6 +734,7 @@ async def test_what_was_given_of_a_question_with_files_is_told_apart(
         other["given"]["files"],
     )
     assert heard[1][0][1] == heard[0][0][1].replace("When 🐝 do they sleep?", "Where do they sleep?")
+    assert (True, False) == ("bees.pdf, 1 page" in page, "Bees sleep in winter." in page)
 
 
 async def test_files_of_a_turn_that_has_none_are_refused(anna: httpx.AsyncClient, fleet: ScriptedFleet) -> None:

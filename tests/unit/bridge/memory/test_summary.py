@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.conversations import MOST_SUMMARY_CHARS, Conversation, Summary, Turn
+from common.conversations import MOST_SUMMARY_CHARS, Conversation, Given, GivenFile, Summary, Turn
 from common.messages import Message, Role, ToolCall
 from common.prompts import prompt_tokens
 from dispatcher.bridge.memory.markdown import heading, pieces
@@ -175,3 +175,22 @@ def test_a_conversation_as_markdown() -> None:
     assert ["\n## Assistant\n\n*1970-01-01 00:01 UTC, m, nano, broken off*\n\n**yes**\n\n*(1 image)*\n"] == list(
         pieces([said])
     )
+
+
+@pytest.mark.parametrize(
+    ("of", "told"),
+    [
+        (None, "🦕 says: Why?\n\n*(2 images)*"),
+        (Given(begin=8, images=1), "Why?\n\n*(1 image)*"),
+        (Given(begin=8, files=(GivenFile(name="one.pdf", pages=1, read=1),)), "Why?\n\n*(one.pdf, 1 page)*"),
+        (Given(begin=8, files=(GivenFile(name="a *b*\n", pages=60, read=50),)), r"Why?@*(a \*b\*, 60 pages, 50 read)*"),
+        (Given(begin=99, images=99, files=(GivenFile(name="odd", pages=0, read=0),)), "*(odd)*\n\n*(2 images)*"),
+    ],
+)
+def test_of_a_question_with_files_markdown_has_what_its_user_gave(of: Given | None, told: str) -> None:
+    """Its text, counted as Unicode does, without what the files say; their names, which can't end the line or mark it up, with
+    their pages; and no pages that went as images."""
+    said = Message(role=U, content="🦕 says: Why?", images=("aGk=", "aG8="))
+    (piece,) = pieces([Turn(id="t", message=said, given=of)])
+
+    assert f"\n## User\n\n*1970-01-01 00:00 UTC*\n\n{told}\n".replace("@", "\n\n") == piece
