@@ -44,8 +44,8 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 """CPU time is counted in these."""
 
 LATENCY_S, ENERGY_S = 5.0, 30.0
-"""How often the views ask: Latency at its shorter periods, and Energy, which asks for four sums. What they ask is held to the views
-by tests/e2e/web/test_polled.py."""
+"""How often the views ask: Latency at its shorter periods, and Energy, which asks for four sums. Held to the views by
+tests/unit/lab/test_polling.py, and what they ask by tests/e2e/web/test_polled.py."""
 
 
 @dataclass(frozen=True, slots=True)
