@@ -88,6 +88,10 @@ def grams(value: float | None) -> str:
     return f"{three(value)} g" if value < 999.5 else f"{three(value / 1000)} kg"
 
 
+def _lost(row: EnergyRow, value: float) -> str:
+    return joules(value, measured=measured(row)) if value else ""
+
+
 _OPTIONAL = 10
 """From this rank on a column is there only where it says something."""
 
@@ -99,7 +103,8 @@ _COLUMNS: tuple[Column[EnergyRow], ...] = (
     Column("Wh", 5, lambda row: watt_hours(row.joules)),
     Column("measured", 2, lambda row: share(row.measured_share)),
     Column("idle", 8, lambda row: joules(row.idle_joules, measured=measured(row))),
-    Column("lost", 12, lambda row: joules(row.lost_joules, measured=measured(row)) if row.lost_joules else ""),
+    Column("lost", 12, lambda row: _lost(row, row.lost_joules)),
+    Column("cancelled", 14, lambda row: _lost(row, row.cancelled_joules)),
     Column("cost", 10, cost),
     Column("CO2e", 11, lambda row: grams(row.co2e_g)),
     Column("mean s", 7, lambda row: "" if row.mean_total_s is None else three(row.mean_total_s)),
@@ -116,3 +121,5 @@ def _notes(rows: Sequence[EnergyRow]) -> Iterator[str]:
         yield "energy is above idle; idle is the jobs' share of what their devices drew idle meanwhile, and not in it"
     if any(row.lost_joules for row in rows):
         yield "lost is in energy: attempts whose text nobody was given"
+    if any(row.cancelled_joules for row in rows):
+        yield "cancelled is in lost: jobs that somebody stopped; the rest failed, or another device was faster"

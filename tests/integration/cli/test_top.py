@@ -41,6 +41,8 @@ ROW = {
     "jobs": 3,
     "completion_tokens": 10,
     "joules": 20.0,
+    "lost_joules": 7.0,
+    "cancelled_joules": 3.0,
     "joules_per_token": 2.0,
     "measured_share": 1.0,
 }
@@ -255,5 +257,7 @@ async def test_energy_is_a_table_json_and_a_plot(server: NatsServer, tmp_path: P
     said = "drover: these are 1 of more groups: --limit shows more, --since fewer\ndrover: drawn to out/e.png\n"
     assert (0, said) == (table.status, table.err)
     assert (True, "orin") == ("20.0 J" in table.out, json.loads(told.out)[0]["key"])
+    assert (True, True) == ("7.00 J" in table.out, "3.00 J" in table.out)
+    assert (7.0, 3.0) == tuple(json.loads(told.out)[0][name] for name in ("lost_joules", "cancelled_joules"))
     assert b"\x89PNG" == (tmp_path / "out/e.png").read_bytes()[:4]
     assert ["model", "device"] == [one["by"] for one in asked]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,20 @@ def test_estimates_are_marked_and_explained() -> None:
 
     assert (False, True, False) == ("~3.60 kJ" in orin, "~400 J" in pi4, "~0 J" in nobody.split("│")[4])
     assert "~ in part or wholly estimated" in text
+
+
+def test_what_was_cancelled_is_told_apart_from_what_was_lost() -> None:
+    """In a column of its own, where anything was, with what it means; as many digits, and the same mark of an estimate."""
+    lost = [*ROWS, row("nano", 90.0, lost_joules=80.0, cancelled_joules=33.0)]
+    without, text = (drawn(energy_table(rows, By.DEVICE, 200), 200) for rows in (ROWS, lost))
+    cells = [
+        [cell.strip() for cell in line.split("│")] for line in text.splitlines() if " nano " in line or " all " in line
+    ]
+
+    assert (False, False) == ("cancelled" in without, "stopped" in without)
+    assert ("80.0 J", "33.0 J") == next((one, other) for one, other in pairwise(cells[0]) if one == "80.0 J")
+    assert ("~89.0 J", "~33.0 J") == next((one, other) for one, other in pairwise(cells[1]) if one == "~89.0 J")
+    assert "cancelled is in lost: jobs that somebody stopped" in text
 
 
 @pytest.mark.parametrize("width", [44, 60, 80, 100, 140])
