@@ -23,6 +23,9 @@ from common.errors import (
     BusTimeout,
     FleetError,
     NoResponders,
+    NotPermitted,
+    StreamError,
+    StreamsUnavailable,
     UnknownJob,
     from_wire,
 )
@@ -39,7 +42,11 @@ connection begins anew, and as long as it is away nothing is doubled."""
 
 
 LOOK_S = 1.0
-"""Whoever cancels waits so long for what the streams know. A server with streams, where nobody has made these, says nothing."""
+"""Whoever cancels waits so long for what the streams know."""
+
+SILENT_S = 0.25
+"""A server says nothing of a stream that it has not, so whoever looks asks after so long whether there is one: a hundred times what
+an answer takes, and too short to be felt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +95,10 @@ class DurableJobs:
         return done
 
     async def look(self, job: str, *, tenant: str | None = None) -> Note:
-        """Say how far a job is. Raises `UnknownJob` when it never was, or is over for longer than results are kept."""
+        """Say how far a job is. Raises `UnknownJob` when it never was, or is over for longer than results are kept, and
+        `StreamsUnavailable` where nobody has made the streams."""
         owner = require_token("tenant", tenant or self._tenant)
-        kept = await self._last(owner, require_token("job", job))
+        kept = await self._soon(owner, require_token("job", job))
         if (note := _note(kept)) is not None:
             return note
         queued = await self._queued(job, owner)
@@ -174,7 +182,7 @@ class DurableJobs:
             if not self._newest_only:
                 raise
             # It may wait in the queue, where only the dispatcher may look.
-        except TimeoutError:
+        except (StreamsUnavailable, TimeoutError):
             looked = False
         order = {"tenant": owner, "seq": self._search.place(owner, job)}
         try:
@@ -204,6 +212,28 @@ class DurableJobs:
             return LoopClock().unix_s() if self._search.place(owner, job) else None
         found = await self.find(job, tenant=owner)
         return None if found is None else found.stored_unix_s
+
+    async def _soon(self, tenant: str, job: str) -> Kept | None:
+        """Give the newest note. Raises `StreamsUnavailable` soon where nobody has made the streams: their server is silent."""
+        try:
+            async with asyncio.timeout(SILENT_S):
+                return await self._last(tenant, job)
+        except TimeoutError:
+            await self._require_made(job)
+        return await self._last(tenant, job)
+
+    async def _require_made(self, job: str) -> None:
+        """Ask for the queue, which is made together with the results. Who may not ask has to wait."""
+        if self._newest_only:
+            return
+        try:
+            await self._streams.state(self._names.jobs)
+        except NotPermitted:
+            return
+        except StreamError as error:
+            raise StreamsUnavailable(
+                f"job {job!r} is no durable one: nobody has made a queue for those, as a dispatcher does (DROVER_DURABLE)"
+            ) from error
 
     async def _last(self, tenant: str, job: str) -> Kept | None:
         return await self._streams.last(self._names.results, self._subjects.result(tenant, job))

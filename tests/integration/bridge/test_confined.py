@@ -103,7 +103,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
                 return False
 
         await until(knows)
-        # As in any fleet with a dispatcher: without streams whoever is asked for a job waits for them first.
+        # As in any fleet with a dispatcher: without streams whoever is asked for a job looks for them first.
         await declare(JetStream(fleet.bus), Names.below(SUBJECTS), SUBJECTS, DurableSection())
         issued = {name: await key_client.add(fleet.bus, SUBJECTS, asked) for name, asked in PEOPLE.items()}
         here = House(fleet, {name: client(bridge.url, one.secret) for name, one in issued.items()})
