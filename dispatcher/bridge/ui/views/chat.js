@@ -1,7 +1,7 @@
 // Chat: one conversation, and the question that comes next.
 import { post, query } from "../core/api.js";
 import { bytes } from "../core/format.js";
-import { html, useEffect, useState } from "../core/html.js";
+import { html, useEffect, useLayoutEffect, useState } from "../core/html.js";
 import { ModelPicker, StrategyPicker, useModels } from "../core/models.js";
 import { announce, Page, Read, Refusal, Sheet, useAct } from "../core/parts.js";
 import { Answer } from "../core/reply.js";
@@ -60,8 +60,8 @@ export default function Chat() {
     if (begun) write(draft.text);
     redraw({});
   };
-  // The address names the conversation, for a reload and for whoever comes back.
-  useEffect(() => history.replaceState(null, "", query("/", { c: talk.id })), [talk.id]);
+  // The address names the conversation, for a reload and for whoever comes back: at once, since from then on the box does not keep it.
+  useLayoutEffect(() => history.replaceState(null, "", query("/", { c: talk.id })), [talk.id]);
   const fresh = () => {
     set(newTalk());
     write(draft.text);
