@@ -1,7 +1,7 @@
 // What was said, and is kept: found again, renamed, taken away, and forgotten.
 import { del, may, patch, query } from "../core/api.js";
 import { moment } from "../core/format.js";
-import { html, useEffect, useLayoutEffect, useRef, useState } from "../core/html.js";
+import { html, useLayoutEffect, useRef, useState } from "../core/html.js";
 import { announce, Confirm, Empty, Page, Read, Refusal, Sheet, useAct, useGet, useQuery } from "../core/parts.js";
 
 const ALL = "/api/v1/conversations";
@@ -29,7 +29,7 @@ function Talks({ q, before, field }) {
   const [more, go] = useState();
   const [{ Shown, ...shown }, open] = useState({});
   const list = useRef();
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!read.value) return;
     const { conversations, next } = read.value;
     if (before) (list.current.querySelector("a") ?? field.current).focus();
