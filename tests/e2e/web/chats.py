@@ -104,4 +104,4 @@ async def endless(job: ScriptedJob) -> None:
     await job.ack()
     await job.route()
     await job.token("Once upon a time")
-    await job.cancelled.wait()
+    await job.stay(job.cancelled, "decode")

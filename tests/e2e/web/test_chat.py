@@ -28,7 +28,7 @@ async def test_an_answer_grows_while_it_is_written(chat: Chat) -> None:
         await job.ack()
         await job.route("orin")
         await job.token("First words")
-        await may_go_on.wait()
+        await job.stay(may_go_on, "decode")
         await job.token(" and the last.")
         await job.end()
 
@@ -195,7 +195,7 @@ async def test_stop_cancels_the_job(chat: Chat) -> None:
 
     async def silent(job: ScriptedJob) -> None:
         await job.ack()
-        await job.cancelled.wait()
+        await job.stay(job.cancelled)
 
     chat.fleet.script = silent
     await chat.ask("Something")
@@ -354,7 +354,7 @@ async def test_a_new_chat_forgets_what_was_said_and_lets_what_is_being_written_g
         await job.ack()
         await job.route()
         await job.token("Once upon")
-        await may_go_on.wait()
+        await job.stay(may_go_on, "decode")
         await job.token(" a time.")
         await job.end()
 
@@ -463,7 +463,7 @@ async def test_an_answer_goes_on_while_another_view_is_open(chat: Chat) -> None:
         await job.ack()
         await job.route()
         await job.token("Once upon")
-        await may_go_on.wait()
+        await job.stay(may_go_on, "decode")
         await job.token(" a time.")
         await job.end()
 
