@@ -480,6 +480,7 @@ async def test_an_answer_goes_on_while_another_view_is_open(chat: Chat) -> None:
     await expect(chat.words).to_have_text("Once upon a time.")
     await expect(chat.box).to_have_value("and then")
     await expect(chat.page.get_by_role("alert")).to_have_count(0)
+    await chat.answered()
     chat.fleet.script = endless
     await chat.box.press("Enter")
     await expect(chat.words.last).to_have_text("Once upon a time")
