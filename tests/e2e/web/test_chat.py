@@ -555,6 +555,7 @@ async def test_files_are_refused_before_they_are_sent(chat: Chat) -> None:
     await expect(chat.box).to_be_focused()
     broken = {"name": "torn.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-"}
     await picker.set_input_files([broken])
+    await expect(chat.page.locator(".files li")).to_have_count(3)
     await chat.ask("What is this?")
     await expect(chat.page.get_by_role("alert")).to_contain_text("it can't be read")
     await expect(chat.box).to_have_value("What is this?")
