@@ -123,19 +123,21 @@ async def test_what_an_answer_took_is_told_after_a_reload(chat: Chat) -> None:
     await expect(chat.page.locator(".composer").get_by_role("alert")).to_have_text("Wait until all is read.")
     await expect(chat.box).to_have_value("Too early")
     await chat.box.fill("")
-    for path in away:
-        await chat.page.unroute(path)
-    await chat.page.route("**/export?*", rated)
-    for _ in away:
-        await chat.button("Try again").first.click()
-        await expect(chat.page.locator("input[type=file]")).to_be_enabled()
+    await chat.page.unroute(away[0])
+    await chat.page.route(away[0], rated)
+    await chat.button("Try again").last.click()
+    await expect(chat.questions).to_have_count(2)
+    await chat.page.unroute(away[1])
+    # When the stream names the devices the limits are read anyway: then there is nothing left to try.
+    await chat.button("Try again").evaluate_all("(left) => left.forEach((one) => one.click())")
+    await expect(chat.page.locator("input[type=file]")).to_be_enabled()
     first, last = chat.page.locator(".route").first, chat.page.locator(".route").last
     await expect(first.locator("[data-fact=energy]")).to_have_text("Energy: 3.5 J measured")
     whole, bare = await _facts(first), await _facts(last)
     thumbs = [await one.get_attribute("aria-pressed") for one in await chat.page.locator(".thumb").all()]
     await first.locator("summary").click()
     await expect(first.locator(".attempts")).to_have_text("orin (llama3.2:3b): ok after 1.25 s")
-    await chat.page.unroute("**/export?*")
+    await chat.page.unroute(away[0])
     talk = chat.page.url.partition("?c=")[2]
     turns = [{"role": "user", "content": "Elsewhere"}, {"role": "assistant", "content": "Indeed."}]
     api = f"{chat.visit.url}/api/v1/conversations/{talk}/turns"
