@@ -139,6 +139,7 @@ async def test_answers_grow_side_by_side_and_end_as_they_may(browser: Browser, s
 async def _scrolled(page: Page) -> list[bool]:
     """Scroll the longer text to its end by keyboard; gives whether each is at its own then."""
     longer = page.get_by_label("Text of B")
+    await expect(longer).to_contain_text((LONG + LONG).strip())
     await longer.focus()
     await page.keyboard.press("End")
     at_end = "(all) => all.map((one) => Math.abs(one.scrollHeight - one.clientHeight - one.scrollTop) < 2)"
