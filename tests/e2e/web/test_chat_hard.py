@@ -51,7 +51,7 @@ async def test_what_others_write_can_do_no_harm(browser: Browser, scripted: Scri
         await chat.page.locator(".route summary").click()
         await chat.ask("Be worse")
         await expect(chat.page.get_by_role("alert")).to_contain_text("</script><script>")
-        picker = chat.page.get_by_label("Model")
+        await expect(chat.page.get_by_label("Model").locator("option", has_text=names[0]).first).to_be_attached()
         found = {
             "hurt": await chat.page.evaluate("() => window.hurt ?? null"),
             "tags": await chat.page.locator(f":is(.words, .refusal, .fact, select) :is({SUSPECT})").count(),
@@ -62,7 +62,6 @@ async def test_what_others_write_can_do_no_harm(browser: Browser, scripted: Scri
         await visit.settled()
 
         await expect(chat.page.locator("[data-fact=model]").first).to_contain_text(names[0])
-        assert await picker.locator("option").count() > 4
     assert {"hurt": None, "tags": 0, "links": ["https://example.org"], "refused": [], "outside": []} == found
 
 
