@@ -110,6 +110,7 @@ async def test_a_bridge_that_dies_is_told_and_comes_back(browser: Browser, scrip
                 await second.process.wait()
                 while not chat.fleet.jobs.empty():
                     chat.fleet.jobs.get_nowait().cancelled.set()
+                await expect(error).to_have_count(2)
                 await expect(error.last).to_contain_text("The answer broke off")
             async with bridge_process(scripted.nats.url, DROVER_HTTP_PORT=str(first.port), **settings) as third:
                 await _heard(third, scripted.fleet)
