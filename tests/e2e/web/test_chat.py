@@ -10,6 +10,7 @@ from playwright.async_api import Dialog, Locator, Route, expect
 
 from common import errors
 from common.energy import Energy
+from common.messages import DeviceState
 from tests.browser import HANG_S
 from tests.e2e.web.chats import Chat, answer_from_orin, endless
 from tests.integration.bridge.files.documents import written
@@ -386,7 +387,7 @@ async def test_a_new_chat_forgets_what_was_said_and_lets_what_is_being_written_g
 
 
 async def test_a_model_or_a_device_can_be_chosen(chat: Chat) -> None:
-    """The picker lists what the heartbeats say can chat, also what comes later, and the job asks for what was picked."""
+    """The picker lists what the heartbeats say can chat, also what comes later or is back, and the job asks for what was picked."""
     picker = chat.page.get_by_label("Model")
     await expect(picker.locator("option")).to_have_count(8)
     values = [await option.get_attribute("value") for option in await picker.locator("option").all()]
@@ -397,6 +398,9 @@ async def test_a_model_or_a_device_can_be_chosen(chat: Chat) -> None:
     await picker.select_option("auto")
     await chat.fleet.beat("nano", ("llama3.2:1b", "brand-new:1b"))
     await expect(picker.locator("option[value='brand-new:1b']")).to_have_count(1)
+    for state, there in ((DeviceState.STOPPED, 0), (DeviceState.READY, 1)):
+        await chat.fleet.beat("nano", ("llama3.2:1b", "brand-new:1b"), state=state)
+        await expect(picker.locator("option[value='brand-new:1b']")).to_have_count(there)
 
     assert (values, request["model"], request["device"]) == (
         ["auto", "auto:fast", "auto:eco", "auto:local", "llama3.2:1b", "llama3.2:3b", "auto@nano", "auto@orin"],

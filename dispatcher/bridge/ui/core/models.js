@@ -12,8 +12,8 @@ let kept = {};
 /** The virtual names, the models that can chat (each with its `devices`), their devices with their states, strategies, and limits. */
 export function useModels() {
   const live = useLive("devices");
-  // Anew when there are others.
-  const { value, error, again } = useRead(readAll, [live?.map(({ name, models }) => [name, models?.map((one) => one.name)]).join()]);
+  // Anew when there are others: of one that is gone nothing is told, though it is known.
+  const { value, error, again } = useRead(readAll, [live?.map(({ name, state, models }) => [name, /dead|stop/.test(state), models?.map((one) => one.name)]).join()]);
   const { models = [], limits = {} } = value ?? kept;
   const real = models.filter((one) => !one.virtual && chats(one));
   const states = new Map((live ?? []).map((one) => [one.name, one.state]));
