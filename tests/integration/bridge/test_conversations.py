@@ -579,18 +579,19 @@ async def test_who_hangs_up_while_the_answer_is_kept_finds_all_of_it(
     house: House, anna: httpx.AsyncClient, fleet: ScriptedFleet
 ) -> None:
     """The ledger hangs just then: the whole answer is sent to it once more, and stands there once, not marked. The first that is
-    sent to it is the question."""
+    sent to it is the question, which is kept before that."""
     ends, appends = asyncio.Event(), asyncio.Queue[None]()
 
     async def script(job: ScriptedJob) -> None:
         await job.ack()
         await job.route()
         await job.tokens("Once", " upon")
-        await ends.wait()
+        await job.stay(ends, "decode")
         await job.end()
 
     fleet.script = script
     heard = await fleet.bus.subscribe(Subjects().conversations("append"), lambda _: appends.put_nowait(None))
+    await fleet.bus.flush()
     body = {"messages": [{"role": "user", "content": "Another tale"}], "conversation_id": "new", "stream": True}
     try:
         async with anna.stream("POST", CHATS, json=body) as answer, asyncio.timeout(HANG_S):
@@ -598,6 +599,7 @@ async def test_who_hangs_up_while_the_answer_is_kept_finds_all_of_it(
             async for line in answer.aiter_lines():
                 if " upon" in line:  # leaving the loop is hanging up
                     await appends.get()
+                    await until(partial(_has_turns, anna, talk, 2))
                     house.ledger.process.send_signal(signal.SIGSTOP)
                     ends.set()
                     await appends.get()
@@ -609,7 +611,7 @@ async def test_who_hangs_up_while_the_answer_is_kept_finds_all_of_it(
         await heard.unsubscribe()
 
     async def kept() -> bool:
-        return bool(await turns(anna, talk))
+        return "Once upon" in [text for _, text, _ in await turns(anna, talk)]
 
     await until(kept)
     assert [("user", "Another tale", False), ("assistant", "Once upon", False)] == await turns(anna, talk)
