@@ -628,7 +628,7 @@ async def cut_off(
         await job.ack()
         await job.route()
         await job.tokens("Once", " upon")
-        await ends.wait()
+        await job.stay(ends, "decode")
         await job.end()
 
     fleet.script = script
@@ -836,7 +836,7 @@ async def test_a_conversation_that_outgrows_its_context_is_summarised(house: Hou
         await job.route()
         if job.request.get("priority") == "batch":
             folds.set()
-            await goes_on.wait()
+            await job.stay(goes_on, "decode")
             await job.token("They spoke of ships.")
         else:
             await job.token("Hello there!")

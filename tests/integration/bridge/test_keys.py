@@ -210,7 +210,7 @@ async def test_jobs_at_once_are_counted(house: House) -> None:
 
     async def wait(job: ScriptedJob) -> None:
         await job.ack()
-        await go.wait()
+        await job.stay(go)
         await job.end()
 
     house.fleet.forget()
@@ -239,7 +239,7 @@ async def test_files_are_looked_at_for_who_may_run_a_job(house: House, path: str
 
     async def wait(job: ScriptedJob) -> None:
         await job.ack()
-        await go.wait()
+        await job.stay(go)
         await job.end()
 
     house.fleet.forget()
@@ -395,7 +395,7 @@ async def test_what_runs_for_a_key_ends_with_it(house: House) -> None:
         await job.route()
         await job.token("So")
         async with asyncio.timeout(HANG_S):
-            await (go_on.wait() if job.id.startswith("stays") else job.cancelled.wait())
+            await job.stay(go_on if job.id.startswith("stays") else job.cancelled, "decode")
         await job.end()
 
     house.fleet.script = speak
@@ -436,7 +436,7 @@ async def test_what_runs_for_a_browser_ends_with_its_key(house: House) -> None:
     async def speak(job: ScriptedJob) -> None:
         await job.ack()
         async with asyncio.timeout(HANG_S):
-            await job.cancelled.wait()
+            await job.stay(job.cancelled)
         await job.end()
 
     house.fleet.script = speak

@@ -476,7 +476,7 @@ async def test_a_live_job_is_cancelled_by_its_id(house: House, fleet: ScriptedFl
         await job.ack()
         await job.route()
         begun.set()
-        await job.cancelled.wait()
+        await job.stay(job.cancelled, "decode")
         await job.fail(errors.JobCancelled("cancelled"))
 
     fleet.script = script
@@ -529,7 +529,7 @@ async def test_who_may_see_others_jobs_finds_its_own_by_the_name_it_chose(house:
         await job.ack()
         await job.route()
         begun.set()
-        await job.cancelled.wait()
+        await job.stay(job.cancelled, "decode")
         await job.fail(errors.JobCancelled("cancelled"))
 
     submitted = (await house.call("seer", "POST", "/api/v1/jobs", json={"prompt": "hi", "job": "j-mine"})).json()

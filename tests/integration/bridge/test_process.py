@@ -108,7 +108,7 @@ async def test_open_answers_are_finished_before_the_end(
     async def script(job: ScriptedJob) -> None:
         await job.ack()
         await job.token("first ")
-        await may_end.wait()
+        await job.stay(may_end, "decode")
         await job.token("last")
         await job.end()
 
