@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from common.errors import NoDispatcher, UnknownJob
+from common.errors import BusTimeout, NoDispatcher, UnknownJob
 from common.keys import Scope
 from common.messages import ChatRequest
 from common.trials import TrialWeights
@@ -75,10 +75,11 @@ def explaining(bridge: Bridge, read: Callable[[Request], Awaitable[Asked]], *, p
 
 
 async def _why(bridge: Bridge, caller: Caller, job: str) -> dict[str, Any]:
-    """Ask the dispatchers, and the ledger where none knows the job any more. Raises `UnknownJob`."""
+    """Ask the dispatchers, and the ledger where none knows the job any more, or the one that was asked hangs, or died just then.
+    Raises `UnknownJob`, `NoDispatcher` and `BusTimeout` where that does not know it either."""
     try:
         return await bridge.drover.why(job, tenant=caller.tenant)
-    except (UnknownJob, NoDispatcher) as unknown:
+    except (UnknownJob, NoDispatcher, BusTimeout) as unknown:
         record = await record_of(bridge, job, caller.tenant)
         decision = None if record is None else record.get("decision")
         if record is None or not isinstance(decision, dict):
