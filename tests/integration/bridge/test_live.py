@@ -228,6 +228,7 @@ async def test_what_nobody_looked_at_meanwhile_is_asked_for_anew(house: House, f
         async with watcher(house["seer"], "?only=jobs") as one:
             fleet.house = [runs("j-unseen")]
             await one.until(lambda: "j-unseen" in one.jobs)
+            await other.until(lambda: other.last("queue").get("running") == 1)
         fleet.house = []
         await other.until(lambda: other.last("queue").get("running") == 0)
         async with watcher(house["seer"], "?only=jobs") as again:
