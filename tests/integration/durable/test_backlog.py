@@ -104,7 +104,7 @@ async def test_who_asks_what_runs_is_told_what_waits_for_a_dispatcher() -> None:
             await one.until(lambda: one.last("queue").get("durable", {}).get("waiting") == 3)
             first = one.last("queue")
             async with scripted_fleet(here.server.url):
-                await one.until(lambda: one.last("queue")["dispatchers"] == 1)
+                await one.until(lambda: one.last("queue")["dispatchers"] == 1 and "durable" in one.last("queue"))
                 both, listed = one.last("queue"), (await http.get("/api/v1/running")).json()
 
     assert (503, True) == (alone.status_code, "3 durable jobs wait for one" in alone.json()["error"]["message"])
