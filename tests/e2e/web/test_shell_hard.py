@@ -30,10 +30,16 @@ from tests.scripted_fleet import ScriptedFleet
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 CONTROLLED = """(edition) => new Promise((done) => {
-  const look = () => navigator.serviceWorker.controller?.scriptURL.endsWith(edition) && done(caches.keys());
+  const look = () => {
+    const { controller } = navigator.serviceWorker;
+    if (!controller?.scriptURL.endsWith(edition)) return;
+    controller.onstatechange = () => controller.state === "activated" && done(caches.keys());
+    controller.onstatechange();
+  };
   navigator.serviceWorker.addEventListener("controllerchange", look);
   look();
 })"""
+"""A worker controls the pages of the one before it while it still deletes what that has kept."""
 
 OLD = re.compile(r"heard ([4-9]|\d\d) s ago")
 
