@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from common import key_client
 from common.key_requests import AddKey
@@ -70,7 +70,8 @@ async def test_what_one_user_was_told_and_typed_is_not_for_the_next(browser: Bro
 
 async def test_who_logs_out_leaves_nothing_of_what_was_typed(browser: Browser, house: House) -> None:
     """Where the bridge can't be reached the session goes on, and the page says so; else all tabs show the door, and nothing behind
-    it. What was typed is gone in all of them, and the colours stay."""
+    it. What was typed is gone in all of them, and the colours stay: also where the stream tells that the session is over before the
+    answer comes."""
     url = await house.keyed()
     secret = await house.key(Scope.CHAT)
     async with opened(browser, url, "/", key=secret) as visit:
@@ -100,8 +101,20 @@ async def test_who_logs_out_leaves_nothing_of_what_was_typed(browser: Browser, h
         await expect(page.get_by_label("Your message")).to_have_value("")
         await expect(page.get_by_label("Colours")).to_have_value("dark")
         await expect(other.get_by_role("heading", name="Your key")).to_be_visible()
+        await page.get_by_label("Your message").fill("for my eyes again")
 
-    assert here == "for my eyes alone"
+        async def told_late(route: Route) -> None:
+            answer = await route.fetch()
+            await expect(other.locator("#door")).to_be_visible()
+            await route.fulfill(response=answer)
+
+        await page.route("**/api/v1/session", told_late)
+        await page.get_by_role("button", name="Log out").click()
+        await expect(page.locator("#door")).to_be_visible()
+        kept += [await tab.evaluate("JSON.stringify({ ...sessionStorage })") for tab in (page, other)]
+        colours = await page.evaluate("localStorage.getItem('drover-theme')")
+
+    assert (here, colours) == ("for my eyes alone", "dark")
     assert [] == [one for one in kept if "eyes" in one or "typed" in one]
 
 

@@ -70,7 +70,7 @@ addEventListener("click", (event) => {
   if (!view) return;
   event.preventDefault();
   // As the browser does it, a place within the page would be an entry of the history, and be taken for another view.
-  if (url.hash && url.pathname === location.pathname) return document.getElementById(url.hash.slice(1))?.focus();
+  if (url.hash && url.pathname === location.pathname) return at(url.hash.slice(1))?.focus();
   // A link to `?…` leaves the view as it is, and that reads the address anew: `useQuery`.
   const within = link.getAttribute("href")[0] === "?";
   history[url.href === location.href ? "replaceState" : "pushState"](within, "", url);
@@ -118,11 +118,11 @@ at("theme").onchange = ({ target: { value } }) => {
 
 // The door: a key is traded for a session that no script can read, and the page begins anew.
 const door = at("door");
-let asking;
-// It lies over all other dialogs, but for those that go first: what they show is shown only once.
+let asking, leaving;
+// It lies over all other dialogs, but for those that go first: what they show is shown only once. Who logs out forgets before.
 function askForKey() {
   clearTimeout(asking);
-  if (document.querySelector("dialog[open] [data-first]")) asking = setTimeout(askForKey, 1000);
+  if (leaving || document.querySelector("dialog[open] [data-first]")) asking = setTimeout(askForKey, 1000);
   // Nothing of anybody's stands behind it.
   else if (user) location.reload();
   else if (!door.open) door.showModal();
@@ -144,16 +144,19 @@ door.onsubmit = async (event) => {
 const tabs = new BroadcastChannel(LEFT);
 const forget = () => {
   sessionStorage.clear();
-  location.reload();
+  if (user) location.reload();
 };
 tabs.onmessage = forget;
 const out = at("leave");
 if (out) out.onclick = async () => {
   const kept = { ...localStorage };
+  // The stream may end before the answer is here.
+  leaving = true;
   try {
     await del(SESSION);
   } catch (refused) {
-    if (refused.status !== 401) return (at("stayed").textContent = sentence(refused.message));
+    leaving = refused.status === 401;
+    if (!leaving) return (at("stayed").textContent = sentence(refused.message));
   }
   // The bridge has browsers forget everything, where they know how to: what was typed goes, the colours stay.
   Object.assign(localStorage, kept);
@@ -164,9 +167,10 @@ if (out) out.onclick = async () => {
 
 /** Keep the line in the head true: whether a chat can be answered, and whether anybody still tells. */
 function watchFleet() {
-  const [line, text] = [at("standing"), at("standing-text")];
+  const text = at("standing-text");
+  const line = text.parentElement;
   let lost = false;
-  let fleet = null;
+  let fleet;
   const tell = () => {
     const says = lost ? "No word from the bridge" : fleet ? fleetText(fleet) : "Looking for the fleet";
     line.dataset.state = lost || fleet?.reason ? "down" : fleet?.counts.ready < fleet?.counts.devices ? "part" : fleet ? "up" : "unknown";
