@@ -41,6 +41,7 @@ async def test_what_one_user_was_told_and_typed_is_not_for_the_next(browser: Bro
         await page.get_by_label("Your message").fill("for my eyes alone")
         await wall.goto(f"{url}/fleet?device=nano")
         await expect(wall.locator("dialog[open] #sheet-title")).to_contain_text("nano")
+        await expect(wall.locator("#standing-text")).to_have_text("3 devices ready")  # the stream tells
         job = await _asked(url, first.secret)
         await wall.evaluate(SHOWN_ONCE)
         await page.get_by_role("link", name="Activity").click()
