@@ -102,7 +102,7 @@ async def test_an_administrator_makes_changes_and_ends_keys(browser: Browser, ho
         await expect(bars).to_have_count(2)
         used = [str(await one.get_attribute("aria-label")) for one in await bars.all()]
         faults = await visit.inspected("keys")
-        await page.set_viewport_size({"width": 1280, "height": 850})
+        await visit.seen_as("light", 1280, 850)
         beyond = await page.locator(".table").evaluate("(one) => one.scrollWidth - one.clientWidth")
         let_in = await _status(url, first)
 
