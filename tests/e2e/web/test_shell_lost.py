@@ -18,6 +18,9 @@ from tests.e2e.web.houses import DEVICES, House, ScriptedHouse
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 STREAM = "/ui/events"
+STILL = "/favicon.ico"
+"""Of the bridge as well, and no page: it asks nothing, and leads nowhere."""
+
 ALMOST_SILENT_MS, STEP_MS, AGAIN_MS = 12_000, 200, 2_000
 """Steps are shorter than the time after which a page asks again: it does so when the test wants it to."""
 
@@ -82,7 +85,7 @@ async def test_a_bridge_that_falls_silent_is_missed(browser: Browser, scripted: 
     """Its connection stays open, and nothing comes: after three times the time in which it would tell its clock the page says so,
     once also to those who hear it, and how old its cards are. It asks again, and says when the bridge is back. All of that
     without the worker that tabs share."""
-    async with gateway(scripted.url) as door, opened(browser, door.url, "/offline") as visit:
+    async with gateway(scripted.url) as door, opened(browser, door.url, STILL) as visit:
         page, standing = visit.page, visit.page.locator("#standing-text")
         await page.add_init_script(NO_WORKER)
         await page.clock.install()
@@ -142,7 +145,7 @@ async def test_a_tab_that_opens_behind_another_is_told_all_when_it_is_seen(
 async def test_a_module_that_is_not_there_is_told(browser: Browser, house: House) -> None:
     """Of a view that is read first, and of what draws its charts: the page says so, and reads itself anew on demand. Whoever goes
     back before a view has come stays on the one that the address names."""
-    async with opened(browser, house.url, "/offline", service_workers="block") as visit:
+    async with opened(browser, house.url, STILL, service_workers="block") as visit:
         visit.welcome += [
             " 404 ",
             "blocked by Playwright",
@@ -191,6 +194,7 @@ async def test_answers_are_waited_for_and_not_for_ever(browser: Browser, scripte
     async with gateway(scripted.url) as door, opened(browser, door.url, "/keys") as visit:
         visit.welcome += [" 502 ", "ServiceWorker"]
         page, read = visit.page, visit.page.locator("#read")
+        await expect(page.locator("#view h1")).to_have_text("Keys and limits")  # what was put there before would go
         await page.clock.install()
         await page.evaluate(READING)
         await page.evaluate("void read('this', 5)")
