@@ -65,7 +65,7 @@ USE = """async (addresses) => {
 async def test_the_page_as_it_is_has_no_faults(browser: Browser, scripted: ScriptedHouse) -> None:
     """One load shows it in every look, each on a screenshot; by keyboard everything is reached; nothing was noted."""
     async with opened(browser, scripted.url) as visit:
-        await expect(visit.page.locator("#standing-text")).to_have_text("2 devices ready")
+        await _drawn(visit)
         faults = await visit.inspected("harness")
         walk = await visit.walked()
         path = await visit.snap("harness-whole", whole=True)
