@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -15,11 +16,12 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from common import codec
+from common.errors import NoResponders
 from common.messages import Heartbeat, ModelInfo
 from common.records import JobEntry
 from tests.bridge_process import bridge_process
-from tests.browser import opened
-from tests.e2e.web.houses import DEVICES, SUBJECTS, ScriptedHouse, known, scripted_house
+from tests.browser import HANG_S, opened
+from tests.e2e.web.houses import DEVICES, GUARD_S, POLL_S, SUBJECTS, ScriptedHouse, known, scripted_house
 from tests.integration.ledger.builders import hit, job, payload, subject_of
 from tests.integration.ledger.ledgers import until
 from tests.nats_server import nats_server
@@ -33,11 +35,12 @@ MODEL = "figures:1b"
 WORDLESS = "wordless:1b"
 """Of its answers nobody knows when the first token came."""
 
-DRAWN = """(canvas) => {
+DRAWN = """(all) => all.map((canvas) => {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   return data.some((value) => value !== 0);
-}"""
+})"""
 
+TEXTS = "(all) => all.map((row) => [...row.querySelectorAll('td')].map((one) => one.innerText))"
 
 SHADES = """() => [...new Set([...document.querySelectorAll(".heat i")].map((one) => getComputedStyle(one).backgroundColor))]
   .filter((colour) => !colour.endsWith(", 0)"))"""
@@ -78,12 +81,12 @@ async def _lived(house: ScriptedHouse) -> Past:
     entries = [*_days(noon), *_dear(dear), *_lately(now.timestamp() - 300), *_yesterday(midnight)]
     for entry in entries:
         await _tell(house.fleet, entry)
-    async with httpx.AsyncClient(base_url=house.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=house.url, timeout=GUARD_S, trust_env=False) as http:
         wanted = {entry.record for entry in entries}
 
         async def written() -> bool:
-            kept = (await http.get("/api/v1/jobs", params={"limit": 100})).json()["jobs"]
-            return wanted <= {one["record"] for one in kept}
+            told = (await http.get("/api/v1/jobs", params={"limit": 100})).json()
+            return wanted <= {one["record"] for one in told.get("jobs", ())}
 
         await until(written)
     return Past(house, noon.strftime("%Y-%m-%d"), dear.strftime("%Y-%m-%d"))
@@ -115,7 +118,15 @@ def _lately(at: float) -> Sequence[JobEntry]:
 
 
 async def _tell(fleet: ScriptedFleet, entry: JobEntry) -> None:
-    await fleet.bus.publish(subject_of(entry), payload(entry))
+    """Tell of a job when there is a stream that takes it: the ledger answers questions before it has made that."""
+    async with asyncio.timeout(GUARD_S):
+        while True:
+            try:
+                await fleet.bus.request(subject_of(entry), payload(entry), timeout_s=GUARD_S)
+            except NoResponders:
+                await asyncio.sleep(POLL_S)
+            else:
+                return
 
 
 async def _draw(fleet: ScriptedFleet) -> None:
@@ -125,9 +136,20 @@ async def _draw(fleet: ScriptedFleet) -> None:
 
 
 async def _rows(page: Page, name: str) -> list[list[str]]:
-    """Give the text of a table, without its head."""
+    """Give the text of a table, without its head; at once, since what was read anew meanwhile would have rows told twice."""
     rows = page.get_by_role("region", name=name, exact=True).locator("tbody tr")
-    return [await row.locator("td").all_inner_texts() for row in await rows.all()]
+    return list(await rows.evaluate_all(TEXTS))
+
+
+async def _drawn(page: Page, number: int) -> list[bool]:
+    """Tell of so many charts whether anything is drawn there, when all are there at once: as time goes on, and when it gets another
+    width, one is drawn anew, and away until then."""
+    async with asyncio.timeout(HANG_S):
+        while True:
+            drawn: list[bool] = await page.locator(".uplot canvas").evaluate_all(DRAWN)
+            if len(drawn) == number:
+                return drawn
+            await asyncio.sleep(POLL_S)
 
 
 async def test_latency_is_a_map_lines_and_tables(browser: Browser, past: Past) -> None:
@@ -139,8 +161,7 @@ async def test_latency_is_a_map_lines_and_tables(browser: Browser, past: Past) -
         heat = page.get_by_role("application", name="Total: when, and how long. 4 answers: p50 0.50 s, p95 4.00 s")
         await expect(heat).to_be_visible()
         await expect(page.get_by_role("img", name="4 answers: p50 0.25 s, p95 2.00 s, p99 2.00 s.")).to_be_visible()
-        await expect(page.locator(".uplot canvas")).to_have_count(2)
-        drawn = [await one.evaluate(DRAWN) for one in await page.locator(".uplot canvas").all()]
+        drawn = await _drawn(page, 2)
         shades = await page.evaluate(SHADES)
         tick = await page.locator(".ticks").last.locator("span").first.inner_text()
         ended = await page.locator(".facts").first.inner_text()
@@ -220,7 +241,7 @@ async def test_energy_is_compared_and_says_what_it_stands_on(browser: Browser, p
         await expect(page.get_by_text("$2.00 overpaid, $0.50 really paid.")).to_be_visible()
         lost = [row[:2] for row in await _rows(page, "This period and the one before") if row[0] in LOST]
         names = [row[0] for row in await _rows(page, "Energy by device")]
-        await page.set_viewport_size({"width": 1280, "height": 850})
+        await visit.seen_as("light", 1280, 850)
         beyond = await page.evaluate(BEYOND)
 
     assert (faults, walk.faults) == ([], [])
