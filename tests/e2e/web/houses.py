@@ -76,9 +76,24 @@ class House:
 
     def processes(self, device: str) -> list[psutil.Process]:
         """Give those of a device, to be killed as a power cut does: its agent and its simulator."""
-        [agent] = [one for one in self.up.named("agents$") if one.environ().get("DROVER_DEVICE") == device]
+        agent = self._agent(device)
         port = int(agent.environ()["OLLAMA_HOST"].rsplit(":", 1)[1])
         return [agent, *(one for one in self.up.named("agents.simulator") if _listens(one, port))]
+
+    @asynccontextmanager
+    async def hung(self, device: str) -> AsyncIterator[None]:
+        """Have a device get on with nothing for the life of the context: it says that it is well, as an Ollama that hangs does."""
+        url = self._agent(device).environ()["OLLAMA_HOST"]
+        async with httpx.AsyncClient(base_url=url, timeout=GUARD_S, trust_env=False) as simulator:
+            (await simulator.post("/sim/faults", json={"kind": "hang"})).raise_for_status()
+            try:
+                yield
+            finally:
+                (await simulator.delete("/sim/faults")).raise_for_status()
+
+    def _agent(self, device: str) -> psutil.Process:
+        [agent] = [one for one in self.up.named("agents$") if one.environ().get("DROVER_DEVICE") == device]
+        return agent
 
 
 @dataclass(slots=True)

@@ -97,15 +97,13 @@ async def test_what_waits_is_seen_and_can_be_cancelled(browser: Browser, house: 
     """One job runs on a device that does not get on with it, another one waits for its slot: both are there at once, with what
     they do and the time that passes. Both can be cancelled; the outcome is announced, and the focus stays in the row. What is new
     meanwhile moves nothing while one reads."""
-    _, simulator = house.processes("pi5")
     async with opened(browser, house.url, "/activity?device=pi5", width=1280) as visit, asyncio.TaskGroup() as tasks:
         visit.welcome.append("503")
         page = visit.page
         rows = page.locator("main tbody tr")
         await expect(rows.first).to_be_visible()
         before = await rows.count()
-        simulator.suspend()
-        try:
+        async with house.hung("pi5"):
             runs = tasks.create_task(asked(house, "Is anybody there?"))
             await expect(rows.first).to_contain_text("running")
             waits = tasks.create_task(asked(house, "And who else?"))
@@ -141,8 +139,6 @@ async def test_what_waits_is_seen_and_can_be_cancelled(browser: Browser, house: 
             await expect(rows.first).to_contain_text("cancelled")
             focus.append(await page.evaluate(ROW))
             codes = [await waits, await runs]
-        finally:
-            simulator.resume()
         await house.ask("And which one is white?", model="auto@pi5")
         await expect(page.get_by_role("button", name="1 new")).to_be_visible()
         held = await rows.count()
