@@ -2,10 +2,11 @@
 
 from tests.browser.keyboard import Stop, Walk, walked
 from tests.browser.looking import barriers, overflow
-from tests.browser.visit import HANG_S, THEMES, WIDTHS, Look, Visit, chromium, opened
+from tests.browser.visit import HANG_S, STILL, THEMES, WIDTHS, Look, Visit, chromium, opened
 
 __all__ = [
     "HANG_S",
+    "STILL",
     "THEMES",
     "WIDTHS",
     "Look",

@@ -41,6 +41,9 @@ CHROMIUM_ARGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 
+STILL = "/favicon.ico"
+"""An address of the bridge that is no page: it asks nothing, and leads nowhere, as `/offline` does after three seconds."""
+
 WELCOME = (r"/health\b.* 503 ",)
 """What is no complaint about a page: that the fleet does not answer within a second, since the machine may be busy."""
 

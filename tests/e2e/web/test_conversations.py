@@ -11,7 +11,7 @@ from playwright.async_api import APIRequestContext, Browser, expect
 
 from common import codec
 from common.keys import Scope
-from tests.browser import barriers, opened
+from tests.browser import STILL, barriers, opened
 from tests.e2e.web.houses import House, ScriptedHouse
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -103,7 +103,7 @@ async def test_who_has_a_key_is_told_where_the_rest_is(browser: Browser, house: 
 
 async def test_a_ledger_that_is_away_is_told(browser: Browser, scripted: ScriptedHouse) -> None:
     """In the bridge's own words, with another try; what is read then stands there."""
-    async with opened(browser, scripted.url, "/offline") as visit:
+    async with opened(browser, scripted.url, STILL) as visit:
         visit.welcome += ["503", "offline"]
         page = visit.page
         await page.route(f"**{ALL}*", lambda route: route.fulfill(status=503, json=LEDGER_AWAY), times=1)

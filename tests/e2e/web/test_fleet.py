@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Page, Route, expect
 from common import codec
 from common.keys import Scope
 from common.messages import ModelInfo
-from tests.browser import WIDTHS, barriers, opened, overflow
+from tests.browser import STILL, WIDTHS, barriers, opened, overflow
 from tests.e2e.web.houses import House, ScriptedHouse
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -161,7 +161,7 @@ async def test_many_devices_none_and_what_one_was_like(browser: Browser, scripte
     """An empty fleet says how an agent is started, and a link that breaks off says so above all; sixty devices fit every window.
     What a device was like is drawn, said in words and listed, for all of the time that is chosen, and stands in the address; Back
     leaves it. One clock goes for all cards, and a name's own slash is no step of an address."""
-    async with opened(browser, scripted.url, "/offline") as visit:
+    async with opened(browser, scripted.url, STILL) as visit:
         visit.welcome += ["events", "offline"]
         page = visit.page
         await page.add_init_script(OWN_STREAM + CLOCKS)

@@ -11,16 +11,13 @@ from playwright.async_api import Browser, Route, expect
 
 from common.messages import DeviceState
 from dispatcher.bridge.live.hub import MOST_OF_USER
-from tests.browser import HANG_S, opened
+from tests.browser import HANG_S, STILL, opened
 from tests.e2e.web.gateway import gateway
 from tests.e2e.web.houses import DEVICES, House, ScriptedHouse
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 STREAM = "/ui/events"
-STILL = "/favicon.ico"
-"""Of the bridge as well, and no page: it asks nothing, and leads nowhere."""
-
 GONE = "No word from the bridge"
 ALMOST_SILENT_MS, STEP_MS = 12_000, 200
 """Steps are shorter than the time after which a page asks again. The clock of a test goes on by itself as well: what the page asked
