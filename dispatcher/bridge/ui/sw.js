@@ -15,11 +15,9 @@ self.addEventListener("fetch", (event) => {
 
 async function keep() {
   const cache = await caches.open(NAME);
-  const page = await fetch(PAGE);
-  if (!page.ok) throw new Error(`${PAGE}: ${page.status}`);
-  const made = [...(await page.clone().text()).matchAll(/(?:href|src)="(\/ui\/[^"]+)"/g)].map(([, address]) => address);
-  await cache.put(PAGE, page);
-  await cache.addAll(made);
+  await cache.add(PAGE);
+  const page = await (await cache.match(PAGE)).text();
+  await cache.addAll([...page.matchAll(/(?:href|src)="(\/ui\/[^"]+)"/g)].map(([, address]) => address));
 }
 
 async function forget() {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from dispatcher.bridge.pages.assets import UI
 from dispatcher.bridge.pages.minified import minified
+from dispatcher.bridge.pages.minifier import QUOTED
 
 _TEXT = re.compile(r"`|\$\{|\\.|[^`\\$]+|\$", re.DOTALL)
 _PATTERN = re.compile(r"/(?![/*])(?:\\.|\[(?:\\.|[^\]\\])*\]|[^/\\\[\n])+/\w*")
@@ -42,6 +43,31 @@ def test_space_around_tags_goes() -> None:
     written = b"export const drawn = () => html`\n  <p class='a'\n    id='b'>\n    two\n    words ${one}\n  </p>\n  <b>x</b>`;\n"
 
     assert b"html`<p class='a'\nid='b'>two\nwords ${one}</p><b>x</b>`" in minified({"a.js": written})["a.js"]
+
+
+def test_a_word_as_a_value_goes_without_quotes() -> None:
+    """Of an attribute, where it is one word; what is compared with a text in between keeps them."""
+    written = (
+        b'export const drawn = (one) => html`<p class="a" id="b-1" title="c d">${one === "e"} <input name="f" /></p>`;'
+    )
+
+    sent = minified({"a.js": written})["a.js"]
+
+    assert sent.endswith(b'html`<p class=a id=b-1 title="c d">${e==="e"} <input name=f/></p>`')
+
+
+def test_nothing_in_code_looks_like_an_attribute() -> None:
+    """All that loses its quotes in what is sent stands in markup."""
+    for file in sorted(UI.rglob("*.js")):
+        if "vendor" in file.parts:
+            continue
+        module = file.read_text()
+        in_markup = [one for template in templates(module) if template.markup for one in QUOTED.findall(template.text)]
+        sent = minified({file.name: module.encode()})[file.name].decode()
+        bare = sum(len(re.findall(rf"(?<=\s){name}{value}(?=[\s/>])", sent)) for name, value in set(in_markup))
+
+        assert [] == QUOTED.findall(sent), file.name
+        assert len(in_markup) == bare, file.name
 
 
 def test_templates_are_found_within_one_another() -> None:

@@ -73,7 +73,7 @@ export default function Chat() {
   };
   const { branch } = talk;
   return html`<${Page} title="Chat" beside=${html`<div class="row">
-      <button type="button" onClick=${fresh}>New chat</button>
+      <button onClick=${fresh}>New chat</button>
       <label class="check"><input type="checkbox" class="whole" defaultChecked=${localStorage.getItem(WHOLE)}
         onChange=${({ target }) => localStorage.setItem(WHOLE, target.checked ? "yes" : "")} /> Show answers when complete</label>
     </div>`}>
@@ -82,11 +82,11 @@ export default function Chat() {
     <${Read} read=${{ ...talk, value: talk.loaded }}>${() => !branch.length && html`<section class="hello">
       <h2>Ask your fleet</h2>
       <p>Each question goes to the device that suits it best. Under every answer stands which one it was, and why.</p>
-      <div class="row">${IDEAS.map((text) => html`<button type="button" class="idea" onClick=${() => ask(talk, { text })}>${text}</button>`)}</div>
+      <div class="row">${IDEAS.map((text) => html`<button class="idea" onClick=${() => ask(talk, { text })}>${text}</button>`)}</div>
     </section>`}<//>
     <ol class="talk" aria-label="Conversation">${branch.map((one) => html`<${Turn} key=${one.key} talk=${talk} one=${one} known=${known} />`)}</ol>
     <div class="dock">
-      ${more && html`<button type="button" class="latest" onClick=${toEnd}>Newest text</button>`}
+      ${more && html`<button class="latest" onClick=${toEnd}>Newest text</button>`}
       <${Composer} talk=${talk} limits=${known.limits}>
         <${ModelPicker} known=${known} value=${wish.model} choose=${choose("model")} />
         <${StrategyPicker} known=${known} value=${wish.strategy ?? ""} choose=${choose("strategy")} />
@@ -122,7 +122,7 @@ function Turn({ talk, one, known }) {
   const [open, set] = useState(false);
   const { reply, text, parent, wish: wished } = one;
   const again = (changed, wish) => ask(talk, { ...one, box: null, ...changed }, { ...wished, anew: true, ...wish }, parent);
-  const opens = (label) => html`<button type="button" class="quiet" onClick=${() => set(true)}>${label}</button>`;
+  const opens = (label) => html`<button class="quiet" onClick=${() => set(true)}>${label}</button>`;
   return html`<li class="turn">
     <h2 class="unseen">Question and answer</h2>
     ${text !== undefined && html`<${Question} talk=${talk} one=${one}>${opens("Edit")}<//>`}
@@ -131,7 +131,7 @@ function Turn({ talk, one, known }) {
       ${reply.unkept && html`<p class="note">This answer could not be kept.</p>`}
       ${reply.over && reply.text && html`<div class="row does">
         ${reply.account.job && html`<${Thumb} talk=${talk} reply=${reply} rating="up" label="Good answer" /><${Thumb} talk=${talk} reply=${reply} rating="down" label="Bad answer" />`}
-        <button type="button" class="quiet copy">Copy</button>
+        <button class="quiet copy">Copy</button>
         ${text && opens("Ask elsewhere")}
       </div>`}
     </div>
@@ -142,7 +142,7 @@ function Turn({ talk, one, known }) {
 function Question({ talk, one, children }) {
   const { text, images = [], files = [], documents = files, parent: { children: beside } } = one;
   const at = beside.indexOf(one);
-  const step = (by, sign, label) => html`<button type="button" class="quiet" aria-label=${label} disabled=${!beside[at + by]}
+  const step = (by, sign, label) => html`<button class="quiet" aria-label=${label} disabled=${!beside[at + by]}
     onClick=${() => talk.show(beside[at + by])}>${sign}</button>`;
   return html`<div class="mine">
     <div class="bubble" role="group" aria-label="Question" tabindex=${text.length > 1500 && 0}>
@@ -167,7 +167,7 @@ function Thumb({ talk, reply, rating, label }) {
     talk.tell();
     announce(given ? "Your thumb is taken back" : `Thanks: thumb ${rating}`);
   };
-  return html`<button type="button" class="quiet thumb" aria-pressed=${given} onClick=${() => act(give)}>${label}</button><${Refusal} error=${error} />`;
+  return html`<button class="quiet thumb" aria-pressed=${given} onClick=${() => act(give)}>${label}</button><${Refusal} error=${error} />`;
 }
 
 /** The question once more, in other words or of another device that has the model. */

@@ -117,7 +117,7 @@ function Differences({ done }) {
 /** Which one is better; it is kept with the experiments, and routing learns from it. */
 function Vote({ done, said, set }) {
   const { act, error } = useAct();
-  const vote = (winner, says) => html`<button type="button" aria-pressed=${said === says} onClick=${() => act(async () => {
+  const vote = (winner, says) => html`<button aria-pressed=${said === says} onClick=${() => act(async () => {
     await post("/api/v1/votes", { jobs: done.map(({ job }) => job), winner });
     set({ vote: says });
     announce("Your vote is kept");

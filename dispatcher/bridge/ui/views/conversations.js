@@ -51,9 +51,9 @@ function Talks({ q, before, field }) {
   return html`<${Read} read=${read}>${({ conversations, next, kept_days: days }) => html`
     ${!conversations[0] && html`<${Empty}>${next ? "Not among the newest: look further." : before ? "There are no more." : q ? "No conversation has all of these words." : `Nothing is kept yet: ask something in the chat.${may("leave") ? " What was said before there were keys comes back by drover keys adopt NAME." : ""}`}<//>`}
     <ul class="talks" ref=${list}>${conversations.map((one) => html`<${Talk} key=${one.conversation.id + one.turn} ...${one} rename=${rename} forget=${forget} />`)}</ul>
-    ${next && (more ? html`<${Talks} q=${q} before=${next} field=${field} />` : html`<p class="row"><button type="button" onClick=${() => go(true)}>Earlier ones</button></p>`)}
+    ${next && (more ? html`<${Talks} q=${q} before=${next} field=${field} />` : html`<p class="row"><button onClick=${() => go(true)}>Earlier ones</button></p>`)}
     ${!before && html`<p class="note">They are yours alone. ${days ? `What nobody goes on with for ${days} days is forgotten.` : "They are kept until you forget them."}</p>`}
-    ${!before && !q && conversations[0] && html`<button type="button" class="danger" onClick=${({ target }) => forget("Forget all", "All of yours are gone for good, listed here or not.", "?confirm=all", target)}>Forget all</button>`}
+    ${!before && !q && conversations[0] && html`<button class="danger" onClick=${({ target }) => forget("Forget all", "All of yours are gone for good, listed here or not.", "?confirm=all", target)}>Forget all</button>`}
     ${Shown && html`<${Shown} ...${shown} close=${() => open({})} />`}`}<//>`;
 }
 
@@ -65,9 +65,9 @@ function Talk({ conversation, snippet, turn, rename, forget }) {
     ${snippet && html`<p class="snippet">${snippet}</p>`}
     <p class="note">${moment(updated)} · ${turns} turns</p>
     <div class="row">
-      <button type="button" class="quiet" onClick=${() => rename(conversation)}>Rename<span class="unseen"> ${named}</span></button>
+      <button class="quiet" onClick=${() => rename(conversation)}>Rename<span class="unseen"> ${named}</span></button>
       ${["Markdown", "JSON"].map((form) => html`<a class="quiet" download href=${`${ALL}/${id}/export?format=${form.toLowerCase()}`}>${form}<span class="unseen"> of ${named}</span></a>`)}
-      <button type="button" class="quiet bad" onClick=${({ target }) => forget("Forget it", `“${named}” is gone for good.`, `/${id}`, target)}>Forget<span class="unseen"> ${named}</span></button>
+      <button class="quiet bad" onClick=${({ target }) => forget("Forget it", `“${named}” is gone for good.`, `/${id}`, target)}>Forget<span class="unseen"> ${named}</span></button>
     </div>
   </li>`;
 }

@@ -27,7 +27,7 @@ export default function Fleet() {
         <label class="field">Name, state or model<input type="search" aria-keyshortcuts="/" value=${q} onInput=${({ target }) => change({ q: target.value })} /></label>
         <${Choice} label="Sort" name="sort" value=${sort} options=${SORTS} choose=${(sort) => change({ sort })} />
       </div>
-      ${!shown[0] && html`<${Empty}>Nothing here fits “${q}”. <button type="button" onClick=${() => change({ q: "" })}>Show all devices</button><//>`}
+      ${!shown[0] && html`<${Empty}>Nothing here fits “${q}”. <button onClick=${() => change({ q: "" })}>Show all devices</button><//>`}
       <div class="grid fleet">${shown.map((one) => html`<${Device} key=${one.name} ...${one} now=${now} href=${query("", { ...asked, device: one.name })} />`)}</div>`
     : devices ? html`<${Empty}>No device has been heard. Start an agent beside an Ollama: <code>NATS_URL=nats://${location.hostname}:4222 drover-agent</code><//>`
     : html`<p class="loading">Listening for devices</p>`}
@@ -80,7 +80,7 @@ function Orders({ name, state, models }) {
   const [model, pick] = useState("");
   const [loads, load] = useState();
   const choice = useRef();
-  const order = (verb, what, body) => html`<button type="button" aria-busy=${busy} aria-label=${`${verb} ${what}`} onClick=${({ target }) => act(async () => {
+  const order = (verb, what, body) => html`<button aria-busy=${busy} aria-label=${`${verb} ${what}`} onClick=${({ target }) => act(async () => {
     load(body?.model);
     const told = await post(`/api/v1/devices/${encodeURIComponent(name)}/${verb.toLowerCase()}`, body, { waitS: 90 });
     announce(`${what} is ${told.state}`);
