@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from common import key_client
 from common.key_requests import AddKey
@@ -199,6 +201,42 @@ async def test_a_session_that_ends_opens_the_door(browser: Browser, house: House
     assert "lacks the scope read:fleet" in why
     assert offered == ["Chat", "Compare", "Conversations", "Activity", "Keys and limits"]
     assert faults == []
+
+
+async def test_no_view_stands_under_the_address_of_another(browser: Browser, scripted: ScriptedHouse) -> None:
+    """While a view is on its way the one before is gone, and writes nothing into its address, as a search would that was typed last;
+    who goes back meanwhile is there. Out of a dialog Back leads past all that it lay over."""
+    may_come = asyncio.Event()
+
+    async def held(route: Route) -> None:
+        await may_come.wait()
+        await route.continue_()
+
+    async with opened(browser, scripted.url, "/conversations", service_workers="block") as visit:
+        visit.welcome.append("Service Worker registration blocked")
+        page, title, loading = visit.page, visit.page.locator("#view h1"), visit.page.locator("#view > .loading")
+        await page.route("**/views/fleet.js", held)
+        await expect(page.get_by_role("searchbox")).to_be_visible()
+        await page.get_by_role("searchbox").fill("kelvin")
+        await page.get_by_role("link", name="Fleet").click()
+        await expect(loading).to_have_text("Fleet is being read")
+        await page.evaluate("() => new Promise((done) => setTimeout(done, 300))")  # behind the timer of the search
+        under = page.url
+        await page.go_back()
+        await expect(title).to_have_text("Conversations")
+        back = page.url
+        await page.go_forward()
+        await expect(loading).to_have_text("Fleet is being read")
+        may_come.set()
+        await expect(title).to_have_text("Fleet")
+        await page.get_by_role("link", name="nano", exact=True).click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        await page.evaluate("history.go(-2)")
+        await expect(title).to_have_text("Conversations")
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+        await expect(page).to_have_title("Conversations · Drover")
+
+    assert (under, back) == (f"{scripted.url}/fleet", f"{scripted.url}/conversations")
 
 
 async def _reach(page: Page, wanted: str, key: str) -> None:

@@ -25,11 +25,21 @@ if (!last || (user && user !== last)) {
   sessionStorage.setItem(USER, user);
 }
 
+function put(node) {
+  leave();
+  main.replaceChildren();
+  leave = show(node, main);
+}
+
 /** Show the view of an address, without reading the page anew: what another view has begun goes on. */
 async function open(view, first) {
   const mine = ++turn;
   shown = view.name;
   style(view.name);
+  document.title = `${view.title} · Drover`;
+  for (const link of document.querySelectorAll("[data-view]")) link.ariaCurrent = link.dataset.view === shown ? "page" : null;
+  // At once: what the view before still writes into the address is not for this one's.
+  if (!first) put(html`<p class="loading">${view.title} is being read</p>`);
   const View = await load(`../views/${view.name}.js`).then(
     (module) => module.default,
     (error) => {
@@ -39,11 +49,7 @@ async function open(view, first) {
     },
   );
   if (mine !== turn || !View) return;
-  leave();
-  main.replaceChildren();
-  leave = show(html`<${Crash} key=${view.name}><${View} /><//>`, main);
-  document.title = `${view.title} · Drover`;
-  for (const link of document.querySelectorAll("[data-view]")) link.ariaCurrent = link.dataset.view === view.name ? "page" : null;
+  put(html`<${Crash}><${View} /><//>`);
   if (first) return;
   (main.querySelector("[autofocus]") ?? main).focus({ preventScroll: true });
   scrollTo(0, 0);
