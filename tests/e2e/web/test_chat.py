@@ -609,3 +609,80 @@ async def test_answers_may_wait_until_they_are_complete(chat: Chat) -> None:
 
     await expect(chat.words).to_have_text("Half and half")
     await chat.page.get_by_label("Show answers when complete").uncheck()
+
+
+async def test_back_leads_to_the_conversation_before(chat: Chat) -> None:
+    """From a new chat to what was open before that, and forward to the new one, also where it was left before the bridge had taken
+    its question: that is there then, with its answer, and was asked once. A new chat with nothing in it is no step of its own."""
+    taken = asyncio.Event()
+
+    async def held(route: Route) -> None:
+        await taken.wait()
+        await route.continue_()
+
+    chat.fleet.script = answer_from_orin
+    await chat.ask("Why is the sky blue?")
+    await chat.answered()
+    first = chat.page.url
+    await chat.begin_anew()
+    await chat.button("New chat").click()
+    await chat.page.go_back()
+    await expect(chat.questions).to_have_text(["Why is the sky blue?"])
+    await expect(chat.page).to_have_url(first)
+    await chat.page.go_forward()
+    await expect(chat.page.locator(".hello")).to_be_visible()
+    await expect(chat.questions).to_have_count(0)
+    await expect(chat.page).to_have_url(f"{chat.visit.url}/")
+    await chat.page.route("**/api/v1/chat", held)
+    await chat.ask("And at dusk?")
+    await expect(chat.page.locator(".waiting")).to_be_visible()
+    await chat.page.go_back()
+    await expect(chat.questions).to_have_text(["Why is the sky blue?"])
+    await expect(chat.page).to_have_url(first)
+    await chat.page.evaluate("() => { document.querySelector('#announce').textContent = '' }")
+    taken.set()
+    await expect(chat.page.locator("#announce")).to_have_text(re.compile("Answer from orin"))
+    await chat.page.unroute("**/api/v1/chat")
+    await expect(chat.page).to_have_url(first)
+    await chat.page.go_forward()
+    await expect(chat.questions).to_have_text(["And at dusk?"])
+    await expect(chat.words).to_have_text(["The sky is blue."])
+    await expect(chat.page).to_have_url(re.compile("c="))
+
+    assert first != chat.page.url
+    assert [["Why is the sky blue?"], ["And at dusk?"]] == [await chat.said(), await chat.said()]
+    assert chat.fleet.jobs.empty()
+
+
+async def test_a_question_is_found_after_a_reload_right_behind_it(chat: Chat) -> None:
+    """In a new chat, where the reload has begun before the address has its conversation: it is on the page, in that. Where the
+    bridge has said nothing it is back in its box, which says why. It is never asked again by itself."""
+
+    async def leave(dialog: Dialog) -> None:
+        await dialog.accept()
+
+    chat.page.on("dialog", leave)
+    chat.fleet.script = endless
+    await chat.ask("Am I found?")
+    await expect(chat.words).to_have_text("Once upon a time")
+    await expect(chat.page).to_have_url(re.compile("c="))
+    # What is read anew is the address as it was when the reload began.
+    await chat.page.evaluate("() => history.replaceState(history.state, '', '/')")
+    await chat.page.reload()
+    await expect(chat.page.get_by_role("alert")).to_contain_text("The answer broke off")
+    await expect(chat.questions).to_have_text(["Am I found?"])
+    await expect(chat.box).to_have_value("")
+    await chat.begin_anew()
+    await chat.page.route("**/api/v1/chat", lambda _: None)  # it stays on its way
+    await chat.ask("And I?")
+    await expect(chat.page.locator(".waiting")).to_be_visible()
+    await chat.page.reload()
+    await expect(chat.page.locator(".composer .note").first).to_have_text(
+        "Your question is back in its box: no word of it came before the page was read anew"
+    )
+    await expect(chat.box).to_have_value("And I?")
+    await chat.page.unroute("**/api/v1/chat")
+    chat.page.remove_listener("dialog", leave)
+
+    assert ["Am I found?"] == await chat.said()
+    assert chat.fleet.jobs.empty()

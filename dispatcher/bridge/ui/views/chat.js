@@ -5,7 +5,7 @@ import { html, useEffect, useLayoutEffect, useState } from "../core/html.js";
 import { ModelPicker, StrategyPicker, useModels } from "../core/models.js";
 import { announce, Page, Read, Refusal, Sheet, useAct } from "../core/parts.js";
 import { Answer } from "../core/reply.js";
-import { newTalk, talkOf } from "./chat/talk.js";
+import { newTalk, open, talkOf } from "./chat/talk.js";
 
 const IDEAS = ["Why is the sky blue?", "Write a haiku about a herd of small computers."];
 const WHOLE = "drover-whole-answers";
@@ -13,8 +13,12 @@ const NONE = { types: [] };
 // What was chosen and typed stays while another view is open.
 const wish = { model: "auto" };
 const DRAFT = "drover-draft";
-const draft = { text: sessionStorage.getItem(DRAFT) ?? "", files: [] };
+const ASKED = "drover-asked";
+const BACK = "Your question is back in its box";
+let asked = sessionStorage.getItem(ASKED) || 0;
+const draft = { text: sessionStorage.getItem(DRAFT) || asked || "", files: [] };
 const write = (text) => sessionStorage.setItem(DRAFT, (draft.text = text));
+const taken = () => sessionStorage.removeItem(ASKED);
 const page = document.scrollingElement;
 let following = true;
 
@@ -25,19 +29,19 @@ const toEnd = () => {
 };
 const ask = (talk, asked, how = { ...wish }, parent) => {
   // Whoever reloads before the bridge has it finds it in the box.
-  sessionStorage.setItem(DRAFT, draft.text || asked.text);
-  talk.ask(asked, how, parent).then((one) => (one ? wordless(talk, one) : write(draft.text)));
+  sessionStorage.setItem(ASKED, asked.text);
+  talk.ask(asked, how, parent).then((one) => (one ? wordless(talk, one) : taken()));
   toEnd();
   // Not before a sheet is gone.
   setTimeout(() => field()?.focus());
 };
 /** What was typed and got no word goes back into its box, where it is gone or nobody takes it as it stands. */
 const wordless = (talk, { text, box, reply: { error } }) => {
-  if (!box || talk !== talkOf() || draft.text || draft.files[0] || (error && !(error.status <= 422))) return;
+  if (!box || talk !== open || draft.text || draft.files[0] || (error && !(error.status <= 422))) return;
   write(text);
   draft.files = box;
   if (field()) field().value = text;
-  talk.says = "Your question is back in its box";
+  talk.says = BACK;
   talk.tell();
   announce(talk.says);
 };
@@ -50,21 +54,26 @@ const sends = (event) => {
 
 export default function Chat() {
   const [talk, set] = useState(() => {
-    const asked = new URLSearchParams(location.search);
-    return talkOf(asked.get("c"), asked.get("turn"));
+    const wanted = new URLSearchParams(location.search);
+    const talk = talkOf(wanted.get("c"), wanted.get("turn"));
+    if (draft.text === asked) talk.says = `${BACK}: no word of it came before the page was read anew`;
+    asked = 0;
+    return talk;
   });
   const [, redraw] = useState();
   const known = useModels();
   const more = useFollowing();
   talk.tell = (begun) => {
-    if (begun) write(draft.text);
+    if (begun) taken();
     redraw({});
   };
   // The address names the conversation, for a reload and for whoever comes back: at once, since from then on the box does not keep it.
-  useLayoutEffect(() => history.replaceState(null, "", query("/", { c: talk.id })), [talk.id]);
+  useLayoutEffect(() => history.replaceState(talk.key, "", query("/", { c: talk.id })), [talk, talk.id]);
   const fresh = () => {
-    set(newTalk());
-    write(draft.text);
+    const next = newTalk();
+    if (talk.id || branch[0]) history.pushState(next.key, "", "/");
+    set(next);
+    taken();
     field().focus();
   };
   const choose = (name) => (value) => {
@@ -239,7 +248,7 @@ function Composer({ talk, limits: { images = NONE, documents = NONE, upload_byte
       else refuse("Wait for the answer, or stop it.");
     } else if (!talk.loaded || reading) refuse("Wait until all is read.");
     else if (text || files.length) {
-      field().value = draft.text = "";
+      write((field().value = ""));
       change([]);
       ask(talk, { text, box: files, images: files.flatMap(({ pdf, data }) => (pdf ? [] : data)), files: files.flatMap(({ pdf, name, data }) => (pdf ? { name, data } : [])) });
     }

@@ -3,7 +3,8 @@ import { get, post } from "../../core/api.js";
 import { announce } from "../../core/parts.js";
 import { BROKEN, chat, Reply } from "../../core/reply.js";
 
-const going = new Map();
+// Those that were asked something, until the ledger has it.
+const going = new Set();
 let born = 0;
 const path = (id) => `/api/v1/conversations/${id}`;
 
@@ -29,6 +30,8 @@ class Talk {
   root = { children: [], asked: "" };
   head = this.root;
   id = null;
+  // By this its entry in the history finds it, which may have been left before there was an id.
+  key = Math.random();
   // False where no ledger is there: then all of it is sent each time.
   kept = true;
   loaded = true;
@@ -57,12 +60,13 @@ class Talk {
     const reply = new Reply((signal) => this.#frames(one, signal));
     const one = (this.head = this.#add(parent, { ...asked, id: null, wish, reply }));
     this.tell();
+    going.add(this);
     await reply.run();
     const { turn, kept, later, files } = reply.account.conversation ?? {};
     one.documents ??= files;
     if (turn) this.#head = one.id = turn;
     reply.unkept = kept === false && !later;
-    going.delete(this.id);
+    if (this.id) going.delete(this);
     // Of what broke off a reload still offers to try again.
     if (!reply.error) {
       sessionStorage.removeItem(this.id);
@@ -145,22 +149,22 @@ class Talk {
     try {
       for await (const frame of chat(this.#body(one), signal)) {
         if (frame.conversation) {
-          this.id = frame.conversation;
-          going.set(this.id, this);
-          sessionStorage.setItem(this.id, this.#head);
-          this.tell(true);
+          sessionStorage.setItem(frame.conversation, this.#head);
+          this.#begun(frame.conversation);
         }
         yield frame;
       }
     } catch (error) {
-      if (error.talk) {
-        this.id = error.talk;
-        this.tell(true);
-      }
+      if (error.talk) this.#begun(error.talk);
       if (this.id || error.code !== "ledger") throw error;
       this.kept = false;
       yield* chat(this.#body(one), signal);
     }
+  }
+
+  #begun(id) {
+    sessionStorage.setItem(this.key, (this.id = id));
+    this.tell(true);
   }
 
   /** Have the ledger go on behind an exchange, where it would not do so by itself. */
@@ -186,14 +190,19 @@ class Talk {
   }
 }
 
-let open = new Talk();
+export let open = new Talk();
 addEventListener("visibilitychange", () => open.look());
 // The browser asks before an answer ends with its page.
-onbeforeunload = () => open.running || going.size || null;
+onbeforeunload = () => [open, ...going].some((one) => one.running) || null;
 
-/** The conversation that was open last, or that of an id, which may be under way; else by the branch of a turn, if one is named. */
+/**
+ * The conversation of an id, or else of this entry of the history, which may be under way; or the one that was open last, where the
+ * entry has none yet. It is read by the branch of a turn, if one is named.
+ */
 export function talkOf(id, turn) {
-  if (id && id !== open.id) open = going.get(id) ?? new Talk();
+  const { state } = history;
+  id ??= sessionStorage.getItem(state);
+  if (id || state) open = [open, ...going].find((one) => (id ? one.id === id : one.key === state)) ?? new Talk();
   if (id && (turn ? !open.running : !open.id)) open.load(id, turn);
   return open;
 }
