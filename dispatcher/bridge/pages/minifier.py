@@ -20,10 +20,14 @@ QUOTED = re.compile(r'(?<=\s)([\w-]+=)"([\w-]+)"(?=[\s/>])')
 """A word as the value of an attribute: `htm` takes it without quotes. In code, from which the minifier has taken the spaces,
 nothing looks like it; a test finds none."""
 
+CLOSING = re.compile(r"</[\w/]+>")
+"""The end of an element: `htm` closes the one that is open, whatever is named there."""
+
 
 def smaller(source: str) -> str:
     """Make one module smaller."""
-    return QUOTED.sub(r"\1\2", _BETWEEN_TAGS.sub("", minify.string("text/javascript", source)))
+    sent = _BETWEEN_TAGS.sub("", minify.string("text/javascript", source))
+    return CLOSING.sub("</>", QUOTED.sub(r"\1\2", sent)) if "html`" in sent else sent
 
 
 if __name__ == "__main__":

@@ -15,6 +15,11 @@ _PATTERN = re.compile(r"/(?![/*])(?:\\.|\[(?:\\.|[^\]\\])*\]|[^/\\\[\n])+/\w*")
 _CODE = re.compile(r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[\w$]+|\s+|.""", re.DOTALL)
 _BEFORE_PATTERN = frozenset("(,=:[!&|?{};>")
 
+OURS = [file for file in sorted(UI.rglob("*.js")) if "vendor" not in file.parts]
+
+ENDS = re.compile(r"""["'][^"'<>`\n]*</[^"'<>`\n]*>[^"'<>`\n]*["']""")
+"""A text in code with the end of an element."""
+
 
 @dataclass
 class Template:
@@ -42,7 +47,7 @@ def test_space_around_tags_goes() -> None:
     """Between attributes, and between words, one space stays."""
     written = b"export const drawn = () => html`\n  <p class='a'\n    id='b'>\n    two\n    words ${one}\n  </p>\n  <b>x</b>`;\n"
 
-    assert b"html`<p class='a'\nid='b'>two\nwords ${one}</p><b>x</b>`" in minified({"a.js": written})["a.js"]
+    assert b"html`<p class='a'\nid='b'>two\nwords ${one}</><b>x</>`" in minified({"a.js": written})["a.js"]
 
 
 def test_a_word_as_a_value_goes_without_quotes() -> None:
@@ -53,14 +58,28 @@ def test_a_word_as_a_value_goes_without_quotes() -> None:
 
     sent = minified({"a.js": written})["a.js"]
 
-    assert sent.endswith(b'html`<p class=a id=b-1 title="c d">${e==="e"} <input name=f/></p>`')
+    assert sent.endswith(b'html`<p class=a id=b-1 title="c d">${e==="e"} <input name=f/></>`')
+
+
+def test_an_element_ends_without_its_name_in_markup_alone() -> None:
+    """Where there is HTML in other texts, there is no markup in the module."""
+    written = b"export const drawn = (one) => `<h3>${one}</h3>`;"
+    named = [
+        f"{file.name}: {template.text}"
+        for file in OURS
+        if "html`" in file.read_text()
+        for template in templates(file.read_text())
+        if "</" in template.text and not template.markup
+    ]
+    quoted = [one for file in OURS for one in ENDS.findall(file.read_text())]
+
+    assert ([], []) == (named, quoted)
+    assert minified({"a.js": written})["a.js"].endswith(b"`<h3>${e}</h3>`")
 
 
 def test_nothing_in_code_looks_like_an_attribute() -> None:
     """All that loses its quotes in what is sent stands in markup."""
-    for file in sorted(UI.rglob("*.js")):
-        if "vendor" in file.parts:
-            continue
+    for file in OURS:
         module = file.read_text()
         in_markup = [one for template in templates(module) if template.markup for one in QUOTED.findall(template.text)]
         sent = minified({file.name: module.encode()})[file.name].decode()
