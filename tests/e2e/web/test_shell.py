@@ -204,8 +204,8 @@ async def test_a_session_that_ends_opens_the_door(browser: Browser, house: House
 
 
 async def test_no_view_stands_under_the_address_of_another(browser: Browser, scripted: ScriptedHouse) -> None:
-    """While a view is on its way the one before is gone, and writes nothing into its address, as a search would that was typed last;
-    who goes back meanwhile is there. Out of a dialog Back leads past all that it lay over."""
+    """While a view is on its way the one before is gone, and writes nothing into its address, as a search would that was typed
+    last; who goes back meanwhile is there. Out of a dialog Back leads past all that it lay over."""
     may_come = asyncio.Event()
 
     async def held(route: Route) -> None:
@@ -237,6 +237,41 @@ async def test_no_view_stands_under_the_address_of_another(browser: Browser, scr
         await expect(page).to_have_title("Conversations · Drover")
 
     assert (under, back) == (f"{scripted.url}/fleet", f"{scripted.url}/conversations")
+
+
+async def test_back_stands_where_one_was(browser: Browser, scripted: ScriptedHouse) -> None:
+    """In a list that is read anew, also when that takes a while; a view that is opened begins at its top."""
+    may_come = asyncio.Event()
+
+    async def held(route: Route) -> None:
+        await may_come.wait()
+        await route.continue_()
+
+    async with opened(browser, scripted.url, "/keys") as visit:
+        page, title, kept = visit.page, visit.page.locator("#view h1"), f"{scripted.url}/api/v1/conversations"
+        for number in range(15):
+            await page.context.request.post(kept, data={"title": f"Plan {number}"})
+        await page.get_by_role("link", name="Conversations").click()
+        card = page.get_by_role("link", name="Plan 3", exact=True)
+        await card.evaluate("(card) => card.scrollIntoView({ block: 'center' })")
+        await visit.settled()
+        stood = await page.evaluate("scrollY")
+        await card.click()
+        await expect(title).to_have_text("Chat")
+        await page.route("**/api/v1/conversations*", held)
+        await page.go_back()
+        await expect(page.locator("#view .loading")).to_be_visible()
+        may_come.set()
+        await expect(card).to_be_in_viewport()
+        await page.wait_for_function("(stood) => Math.abs(scrollY - stood) < 2", arg=stood)
+        await page.get_by_role("link", name="Fleet").click()
+        await expect(title).to_have_text("Fleet")
+        await page.wait_for_function("() => scrollY === 0")
+        await page.go_back()
+        await expect(card).to_be_in_viewport()
+        await page.wait_for_function("(stood) => Math.abs(scrollY - stood) < 2", arg=stood)
+
+    assert stood > 300
 
 
 async def _reach(page: Page, wanted: str, key: str) -> None:

@@ -32,15 +32,17 @@ function put(node) {
 }
 
 /** Show the view of an address, without reading the page anew: what another view has begun goes on. */
-async function open(view, first) {
+async function open(view, y = 0, first) {
   const mine = ++turn;
+  at("menu").hidePopover();
   shown = view.name;
-  style(view.name);
+  const href = new URL(`../views/${shown}.css`, import.meta.url).pathname;
+  if (!document.querySelector(`link[href="${href}"]`)) document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href }));
   document.title = `${view.title} · Drover`;
   for (const link of document.querySelectorAll("[data-view]")) link.ariaCurrent = link.dataset.view === shown ? "page" : null;
   // At once: what the view before still writes into the address is not for this one's.
   if (!first) put(html`<p class="loading">${view.title} is being read</p>`);
-  const View = await load(`../views/${view.name}.js`).then(
+  const View = await load(`../views/${shown}.js`).then(
     (module) => module.default,
     (error) => {
       if (first) return () => { throw error; };
@@ -52,21 +54,21 @@ async function open(view, first) {
   put(html`<${Crash}><${View} /><//>`);
   if (first) return;
   (main.querySelector("[autofocus]") ?? main).focus({ preventScroll: true });
-  scrollTo(0, 0);
-}
-
-function style(name) {
-  const href = new URL(`../views/${name}.css`, import.meta.url).pathname;
-  if (document.querySelector(`link[href="${href}"]`)) return;
-  document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href }));
+  let here;
+  const grown = new ResizeObserver(() => {
+    // A list is as long as it was when all of it is read. Whoever scrolls meanwhile stays there.
+    if (mine !== turn || (here ?? scrollY) !== scrollY || here > y - 1) return grown.disconnect();
+    scrollTo(0, y);
+    here = scrollY;
+  });
+  grown.observe(main);
 }
 
 const viewAt = (path) => boot.views.find((view) => view.path === path);
 
-function go(view) {
-  at("menu").hidePopover();
-  open(view);
-}
+// How far down each address was left, for whoever comes back.
+const stood = {};
+addEventListener("scroll", () => (stood[location] = scrollY));
 
 addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
@@ -81,7 +83,7 @@ addEventListener("click", (event) => {
   const within = link.getAttribute("href")[0] === "?";
   history[url.href === location.href ? "replaceState" : "pushState"](within, "", url);
   if (within) dispatchEvent(new Event("popstate"));
-  else go(view);
+  else open(view);
 });
 // One listener for all that can be copied: it comes and goes. This way to copy is there over plain HTTP as well.
 addEventListener("click", ({ target }) => {
@@ -96,7 +98,7 @@ addEventListener("popstate", (event) => {
   // The chat alone reads its address but once.
   if (!view || (view.name === shown && shown !== "chat")) return;
   event.stopImmediatePropagation();
-  go(view);
+  open(view, stood[location]);
 });
 // It lies over the view.
 main.addEventListener("focusin", () => at("menu").hidePopover());
@@ -208,6 +210,6 @@ hear("user", (now) => now && now !== user && location.reload());
 if (user) watchFleet();
 follow();
 const first = boot.views.find((view) => view.name === boot.view);
-if (first) open(first, true);
+if (first) open(first, 0, true);
 // There is none over plain HTTP from another machine.
 navigator.serviceWorker?.register(script(`/sw.js?edition=${boot.edition}`)).catch(() => {});
