@@ -58,7 +58,7 @@ function flat(told) {
 }
 
 /** The jobs that fit what is asked for: what the stream tells now, and what the ledger has, which knows more of each. */
-function useJobs({ q, sort, since, state, device, model, strategy, error }, limit) {
+function useJobs({ q, sort, since, state, device, model, strategy, error, limit }) {
   const filters = { state, device, model, strategy, error };
   // By quarters of an hour: the same question is not asked again each second.
   const from = since && Math.floor(nowS() / 900) * 900 - since;
@@ -93,11 +93,11 @@ function useStay(rows, jobs, asked) {
 export default function Activity() {
   const [{ job, ...asked }, change, leave] = useQuery();
   const { q = "", sort = "-at" } = asked;
+  const limit = Math.min(asked.limit, 1000) || 50;
   const [seen, turn] = useColumns();
-  const [limit, grow] = useState(50);
-  const { jobs, rows, read } = useJobs({ ...asked, q, sort }, limit);
+  const { jobs, rows, read } = useJobs({ ...asked, q, sort, limit });
   const { waiting, oldest_unix_s: oldest } = useLive("queue")?.durable ?? {};
-  const { frame, shown, fresh, show } = useStay(rows, jobs, JSON.stringify(asked));
+  const { frame, shown, fresh, show } = useStay(rows, jobs, JSON.stringify([asked, !read.value]));
   const columns = [
     { name: "at", title: "Time", show: ({ id, at }) => html`<a href=${query("", { ...asked, job: id })}>${moment(at)}</a>` },
     { name: "state", title: "State", show: (one) => html`<${State} ...${one} />${going(one) && html`<${Cancel} id=${one.id} />`}` },
@@ -120,7 +120,7 @@ export default function Activity() {
     <${Read} read=${{ ...read, value: shown[0] || !read.busy }}>${() => shown[0]
       ? html`<div class="jobs" ref=${frame}><${Table} caption="Jobs" columns=${columns} rows=${shown} id=${({ id }) => id} sort=${sort} resort=${(sort) => change({ sort })} /></div>`
       : html`<${Empty}>No job${q && read.value?.more && ` of the newest ${jobs.size}`} fits. What the fleet is asked appears here at once.<//>`}<//>
-    ${read.value?.more && limit < 1000 && html`<p><button aria-busy=${read.busy} onClick=${() => grow(Math.min(1000, limit * 4))}>Older jobs</button></p>`}
+    ${read.value?.more && limit < 1000 && html`<p><button aria-busy=${read.busy} onClick=${() => change({ limit: limit * 4 })}>Older jobs</button></p>`}
     ${job && html`<${Trace} key=${job} id=${job} row=${jobs.get(job)} close=${() => leave({ job: "" })} />`}
   <//>`;
 }

@@ -8,32 +8,37 @@ const ALL = "/api/v1/conversations";
 const PAUSE_MS = 250;
 
 export default function Conversations() {
-  const [{ q }, set] = useQuery();
+  const [{ q, pages = 1 }, set] = useQuery();
   const [text, type] = useState(q);
   const field = useRef();
   // At once, so that neither the timer nor an older search takes away what was typed since.
   useLayoutEffect(() => type(q), [q]);
   useLayoutEffect(() => {
-    const timer = setTimeout(() => set({ q: text }), PAUSE_MS);
+    const timer = setTimeout(() => text !== q && set({ q: text, pages: "" }), PAUSE_MS);
     return () => clearTimeout(timer);
   }, [text]);
   return html`<${Page} title="Conversations">
     <label class="field sought">Search<input type="search" aria-keyshortcuts="/" ref=${field} value=${text} maxlength="200" placeholder="Words that all have to be in it" onInput=${({ target }) => type(target.value)} /></label>
-    <${Talks} key=${q} q=${q} field=${field} />
+    <${Talks} key=${q} q=${q} field=${field} pages=${pages} set=${set} />
   <//>`;
 }
 
-/** A page of the list; what is earlier comes below it, on demand. */
-function Talks({ q, before, field }) {
+/** A page of the list; what is earlier comes below it, on demand: whoever comes back finds as many `pages`. */
+function Talks({ asked, before, nth = 1, ...all }) {
+  const { q, field, pages, set } = all;
   const read = useGet(query(ALL, { q, before }));
   const [more, go] = useState();
+  const unfold = () => {
+    go(true);
+    set({ pages: nth + 1 });
+  };
   const [{ Shown, ...shown }, open] = useState({});
   const list = useRef();
   useLayoutEffect(() => {
     if (!read.value) return;
     const { conversations, next } = read.value;
-    if (before) (list.current.querySelector("a") ?? field.current).focus();
-    else if (q) announce(conversations[0] ? `Found: ${conversations.length}${next ? " and more" : ""}` : "Nothing found");
+    if (asked) (list.current.querySelector("a") ?? field.current).focus();
+    else if (q && !before) announce(conversations[0] ? `Found: ${conversations.length}${next ? " and more" : ""}` : "Nothing found");
   }, [!read.value]);
 
   const done = (says) => {
@@ -51,7 +56,7 @@ function Talks({ q, before, field }) {
   return html`<${Read} read=${read}>${({ conversations, next, kept_days: days }) => html`
     ${!conversations[0] && html`<${Empty}>${next ? "Not among the newest: look further." : before ? "There are no more." : q ? "No conversation has all of these words." : `Nothing is kept yet: ask something in the chat.${may("leave") ? " What was said before there were keys comes back by drover keys adopt NAME." : ""}`}<//>`}
     <ul class="talks" ref=${list}>${conversations.map((one) => html`<${Talk} key=${one.conversation.id + one.turn} ...${one} rename=${rename} forget=${forget} />`)}</ul>
-    ${next && (more ? html`<${Talks} q=${q} before=${next} field=${field} />` : html`<p class="row"><button onClick=${() => go(true)}>Earlier ones</button></p>`)}
+    ${next && (nth < pages ? html`<${Talks} ...${all} asked=${more} before=${next} nth=${nth + 1} />` : html`<p class="row"><button onClick=${unfold}>Earlier ones</button></p>`)}
     ${!before && html`<p class="note">They are yours alone. ${days ? `What nobody goes on with for ${days} days is forgotten.` : "They are kept until you forget them."}</p>`}
     ${!before && !q && conversations[0] && html`<button class="danger" onClick=${({ target }) => forget("Forget all", "All of yours are gone for good, listed here or not.", "?confirm=all", target)}>Forget all</button>`}
     ${Shown && html`<${Shown} ...${shown} close=${() => open({})} />`}`}<//>`;
