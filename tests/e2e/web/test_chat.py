@@ -678,7 +678,7 @@ async def test_a_question_is_found_after_a_reload_right_behind_it(chat: Chat) ->
     await expect(chat.page.locator(".waiting")).to_be_visible()
     await chat.page.reload()
     await expect(chat.page.locator(".composer .note").first).to_have_text(
-        "Your question is back in its box: no word of it came before the page was read anew"
+        "Your question is back in its box: the page was read anew before it was taken"
     )
     await expect(chat.box).to_have_value("And I?")
     await chat.page.unroute("**/api/v1/chat")

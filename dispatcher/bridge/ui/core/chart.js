@@ -11,7 +11,7 @@ const token = (name) => getComputedStyle(document.documentElement).getPropertyVa
 export const clock = (unixS, stepS) => new Date(unixS * 1000).toLocaleString("sv").slice(...(stepS >= 86400 ? [5, 10] : [11, 16]));
 
 /** What a drawing goes by: its element, that element's width, and what is another when the colours change. */
-export function useCanvas() {
+function useCanvas() {
   const box = useRef();
   const [width, resize] = useState(0);
   const [theme, turn] = useState();

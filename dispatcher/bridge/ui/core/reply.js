@@ -118,7 +118,7 @@ export class Reply {
 }
 
 /** Draw a component anew when the reply's phase or place changed; its text is `ReplyText`'s. */
-export function useReply(reply) {
+function useReply(reply) {
   const [, set] = useState();
   useEffect(() => reply.hear(() => set([reply.phase, reply.device, reply.position, reply.etaMs].join())), [reply]);
 }
@@ -133,7 +133,7 @@ export function Waiting({ reply }) {
 }
 
 /** The text of an answer, drawn as it comes. */
-export function ReplyText({ reply }) {
+function ReplyText({ reply }) {
   const node = useRef();
   useLayoutEffect(() => {
     node.current.replaceChildren();

@@ -5,7 +5,7 @@ import { html, useEffect, useLayoutEffect, useState } from "../core/html.js";
 import { ModelPicker, StrategyPicker, useModels } from "../core/models.js";
 import { announce, Page, Read, Refusal, Sheet, useAct } from "../core/parts.js";
 import { Answer } from "../core/reply.js";
-import { newTalk, open, talkOf } from "./chat/talk.js";
+import { asked, newTalk, open, talkOf } from "./chat/talk.js";
 
 const IDEAS = ["Why is the sky blue?", "Write a haiku about a herd of small computers."];
 const WHOLE = "drover-whole-answers";
@@ -13,12 +13,9 @@ const NONE = { types: [] };
 // What was chosen and typed stays while another view is open.
 const wish = { model: "auto" };
 const DRAFT = "drover-draft";
-const ASKED = "drover-asked";
 const BACK = "Your question is back in its box";
-let asked = sessionStorage.getItem(ASKED) || 0;
 const draft = { text: sessionStorage.getItem(DRAFT) || asked || "", files: [] };
 const write = (text) => sessionStorage.setItem(DRAFT, (draft.text = text));
-const taken = () => sessionStorage.removeItem(ASKED);
 const page = document.scrollingElement;
 let following = true;
 
@@ -28,9 +25,7 @@ const toEnd = () => {
   page.scrollTop = page.scrollHeight;
 };
 const ask = (talk, asked, how = { ...wish }, parent) => {
-  // Whoever reloads before the bridge has it finds it in the box.
-  sessionStorage.setItem(ASKED, asked.text);
-  talk.ask(asked, how, parent).then((one) => (one ? wordless(talk, one) : taken()));
+  talk.ask(asked, how, parent).then((one) => one && wordless(talk, one));
   toEnd();
   // Not before a sheet is gone.
   setTimeout(() => field()?.focus());
@@ -56,24 +51,19 @@ export default function Chat() {
   const [talk, set] = useState(() => {
     const wanted = new URLSearchParams(location.search);
     const talk = talkOf(wanted.get("c"), wanted.get("turn"));
-    if (draft.text === asked) talk.says = `${BACK}: no word of it came before the page was read anew`;
-    asked = 0;
+    if (asked && draft.text === asked) talk.says = `${BACK}: the page was read anew before it was taken`;
     return talk;
   });
   const [, redraw] = useState();
   const known = useModels();
   const more = useFollowing();
-  talk.tell = (begun) => {
-    if (begun) taken();
-    redraw({});
-  };
+  talk.tell = () => redraw({});
   // The address names the conversation, for a reload and for whoever comes back: at once, since from then on the box does not keep it.
   useLayoutEffect(() => history.replaceState(talk.key, "", query("/", { c: talk.id })), [talk, talk.id]);
   const fresh = () => {
     const next = newTalk();
     if (talk.id || branch[0]) history.pushState(next.key, "", "/");
     set(next);
-    taken();
     field().focus();
   };
   const choose = (name) => (value) => {

@@ -5,6 +5,9 @@ import { BROKEN, chat, Reply } from "../../core/reply.js";
 
 // Those that were asked something, until the ledger has it.
 const going = new Set();
+const ASKED = "drover-asked";
+/** What this page had asked when it was read anew, if the bridge had not taken it. */
+export const asked = sessionStorage.getItem(ASKED);
 let born = 0;
 const path = (id) => `/api/v1/conversations/${id}`;
 
@@ -61,6 +64,7 @@ class Talk {
     const one = (this.head = this.#add(parent, { ...asked, id: null, wish, reply }));
     this.tell();
     going.add(this);
+    sessionStorage.setItem(ASKED, asked.text);
     await reply.run();
     const { turn, kept, later, files } = reply.account.conversation ?? {};
     one.documents ??= files;
@@ -69,7 +73,7 @@ class Talk {
     if (this.id) going.delete(this);
     // Of what broke off a reload still offers to try again.
     if (!reply.error) {
-      sessionStorage.removeItem(this.id);
+      for (const left of [this.id, ASKED]) sessionStorage.removeItem(left);
       announce(reply.phase === "stopped" ? "Stopped" : `Answer from ${reply.account.device ?? "the fleet"}: ${reply.text}`);
     }
     if (reply.lost && !reply.error && this.head === one) {
@@ -164,7 +168,8 @@ class Talk {
 
   #begun(id) {
     sessionStorage.setItem(this.key, (this.id = id));
-    this.tell(true);
+    sessionStorage.removeItem(ASKED);
+    this.tell();
   }
 
   /** Have the ledger go on behind an exchange, where it would not do so by itself. */
