@@ -666,8 +666,8 @@ async def test_a_question_is_found_after_a_reload_right_behind_it(chat: Chat) ->
     await chat.ask("Am I found?")
     await expect(chat.words).to_have_text("Once upon a time")
     await expect(chat.page).to_have_url(re.compile("c="))
-    # What is read anew is the address as it was when the reload began.
-    await chat.page.evaluate("() => history.replaceState(history.state, '', '/')")
+    # What is read anew is the address as it was when the reload began, and none of its state.
+    await chat.page.evaluate("() => history.replaceState(null, '', '/')")
     await chat.page.reload()
     await expect(chat.page.get_by_role("alert")).to_contain_text("The answer broke off")
     await expect(chat.questions).to_have_text(["Am I found?"])

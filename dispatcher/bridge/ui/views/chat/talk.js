@@ -197,6 +197,10 @@ class Talk {
 
 export let open = new Talk();
 addEventListener("visibilitychange", () => open.look());
+// A reload that began before the address named the conversation reads the address, and its state, as they were then.
+const LAST = "drover-last";
+let last = performance.getEntriesByType("navigation")[0].type === "reload" && sessionStorage.getItem(LAST);
+addEventListener("pagehide", () => sessionStorage.setItem(LAST, open.id ?? ""));
 // The browser asks before an answer ends with its page.
 onbeforeunload = () => [open, ...going].some((one) => one.running) || null;
 
@@ -206,7 +210,8 @@ onbeforeunload = () => [open, ...going].some((one) => one.running) || null;
  */
 export function talkOf(id, turn) {
   const { state } = history;
-  id ??= sessionStorage.getItem(state);
+  id ||= sessionStorage.getItem(state) || last;
+  last = "";
   if (id || state) open = [open, ...going].find((one) => (id ? one.id === id : one.key === state)) ?? new Talk();
   if (id && (turn ? !open.running : !open.id)) open.load(id, turn);
   return open;
