@@ -199,7 +199,7 @@ export let open = new Talk();
 addEventListener("visibilitychange", () => open.look());
 // A reload that began before the address named the conversation reads the address, and its state, as they were then.
 const LAST = "drover-last";
-let last = performance.getEntriesByType("navigation")[0].type === "reload" && sessionStorage.getItem(LAST);
+let last = performance.getEntriesByType("navigation")[0]?.type === "reload" && sessionStorage.getItem(LAST);
 addEventListener("pagehide", () => sessionStorage.setItem(LAST, open.id ?? ""));
 // The browser asks before an answer ends with its page.
 onbeforeunload = () => [open, ...going].some((one) => one.running) || null;
