@@ -49,7 +49,8 @@ class Device:
     """One device: its last heartbeat, and what this dispatcher adds.
 
     `own` is the number of attempts that this dispatcher has there, exact; `others` is what the last heartbeat said of everyone
-    else's, and so up to an interval old.
+    else's, and so up to an interval old. `answered` are models, by their full names, that answered lately, though no heartbeat has
+    told since that they are in memory.
     """
 
     beat: Heartbeat
@@ -59,6 +60,11 @@ class Device:
     others: int = 0
     track: Track = Track()
     breaker: Breaker = CLOSED
+    answered: frozenset[str] = frozenset()
+
+    def holds(self, model: ModelInfo) -> bool:
+        """True when a model of its is in memory, as far as is known."""
+        return model.loaded or (bool(self.answered) and canonical(model.name) in self.answered)
 
     @property
     def name(self) -> str:

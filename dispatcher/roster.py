@@ -5,7 +5,7 @@ It owns this state and is the only one to change it; it knows neither the bus no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -51,17 +51,25 @@ class DeviceEvent:
 
 @dataclass(slots=True)
 class _Seen:
-    """What was heard of a device; `answered` are models that answered although it had not told that they are loaded, and when."""
+    """What was heard of a device. `answered` are models that answered although it had not told that they are in memory, and when;
+    `unkept` are those of which it never told so afterwards: they leave it with their job."""
 
     at_s: float
     boot: str
     seq: int
     before: str = ""
     answered: dict[str, float] = field(default_factory=dict)
+    unkept: set[str] = field(default_factory=set)
 
-    def lately(self, boot: str, now_s: float) -> dict[str, float]:
-        """Give those of them that count still."""
-        return {name: at_s for name, at_s in self.answered.items() if boot == self.boot and now_s - at_s <= ANSWERED_S}
+    def settle(self, models: Mapping[str, ModelInfo], now_s: float) -> None:
+        """Take in what a heartbeat says of these models."""
+        for name, at_s in list(self.answered.items()):
+            if _loaded(models, name):
+                del self.answered[name]
+            elif now_s - at_s > ANSWERED_S:
+                del self.answered[name]
+                self.unkept.add(name)
+        self.unkept = {name for name in self.unkept if not _loaded(models, name)}
 
 
 class Roster:
@@ -108,11 +116,12 @@ class Roster:
             self.stale_beats += 1
             return False
         before = "" if seen is None else (seen.before if seen.boot == beat.boot else seen.boot)
-        answered = {} if seen is None or not seen.answered else seen.lately(beat.boot, now_s)
-        self._seen[beat.device] = _Seen(now_s, beat.boot, beat.seq, before, answered)
-        if answered:
-            beat = _believed(beat, answered)
+        self._seen[beat.device] = now = _Seen(now_s, beat.boot, beat.seq, before)
         new = self._device(beat, old)
+        if seen is not None and seen.boot == beat.boot and (seen.answered or seen.unkept):
+            now.answered, now.unkept = seen.answered, seen.unkept
+            now.settle(new.models, now_s)
+            new = replace(new, answered=frozenset(now.answered))
         self._devices[beat.device] = new
         change = _change(old, new)
         if change is not None:
@@ -182,11 +191,11 @@ class Roster:
     def _has_answered(self, name: str, model: str, now_s: float) -> None:
         """Believe that a model is in memory, if its device has not told so."""
         device, seen = self._devices[name], self._seen[name]
-        info = device.models.get(model)
-        if info is not None and not info.loaded:
-            seen.answered[model] = now_s
-            beat = _believed(device.beat, seen.answered)
-            self._devices[name] = new = replace(device, beat=beat, models=_models(beat))
+        if model not in device.models or _loaded(device.models, model) or model in seen.unkept:
+            return
+        seen.answered[model] = now_s
+        if model not in device.answered:
+            self._devices[name] = new = replace(device, answered=device.answered | {model})
             self._tell(Change.ROOM, new)
 
     def _set_breaker(self, name: str, breaker: Breaker) -> None:
@@ -232,13 +241,21 @@ def _late(seen: _Seen, beat: Heartbeat) -> bool:
 
 def _holding(device: Device, own: int) -> Device:
     """Give the device with another count of our attempts; written out, since `replace` is slow and this runs twice a job."""
-    return Device(device.beat, device.models, device.liveness, own, device.others, device.track, device.breaker)
+    return Device(
+        device.beat,
+        device.models,
+        device.liveness,
+        own,
+        device.others,
+        device.track,
+        device.breaker,
+        device.answered,
+    )
 
 
-def _believed(beat: Heartbeat, answered: Collection[str]) -> Heartbeat:
-    """Give a heartbeat with models in memory that have answered."""
-    models = tuple(replace(one, loaded=True) if canonical(one.name) in answered else one for one in beat.models)
-    return replace(beat, models=models)
+def _loaded(models: Mapping[str, ModelInfo], name: str) -> bool:
+    info = models.get(name)
+    return info is not None and info.loaded
 
 
 def _models(beat: Heartbeat) -> dict[str, ModelInfo]:

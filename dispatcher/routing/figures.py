@@ -129,15 +129,15 @@ def _state(device: Device) -> list[float]:
 def _figures(device: Device, model: ModelInfo) -> list[float]:
     beat = device.beat
     speed = beat.speeds.get(model.name) or NO_SPEED
-    size, remote = model.size_bytes or _FALLBACK_SIZE, beat.remote
+    size, remote, loaded = model.size_bytes or _FALLBACK_SIZE, beat.remote, device.holds(model)
     decode_tps = _positive(speed.decode_tps) or (REMOTE_TPS if remote else _bandwidth(device) / size)
     return [
         decode_tps,
         _positive(speed.prefill_tps) or PREFILL_TO_DECODE * decode_tps,
-        0.0 if model.loaded else (_positive(speed.load_s) or size / LOAD_BPS),
+        0.0 if loaded else (_positive(speed.load_s) or size / LOAD_BPS),
         strength(model, remote=remote),
         float(min(model.context_tokens or math.inf, _given(model.most_context_tokens))),
-        float(model.loaded),
+        float(loaded),
         float(filters.abilities(device, model)),
         math.nan if remote else active_w(beat),
         *usd_per_token(device, model),

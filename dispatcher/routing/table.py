@@ -158,7 +158,7 @@ def patched(view: View, changed: Sequence[Device]) -> View | None:
         if old is None or _other_rows(old.device, device):
             return None
         blocks[device.name] = _moved(old, device, state)
-        beats = beats or device.beat is not old.device.beat or blocks[device.name].standing is not old.standing
+        beats = beats or _said_more(old.device, device) or blocks[device.name].standing is not old.standing
     if not beats:
         return View(
             blocks=blocks,
@@ -180,6 +180,10 @@ def _other_rows(old: Device, new: Device) -> bool:
         return True
     said, before = new.beat, old.beat
     return said is not before and (said.topics, said.remote, said.site) != (before.topics, before.remote, before.site)
+
+
+def _said_more(old: Device, new: Device) -> bool:
+    return new.beat is not old.beat or new.answered != old.answered
 
 
 def _moved(old: Block, device: Device, state: Numbers) -> Block:
@@ -209,7 +213,7 @@ def _reread(view: View, blocks: Mapping[str, Block], state: Numbers, changed: Se
     draws = view.draws.copy()
     for device in changed:
         block = blocks[device.name]
-        if device.beat is not view.blocks[device.name].device.beat:
+        if _said_more(view.blocks[device.name].device, device):
             if block.stop > block.start:
                 draws[:, block.number] = draws_of(device.beat)
             for number in range(block.start, block.stop):

@@ -291,23 +291,41 @@ def test_first_tokens_are_averaged() -> None:
     )  # 1 + 0.2 x (2 - 1)
 
 
+def held(roster: Roster) -> list[str]:
+    """Give the models that the device is held to have in memory."""
+    return [info.name for info in nano(roster).models.values() if nano(roster).holds(info)]
+
+
 def test_a_model_that_has_answered_is_in_memory() -> None:
-    """Heartbeats of the time before its load say otherwise for a moment: two seconds later they are believed."""
-    roster = Roster()
-    roster.observe(beat(models=(model("tiny", loaded=False), model("other", loaded=False))), 0.0)
+    """Heartbeats of the time before its load say otherwise for a moment: two seconds behind its last answer they are believed."""
+    roster, models = Roster(), (model("tiny", loaded=False), model("other", loaded=False))
+    roster.observe(beat(models=models), 0.0)
     changes = told(roster)
-
-    def loaded() -> list[str]:
-        return [info.name for info in nano(roster).models.values() if info.loaded]
-
-    roster.attempt_succeeded("nano", "tiny", None, 1.0)
-    seen = [loaded()]
-    for seq, now_s in ((2, 1.1), (3, 3.0), (4, 3.01)):
-        roster.observe(beat(seq=seq, models=(model("tiny", loaded=False), model("other", loaded=False))), now_s)
-        seen.append(loaded())
+    seen = []
+    for seq, answered_s, now_s in ((2, 1.0, 1.1), (3, 3.0, 3.1), (4, None, 5.0), (5, None, 5.01)):
+        if answered_s is not None:
+            roster.attempt_succeeded("nano", "tiny", None, answered_s)
+        roster.observe(beat(seq=seq, models=models), now_s)
+        seen.append(held(roster))
 
     assert [["tiny"], ["tiny"], ["tiny"], []] == seen
-    assert [("room", "nano"), ("room", "nano")] == changes  # it is, and it is not
+    assert [("room", "nano")] == changes
+    assert not any(info.loaded for info in nano(roster).models.values())  # what the device says is kept apart
+
+
+def test_a_model_that_never_stays_is_not_held_to_be_in_memory_again() -> None:
+    """One that its device unloads behind each job is to be loaded for the next one, until a heartbeat has told that it stayed."""
+    roster, gone, there = Roster(), (model("tiny", loaded=False),), (model("tiny"),)
+    roster.observe(beat(models=gone), 0.0)
+    seen = []
+    for seq, models, now_s in ((2, gone, 3.0), (3, there, 6.0), (4, gone, 9.0)):
+        roster.attempt_succeeded("nano", "tiny", None, now_s - 2.5)
+        seen.append(held(roster))
+        roster.observe(beat(seq=seq, models=models), now_s)
+    roster.attempt_succeeded("nano", "tiny", None, 9.5)
+    seen.append(held(roster))
+
+    assert [["tiny"], [], ["tiny"], ["tiny"]] == seen
 
 
 def test_a_new_process_has_nothing_in_memory_because_the_one_before_had() -> None:
@@ -317,7 +335,7 @@ def test_a_new_process_has_nothing_in_memory_because_the_one_before_had() -> Non
     roster.attempt_succeeded("nano", "tiny", None, 1.0)
     roster.observe(beat(boot="boot-2", models=(model("tiny", loaded=False),)), 1.1)
 
-    assert not nano(roster).models["tiny:latest"].loaded
+    assert [] == held(roster)
 
 
 def test_changes_are_told_when_the_roster_has_them() -> None:

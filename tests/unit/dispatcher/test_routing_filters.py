@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -143,6 +144,14 @@ def test_memory(one: ModelInfo, total_gb: float | None, available_gb: float | No
     )
 
     assert expected == verdict(model_filter(where, one, wanted()))
+
+
+def test_a_model_that_has_just_answered_fits() -> None:
+    """Its own memory is what is not free any more."""
+    where = device("nano", COLD, memory_total_bytes=8 * GB, memory_available_bytes=GB)
+
+    verdicts = [model_filter(one, COLD, wanted()) for one in (where, replace(where, answered=frozenset({"cold:4b"})))]
+    assert [("memory", True), None] == [verdict(one) for one in verdicts]
 
 
 def test_memory_in_words() -> None:

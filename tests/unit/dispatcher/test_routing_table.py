@@ -57,6 +57,7 @@ def devices(draw: st.DrawFn, name: str) -> Device:
         draw(st.integers(0, 3)),
         draw(st.integers(0, 3)),
         Track(draw(st.floats(0, 1)), draw(st.none() | st.floats(0, 100))),
+        answered=draw(st.frozensets(st.sampled_from([canonical(one.name) for one in MODELS]), max_size=2)),
     )
 
 
@@ -68,9 +69,13 @@ def histories(draw: st.DrawFn) -> list[Fleet]:
     for _ in range(draw(st.integers(1, 6))):
         for name in draw(st.lists(st.sampled_from("abcd"), max_size=3)):
             old = known.get(name)
-            match draw(st.sampled_from(["own", "beat", "gone"])):
+            match draw(st.sampled_from(["own", "answered", "beat", "gone"])):
                 case "own" if old is not None:
                     known[name] = replace(old, own=draw(st.integers(0, 3)))
+                case "answered" if old is not None:
+                    known[name] = replace(
+                        old, answered=frozenset(draw(st.lists(st.sampled_from(list(old.models) or [""]))))
+                    )
                 case "gone":
                     known.pop(name, None)
                 case _:
