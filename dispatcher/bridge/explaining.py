@@ -76,13 +76,17 @@ def explaining(bridge: Bridge, read: Callable[[Request], Awaitable[Asked]], *, p
 
 async def _why(bridge: Bridge, caller: Caller, job: str) -> dict[str, Any]:
     """Ask the dispatchers, and the ledger where none knows the job any more, or the one that was asked hangs, or died just then.
-    Raises `UnknownJob`, `NoDispatcher` and `BusTimeout` where that does not know it either."""
+    Raises `UnknownJob` and `NoDispatcher` where that does not know it either."""
     try:
         return await bridge.drover.why(job, tenant=caller.tenant)
     except (UnknownJob, NoDispatcher, BusTimeout) as unknown:
         record = await record_of(bridge, job, caller.tenant)
         decision = None if record is None else record.get("decision")
         if record is None or not isinstance(decision, dict):
+            if isinstance(unknown, BusTimeout):
+                raise NoDispatcher(
+                    f"no dispatcher has said in time why job {job!r} went where it went, and no ledger knows it: try again"
+                ) from unknown
             raise
         try:
             told = unfold(decision)

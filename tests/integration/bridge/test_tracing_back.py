@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -115,14 +116,15 @@ async def test_a_durable_job_that_is_over_has_its_record(house: Estate, key: str
 
 
 async def test_the_ledger_remembers_a_decision(house: Estate, key: str) -> None:
-    """A dispatcher that started anew knows nothing of the job, and one that hangs says nothing; what is told has the same figures
-    as before. To others it is not there."""
+    """A dispatcher that started anew knows nothing of the job, and one that hangs says nothing, also where it may be another's.
+    What is told has the same figures as before. To others it is not there."""
     job = (await ask(house, key, "POST", "chat", {"prompt": "why?"})).json()["job"]
     await recorded(house, key, job)
     before = (await ask(house, key, "GET", f"route/{job}")).json()
     dispatcher = next(one for one in house.fleet.members if one.name.startswith("disp"))
     dispatcher.freeze()
-    hung = await ask(house, key, "GET", f"route/{job}")
+    overseer = await house.key(user="carol")
+    hung = await asyncio.gather(*(ask(house, one, "GET", f"route/{job}") for one in (key, overseer)))
     await dispatcher.kill()
     after = await ask(house, key, "GET", f"route/{job}")
     stranger = await house.key(user="bob")
@@ -130,6 +132,6 @@ async def test_the_ledger_remembers_a_decision(house: Estate, key: str) -> None:
     never = await ask(house, key, "GET", "route/never")
 
     assert "remembered" not in before
-    assert [before | {"remembered": True}] * 2 == [hung.json(), after.json()]
+    assert [before | {"remembered": True}] * 3 == [one.json() for one in (*hung, after)]
     assert "formula" in before
     assert {404, 503} >= {other.status_code, never.status_code}
