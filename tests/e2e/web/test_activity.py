@@ -103,6 +103,20 @@ async def test_what_waits_is_seen_and_can_be_cancelled(browser: Browser, house: 
         rows = page.locator("main tbody tr")
         await expect(rows.first).to_be_visible()
         before = await rows.count()
+        seen = asyncio.Event()
+        cancels: list[str] = []
+
+        async def answer(route: Route) -> None:
+            cancels.append(route.request.url)
+            if len(cancels) == 1:
+                await seen.wait()
+            if len(cancels) == 2:
+                await route.fulfill(status=503, json=NOBODY)
+            else:
+                await route.continue_()
+
+        # Long before the key: one that is pressed at once overtakes it in a page that is busy.
+        await page.route("**/api/v1/jobs/*", answer)
         async with house.hung("pi5"):
             runs = tasks.create_task(asked(house, "Is anybody there?"))
             await expect(rows.first).to_contain_text("running")
@@ -113,19 +127,6 @@ async def test_what_waits_is_seen_and_can_be_cancelled(browser: Browser, house: 
             beyond = await page.locator(".table").evaluate("(frame) => frame.scrollWidth - frame.clientWidth")
             heads = await page.locator("thead th").all_inner_texts()
             await visit.snap("activity-waits")
-            seen = asyncio.Event()
-            cancels: list[str] = []
-
-            async def answer(route: Route) -> None:
-                cancels.append(route.request.url)
-                if len(cancels) == 1:
-                    await seen.wait()
-                if len(cancels) == 2:
-                    await route.fulfill(status=503, json=NOBODY)
-                else:
-                    await route.continue_()
-
-            await page.route("**/api/v1/jobs/*", answer)
             async with page.expect_request(lambda one: one.method == "DELETE"):
                 await page.keyboard.press("Enter")
             await rows.nth(1).get_by_role("button").press("Enter")
