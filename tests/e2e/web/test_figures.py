@@ -16,14 +16,13 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from common import codec
-from common.errors import NoResponders
 from common.messages import Heartbeat, ModelInfo
 from common.records import JobEntry
 from tests.bridge_process import bridge_process
 from tests.browser import HANG_S, opened
 from tests.e2e.web.houses import DEVICES, GUARD_S, POLL_S, SUBJECTS, ScriptedHouse, known, scripted_house
-from tests.integration.ledger.builders import hit, job, payload, subject_of
-from tests.integration.ledger.ledgers import until
+from tests.integration.ledger.builders import hit, job
+from tests.integration.ledger.ledgers import tell, until
 from tests.nats_server import nats_server
 from tests.scripted_fleet import ScriptedFleet, scripted_fleet
 
@@ -80,7 +79,7 @@ async def _lived(house: ScriptedHouse) -> Past:
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     entries = [*_days(noon), *_dear(dear), *_lately(now.timestamp() - 300), *_yesterday(midnight)]
     for entry in entries:
-        await _tell(house.fleet, entry)
+        await tell(house.fleet.bus, entry)
     async with httpx.AsyncClient(base_url=house.url, timeout=GUARD_S, trust_env=False) as http:
         wanted = {entry.record for entry in entries}
 
@@ -115,18 +114,6 @@ def _lately(at: float) -> Sequence[JobEntry]:
     others = [job(930, first_token_s=2.0, total_s=4.0), job(940, state="failed"), job(941, state="cancelled"), hit(950)]
     wordless = job(980, received_unix_s=at, model=WORDLESS, first_token_s=None)
     return [wordless, *(replace(one, received_unix_s=at, model=MODEL) for one in [*quick, *others])]
-
-
-async def _tell(fleet: ScriptedFleet, entry: JobEntry) -> None:
-    """Tell of a job when there is a stream that takes it: the ledger answers questions before it has made that."""
-    async with asyncio.timeout(GUARD_S):
-        while True:
-            try:
-                await fleet.bus.request(subject_of(entry), payload(entry), timeout_s=GUARD_S)
-            except NoResponders:
-                await asyncio.sleep(POLL_S)
-            else:
-                return
 
 
 async def _draw(fleet: ScriptedFleet) -> None:
@@ -168,7 +155,7 @@ async def test_latency_is_a_map_lines_and_tables(browser: Browser, past: Past) -
         by_device = await _rows(page, "By device")
         faults, walk = await visit.inspected("latency"), await visit.walked()
 
-        await _tell(past.house.fleet, replace(_lately(time.time())[4], record=f"01{990:024d}"))
+        await tell(past.house.fleet.bus, replace(_lately(time.time())[4], record=f"01{990:024d}"))
         await expect(page.get_by_text("5 answers: p50 0.50 s")).to_have_count(2)
         told = await _cell_of(page, 3)
         await page.get_by_role("button", name="Table of Total: when, and how long").click()

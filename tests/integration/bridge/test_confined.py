@@ -25,8 +25,8 @@ from dispatcher.durable.declare import declare
 from dispatcher.settings import DurableSection
 from tests.bridge_process import bridge_process
 from tests.integration.bridge.watching import HANG_S, watcher
-from tests.integration.ledger.builders import NOON, event, job, minute, payload, subject_of
-from tests.integration.ledger.ledgers import ledger_process, until
+from tests.integration.ledger.builders import NOON, event, job, minute
+from tests.integration.ledger.ledgers import ledger_process, tell, until
 from tests.nats_server import nats_server
 from tests.scripted_fleet import ScriptedFleet, scripted_fleet
 
@@ -116,7 +116,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
             *(minute(1, device=name) for name in (HERE, ELSEWHERE)),
             *(event(number, device=name) for number, name in enumerate((HERE, ELSEWHERE), 1)),
         ):
-            await fleet.bus.publish(subject_of(entry), payload(entry))
+            await tell(fleet.bus, entry)
         await fleet.beat(HERE, ("llama3.2:1b",), warnings=("hot",))
         await fleet.beat(ELSEWHERE, ("far:1b",), warnings=("cold",))
         fleet.house = [running(OWN, HERE), running("others", ELSEWHERE)]

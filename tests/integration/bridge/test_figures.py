@@ -18,8 +18,8 @@ from common.messages import Heartbeat, ModelInfo
 from common.records import Entry
 from common.subjects import Subjects
 from tests.bridge_process import bridge_process
-from tests.integration.ledger.builders import NOON, event, job, minute, payload, subject_of
-from tests.integration.ledger.ledgers import ledger_process, until
+from tests.integration.ledger.builders import NOON, event, job, minute
+from tests.integration.ledger.ledgers import ledger_process, tell, until
 from tests.nats_server import nats_server
 from tests.scripted_fleet import ScriptedFleet, scripted_fleet
 
@@ -85,7 +85,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         issued = {name: await key_client.add(fleet.bus, SUBJECTS, asked) for name, asked in PEOPLE.items()}
         here = House(fleet, http, {name: one.secret for name, one in issued.items()})
         for entry in KEPT:
-            await fleet.bus.publish(subject_of(entry), payload(entry))
+            await tell(fleet.bus, entry)
 
         async def written() -> bool:
             span = {"until_unix_s": NOON + 300}

@@ -13,10 +13,13 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from common.errors import LedgerUnavailable
+from common.bus import Bus
+from common.errors import LedgerUnavailable, NoResponders
+from common.records import Entry
 from dispatcher.ledger.database import Place, opened
 from dispatcher.ledger.tables import jobs
 from tests.commands import clean_environment, end
+from tests.integration.ledger.builders import payload, subject_of
 
 GUARD_S = 90.0
 POLL_S = 0.02
@@ -70,3 +73,15 @@ async def until(holds: Callable[[], Awaitable[bool]], *, every_s: float = POLL_S
     async with asyncio.timeout(GUARD_S):
         while not await holds():  # noqa: ASYNC110  # another process's doings raise no event
             await asyncio.sleep(every_s)
+
+
+async def tell(bus: Bus, entry: Entry) -> None:
+    """Tell of something when there is a stream that takes it: a ledger answers questions before it has made that."""
+    async with asyncio.timeout(GUARD_S):
+        while True:
+            try:
+                await bus.request(subject_of(entry), payload(entry), timeout_s=GUARD_S)
+            except NoResponders:
+                await asyncio.sleep(POLL_S)
+            else:
+                return
