@@ -661,10 +661,16 @@ async def test_back_leads_to_the_conversation_before(chat: Chat) -> None:
 
 async def test_a_question_is_found_after_a_reload_right_behind_it(chat: Chat) -> None:
     """In a new chat, where the reload has begun before the address has its conversation: it is on the page, in that. Where the
-    bridge has said nothing it is back in its box, which says why. It is never asked again by itself."""
+    bridge has said nothing it is back in its box, which says why, whatever else was answered meanwhile; and gone once its user has
+    taken it out. It is never asked again by itself."""
+
+    held: list[Route] = []
 
     async def leave(dialog: Dialog) -> None:
         await dialog.accept()
+
+    async def hold(route: Route) -> None:
+        held.append(route)
 
     chat.page.on("dialog", leave)
     chat.fleet.script = endless
@@ -678,16 +684,26 @@ async def test_a_question_is_found_after_a_reload_right_behind_it(chat: Chat) ->
     await expect(chat.questions).to_have_text(["Am I found?"])
     await expect(chat.box).to_have_value("")
     await chat.begin_anew()
-    await chat.page.route("**/api/v1/chat", lambda _: None)  # it stays on its way
+    await chat.page.route("**/api/v1/chat", hold)
+    chat.fleet.script = answer_from_orin
+    await chat.ask("And she?")
+    await expect(chat.page.locator(".waiting")).to_be_visible()
+    await chat.begin_anew()
     await chat.ask("And I?")
     await expect(chat.page.locator(".waiting")).to_be_visible()
+    await held[0].continue_()
+    await expect(chat.page.locator("#announce")).to_have_text(re.compile("Answer from orin"))
     await chat.page.reload()
     await expect(chat.page.locator(".composer .note").first).to_have_text(
         "Your question is back in its box: the page was read anew before it was taken"
     )
     await expect(chat.box).to_have_value("And I?")
     await chat.page.unroute("**/api/v1/chat")
+    await chat.box.fill("")
+    await chat.page.reload()
+    await expect(chat.page.locator(".hello")).to_be_visible()
+    await expect(chat.box).to_have_value("")
     chat.page.remove_listener("dialog", leave)
 
-    assert ["Am I found?"] == await chat.said()
+    assert [["Am I found?"], ["And she?"]] == [await chat.said(), await chat.said()]
     assert chat.fleet.jobs.empty()

@@ -16,6 +16,7 @@ const DRAFT = "drover-draft";
 const BACK = "Your question is back in its box";
 const draft = { text: sessionStorage.getItem(DRAFT) || asked || "", files: [] };
 const write = (text) => sessionStorage.setItem(DRAFT, (draft.text = text));
+write(draft.text);
 const page = document.scrollingElement;
 let following = true;
 

@@ -8,7 +8,12 @@ const going = new Set();
 const ASKED = "drover-asked";
 /** What this page had asked when it was read anew, if the bridge had not taken it. */
 export const asked = sessionStorage.getItem(ASKED);
+// Once: who takes it out of the box is rid of it.
+sessionStorage.removeItem(ASKED);
 let born = 0;
+let asker;
+// Meanwhile another one may have asked.
+const taken = (talk) => talk === asker && sessionStorage.removeItem(ASKED);
 const path = (id) => `/api/v1/conversations/${id}`;
 
 /** Look until it is found, for two seconds at most: what breaks off is kept a moment later. */
@@ -65,6 +70,7 @@ class Talk {
     this.tell();
     going.add(this);
     sessionStorage.setItem(ASKED, asked.text);
+    asker = this;
     await reply.run();
     const { turn, kept, later, files } = reply.account.conversation ?? {};
     one.documents ??= files;
@@ -73,7 +79,8 @@ class Talk {
     if (this.id) going.delete(this);
     // Of what broke off a reload still offers to try again.
     if (!reply.error) {
-      for (const left of [this.id, ASKED]) sessionStorage.removeItem(left);
+      sessionStorage.removeItem(this.id);
+      taken(this);
       announce(reply.phase === "stopped" ? "Stopped" : `Answer from ${reply.account.device ?? "the fleet"}: ${reply.text}`);
     }
     if (reply.lost && !reply.error && this.head === one) {
@@ -168,7 +175,7 @@ class Talk {
 
   #begun(id) {
     sessionStorage.setItem(this.key, (this.id = id));
-    sessionStorage.removeItem(ASKED);
+    taken(this);
     this.tell();
   }
 
