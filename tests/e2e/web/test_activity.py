@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 from playwright.async_api import Browser, Route, expect
 
 from common.keys import Scope
-from tests.browser import barriers, opened
+from tests.browser import STILL, barriers, opened
 from tests.e2e.web.houses import GUARD_S, House
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -193,6 +194,31 @@ async def test_a_key_sees_its_own_jobs(browser: Browser, house: House) -> None:
         faults = await barriers(page)
 
     assert faults == []
+
+
+async def test_older_jobs_come_below(browser: Browser, house: House) -> None:
+    """At once, though what is being read stays where it is; they are there for whoever comes back, and none is said to be new."""
+
+    async def told(route: Route) -> None:
+        limit = min(120, int(parse_qs(urlsplit(route.request.url).query)["limit"][0]))
+        jobs = [SOME["jobs"][0] | {"job": f"j{number}", "received_unix_s": 1e9 - number} for number in range(limit)]
+        await route.fulfill(json={"jobs": jobs, "more": limit < 120, "next": None})
+
+    async with opened(browser, house.url, STILL) as visit:
+        page = visit.page
+        await page.route("**/api/v1/jobs?*", told)
+        await page.goto(f"{house.url}/activity?model=m")
+        rows, new = page.locator(".jobs tbody tr"), page.get_by_role("button", name=re.compile(r"\d+ new"))
+        await expect(rows).to_have_count(50)
+        await page.get_by_role("button", name="Older jobs").click()
+        await expect(rows).to_have_count(120)
+        await expect(page.get_by_role("button", name="Older jobs")).to_have_count(0)
+        await expect(new).to_have_count(0)
+        await page.get_by_role("link", name="Fleet").click()
+        await expect(page.get_by_role("heading", name="Fleet", level=1)).to_be_visible()
+        await page.go_back()
+        await expect(rows).to_have_count(120)
+        await expect(new).to_have_count(0)
 
 
 async def asked(house: House, prompt: str) -> str:

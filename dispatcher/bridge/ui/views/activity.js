@@ -97,7 +97,7 @@ export default function Activity() {
   const [seen, turn] = useColumns();
   const { jobs, rows, read } = useJobs({ ...asked, q, sort, limit });
   const { waiting, oldest_unix_s: oldest } = useLive("queue")?.durable ?? {};
-  const { frame, shown, fresh, show } = useStay(rows, jobs, JSON.stringify([asked, !read.value]));
+  const { frame, shown, fresh, show } = useStay(rows, jobs, JSON.stringify([asked, !read.value, limit > 50 && read.busy]));
   const columns = [
     { name: "at", title: "Time", show: ({ id, at }) => html`<a href=${query("", { ...asked, job: id })}>${moment(at)}</a>` },
     { name: "state", title: "State", show: (one) => html`<${State} ...${one} />${going(one) && html`<${Cancel} id=${one.id} />`}` },
