@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Browser, Dialog, Page, Route, expect
 
 from common import key_client
 from common.key_requests import AddKey
@@ -72,12 +72,19 @@ async def test_what_one_user_was_told_and_typed_is_not_for_the_next(browser: Bro
 async def test_who_logs_out_leaves_nothing_of_what_was_typed(browser: Browser, house: House) -> None:
     """Where the bridge can't be reached the session goes on, and the page says so; else all tabs show the door, and nothing behind
     it. What was typed is gone in all of them, and the colours stay: also where the stream tells that the session is over before the
-    answer comes."""
+    answer comes, and where an answer to a question would end with the page: nobody is asked whether to stay."""
     url = await house.keyed()
     secret = await house.key(Scope.CHAT)
     async with opened(browser, url, "/", key=secret) as visit:
         visit.welcome += [" 401 ", "ERR_"]
         page, other = visit.page, await visit.page.context.new_page()
+        questions: list[str] = []
+
+        async def stay(dialog: Dialog) -> None:
+            questions.append(dialog.type)
+            await dialog.dismiss()
+
+        page.on("dialog", stay)
         await other.goto(f"{url}/compare")
         await other.get_by_label("One question to all of them").fill("typed to compare")
         await other.get_by_role("link", name="Keys and limits").click()
@@ -102,7 +109,10 @@ async def test_who_logs_out_leaves_nothing_of_what_was_typed(browser: Browser, h
         await expect(page.get_by_label("Your message")).to_have_value("")
         await expect(page.get_by_label("Colours")).to_have_value("dark")
         await expect(other.get_by_role("heading", name="Your key")).to_be_visible()
+        await page.route("**/api/v1/chat", lambda _: None)  # it stays on its way
         await page.get_by_label("Your message").fill("for my eyes again")
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".waiting")).to_be_visible()
 
         async def told_late(route: Route) -> None:
             answer = await route.fetch()
@@ -115,7 +125,7 @@ async def test_who_logs_out_leaves_nothing_of_what_was_typed(browser: Browser, h
         kept += [await tab.evaluate("JSON.stringify({ ...sessionStorage })") for tab in (page, other)]
         colours = await page.evaluate("localStorage.getItem('drover-theme')")
 
-    assert (here, colours) == ("for my eyes alone", "dark")
+    assert (here, colours, questions) == ("for my eyes alone", "dark", [])
     assert [] == [one for one in kept if "eyes" in one or "typed" in one]
 
 

@@ -151,6 +151,8 @@ door.onsubmit = async (event) => {
 // Who logs out by one tab leaves them all, at once.
 const tabs = new BroadcastChannel(LEFT);
 const forget = () => {
+  // Nobody is asked whether to stay.
+  onbeforeunload = null;
   sessionStorage.clear();
   if (user) location.reload();
 };
