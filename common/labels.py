@@ -18,6 +18,11 @@ def acts(sign: str) -> bool:
     return unicodedata.category(sign) in _ACTS and sign not in _JOINERS
 
 
+def seen(text: str) -> str:
+    """Give what can be seen of a text: for names of files, which nobody is asked to write anew."""
+    return "".join(sign for sign in text if not acts(sign))
+
+
 def _shown(text: str) -> str:
     for sign in text:
         if acts(sign):

@@ -10,6 +10,7 @@ from common.dates import dated
 from common.messages import Role
 
 _NAMES = {Role.SYSTEM: "System", Role.USER: "User", Role.ASSISTANT: "Assistant", Role.TOOL: "Tool"}
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|])")
 
 
@@ -20,8 +21,9 @@ def heading(conversation: Conversation) -> str:
 
 
 def pieces(turns: Iterable[Turn]) -> Iterator[str]:
-    """Give a piece for each turn; what it says stands as it was written, images only as their number, and of a question with files
-    what its user gave: what those say was for the model."""
+    """Give a piece for each turn. What it says stands as it was written, but for a block of code without end, which would go on over
+    the turns behind it; images only as their number. Of a question with files stands what its user gave: what those say was for the
+    model."""
     for turn in turns:
         facts = [_when(turn.created_unix_s), *(fact for fact in (turn.model, turn.device) if fact)]
         if turn.broken_off:
@@ -29,12 +31,23 @@ def pieces(turns: Iterable[Turn]) -> Iterator[str]:
             facts.append(f"{'no answer' if turn.wordless else 'broken off'}{why}")
         given = turn.given or Given(images=len(turn.message.images))
         text = turn.message.content[given.begin :]
-        told = [text] if text else []
+        told = [_ended(text)] if text else []
         told += [f"*({_file(one)})*" for one in given.files]
         if images := len(turn.message.images[: given.images]):
             told.append(f"*({images} {'image' if images == 1 else 'images'})*")
         told += [f"*(calls {call.name})*" for call in turn.message.tool_calls]
         yield "\n".join(("", f"## {_NAMES[turn.message.role]}", "", f"*{', '.join(facts)}*", "", "\n\n".join(told), ""))
+
+
+def _ended(text: str) -> str:
+    """End the block of code that a text leaves open, by the rules of CommonMark (0.31, 4.5)."""
+    opened = ""
+    for fence, rest in (found.groups() for line in text.split("\n") if (found := _FENCE.fullmatch(line))):
+        if not opened:
+            opened = fence if fence[0] == "~" or "`" not in rest else ""
+        elif fence.startswith(opened) and not rest.strip():
+            opened = ""
+    return f"{text}\n{opened}" if opened else text
 
 
 def _file(one: GivenFile) -> str:

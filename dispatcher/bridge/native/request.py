@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 
 from common import codec
 from common.errors import BadRequest
+from common.labels import seen
 from common.messages import AUTO, ChatRequest
 from dispatcher.bridge.files.desk import Attached
 from dispatcher.bridge.openai.request import MOST_COST_USD, MOST_STRATEGY, split_model, strategy_name
@@ -157,7 +158,7 @@ def attached(asked: NativeChatRequest) -> tuple[Attached, ...]:
 
 def _file(file: NativeFile, where: str) -> Attached:
     try:
-        return Attached(name=file.name, data=base64.b64decode(file.data, validate=True))
+        return Attached(name=seen(file.name) or "file", data=base64.b64decode(file.data, validate=True))
     except (binascii.Error, ValueError):
         raise BadRequest(
             f"{where} of {file.name[:80]!r} is no base64: send its bytes so, without a head", param=where

@@ -20,6 +20,7 @@ from typing_extensions import TypedDict  # pydantic wants this one of Pythons be
 from common import frames
 from common.errors import BadRequest, PayloadTooLarge, UnreadableFile
 from common.keys import Scope
+from common.labels import seen
 from common.messages import ChatRequest
 from dispatcher.bridge.asking import Asking
 from dispatcher.bridge.bodies import answered, json_body
@@ -164,7 +165,7 @@ async def _form(http: Request) -> tuple[Json, Attached | None]:
             if isinstance(value, UploadFile):
                 if name != "file":
                     raise BadRequest(f"the file is called {name[:40]!r}: call it file", param=name[:40])
-                file = Attached(name=(value.filename or "file")[:200], data=await value.read())
+                file = Attached(name=seen(value.filename or "")[:200] or "file", data=await value.read())
             elif name in fields:
                 raise BadRequest(f"{name[:40]} comes twice: send it once", param=name[:40])
             elif value.strip():

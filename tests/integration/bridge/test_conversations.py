@@ -780,11 +780,12 @@ async def test_what_a_pdf_says_is_remembered(anna: httpx.AsyncClient, fleet: Scr
     [
         ([{"name": "a.pdf", "data": "%%%"}], "files.0.data of 'a.pdf' is no base64"),
         ([{"name": "a.pdf", "data": base64.b64encode(b"%PDF-1.7 garbage").decode()}], "a.pdf: "),
+        ([{"name": "a\u202e.pdf", "data": base64.b64encode(b"%PDF-1.7 garbage").decode()}], "a.pdf: "),
         ([a_pdf(f"{number}.pdf") for number in range(5)], "files"),
         ([{"name": "a.pdf", "data": ""}], "files.0.data"),
         ([{"name": "a" * 201, "data": "AAAA"}], "files.0.name"),
     ],
-    ids=["no base64", "no PDF", "too many", "empty", "a long name"],
+    ids=["no base64", "no PDF", "a turned name", "too many", "empty", "a long name"],
 )
 async def test_files_of_a_chat_are_refused_by_name(
     anna: httpx.AsyncClient, files: list[dict[str, str]], says: str, conversation: dict[str, str]

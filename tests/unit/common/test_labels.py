@@ -7,6 +7,7 @@ import pytest
 from common import codec
 from common.errors import BadRequest
 from common.key_requests import AddKey, ChangeKey
+from common.labels import seen
 
 NAMED = [
     (AddKey, {"name": "k"}, "name"),
@@ -32,3 +33,8 @@ def test_a_sign_that_acts_on_others_is_refused(kind: type, rest: dict[str, objec
 def test_every_script_is_taken(kind: type, rest: dict[str, object], field: str, text: str) -> None:
     """Also those that are read from right to left, by themselves, and signs that are joined to one."""
     assert text == getattr(codec.build(kind, {**rest, field: text}), field)
+
+
+def test_of_the_name_of_a_file_stands_what_can_be_seen() -> None:
+    """Nobody is asked to call a file anew: signs that act on others are left out, and those that join are not."""
+    assert ["mifdp.pdf", "a\u200cb", ""] == [seen("mi\u202efdp\n.pdf"), seen("a\u200cb"), seen("\u2066")]

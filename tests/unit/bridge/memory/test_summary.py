@@ -194,3 +194,21 @@ def test_of_a_question_with_files_markdown_has_what_its_user_gave(of: Given | No
     (piece,) = pieces([Turn(id="t", message=said, given=of)])
 
     assert f"\n## User\n\n*1970-01-01 00:00 UTC*\n\n{told}\n".replace("@", "\n\n") == piece
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("Why?\n```\nopen", "\n```"),
+        ("~~~~ python\n~~~\n```", "\n~~~~"),  # shorter ones, and those of another sign, are part of the code
+        ("   ```\na\n```` ", ""),
+        ("```\n``` python", "\n```"),  # what begins a block ends none
+        ("a\n    ```", ""),  # indented so far it is code itself
+        ("``` `a` ```", ""),
+    ],
+)
+def test_a_block_of_code_without_end_ends_with_its_turn(text: str, end: str) -> None:
+    """Else all that was said behind it would be shown as code."""
+    (piece,) = pieces([Turn(id="t", message=Message(role=U, content=text))])
+
+    assert f"\n## User\n\n*1970-01-01 00:00 UTC*\n\n{text}{end}\n" == piece
