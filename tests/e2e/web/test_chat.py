@@ -86,6 +86,7 @@ async def test_under_an_answer_stands_where_it_ran_and_why(chat: Chat) -> None:
     await chat.page.unroute("**/api/v1/feedback")
 
 
+REFUSED = {"error": {"message": "not so", "code": "bad_request", "param": None}}
 AWAY = {"error": {"message": "no ledger answers", "type": "server_error", "param": None, "code": "ledger"}}
 
 ACCOUNT: dict[str, object] = {
@@ -661,8 +662,8 @@ async def test_back_leads_to_the_conversation_before(chat: Chat) -> None:
 
 async def test_a_question_is_found_after_a_reload_right_behind_it(chat: Chat) -> None:
     """In a new chat, where the reload has begun before the address has its conversation: it is on the page, in that. Where the
-    bridge has said nothing it is back in its box, which says why, whatever else was answered meanwhile; and gone once its user has
-    taken it out. It is never asked again by itself."""
+    bridge has said nothing it is back in its box, which says why, before what was typed behind it and whatever else was answered
+    meanwhile; and gone once its user has taken it out. It is never asked again by itself."""
 
     held: list[Route] = []
 
@@ -691,14 +692,19 @@ async def test_a_question_is_found_after_a_reload_right_behind_it(chat: Chat) ->
     await chat.begin_anew()
     await chat.ask("And I?")
     await expect(chat.page.locator(".waiting")).to_be_visible()
+    await chat.box.fill("And more")
     await held[0].continue_()
     await expect(chat.page.locator("#announce")).to_have_text(re.compile("Answer from orin"))
     await chat.page.reload()
     await expect(chat.page.locator(".composer .note").first).to_have_text(
         "Your question is back in its box: the page was read anew before it was taken"
     )
-    await expect(chat.box).to_have_value("And I?")
+    await expect(chat.box).to_have_value("And I?\n\nAnd more")
     await chat.page.unroute("**/api/v1/chat")
+    await chat.page.route("**/api/v1/chat", lambda route: route.fulfill(status=422, json=REFUSED), times=1)
+    await chat.box.press("Enter")
+    await expect(chat.page.get_by_role("alert")).to_contain_text("Not so.")
+    await expect(chat.box).to_have_value("And I?\n\nAnd more")
     await chat.box.fill("")
     await chat.page.reload()
     await expect(chat.page.locator(".hello")).to_be_visible()

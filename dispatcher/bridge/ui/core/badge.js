@@ -23,7 +23,7 @@ export function Badge({ account }) {
     ["reason", "Why", account.reason],
     ["queue", "Queue", queue >= 0.05 && `${seconds(queue)} queued`],
     ["ttft", "Time to first token", known(first) && `${seconds(first)} to first token`],
-    ["tps", "Speed", timings.decode_tps > 0 && rate(timings.decode_tps)],
+    ["tps", "Speed", cache?.outcome !== "hit" && timings.decode_tps > 0 && rate(timings.decode_tps)],
     ["energy", "Energy", drawn(energy)],
     ["cost", "Cost", [cost(account), saved > 0 && `${money(saved)} saved`].filter(Boolean).join(", ")],
     ["simulated", "Origin", account.simulated && "simulated"],

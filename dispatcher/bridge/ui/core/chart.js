@@ -34,7 +34,7 @@ function useCanvas() {
 export function Figure({ title, summary, table, children }) {
   const [on, set] = useState(false);
   return html`<figure class="figure">
-    <figcaption><h2>${title}</h2><button class="quiet" aria-pressed=${on} aria-label=${`Table of ${title}`} onClick=${() => set(!on)}>Table</button></figcaption>
+    <figcaption><h2>${title}</h2><button type="button" class="quiet" aria-pressed=${on} aria-label=${`Table of ${title}`} onClick=${() => set(!on)}>Table</button></figcaption>
     <p class="note">${summary}</p>
     <div hidden=${on}>${children}</div>
     ${on && html`<${Table} ...${table()} caption=${title} />`}

@@ -121,7 +121,7 @@ export function Confirm({ title, says, yes, act, close }) {
   return html`<${Sheet} title=${title} close=${close}>
     <p>${says}</p>
     <${Refusal} error=${doing.error} />
-    <div class="row"><button class="danger" aria-busy=${doing.busy} onClick=${go}>${yes}</button></div>
+    <div class="row"><button type="button" class="danger" aria-busy=${doing.busy} onClick=${go}>${yes}</button></div>
   <//>`;
 }
 

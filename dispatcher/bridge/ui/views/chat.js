@@ -5,7 +5,7 @@ import { html, useEffect, useLayoutEffect, useState } from "../core/html.js";
 import { ModelPicker, StrategyPicker, useModels } from "../core/models.js";
 import { announce, Page, Read, Refusal, Sheet, useAct } from "../core/parts.js";
 import { Answer } from "../core/reply.js";
-import { asked, newTalk, open, talkOf } from "./chat/talk.js";
+import { asked, newTalk, open, taken, talkOf } from "./chat/talk.js";
 
 const IDEAS = ["Why is the sky blue?", "Write a haiku about a herd of small computers."];
 const WHOLE = "drover-whole-answers";
@@ -14,7 +14,8 @@ const NONE = { types: [] };
 const wish = { model: "auto" };
 const DRAFT = "drover-draft";
 const BACK = "Your question is back in its box";
-const draft = { text: sessionStorage.getItem(DRAFT) || asked || "", files: [] };
+const draft = { text: [asked, sessionStorage.getItem(DRAFT)].filter(Boolean).join("\n\n"), files: [] };
+let back = asked;
 const write = (text) => sessionStorage.setItem(DRAFT, (draft.text = text));
 write(draft.text);
 const page = document.scrollingElement;
@@ -35,6 +36,7 @@ const ask = (talk, asked, how = { ...wish }, parent) => {
 const wordless = (talk, { text, box, reply: { error } }) => {
   if (!box || talk !== open || draft.text || draft.files[0] || (error && !(error.status <= 422))) return;
   write(text);
+  taken(talk);
   draft.files = box;
   if (field()) field().value = text;
   talk.says = BACK;
@@ -52,7 +54,8 @@ export default function Chat() {
   const [talk, set] = useState(() => {
     const wanted = new URLSearchParams(location.search);
     const talk = talkOf(wanted.get("c"), wanted.get("turn"));
-    if (asked && draft.text === asked) talk.says = `${BACK}: the page was read anew before it was taken`;
+    if (back) announce((talk.says = `${BACK}: the page was read anew before it was taken`));
+    back = false;
     return talk;
   });
   const [, redraw] = useState();
@@ -147,7 +150,7 @@ function Question({ talk, one, children }) {
   return html`<div class="mine">
     <div class="bubble" role="group" aria-label="Question" tabindex=${text.length > 1500 && 0}>
       ${images.map((data, number) => html`<img src=${`data:image/*;base64,${data}`} alt=${`Image ${number + 1} of the question`} />`)}
-      ${documents.map(({ name, pages, read }) => html`<span class="file">${name} <small>PDF${pages && `, ${pages} page${pages > 1 ? "s" : ""}`}${read < pages && `, ${read} read`}</small></span>`)}${text}
+      ${documents.map(({ name, pages, read }) => html`<span class="file"><bdi>${name}</bdi> <small>PDF${pages && `, ${pages} page${pages > 1 ? "s" : ""}`}${read < pages && `, ${read} read`}</small></span>`)}${text}
     </div>
     <div class="row does">
       ${beside[1] && html`<span class="row branches" role="group" aria-label="Ways that this was asked">
@@ -255,7 +258,7 @@ function Composer({ talk, limits: { images = NONE, documents = NONE, upload_byte
     ${fault && html`<p class="refused" role="alert">${fault}</p>`}
     ${talk.says && html`<p class="note">${talk.says}</p>`}
     ${files[0] && html`<ul class="files" aria-label="Files of the message">${files.map((one) => html`
-      <li>${!one.pdf && html`<img src=${`data:image/*;base64,${one.data}`} alt="" />`}<span>${one.name} <small>${bytes(one.size)}</small></span>
+      <li>${!one.pdf && html`<img src=${`data:image/*;base64,${one.data}`} alt="" />`}<span><bdi>${one.name}</bdi> <small>${bytes(one.size)}</small></span>
         <button type="button" class="quiet" aria-label=${`Remove ${one.name}`} onClick=${() => drop(one)}>✕</button></li>`)}</ul>`}
     <textarea id="message" rows="1" aria-label="Your message" placeholder="Ask anything" enterkeyhint="send" autofocus
       defaultValue=${draft.text} onInput=${({ target }) => write(target.value)} onKeyDown=${keys} onPaste=${({ clipboardData }) => types[0] && add(clipboardData.files)}></textarea>

@@ -3,7 +3,7 @@ import { get, post } from "../../core/api.js";
 import { announce } from "../../core/parts.js";
 import { BROKEN, chat, Reply } from "../../core/reply.js";
 
-// Those that were asked something, until the ledger has it.
+// Those that were asked something, until the ledger has it: where none is there, as long as the page.
 const going = new Set();
 const ASKED = "drover-asked";
 /** What this page had asked when it was read anew, if the bridge had not taken it. */
@@ -12,8 +12,8 @@ export const asked = sessionStorage.getItem(ASKED);
 sessionStorage.removeItem(ASKED);
 let born = 0;
 let asker;
-// Meanwhile another one may have asked.
-const taken = (talk) => talk === asker && sessionStorage.removeItem(ASKED);
+/** Keep what a conversation asked no longer: meanwhile another one may have asked. */
+export const taken = (talk) => talk === asker && sessionStorage.removeItem(ASKED);
 const path = (id) => `/api/v1/conversations/${id}`;
 
 /** Look until it is found, for two seconds at most: what breaks off is kept a moment later. */
@@ -217,7 +217,7 @@ onbeforeunload = () => [open, ...going].some((one) => one.running) || null;
  */
 export function talkOf(id, turn) {
   const { state } = history;
-  id ||= sessionStorage.getItem(state) || last;
+  id ||= state ? sessionStorage.getItem(state) : last;
   last = "";
   if (id || state) open = [open, ...going].find((one) => (id ? one.id === id : one.key === state)) ?? new Talk();
   if (id && (turn ? !open.running : !open.id)) open.load(id, turn);
