@@ -22,8 +22,8 @@ def heading(conversation: Conversation) -> str:
 
 def pieces(turns: Iterable[Turn]) -> Iterator[str]:
     """Give a piece for each turn. What it says stands as it was written, but for a block of code without end, which would go on
-    over the turns behind it; images only as their number. Of a question with files stands what its user gave: what those say was for
-    the model."""
+    over the turns behind it; images only as their number. Of a question with files stands what its user gave: what those
+    say was for the model."""
     for turn in turns:
         facts = [_when(turn.created_unix_s), *(fact for fact in (turn.model, turn.device) if fact)]
         if turn.broken_off:
