@@ -147,7 +147,7 @@ def _context_filter(device: Device, model: ModelInfo, wanted: Features) -> Remov
 
 
 def _memory_filter(device: Device, model: ModelInfo) -> Removed | None:
-    """A loaded model fits; another one must fit beside nothing else, or beside what is in use now."""
+    """A model in memory fits; another one must fit beside nothing else, or beside what is in use now."""
     total = device.beat.memory_total_bytes
     if total is None or device.holds(model):
         return None

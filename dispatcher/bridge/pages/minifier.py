@@ -13,8 +13,8 @@ import sys
 import minify
 
 _BETWEEN_TAGS = re.compile(r"(?<=>)\n\s*|\n\s*(?=<|\$\{)|(?<=\n)[ \t]+| (?=/>)")
-"""What a minifier has to leave as it is: lines within templates. Ours are markup, where `htm` would trim them away; a test finds no
-others (tests/unit/bridge/test_page_templates.py)."""
+"""What a minifier has to leave as it is within templates: lines, and the space before `/>`. Ours are markup, where `htm` would trim
+them away; a test finds no others (tests/unit/bridge/test_page_templates.py)."""
 
 QUOTED = re.compile(r'(?<=\s)([\w-]+=)"([\w-]+)"(?=[\s/>])')
 """A word as the value of an attribute: `htm` takes it without quotes. In code, from which the minifier has taken the spaces,

@@ -21,6 +21,10 @@ ENDS = re.compile(r"""["'][^"'<>`\n]*</[^"'<>`\n]*>[^"'<>`\n]*["']""")
 """A text in code with the end of an element."""
 
 
+EMPTY = re.compile(r"""["'][^"'<>`\n]* />[^"'<>`\n]*["']""")
+"""A text in code with an empty element, or what looks like its end."""
+
+
 @dataclass
 class Template:
     """A text between backticks; `depth` counts the braces of what is put in and not read to its end."""
@@ -41,6 +45,19 @@ def test_no_template_depends_on_what_is_not_sent() -> None:
     ]
 
     assert [] == depends
+
+
+def test_no_text_that_is_shown_has_the_space_of_an_empty_element() -> None:
+    """That goes wherever it stands: outside of markup it would be missed."""
+    told = [
+        f"{file.name}: {template.text}"
+        for file in OURS
+        for template in templates(file.read_text())
+        if " />" in template.text and not template.markup
+    ]
+    quoted = [one for file in OURS for one in EMPTY.findall(file.read_text())]
+
+    assert ([], [], ["' />'"]) == (told, quoted, EMPTY.findall("f(' />')"))
 
 
 def test_space_around_tags_goes() -> None:
