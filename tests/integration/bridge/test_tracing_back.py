@@ -124,7 +124,8 @@ async def test_the_ledger_remembers_a_decision(house: Estate, key: str) -> None:
     dispatcher = next(one for one in house.fleet.members if one.name.startswith("disp"))
     dispatcher.freeze()
     overseer = await house.key(user="carol")
-    hung = await asyncio.gather(*(ask(house, one, "GET", f"route/{job}") for one in (key, overseer)))
+    asked = (key, job), (overseer, job), (key, "never")
+    *hung, silent = await asyncio.gather(*(ask(house, who, "GET", f"route/{what}") for who, what in asked))
     await dispatcher.kill()
     after = await ask(house, key, "GET", f"route/{job}")
     stranger = await house.key(user="bob")
@@ -133,5 +134,6 @@ async def test_the_ledger_remembers_a_decision(house: Estate, key: str) -> None:
 
     assert "remembered" not in before
     assert [before | {"remembered": True}] * 3 == [one.json() for one in (*hung, after)]
+    assert (503, "no_dispatcher") == (silent.status_code, silent.json()["error"]["code"])
     assert "formula" in before
     assert {404, 503} >= {other.status_code, never.status_code}
